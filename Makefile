@@ -1,0 +1,186 @@
+# hakmem - see README.md; `make help` lists the targets.
+
+CC      ?= gcc
+B       := build
+PREFIX  ?= /usr/local
+DESTDIR ?=
+
+WARN := -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wcast-qual \
+        -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Wformat=2 \
+        -Wnull-dereference -Werror
+BASE := -std=gnu11 -D_GNU_SOURCE -O2 -g -fPIC -fvisibility=hidden \
+        -fno-builtin-malloc -fno-strict-aliasing -MMD -MP
+CFLAGS  ?=
+ALL     = $(BASE) $(WARN) $(CFLAGS)
+
+# The core: everything but the three files that make it a malloc.
+CORE_SRCS := $(filter-out %/entry.c %/api.c %/init.c,$(wildcard framework/*.c))
+CORE_OBJS := $(CORE_SRCS:%.c=$(B)/obj/%.o)
+LIB_OBJS  := $(CORE_OBJS) $(addprefix $(B)/obj/framework/,entry.o api.o init.o)
+# libinih.a is position-independent; static, so that a preload is one file.
+INIH := -l:libinih.a
+
+# A plugin is a folder: NAME/NAME.mk says NAME_SRCS and NAME_TESTS.
+PLUGINS := $(notdir $(patsubst %/,%,$(dir $(wildcard plugins/*/*.mk))))
+include $(wildcard plugins/*/*.mk)
+BOXES   := $(PLUGINS:%=$(B)/boxes/%.so)
+# What a box may include: the ABI and the kit, nothing of the core.
+BOX_INC := -Iframework/include -I$(B)/kit
+CORE_INC := -Iframework/include -Iframework
+TEST_INC := $(CORE_INC) -Itests/lib
+
+# V=1 shows the commands.
+ifndef V
+.SILENT:
+endif
+MAKEFLAGS += --no-print-directory
+
+.PHONY: all
+all: $(B)/libhakmem.so $(BOXES) $(B)/hakctl
+
+# ---- library, tool -------------------------------------------------------
+
+$(B)/obj/framework/%.o: framework/%.c | $(B)/.deps-build
+	@mkdir -p $(@D)
+	$(CC) $(ALL) $(CORE_INC) -c $< -o $@
+
+$(B)/libhakmem.so.1: $(LIB_OBJS)
+	$(CC) -shared -Wl,-soname,libhakmem.so.1 -Wl,-z,now -Wl,-z,relro \
+	    -Wl,--exclude-libs,ALL -Wl,-z,defs -o $@ $(LIB_OBJS) $(INIH)
+
+$(B)/libhakmem.so: $(B)/libhakmem.so.1
+	ln -sf libhakmem.so.1 $@
+
+$(B)/obj/tools/%.o: tools/%.c | $(B)/.deps-build
+	@mkdir -p $(@D)
+	$(CC) $(ALL) $(CORE_INC) -c $< -o $@
+
+HAKCTL_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/hakctl*.c))
+$(B)/hakctl: $(HAKCTL_OBJS) $(CORE_OBJS)
+	$(CC) -o $@ $^ $(INIH)
+
+# ---- boxes ----------------------------------------------------------------
+
+$(B)/kit/boxkit:
+	@mkdir -p $(B)/kit
+	ln -sfn ../../framework/boxkit $@
+
+BOX_LINK := -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,defs
+
+define PLUGIN_RULES
+$(1)_OBJS := $$($(1)_SRCS:%.c=$(B)/obj/plugins/$(1)/%.o)
+$(B)/obj/plugins/$(1)/%.o: plugins/$(1)/%.c | $(B)/kit/boxkit
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL) $(BOX_INC) -c $$< -o $$@
+$(B)/boxes/$(1).so: $$($(1)_OBJS)
+	@mkdir -p $$(@D)
+	$$(CC) $(BOX_LINK) -o $$@ $$($(1)_OBJS)
+$(1)_TEST_BINS := $$(patsubst tests/%.c,$(B)/tests/$(1)/%,$$($(1)_TESTS))
+$(B)/tests/$(1)/%: plugins/$(1)/tests/%.c $$($(1)_OBJS) $(B)/testhost.a
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL) $(BOX_INC) -Itests/lib -Iplugins/$(1) -o $$@ \
+	    $$(filter %.c %.o %.a,$$^) -lpthread
+PLUGIN_TESTS += $$($(1)_TEST_BINS)
+.PHONY: check-$(1)
+check-$(1): $(B)/boxes/$(1).so $$($(1)_TEST_BINS) $(B)/tests/check_box
+	$(PROVE) $$($(1)_TEST_BINS)
+	$(B)/tests/check_box $(B)/boxes/$(1).so
+endef
+PROVE := prove --exec ''
+$(foreach p,$(PLUGINS),$(eval $(call PLUGIN_RULES,$(p))))
+
+# ---- tests -----------------------------------------------------------------
+
+$(B)/obj/tests/lib/%.o: tests/lib/%.c | $(B)/kit/boxkit
+	@mkdir -p $(@D)
+	$(CC) $(ALL) $(TEST_INC) -c $< -o $@
+$(B)/testhost.a: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c))
+	ar rcs $@ $^
+
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/*.c))
+$(B)/tests/unit/%: tests/unit/%.c $(CORE_OBJS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL) $(TEST_INC) -o $@ $< $(CORE_OBJS) $(INIH) -lpthread
+
+$(B)/tests/check_box: $(wildcard tests/abi/*.c) $(B)/testhost.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL) $(TEST_INC) -o $@ $^ -lpthread
+
+# Boxes for the loader's and the conformance suite's own tests.
+TEST_BOXES := $(patsubst tests/boxes/%.c,$(B)/tests/boxes/%.so,$(wildcard tests/boxes/*.c))
+$(B)/tests/boxes/%.so: tests/boxes/%.c framework/include/hakmem/box.h
+	@mkdir -p $(@D)
+	$(CC) $(ALL) -Iframework/include -shared -o $@ $<
+
+# Programs that run under the preload, malloc's own calls unoptimised.
+PRELOAD_PROGS := $(patsubst tests/preload/%.c,$(B)/tests/preload/%,$(wildcard tests/preload/*.c))
+$(B)/tests/preload/%: tests/preload/%.c tests/lib/test.h
+	@mkdir -p $(@D)
+	$(CC) $(ALL) -fno-builtin $(TEST_INC) -o $@ $< -lpthread -ldl
+
+TEST_BINS = $(UNIT_TESTS) $(PLUGIN_TESTS) $(B)/tests/check_box $(TEST_BOXES) \
+            $(PRELOAD_PROGS)
+
+.PHONY: tests check
+tests: all $(TEST_BINS)
+check: | $(B)/.deps-check
+	$(MAKE) tests
+	tests/run.sh
+
+# ---- demo, bench, lint, install ------------------------------------------------
+
+.PHONY: demo bench bench-pair lint install clean help format
+demo: | $(B)/.deps-demo
+	$(MAKE) all
+	tools/demo.sh
+
+BENCH_PROGS := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
+$(B)/bench/%: bench/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -fno-builtin -MMD -MP \
+	    -Iframework/include -o $@ $< -lpthread -lm
+
+bench-pair: | $(B)/.deps-bench
+	$(MAKE) all $(B)/bench/pair
+	bench/pair.py $(BENCH_ARGS)
+
+bench: bench-pair
+
+lint: | $(B)/.deps-lint
+	$(MAKE) all
+	tools/lint.sh
+
+format:
+	clang-format-14 -i $$(git ls-files '*.c' '*.h')
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/lib/hakmem $(DESTDIR)$(PREFIX)/bin \
+	    $(DESTDIR)$(PREFIX)/include/hakmem \
+	    $(DESTDIR)$(PREFIX)/share/hakmem/conf
+	install -m 755 $(B)/libhakmem.so.1 $(DESTDIR)$(PREFIX)/lib
+	ln -sf libhakmem.so.1 $(DESTDIR)$(PREFIX)/lib/libhakmem.so
+	install -m 755 $(BOXES) $(DESTDIR)$(PREFIX)/lib/hakmem
+	install -m 755 $(B)/hakctl $(DESTDIR)$(PREFIX)/bin
+	install -m 644 framework/include/hakmem/*.h \
+	    $(DESTDIR)$(PREFIX)/include/hakmem
+	install -m 644 conf/*.ini $(DESTDIR)$(PREFIX)/share/hakmem/conf
+
+# Missing packages are installed by name, or named.
+$(B)/.deps-%: tools/deps.sh
+	@mkdir -p $(B)
+	tools/deps.sh $*
+	@touch $@
+
+clean:
+	rm -rf $(B)
+
+help:
+	@echo 'make             library, boxes and hakctl into build/'
+	@echo 'make demo        run a real program on hakmem, show what each box did'
+	@echo 'make check       all tests      make check-NAME   those of one box'
+	@echo 'make bench       all benches    make bench-pair   the first of them'
+	@echo 'make lint        format, clang-tidy, cppcheck, rules for box files'
+	@echo 'make install     DESTDIR= PREFIX=/usr/local'
+	@echo 'make clean       remove build/'
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT
+ * api.c - hakmem.h, and the statistics calls of the malloc family. */
+#include "core.h"
+#include <hakmem/hakmem.h>
+
+#include <errno.h>
+#include <malloc.h>
+#include <stdio.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+EXPORT const char *hak_version(void)
+{
+    return HAK_VERSION;
+}
+
+EXPORT int hak_report(int fd, bool json)
+{
+    return hak_report_write(fd, json);
+}
+
+static struct hak_loaded *named(const char *box)
+{
+    for (uint32_t i = 0; i < hak_boxes.n; i++)
+        if (strcmp(hak_boxes.all[i]->box.name, box) == 0)
+            return hak_boxes.all[i];
+    return NULL;
+}
+
+EXPORT int hak_stats(const char *box, struct hak_stats *out)
+{
+    struct hak_loaded *b = named(box);
+    if (b == NULL)
+        return -ENOENT;
+    if (hak_self != &hak_nobody)
+        hak_thread_flush(hak_self, false);
+    hak_figures(b, out);
+    return 0;
+}
+
+EXPORT int hak_route(const char *range, const char *route)
+{
+    uint32_t first, last;
+    if (hak_core.mode != HAK_MODE_BOXES)
+        return -ENOSYS;
+    int error = hak_conf_range(range, &first, &last, NULL, 0);
+    return error != 0 ? -EINVAL : hak_policy_set(first, last, route);
+}
+
+EXPORT int hak_drain(const char *box)
+{
+    struct hak_loaded *b = named(box);
+    if (b == NULL)
+        return -ENOENT;
+    if (b->box.state_now == HAK_BOX_ACTIVE) {
+        int error = hak_policy_drop(b);
+        if (error != 0)
+            return error;
+        b->box.state_now = HAK_BOX_DRAINING;
+        if (b->ops.retire != NULL)
+            b->ops.retire(&b->box);
+    }
+    struct hak_stats s;
+    if (hak_self != &hak_nobody)
+        hak_thread_flush(hak_self, true);
+    hak_figures(b, &s);
+    if (s.live_count == 0 && b->box.state_now == HAK_BOX_DRAINING) {
+        b->box.state_now = HAK_BOX_RETIRED;
+        if (b->ops.retire != NULL)
+            b->ops.retire(&b->box);
+    }
+    return b->box.state_now == HAK_BOX_RETIRED;
+}
+
+EXPORT const char *hak_owner(const void *p)
+{
+    const struct hak_span *span = hak_directory_get(p);
+    if (span != NULL)
+        return span->box->name;
+    const struct hak_loaded *b = hak_walk(p);
+    return b != NULL ? b->box.name : NULL;
+}
+
+/*
+ * Boxes first, then the window. Parked threads' heaps are closed, so that
+ * their free pages go too. Running threads keep their lanes.
+ */
+EXPORT size_t hak_trim(void)
+{
+    if (hak_core.mode != HAK_MODE_BOXES)
+        return 0;
+    if (hak_self != &hak_nobody)
+        hak_thread_flush(hak_self, false);
+    hak_thread_reap(hak_os_now_ms(), true);
+    for (uint32_t i = 0; i < hak_boxes.n; i++)
+        if (hak_boxes.all[i]->ops.trim != NULL)
+            hak_boxes.all[i]->ops.trim(&hak_boxes.all[i]->box);
+    return hak_space_trim();
+}
+
+/* ---- malloc_trim, malloc_stats, malloc_info, mallinfo, mallopt ------------ */
+
+EXPORT int malloc_trim(size_t pad)
+{
+    (void)pad;
+    return hak_trim() != 0;
+}
+
+EXPORT void malloc_stats(void)
+{
+    hak_report_write(STDERR_FILENO, false);
+}
+
+static void totals(struct hak_stats *sum)
+{
+    *sum = (struct hak_stats){0};
+    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+        struct hak_stats s;
+        hak_figures(hak_boxes.all[i], &s);
+        sum->live_count += s.live_count;
+        sum->live_bytes += s.live_bytes;
+        sum->mapped_bytes += s.mapped_bytes;
+        sum->mapped_peak_bytes += s.mapped_peak_bytes;
+    }
+}
+
+EXPORT struct mallinfo2 mallinfo2(void)
+{
+    struct hak_stats s;
+    struct hak_space_figures f;
+    if (hak_self != &hak_nobody)
+        hak_thread_flush(hak_self, false);
+    totals(&s);
+    hak_space_read(&f);
+    return (struct mallinfo2){
+        .arena = f.used_bytes,                    /* held by boxes */
+        .uordblks = s.live_bytes,                 /* in live blocks */
+        .fordblks = f.used_bytes > s.live_bytes   /* free inside boxes */
+                        ? f.used_bytes - s.live_bytes
+                        : 0,
+        .keepcost = f.free_bytes,                 /* malloc_trim gives back */
+    };
+}
+
+EXPORT struct mallinfo mallinfo(void)
+{
+    struct mallinfo2 m = mallinfo2();
+    return (struct mallinfo){
+        .arena = (int)m.arena, /* wraps above 2 GiB, as glibc's does */
+        .uordblks = (int)m.uordblks,
+        .fordblks = (int)m.fordblks,
+        .keepcost = (int)m.keepcost,
+    };
+}
+
+EXPORT int malloc_info(int options, FILE *stream)
+{
+    struct hak_space_figures f;
+    if (options != 0) {
+        errno = EINVAL;
+        return -1;
+    }
+    hak_space_read(&f);
+    fprintf(stream, "<malloc version=\"hakmem-%s\">\n", HAK_VERSION);
+    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+        struct hak_stats s;
+        hak_figures(hak_boxes.all[i], &s);
+        fprintf(stream,
+                "<box name=\"%s\" allocs=\"%lu\" frees=\"%lu\" live=\"%lu\" "
+                "live_bytes=\"%lu\" mapped_bytes=\"%lu\"/>\n",
+                hak_boxes.all[i]->box.name, s.allocs, s.frees, s.live_count,
+                s.live_bytes, s.mapped_bytes);
+    }
+    fprintf(stream,
+            "<system type=\"current\" size=\"%lu\"/>\n"
+            "<system type=\"max\" size=\"%lu\"/>\n</malloc>\n",
+            f.used_bytes + f.free_bytes, f.mapped_peak_bytes);
+    return 0;
+}
+
+/* glibc's tunings have no meaning here; 1 is its word for "done". */
+EXPORT int mallopt(int parameter, int value)
+{
+    (void)parameter;
+    (void)value;
+    return 1;
+}

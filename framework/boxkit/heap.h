@@ -1,0 +1,582 @@
+/* SPDX-License-Identifier: MIT
+ * heap.h - kit layer 4: one thread's pages, by class; refill, drain, orphans.
+ *
+ *     bin of a class:  current page, available pages, full pages
+ *
+ * A refill takes the whole local list of the current page, else its remote
+ * list, else carves; then the page is full and the next one is made current:
+ * an available one, one of an orphaned heap, or a fresh one from the box.
+ *
+ * Ended threads: hak_heap_close makes a heap an orphan. Who frees into one of
+ * its pages, or runs out of pages, adopts the whole heap: its pages change
+ * owner. Pages whose PENDING flag is in flight stay with the orphan until the
+ * next adoption. Heaps and page structs are type-stable: they are reused,
+ * never given back.
+ *
+ * Locks: hak_heaps.lock guards the lists of orphans and of spare heaps only.
+ * Everything else belongs to the owner thread or is atomic.
+ */
+#ifndef HAK_KIT_HEAP_H
+#define HAK_KIT_HEAP_H
+
+#include "page.h"
+
+struct hak_bin {
+    struct hak_page *current;
+    struct hak_link avail, full;
+    void *lane; /* free slots for calls of alloc, when the core has no lane */
+};
+
+struct hak_heap {
+    struct hak_thread *thread; /* NULL: orphan or spare */
+    struct hak_heaps *all;
+    struct hak_heap *next;      /* orphans or spare heaps */
+    struct hak_heap *all_next;
+    struct hak_page *spare;     /* page structs without memory */
+    void *own;                  /* the box's */
+    uint64_t retired, adopted;
+    /* written by other threads */
+    _Alignas(64) struct hak_page *pending;
+    uint32_t orphan;
+    struct hak_bin bin[];
+};
+
+/* One box's heaps, and how the box gets memory for pages. */
+struct hak_heaps {
+    struct hak_box *box;
+    uint32_t nclasses;
+    uint32_t carve_bytes;  /* carved at a time, at least one slot */
+    uint32_t full_divisor; /* a full page is looked at again when
+                              1 + capacity / full_divisor slots came back */
+    /*
+     * page_get: memory for a page of the class: calls hak_heap_page, then
+     * hak_page_init and registers the span. NULL = no memory.
+     * page_put: the page is empty; unregister, give the memory back, then
+     * hak_heap_spare.
+     */
+    struct hak_page *(*page_get)(struct hak_heap *heap, uint32_t class_number);
+    void (*page_put)(struct hak_heap *heap, struct hak_page *page);
+    struct hak_page *all_pages; /* push only, for statistics */
+    struct hak_heap *all_heaps; /* push only */
+    uint64_t in_use_bytes, peak_bytes;
+    struct hak_lock lock;
+    struct hak_heap *orphans, *spares;
+};
+
+/* ---- page structs -------------------------------------------------------- */
+
+static inline struct hak_page *hak_heap_page(struct hak_heap *heap)
+{
+    struct hak_heaps *all = heap->all;
+    struct hak_page *page = heap->spare;
+    if (page != NULL) {
+        heap->spare = page->pending_next;
+        return page;
+    }
+    page = all->box->host->meta(all->box, sizeof *page);
+    if (page == NULL)
+        return NULL;
+    page->span.box = all->box;
+    page->all_next = __atomic_load_n(&all->all_pages, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&all->all_pages, &page->all_next, page,
+                                        true, __ATOMIC_RELEASE,
+                                        __ATOMIC_RELAXED))
+        ;
+    return page;
+}
+
+static inline void hak_heap_spare(struct hak_heap *heap, struct hak_page *page)
+{
+    page->state = HAK_PAGE_FREE;
+    page->span.owner = NULL;
+    page->pending_next = heap->spare;
+    heap->spare = page;
+}
+
+/* ---- states of a page ------------------------------------------------------ */
+
+static inline void hak_heap_avail(struct hak_heap *heap, struct hak_page *page)
+{
+    page->state = HAK_PAGE_AVAIL;
+    page->span.countdown = hak_page_out(page);
+    page->reserve = 0;
+    hak_link_after(&heap->bin[page->class_number].avail, &page->link);
+}
+
+/* Nothing of the page is out. Gives it back unless a notice is in flight. */
+static inline void hak_heap_retire(struct hak_heap *heap, struct hak_page *page)
+{
+    uint64_t word = __atomic_load_n(&page->remote, __ATOMIC_ACQUIRE);
+    if (word & HAK_REMOTE_PENDING)
+        return; /* hak_heap_collect comes back to it */
+    hak_link_remove(&page->link);
+    __atomic_sub_fetch(&heap->all->in_use_bytes,
+                       (uint64_t)page->capacity * page->span.slot_bytes,
+                       __ATOMIC_RELAXED);
+    heap->retired++;
+    heap->all->page_put(heap, page);
+}
+
+/* The page leaves `current`: from now on remote frees must tell. */
+static inline bool hak_heap_set_full(struct hak_heap *heap,
+                                     struct hak_page *page)
+{
+    uint64_t word = __atomic_load_n(&page->remote, __ATOMIC_RELAXED);
+    do {
+        if (hak_remote_head(word) != NULL)
+            return false; /* not full after all */
+    } while (!__atomic_compare_exchange_n(
+        &page->remote, &word, word | HAK_REMOTE_NOTIFY, true,
+        __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    uint32_t out = page->span.countdown;
+    uint32_t wait = 1 + page->capacity / heap->all->full_divisor;
+    page->state = HAK_PAGE_FULL;
+    page->span.countdown = wait;
+    page->reserve = out - wait;
+    hak_link_after(&heap->bin[page->class_number].full, &page->link);
+    return true;
+}
+
+static inline void hak_heap_set_current(struct hak_bin *bin,
+                                        struct hak_page *page)
+{
+    page->state = HAK_PAGE_CURRENT;
+    if (__atomic_load_n(&page->remote, __ATOMIC_RELAXED) & HAK_REMOTE_NOTIFY)
+        __atomic_fetch_and(&page->remote, ~HAK_REMOTE_NOTIFY,
+                           __ATOMIC_RELAXED);
+    bin->current = page;
+}
+
+/* span->countdown reached zero: ops->drained. */
+static inline void hak_heap_drained(struct hak_span *span)
+{
+    struct hak_page *page = hak_container_of(span, struct hak_page, span);
+    struct hak_heap *heap = page->heap;
+    if (page->state == HAK_PAGE_FULL) {
+        hak_link_remove(&page->link);
+        hak_heap_avail(heap, page);
+    }
+    if (page->state == HAK_PAGE_AVAIL && hak_page_out(page) == 0)
+        hak_heap_retire(heap, page);
+}
+
+/* ---- remote frees ------------------------------------------------------------ */
+
+/* A page that was on the pending list: take what came back. */
+static inline void hak_heap_collect_page(struct hak_heap *heap,
+                                         struct hak_page *page)
+{
+    uint64_t set = page->state == HAK_PAGE_CURRENT ? 0u : HAK_REMOTE_NOTIFY;
+    hak_page_return(page, hak_page_take_remote(page, 0, set));
+    if (page->state == HAK_PAGE_FULL && hak_page_nlocal(page) != 0) {
+        hak_link_remove(&page->link);
+        hak_heap_avail(heap, page);
+    }
+    if (page->state == HAK_PAGE_AVAIL && hak_page_out(page) == 0)
+        hak_heap_retire(heap, page);
+}
+
+static inline void hak_heap_collect(struct hak_heap *heap)
+{
+    if (likely(__atomic_load_n(&heap->pending, __ATOMIC_RELAXED) == NULL))
+        return;
+    struct hak_page *page =
+        __atomic_exchange_n(&heap->pending, NULL, __ATOMIC_ACQUIRE);
+    while (page != NULL) {
+        struct hak_page *next = page->pending_next;
+        hak_heap_collect_page(heap, page);
+        page = next;
+    }
+}
+
+/* ---- orphans -------------------------------------------------------------------- */
+
+static inline struct hak_heap *hak_heaps_pop(struct hak_heaps *all,
+                                             struct hak_heap **list)
+{
+    if (__atomic_load_n(list, __ATOMIC_RELAXED) == NULL)
+        return NULL;
+    hak_lock_take(&all->lock);
+    struct hak_heap *heap = *list;
+    if (heap != NULL)
+        __atomic_store_n(list, heap->next, __ATOMIC_RELAXED);
+    hak_lock_drop(&all->lock);
+    return heap;
+}
+
+static inline void hak_heaps_push(struct hak_heaps *all,
+                                  struct hak_heap **list,
+                                  struct hak_heap *heap)
+{
+    hak_lock_take(&all->lock);
+    heap->next = *list;
+    __atomic_store_n(list, heap, __ATOMIC_RELAXED);
+    hak_lock_drop(&all->lock);
+}
+
+/*
+ * Move one page of an orphan to `to`. With NOTIFY and PENDING clear nobody
+ * reads page->heap, so it may change; a free that comes meanwhile is found
+ * when NOTIFY is set again.
+ */
+static inline bool hak_heap_move_page(struct hak_heap *to,
+                                      struct hak_page *page)
+{
+    uint64_t word = __atomic_load_n(&page->remote, __ATOMIC_RELAXED);
+    do {
+        if (word & HAK_REMOTE_PENDING)
+            return false;
+    } while (!__atomic_compare_exchange_n(
+        &page->remote, &word, word & ~HAK_REMOTE_NOTIFY, true,
+        __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
+    struct hak_bin *bin = &to->bin[page->class_number];
+    if (hak_link_in_list(&page->link))
+        hak_link_remove(&page->link);
+    __atomic_store_n(&page->heap, to, __ATOMIC_RELAXED);
+    __atomic_store_n(&page->span.owner, to->thread, __ATOMIC_RELAXED);
+    to->adopted++;
+    bool has_free = hak_page_nlocal(page) != 0 ||
+                    page->carved < page->capacity;
+    page->state = has_free ? HAK_PAGE_AVAIL : HAK_PAGE_FULL;
+    if (has_free) {
+        hak_heap_avail(to, page);
+    } else {
+        uint32_t out = hak_page_out(page);
+        page->span.countdown = 1;
+        page->reserve = out - 1;
+        hak_link_after(&bin->full, &page->link);
+    }
+    hak_heap_collect_page(to, page); /* sets NOTIFY */
+    return true;
+}
+
+static inline void hak_heap_move_list(struct hak_heap *to,
+                                      struct hak_link *head, bool *left)
+{
+    struct hak_link *at = head->next;
+    while (at != head) {
+        struct hak_link *next = at->next;
+        if (!hak_heap_move_page(to, hak_item(at, struct hak_page, link)))
+            *left = true;
+        at = next;
+    }
+}
+
+/* Take over an orphan that was popped from the list by this thread. */
+static inline void hak_heap_adopt(struct hak_heap *heap,
+                                  struct hak_heap *orphan)
+{
+    struct hak_heaps *all = heap->all;
+    bool left = false;
+    hak_heap_collect(orphan);
+    for (uint32_t c = 0; c < all->nclasses; c++) {
+        hak_heap_move_list(heap, &orphan->bin[c].avail, &left);
+        hak_heap_move_list(heap, &orphan->bin[c].full, &left);
+    }
+    while (orphan->spare != NULL) {
+        struct hak_page *page = orphan->spare;
+        orphan->spare = page->pending_next;
+        page->pending_next = heap->spare;
+        heap->spare = page;
+    }
+    if (!left) /* with nothing of it in flight nobody can name it */
+        __atomic_store_n(&orphan->orphan, 0, __ATOMIC_RELAXED);
+    hak_heaps_push(all, left ? &all->orphans : &all->spares, orphan);
+}
+
+static inline bool hak_heap_adopt_any(struct hak_heap *heap)
+{
+    struct hak_heap *orphan = hak_heaps_pop(heap->all, &heap->all->orphans);
+    if (orphan != NULL)
+        hak_heap_adopt(heap, orphan);
+    return orphan != NULL;
+}
+
+/*
+ * Tell the page's heap that frees wait. seq_cst on the push and on `orphan`
+ * pairs with hak_heap_close: either it sees the page, or we see an orphan.
+ */
+static inline void hak_heap_notify(struct hak_page *page)
+{
+    struct hak_heap *heap = __atomic_load_n(&page->heap, __ATOMIC_RELAXED);
+    struct hak_heaps *all = heap->all;
+    page->pending_next = __atomic_load_n(&heap->pending, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&heap->pending, &page->pending_next,
+                                        page, true, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_RELAXED))
+        ;
+    if (likely(__atomic_load_n(&heap->orphan, __ATOMIC_SEQ_CST) == 0))
+        return;
+    struct hak_heap *mine = all->box->host->heap(all->box, false);
+    if (mine != NULL)
+        hak_heap_adopt_any(mine);
+}
+
+/* ops->remote_free */
+static inline void hak_heap_remote_free(struct hak_span *span, void *p)
+{
+    struct hak_page *page = hak_container_of(span, struct hak_page, span);
+    if (hak_page_push_remote(page, p) & HAK_REMOTE_NOTIFY)
+        hak_heap_notify(page);
+}
+
+/* ---- refill ---------------------------------------------------------------------- */
+
+static inline struct hak_list hak_heap_take(struct hak_heap *heap,
+                                            struct hak_page *page)
+{
+    struct hak_list list = {page->span.local, hak_page_nlocal(page)};
+    if (list.head != NULL) {
+        page->span.local = NULL;
+        page->span.countdown = page->carved;
+        return list;
+    }
+    if (hak_remote_head(__atomic_load_n(&page->remote, __ATOMIC_RELAXED)))
+        return hak_page_take_remote(page, HAK_REMOTE_PENDING, 0);
+    uint32_t n = heap->all->carve_bytes / page->span.slot_bytes;
+    n = n == 0 ? 1 : n;
+    if (n > page->capacity - page->carved)
+        n = page->capacity - page->carved;
+    return n == 0 ? (struct hak_list){NULL, 0} : hak_page_carve(page, n);
+}
+
+/* The next page of a class that is not known to be full, or NULL. */
+static inline struct hak_page *hak_heap_next_page(struct hak_heap *heap,
+                                                  uint32_t class_number)
+{
+    struct hak_heaps *all = heap->all;
+    struct hak_bin *bin = &heap->bin[class_number];
+    if (hak_link_empty(&bin->avail))
+        hak_heap_adopt_any(heap); /* a load when there is no orphan */
+    if (!hak_link_empty(&bin->avail)) {
+        struct hak_page *page =
+            hak_item(bin->avail.next, struct hak_page, link);
+        hak_link_remove(&page->link);
+        return page;
+    }
+    struct hak_page *page = all->page_get(heap, class_number);
+    if (page != NULL)
+        hak_count_peak(&all->peak_bytes,
+                       hak_count_shared(&all->in_use_bytes,
+                                        (int64_t)page->capacity *
+                                            page->span.slot_bytes));
+    return page;
+}
+
+/* ops->refill, once the box has found the class */
+static inline struct hak_list hak_heap_refill(struct hak_heap *heap,
+                                              uint32_t class_number)
+{
+    struct hak_bin *bin = &heap->bin[class_number];
+    hak_heap_collect(heap);
+    for (;;) {
+        struct hak_page *page = bin->current;
+        if (page != NULL) {
+            struct hak_list list = hak_heap_take(heap, page);
+            if (list.head != NULL)
+                return list;
+            if (!hak_heap_set_full(heap, page))
+                continue;
+            bin->current = NULL;
+        }
+        page = hak_heap_next_page(heap, class_number);
+        if (page == NULL)
+            return (struct hak_list){NULL, 0};
+        hak_heap_set_current(bin, page);
+    }
+}
+
+/* ---- calls without lanes ------------------------------------------------------------ */
+
+static inline void *hak_heap_alloc(struct hak_heap *heap,
+                                   uint32_t class_number)
+{
+    struct hak_bin *bin = &heap->bin[class_number];
+    if (bin->lane == NULL)
+        bin->lane = hak_heap_refill(heap, class_number).head;
+    void *p = bin->lane;
+    if (p != NULL)
+        bin->lane = *(void **)p;
+    return p;
+}
+
+static inline void hak_heap_free_local(struct hak_page *page, void *p)
+{
+    *(void **)p = page->span.local;
+    page->span.local = p;
+    if (--page->span.countdown == 0)
+        hak_heap_drained(&page->span);
+}
+
+/* heap: the calling thread's, or NULL */
+static inline void hak_heap_free(struct hak_heap *heap, struct hak_page *page,
+                                 void *p)
+{
+    if (heap != NULL &&
+        __atomic_load_n(&page->heap, __ATOMIC_RELAXED) == heap)
+        hak_heap_free_local(page, p);
+    else
+        hak_heap_remote_free(&page->span, p);
+}
+
+/* ---- open and close --------------------------------------------------------------------- */
+
+static inline struct hak_heap *hak_heap_make(struct hak_heaps *all)
+{
+    struct hak_box *box = all->box;
+    struct hak_heap *heap = box->host->meta(
+        box, sizeof *heap + all->nclasses * sizeof heap->bin[0]);
+    if (heap == NULL)
+        return NULL;
+    heap->all = all;
+    for (uint32_t c = 0; c < all->nclasses; c++) {
+        hak_link_init(&heap->bin[c].avail);
+        hak_link_init(&heap->bin[c].full);
+    }
+    heap->all_next = __atomic_load_n(&all->all_heaps, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&all->all_heaps, &heap->all_next, heap,
+                                        true, __ATOMIC_RELEASE,
+                                        __ATOMIC_RELAXED))
+        ;
+    return heap;
+}
+
+static inline struct hak_heap *hak_heap_open(struct hak_heaps *all,
+                                             struct hak_thread *thread)
+{
+    struct hak_heap *heap = hak_heaps_pop(all, &all->spares);
+    if (heap == NULL)
+        heap = hak_heap_make(all);
+    if (heap != NULL)
+        heap->thread = thread;
+    return heap;
+}
+
+/* The current page and the lane of a bin go back among the others. */
+static inline void hak_bin_close(struct hak_heap *heap, struct hak_bin *bin,
+                                 struct hak_page *(*page_of)(struct hak_heaps *,
+                                                             void *))
+{
+    while (bin->lane != NULL) {
+        void *p = bin->lane;
+        bin->lane = *(void **)p;
+        hak_heap_free(heap, page_of(heap->all, p), p);
+    }
+    struct hak_page *page = bin->current;
+    if (page == NULL)
+        return;
+    bin->current = NULL;
+    page->state = HAK_PAGE_AVAIL;
+    hak_heap_avail(heap, page);
+    hak_heap_collect_page(heap, page); /* sets NOTIFY, retires if empty */
+}
+
+static inline void hak_bin_disown(struct hak_link *head)
+{
+    for (struct hak_link *at = head->next; at != head; at = at->next)
+        __atomic_store_n(&hak_item(at, struct hak_page, link)->span.owner,
+                         NULL, __ATOMIC_RELAXED);
+}
+
+static inline bool hak_heap_is_empty(const struct hak_heap *heap)
+{
+    for (uint32_t c = 0; c < heap->all->nclasses; c++)
+        if (!hak_link_empty(&heap->bin[c].avail) ||
+            !hak_link_empty(&heap->bin[c].full))
+            return false;
+    return true;
+}
+
+/* ops->heap_close, after the box has given back what else the heap keeps */
+static inline void
+hak_heap_close(struct hak_heap *heap,
+               struct hak_page *(*page_of)(struct hak_heaps *, void *))
+{
+    struct hak_heaps *all = heap->all;
+    hak_heap_collect(heap);
+    for (uint32_t c = 0; c < all->nclasses; c++)
+        hak_bin_close(heap, &heap->bin[c], page_of);
+    for (uint32_t c = 0; c < all->nclasses; c++) {
+        hak_bin_disown(&heap->bin[c].avail);
+        hak_bin_disown(&heap->bin[c].full);
+    }
+    heap->thread = NULL;
+    __atomic_store_n(&heap->orphan, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&heap->pending, __ATOMIC_SEQ_CST) != NULL)
+        hak_heap_collect(heap);
+    if (hak_heap_is_empty(heap)) {
+        __atomic_store_n(&heap->orphan, 0, __ATOMIC_RELAXED);
+        hak_heaps_push(all, &all->spares, heap);
+    } else {
+        hak_heaps_push(all, &all->orphans, heap);
+    }
+}
+
+/* ---- statistics and walks ---------------------------------------------------------------- */
+
+static inline void hak_heaps_stats(const struct hak_heaps *all,
+                                   struct hak_box_stats *out)
+{
+    const struct hak_page *page =
+        __atomic_load_n(&all->all_pages, __ATOMIC_ACQUIRE);
+    for (; page != NULL; page = page->all_next) {
+        if (__atomic_load_n(&page->state, __ATOMIC_RELAXED) == HAK_PAGE_FREE)
+            continue;
+        uint64_t live = hak_page_live(page);
+        out->live_count += live;
+        out->live_bytes += live * page->span.slot_bytes;
+    }
+    out->peak_bytes = hak_counted(&all->peak_bytes);
+    const struct hak_heap *heap =
+        __atomic_load_n(&all->all_heaps, __ATOMIC_ACQUIRE);
+    for (; heap != NULL; heap = heap->all_next) {
+        out->retired_pages += hak_counted(&heap->retired);
+        out->adopted_pages += hak_counted(&heap->adopted);
+    }
+}
+
+/* The largest number of slots that a page may hold if it is to be walked. */
+enum { HAK_PAGE_SLOTS_MAX = 4096 };
+
+static inline void hak_page_mark(const struct hak_page *page, const void *list,
+                                 uint64_t *is_free)
+{
+    for (; list != NULL; list = *(void *const *)list) {
+        size_t i = (size_t)((const char *)list - page->start) /
+                   page->span.slot_bytes;
+        is_free[i >> 6] |= 1ull << (i & 63);
+    }
+}
+
+/* False: visit asked to stop. */
+static inline bool hak_page_walk(const struct hak_page *page, hak_visit *visit,
+                                 void *context)
+{
+    uint64_t is_free[HAK_PAGE_SLOTS_MAX / 64] = {0};
+    const struct hak_bin *bin = &page->heap->bin[page->class_number];
+    hak_page_mark(page, page->span.local, is_free);
+    hak_page_mark(page, hak_remote_head(page->remote), is_free);
+    if (page->state == HAK_PAGE_CURRENT)
+        for (void *p = bin->lane; p != NULL; p = *(void **)p)
+            if ((size_t)((char *)p - page->start) <
+                (size_t)page->carved * page->span.slot_bytes)
+                hak_page_mark(page, p, is_free);
+    for (uint32_t i = 0; i < page->carved; i++)
+        if (!(is_free[i >> 6] >> (i & 63) & 1) &&
+            !visit(context, page->start + (size_t)i * page->span.slot_bytes,
+                   page->span.slot_bytes))
+            return false;
+    return true;
+}
+
+static inline void hak_heaps_walk(const struct hak_heaps *all,
+                                  hak_visit *visit, void *context)
+{
+    const struct hak_page *page =
+        __atomic_load_n(&all->all_pages, __ATOMIC_ACQUIRE);
+    for (; page != NULL; page = page->all_next)
+        if (page->state != HAK_PAGE_FREE && !hak_page_walk(page, visit, context))
+            return;
+}
+
+#endif

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT
+ * page.h - kit layer 3: a run of slots of one size, and its three free lists.
+ *
+ *   not carved    slots [carved, capacity) that nobody has had yet
+ *   span.local    freed by the owner; the core pushes here (hakmem/box.h)
+ *   remote        freed by other threads; one atomic word
+ *
+ * Invariants, with out = slots handed out and not known to be free again
+ * (those waiting in `remote` count as out):
+ *
+ *   out                   = span.countdown + reserve
+ *   length of span.local  = carved - out
+ *   carved                <= capacity
+ *
+ * The remote word packs head, length and two flags, so that one compare and
+ * exchange keeps them together:
+ *
+ *   63        48 47                    4      1       0
+ *   | length    | head (48-bit address) | PENDING | NOTIFY |
+ *
+ * NOTIFY   set by the owner while it does not look at this page by itself
+ *          (it is not the current one); the next remote free clears it, sets
+ *          PENDING and puts the page on its heap's pending list
+ * PENDING  from then until the heap takes the page off that list; meanwhile
+ *          the page keeps its heap and its memory
+ */
+#ifndef HAK_KIT_PAGE_H
+#define HAK_KIT_PAGE_H
+
+#include "list.h"
+#include "sync.h"
+
+struct hak_heap;
+
+enum hak_page_state {
+    HAK_PAGE_FREE,    /* in no heap */
+    HAK_PAGE_CURRENT, /* refills of its class look here first */
+    HAK_PAGE_AVAIL,   /* has free slots */
+    HAK_PAGE_FULL,    /* had none when last looked at */
+};
+
+struct hak_page {
+    struct hak_span span; /* first: the directory points here */
+    char *start;          /* of the first slot */
+    uint32_t capacity;
+    uint32_t carved;
+    uint32_t reserve;
+    uint16_t class_number;
+    uint8_t state; /* enum hak_page_state */
+    /* what other threads write: on a line of its own */
+    _Alignas(64) uint64_t remote;
+    struct hak_page *pending_next;
+    struct hak_heap *heap; /* changes only with NOTIFY and PENDING clear */
+    struct hak_link link;  /* in a bin of the heap */
+    struct hak_page *all_next;
+    void *source; /* the box's: where the memory came from */
+};
+
+#define HAK_REMOTE_NOTIFY ((uint64_t)1)
+#define HAK_REMOTE_PENDING ((uint64_t)2)
+#define HAK_REMOTE_FLAGS ((uint64_t)15)
+#define HAK_REMOTE_ONE ((uint64_t)1 << 48)
+
+static inline void *hak_remote_head(uint64_t word)
+{
+    return (void *)(uintptr_t)(word & (HAK_REMOTE_ONE - 1) &
+                               ~HAK_REMOTE_FLAGS);
+}
+
+static inline uint32_t hak_remote_length(uint64_t word)
+{
+    return (uint32_t)(word >> 48);
+}
+
+static inline uint32_t hak_page_out(const struct hak_page *page)
+{
+    return page->span.countdown + page->reserve;
+}
+
+static inline uint32_t hak_page_nlocal(const struct hak_page *page)
+{
+    return page->carved - hak_page_out(page);
+}
+
+/* Make an empty page of memory at start. The caller sets span.owner, heap. */
+static inline void hak_page_init(struct hak_page *page, char *start,
+                                 size_t size_bytes, uint32_t slot_bytes,
+                                 uint32_t class_number)
+{
+    page->span.local = NULL;
+    page->span.countdown = 0;
+    page->span.slot_bytes = slot_bytes;
+    page->start = start;
+    page->capacity = (uint32_t)(size_bytes / slot_bytes);
+    page->carved = 0;
+    page->reserve = 0;
+    page->class_number = (uint16_t)class_number;
+    __atomic_store_n(&page->remote, 0, __ATOMIC_RELAXED);
+}
+
+/*
+ * Push p, freed by a thread that is not the owner. Returns the word before:
+ * with HAK_REMOTE_NOTIFY in it, the caller puts the page on the pending list.
+ * The release pairs with hak_page_take_remote's acquire.
+ */
+static inline uint64_t hak_page_push_remote(struct hak_page *page, void *p)
+{
+    uint64_t old = __atomic_load_n(&page->remote, __ATOMIC_RELAXED), word;
+    do {
+        *(void **)p = hak_remote_head(old);
+        word = (old & ~(HAK_REMOTE_ONE - 1)) + HAK_REMOTE_ONE;
+        word |= (uint64_t)(uintptr_t)p | (old & HAK_REMOTE_PENDING);
+        if (old & HAK_REMOTE_NOTIFY)
+            word |= HAK_REMOTE_PENDING;
+    } while (!__atomic_compare_exchange_n(&page->remote, &old, word, true,
+                                          __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+    return old;
+}
+
+/* Take the whole remote list; of the flags, `keep` stay and `set` come. */
+static inline struct hak_list
+hak_page_take_remote(struct hak_page *page, uint64_t keep, uint64_t set)
+{
+    uint64_t old = __atomic_load_n(&page->remote, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&page->remote, &old,
+                                        (old & keep & HAK_REMOTE_FLAGS) | set,
+                                        true, __ATOMIC_ACQUIRE,
+                                        __ATOMIC_RELAXED))
+        ;
+    return (struct hak_list){hak_remote_head(old), hak_remote_length(old)};
+}
+
+/* Link the next n uncarved slots to a list. n <= capacity - carved. */
+static inline struct hak_list hak_page_carve(struct hak_page *page, uint32_t n)
+{
+    size_t slot = page->span.slot_bytes;
+    char *first = page->start + (size_t)page->carved * slot, *p = first;
+    for (uint32_t i = 1; i < n; i++, p += slot)
+        *(void **)(void *)p = p + slot;
+    *(void **)(void *)p = NULL;
+    page->carved += n;
+    page->span.countdown += n;
+    return (struct hak_list){first, n};
+}
+
+/* Put a list that counted as out onto span.local; walks the shorter one. */
+static inline void hak_page_return(struct hak_page *page, struct hak_list list)
+{
+    if (list.count == 0)
+        return;
+    void *longer = page->span.local, *shorter = list.head;
+    if (hak_page_nlocal(page) < list.count) {
+        longer = list.head;
+        shorter = page->span.local;
+    }
+    page->span.local = shorter != NULL ? shorter : longer;
+    if (shorter != NULL) {
+        void *tail = shorter;
+        while (*(void **)tail != NULL)
+            tail = *(void **)tail;
+        *(void **)tail = longer;
+    }
+    uint32_t out = hak_page_out(page) - (uint32_t)list.count;
+    page->reserve = 0;
+    page->span.countdown = out;
+}
+
+/* Slots in use, those in lanes included; may lag for a running owner. */
+static inline uint32_t hak_page_live(const struct hak_page *page)
+{
+    uint32_t countdown =
+        __atomic_load_n(&page->span.countdown, __ATOMIC_RELAXED);
+    uint32_t reserve = __atomic_load_n(&page->reserve, __ATOMIC_RELAXED);
+    uint64_t word = __atomic_load_n(&page->remote, __ATOMIC_RELAXED);
+    return countdown + reserve - hak_remote_length(word);
+}
+
+static inline void hak_page_check(const struct hak_page *page)
+{
+    uint32_t n = 0;
+    for (const void *p = page->span.local; p != NULL; p = *(void *const *)p) {
+        size_t at = (size_t)((const char *)p - page->start);
+        HAK_ALWAYS(at % page->span.slot_bytes == 0);
+        HAK_ALWAYS(at / page->span.slot_bytes < page->carved);
+        HAK_ALWAYS(++n <= page->carved);
+    }
+    HAK_ALWAYS(page->carved <= page->capacity);
+    HAK_ALWAYS(hak_page_out(page) <= page->carved);
+    HAK_ALWAYS(n == hak_page_nlocal(page));
+}
+
+#endif

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT
+ * conf.h - the INI file, read, checked and resolved; knows no .so.
+ *
+ * Precedence, lowest first: built-in defaults, file, [profile NAME] chosen by
+ * HAKMEM_PROFILE, environment. Every value keeps its origin, so that
+ * `hakctl explain` can name the file and line that won.
+ *
+ * Nothing here allocates: the file is read(2) into the struct, and every
+ * text points into it. Not thread-safe; called once at start (and by tools).
+ *
+ * What may stand in a file, BOX, ROUTE and NAME being words of a-z A-Z 0-9 _ -
+ *
+ *     [core]          fallback = libc | none
+ *                     free_route = directory | owns
+ *                     verify = BOOL       strict = BOOL
+ *                     purge_delay_ms = 0..3600000
+ *     [stats]         at_exit = none | stderr | FILE      format = text | json
+ *     [box NAME]      path = FILE     priority = INT     lanes = BOOL
+ *                     and the parameters of that box
+ *     [route NAME]    box = BOX
+ *                     fallback = ROUTE | BOX | libc | none
+ *     [policy]        C0-C3,C5 = BOX or ROUTE    1025-32k = ...    32769- = ...
+ *     [profile NAME]  SECTION.KEY = VALUE, as in box ultra.lanes = off
+ *
+ * Comments start with ; or # at the start of a line or after a blank.
+ *
+ * The environment sets the key K of section S by HAKMEM_S_K, upper case, each
+ * character that is no letter or digit turned to _: HAKMEM_CORE_FREE_ROUTE,
+ * HAKMEM_BOX_ULTRA_LANES, HAKMEM_POLICY_C4_C7 (here _ stands for the -). The
+ * section must be core, stats, policy or a box or route of the file; the
+ * longest such name wins. Other HAKMEM_ names get a warning, but HAKMEM_CONF,
+ * HAKMEM_PROFILE and HAKMEM_BENCH_*.
+ *
+ * A policy key of a higher layer wins for the indexes that it covers; within
+ * one layer, two keys that cover one index are an error.
+ */
+#ifndef HAKMEM_CONF_H
+#define HAKMEM_CONF_H
+
+#include <hakmem/box.h>
+
+enum {
+    HAK_CONF_FILE_BYTES = 64 * 1024, /* larger files are refused */
+    HAK_CONF_LINE_BYTES = 199,       /* inih's line buffer, less the NUL */
+    HAK_CONF_NAME_BYTES = 49,        /* inih's section buffer, less the NUL */
+    HAK_CONF_SECTIONS = 96,
+    HAK_CONF_ENTRIES = 512,
+    HAK_CONF_ROUTES = 32,
+    HAK_CONF_RULES = 64,
+    HAK_CONF_CHAIN = 8,
+    HAK_CONF_NOTES = 32,
+};
+
+/* Where a value came from. line 0: file is "built-in" or "environment NAME". */
+struct hak_origin {
+    const char *file;
+    int line;
+};
+
+/* Who gave a value; higher wins. Built-in values are no entries. */
+enum hak_layer {
+    HAK_LAYER_FILE,
+    HAK_LAYER_PROFILE,
+    HAK_LAYER_ENVIRONMENT,
+    HAK_LAYERS,
+};
+
+/* A [section] line of the file, in the file's order, each name once. */
+struct hak_conf_section {
+    const char *name; /* "box ultra": words joined by one blank */
+    int line;
+};
+
+/*
+ * One key as given, after precedence: the winner for its section and key.
+ * The keys of all profiles are entries too, with section "profile NAME" and
+ * the key as given; those of the chosen one also as what they set.
+ */
+struct hak_conf_entry {
+    const char *section; /* "box ultra": words joined by one blank */
+    const char *key;
+    const char *value;
+    struct hak_origin origin;
+    enum hak_layer layer;
+};
+
+enum hak_fallback { HAK_FALLBACK_LIBC, HAK_FALLBACK_NONE };
+enum hak_free_route { HAK_FREE_DIRECTORY, HAK_FREE_OWNS };
+
+struct hak_conf_box {
+    const char *name;         /* NAME of [box NAME] */
+    const char *path;         /* as given, or NULL: NAME.so beside the others */
+    int priority;             /* owns() walk: lower asks first; default: place
+                                 of its section in the file, 0, 10, 20 ... */
+    bool lanes;               /* lanes = on | off; default on */
+    struct hak_origin origin; /* of its section's first line */
+    struct hak_origin path_origin;
+};
+
+/*
+ * A route: boxes to ask in turn, then libc or nothing. `[route NAME]` has
+ * box = BOX and fallback = ROUTE | BOX | libc | none; a box named directly in
+ * [policy] is a route of that one box.
+ */
+struct hak_conf_route {
+    const char *name;
+    uint8_t chain[HAK_CONF_CHAIN]; /* positions in conf->box */
+    uint8_t nchain;
+    enum hak_fallback last;
+    struct hak_origin origin; /* of its box = line */
+};
+
+/* A line of [policy]: sizes from first to last index. */
+struct hak_conf_rule {
+    uint32_t first_index, last_index;
+    uint32_t route; /* position in conf->route */
+    const char *text; /* the key as given */
+    struct hak_origin origin;
+};
+
+enum hak_diag_level { HAK_DIAG_ERROR, HAK_DIAG_WARNING };
+
+/* Told once for each finding; file is NULL and line 0 where there is none. */
+typedef void hak_diag_fn(void *context, enum hak_diag_level level,
+                         const char *file, int line, const char *text);
+
+struct hak_conf {
+    /* [core] */
+    enum hak_fallback fallback;       /* libc */
+    enum hak_free_route free_route;   /* directory */
+    bool verify;                      /* no */
+    bool strict;                      /* no */
+    uint64_t purge_delay_ms;          /* 100 */
+    struct hak_origin fallback_origin;
+    struct hak_origin free_route_origin;
+    /* [stats] */
+    const char *stats_at_exit; /* "none" | "stderr" | file name; none */
+    bool stats_json;           /* format = text | json; text */
+    /* [box NAME], sorted by priority */
+    struct hak_conf_box box[HAK_MAX_BOXES];
+    uint32_t nboxes;
+    struct hak_conf_route route[HAK_CONF_ROUTES];
+    uint32_t nroutes;
+    struct hak_conf_rule rule[HAK_CONF_RULES];
+    uint32_t nrules;
+    /* by size index: position in rule, or -1 = no rule: straight to fallback */
+    int16_t index_rule[HAK_LANES + 1];
+    struct hak_conf_section section[HAK_CONF_SECTIONS];
+    uint32_t nsections;
+    /* every key given, for box parameters and reports */
+    struct hak_conf_entry entry[HAK_CONF_ENTRIES];
+    uint32_t nentries;
+    const char *file;    /* path that was read */
+    const char *profile; /* or NULL */
+    uint32_t nerrors, nwarnings;
+
+    hak_diag_fn *diag;
+    void *diag_context;
+    uint32_t told_limits; /* private: what ran out was told */
+    size_t text_used;
+    char text[HAK_CONF_FILE_BYTES * 4]; /* the file, then all strings */
+};
+
+/*
+ * hak_conf_read - read, check and resolve the INI at path.
+ * envp      environment to apply (NULL = none: setuid programs)
+ * profile   chosen profile, or NULL (then HAKMEM_PROFILE of envp)
+ * diag      told of every finding; errors do not stop the reading
+ * fd        an open descriptor of path (the caller opened and checked it, and
+ *           closes it), or -1 = open it here
+ * Returns   0; -EINVAL when there were errors (all of them were told);
+ *           -errno of open or read, -EISDIR or -EFBIG (told too). *c is filled
+ *           as far as it went.
+ */
+int hak_conf_read(struct hak_conf *c, const char *path, int fd,
+                  char *const *envp, const char *profile, hak_diag_fn *diag,
+                  void *diag_context);
+
+/* The winning entry of section and key, or NULL: built-in. */
+const struct hak_conf_entry *hak_conf_find(const struct hak_conf *c,
+                                           const char *section,
+                                           const char *key);
+
+/* Where section's key got its value: its entry's origin, or "built-in". */
+struct hak_origin hak_conf_origin(const struct hak_conf *c,
+                                  const char *section, const char *key);
+
+/* Tell a finding through c->diag and count it. printf-like. */
+void hak_conf_tell(struct hak_conf *c, enum hak_diag_level level,
+                   struct hak_origin where, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/*
+ * hak_conf_params - fill values[n] for box from its [box NAME] keys.
+ * Unknown keys (with the nearest known name), text that does not parse and
+ * values out of bounds are told with their line. Defaults first.
+ * Returns 0 or -EINVAL.
+ */
+int hak_conf_params(struct hak_conf *c, const struct hak_conf_box *box,
+                    const struct hak_param *params, uint32_t n,
+                    union hak_value *values);
+
+/* hak_conf_param - parse one text by one parameter. 0 or -EINVAL; *out kept
+ * on failure; why (may be NULL) gets the reason. */
+int hak_conf_param(const struct hak_param *param, const char *text,
+                   union hak_value *out, char *why, size_t why_bytes);
+
+/* hak_conf_bytes - "64", "4k", "4KiB", "1M", "2GiB"; decimal or 0x. 0/-EINVAL
+ * (not a size) or -ERANGE. k and KiB are both 1024. */
+int hak_conf_bytes(const char *text, uint64_t *out);
+
+/*
+ * hak_conf_range - "C4", "C4-C7", "257-1024", "32769-", "17": one item.
+ * Sets first and last size index. A size alone stands for the index that it
+ * is in, the start 1 for index 0 too (requests of 0 bytes). A bound that is
+ * no index boundary is -EINVAL, with the nearest ones in why; sizes above
+ * HAK_LANE_MAX_BYTES are one index, so 32769- is the only range there.
+ * Returns 0, -EINVAL or -ERANGE (class or number too large); why as above.
+ */
+int hak_conf_range(const char *text, uint32_t *first, uint32_t *last,
+                   char *why, size_t why_bytes);
+
+/* hak_conf_nearest - the candidate nearest to word, or NULL when none is near
+ * (edit distance at most 2, and less than half of the word). Two neighbours
+ * swapped count 1, case does not count; NULL candidates are passed over. */
+const char *hak_conf_nearest(const char *word, const char *const *candidates,
+                             size_t n);
+
+/* Class of a size index: 0..7 for C0..C7 (<=16, 32, 64, 128, 256, 384, 512,
+ * 1024), 8 above. And the class's last size. */
+uint32_t hak_class_of_index(uint32_t index);
+size_t hak_class_bytes(uint32_t class_number);
+
+#endif

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT
+ * conf_policy.c - [policy] keys to rules, and what each size index gets.
+ *
+ * Two rules of one layer never cover one index (told); over the layers, the
+ * highest that covers an index has it.
+ */
+#include "conf_private.h"
+
+/* ---- rules --------------------------------------------------------------- */
+
+void conf_check_rule(struct hak_conf *c, const struct hak_conf_entry *e)
+{
+    const char *list = e->key;
+    char item[CONF_ITEM_BYTES], why[CONF_TOLD_BYTES];
+    uint32_t first = 0, last = 0;
+    while (conf_next_item(&list, item)) {
+        if (*item == 0)
+            hak_conf_tell(c, HAK_DIAG_ERROR, e->origin,
+                          "nothing at a comma of \"%s\" in [policy]", e->key);
+        else if (hak_conf_range(item, &first, &last, why, sizeof why) != 0)
+            hak_conf_tell(c, HAK_DIAG_ERROR, e->origin, "in [policy]: %s", why);
+    }
+    if (conf_find_box(c, e->value) < 0 && conf_find_route(c, e->value) < 0)
+        conf_tell_no_name(c, e, "box or route", true, false);
+}
+
+/* The route of that name, or a new one of the box of that name; -1: told. */
+static int route_for(struct hak_conf *c, const struct hak_conf_entry *e)
+{
+    int route = conf_find_route(c, e->value);
+    int box = conf_find_box(c, e->value);
+    if (route >= 0 || box < 0)
+        return route;
+    if (c->nroutes == HAK_CONF_ROUTES) {
+        conf_tell_limit(c, e->origin, CONF_LIMIT_ROUTES);
+        return -1;
+    }
+    c->route[c->nroutes] = (struct hak_conf_route){.name = c->box[box].name,
+                                                   .chain = {(uint8_t)box},
+                                                   .nchain = 1,
+                                                   .last = c->fallback,
+                                                   .origin = e->origin};
+    return (int)c->nroutes++;
+}
+
+/* Within one layer: position of the rule that covers an index, or -1. */
+struct cover {
+    int16_t rule[HAK_LANES + 1];
+};
+
+static void clear(struct cover *cover)
+{
+    for (uint32_t i = 0; i <= HAK_INDEX_LARGE; i++)
+        cover->rule[i] = -1;
+}
+
+static void tell_overlap(struct hak_conf *c, const struct hak_conf_rule *rule,
+                         const struct hak_conf_rule *old, uint32_t first,
+                         uint32_t last)
+{
+    char place[CONF_ITEM_BYTES] = "", sizes[CONF_ITEM_BYTES] = "";
+    if (old->origin.line > 0)
+        conf_append(place, sizeof place, "line %d", old->origin.line);
+    else
+        conf_append(place, sizeof place, "%s", old->origin.file);
+    conf_append_sizes(sizes, sizeof sizes, first, last);
+    hak_conf_tell(c, HAK_DIAG_ERROR, rule->origin,
+                  "\"%s\" and \"%s\" of %s both cover %s", rule->text,
+                  old->text, place, sizes);
+}
+
+static void add_rule(struct hak_conf *c, struct cover *cover,
+                     const struct hak_conf_rule *rule)
+{
+    if (c->nrules == HAK_CONF_RULES) {
+        conf_tell_limit(c, rule->origin, CONF_LIMIT_RULES);
+        return;
+    }
+    for (uint32_t i = rule->first_index; i <= rule->last_index; i++) {
+        int16_t old = cover->rule[i];
+        uint32_t first = i;
+        while (i < rule->last_index && cover->rule[i + 1] == old)
+            i++;
+        if (old >= 0)
+            tell_overlap(c, rule, &c->rule[old], first, i);
+    }
+    for (uint32_t i = rule->first_index; i <= rule->last_index; i++)
+        cover->rule[i] = (int16_t)c->nrules;
+    c->rule[c->nrules++] = *rule;
+}
+
+static void add_rules(struct hak_conf *c, struct cover *cover,
+                      const struct hak_conf_entry *e)
+{
+    int route = route_for(c, e);
+    const char *list = e->key;
+    char item[CONF_ITEM_BYTES];
+    struct hak_conf_rule rule = {.text = e->key, .origin = e->origin};
+    rule.route = (uint32_t)route;
+    while (route >= 0 && conf_next_item(&list, item))
+        if (hak_conf_range(item, &rule.first_index, &rule.last_index, NULL,
+                           0) == 0)
+            add_rule(c, cover, &rule);
+}
+
+static void cover_all(struct hak_conf *c)
+{
+    struct cover cover, all;
+    clear(&all);
+    for (unsigned layer = HAK_LAYER_FILE; layer < HAK_LAYERS; layer++) {
+        clear(&cover);
+        for (uint32_t i = 0; i < c->nentries; i++)
+            if (c->entry[i].layer == layer &&
+                strcmp(c->entry[i].section, "policy") == 0)
+                add_rules(c, &cover, &c->entry[i]);
+        for (uint32_t i = 0; i <= HAK_INDEX_LARGE; i++)
+            if (cover.rule[i] >= 0)
+                all.rule[i] = cover.rule[i];
+    }
+    memcpy(c->index_rule, all.rule, sizeof c->index_rule);
+}
+
+/* ---- what is left out ---------------------------------------------------- */
+
+/* Line of [policy], or 0. */
+static int policy_line(const struct hak_conf *c)
+{
+    for (uint32_t i = 0; i < c->nsections; i++)
+        if (strcmp(c->section[i].name, "policy") == 0)
+            return c->section[i].line;
+    return 0;
+}
+
+static void warn_uncovered(struct hak_conf *c)
+{
+    char sizes[CONF_TOLD_BYTES / 2] = "";
+    for (uint32_t i = 0; i <= HAK_INDEX_LARGE; i++) {
+        uint32_t first = i;
+        if (c->index_rule[i] >= 0)
+            continue;
+        while (i < HAK_INDEX_LARGE && c->index_rule[i + 1] < 0)
+            i++;
+        conf_append(sizes, sizeof sizes, "%s", *sizes ? ", " : "");
+        conf_append_sizes(sizes, sizeof sizes, first, i);
+        if (strlen(sizes) > sizeof sizes - 64) {
+            conf_append(sizes, sizeof sizes, " and more");
+            break;
+        }
+    }
+    if (*sizes != 0)
+        hak_conf_tell(c, HAK_DIAG_WARNING,
+                      (struct hak_origin){c->file, policy_line(c)},
+                      "no rule covers %s: %s", sizes,
+                      c->fallback == HAK_FALLBACK_LIBC
+                          ? "libc serves these sizes"
+                          : "these sizes fail, as fallback = none");
+}
+
+static void warn_unreached(struct hak_conf *c)
+{
+    bool reached[HAK_MAX_BOXES] = {false};
+    for (uint32_t i = 0; i <= HAK_INDEX_LARGE; i++) {
+        if (c->index_rule[i] < 0)
+            continue;
+        const struct hak_conf_rule *rule = &c->rule[c->index_rule[i]];
+        const struct hak_conf_route *route = &c->route[rule->route];
+        for (uint32_t k = 0; k < route->nchain; k++)
+            reached[route->chain[k]] = true;
+    }
+    for (uint32_t i = 0; i < c->nboxes; i++)
+        if (!reached[i])
+            hak_conf_tell(c, HAK_DIAG_WARNING, c->box[i].origin,
+                          "no rule of [policy] reaches box \"%s\"",
+                          c->box[i].name);
+}
+
+void conf_resolve_policy(struct hak_conf *c)
+{
+    cover_all(c);
+    if (c->nerrors > 0)
+        return; /* what follows would only repeat an error in other words */
+    if (c->nrules == 0 && policy_line(c) == 0) {
+        hak_conf_tell(c, HAK_DIAG_ERROR, (struct hak_origin){c->file, 0},
+                      "no [policy]: no size would come to any box");
+        return;
+    }
+    warn_uncovered(c);
+    warn_unreached(c);
+}

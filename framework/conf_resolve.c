@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT
+ * conf_resolve.c - entries to core settings, boxes in order, routes.
+ */
+#include "conf_private.h"
+
+#include <stdio.h>
+
+enum { PRIORITY_STEP = 10 };
+
+/* ---- names --------------------------------------------------------------- */
+
+int conf_find_box(const struct hak_conf *c, const char *name)
+{
+    for (uint32_t i = 0; i < c->nboxes; i++)
+        if (strcmp(c->box[i].name, name) == 0)
+            return (int)i;
+    return -1;
+}
+
+int conf_find_route(const struct hak_conf *c, const char *name)
+{
+    for (uint32_t i = 0; i < c->nroutes; i++)
+        if (strcmp(c->route[i].name, name) == 0)
+            return (int)i;
+    return -1;
+}
+
+/* Is name libc or none? Only then *out is set. */
+static bool is_last(const char *name, enum hak_fallback *out)
+{
+    bool none = strcmp(name, "none") == 0;
+    if (!none && strcmp(name, "libc") != 0)
+        return false;
+    *out = none ? HAK_FALLBACK_NONE : HAK_FALLBACK_LIBC;
+    return true;
+}
+
+void conf_tell_no_name(struct hak_conf *c, const struct hak_conf_entry *e,
+                       const char *noun, bool routes, bool last)
+{
+    const char *names[HAK_MAX_BOXES + HAK_CONF_ROUTES + 2];
+    char mean[CONF_ITEM_BYTES];
+    size_t n = 0;
+    for (uint32_t i = 0; i < c->nboxes; i++)
+        names[n++] = c->box[i].name;
+    for (uint32_t i = 0; routes && i < c->nroutes; i++)
+        names[n++] = c->route[i].name;
+    if (last) {
+        names[n++] = "libc";
+        names[n++] = "none";
+    }
+    conf_did_you_mean(mean, sizeof mean, e->value, names, n);
+    hak_conf_tell(c, HAK_DIAG_ERROR, e->origin,
+                  "\"%s\" in [%s]: there is no %s \"%s\"%s", e->key, e->section,
+                  noun, e->value, mean);
+}
+
+static void declare_box(struct hak_conf *c, const char *name,
+                        struct hak_origin where)
+{
+    if (c->nboxes == HAK_MAX_BOXES) {
+        conf_tell_limit(c, where, CONF_LIMIT_BOXES);
+        return;
+    }
+    c->box[c->nboxes] = (struct hak_conf_box){
+        .name = name,
+        .priority = (int)c->nboxes * PRIORITY_STEP,
+        .lanes = true,
+        .origin = where,
+        .path_origin = {"built-in", 0},
+    };
+    c->nboxes++;
+}
+
+static void declare_route(struct hak_conf *c, const char *name,
+                          struct hak_origin where)
+{
+    if (c->nroutes == HAK_CONF_ROUTES)
+        conf_tell_limit(c, where, CONF_LIMIT_ROUTES);
+    else
+        c->route[c->nroutes++] =
+            (struct hak_conf_route){.name = name, .origin = where};
+}
+
+void conf_declare(struct hak_conf *c)
+{
+    for (uint32_t i = 0; i < c->nsections; i++) {
+        const struct hak_conf_section *s = &c->section[i];
+        const char *box = conf_name(s->name, "box");
+        const char *route = conf_name(s->name, "route");
+        struct hak_origin where = {c->file, s->line};
+        if (box != NULL)
+            declare_box(c, box, where);
+        if (route != NULL)
+            declare_route(c, route, where);
+    }
+    for (uint32_t i = 0; i < c->nroutes; i++) {
+        int box = conf_find_box(c, c->route[i].name);
+        if (box >= 0)
+            hak_conf_tell(c, HAK_DIAG_ERROR, c->route[i].origin,
+                          "route \"%s\" has the name of the box in line %d",
+                          c->route[i].name, c->box[box].origin.line);
+    }
+}
+
+/* ---- checks -------------------------------------------------------------- */
+
+void conf_check_route(struct hak_conf *c, const struct hak_conf_entry *e)
+{
+    enum hak_fallback last;
+    bool box = conf_find_box(c, e->value) >= 0;
+    bool route = conf_find_route(c, e->value) >= 0;
+    if (strcmp(e->key, "box") == 0) {
+        if (!box && route)
+            hak_conf_tell(c, HAK_DIAG_ERROR, e->origin,
+                          "\"box\" in [%s]: \"%s\" is a route", e->section,
+                          e->value);
+        else if (!box)
+            conf_tell_no_name(c, e, "box", false, false);
+    } else if (!box && !route && !is_last(e->value, &last)) {
+        conf_tell_no_name(c, e, "box or route", true, true);
+    }
+}
+
+/* ---- core, stats, boxes -------------------------------------------------- */
+
+/* The number that won for a key, or other. What is bad was told. */
+static int64_t number(const struct hak_conf *c, const char *section,
+                      const char *key, int64_t other)
+{
+    const struct hak_conf_entry *e = hak_conf_find(c, section, key);
+    const struct hak_param *param = conf_key(conf_vocabulary(section), key);
+    union hak_value value = {.i = other};
+    if (e != NULL && param != NULL)
+        hak_conf_param(param, e->value, &value, NULL, 0);
+    return value.i;
+}
+
+static const char *text(const struct hak_conf *c, const char *section,
+                        const char *key, const char *other)
+{
+    const struct hak_conf_entry *e = hak_conf_find(c, section, key);
+    return e != NULL ? e->value : other;
+}
+
+static void resolve_core(struct hak_conf *c)
+{
+    c->fallback =
+        (enum hak_fallback)number(c, "core", "fallback", HAK_FALLBACK_LIBC);
+    c->free_route = (enum hak_free_route)number(c, "core", "free_route",
+                                                HAK_FREE_DIRECTORY);
+    c->verify = number(c, "core", "verify", 0) != 0;
+    c->strict = number(c, "core", "strict", 0) != 0;
+    c->purge_delay_ms = (uint64_t)number(c, "core", "purge_delay_ms",
+                                         (int64_t)c->purge_delay_ms);
+    c->fallback_origin = hak_conf_origin(c, "core", "fallback");
+    c->free_route_origin = hak_conf_origin(c, "core", "free_route");
+    c->stats_at_exit = text(c, "stats", "at_exit", c->stats_at_exit);
+    c->stats_json = number(c, "stats", "format", 0) != 0;
+}
+
+/* "box NAME": the name of a declared box or route stands in its section. */
+static const char *section_of(const char *kind, const char *name)
+{
+    return name - strlen(kind) - 1;
+}
+
+static void sort_boxes(struct hak_conf *c)
+{
+    for (uint32_t i = 1; i < c->nboxes; i++) {
+        struct hak_conf_box box = c->box[i];
+        uint32_t at = i;
+        for (; at > 0 && c->box[at - 1].priority > box.priority; at--)
+            c->box[at] = c->box[at - 1];
+        c->box[at] = box;
+    }
+}
+
+static void resolve_boxes(struct hak_conf *c)
+{
+    for (uint32_t i = 0; i < c->nboxes; i++) {
+        struct hak_conf_box *box = &c->box[i];
+        const char *section = section_of("box", box->name);
+        box->path = text(c, section, "path", NULL);
+        box->path_origin = hak_conf_origin(c, section, "path");
+        box->priority = (int)number(c, section, "priority", box->priority);
+        box->lanes = number(c, section, "lanes", box->lanes) != 0;
+    }
+    sort_boxes(c);
+    for (uint32_t i = 1; i < c->nboxes; i++) {
+        const struct hak_conf_box *a = &c->box[i - 1], *b = &c->box[i];
+        if (a->priority != b->priority)
+            continue;
+        const struct hak_conf_entry *e =
+            hak_conf_find(c, section_of("box", b->name), "priority");
+        if (e == NULL) /* two defaults are never equal: a's was given */
+            e = hak_conf_find(c, section_of("box", a->name), "priority");
+        hak_conf_tell(c, HAK_DIAG_ERROR, e != NULL ? e->origin : b->origin,
+                      "boxes \"%s\" and \"%s\" have one priority, %d", a->name,
+                      b->name, b->priority);
+    }
+}
+
+/* ---- routes -------------------------------------------------------------- */
+
+/* Boxes in the order asked, each once: never more than there are. */
+struct chain {
+    uint8_t box[HAK_MAX_BOXES];
+    uint8_t n;
+};
+
+static void chain_add(struct hak_conf *c, struct chain *chain, int box,
+                      const struct hak_conf_route *route)
+{
+    for (uint32_t i = 0; i < chain->n; i++) {
+        if (chain->box[i] != box)
+            continue;
+        hak_conf_tell(c, HAK_DIAG_WARNING, route->origin,
+                      "route \"%s\" comes to box \"%s\" twice; it is asked "
+                      "once",
+                      route->name, c->box[box].name);
+        return;
+    }
+    chain->box[chain->n++] = (uint8_t)box;
+}
+
+/* The route that `at` falls back to, or -1: boxes, libc or none. */
+static int next_route(const struct hak_conf *c, int at)
+{
+    const char *section = section_of("route", c->route[at].name);
+    const char *fallback = text(c, section, "fallback", NULL);
+    return fallback != NULL ? conf_find_route(c, fallback) : -1;
+}
+
+/* Does the chain of fallbacks from `at` come back to it? Tells it, once: at
+ * the first route of the circle. */
+static bool check_circle(struct hak_conf *c, int at)
+{
+    char path[CONF_TOLD_BYTES / 2] = "";
+    bool first = true;
+    int route = at;
+    for (uint32_t steps = 0; steps <= c->nroutes && route >= 0; steps++) {
+        conf_append(path, sizeof path, "%s%s", steps > 0 ? " -> " : "",
+                    c->route[route].name);
+        if (steps > 0 && route == at)
+            break;
+        first &= route >= at;
+        route = next_route(c, route);
+    }
+    const char *section = section_of("route", c->route[at].name);
+    if (route == at && first)
+        hak_conf_tell(c, HAK_DIAG_ERROR,
+                      hak_conf_origin(c, section, "fallback"),
+                      "route fallbacks go round: %s", path);
+    return route >= 0; /* also when it only leads into a circle */
+}
+
+/* The boxes of a route and of those that it falls back to, and the last. */
+static void follow(struct hak_conf *c, int at, struct chain *chain)
+{
+    struct hak_conf_route *route = &c->route[at];
+    for (; at >= 0; at = next_route(c, at)) {
+        const char *section = section_of("route", c->route[at].name);
+        const char *fallback = text(c, section, "fallback", "");
+        int box = conf_find_box(c, text(c, section, "box", ""));
+        int second = conf_find_box(c, fallback);
+        if (box >= 0)
+            chain_add(c, chain, box, route);
+        if (second >= 0)
+            chain_add(c, chain, second, route);
+        else
+            is_last(fallback, &route->last);
+    }
+}
+
+static void resolve_route(struct hak_conf *c, int at)
+{
+    struct hak_conf_route *route = &c->route[at];
+    const char *own = section_of("route", route->name);
+    const struct hak_conf_entry *e = hak_conf_find(c, own, "box");
+    if (e == NULL)
+        hak_conf_tell(c, HAK_DIAG_ERROR, route->origin, "[%s] has no \"box =\"",
+                      own);
+    else
+        route->origin = e->origin;
+    route->last = c->fallback;
+    if (check_circle(c, at))
+        return;
+    struct chain chain = {.n = 0};
+    follow(c, at, &chain);
+    if (chain.n > HAK_CONF_CHAIN) {
+        hak_conf_tell(c, HAK_DIAG_ERROR, route->origin,
+                      "route \"%s\" comes to %d boxes; at most %d", route->name,
+                      chain.n, HAK_CONF_CHAIN);
+        chain.n = HAK_CONF_CHAIN;
+    }
+    memcpy(route->chain, chain.box, chain.n);
+    route->nchain = chain.n;
+}
+
+void conf_resolve(struct hak_conf *c)
+{
+    resolve_core(c);
+    resolve_boxes(c);
+    for (int i = 0; i < (int)c->nroutes; i++)
+        resolve_route(c, i);
+}

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT
+ * core.h - what the files of the core share. Layers, arrows down only:
+ *
+ *     entry.c     malloc family                    hot paths, then route
+ *     api.c       hakmem.h, malloc_trim and kin    everything below
+ *     init.c      the library's constructor        start report
+ *     start.c     configuration, fork              everything below
+ *     route.c     slow paths of alloc and free     thread policy directory
+ *     report.c    statistics                       thread loader
+ *     thread.c    attach, detach, lanes            loader space
+ *     policy.c    size index -> chain of boxes     loader
+ *     loader.c    dlopen, checks, host table       directory space conf
+ *     directory.c granule -> span                  space
+ *     space.c     the window of address space      os
+ *     boot.c os.c log.c conf*.c                    nothing of ours
+ */
+#ifndef HAKMEM_CORE_H
+#define HAKMEM_CORE_H
+
+#include <boxkit/base.h>
+#include <boxkit/sync.h>
+#include <conf.h>
+
+#define HAK_VERSION "0.1.0"
+
+#pragma GCC visibility push(hidden) /* data without a detour by the GOT */
+
+/* ---- log.c ----------------------------------------------------------- */
+
+/* One line on stderr, "hakmem: " in front, one write(2). */
+void hak_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same, then abort. */
+void hak_die(const char *format, ...)
+    __attribute__((format(printf, 1, 2), noreturn, cold));
+
+/* ---- os.c: all coupling to the kernel ---------------------------------- */
+
+bool hak_os_secure(void);       /* AT_SECURE: the environment is not trusted */
+uint64_t hak_os_now_ms(void);   /* CLOCK_MONOTONIC_COARSE */
+uint64_t hak_os_random(void);   /* splitmix64 seeded by AT_RANDOM */
+void hak_os_random_reseed(void); /* after fork, in the child */
+void *hak_os_map(size_t size_bytes, int prot); /* anywhere; NULL on failure */
+int hak_os_map_at(void *p, size_t size_bytes); /* there or -errno */
+bool hak_os_unmap(void *p, size_t size_bytes);
+bool hak_os_purge(void *p, size_t size_bytes); /* MADV_DONTNEED */
+bool hak_os_writable(void *p, size_t size_bytes);
+void hak_os_huge(void *p, size_t size_bytes);
+bool hak_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes);
+size_t hak_os_window_bytes(void); /* how much address space to plan for */
+size_t hak_os_page_bytes(void);
+
+/* Metadata: zero, 64-byte aligned, never given back. NULL = no memory. */
+void *hak_meta(size_t size_bytes);
+void hak_meta_lock(bool take); /* for fork */
+uint64_t hak_meta_bytes(void); /* handed out so far, sparse tables excluded */
+
+/* ---- boot.c: before the core is ready ---------------------------------- */
+
+void *hak_boot_alloc(size_t align_bytes, size_t size_bytes);
+bool hak_boot_owns(const void *p);
+size_t hak_boot_usable(const void *p);
+
+/* ---- libc.c: the last resort -------------------------------------------- */
+
+void *hak_libc_alloc(size_t align_bytes, size_t size_bytes, bool zero);
+void hak_libc_free(void *p);
+size_t hak_libc_usable(void *p);
+void *hak_libc_realloc(void *p, size_t size_bytes);
+uint64_t hak_libc_blocks(void); /* handed out so far by the fallback */
+
+/* ---- space.c: the window -------------------------------------------------- */
+
+struct hak_space_figures {
+    uint64_t used_bytes;   /* in the hands of boxes */
+    uint64_t free_bytes;   /* mapped, free, waiting for reuse or purge */
+    uint64_t mapped_peak_bytes;
+    uint64_t maps, unmaps, purged_bytes;
+};
+
+int hak_space_start(uint64_t purge_delay_ms);
+void *hak_space_take(size_t size_bytes, size_t align_bytes, uint32_t flags);
+void hak_space_give(void *p, size_t size_bytes);
+void *hak_space_move(void *p, size_t old_bytes, size_t new_bytes);
+void hak_space_tick(void); /* purge what has waited long enough */
+size_t hak_space_trim(void); /* purge all that is free; returns bytes */
+void hak_space_lock(bool take); /* for fork */
+void hak_space_read(struct hak_space_figures *out);
+uint64_t hak_space_purge_delay_ms(void);
+
+/* ---- directory.c: granule -> span ------------------------------------------- */
+
+/*
+ * base, limit  the window in bytes and granules; limit is 0 until the core
+ *              is ready and whenever each free is to take the slow path
+ *              (free_route = owns, verify = yes)
+ * entry        limit_real pointers, read-only zero pages until used
+ */
+struct hak_directory {
+    uintptr_t base;
+    size_t limit;
+    struct hak_span **entry;
+    size_t limit_real;
+};
+extern struct hak_directory hak_directory;
+
+int hak_directory_start(uintptr_t base, size_t window_bytes);
+/* Make the entries of a range writable. False = no memory. */
+bool hak_directory_ready(const void *p, size_t size_bytes);
+void hak_directory_set(struct hak_span *span, const void *p,
+                       size_t size_bytes);
+static inline struct hak_span *hak_directory_get(const void *p)
+{
+    size_t g = ((uintptr_t)p - hak_directory.base) >> HAK_GRANULE_SHIFT;
+    return g < hak_directory.limit_real
+               ? __atomic_load_n(&hak_directory.entry[g], __ATOMIC_RELAXED)
+               : NULL;
+}
+
+/* ---- loader.c: boxes ---------------------------------------------------------- */
+
+/* The core's side of a box; `box` is what the box sees. */
+struct hak_loaded {
+    struct hak_box box;
+    struct hak_box_ops ops;
+    struct hak_span slow;  /* the directory's word for "call ops->free" */
+    uint32_t header_bytes; /* 16 for a box without usable_size, else 0 */
+    int priority;
+    const struct hak_box_entry *entry;
+    union hak_value *values;
+    const char *path;
+    uint64_t mapped_bytes, mapped_peak_bytes;
+};
+
+struct hak_boxes {
+    struct hak_loaded *all[HAK_MAX_BOXES];  /* by box->index */
+    struct hak_loaded *walk[HAK_MAX_BOXES]; /* by priority: the owns() walk */
+    uint32_t n;
+};
+extern struct hak_boxes hak_boxes;
+
+static inline struct hak_loaded *hak_loaded_of(struct hak_box *box)
+{
+    return hak_container_of(box, struct hak_loaded, box);
+}
+
+/*
+ * hak_box_file - open a box file and check its entry, nothing else.
+ * why gets the reason on failure. *handle is for dlclose (tools only).
+ */
+const struct hak_box_entry *hak_box_file(const char *path, void **handle,
+                                         char *why, size_t why_bytes);
+/* Where [box NAME] without `path` or with a relative one is looked for. */
+void hak_box_path(const char *given, const char *name, const char *conf_file,
+                  char *out, size_t out_bytes);
+/* Directory of the boxes: beside the library or tool. */
+const char *hak_boxes_dir(void);
+/* Load one box of the configuration; told through c. NULL = left out. */
+struct hak_loaded *hak_box_load(struct hak_conf *c,
+                                const struct hak_conf_box *conf);
+/* Which box owns p, by the walk in priority order; NULL = none. */
+struct hak_loaded *hak_walk(const void *p);
+
+/* ---- policy.c: size index -> chain of boxes ---------------------------------- */
+
+struct hak_chain {
+    struct hak_loaded *box[HAK_CONF_CHAIN + 1]; /* NULL-terminated */
+    enum hak_fallback last;
+    const char *route; /* its name, for reports */
+};
+
+struct hak_policy {
+    const struct hak_chain *chain[HAK_LANES + 1]; /* atomic pointers */
+    uint64_t epoch; /* grows with each change; threads see it on slow paths */
+};
+extern struct hak_policy hak_policy;
+
+void hak_policy_build(const struct hak_conf *c,
+                      struct hak_loaded *const loaded[HAK_MAX_BOXES]);
+/* Point indexes first..last at a route by name. 0, -ENOENT, -ENOMEM. */
+int hak_policy_set(uint32_t first, uint32_t last, const char *route);
+/* Take a box out of every chain. 0, -ENOENT, -ENOMEM. */
+int hak_policy_drop(struct hak_loaded *b);
+static inline const struct hak_chain *hak_chain_of(uint32_t index)
+{
+    return __atomic_load_n(&hak_policy.chain[index], __ATOMIC_ACQUIRE);
+}
+void hak_policy_lock(bool take); /* for fork */
+
+/* ---- thread.c ------------------------------------------------------------------ */
+
+/* What the slow paths count, per thread and box; one writer each. */
+struct hak_counts {
+    uint64_t allocs;   /* slots handed to lanes, and calls of alloc */
+    uint64_t frees;    /* calls of free of a box without lanes */
+    uint64_t bytes_in, bytes_out; /* usable bytes of those calls */
+    uint64_t refills, remote_frees, declines;
+};
+
+struct hak_thread {
+    void *head[HAK_LANES + 1]; /* the lanes: free slots by size index; the
+                                  last one stays empty */
+    void *heap[HAK_MAX_BOXES];
+    uint64_t epoch;
+    uint32_t ticks;
+    bool parked;                 /* its thread ended; waits for another */
+    uint32_t rounds;             /* of thread-specific data destructors */
+    uint64_t parked_at_ms;
+    struct hak_thread *next;     /* all threads, never shrinks */
+    struct hak_thread *next_parked;
+    uint64_t libc_allocs;
+    struct hak_counts count[HAK_MAX_BOXES];
+};
+
+/* The core's only thread-local variable; never NULL. */
+extern __thread struct hak_thread *hak_self
+    __attribute__((tls_model("initial-exec")));
+extern struct hak_thread hak_nobody; /* a thread that has not attached */
+
+int hak_thread_start(void);
+struct hak_thread *hak_thread_attach(void); /* NULL = no memory */
+void hak_thread_flush(struct hak_thread *t, bool changed_only);
+void hak_thread_reap(uint64_t now_ms, bool all); /* close long parked ones */
+void hak_thread_lock(bool take);
+void hak_thread_fork_child(void);
+struct hak_thread *hak_thread_first(void); /* list of all, for reports */
+void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open);
+
+/* ---- route.c: slow paths --------------------------------------------------------- */
+
+enum hak_mode {
+    HAK_MODE_BOOT, /* not started: the boot arena */
+    HAK_MODE_LIBC, /* no usable configuration: libc alone */
+    HAK_MODE_BOXES,
+};
+
+struct hak_core {
+    enum hak_mode mode;
+    enum hak_free_route free_route;
+    bool verify;
+};
+extern struct hak_core hak_core;
+
+void *hak_alloc_slow(struct hak_thread *t, size_t size_bytes, bool zero);
+void *hak_alloc_aligned(size_t align_bytes, size_t size_bytes);
+void *hak_realloc_slow(void *p, size_t size_bytes);
+void hak_free_slow(void *p);
+size_t hak_usable(const void *p); /* aborts on a pointer of nobody */
+
+/* ---- report.c ------------------------------------------------------------------------ */
+
+struct hak_stats;
+void hak_figures(struct hak_loaded *b, struct hak_stats *out);
+uint64_t hak_libc_allocs(void);
+int hak_report_write(int fd, bool json); /* 0, -ENOSYS, -errno of write */
+void hak_report_start(void);
+void hak_report_at_exit(void);
+
+/* ---- start.c --------------------------------------------------------------------------- */
+
+extern struct hak_conf hak_conf;
+void hak_start(char *const *envp);
+
+#pragma GCC visibility pop
+
+#endif

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT
+ * directory.c - granule -> span: the memory of the owns() walk.
+ *
+ * One flat table over the window. It is mapped read-only, so it costs address
+ * space alone (no commit under overcommit mode 2); the part for a range of
+ * the window becomes writable when something is first mapped there. A read of
+ * an untouched entry sees the kernel's zero page: NULL, nobody's.
+ *
+ * Entries are written before a slot of the granule is handed out and cleared
+ * after its last slot came back, so a free() of a live slot reads an entry
+ * that its allocation happens after: relaxed is enough.
+ */
+#include "core.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+/* 64 KiB of entries, 512 MiB of window, are made writable at once. */
+enum { READY_SHIFT = 13 };
+#define READY_ENTRIES ((size_t)1 << READY_SHIFT)
+
+struct hak_directory hak_directory;
+static unsigned char *ready; /* one byte for READY_ENTRIES entries */
+
+int hak_directory_start(uintptr_t base, size_t window_bytes)
+{
+    size_t n = window_bytes >> HAK_GRANULE_SHIFT;
+    ready = hak_meta(hak_max(n >> READY_SHIFT, 1));
+    void *table = hak_os_map(n * sizeof(struct hak_span *), PROT_READ);
+    if (ready == NULL || table == NULL)
+        return -ENOMEM;
+    hak_directory.base = base;
+    hak_directory.entry = table;
+    hak_directory.limit_real = n;
+    return 0;
+}
+
+/* Called under the lock of space.c. */
+bool hak_directory_ready(const void *p, size_t size_bytes)
+{
+    size_t first = ((uintptr_t)p - hak_directory.base) >> HAK_GRANULE_SHIFT;
+    size_t last = first + ((size_bytes - 1) >> HAK_GRANULE_SHIFT);
+    for (size_t i = first >> READY_SHIFT; i <= last >> READY_SHIFT; i++) {
+        if (ready[i])
+            continue;
+        size_t at = i << READY_SHIFT;
+        size_t n = hak_min(READY_ENTRIES, hak_directory.limit_real - at);
+        if (!hak_os_writable(hak_directory.entry + at,
+                             n * sizeof(struct hak_span *)))
+            return false;
+        ready[i] = 1;
+    }
+    return true;
+}
+
+void hak_directory_set(struct hak_span *span, const void *p, size_t size_bytes)
+{
+    size_t g = ((uintptr_t)p - hak_directory.base) >> HAK_GRANULE_SHIFT;
+    size_t end = g + (size_bytes >> HAK_GRANULE_SHIFT);
+    HAK_ALWAYS(end <= hak_directory.limit_real);
+    for (; g < end; g++)
+        __atomic_store_n(&hak_directory.entry[g], span, __ATOMIC_RELEASE);
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT
+ * entry.c - the malloc family: hot paths inline, everything else in route.c.
+ *
+ * malloc: thread pointer -> lane of the size index -> pop.
+ * free:   granule -> span -> is it mine? -> push, count down.
+ * Contracts are glibc 2.36's; where it is silent, POSIX.1-2017's.
+ */
+#include "core.h"
+
+#include <errno.h>
+#include <malloc.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+static inline void *pop(struct hak_thread *t, uint32_t index)
+{
+    void *p = t->head[index];
+    if (likely(p != NULL))
+        t->head[index] = *(void **)p;
+    return p;
+}
+
+EXPORT void *malloc(size_t size)
+{
+    struct hak_thread *t = hak_self;
+    void *p = pop(t, hak_index_of(size));
+    return likely(p != NULL) ? p : hak_alloc_slow(t, size, false);
+}
+
+EXPORT void free(void *p)
+{
+    size_t g = ((uintptr_t)p - hak_directory.base) >> HAK_GRANULE_SHIFT;
+    if (likely(g < hak_directory.limit)) {
+        struct hak_span *span = hak_directory.entry[g];
+        if (likely(span != NULL && span->owner == hak_self)) {
+            *(void **)p = span->local;
+            span->local = p;
+            if (unlikely(--span->countdown == 0))
+                span->box->ops->drained(span);
+            return;
+        }
+    }
+    hak_free_slow(p);
+}
+
+EXPORT void *calloc(size_t n, size_t each)
+{
+    size_t size;
+    if (unlikely(__builtin_mul_overflow(n, each, &size))) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    struct hak_thread *t = hak_self;
+    void *p = pop(t, hak_index_of(size));
+    return likely(p != NULL) ? memset(p, 0, size)
+                             : hak_alloc_slow(t, size, true);
+}
+
+/*
+ * In place when the slot is large enough and at least half used (small slots
+ * always): the copy would save less than it costs.
+ */
+EXPORT void *realloc(void *p, size_t size)
+{
+    enum { SMALL_BYTES = 64 };
+    if (p == NULL)
+        return malloc(size);
+    if (size == 0) {
+        free(p);
+        return NULL;
+    }
+    size_t have = hak_usable(p);
+    if (size <= have && (have <= SMALL_BYTES || size >= have / 2))
+        return p;
+    return hak_realloc_slow(p, size);
+}
+
+EXPORT void *reallocarray(void *p, size_t n, size_t each)
+{
+    size_t size;
+    if (__builtin_mul_overflow(n, each, &size)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return realloc(p, size);
+}
+
+/* glibc's memalign rounds an alignment up to a power of two. */
+EXPORT void *memalign(size_t align, size_t size)
+{
+    if (align <= HAK_ALIGN_BYTES)
+        return malloc(size);
+    if (align > (size_t)PTRDIFF_MAX / 2 + 1) {
+        errno = EINVAL;
+        return NULL;
+    }
+    if (!hak_is_power_of_two(align))
+        align = (size_t)1 << (64 - __builtin_clzl(align));
+    return hak_alloc_aligned(align, size);
+}
+
+EXPORT void *aligned_alloc(size_t align, size_t size)
+{
+    return memalign(align, size); /* as glibc before 2.38 */
+}
+
+EXPORT int posix_memalign(void **out, size_t align, size_t size)
+{
+    if (!hak_is_power_of_two(align) || align % sizeof(void *) != 0)
+        return EINVAL;
+    int kept = errno;
+    void *p = memalign(align, size);
+    errno = kept;
+    if (p == NULL)
+        return ENOMEM;
+    *out = p;
+    return 0;
+}
+
+EXPORT void *valloc(size_t size)
+{
+    return memalign(hak_os_page_bytes(), size);
+}
+
+EXPORT void *pvalloc(size_t size)
+{
+    size_t page = hak_os_page_bytes();
+    if (size > PTRDIFF_MAX - page) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return memalign(page, hak_round_up(size, page));
+}
+
+EXPORT void free_sized(void *p, size_t size);
+EXPORT void free_sized(void *p, size_t size)
+{
+    (void)size;
+    free(p);
+}
+
+EXPORT void free_aligned_sized(void *p, size_t align, size_t size);
+EXPORT void free_aligned_sized(void *p, size_t align, size_t size)
+{
+    (void)align;
+    (void)size;
+    free(p);
+}
+
+EXPORT void cfree(void *p);
+EXPORT void cfree(void *p)
+{
+    free(p);
+}
+
+EXPORT size_t malloc_usable_size(void *p)
+{
+    return p == NULL ? 0 : hak_usable(p);
+}

@@ -1,0 +1,519 @@
+/* SPDX-License-Identifier: MIT
+ * box.h - the box ABI: all that the author of a box needs to read.
+ *
+ * A box is an allocator in a shared object of its own. The core opens it
+ * (RTLD_NOW | RTLD_LOCAL), reads its one exported data symbol,
+ * `hak_box_entry`, checks it, and from then on calls its operations.
+ *
+ *     program --malloc--> core --route by size--> box      (alloc or refill)
+ *     program --free----> core --who owns it?---> box      (free or span list)
+ *     box     --host table--> core                         (address space, log)
+ *
+ * The smallest box is three functions, alloc, free and owns:
+ *
+ *     static void *my_alloc(struct hak_box *box, size_t size_bytes);
+ *     static void my_free(struct hak_box *box, void *p);
+ *     static bool my_owns(struct hak_box *box, const void *p);
+ *     HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
+ *         HAK_BOX_HEADER("mine", "1.0"),
+ *         .ops = { .alloc = my_alloc, .free = my_free, .owns = my_owns },
+ *     };
+ *
+ * and `cc -shared -fPIC -O2 -o mine.so mine.c` builds it. The core supplies
+ * the rest: calloc, realloc, aligned allocation, usable size.
+ *
+ * Words
+ *   slot     memory for one request
+ *   granule  HAK_GRANULE_BYTES of address space, so aligned
+ *   window   the one address range that all memory of all boxes comes from
+ *   span     a run of granules with one owner thread, see `struct hak_span`
+ *   lane     a thread's list of free slots of one size, kept by the core
+ *   heap     what a box keeps for one thread
+ *
+ * States of a box, as named in the tags [state, thread] below
+ *   loaded    the entry was checked; only `init` may be called
+ *   active    init returned 0; routes may lead here
+ *   draining  no route leads here any more; frees, owns and walks still arrive
+ *   retired   draining, and nothing is live; stays mapped, is asked no more
+ *
+ * Rules for every box
+ *   - Memory comes from the host table. No malloc, stdio, dlopen, sbrk, mmap.
+ *   - No thread-local variables, one exported symbol, no library but libc.
+ *   - Slots are 16-byte aligned.
+ *   - Operations may be called from any thread at once unless tagged "owner".
+ *   - NULL or false is the only way to fail; errno is the core's business.
+ *   - Never print; `host->log` does, with the name of the box in front.
+ *   - A pointer that the box gets in `free` is one that it handed out (the
+ *     core asked the owner directory or `owns`), but not surely a live one.
+ *
+ * Growth: a struct grows at its end, by a new minor version. The core reads
+ * only `struct_size` bytes of an entry and takes the rest as zero; a box
+ * tests `host->struct_size` (HAK_HAS) before it uses a newer host function.
+ */
+#ifndef HAKMEM_BOX_H
+#define HAKMEM_BOX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- constants ------------------------------------------------------- */
+
+#define HAK_BOX_MAGIC 0x31584f424b4148ffull /* ff "HAKBOX1", little endian */
+#define HAK_ABI_MAJOR 1 /* another major is refused */
+#define HAK_ABI_MINOR 0 /* what this header describes */
+
+#define HAK_ALIGN_BYTES 16u        /* alignment of every slot */
+#define HAK_GRANULE_SHIFT 16       /* 64 KiB: docs/decisions.md, granule */
+#define HAK_GRANULE_BYTES ((size_t)1 << HAK_GRANULE_SHIFT)
+
+/*
+ * Size index: requests up to 1 KiB in steps of 16 bytes (index 0 is a
+ * request of 0 bytes), then 8 steps a doubling up to 32 KiB. Requests above
+ * have the one index HAK_INDEX_LARGE and no lane. hak_index_of() and
+ * hak_index_bytes() convert; both are pure.
+ */
+#define HAK_SMALL_MAX_BYTES 1024u
+#define HAK_LANE_MAX_BYTES 32768u
+#define HAK_INDEX_SMALL_MAX 64u                    /* 1024 bytes */
+#define HAK_LANES (HAK_INDEX_SMALL_MAX + 1u + 40u) /* 0..104 */
+#define HAK_INDEX_LARGE HAK_LANES
+
+/* Index of a request. size_bytes: any. Cost: a few instructions. */
+static inline uint32_t hak_index_of(size_t size_bytes)
+{
+    if (size_bytes <= HAK_SMALL_MAX_BYTES)
+        return (uint32_t)((size_bytes + 15) >> 4);
+    if (size_bytes > HAK_LANE_MAX_BYTES)
+        return HAK_INDEX_LARGE;
+    uint64_t top = (uint64_t)size_bytes - 1;         /* 1024 .. 32767 */
+    uint32_t log2 = 63u - (uint32_t)__builtin_clzll(top); /* 10 .. 14 */
+    return 57u + (log2 - 10u) * 8u + (uint32_t)(top >> (log2 - 3u));
+}
+
+/* Largest request of an index; SIZE_MAX for HAK_INDEX_LARGE. */
+static inline size_t hak_index_bytes(uint32_t index)
+{
+    if (index <= HAK_INDEX_SMALL_MAX)
+        return (size_t)index << 4;
+    if (index >= HAK_INDEX_LARGE)
+        return SIZE_MAX;
+    uint32_t step = index - (HAK_INDEX_SMALL_MAX + 1u);
+    return (size_t)(9u + (step & 7u)) << (7u + (step >> 3));
+}
+
+/* ---- what core and box share ------------------------------------------ */
+
+struct hak_box;
+struct hak_host;
+struct hak_thread; /* opaque: one attached thread, compared by address */
+
+/*
+ * Slots on their way from a box to a lane: linked through their first word,
+ * the last one's is NULL. head == NULL and count == 0: nothing.
+ */
+struct hak_list {
+    void *head;
+    size_t count;
+};
+
+/*
+ * span - what the owner directory points at for a granule.
+ *
+ * The first member of the metadata that the box keeps for a run of slots,
+ * out of band (host->meta or the box's own header pages), and type-stable:
+ * once registered, its memory stays a span for the life of the process.
+ *
+ * The core frees a slot p of a span inline when owner is the calling thread:
+ *
+ *     *(void **)p = span->local;
+ *     span->local = p;
+ *     if (--span->countdown == 0)
+ *         box->ops->drained(span);
+ *
+ * and calls box->ops->remote_free(span, p) in any other thread.
+ *
+ * owner       written by the box: the thread of the heap that the span
+ *             belongs to, or NULL (then every free is a remote free).
+ *             Only the owner may change it from itself to something else;
+ *             from NULL, whoever took the span over under the box's own rule.
+ * local       free slots, linked as in hak_list; owner only
+ * countdown   frees by the owner until drained() is called; owner only.
+ *             Set to at least 1 whenever a slot of the span is out.
+ * slot_bytes  usable bytes of each slot (usable size and realloc read it
+ *             inline), or 0: the core asks ops->usable_size
+ * box         the box it belongs to; set once, before registration
+ */
+struct hak_span {
+    struct hak_thread *owner;
+    void *local;
+    uint32_t countdown;
+    uint32_t slot_bytes;
+    struct hak_box *box;
+};
+
+/* ---- parameters --------------------------------------------------------- */
+
+enum hak_param_type {
+    HAK_PARAM_BOOL, /* yes no on off true false 1 0 */
+    HAK_PARAM_INT,  /* decimal or 0x, optional minus */
+    HAK_PARAM_SIZE, /* bytes, with 4k 4KiB 1M ... */
+    HAK_PARAM_MS,   /* milliseconds */
+    HAK_PARAM_ENUM, /* one of `choices`, the value is its position */
+    HAK_PARAM_TEXT, /* any text, the box parses it in init */
+};
+
+#define HAK_PARAM_MUTABLE 1u /* set_param may change it while active */
+
+/*
+ * One key that `[box NAME]` takes. The core parses and bounds-checks the
+ * INI's text and leaves the value in box->params[i], i the position here.
+ */
+struct hak_param {
+    const char *name;    /* lower case, a-z 0-9 _ */
+    uint32_t type;       /* enum hak_param_type */
+    uint32_t flags;      /* HAK_PARAM_MUTABLE */
+    int64_t min, max;    /* inclusive, in the type's unit */
+    int64_t def;         /* default; ENUM: position */
+    const char *choices; /* ENUM: "a|b|c" */
+    const char *def_text; /* TEXT: default */
+    const char *help;    /* one line, starts lower case, says the unit */
+};
+
+union hak_value {
+    int64_t i;        /* BOOL INT SIZE MS ENUM */
+    const char *text; /* TEXT: NUL-terminated, lives as long as the box */
+};
+
+/* ---- the box, as the core hands it to each operation -------------------- */
+
+enum hak_box_state {
+    HAK_BOX_LOADED,
+    HAK_BOX_ACTIVE,
+    HAK_BOX_DRAINING,
+    HAK_BOX_RETIRED,
+};
+
+/*
+ * One instance of a box. The same .so may serve under two names, so a box
+ * keeps its state behind `state`, not in static variables.
+ */
+struct hak_box {
+    const struct hak_host *host;
+    const struct hak_box_ops *ops; /* the core's copy of the entry's */
+    const char *name;              /* NAME of [box NAME] */
+    void *state;                   /* the box's own; NULL at init */
+    const union hak_value *params; /* as in the entry's table, or NULL */
+    uint32_t index;                /* 0..HAK_MAX_BOXES-1, fixed */
+    uint32_t state_now;            /* enum hak_box_state */
+    bool lanes;                    /* false: `lanes = off`, or no refill */
+};
+
+#define HAK_MAX_BOXES 16u
+
+/* ---- statistics ----------------------------------------------------------- */
+
+/*
+ * What a box knows of itself. The core counts calls, refills, declines and
+ * remote frees on its slow paths and adds them to the report.
+ */
+struct hak_box_stats {
+    uint64_t live_count;  /* slots out, those waiting in lanes included */
+    uint64_t live_bytes;  /* their slot sizes */
+    uint64_t peak_bytes;  /* most bytes ever in pages or blocks in use */
+    uint64_t cached_bytes; /* mapped, free, kept for reuse by the box */
+    uint64_t retired_pages; /* runs of slots that became empty and went back */
+    uint64_t adopted_pages; /* taken over from ended threads */
+};
+
+/* Called for each live slot by walk(). Return false to stop. */
+typedef bool hak_visit(void *context, void *p, size_t slot_bytes);
+
+enum hak_fork_phase {
+    HAK_FORK_PREPARE, /* take every lock of the box, in its own order */
+    HAK_FORK_PARENT,  /* release them */
+    HAK_FORK_CHILD,   /* release them; only the forking thread exists now */
+};
+
+/* ---- operations ------------------------------------------------------------ */
+
+struct hak_box_ops {
+    /* ---- required ---- */
+
+    /*
+     * alloc - hand out one slot.                     [active, any thread]
+     * size_bytes  1 .. PTRDIFF_MAX; the route decides what arrives
+     * Returns     a slot of at least size_bytes, 16-byte aligned, the
+     *             caller's until free(); NULL = declined or no memory: the
+     *             core asks the next box of the chain
+     * Cost        one indirect call; used when the box has no lanes, and
+     *             for sizes above HAK_LANE_MAX_BYTES
+     */
+    void *(*alloc)(struct hak_box *box, size_t size_bytes);
+
+    /*
+     * free - take a slot back.             [active or draining, any thread]
+     * p  was handed out by this box, from alloc, refill or aligned_alloc
+     */
+    void (*free)(struct hak_box *box, void *p);
+
+    /*
+     * owns - is p inside a block of this box?       [any state, any thread]
+     * p        any value at all: NULL, unmapped, wild, another allocator's
+     * Returns  true for every address inside a live slot, false for every
+     *          address outside the memory that the box holds
+     * Must not fault on any p, lock, wait, or allocate
+     */
+    bool (*owns)(struct hak_box *box, const void *p);
+
+    /* ---- optional: NULL = the core supplies it or does without ---- */
+
+    /*
+     * init - set the box up.                          [loaded, one thread]
+     * box->params and box->host are ready. Take as little memory as can be:
+     * most programs use few boxes.
+     * Returns 0, or -errno after host->log said why; the box is then left
+     * out and its routes use their fallbacks.
+     */
+    int (*init)(struct hak_box *box);
+
+    /*
+     * usable_size - bytes that may be used at p.             [any thread]
+     * p  a live slot of this box
+     * A box without it gets every request enlarged by a 16-byte header in
+     * which the core keeps the size.
+     */
+    size_t (*usable_size)(struct hak_box *box, const void *p);
+
+    /*
+     * slot_size - bytes that a request of size_bytes would get, or 0 when
+     * the box declines that size. Pure; `hakctl explain` shows it.
+     */
+    size_t (*slot_size)(struct hak_box *box, size_t size_bytes);
+
+    /*
+     * aligned_alloc - as alloc, aligned to align_bytes, a power of two of
+     * 32 or more. Without it the core asks alloc for a size whose slot is
+     * so aligned or, with the 16-byte header, for more than was asked.
+     */
+    void *(*aligned_alloc)(struct hak_box *box, size_t align_bytes,
+                           size_t size_bytes);
+
+    /* zalloc - as alloc, every usable byte zero. Without it: alloc, memset. */
+    void *(*zalloc)(struct hak_box *box, size_t size_bytes);
+
+    /*
+     * resize - make the live slot p hold size_bytes, moved or not.
+     * Returns  p or its new place with the content kept, the old place then
+     *          given up; NULL = cannot, p unchanged: the core copies
+     */
+    void *(*resize)(struct hak_box *box, void *p, size_t size_bytes);
+
+    /*
+     * heap_open - make the heap of one thread.       [active, that thread]
+     * thread   what span->owner is to be for spans of this heap
+     * Returns  the heap, or NULL = no memory: alloc is tried instead
+     * Called at the first refill of a thread, never again for that thread
+     * before heap_close.
+     */
+    void *(*heap_open)(struct hak_box *box, struct hak_thread *thread);
+
+    /*
+     * heap_close - the heap's thread is gone.  [any state, not its thread]
+     * Its slots may live on: give the free ones back, leave the rest so
+     * that remote frees reach them and another heap can adopt them. No
+     * span may name the thread as owner afterwards. Lanes were flushed.
+     */
+    void (*heap_close)(struct hak_box *box, void *heap);
+
+    /*
+     * refill - the calling thread's lane is empty.        [active, owner]
+     * size_bytes  the largest request of the lane, 1 .. 32768
+     * Returns     slots for it, as many as are cheap to give (a page's whole
+     *             free list); {NULL, 0} = declined or no memory
+     * Providing refill, drained, remote_free and heap_open gives the box
+     * lanes: the core then serves malloc and free of its spans inline.
+     */
+    struct hak_list (*refill)(struct hak_box *box, void *heap,
+                              size_t size_bytes);
+
+    /*
+     * drained - span->countdown reached zero.  [active or draining, owner]
+     * The slot that was freed is on span->local already. Set countdown anew
+     * unless nothing of the span is out.
+     */
+    void (*drained)(struct hak_span *span);
+
+    /*
+     * remote_free - free by a thread that is not the owner.   [any thread]
+     * Lock-free where the box can. The calling thread may have a heap of
+     * its own in this box or none (host->heap tells).
+     */
+    void (*remote_free)(struct hak_span *span, void *p);
+
+    /*
+     * fork - see enum hak_fork_phase.               [any state, forking thread]
+     * No box operation but frees that need no lock of the box run in other
+     * threads between PREPARE and PARENT. In the child the heaps of the
+     * other threads are never used again; their spans stay.
+     */
+    void (*fork)(struct hak_box *box, enum hak_fork_phase phase);
+
+    /* trim - give back what is free now. Returns bytes given back. */
+    size_t (*trim)(struct hak_box *box);
+
+    /* stats - fill *out; figures of running threads may lag a little. */
+    void (*stats)(struct hak_box *box, struct hak_box_stats *out);
+
+    /* walk - visit live slots; exact only while no other thread allocates. */
+    void (*walk)(struct hak_box *box, hak_visit *visit, void *context);
+
+    /* set_param - a mutable parameter changed in box->params. 0 or -errno. */
+    int (*set_param)(struct hak_box *box, uint32_t param);
+
+    /* retire - the box went to box->state_now (draining or retired). */
+    void (*retire)(struct hak_box *box);
+
+    /* get_extension - a table for id "hak.NAME/N", or NULL. */
+    const void *(*get_extension)(struct hak_box *box, const char *id);
+};
+
+/* ---- the entry --------------------------------------------------------------- */
+
+/*
+ * What `hak_box_entry` is. The core refuses, with a message that says what
+ * to do: another magic, another abi_major, struct_size too short for the
+ * three required operations, host_minor_min above its own minor, and a
+ * missing required operation.
+ */
+struct hak_box_entry {
+    uint64_t magic;          /* HAK_BOX_MAGIC */
+    uint16_t abi_major;      /* HAK_ABI_MAJOR */
+    uint16_t abi_minor;      /* HAK_ABI_MINOR when compiled */
+    uint16_t host_minor_min; /* least minor of the core that will do */
+    uint16_t reserved;
+    uint32_t struct_size;    /* sizeof(struct hak_box_entry) when compiled */
+    uint32_t nparams;
+    const char *id;          /* kind of box, lower case: "ultra" */
+    const char *version;     /* the box's own */
+    const char *summary;     /* one line for `hakctl boxes`, or NULL */
+    const struct hak_param *params;
+    size_t min_bytes, max_bytes; /* requests it is made for; 0, 0 = any */
+    struct hak_box_ops ops;      /* last: it grows */
+};
+
+#define HAK_BOX_HEADER(id_text, version_text)                                  \
+    .magic = HAK_BOX_MAGIC, .abi_major = HAK_ABI_MAJOR,                        \
+    .abi_minor = HAK_ABI_MINOR, .struct_size = sizeof(struct hak_box_entry),   \
+    .id = (id_text), .version = (version_text)
+
+#define HAK_BOX_SYMBOL "hak_box_entry"
+#define HAK_BOX_EXPORT __attribute__((visibility("default")))
+extern const struct hak_box_entry hak_box_entry;
+
+/* ---- the host table ------------------------------------------------------------ */
+
+enum hak_map_flags {
+    HAK_MAP_ZERO = 1, /* every byte must read zero; else: content unspecified */
+    HAK_MAP_HUGE = 2, /* hint: transparent huge pages are welcome */
+};
+
+enum hak_log_level { HAK_LOG_ERROR, HAK_LOG_WARNING, HAK_LOG_INFO };
+
+/*
+ * What the core offers to a box. Callable from any operation that may
+ * allocate, in any thread; none of it calls malloc. Failure is NULL.
+ */
+struct hak_host {
+    uint32_t struct_size;
+    uint16_t abi_major, abi_minor;
+    size_t os_page_bytes;
+    uintptr_t window_base; /* granule-aligned */
+    size_t window_bytes;   /* all that map() returns is inside */
+
+    /*
+     * map - take address space, readable and writable.
+     * size_bytes, align_bytes  multiples of HAK_GRANULE_BYTES, align a
+     *                          power of two (0 = one granule)
+     * The owner directory now names this box for the whole range, with
+     * slow frees; span_set gives it spans. Cost: a lock and, when nothing
+     * suitable is cached, one mmap.
+     */
+    void *(*map)(struct hak_box *box, size_t size_bytes, size_t align_bytes,
+                 uint32_t flags);
+
+    /*
+     * unmap - give all or part of it back. Kept for reuse by any box and
+     * returned to the system after [core] purge_delay_ms.
+     */
+    void (*unmap)(struct hak_box *box, void *p, size_t size_bytes);
+
+    /* purge - content may go, the range stays the box's. OS page multiples. */
+    void (*purge)(struct hak_box *box, void *p, size_t size_bytes);
+
+    /*
+     * remap - grow or shrink a whole mapping, moved if it must be, by
+     * mremap. New bytes read zero. NULL = cannot, nothing changed.
+     */
+    void *(*remap)(struct hak_box *box, void *p, size_t old_bytes,
+                   size_t new_bytes);
+
+    /*
+     * meta - memory for metadata: zero, 64-byte aligned, apart from slots,
+     * never given back. Sparse tables are welcome: what is never touched
+     * costs address space only.
+     */
+    void *(*meta)(struct hak_box *box, size_t size_bytes);
+
+    /*
+     * span_set - let the directory name span for these granules.
+     * p, size_bytes  granule multiples inside one mapping of this box
+     * span           NULL = back to slow frees
+     * The core runs the owns() walk here, once: another box that claims p
+     * is an error that names both. Returns 0 or -EEXIST.
+     * Cost           a store a granule
+     */
+    int (*span_set)(struct hak_box *box, struct hak_span *span, void *p,
+                    size_t size_bytes);
+
+    /* span_of - the span registered at p, of any box, or NULL. Any p. */
+    struct hak_span *(*span_of)(const void *p);
+
+    /*
+     * heap - the calling thread's heap in this box. open: make one if there
+     * is none. NULL = none (and none could be made).
+     */
+    void *(*heap)(struct hak_box *box, bool open);
+
+    /* now_ms - a monotonic clock, coarse (a tick of 4 ms or better). */
+    uint64_t (*now_ms)(void);
+
+    /* purge_delay_ms - [core] purge_delay_ms; boxes age their caches by it. */
+    uint64_t (*purge_delay_ms)(void);
+
+    /* random - 64 bits, seeded from the system, not for keys. */
+    uint64_t (*random)(void);
+
+    /* log - one line on stderr: "hakmem: box NAME: ...". printf's %s %d %u
+     * %x %zu %lu %p only. */
+    void (*log)(struct hak_box *box, enum hak_log_level level,
+                const char *format, ...)
+        __attribute__((format(printf, 3, 4)));
+
+    /* get_extension - a table of the core for id "hak.NAME/N", or NULL. */
+    const void *(*get_extension)(const char *id);
+};
+
+/* Is host function `member` there in the core that runs us? */
+#define HAK_HAS(host, member)                                                  \
+    ((host)->struct_size >=                                                    \
+     offsetof(struct hak_host, member) + sizeof((host)->member))
+
+#ifdef __cplusplus
+}
+#endif
+#endif

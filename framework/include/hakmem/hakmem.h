@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT
+ * hakmem.h - what an application may call, besides malloc and its family.
+ *
+ * Link with -lhakmem, or use dlsym(RTLD_DEFAULT, "hak_...") to work with and
+ * without the library. All calls are thread-safe and none is
+ * async-signal-safe. Errors are negative errno values; outputs are untouched
+ * on failure.
+ */
+#ifndef HAKMEM_HAKMEM_H
+#define HAKMEM_HAKMEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Version as "MAJOR.MINOR.PATCH"; static. */
+const char *hak_version(void);
+
+/*
+ * hak_report - write the report of all boxes to a descriptor.
+ * json     one line of JSON instead of a table
+ * Cost     walks the boxes' pages; flushes the caller's lanes
+ * Returns  0, or -errno of write
+ */
+int hak_report(int fd, bool json);
+
+/* One box's figures. Counts of running threads may lag by a lane's content. */
+struct hak_stats {
+    uint64_t allocs, frees;            /* calls, by slots */
+    uint64_t live_count, live_bytes;   /* usable bytes of live blocks */
+    uint64_t peak_bytes;               /* most bytes of pages in use */
+    uint64_t mapped_bytes, mapped_peak_bytes;
+    uint64_t cached_bytes;             /* mapped, free, kept by the box */
+    uint64_t refills, remote_frees, declines;
+    uint64_t retired_pages, adopted_pages;
+};
+
+/* Figures of the box named in the INI. 0 or -ENOENT. */
+int hak_stats(const char *box, struct hak_stats *out);
+
+/*
+ * hak_route - from now on, sizes of `range` ("C4-C7", "257-1024", "32769-")
+ * go to the route or box `route` of the INI, in every thread. Blocks that are
+ * live go home to the box that gave them.
+ * Returns  0; -EINVAL: range; -ENOENT: no such route; -ENOSYS: no boxes
+ */
+int hak_route(const char *range, const char *route);
+
+/*
+ * hak_drain - take a box out of all routes. It keeps taking frees; when its
+ * last block is gone a later call retires it.
+ * Returns  0 = draining, 1 = retired; -ENOENT; -ENOMEM
+ */
+int hak_drain(const char *box);
+
+/* Name of the box that owns p ("libc" for libc's, NULL for nobody's). */
+const char *hak_owner(const void *p);
+
+/* Give back to the system what is free now. Returns bytes. */
+size_t hak_trim(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

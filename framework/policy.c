@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT
+ * policy.c - size index -> chain of boxes, replaceable while threads run.
+ *
+ * A chain is immutable once published and is never freed (there are few, and
+ * a thread may be reading it). Replacing one raises the epoch; each thread
+ * compares it on its slow path and flushes the lanes whose route changed.
+ */
+#include "core.h"
+
+#include <errno.h>
+
+struct hak_policy hak_policy;
+
+static struct hak_chain no_boxes_libc = {.last = HAK_FALLBACK_LIBC,
+                                         .route = "libc"};
+static struct hak_chain no_boxes = {.last = HAK_FALLBACK_NONE,
+                                    .route = "none"};
+static struct hak_chain *routes[HAK_CONF_ROUTES];
+static uint32_t nroutes;
+static struct hak_lock lock;
+
+void hak_policy_lock(bool take)
+{
+    (take ? hak_lock_take : hak_lock_drop)(&lock);
+}
+
+static struct hak_chain *make_chain(const struct hak_conf_route *route,
+                                    struct hak_loaded *const *loaded)
+{
+    struct hak_chain *chain = hak_meta(sizeof *chain);
+    if (chain == NULL)
+        return NULL;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < route->nchain; i++)
+        if (loaded[route->chain[i]] != NULL) /* else: left out, told already */
+            chain->box[n++] = loaded[route->chain[i]];
+    chain->last = route->last;
+    chain->route = route->name;
+    return chain;
+}
+
+/* loaded is by position in c->box; NULL for those left out */
+void hak_policy_build(const struct hak_conf *c,
+                      struct hak_loaded *const loaded[HAK_MAX_BOXES])
+{
+    for (uint32_t i = 0; i < c->nroutes; i++)
+        routes[i] = make_chain(&c->route[i], loaded);
+    nroutes = c->nroutes;
+    for (uint32_t i = 0; i <= HAK_LANES; i++) {
+        const struct hak_chain *chain =
+            c->fallback == HAK_FALLBACK_LIBC ? &no_boxes_libc : &no_boxes;
+        if (c->index_rule[i] >= 0) {
+            uint32_t route = c->rule[c->index_rule[i]].route;
+            if (routes[route] != NULL)
+                chain = routes[route];
+        }
+        hak_policy.chain[i] = chain;
+    }
+    hak_policy.epoch = 1;
+}
+
+static void publish(uint32_t index, const struct hak_chain *chain)
+{
+    __atomic_store_n(&hak_policy.chain[index], chain, __ATOMIC_RELEASE);
+}
+
+static void next_epoch(void)
+{
+    __atomic_add_fetch(&hak_policy.epoch, 1, __ATOMIC_RELEASE);
+}
+
+int hak_policy_set(uint32_t first, uint32_t last, const char *name)
+{
+    const struct hak_chain *chain = NULL;
+    if (first > last || last > HAK_LANES)
+        return -EINVAL;
+    hak_lock_take(&lock);
+    for (uint32_t i = 0; i < nroutes && chain == NULL; i++)
+        if (routes[i] != NULL && strcmp(routes[i]->route, name) == 0)
+            chain = routes[i];
+    if (chain != NULL) {
+        for (uint32_t i = first; i <= last; i++)
+            publish(i, chain);
+        next_epoch();
+    }
+    hak_lock_drop(&lock);
+    return chain != NULL ? 0 : -ENOENT;
+}
+
+static bool names(const struct hak_chain *chain, const struct hak_loaded *b)
+{
+    for (uint32_t i = 0; chain->box[i] != NULL; i++)
+        if (chain->box[i] == b)
+            return true;
+    return false;
+}
+
+static struct hak_chain *without(const struct hak_chain *chain,
+                                 const struct hak_loaded *b)
+{
+    struct hak_chain *copy = hak_meta(sizeof *copy);
+    if (copy == NULL)
+        return NULL;
+    uint32_t n = 0;
+    for (uint32_t i = 0; chain->box[i] != NULL; i++)
+        if (chain->box[i] != b)
+            copy->box[n++] = chain->box[i];
+    copy->last = chain->last;
+    copy->route = chain->route;
+    return copy;
+}
+
+static int drop_locked(const struct hak_loaded *b)
+{
+    for (uint32_t r = 0; r < nroutes; r++) {
+        struct hak_chain *old = routes[r];
+        if (old == NULL || !names(old, b))
+            continue;
+        struct hak_chain *copy = without(old, b);
+        if (copy == NULL)
+            return -ENOMEM;
+        for (uint32_t i = 0; i <= HAK_LANES; i++)
+            if (hak_policy.chain[i] == old)
+                publish(i, copy);
+        routes[r] = copy;
+    }
+    next_epoch();
+    return 0;
+}
+
+int hak_policy_drop(struct hak_loaded *b)
+{
+    hak_lock_take(&lock);
+    int error = drop_locked(b);
+    hak_lock_drop(&lock);
+    return error;
+}

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: MIT
+ * report.c - what each box did, as a table or as one line of JSON.
+ *
+ * Written into a static buffer and out in one write, so that reports of many
+ * processes in one file do not mix. Nothing here allocates.
+ */
+#include "core.h"
+#include <hakmem/hakmem.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+/* ---- figures -------------------------------------------------------------- */
+
+static void sum_counts(uint32_t index, struct hak_counts *sum)
+{
+    memset(sum, 0, sizeof *sum);
+    for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next) {
+        const struct hak_counts *c = &t->count[index];
+        sum->allocs += hak_counted(&c->allocs);
+        sum->frees += hak_counted(&c->frees);
+        sum->bytes_in += hak_counted(&c->bytes_in);
+        sum->bytes_out += hak_counted(&c->bytes_out);
+        sum->refills += hak_counted(&c->refills);
+        sum->remote_frees += hak_counted(&c->remote_frees);
+        sum->declines += hak_counted(&c->declines);
+    }
+}
+
+void hak_figures(struct hak_loaded *b, struct hak_stats *out)
+{
+    struct hak_box_stats own = {0};
+    struct hak_counts c;
+    sum_counts(b->box.index, &c);
+    if (b->ops.stats != NULL) {
+        b->ops.stats(&b->box, &own);
+    } else {
+        own.live_count = c.allocs - c.frees;
+        own.live_bytes = c.bytes_in - c.bytes_out;
+    }
+    *out = (struct hak_stats){
+        .allocs = c.allocs,
+        .frees = b->box.lanes ? c.allocs - own.live_count : c.frees,
+        .live_count = own.live_count,
+        .live_bytes = own.live_bytes,
+        .peak_bytes = own.peak_bytes,
+        .mapped_bytes = hak_counted(&b->mapped_bytes),
+        .mapped_peak_bytes = hak_counted(&b->mapped_peak_bytes),
+        .cached_bytes = own.cached_bytes,
+        .refills = c.refills,
+        .remote_frees = c.remote_frees,
+        .declines = c.declines,
+        .retired_pages = own.retired_pages,
+        .adopted_pages = own.adopted_pages,
+    };
+}
+
+uint64_t hak_libc_allocs(void)
+{
+    uint64_t n = 0;
+    for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next)
+        n += hak_counted(&t->libc_allocs);
+    return n;
+}
+
+/* ---- text -------------------------------------------------------------------- */
+
+struct text {
+    char bytes[16384];
+    size_t used;
+};
+
+__attribute__((format(printf, 2, 3))) static void add(struct text *t,
+                                                      const char *format, ...)
+{
+    size_t room = sizeof t->bytes - t->used;
+    va_list ap;
+    va_start(ap, format);
+    int n = vsnprintf(t->bytes + t->used, room, format, ap);
+    va_end(ap);
+    if (n > 0)
+        t->used += hak_min((size_t)n, room - 1);
+}
+
+/* Bytes with a binary unit, at most 7 columns. */
+static const char *human(char out[24], uint64_t bytes)
+{
+    static const char units[] = "BKMGTP";
+    size_t u = 0;
+    uint64_t tenths = bytes * 10;
+    while (tenths >= 10240 && u < sizeof units - 2) {
+        tenths /= 1024;
+        u++;
+    }
+    if (u == 0 || tenths >= 1000)
+        snprintf(out, 24, "%" PRIu64 "%c", tenths / 10, units[u]);
+    else
+        snprintf(out, 24, "%" PRIu64 ".%" PRIu64 "%c", tenths / 10,
+                 tenths % 10, units[u]);
+    return out;
+}
+
+static const char *program(void)
+{
+    return program_invocation_short_name;
+}
+
+static void text_boxes(struct text *t)
+{
+    add(t, "%-10s %11s %11s %9s %8s %8s %8s %9s %9s %8s\n", "box", "allocs",
+        "frees", "live", "bytes", "peak", "mapped", "refills", "remote",
+        "declined");
+    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+        struct hak_loaded *b = hak_boxes.walk[i];
+        struct hak_stats s;
+        char live[24], peak[24], mapped[24];
+        hak_figures(b, &s);
+        add(t,
+            "%-10s %11" PRIu64 " %11" PRIu64 " %9" PRIu64
+            " %8s %8s %8s %9" PRIu64 " %9" PRIu64 " %8" PRIu64 "\n",
+            b->box.name, s.allocs, s.frees, s.live_count,
+            human(live, s.live_bytes), human(peak, s.peak_bytes),
+            human(mapped, s.mapped_bytes), s.refills, s.remote_frees,
+            s.declines);
+    }
+    add(t, "%-10s %11" PRIu64 "   (the last resort)\n", "libc",
+        hak_libc_allocs());
+}
+
+static void add_chain(struct text *t, const struct hak_chain *chain)
+{
+    for (uint32_t i = 0; chain->box[i] != NULL; i++)
+        add(t, "%s%s", i == 0 ? "" : " > ", chain->box[i]->box.name);
+    add(t, "%s%s", chain->box[0] != NULL ? " > " : "",
+        chain->last == HAK_FALLBACK_LIBC ? "libc" : "none");
+}
+
+/* Last index of the run from `first` that has one route and one class. */
+static uint32_t run_end(uint32_t first)
+{
+    uint32_t last = first;
+    while (last < HAK_LANES &&
+           hak_chain_of(last + 1) == hak_chain_of(first) &&
+           hak_class_of_index(last + 1) == hak_class_of_index(first))
+        last++;
+    return last;
+}
+
+static void class_name(char out[48], uint32_t first, uint32_t last)
+{
+    uint32_t c = hak_class_of_index(first);
+    if (first == HAK_INDEX_LARGE)
+        snprintf(out, 48, "%zu-", hak_index_bytes(first - 1) + 1);
+    else if (c < 8 && hak_class_bytes(c) == hak_index_bytes(last))
+        snprintf(out, 48, "C%u", c);
+    else
+        snprintf(out, 48, "%zu-%zu",
+                 first == 0 ? 0 : hak_index_bytes(first - 1) + 1,
+                 hak_index_bytes(last));
+}
+
+static void text_routes(struct text *t)
+{
+    char from[48], to[48];
+    for (uint32_t i = 0; i <= HAK_LANES;) {
+        const struct hak_chain *chain = hak_chain_of(i);
+        uint32_t last = run_end(i);
+        class_name(from, i, last);
+        strcpy(to, from);
+        while (last < HAK_LANES && hak_chain_of(last + 1) == chain) {
+            uint32_t first = last + 1;
+            last = run_end(first);
+            class_name(to, first, last);
+        }
+        add(t, "route  %s%s%s: ", from, strcmp(from, to) ? " .. " : "",
+            strcmp(from, to) ? to : "");
+        add_chain(t, chain);
+        add(t, "\n");
+        i = last + 1;
+    }
+}
+
+static const char *free_route_name(void)
+{
+    return hak_core.free_route == HAK_FREE_OWNS ? "owns" : "directory";
+}
+
+static void as_text(struct text *t)
+{
+    struct hak_space_figures f;
+    char used[24], idle[24], purged[24], meta[24];
+    hak_space_read(&f);
+    add(t, "hakmem %s: %s (%d), %s, dlopened boxes, free_route %s%s\n",
+        HAK_VERSION, program(), (int)getpid(), hak_conf.file,
+        free_route_name(), hak_core.verify ? ", verified" : "");
+    text_boxes(t);
+    add(t, "memory %s in boxes, %s kept for reuse, %s purged, %s metadata\n",
+        human(used, f.used_bytes), human(idle, f.free_bytes),
+        human(purged, f.purged_bytes), human(meta, hak_meta_bytes()));
+    text_routes(t);
+}
+
+/* ---- JSON ------------------------------------------------------------------------ */
+
+static void add_quoted(struct text *t, const char *s)
+{
+    add(t, "\"");
+    for (; *s != 0; s++) {
+        if (*s == '"' || *s == '\\')
+            add(t, "\\%c", *s);
+        else if ((unsigned char)*s < 0x20)
+            add(t, "\\u%04x", (unsigned)*s);
+        else
+            add(t, "%c", *s);
+    }
+    add(t, "\"");
+}
+
+static void json_box(struct text *t, struct hak_loaded *b)
+{
+    struct hak_stats s;
+    hak_figures(b, &s);
+    add(t, "{\"name\":");
+    add_quoted(t, b->box.name);
+    add(t, ",\"id\":");
+    add_quoted(t, b->entry->id);
+    const struct {
+        const char *name;
+        uint64_t value;
+    } figures[] = {
+        {"allocs", s.allocs},
+        {"frees", s.frees},
+        {"live", s.live_count},
+        {"live_bytes", s.live_bytes},
+        {"peak_bytes", s.peak_bytes},
+        {"mapped_bytes", s.mapped_bytes},
+        {"mapped_peak_bytes", s.mapped_peak_bytes},
+        {"cached_bytes", s.cached_bytes},
+        {"refills", s.refills},
+        {"remote_frees", s.remote_frees},
+        {"declines", s.declines},
+        {"retired_pages", s.retired_pages},
+        {"adopted_pages", s.adopted_pages},
+    };
+    for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++)
+        add(t, ",\"%s\":%" PRIu64, figures[i].name, figures[i].value);
+    add(t, "}");
+}
+
+static void json_routes(struct text *t)
+{
+    for (uint32_t i = 0; i <= HAK_LANES;) {
+        const struct hak_chain *chain = hak_chain_of(i);
+        uint32_t last = run_end(i);
+        add(t, "%s{\"from\":%zu,", i == 0 ? "" : ",",
+            i == 0 ? 0 : hak_index_bytes(i - 1) + 1);
+        if (last < HAK_LANES)
+            add(t, "\"to\":%zu,", hak_index_bytes(last));
+        add(t, "\"chain\":[");
+        for (uint32_t k = 0; chain->box[k] != NULL; k++) {
+            add_quoted(t, chain->box[k]->box.name);
+            add(t, ",");
+        }
+        add(t, "\"%s\"]}",
+            chain->last == HAK_FALLBACK_LIBC ? "libc" : "none");
+        i = last + 1;
+    }
+}
+
+static void as_json(struct text *t)
+{
+    struct hak_space_figures f;
+    hak_space_read(&f);
+    add(t, "{\"hakmem\":\"%s\",\"program\":", HAK_VERSION);
+    add_quoted(t, program());
+    add(t, ",\"pid\":%d,\"conf\":", (int)getpid());
+    add_quoted(t, hak_conf.file);
+    add(t, ",\"build\":\"dlopened\",\"free_route\":\"%s\",\"boxes\":[",
+        free_route_name());
+    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+        add(t, "%s", i == 0 ? "" : ",");
+        json_box(t, hak_boxes.walk[i]);
+    }
+    add(t,
+        "],\"libc_allocs\":%" PRIu64 ",\"used_bytes\":%" PRIu64
+        ",\"kept_bytes\":%" PRIu64 ",\"purged_bytes\":%" PRIu64
+        ",\"meta_bytes\":%" PRIu64 ",\"routes\":[",
+        hak_libc_allocs(), f.used_bytes, f.free_bytes, f.purged_bytes,
+        hak_meta_bytes());
+    json_routes(t);
+    add(t, "]}\n");
+}
+
+/* ---- out ---------------------------------------------------------------------------- */
+
+static int write_all(int fd, const char *bytes, size_t n)
+{
+    while (n != 0) {
+        ssize_t done = write(fd, bytes, n);
+        if (done < 0 && errno != EINTR)
+            return -errno;
+        if (done > 0) {
+            bytes += done;
+            n -= (size_t)done;
+        }
+    }
+    return 0;
+}
+
+int hak_report_write(int fd, bool json)
+{
+    static struct hak_lock lock;
+    static struct text text;
+    if (hak_core.mode != HAK_MODE_BOXES)
+        return -ENOSYS;
+    if (hak_self != &hak_nobody)
+        hak_thread_flush(hak_self, false);
+    hak_lock_take(&lock);
+    text.used = 0;
+    (json ? as_json : as_text)(&text);
+    int error = write_all(fd, text.bytes, text.used);
+    hak_lock_drop(&lock);
+    return error;
+}
+
+/*
+ * [stats] at_exit: a file is appended to, one write a process; %p in its
+ * name becomes the process id.
+ */
+static int open_file(const char *name)
+{
+    char path[4096];
+    const char *mark = strstr(name, "%p");
+    if (mark != NULL)
+        snprintf(path, sizeof path, "%.*s%d%s", (int)(mark - name), name,
+                 (int)getpid(), mark + 2);
+    else
+        snprintf(path, sizeof path, "%s", name);
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
+                  0600);
+    if (fd < 0)
+        hak_say("[stats] at_exit = %s: cannot be opened: %s", path,
+                strerror(errno));
+    return fd;
+}
+
+/*
+ * coreutils and others close stderr in an exit handler of theirs, so a copy
+ * is taken at start, far from the low descriptors that programs count on.
+ */
+static int kept_stderr = -1;
+
+void hak_report_start(void)
+{
+    enum { FAR = 400 };
+    if (strcmp(hak_conf.stats_at_exit, "stderr") == 0)
+        kept_stderr = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, FAR);
+}
+
+void hak_report_at_exit(void)
+{
+    const char *to = hak_conf.stats_at_exit;
+    if (hak_core.mode != HAK_MODE_BOXES || to == NULL ||
+        strcmp(to, "none") == 0)
+        return;
+    int fd = strcmp(to, "stderr") == 0 ? kept_stderr : open_file(to);
+    if (fd < 0)
+        return;
+    hak_report_write(fd, hak_conf.stats_json);
+    close(fd);
+}

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: MIT
+ * route.c - the slow paths: down a chain of boxes, and home again.
+ *
+ * Alloc: each box of the chain in turn, by a refill of the lane or a call of
+ * alloc; then libc, unless the route says none. Free: the directory's span
+ * names the box; without a span the owns() walk does; then libc.
+ */
+#include "core.h"
+
+#include <errno.h>
+
+struct hak_core hak_core;
+
+enum { TICK_REFILLS = 64 }; /* slow paths of a thread between two looks at
+                               the clock: bench-pair sees no difference from
+                               64 on */
+
+static void tick(struct hak_thread *t)
+{
+    if (++t->ticks % TICK_REFILLS != 0)
+        return;
+    hak_space_tick();
+    hak_thread_reap(hak_os_now_ms(), false);
+}
+
+/* ---- boxes without lanes --------------------------------------------------- */
+
+/*
+ * A box without usable_size gets its requests enlarged by a header:
+ *
+ *     box's slot                 what the caller has
+ *     | ... |size |offset |      | size_bytes ... |
+ *           header, 16 bytes
+ *
+ * offset: from the slot's start to the caller's pointer (16, or more for an
+ * aligned request).
+ */
+struct header {
+    uint64_t size_bytes;
+    uint64_t offset;
+};
+
+static struct header *header_of(const void *p)
+{
+    return (struct header *)(uintptr_t)p - 1;
+}
+
+static void *with_header(char *raw, size_t align, size_t size)
+{
+    uintptr_t at = hak_round_up((uintptr_t)raw + sizeof(struct header), align);
+    *header_of((void *)at) =
+        (struct header){.size_bytes = size, .offset = at - (uintptr_t)raw};
+    return (void *)at;
+}
+
+static size_t box_usable(const struct hak_loaded *b, const void *p)
+{
+    if (b->header_bytes != 0)
+        return header_of(p)->size_bytes;
+    return b->ops.usable_size((struct hak_box *)(uintptr_t)&b->box, p);
+}
+
+static void count_alloc(struct hak_thread *t, struct hak_loaded *b, void *p)
+{
+    struct hak_counts *count = &t->count[b->box.index];
+    hak_count(&count->allocs, 1);
+    hak_count(&count->bytes_in, box_usable(b, p));
+}
+
+static void *box_alloc(struct hak_loaded *b, size_t size, bool zero)
+{
+    if (b->header_bytes != 0) {
+        char *raw = b->ops.alloc(&b->box, size + b->header_bytes);
+        if (raw == NULL)
+            return NULL;
+        void *p = with_header(raw, HAK_ALIGN_BYTES, size);
+        return zero ? memset(p, 0, size) : p;
+    }
+    if (zero && b->ops.zalloc != NULL)
+        return b->ops.zalloc(&b->box, size);
+    void *p = b->ops.alloc(&b->box, size);
+    return p != NULL && zero ? memset(p, 0, size) : p;
+}
+
+static void box_free(struct hak_loaded *b, void *p)
+{
+    struct hak_thread *t = hak_self;
+    if (t == &hak_nobody) /* a count needs a place; the thread is ending */
+        t = NULL;
+    if (t != NULL && !b->box.lanes) {
+        struct hak_counts *count = &t->count[b->box.index];
+        hak_count(&count->frees, 1);
+        hak_count(&count->bytes_out, box_usable(b, p));
+    }
+    if (b->header_bytes != 0)
+        p = (char *)p - header_of(p)->offset;
+    b->ops.free(&b->box, p);
+}
+
+/* ---- alloc -------------------------------------------------------------------- */
+
+static void *from_lanes(struct hak_thread *t, struct hak_loaded *b,
+                        uint32_t index)
+{
+    void *heap = hak_thread_heap(t, b, true);
+    if (heap == NULL)
+        return NULL;
+    size_t bytes = index == 0 ? HAK_ALIGN_BYTES : hak_index_bytes(index);
+    struct hak_list list = b->ops.refill(&b->box, heap, bytes);
+    if (list.head == NULL)
+        return NULL;
+    t->head[index] = *(void **)list.head;
+    struct hak_counts *count = &t->count[b->box.index];
+    hak_count(&count->allocs, list.count);
+    hak_count(&count->refills, 1);
+    return list.head;
+}
+
+static void *from_libc(struct hak_thread *t, enum hak_fallback last,
+                       size_t align, size_t size, bool zero)
+{
+    void *p = NULL;
+    if (last == HAK_FALLBACK_LIBC)
+        p = hak_libc_alloc(align, size, zero);
+    if (p == NULL)
+        errno = ENOMEM;
+    else if (t != &hak_nobody)
+        hak_count(&t->libc_allocs, 1);
+    return p;
+}
+
+static void *from_chain(struct hak_thread *t, uint32_t index, size_t size,
+                        bool zero)
+{
+    const struct hak_chain *chain = hak_chain_of(index);
+    int kept = errno;
+    size_t want = size == 0 ? 1 : size;
+    for (uint32_t i = 0; chain->box[i] != NULL; i++) {
+        struct hak_loaded *b = chain->box[i];
+        void *p = NULL;
+        if (b->box.lanes && index < HAK_LANES) {
+            p = from_lanes(t, b, index);
+            if (p != NULL && zero)
+                memset(p, 0, want);
+        } else if ((p = box_alloc(b, want, zero)) != NULL) {
+            count_alloc(t, b, p);
+        }
+        errno = kept;
+        if (p != NULL)
+            return p;
+        hak_count(&t->count[b->box.index].declines, 1);
+    }
+    return from_libc(t, chain->last, HAK_ALIGN_BYTES, size, zero);
+}
+
+/* Before the core is ready, without it, or without memory to attach. */
+static void *alloc_unattached(size_t size, bool zero)
+{
+    void *p = NULL;
+    if (hak_core.mode == HAK_MODE_BOOT)
+        p = hak_boot_alloc(HAK_ALIGN_BYTES, size); /* .bss: zero */
+    if (p == NULL)
+        p = from_libc(&hak_nobody, HAK_FALLBACK_LIBC, HAK_ALIGN_BYTES, size,
+                      zero);
+    return p;
+}
+
+void *hak_alloc_slow(struct hak_thread *t, size_t size, bool zero)
+{
+    if (unlikely(size > PTRDIFF_MAX)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (unlikely(t == &hak_nobody)) {
+        if (hak_core.mode != HAK_MODE_BOXES)
+            return alloc_unattached(size, zero);
+        t = hak_thread_attach();
+        if (t == NULL)
+            return alloc_unattached(size, zero);
+    }
+    uint64_t epoch = __atomic_load_n(&hak_policy.epoch, __ATOMIC_ACQUIRE);
+    if (unlikely(t->epoch != epoch)) {
+        t->epoch = epoch;
+        hak_thread_flush(t, true);
+    }
+    tick(t);
+    return from_chain(t, hak_index_of(size), size, zero);
+}
+
+/* ---- aligned ---------------------------------------------------------------------- */
+
+static bool is_aligned(const void *p, size_t align)
+{
+    return ((uintptr_t)p & (align - 1)) == 0;
+}
+
+/* More than was asked from a box with headers: place it inside. */
+static void *aligned_with_header(struct hak_loaded *b, size_t align,
+                                 size_t size)
+{
+    size_t more = align + sizeof(struct header);
+    if (size > PTRDIFF_MAX - more)
+        return NULL;
+    char *raw = b->ops.alloc(&b->box, size + more);
+    return raw == NULL ? NULL : with_header(raw, align, size);
+}
+
+/* No way to ask for alignment: perhaps it comes by itself. */
+static void *aligned_by_luck(struct hak_loaded *b, size_t align, size_t size)
+{
+    if (size > PTRDIFF_MAX - align)
+        return NULL;
+    void *p = b->ops.alloc(&b->box, hak_round_up(size, align));
+    if (p == NULL || is_aligned(p, align))
+        return p;
+    b->ops.free(&b->box, p);
+    return NULL;
+}
+
+static void *aligned_from(struct hak_loaded *b, size_t align, size_t size)
+{
+    if (b->ops.aligned_alloc != NULL && b->header_bytes == 0)
+        return b->ops.aligned_alloc(&b->box, align, size);
+    if (b->header_bytes != 0)
+        return aligned_with_header(b, align, size);
+    return aligned_by_luck(b, align, size);
+}
+
+/*
+ * Boxes cut pages at multiples of the slot size, so a size rounded up to the
+ * alignment usually has aligned slots: the lane is tried first.
+ */
+static void *aligned_from_lane(size_t align, size_t size)
+{
+    if (align > HAK_LANE_MAX_BYTES || size > HAK_LANE_MAX_BYTES)
+        return NULL;
+    size_t rounded = hak_round_up(size == 0 ? 1 : size, align);
+    if (rounded > HAK_LANE_MAX_BYTES)
+        return NULL;
+    void *p = malloc(rounded);
+    if (p == NULL || is_aligned(p, align))
+        return p;
+    free(p);
+    return NULL;
+}
+
+void *hak_alloc_aligned(size_t align, size_t size)
+{
+    if (size > PTRDIFF_MAX - align) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (hak_core.mode != HAK_MODE_BOXES) {
+        void *p = hak_core.mode == HAK_MODE_BOOT ? hak_boot_alloc(align, size)
+                                                 : NULL;
+        return p != NULL ? p : hak_libc_alloc(align, size, false);
+    }
+    int kept = errno;
+    void *p = aligned_from_lane(align, size);
+    errno = kept;
+    if (p != NULL)
+        return p;
+    struct hak_thread *t = hak_self;
+    if (t == &hak_nobody && (t = hak_thread_attach()) == NULL)
+        return from_libc(&hak_nobody, HAK_FALLBACK_LIBC, align, size, false);
+    const struct hak_chain *chain =
+        hak_chain_of(hak_index_of(hak_max(size, align)));
+    for (uint32_t i = 0; chain->box[i] != NULL; i++) {
+        struct hak_loaded *b = chain->box[i];
+        p = aligned_from(b, align, size == 0 ? 1 : size);
+        errno = kept;
+        if (p != NULL) {
+            count_alloc(t, b, p);
+            return p;
+        }
+        hak_count(&t->count[b->box.index].declines, 1);
+    }
+    return from_libc(t, chain->last, align, size, false);
+}
+
+/* ---- who owns it ------------------------------------------------------------------- */
+
+/* The box of p: by the directory, else by the walk; both when verifying. */
+static struct hak_loaded *owner_of(const void *p, struct hak_span **span)
+{
+    *span = hak_directory_get(p);
+    struct hak_loaded *named =
+        *span == NULL ? NULL : hak_loaded_of((*span)->box);
+    if (named != NULL && !hak_core.verify &&
+        hak_core.free_route == HAK_FREE_DIRECTORY)
+        return named;
+    struct hak_loaded *walked = hak_walk(p);
+    if (hak_core.verify && named != NULL && named != walked)
+        hak_die("verify: the directory says that %p is box %s's, the owns() "
+                "walk says %s; one of their owns() is wrong",
+                p, named->box.name, walked ? walked->box.name : "nobody's");
+    return walked;
+}
+
+__attribute__((noreturn, cold)) static void nobody_owns(const char *call,
+                                                        const void *p)
+{
+    hak_die("%s(%p): no box and not libc gave out this pointer", call, p);
+}
+
+void hak_free_slow(void *p)
+{
+    struct hak_span *span;
+    if (p == NULL || hak_boot_owns(p))
+        return;
+    int kept = errno;
+    struct hak_loaded *b =
+        hak_core.mode == HAK_MODE_BOXES ? owner_of(p, &span) : NULL;
+    if (b == NULL) {
+        if (hak_libc_blocks() == 0)
+            nobody_owns("free", p);
+        hak_libc_free(p);
+    } else if (b->box.lanes && hak_core.free_route == HAK_FREE_DIRECTORY &&
+               span != NULL && span != &b->slow) {
+        struct hak_thread *t = hak_self;
+        if (span->owner == t) { /* only when verifying */
+            *(void **)p = span->local;
+            span->local = p;
+            if (--span->countdown == 0)
+                b->ops.drained(span);
+        } else {
+            b->ops.remote_free(span, p);
+            if (t != &hak_nobody)
+                hak_count(&t->count[b->box.index].remote_frees, 1);
+        }
+    } else {
+        box_free(b, p);
+    }
+    errno = kept;
+}
+
+size_t hak_usable(const void *p)
+{
+    struct hak_span *span = hak_directory_get(p);
+    if (likely(span != NULL && span->slot_bytes != 0))
+        return span->slot_bytes;
+    if (hak_boot_owns(p))
+        return hak_boot_usable(p);
+    struct hak_loaded *b =
+        hak_core.mode == HAK_MODE_BOXES ? owner_of(p, &span) : NULL;
+    if (b != NULL)
+        return box_usable(b, p);
+    if (hak_libc_blocks() == 0)
+        nobody_owns("malloc_usable_size", p);
+    return hak_libc_usable((void *)(uintptr_t)p);
+}
+
+/* ---- realloc --------------------------------------------------------------------------- */
+
+static void *resized(void *p, size_t size)
+{
+    struct hak_span *span;
+    if (hak_core.mode != HAK_MODE_BOXES || hak_boot_owns(p))
+        return NULL;
+    struct hak_loaded *b = owner_of(p, &span);
+    if (b == NULL || b->ops.resize == NULL || b->header_bytes != 0)
+        return NULL;
+    return b->ops.resize(&b->box, p, size);
+}
+
+static bool is_libc_block(const void *p)
+{
+    struct hak_span *span;
+    return !hak_boot_owns(p) && (hak_core.mode != HAK_MODE_BOXES ||
+                                 owner_of(p, &span) == NULL);
+}
+
+/* p is live, size > 0, and does not fit well where it is. */
+void *hak_realloc_slow(void *p, size_t size)
+{
+    if (size > PTRDIFF_MAX) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (is_libc_block(p) && hak_core.mode != HAK_MODE_BOXES)
+        return hak_libc_realloc(p, size);
+    int kept = errno;
+    void *q = resized(p, size);
+    errno = kept;
+    if (q != NULL)
+        return q;
+    size_t have = hak_usable(p);
+    q = malloc(size);
+    if (q == NULL)
+        return size <= have ? p : NULL; /* too big a slot beats a failure */
+    memcpy(q, p, hak_min(have, size));
+    free(p);
+    return q;
+}

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT
+ * thread.c - attached threads: their lanes, heaps and counters.
+ *
+ * A thread attaches at its first slow path and detaches in a destructor of
+ * thread-specific data. Detaching flushes the lanes and parks the structure
+ * with its heaps as they are; the next thread that attaches takes it over,
+ * so threads that come and go cost a list operation. What stays parked for
+ * long is reaped: its heaps are closed, their pages become orphans that the
+ * boxes hand to other heaps.
+ *
+ * hak_nobody stands for a thread that has not attached. Its lanes are always
+ * empty and nothing is ever stored to it, so malloc needs no test for it.
+ */
+#include "core.h"
+
+#include <pthread.h>
+
+enum {
+    DESTRUCTOR_ROUND = 3, /* of PTHREAD_DESTRUCTOR_ITERATIONS = 4: others'
+                             destructors may still free in the ones before */
+    REAP_DELAYS = 10,     /* parked for so many purge delays: reaped */
+    REAP_LEAST_MS = 500,
+};
+
+struct hak_thread hak_nobody;
+__thread struct hak_thread *hak_self
+    __attribute__((tls_model("initial-exec"))) = &hak_nobody;
+
+static struct {
+    struct hak_lock lock;
+    struct hak_thread *all;
+    struct hak_thread *parked;
+    pthread_key_t key;
+} threads;
+
+void hak_thread_lock(bool take)
+{
+    (take ? hak_lock_take : hak_lock_drop)(&threads.lock);
+}
+
+struct hak_thread *hak_thread_first(void)
+{
+    return __atomic_load_n(&threads.all, __ATOMIC_ACQUIRE);
+}
+
+/* ---- lanes --------------------------------------------------------------- */
+
+/* As free() does it, for a thread that is t or, parked, stands still. */
+static void give_back(struct hak_thread *t, void *p)
+{
+    struct hak_span *span = hak_directory_get(p);
+    HAK_ALWAYS(span != NULL);
+    if (span->owner != t) {
+        span->box->ops->remote_free(span, p);
+        return;
+    }
+    *(void **)p = span->local;
+    span->local = p;
+    if (--span->countdown == 0)
+        span->box->ops->drained(span);
+}
+
+static void flush_lane(struct hak_thread *t, uint32_t index)
+{
+    void *p = t->head[index];
+    t->head[index] = NULL;
+    while (p != NULL) {
+        void *next = *(void **)p;
+        struct hak_span *span = hak_directory_get(p);
+        HAK_ALWAYS(span != NULL);
+        hak_count(&t->count[span->box->index].allocs, (uint64_t)-1);
+        give_back(t, p);
+        p = next;
+    }
+}
+
+/* Does the lane hold slots of another box than its route names first? */
+static bool rerouted(const struct hak_thread *t, uint32_t index)
+{
+    const struct hak_span *span = hak_directory_get(t->head[index]);
+    const struct hak_chain *chain = hak_chain_of(index);
+    return span == NULL || chain->box[0] == NULL ||
+           span->box != &chain->box[0]->box;
+}
+
+void hak_thread_flush(struct hak_thread *t, bool changed_only)
+{
+    for (uint32_t i = 0; i < HAK_LANES; i++)
+        if (t->head[i] != NULL && (!changed_only || rerouted(t, i)))
+            flush_lane(t, i);
+}
+
+void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open)
+{
+    void **heap = &t->heap[b->box.index];
+    if (*heap == NULL && open && b->ops.heap_open != NULL)
+        *heap = b->ops.heap_open(&b->box, t);
+    return *heap;
+}
+
+/* ---- attach and detach ------------------------------------------------------ */
+
+static void detach(void *self)
+{
+    struct hak_thread *t = self;
+    if (++t->rounds < DESTRUCTOR_ROUND) {
+        pthread_setspecific(threads.key, t);
+        return;
+    }
+    hak_thread_flush(t, false);
+    hak_self = &hak_nobody;
+    t->parked_at_ms = hak_os_now_ms();
+    hak_lock_take(&threads.lock);
+    t->parked = true;
+    t->next_parked = threads.parked;
+    threads.parked = t;
+    hak_lock_drop(&threads.lock);
+}
+
+int hak_thread_start(void)
+{
+    return -pthread_key_create(&threads.key, detach);
+}
+
+static struct hak_thread *unpark(void)
+{
+    hak_lock_take(&threads.lock);
+    struct hak_thread *t = threads.parked;
+    if (t != NULL) {
+        threads.parked = t->next_parked;
+        t->parked = false;
+    }
+    hak_lock_drop(&threads.lock);
+    return t;
+}
+
+static struct hak_thread *fresh(void)
+{
+    struct hak_thread *t = hak_meta(sizeof *t);
+    if (t == NULL)
+        return NULL;
+    hak_lock_take(&threads.lock);
+    t->next = threads.all;
+    __atomic_store_n(&threads.all, t, __ATOMIC_RELEASE);
+    hak_lock_drop(&threads.lock);
+    return t;
+}
+
+struct hak_thread *hak_thread_attach(void)
+{
+    struct hak_thread *t = unpark();
+    if (t == NULL)
+        t = fresh();
+    if (t == NULL)
+        return NULL;
+    t->rounds = 0;
+    t->epoch = __atomic_load_n(&hak_policy.epoch, __ATOMIC_ACQUIRE);
+    hak_self = t;
+    pthread_setspecific(threads.key, t); /* a low key: allocates nothing */
+    return t;
+}
+
+/* ---- reaping --------------------------------------------------------------------- */
+
+static void close_heaps(struct hak_thread *t)
+{
+    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+        struct hak_loaded *b = hak_boxes.all[i];
+        if (t->heap[i] != NULL && b->ops.heap_close != NULL)
+            b->ops.heap_close(&b->box, t->heap[i]);
+        t->heap[i] = NULL;
+    }
+}
+
+/* Take one thread off the parked list whose time has come. */
+static struct hak_thread *next_to_reap(uint64_t before_ms)
+{
+    hak_lock_take(&threads.lock);
+    struct hak_thread **at = &threads.parked;
+    while (*at != NULL && (*at)->parked_at_ms > before_ms)
+        at = &(*at)->next_parked;
+    struct hak_thread *t = *at;
+    if (t != NULL)
+        *at = t->next_parked;
+    hak_lock_drop(&threads.lock);
+    return t;
+}
+
+void hak_thread_reap(uint64_t now_ms, bool all)
+{
+    uint64_t wait =
+        hak_max(hak_space_purge_delay_ms() * REAP_DELAYS, REAP_LEAST_MS);
+    if (__atomic_load_n(&threads.parked, __ATOMIC_RELAXED) == NULL ||
+        (!all && now_ms < wait))
+        return;
+    struct hak_thread *reaped = NULL, *t;
+    while ((t = next_to_reap(all ? UINT64_MAX : now_ms - wait)) != NULL) {
+        close_heaps(t);
+        t->parked_at_ms = UINT64_MAX; /* nothing more to reap in it */
+        t->next_parked = reaped;
+        reaped = t;
+        if (all)
+            continue;
+        break; /* one a call: closing walks the heap's pages */
+    }
+    hak_lock_take(&threads.lock);
+    while ((t = reaped) != NULL) {
+        reaped = t->next_parked;
+        t->next_parked = threads.parked;
+        threads.parked = t;
+    }
+    hak_lock_drop(&threads.lock);
+}
+
+/*
+ * The child of a fork has this thread alone. The others may have been halted
+ * between two steps of a list, so their structures are never used again:
+ * what they had in lanes is lost to the child, their live blocks are not.
+ */
+void hak_thread_fork_child(void)
+{
+    threads.lock = (struct hak_lock){0};
+}

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT
+ * ultra.c - the hottest box: 64 KiB pages of one slot size, 16..1024 bytes.
+ *
+ * Slot sizes are the core's size index itself, every multiple of 16, so a
+ * request loses at most 15 bytes. A page is one granule, taken from the host
+ * one at a time; a thread keeps a few empty ones for any of its classes.
+ * Everything else is the kit's page and heap.
+ */
+#include <boxkit/heap.h>
+#include <boxkit/map.h>
+
+#include <errno.h>
+
+enum {
+    CLASSES = HAK_INDEX_SMALL_MAX, /* class = index - 1 */
+    PARAM_EMPTY_PAGES = 0,
+    PARAM_CARVE,
+};
+
+static const struct hak_param params[] = {
+    {.name = "empty_pages",
+     .type = HAK_PARAM_INT,
+     .min = 0,
+     .max = 1024,
+     .def = 8,
+     .help = "empty 64 KiB pages that a thread keeps for its next need"},
+    {.name = "carve",
+     .type = HAK_PARAM_SIZE,
+     .min = 16,
+     .max = 65536,
+     .def = 4096,
+     .help = "bytes of a fresh page cut to slots at a time"},
+};
+
+struct ultra {
+    struct hak_heaps heaps;
+    struct hak_map pages; /* granule -> page: owns() and slow frees */
+    uint32_t empty_pages;
+};
+
+/* The box's own part of a heap: empty pages, linked by pending_next. */
+struct empties {
+    struct hak_page *first;
+    uint32_t n;
+};
+
+static struct ultra *ultra_of(struct hak_box *box)
+{
+    return box->state;
+}
+
+static struct ultra *ultra_of_heap(struct hak_heap *heap)
+{
+    return hak_container_of(heap->all, struct ultra, heaps);
+}
+
+static uint32_t class_of(size_t size_bytes)
+{
+    return size_bytes == 0 ? 0 : hak_index_of(size_bytes) - 1;
+}
+
+static uint32_t slot_bytes_of(uint32_t class_number)
+{
+    return (class_number + 1) * HAK_ALIGN_BYTES;
+}
+
+/* ---- pages ---------------------------------------------------------------- */
+
+static struct hak_page *fresh_page(struct hak_heap *heap)
+{
+    struct ultra *u = ultra_of_heap(heap);
+    struct hak_box *box = heap->all->box;
+    struct hak_page *page = hak_heap_page(heap);
+    if (page == NULL)
+        return NULL;
+    page->start = box->host->map(box, HAK_GRANULE_BYTES, 0, 0);
+    if (page->start == NULL) {
+        hak_heap_spare(heap, page);
+        return NULL;
+    }
+    hak_map_set(&u->pages, page->start, HAK_GRANULE_BYTES, page);
+    box->host->span_set(box, &page->span, page->start, HAK_GRANULE_BYTES);
+    return page;
+}
+
+static void return_page(struct hak_heap *heap, struct hak_page *page)
+{
+    struct hak_box *box = heap->all->box;
+    hak_map_set(&ultra_of_heap(heap)->pages, page->start, HAK_GRANULE_BYTES,
+                NULL);
+    box->host->unmap(box, page->start, HAK_GRANULE_BYTES);
+    hak_heap_spare(heap, page);
+}
+
+static struct hak_page *page_get(struct hak_heap *heap, uint32_t class_number)
+{
+    struct empties *empties = heap->own;
+    struct hak_page *page = empties->first;
+    if (page != NULL) {
+        empties->first = page->pending_next;
+        empties->n--;
+    } else if ((page = fresh_page(heap)) == NULL) {
+        return NULL;
+    }
+    hak_page_init(page, page->start, HAK_GRANULE_BYTES,
+                  slot_bytes_of(class_number), class_number);
+    __atomic_store_n(&page->heap, heap, __ATOMIC_RELAXED);
+    __atomic_store_n(&page->span.owner, heap->thread, __ATOMIC_RELAXED);
+    return page;
+}
+
+static void page_put(struct hak_heap *heap, struct hak_page *page)
+{
+    struct empties *empties = heap->own;
+    if (heap->thread == NULL || empties->n >= ultra_of_heap(heap)->empty_pages) {
+        return_page(heap, page);
+        return;
+    }
+    page->state = HAK_PAGE_FREE;
+    page->pending_next = empties->first;
+    empties->first = page;
+    empties->n++;
+}
+
+static size_t return_empties(struct hak_heap *heap)
+{
+    struct empties *empties = heap->own;
+    size_t n = empties->n;
+    while (empties->first != NULL) {
+        struct hak_page *page = empties->first;
+        empties->first = page->pending_next;
+        return_page(heap, page);
+    }
+    empties->n = 0;
+    return n * HAK_GRANULE_BYTES;
+}
+
+/* ---- operations --------------------------------------------------------------- */
+
+static int ultra_init(struct hak_box *box)
+{
+    struct ultra *u = box->host->meta(box, sizeof *u);
+    if (u == NULL || !hak_map_init(&u->pages, box))
+        return -ENOMEM;
+    u->heaps = (struct hak_heaps){
+        .box = box,
+        .nclasses = CLASSES,
+        .carve_bytes = (uint32_t)box->params[PARAM_CARVE].i,
+        .full_divisor = 32,
+        .page_get = page_get,
+        .page_put = page_put,
+    };
+    u->empty_pages = (uint32_t)box->params[PARAM_EMPTY_PAGES].i;
+    box->state = u;
+    return 0;
+}
+
+static void *ultra_heap_open(struct hak_box *box, struct hak_thread *thread)
+{
+    struct hak_heap *heap = hak_heap_open(&ultra_of(box)->heaps, thread);
+    if (heap == NULL || heap->own != NULL)
+        return heap;
+    heap->own = box->host->meta(box, sizeof(struct empties));
+    return heap->own != NULL ? heap : NULL;
+}
+
+static struct hak_page *page_of(struct hak_heaps *heaps, void *p)
+{
+    return hak_map_get(&hak_container_of(heaps, struct ultra, heaps)->pages,
+                       p);
+}
+
+static void ultra_heap_close(struct hak_box *box, void *heap)
+{
+    (void)box;
+    return_empties(heap);
+    hak_heap_close(heap, page_of);
+}
+
+static struct hak_list ultra_refill(struct hak_box *box, void *heap,
+                                    size_t size_bytes)
+{
+    (void)box;
+    if (unlikely(size_bytes > HAK_SMALL_MAX_BYTES))
+        return (struct hak_list){NULL, 0};
+    return hak_heap_refill(heap, class_of(size_bytes));
+}
+
+static void *ultra_alloc(struct hak_box *box, size_t size_bytes)
+{
+    if (size_bytes > HAK_SMALL_MAX_BYTES)
+        return NULL;
+    struct hak_heap *heap = box->host->heap(box, true);
+    return heap == NULL ? NULL : hak_heap_alloc(heap, class_of(size_bytes));
+}
+
+/* Slots of a multiple of align are aligned: pages start at a granule. */
+static void *ultra_aligned_alloc(struct hak_box *box, size_t align_bytes,
+                                 size_t size_bytes)
+{
+    if (align_bytes > HAK_SMALL_MAX_BYTES || size_bytes > HAK_SMALL_MAX_BYTES)
+        return NULL;
+    return ultra_alloc(box, hak_round_up(size_bytes, align_bytes));
+}
+
+static void ultra_free(struct hak_box *box, void *p)
+{
+    struct hak_page *page = hak_map_get(&ultra_of(box)->pages, p);
+    hak_heap_free(box->host->heap(box, false), page, p);
+}
+
+static bool ultra_owns(struct hak_box *box, const void *p)
+{
+    return hak_map_get(&ultra_of(box)->pages, p) != NULL;
+}
+
+static size_t ultra_usable_size(struct hak_box *box, const void *p)
+{
+    const struct hak_page *page = hak_map_get(&ultra_of(box)->pages, p);
+    return page != NULL ? page->span.slot_bytes : 0;
+}
+
+static size_t ultra_slot_size(struct hak_box *box, size_t size_bytes)
+{
+    (void)box;
+    return size_bytes > HAK_SMALL_MAX_BYTES
+               ? 0
+               : slot_bytes_of(class_of(size_bytes));
+}
+
+static void ultra_fork(struct hak_box *box, enum hak_fork_phase phase)
+{
+    struct hak_lock *lock = &ultra_of(box)->heaps.lock;
+    (phase == HAK_FORK_PREPARE ? hak_lock_take : hak_lock_drop)(lock);
+}
+
+static size_t ultra_trim(struct hak_box *box)
+{
+    struct hak_heap *heap = box->host->heap(box, false);
+    if (heap == NULL)
+        return 0;
+    hak_heap_collect(heap);
+    while (hak_heap_adopt_any(heap) && ultra_of(box)->heaps.orphans == NULL)
+        ;
+    return return_empties(heap);
+}
+
+static void ultra_stats(struct hak_box *box, struct hak_box_stats *out)
+{
+    hak_heaps_stats(&ultra_of(box)->heaps, out);
+    const struct hak_heap *heap =
+        __atomic_load_n(&ultra_of(box)->heaps.all_heaps, __ATOMIC_ACQUIRE);
+    for (; heap != NULL; heap = heap->all_next) {
+        const struct empties *empties = heap->own;
+        if (empties != NULL)
+            out->cached_bytes += (uint64_t)empties->n * HAK_GRANULE_BYTES;
+    }
+}
+
+static void ultra_walk(struct hak_box *box, hak_visit *visit, void *context)
+{
+    hak_heaps_walk(&ultra_of(box)->heaps, visit, context);
+}
+
+HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
+    HAK_BOX_HEADER("ultra", "1.0"),
+    .summary = "64 KiB pages of one slot size, multiples of 16 up to 1 KiB",
+    .params = params,
+    .nparams = sizeof params / sizeof params[0],
+    .min_bytes = 1,
+    .max_bytes = HAK_SMALL_MAX_BYTES,
+    .ops =
+        {
+            .alloc = ultra_alloc,
+            .free = ultra_free,
+            .owns = ultra_owns,
+            .init = ultra_init,
+            .usable_size = ultra_usable_size,
+            .slot_size = ultra_slot_size,
+            .aligned_alloc = ultra_aligned_alloc,
+            .heap_open = ultra_heap_open,
+            .heap_close = ultra_heap_close,
+            .refill = ultra_refill,
+            .drained = hak_heap_drained,
+            .remote_free = hak_heap_remote_free,
+            .fork = ultra_fork,
+            .trim = ultra_trim,
+            .stats = ultra_stats,
+            .walk = ultra_walk,
+        },
+};

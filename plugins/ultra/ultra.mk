@@ -1,0 +1,2 @@
+ultra_SRCS := ultra.c
+ultra_TESTS := tests/test_ultra.c

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: MIT
+ * missing_op.c - no free operation: refused.
+ */
+#include "common.h"
+
+HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
+    HAK_BOX_HEADER("missing_op", "1.0"),
+    .ops = {.alloc = none_alloc, .owns = none_owns},
+};

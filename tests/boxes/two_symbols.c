@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT
+ * two_symbols.c - exports a second symbol: lint rejects it.
+ */
+#include "common.h"
+
+HAK_BOX_EXPORT extern int second_symbol;
+HAK_BOX_EXPORT int second_symbol = 1;
+
+HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
+    HAK_BOX_HEADER("two_symbols", "1.0"),
+    .ops = {NONE_OPS},
+};

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT
+ * testhost.c - the host table, threads and fork, see testhost.h.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "testhost_private.h"
+
+struct th_state th = {
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+};
+__thread struct hak_thread *th_me;
+
+static struct hak_thread *ended, *idle, *parked;
+static uint64_t clock_ms = 1000000, delay_ms = 1000;
+static char log_text[512];
+
+__attribute__((noreturn, format(printf, 2, 3))) void
+th_die(const struct hak_box *box, const char *format, ...)
+{
+    char text[600];
+    int n =
+        snprintf(text, sizeof text,
+                 "testhost: box %s: ", box && box->name ? box->name : "(none)");
+    va_list ap;
+    va_start(ap, format);
+    n += vsnprintf(text + n, sizeof text - (size_t)n - 1, format, ap);
+    va_end(ap);
+    n = n > (int)sizeof text - 2 ? (int)sizeof text - 2 : n;
+    text[n++] = '\n';
+    (void)!write(2, text, (size_t)n);
+    abort();
+}
+
+void th_need_box(const struct hak_box *box)
+{
+    for (uint32_t i = 0; i < HAK_MAX_BOXES; i++)
+        if (box == &th.boxes[i].box)
+            return;
+    th_die(NULL, "a host call with box %p, which is no box", (const void *)box);
+}
+
+static struct hak_span *host_span_of(const void *p)
+{
+    return span_at(p);
+}
+
+void *th_heap(struct hak_box *box, bool open)
+{
+    th_need_box(box);
+    if (!th_me && !open)
+        return NULL;
+    struct hak_thread *t = th_attach();
+    uint32_t i = box->index;
+    if (t->heap[i] || !open || !box->ops->heap_open)
+        return t->heap[i];
+    if (box->state_now != HAK_BOX_ACTIVE)
+        return NULL;
+    if (t->open[i])
+        th_die(box, "heap(open) inside heap_open");
+    t->open[i] = true;
+    t->heap[i] = box->ops->heap_open(box, t);
+    t->open[i] = false;
+    return t->heap[i];
+}
+
+static uint64_t host_now_ms(void)
+{
+    return __atomic_load_n(&clock_ms, __ATOMIC_RELAXED);
+}
+
+static uint64_t host_purge_delay_ms(void)
+{
+    return __atomic_load_n(&delay_ms, __ATOMIC_RELAXED);
+}
+
+/* splitmix64 of a counter: the same run gives the same numbers. */
+static uint64_t host_random(void)
+{
+    static uint64_t state;
+    uint64_t z =
+        __atomic_add_fetch(&state, 0x9e3779b97f4a7c15ull, __ATOMIC_RELAXED);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+    return z ^ (z >> 31);
+}
+
+/* The conversions that box.h allows to boxes, and no other. */
+static void need_format(struct hak_box *box, const char *format)
+{
+    static const char *const good[] = {"s", "d", "u", "x", "zu", "lu", "p"};
+    for (const char *f = strchr(format, '%'); f; f = strchr(f + 1, '%')) {
+        bool found = false;
+        for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+            found |= strncmp(f + 1, good[i], strlen(good[i])) == 0;
+        if (!found)
+            th_die(box, "log(\"%s\"): conversion not in box.h", format);
+    }
+}
+
+static void host_log(struct hak_box *box, enum hak_log_level level,
+                     const char *format, ...)
+{
+    th_need_box(box);
+    if ((unsigned)level > HAK_LOG_INFO)
+        th_die(box, "log: level %d", (int)level);
+    need_format(box, format);
+    char text[512];
+    int n = snprintf(text, sizeof text, "hakmem: box %s: ", box->name);
+    va_list ap;
+    va_start(ap, format);
+    n += vsnprintf(text + n, sizeof text - (size_t)n - 1, format, ap);
+    va_end(ap);
+    n = n > (int)sizeof text - 2 ? (int)sizeof text - 2 : n;
+    memcpy(log_text, text, (size_t)n + 1);
+    text[n++] = '\n';
+    (void)!write(2, text, (size_t)n);
+}
+
+static const void *host_get_extension(const char *id)
+{
+    (void)id;
+    return NULL;
+}
+
+const struct hak_host *th_host(void)
+{
+    static struct hak_host host = {
+        .struct_size = sizeof(struct hak_host),
+        .abi_major = HAK_ABI_MAJOR,
+        .abi_minor = HAK_ABI_MINOR,
+        .os_page_bytes = PAGE,
+        .map = th_map,
+        .unmap = th_unmap,
+        .purge = th_purge,
+        .remap = th_remap,
+        .meta = th_meta,
+        .span_set = th_span_set,
+        .span_of = host_span_of,
+        .heap = th_heap,
+        .now_ms = host_now_ms,
+        .purge_delay_ms = host_purge_delay_ms,
+        .random = host_random,
+        .log = host_log,
+        .get_extension = host_get_extension,
+    };
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, th_start);
+    host.window_base = th.window;
+    host.window_bytes = th.window_bytes;
+    return &host;
+}
+
+/* ---- threads ----------------------------------------------------------- */
+
+struct hak_thread *th_attach(void)
+{
+    if (th_me)
+        return th_me;
+    th_host();
+    pthread_mutex_lock(&th.lock);
+    struct hak_thread **from = parked ? &parked : &idle;
+    bool as_it_was = parked != NULL;
+    if ((th_me = *from))
+        *from = th_me->next;
+    pthread_mutex_unlock(&th.lock);
+    if (as_it_was)
+        return th_me;
+    if (!th_me)
+        th_me = th_reserve(sizeof *th_me, PROT_READ | PROT_WRITE);
+    if (!th_me)
+        th_die(NULL, "no memory for a thread");
+    memset(th_me, 0, sizeof *th_me);
+    return th_me;
+}
+
+struct hak_thread *th_self(void)
+{
+    return th_me;
+}
+
+void th_flush(void)
+{
+    for (uint32_t i = 0; th_me && i < th.nboxes; i++)
+        for (uint32_t lane = 0; lane < HAK_LANES; lane++)
+            while (th_me->lane[i][lane].head) {
+                void *p = th_me->lane[i][lane].head;
+                th_me->lane[i][lane].head = *(void **)p;
+                th_free_slot(&th.boxes[i].box, p);
+            }
+}
+
+static void leave(struct hak_thread **list)
+{
+    if (!th_me)
+        return;
+    th_flush();
+    pthread_mutex_lock(&th.lock);
+    th_me->next = *list;
+    *list = th_me;
+    pthread_mutex_unlock(&th.lock);
+    th_me = NULL;
+}
+
+void th_detach(void)
+{
+    leave(&ended);
+}
+
+void th_park(void)
+{
+    leave(&parked);
+}
+
+static void check_disowned(struct hak_box *box, struct hak_thread *t)
+{
+    for (size_t g = 0; g < th.top; g++) {
+        struct hak_span *span = th.dir[g].box == box ? th.dir[g].span : NULL;
+        if (span && __atomic_load_n(&span->owner, __ATOMIC_RELAXED) == t)
+            th_die(box,
+                   "after heap_close the span of %p names the closed thread",
+                   at_granule(g));
+    }
+}
+
+static void close_heaps(struct hak_thread *t)
+{
+    bool kept = false;
+    for (uint32_t i = 0; i < th.nboxes; i++) {
+        struct hak_box *box = &th.boxes[i].box;
+        if (!t->heap[i])
+            continue;
+        if (!box->ops->heap_close) {
+            kept = true; /* its spans name the thread for ever */
+            continue;
+        }
+        box->ops->heap_close(box, t->heap[i]);
+        check_disowned(box, t);
+    }
+    if (kept)
+        return;
+    pthread_mutex_lock(&th.lock);
+    t->next = idle;
+    idle = t;
+    pthread_mutex_unlock(&th.lock);
+}
+
+static struct hak_thread *take_ended(bool newest)
+{
+    pthread_mutex_lock(&th.lock);
+    struct hak_thread **at = &ended;
+    while (!newest && *at && (*at)->next)
+        at = &(*at)->next;
+    struct hak_thread *t = *at;
+    if (t)
+        *at = t->next;
+    pthread_mutex_unlock(&th.lock);
+    return t;
+}
+
+void th_reap(void)
+{
+    struct hak_thread *t;
+    while ((t = take_ended(false)))
+        close_heaps(t);
+}
+
+void th_reap_newest(void)
+{
+    struct hak_thread *t;
+    while ((t = take_ended(true)))
+        close_heaps(t);
+}
+
+struct run {
+    void *(*run)(void *);
+    void *argument;
+};
+
+static void *run_thread(void *argument)
+{
+    struct run run = *(struct run *)argument;
+    free(argument);
+    void *result = run.run(run.argument);
+    th_detach();
+    return result;
+}
+
+pthread_t th_spawn(void *(*run)(void *), void *argument)
+{
+    pthread_t thread;
+    struct run *r = malloc(sizeof *r);
+    if (!r)
+        th_die(NULL, "test: no memory");
+    *r = (struct run){run, argument};
+    int error = pthread_create(&thread, NULL, run_thread, r);
+    if (error)
+        th_die(NULL, "test: pthread_create: %d", error);
+    return thread;
+}
+
+void th_join(pthread_t thread)
+{
+    pthread_join(thread, NULL);
+    th_reap();
+}
+
+static void fork_boxes(enum hak_fork_phase phase)
+{
+    for (uint32_t i = 0; i < th.nboxes; i++)
+        if (th.boxes[i].ops.fork)
+            th.boxes[i].ops.fork(&th.boxes[i].box, phase);
+}
+
+pid_t th_fork(void)
+{
+    fork_boxes(HAK_FORK_PREPARE);
+    pthread_mutex_lock(&th.lock);
+    pid_t pid = fork();
+    pthread_mutex_unlock(&th.lock);
+    fork_boxes(pid ? HAK_FORK_PARENT : HAK_FORK_CHILD);
+    return pid;
+}
+
+/* ---- clock and log ----------------------------------------------------- */
+
+const char *th_last_log(void)
+{
+    return log_text;
+}
+
+void th_clock_add(uint64_t ms)
+{
+    __atomic_fetch_add(&clock_ms, ms, __ATOMIC_RELAXED);
+}
+
+void th_purge_delay(uint64_t ms)
+{
+    __atomic_store_n(&delay_ms, ms, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT
+ * testhost_load.c - the loader: entry, parameters, init.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "testhost_private.h"
+
+static char error_text[512];
+
+int th_refuse(int code, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(error_text, sizeof error_text, format, ap);
+    va_end(ap);
+    return code;
+}
+
+static int parse_number(const char *text, bool size, int64_t *out)
+{
+    static const char units[] = "kmgt";
+    char *end;
+    errno = 0;
+    long long n = strtoll(text, &end, 0);
+    if (end == text || errno)
+        return -EINVAL;
+    const char *unit = *end ? strchr(units, *end | 0x20) : NULL;
+    if (size && unit) {
+        n <<= 10 * (unit - units + 1);
+        end += strcmp(end + 1, "iB") == 0 ? 3 : 1;
+    } else if (strcmp(end, "ms") == 0) {
+        end += 2;
+    }
+    *out = n;
+    return *end ? -EINVAL : 0;
+}
+
+/* Position of text in "a|b|c", or -1. */
+static int64_t position(const char *choices, const char *text)
+{
+    for (int64_t i = 0; choices; i++) {
+        size_t n = strcspn(choices, "|");
+        if (strlen(text) == n && strncmp(choices, text, n) == 0)
+            return i;
+        choices = choices[n] ? choices + n + 1 : NULL;
+    }
+    return -1;
+}
+
+static int parse_value(const struct hak_param *param, const char *text,
+                       union hak_value *out)
+{
+    int64_t i = 0;
+    if (param->type == HAK_PARAM_TEXT) {
+        out->text = text;
+        return 0;
+    }
+    if (param->type == HAK_PARAM_ENUM)
+        i = position(param->choices, text);
+    else if (param->type == HAK_PARAM_BOOL &&
+             (i = position("no|yes|off|on|false|true|0|1", text)) >= 0)
+        i &= 1;
+    else if (parse_number(text, param->type == HAK_PARAM_SIZE, &i))
+        return th_refuse(-EINVAL, "%s = %s: not a value", param->name, text);
+    if (param->type == HAK_PARAM_ENUM ? i < 0
+                                      : i < param->min || i > param->max)
+        return th_refuse(-EINVAL, "%s = %s: out of range", param->name, text);
+    out->i = i;
+    return 0;
+}
+
+/* Finds the parameter that "name=value" names; *value is its text. */
+static const struct hak_param *find_param(const struct hak_box_entry *entry,
+                                          const char *text, const char **value)
+{
+    size_t n = strcspn(text, "=");
+    for (uint32_t i = 0; text[n] && i < entry->nparams; i++) {
+        const char *name = entry->params[i].name;
+        if (strlen(name) == n && strncmp(name, text, n) == 0) {
+            *value = text + n + 1;
+            return &entry->params[i];
+        }
+    }
+    th_refuse(-EINVAL, "\"%s\": no such parameter", text);
+    return NULL;
+}
+
+static int fill_params(struct instance *b, const char *const *texts)
+{
+    const struct hak_param *table = b->entry.params;
+    if (b->entry.nparams > MAX_PARAMS)
+        return th_refuse(-EINVAL, "%u parameters", b->entry.nparams);
+    for (uint32_t i = 0; i < b->entry.nparams; i++) {
+        if (table[i].type == HAK_PARAM_TEXT)
+            b->params[i].text = table[i].def_text;
+        else
+            b->params[i].i = table[i].def;
+    }
+    for (; texts && *texts; texts++) {
+        const char *value = NULL;
+        const struct hak_param *p = find_param(&b->entry, *texts, &value);
+        if (!p)
+            return -EINVAL;
+        int error = parse_value(p, value, &b->params[p - table]);
+        if (error)
+            return error;
+    }
+    b->box.params = b->entry.nparams ? b->params : NULL;
+    return 0;
+}
+
+static int check_entry(const struct hak_box_entry *e)
+{
+    size_t least = offsetof(struct hak_box_entry, ops) + 3 * sizeof(void *);
+    if (e->magic != HAK_BOX_MAGIC)
+        return th_refuse(-ENOEXEC, "magic 0x%llx: not a box",
+                         (unsigned long long)e->magic);
+    if (e->abi_major != HAK_ABI_MAJOR)
+        return th_refuse(-ENOEXEC, "abi major %u, this host has %u",
+                         e->abi_major, HAK_ABI_MAJOR);
+    if (e->struct_size < least)
+        return th_refuse(-ENOEXEC, "struct_size %u, least %zu", e->struct_size,
+                         least);
+    if (e->host_minor_min > HAK_ABI_MINOR)
+        return th_refuse(-ENOEXEC, "needs host minor %u", e->host_minor_min);
+    return 0;
+}
+
+/* Of the entry as cut to its struct_size. */
+static int check_ops(const struct hak_box_entry *e)
+{
+    if (!e->ops.alloc || !e->ops.free || !e->ops.owns)
+        return th_refuse(-ENOEXEC, "a required operation is missing");
+    if (e->ops.refill && !(e->ops.drained && e->ops.remote_free &&
+                           e->ops.heap_open && e->ops.usable_size))
+        return th_refuse(-ENOEXEC, "refill without what goes with it");
+    return 0;
+}
+
+int th_open_entry(const struct hak_box_entry *entry, const char *name,
+                  const char *const *params, unsigned flags,
+                  struct hak_box **out)
+{
+    const struct hak_host *host = th_host();
+    int error = check_entry(entry);
+    if (error)
+        return error;
+    if (th.nboxes == HAK_MAX_BOXES)
+        return th_refuse(-ENOSPC, "more than %u boxes", HAK_MAX_BOXES);
+    struct instance *b = &th.boxes[th.nboxes];
+    size_t size = entry->struct_size < sizeof b->entry ? entry->struct_size
+                                                       : sizeof b->entry;
+    memset(b, 0, sizeof *b);
+    memcpy(&b->entry, entry, size);
+    b->ops = b->entry.ops;
+    b->box = (struct hak_box){.host = host,
+                              .ops = &b->ops,
+                              .name = name,
+                              .index = th.nboxes,
+                              .state_now = HAK_BOX_LOADED,
+                              .lanes = b->ops.refill && !(flags & TH_NO_LANES)};
+    error = check_ops(&b->entry);
+    if (!error)
+        error = fill_params(b, params);
+    if (error)
+        return error;
+    th.nboxes++;
+    error = b->ops.init ? b->ops.init(&b->box) : 0;
+    if (error > 0)
+        th_die(&b->box, "init returned %d: neither 0 nor -errno", error);
+    if (error) /* the place stays taken: the box may have kept memory */
+        return th_refuse(error, "init of %s failed: %d", name, error);
+    b->box.state_now = HAK_BOX_ACTIVE;
+    *out = &b->box;
+    return 0;
+}
+
+int th_try_open(const char *path, const char *name, const char *const *params,
+                unsigned flags, struct hak_box **out)
+{
+    void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!so)
+        return th_refuse(-ENOENT, "%s", dlerror());
+    const struct hak_box_entry *entry = dlsym(so, HAK_BOX_SYMBOL);
+    if (!entry)
+        return th_refuse(-ENOENT, "%s: no %s", path, HAK_BOX_SYMBOL);
+    return th_open_entry(entry, name, params, flags, out);
+}
+
+struct hak_box *th_open(const char *path, const char *name,
+                        const char *const *params, unsigned flags)
+{
+    struct hak_box *box = NULL;
+    if (th_try_open(path, name, params, flags, &box))
+        th_die(NULL, "cannot open %s: %s", path, error_text);
+    return box;
+}
+
+const char *th_error(void)
+{
+    return error_text;
+}
+
+const struct hak_box_entry *th_entry(const struct hak_box *box)
+{
+    return &th.boxes[box->index].entry;
+}
+
+int th_set_param(struct hak_box *box, const char *assignment)
+{
+    struct instance *b = &th.boxes[box->index];
+    const char *value = NULL;
+    const struct hak_param *p = find_param(&b->entry, assignment, &value);
+    union hak_value parsed;
+    if (!p)
+        return -EINVAL;
+    if (!(p->flags & HAK_PARAM_MUTABLE) || !box->ops->set_param)
+        return th_refuse(-EPERM, "%s is not mutable", p->name);
+    int error = parse_value(p, value, &parsed);
+    if (error)
+        return error;
+    uint32_t i = (uint32_t)(p - b->entry.params);
+    union hak_value old = b->params[i];
+    b->params[i] = parsed;
+    error = box->ops->set_param(box, i);
+    if (error)
+        b->params[i] = old;
+    return error;
+}
+
+void th_drain(struct hak_box *box)
+{
+    box->state_now = HAK_BOX_DRAINING;
+    if (box->ops->retire)
+        box->ops->retire(box);
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT
+ * testhost_private.h - what the parts of the test host share.
+ *
+ *     testhost_load.c    entry, parameters, init
+ *     testhost_slots.c   malloc and free: lanes, spans, headers
+ *     testhost.c         host table, threads, fork
+ *     testhost_space.c   window, mappings, the record of slots
+ *
+ * Three records are kept, all outside the window:
+ *   dir   a granule: which box maps it, which span the box registered
+ *   bits  16 bytes of window: part of a slot that is out, its first unit,
+ *         its last unit, and whether the test (not a lane) holds it. Each
+ *         slot touches only bits of its own, so no lock is needed.
+ *   span pages  OS pages with a registered span in them: they must stay
+ *
+ * Locks: the box's own, then `lock` (mappings, lists of threads).
+ */
+#ifndef HAK_TESTS_TESTHOST_PRIVATE_H
+#define HAK_TESTS_TESTHOST_PRIVATE_H
+
+#include "testhost.h"
+
+enum { PAGE = 4096, UNIT = 16, HEADER = 16, MAX_PARAMS = 64 };
+
+struct granule {
+    struct hak_box *box;
+    struct hak_span *span;
+    bool first; /* of a mapping */
+};
+
+struct instance {
+    struct hak_box box; /* first: a struct hak_box * is an instance * */
+    struct hak_box_ops ops;
+    struct hak_box_entry entry;
+    union hak_value params[MAX_PARAMS];
+    size_t mapped, out, in_test;
+};
+
+struct hak_thread {
+    struct hak_thread *next;
+    bool open[HAK_MAX_BOXES]; /* inside heap_open */
+    void *heap[HAK_MAX_BOXES];
+    struct hak_list lane[HAK_MAX_BOXES][HAK_LANES];
+};
+
+struct th_state {
+    struct instance boxes[HAK_MAX_BOXES];
+    uint32_t nboxes;
+    uintptr_t window;
+    size_t window_bytes;
+    size_t top; /* granules in use end here */
+    struct granule *dir;
+    uint64_t *out_bits, *first_bits, *last_bits, *test_bits, *span_pages;
+    char *meta;
+    size_t meta_used;
+    pthread_mutex_t lock;
+    struct th_counts counts;
+};
+extern struct th_state th;
+extern __thread struct hak_thread *th_me;
+
+__attribute__((noreturn, format(printf, 2, 3))) void
+th_die(const struct hak_box *box, const char *format, ...);
+/* Leaves the text for th_error() and returns code. */
+__attribute__((format(printf, 2, 3))) int th_refuse(int code,
+                                                    const char *format, ...);
+
+/* ---- testhost_space.c ---- */
+
+void th_start(void);
+void *th_reserve(size_t bytes, int prot); /* zero pages, or NULL */
+void *th_map(struct hak_box *box, size_t size_bytes, size_t align_bytes,
+             uint32_t flags);
+void th_unmap(struct hak_box *box, void *p, size_t size_bytes);
+void th_purge(struct hak_box *box, void *p, size_t size_bytes);
+void *th_remap(struct hak_box *box, void *p, size_t old_bytes,
+               size_t new_bytes);
+void *th_meta(struct hak_box *box, size_t size_bytes);
+int th_span_set(struct hak_box *box, struct hak_span *span, void *p,
+                size_t size_bytes);
+bool th_holds(const struct hak_box *box, const void *p, size_t bytes);
+size_t th_bits_find(const uint64_t *bits, size_t at, size_t end);
+
+/* A slot goes out, comes in (returns its bytes), is the test's or not. */
+void th_record_out(struct hak_box *box, void *p, size_t bytes);
+size_t th_record_in(struct hak_box *box, void *p);
+void th_record_test(struct hak_box *box, void *p, bool held);
+
+/* ---- the rest ---- */
+
+void th_need_box(const struct hak_box *box);
+void *th_heap(struct hak_box *box, bool open);
+void th_free_slot(struct hak_box *box, void *p); /* testhost_slots.c */
+
+static inline void count(uint64_t *figure)
+{
+    __atomic_fetch_add(figure, 1, __ATOMIC_RELAXED);
+}
+
+static inline bool bit(const uint64_t *bits, size_t at)
+{
+    return th_bits_find(bits, at, at + 1) == at;
+}
+
+static inline bool in_window(const void *p)
+{
+    return th.dir && (uintptr_t)p - th.window < th.window_bytes;
+}
+
+static inline size_t granule_of(const void *p)
+{
+    return ((uintptr_t)p - th.window) >> HAK_GRANULE_SHIFT;
+}
+
+static inline size_t unit_of(const void *p)
+{
+    return ((uintptr_t)p - th.window) / UNIT;
+}
+
+static inline size_t page_of(const void *p)
+{
+    return ((uintptr_t)p - th.window) / PAGE;
+}
+
+static inline void *at_granule(size_t g)
+{
+    return (void *)(th.window + (g << HAK_GRANULE_SHIFT));
+}
+
+static inline void *at_unit(size_t unit)
+{
+    return (void *)(th.window + unit * UNIT);
+}
+
+static inline struct hak_box *box_at(const void *p)
+{
+    if (!in_window(p))
+        return NULL;
+    return __atomic_load_n(&th.dir[granule_of(p)].box, __ATOMIC_ACQUIRE);
+}
+
+static inline struct hak_span *span_at(const void *p)
+{
+    if (!in_window(p))
+        return NULL;
+    return __atomic_load_n(&th.dir[granule_of(p)].span, __ATOMIC_ACQUIRE);
+}
+
+#endif

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: MIT
+ * testhost_slots.c - malloc and free as the core does them.
+ */
+#include <string.h>
+
+#include "testhost_private.h"
+
+/* In front of a block of a box that has no usable_size. */
+struct header {
+    size_t size_bytes;
+    size_t offset; /* of the block from its slot */
+};
+
+/* ---- checks ------------------------------------------------------------ */
+
+static size_t slot_bytes(struct hak_box *box, const void *p, size_t asked)
+{
+    const struct hak_span *span = span_at(p);
+    size_t by_span = span ? span->slot_bytes : 0;
+    size_t by_op = box->ops->usable_size ? box->ops->usable_size(box, p) : 0;
+    if (by_span && by_op && by_span != by_op)
+        th_die(box, "%p: span says %zu bytes, usable_size %zu", p, by_span,
+               by_op);
+    return by_op ? by_op : by_span ? by_span : asked;
+}
+
+/* Checks a slot that the box hands out, and records it. */
+static void *accept(struct hak_box *box, void *p, size_t asked)
+{
+    if (!p)
+        return NULL;
+    if ((uintptr_t)p % HAK_ALIGN_BYTES)
+        th_die(box, "slot %p is not 16-byte aligned", p);
+    if (box_at(p) != box)
+        th_die(box, "slot %p is outside the box's mappings", p);
+    size_t bytes = slot_bytes(box, p, asked);
+    if (bytes < asked)
+        th_die(box, "slot %p has %zu bytes, asked %zu", p, bytes, asked);
+    if (!th_holds(box, p, bytes))
+        th_die(box, "slot %p of %zu bytes ends outside the mappings", p, bytes);
+    if (!box->ops->owns(box, p) || !box->ops->owns(box, (char *)p + bytes - 1))
+        th_die(box, "owns() denies slot %p of %zu bytes", p, bytes);
+    struct hak_span *span = span_at(p);
+    if (box->lanes && span && th_me && span->owner == th_me && !span->countdown)
+        th_die(box, "slot %p is out and its span's countdown is 0", p);
+    th_record_out(box, p, bytes);
+    return p;
+}
+
+/* ---- slots from the box ------------------------------------------------ */
+
+static void *slot_direct(struct hak_box *box, size_t need)
+{
+    return accept(box, box->ops->alloc(box, need), need);
+}
+
+static void accept_list(struct hak_box *box, struct hak_list list, size_t need)
+{
+    size_t n = 0;
+    if (!list.head != !list.count)
+        th_die(box, "refill: head %p, count %zu", list.head, list.count);
+    for (void *p = list.head; p; p = *(void **)p, n++) {
+        if (n == list.count)
+            th_die(box, "refill: the list is longer than %zu", list.count);
+        accept(box, p, need);
+        if (!span_at(p))
+            th_die(box, "refill: slot %p is in no registered span", p);
+    }
+    if (n != list.count)
+        th_die(box, "refill: the list has %zu, count is %zu", n, list.count);
+}
+
+/* A lane's next slot, refilled at need. Inside the gate. */
+static void *slot_from_lane(struct hak_box *box, size_t need)
+{
+    struct hak_thread *t = th_attach();
+    uint32_t index = hak_index_of(need);
+    struct hak_list *lane = &t->lane[box->index][index];
+    if (!lane->head) {
+        void *heap = th_heap(box, true);
+        if (!heap)
+            return slot_direct(box, need);
+        size_t most = hak_index_bytes(index);
+        struct hak_list list = box->ops->refill(box, heap, most);
+        accept_list(box, list, most);
+        if (!list.head)
+            return NULL;
+        count(&th.counts.refills);
+        *lane = list;
+    }
+    void *p = lane->head;
+    lane->head = *(void **)p;
+    lane->count--;
+    return p;
+}
+
+static bool has_header(const struct hak_box *box)
+{
+    return !box->ops->usable_size;
+}
+
+/* How many bytes to ask the box for; 0 = more than there can be. */
+static size_t needed(const struct hak_box *box, size_t size_bytes, size_t extra)
+{
+    size_t need = size_bytes ? size_bytes : 1;
+    extra += has_header(box) ? HEADER : 0;
+    return need > PTRDIFF_MAX || extra > PTRDIFF_MAX - need ? 0 : need + extra;
+}
+
+/* The block at (or aligned up in) a slot, now the test's. */
+static void *hand_out(struct hak_box *box, char *slot, size_t size_bytes,
+                      size_t align_bytes)
+{
+    if (!slot)
+        return NULL;
+    th_record_test(box, slot, true);
+    if (!has_header(box))
+        return slot;
+    size_t step = align_bytes > HEADER ? align_bytes : HEADER;
+    uintptr_t at = ((uintptr_t)slot + HEADER + step - 1) & ~(step - 1);
+    struct header *h = (struct header *)(at - HEADER);
+    h->size_bytes = size_bytes;
+    h->offset = at - (uintptr_t)slot;
+    return (void *)at;
+}
+
+static struct hak_box *box_of(const void *p)
+{
+    struct hak_box *box = box_at(p);
+    if (!box)
+        th_die(NULL, "test: %p is in no box", p);
+    return box;
+}
+
+static void *slot_of(const struct hak_box *box, const void *p)
+{
+    uintptr_t at = (uintptr_t)p;
+    if (has_header(box))
+        at -= ((const struct header *)(at - HEADER))->offset;
+    if (!in_window((void *)at) || !bit(th.test_bits, unit_of((void *)at)))
+        th_die(box, "test: %p is no live block", p);
+    return (void *)at;
+}
+
+static void *allocate(struct hak_box *box, size_t size_bytes, size_t align,
+                      size_t extra, bool lanes)
+{
+    size_t need = needed(box, size_bytes, extra);
+    if (!need || box->state_now != HAK_BOX_ACTIVE)
+        return NULL;
+    th_attach();
+    void *slot = lanes && box->lanes && need <= HAK_LANE_MAX_BYTES
+                     ? slot_from_lane(box, need)
+                     : slot_direct(box, need);
+    return hand_out(box, slot, size_bytes, align);
+}
+
+void *th_malloc(struct hak_box *box, size_t size_bytes)
+{
+    return allocate(box, size_bytes, 0, 0, true);
+}
+
+void *th_alloc_direct(struct hak_box *box, size_t size_bytes)
+{
+    return allocate(box, size_bytes, 0, 0, false);
+}
+
+void *th_zalloc(struct hak_box *box, size_t size_bytes)
+{
+    size_t need = needed(box, size_bytes, 0);
+    if (box->ops->zalloc && need && box->state_now == HAK_BOX_ACTIVE) {
+        th_attach();
+        void *slot = accept(box, box->ops->zalloc(box, need), need);
+        return hand_out(box, slot, size_bytes, 0);
+    }
+    void *p = th_malloc(box, size_bytes);
+    return p ? memset(p, 0, size_bytes) : NULL;
+}
+
+/* A slot of a power of two often has its natural alignment; else decline. */
+static void *aligned_by_size(struct hak_box *box, size_t align, size_t size)
+{
+    size_t round = align;
+    while (round < size && round <= PTRDIFF_MAX)
+        round *= 2;
+    void *p = th_malloc(box, round);
+    if (p && (uintptr_t)p % align) {
+        th_free(p);
+        p = NULL;
+    }
+    return p;
+}
+
+void *th_aligned_alloc(struct hak_box *box, size_t align_bytes,
+                       size_t size_bytes)
+{
+    size_t need = needed(box, size_bytes, 0);
+    if (align_bytes <= HAK_ALIGN_BYTES)
+        return th_malloc(box, size_bytes);
+    if (has_header(box))
+        return allocate(box, size_bytes, align_bytes, align_bytes, true);
+    if (!box->ops->aligned_alloc)
+        return aligned_by_size(box, align_bytes, size_bytes);
+    if (!need || box->state_now != HAK_BOX_ACTIVE)
+        return NULL;
+    th_attach();
+    void *p = box->ops->aligned_alloc(box, align_bytes, need);
+    if ((uintptr_t)p % align_bytes)
+        th_die(box, "aligned_alloc(%zu, %zu): %p", align_bytes, need, p);
+    accept(box, p, need);
+    return hand_out(box, p, size_bytes, align_bytes);
+}
+
+/* ops->resize with the records moved along; NULL = p is as before. */
+static void *resize(struct hak_box *box, void *p, size_t size_bytes)
+{
+    size_t need = needed(box, size_bytes, 0);
+    char *slot = slot_of(box, p);
+    if (!box->ops->resize || !need || box->state_now != HAK_BOX_ACTIVE)
+        return NULL;
+    if (has_header(box) && (char *)p - slot != HEADER)
+        return NULL;
+    th_attach();
+    th_record_test(box, slot, false);
+    size_t old_bytes = th_record_in(box, slot);
+    void *moved = box->ops->resize(box, slot, need);
+    if (!moved)
+        th_record_out(box, slot, old_bytes);
+    accept(box, moved, need);
+    if (moved)
+        return hand_out(box, moved, size_bytes, 0);
+    th_record_test(box, slot, true);
+    return NULL;
+}
+
+void *th_realloc(struct hak_box *box, void *p, size_t size_bytes)
+{
+    if (!p)
+        return th_malloc(box, size_bytes);
+    void *moved = resize(box, p, size_bytes);
+    if (moved)
+        return moved;
+    size_t old_bytes = th_usable(p);
+    moved = th_malloc(box, size_bytes);
+    if (moved) {
+        memcpy(moved, p, old_bytes < size_bytes ? old_bytes : size_bytes);
+        th_free(p);
+    }
+    return moved;
+}
+
+/* ---- slots back to the box --------------------------------------------- */
+
+/* No slot of an own span may be out after drained() left countdown at 0. */
+static void check_drained(struct hak_span *span, const void *p)
+{
+    if (__atomic_load_n(&span->countdown, __ATOMIC_RELAXED) ||
+        __atomic_load_n(&span->owner, __ATOMIC_RELAXED) != th_me)
+        return;
+    size_t low = granule_of(p), high = low + 1;
+    size_t units = HAK_GRANULE_BYTES / UNIT;
+    while (low && th.dir[low - 1].span == span)
+        low--;
+    while (high < th.top && th.dir[high].span == span)
+        high++;
+    size_t hit = th_bits_find(th.first_bits, low * units, high * units);
+    if (hit != high * units)
+        th_die(span->box, "drained() left countdown 0, but slot %p is out",
+               at_unit(hit));
+}
+
+static void free_inline(struct hak_span *span, void *p)
+{
+    if (!span->countdown)
+        th_die(span->box, "countdown is 0 while slot %p is out", p);
+    *(void **)p = span->local;
+    span->local = p;
+    if (--span->countdown == 0) {
+        span->box->ops->drained(span);
+        count(&th.counts.drains);
+        check_drained(span, p);
+    }
+}
+
+void th_free_slot(struct hak_box *box, void *p)
+{
+    struct hak_span *span = box->lanes ? span_at(p) : NULL;
+    th_record_in(box, p);
+    if (!span) {
+        count(&th.counts.slow_frees);
+        box->ops->free(box, p);
+        return;
+    }
+    if (span->box != box)
+        th_die(box, "span of %p now has box %p", p, (void *)span->box);
+    struct hak_thread *owner = __atomic_load_n(&span->owner, __ATOMIC_RELAXED);
+    if (owner && owner == th_me) {
+        free_inline(span, p);
+    } else {
+        count(&th.counts.remote_frees);
+        box->ops->remote_free(span, p);
+    }
+}
+
+void th_free(void *p)
+{
+    if (!p)
+        return;
+    struct hak_box *box = box_of(p);
+    void *slot = slot_of(box, p);
+    th_record_test(box, slot, false);
+    th_free_slot(box, slot);
+}
+
+void th_free_direct(void *p)
+{
+    if (!p)
+        return;
+    struct hak_box *box = box_of(p);
+    void *slot = slot_of(box, p);
+    th_record_test(box, slot, false);
+    th_record_in(box, slot);
+    count(&th.counts.slow_frees);
+    box->ops->free(box, slot);
+}
+
+size_t th_usable(const void *p)
+{
+    struct hak_box *box = box_of(p);
+    slot_of(box, p);
+    if (has_header(box))
+        return ((const struct header *)((uintptr_t)p - HEADER))->size_bytes;
+    return slot_bytes(box, p, 0);
+}
+
+void *th_slot(const void *p)
+{
+    return slot_of(box_of(p), p);
+}
+
+struct hak_box *th_mapper(const void *p)
+{
+    return box_at(p);
+}
+
+struct hak_box *th_owner(const void *p)
+{
+    struct hak_box *owner = NULL;
+    for (uint32_t i = 0; i < th.nboxes; i++) {
+        struct hak_box *b = &th.boxes[i].box;
+        if (b->state_now == HAK_BOX_LOADED || !b->ops->owns(b, p))
+            continue;
+        if (owner)
+            th_die(b, "claims %p, which box %s claims too", p, owner->name);
+        owner = b;
+    }
+    return owner;
+}

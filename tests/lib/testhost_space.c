@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: MIT
+ * testhost_space.c - window, mappings and the record of slots.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "testhost_private.h"
+
+enum { JUNK = 0xa5, JUNK_BYTES = 4 << 20 };
+
+static uint64_t fail_at; /* 0 never, 1 from the next request on */
+static bool purge_keeps;
+
+/* ---- bits -------------------------------------------------------------- */
+
+/* Sets (or clears) n bits from `at`; returns whether any was set before. */
+static bool bits_change(uint64_t *bits, size_t at, size_t n, bool set)
+{
+    bool any = false;
+    while (n) {
+        size_t shift = at & 63, take = 64 - shift < n ? 64 - shift : n;
+        uint64_t mask = (take == 64 ? ~0ull : (1ull << take) - 1) << shift;
+        uint64_t *word = &bits[at >> 6];
+        uint64_t old = set ? __atomic_fetch_or(word, mask, __ATOMIC_ACQ_REL)
+                           : __atomic_fetch_and(word, ~mask, __ATOMIC_ACQ_REL);
+        any |= (old & mask) != 0;
+        at += take;
+        n -= take;
+    }
+    return any;
+}
+
+/* First set bit in [at, end), or end. */
+size_t th_bits_find(const uint64_t *bits, size_t at, size_t end)
+{
+    while (at < end) {
+        uint64_t word = __atomic_load_n(&bits[at >> 6], __ATOMIC_ACQUIRE);
+        word >>= at & 63;
+        if (word) {
+            at += (size_t)__builtin_ctzll(word);
+            return at < end ? at : end;
+        }
+        at = (at | 63) + 1;
+    }
+    return end;
+}
+
+/* ---- start ------------------------------------------------------------- */
+
+void *th_reserve(size_t bytes, int prot)
+{
+    void *p = mmap(NULL, bytes, prot,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static bool start_with(size_t bytes)
+{
+    struct {
+        void *at;
+        size_t bytes;
+    } part[] = {
+        {NULL, bytes + HAK_GRANULE_BYTES},
+        {NULL, bytes / HAK_GRANULE_BYTES * sizeof(struct granule)},
+        {NULL, bytes / UNIT / 8},
+        {NULL, bytes / UNIT / 8},
+        {NULL, bytes / UNIT / 8},
+        {NULL, bytes / UNIT / 8},
+        {NULL, bytes / PAGE / 8},
+        {NULL, bytes},
+    };
+    size_t n = sizeof part / sizeof part[0];
+    bool good = true;
+    for (size_t i = 0; i < n && good; i++) {
+        part[i].at =
+            th_reserve(part[i].bytes, i ? PROT_READ | PROT_WRITE : PROT_NONE);
+        good = part[i].at != NULL;
+    }
+    for (size_t i = 0; i < n && !good; i++)
+        if (part[i].at)
+            munmap(part[i].at, part[i].bytes);
+    if (!good)
+        return false;
+    th.window = ((uintptr_t)part[0].at + HAK_GRANULE_BYTES - 1) &
+                ~(HAK_GRANULE_BYTES - 1);
+    th.dir = part[1].at;
+    th.out_bits = part[2].at;
+    th.first_bits = part[3].at;
+    th.last_bits = part[4].at;
+    th.test_bits = part[5].at;
+    th.span_pages = part[6].at;
+    th.meta = part[7].at;
+    th.window_bytes = bytes;
+    return true;
+}
+
+void th_start(void)
+{
+    for (size_t gib = 64; gib && !th.dir; gib /= 2)
+        start_with(gib << 30);
+    if (!th.dir && !start_with(128u << 20))
+        th_die(NULL, "no address space for a window");
+}
+
+/* ---- checks ------------------------------------------------------------ */
+
+bool th_holds(const struct hak_box *box, const void *p, size_t bytes)
+{
+    const char *end = (const char *)p + bytes - 1;
+    if (!bytes || end < (const char *)p || !in_window(p) || !in_window(end))
+        return false;
+    for (size_t g = granule_of(p); g <= granule_of(end); g++)
+        if (__atomic_load_n(&th.dir[g].box, __ATOMIC_ACQUIRE) != box)
+            return false;
+    return true;
+}
+
+/* Dies unless [p, p + bytes) lies in one mapping of box. */
+static void need_mapping(const struct hak_box *box, const char *what,
+                         const void *p, size_t bytes)
+{
+    if ((uintptr_t)p % HAK_GRANULE_BYTES || bytes % HAK_GRANULE_BYTES || !bytes)
+        th_die(box, "%s(%p, %zu): not whole granules", what, p, bytes);
+    if (!th_holds(box, p, bytes))
+        th_die(box, "%s(%p, %zu): not a mapping of this box", what, p, bytes);
+    for (size_t g = granule_of(p) + 1;
+         g < granule_of(p) + bytes / HAK_GRANULE_BYTES; g++)
+        if (th.dir[g].first)
+            th_die(box, "%s(%p, %zu): more than one mapping", what, p, bytes);
+}
+
+/* Dies when memory about to lose its content is still needed. */
+static void need_unused(const struct hak_box *box, const char *what,
+                        const void *p, size_t bytes)
+{
+    size_t unit = unit_of(p), page = page_of(p);
+    size_t hit = th_bits_find(th.out_bits, unit, unit + bytes / UNIT);
+    if (hit != unit + bytes / UNIT)
+        th_die(box, "%s(%p, %zu): the slot at %p is out", what, p, bytes,
+               at_unit(hit));
+    hit = th_bits_find(th.span_pages, page, page + bytes / PAGE);
+    if (hit != page + bytes / PAGE)
+        th_die(box, "%s(%p, %zu): holds a registered span, at page %p", what, p,
+               bytes, (void *)(th.window + hit * PAGE));
+}
+
+/* ---- mappings ---------------------------------------------------------- */
+
+static bool request_fails(void)
+{
+    count(&th.counts.requests);
+    if (fail_at != 1) {
+        fail_at -= fail_at > 1;
+        return false;
+    }
+    count(&th.counts.refused);
+    return true;
+}
+
+static void use_page_access(void *p, size_t bytes, int prot)
+{
+    int fixed = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+    void *got = prot == PROT_NONE ? mmap(p, bytes, prot, fixed, -1, 0)
+                                  : (mprotect(p, bytes, prot) ? MAP_FAILED : p);
+    if (got == MAP_FAILED)
+        th_die(NULL, "the system refuses %zu bytes: errno %d", bytes, errno);
+}
+
+/* First run of free granules, or SIZE_MAX. */
+static size_t find_run(size_t n, size_t align)
+{
+    size_t base = th.window >> HAK_GRANULE_SHIFT,
+           end = th.window_bytes / HAK_GRANULE_BYTES;
+    for (size_t g = 0; g + n <= end;) {
+        size_t up = ((base + g + align - 1) & ~(align - 1)) - base, i = 0;
+        while (i < n && up + n <= end && !th.dir[up + i].box)
+            i++;
+        if (i == n)
+            return up;
+        g = up + i + 1;
+    }
+    return SIZE_MAX;
+}
+
+static void *take_run(struct hak_box *box, size_t bytes, size_t align)
+{
+    size_t n = bytes / HAK_GRANULE_BYTES;
+    size_t g = find_run(n, align / HAK_GRANULE_BYTES);
+    if (g == SIZE_MAX) {
+        count(&th.counts.refused);
+        return NULL;
+    }
+    use_page_access(at_granule(g), bytes, PROT_READ | PROT_WRITE);
+    for (size_t i = 0; i < n; i++) {
+        th.dir[g + i].first = i == 0;
+        __atomic_store_n(&th.dir[g + i].box, box, __ATOMIC_RELEASE);
+    }
+    th.top = g + n > th.top ? g + n : th.top;
+    th.counts.mapped_bytes += bytes;
+    th.boxes[box->index].mapped += bytes;
+    if (th.counts.mapped_bytes > th.counts.peak_bytes)
+        th.counts.peak_bytes = th.counts.mapped_bytes;
+    return at_granule(g);
+}
+
+static void drop_run(struct hak_box *box, void *p, size_t bytes)
+{
+    size_t g = granule_of(p), n = bytes / HAK_GRANULE_BYTES;
+    for (size_t i = 0; i < n; i++) {
+        __atomic_store_n(&th.dir[g + i].span, NULL, __ATOMIC_RELEASE);
+        __atomic_store_n(&th.dir[g + i].box, NULL, __ATOMIC_RELEASE);
+        th.dir[g + i].first = false;
+    }
+    if ((g + n) * HAK_GRANULE_BYTES < th.window_bytes && th.dir[g + n].box)
+        th.dir[g + n].first = true;       /* what is left after the hole */
+    use_page_access(p, bytes, PROT_NONE); /* a late touch faults */
+    th.counts.mapped_bytes -= bytes;
+    th.boxes[box->index].mapped -= bytes;
+}
+
+/* Content is unspecified without HAK_MAP_ZERO, so make it unpleasant. */
+static void fill_junk(char *p, size_t bytes)
+{
+    if (bytes <= JUNK_BYTES) {
+        memset(p, JUNK, bytes);
+        return;
+    }
+    for (size_t at = 0; at < bytes; at += HAK_GRANULE_BYTES)
+        memset(p + at, JUNK, 64);
+}
+
+void *th_map(struct hak_box *box, size_t size_bytes, size_t align_bytes,
+             uint32_t flags)
+{
+    size_t align = align_bytes ? align_bytes : HAK_GRANULE_BYTES;
+    th_need_box(box);
+    if (!size_bytes || size_bytes % HAK_GRANULE_BYTES)
+        th_die(box, "map(%zu): not whole granules", size_bytes);
+    if (align % HAK_GRANULE_BYTES || (align & (align - 1)))
+        th_die(box, "map: align %zu is no power of two of granules", align);
+    if (flags & ~(uint32_t)(HAK_MAP_ZERO | HAK_MAP_HUGE))
+        th_die(box, "map: unknown flags 0x%x", flags);
+    pthread_mutex_lock(&th.lock);
+    void *p = request_fails() ? NULL : take_run(box, size_bytes, align);
+    th.counts.maps += p != NULL;
+    pthread_mutex_unlock(&th.lock);
+    if (p && !(flags & HAK_MAP_ZERO))
+        fill_junk(p, size_bytes);
+    return p;
+}
+
+void th_unmap(struct hak_box *box, void *p, size_t size_bytes)
+{
+    th_need_box(box);
+    pthread_mutex_lock(&th.lock);
+    need_mapping(box, "unmap", p, size_bytes);
+    need_unused(box, "unmap", p, size_bytes);
+    drop_run(box, p, size_bytes);
+    th.counts.unmaps++;
+    pthread_mutex_unlock(&th.lock);
+}
+
+void th_purge(struct hak_box *box, void *p, size_t size_bytes)
+{
+    th_need_box(box);
+    if ((uintptr_t)p % PAGE || size_bytes % PAGE || !size_bytes)
+        th_die(box, "purge(%p, %zu): not whole pages", p, size_bytes);
+    if (!th_holds(box, p, size_bytes))
+        th_die(box, "purge(%p, %zu): not this box's", p, size_bytes);
+    need_unused(box, "purge", p, size_bytes);
+    count(&th.counts.purges);
+    if (!purge_keeps)
+        madvise(p, size_bytes, MADV_DONTNEED);
+}
+
+/* A growing mapping always moves here: the box must cope with it. */
+static void *remap_locked(struct hak_box *box, void *p, size_t old_bytes,
+                          size_t new_bytes)
+{
+    size_t next = granule_of(p) + old_bytes / HAK_GRANULE_BYTES;
+    need_mapping(box, "remap", p, old_bytes);
+    if (!th.dir[granule_of(p)].first ||
+        (next * HAK_GRANULE_BYTES < th.window_bytes &&
+         th.dir[next].box == box && !th.dir[next].first))
+        th_die(box, "remap(%p, %zu): not a whole mapping", p, old_bytes);
+    for (size_t g = granule_of(p); g < next; g++) /* slow frees again */
+        __atomic_store_n(&th.dir[g].span, NULL, __ATOMIC_RELEASE);
+    if (new_bytes < old_bytes) {
+        char *tail = (char *)p + new_bytes;
+        need_unused(box, "remap", tail, old_bytes - new_bytes);
+        drop_run(box, tail, old_bytes - new_bytes);
+    }
+    if (new_bytes <= old_bytes)
+        return p;
+    need_unused(box, "remap", p, old_bytes);
+    void *moved = take_run(box, new_bytes, HAK_GRANULE_BYTES);
+    if (moved) {
+        memcpy(moved, p, old_bytes);
+        drop_run(box, p, old_bytes);
+    }
+    return moved;
+}
+
+void *th_remap(struct hak_box *box, void *p, size_t old_bytes, size_t new_bytes)
+{
+    th_need_box(box);
+    if (!new_bytes || new_bytes % HAK_GRANULE_BYTES)
+        th_die(box, "remap to %zu: not whole granules", new_bytes);
+    pthread_mutex_lock(&th.lock);
+    void *moved =
+        request_fails() ? NULL : remap_locked(box, p, old_bytes, new_bytes);
+    th.counts.remaps += moved != NULL;
+    pthread_mutex_unlock(&th.lock);
+    return moved;
+}
+
+void *th_meta(struct hak_box *box, size_t size_bytes)
+{
+    th_need_box(box);
+    if (!size_bytes)
+        th_die(box, "meta(0)");
+    size_t bytes = (size_bytes + 63) & ~(size_t)63;
+    void *p = NULL;
+    pthread_mutex_lock(&th.lock);
+    if (!request_fails() && bytes >= size_bytes &&
+        bytes <= th.window_bytes - th.meta_used) {
+        p = th.meta + th.meta_used;
+        th.meta_used += bytes;
+        th.counts.metas++;
+        th.counts.meta_bytes = th.meta_used;
+    }
+    pthread_mutex_unlock(&th.lock);
+    return p;
+}
+
+/* ---- spans ------------------------------------------------------------- */
+
+static void need_span(struct hak_box *box, struct hak_span *span)
+{
+    if (span->box != box)
+        th_die(box, "span_set: span %p has box %p", (void *)span,
+               (void *)span->box);
+    if ((uintptr_t)span - (uintptr_t)th.meta < th.meta_used)
+        return;
+    if (!th_holds(box, span, sizeof *span))
+        th_die(box, "span_set: span %p is neither in meta nor in a mapping",
+               (void *)span);
+    size_t end = page_of((char *)span + sizeof *span - 1);
+    bits_change(th.span_pages, page_of(span), end - page_of(span) + 1, true);
+}
+
+static bool claimed_by_other(struct hak_box *box, const void *p)
+{
+    for (uint32_t i = 0; i < th.nboxes; i++) {
+        struct hak_box *b = &th.boxes[i].box;
+        if (b == box || b->state_now == HAK_BOX_LOADED || !b->ops->owns(b, p))
+            continue;
+        th_refuse(0, "%p of box %s is claimed by box %s", p, box->name,
+                  b->name);
+        return true;
+    }
+    return false;
+}
+
+int th_span_set(struct hak_box *box, struct hak_span *span, void *p,
+                size_t size_bytes)
+{
+    th_need_box(box);
+    pthread_mutex_lock(&th.lock);
+    need_mapping(box, "span_set", p, size_bytes);
+    if (span)
+        need_span(box, span);
+    pthread_mutex_unlock(&th.lock);
+    if (span && claimed_by_other(box, p))
+        return -EEXIST;
+    if (!box->lanes) /* the directory then has slow frees only */
+        return 0;
+    for (size_t i = 0; i < size_bytes / HAK_GRANULE_BYTES; i++)
+        __atomic_store_n(&th.dir[granule_of(p) + i].span, span,
+                         __ATOMIC_RELEASE);
+    return 0;
+}
+
+/* ---- slots ------------------------------------------------------------- */
+
+void th_record_out(struct hak_box *box, void *p, size_t bytes)
+{
+    size_t unit = unit_of(p), n = (bytes + UNIT - 1) / UNIT;
+    if (bits_change(th.out_bits, unit, n, true))
+        th_die(box, "slot %p of %zu bytes overlaps one that is out", p, bytes);
+    bits_change(th.first_bits, unit, 1, true);
+    bits_change(th.last_bits, unit + n - 1, 1, true);
+    __atomic_fetch_add(&th.boxes[box->index].out, 1, __ATOMIC_RELAXED);
+}
+
+/* Forgets the slot at p; returns its bytes. */
+size_t th_record_in(struct hak_box *box, void *p)
+{
+    size_t unit = unit_of(p);
+    if (!bit(th.first_bits, unit))
+        th_die(box, "%p is no slot that is out", p);
+    size_t n =
+        th_bits_find(th.last_bits, unit, th.window_bytes / UNIT) - unit + 1;
+    bits_change(th.last_bits, unit + n - 1, 1, false);
+    bits_change(th.first_bits, unit, 1, false);
+    bits_change(th.out_bits, unit, n, false);
+    __atomic_fetch_sub(&th.boxes[box->index].out, 1, __ATOMIC_RELAXED);
+    return n * UNIT;
+}
+
+void th_record_test(struct hak_box *box, void *p, bool held)
+{
+    if (bits_change(th.test_bits, unit_of(p), 1, held) == held)
+        th_die(box, "%p: %s", p, held ? "handed out twice" : "freed twice");
+    __atomic_fetch_add(&th.boxes[box->index].in_test, held ? 1 : (size_t)-1,
+                       __ATOMIC_RELAXED);
+}
+
+size_t th_live(const struct hak_box *box, bool in_lanes)
+{
+    const struct instance *b = &th.boxes[box->index];
+    return __atomic_load_n(in_lanes ? &b->out : &b->in_test, __ATOMIC_RELAXED);
+}
+
+/* ---- figures and faults ------------------------------------------------ */
+
+size_t th_mapped(const struct hak_box *box)
+{
+    pthread_mutex_lock(&th.lock);
+    size_t bytes = th.boxes[box->index].mapped;
+    pthread_mutex_unlock(&th.lock);
+    return bytes;
+}
+
+size_t th_resident(void)
+{
+    unsigned char pages[HAK_GRANULE_BYTES / PAGE];
+    size_t n = 0;
+    for (size_t g = 0; g < th.top; g++) {
+        if (!th.dir[g].box || mincore(at_granule(g), HAK_GRANULE_BYTES, pages))
+            continue;
+        for (size_t i = 0; i < sizeof pages; i++)
+            n += pages[i] & 1;
+    }
+    return n * PAGE;
+}
+
+void th_fail_at(uint64_t n)
+{
+    pthread_mutex_lock(&th.lock);
+    fail_at = n;
+    pthread_mutex_unlock(&th.lock);
+}
+
+void th_fail_never(void)
+{
+    th_fail_at(0);
+}
+
+void th_purge_keeps(bool keeps)
+{
+    purge_keeps = keeps;
+}
+
+struct th_counts th_counts(void)
+{
+    pthread_mutex_lock(&th.lock);
+    struct th_counts now = th.counts;
+    pthread_mutex_unlock(&th.lock);
+    return now;
+}
