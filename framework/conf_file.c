@@ -16,7 +16,6 @@
 #include <fcntl.h>
 #include <ini.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 struct lines {
@@ -247,7 +246,7 @@ static void parse(struct hak_conf *c, const char *text, size_t n)
         .c = c, .next = text + (has_bom ? sizeof bom - 1 : 0), .end = text + n};
     uint32_t before = c->nerrors;
     int rc = ini_parse_stream(next_line, &l, take_key, &l);
-    if (rc != 0 && c->nerrors == before)
+    if (rc != 0 && l.c->nerrors == before)
         hak_conf_tell(c, HAK_DIAG_ERROR,
                       (struct hak_origin){c->file, rc > 0 ? rc : 0},
                       "not understood (inih: %d)", rc);
@@ -258,10 +257,7 @@ static void parse(struct hak_conf *c, const char *text, size_t n)
 /* Bytes read into text, one more than a file may have if there are; -errno. */
 static ssize_t read_bytes(int fd, char *text)
 {
-    struct stat st;
     size_t n = 0;
-    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
-        return -EISDIR;
     while (n <= HAK_CONF_FILE_BYTES) {
         ssize_t got = read(fd, text + n, HAK_CONF_FILE_BYTES + 1 - n);
         if (got < 0 && errno != EINTR)

@@ -145,14 +145,15 @@ static const char *text(const struct hak_conf *c, const char *section,
 
 static void resolve_core(struct hak_conf *c)
 {
-    c->fallback =
-        (enum hak_fallback)number(c, "core", "fallback", HAK_FALLBACK_LIBC);
-    c->free_route = (enum hak_free_route)number(c, "core", "free_route",
-                                                HAK_FREE_DIRECTORY);
+    bool none = number(c, "core", "fallback", HAK_FALLBACK_LIBC) != 0;
+    bool owns = number(c, "core", "free_route", HAK_FREE_DIRECTORY) != 0;
+    int64_t delay_ms =
+        number(c, "core", "purge_delay_ms", (int64_t)c->purge_delay_ms);
+    c->fallback = none ? HAK_FALLBACK_NONE : HAK_FALLBACK_LIBC;
+    c->free_route = owns ? HAK_FREE_OWNS : HAK_FREE_DIRECTORY;
     c->verify = number(c, "core", "verify", 0) != 0;
     c->strict = number(c, "core", "strict", 0) != 0;
-    c->purge_delay_ms = (uint64_t)number(c, "core", "purge_delay_ms",
-                                         (int64_t)c->purge_delay_ms);
+    c->purge_delay_ms = (uint64_t)delay_ms;
     c->fallback_origin = hak_conf_origin(c, "core", "fallback");
     c->free_route_origin = hak_conf_origin(c, "core", "free_route");
     c->stats_at_exit = text(c, "stats", "at_exit", c->stats_at_exit);

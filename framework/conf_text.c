@@ -55,8 +55,8 @@ const char *conf_strip(const char *text, size_t *n)
 {
     while (*n > 0 && conf_is_blank(text[*n - 1]))
         --*n;
-    while (*n > 0 && conf_is_blank(*text))
-        ++text, --*n;
+    for (; *n > 0 && conf_is_blank(*text); text++)
+        --*n;
     return text;
 }
 
@@ -253,7 +253,7 @@ static int end_index(const char *text, uint64_t size, uint32_t *out, char *why,
 static int single_range(const char *text, uint32_t *first, uint32_t *last,
                         char *why, size_t bytes)
 {
-    struct bound b;
+    struct bound b = {0, 0};
     int rc = parse_bound(text, &b, why, bytes);
     if (rc != 0)
         return rc;
@@ -278,7 +278,7 @@ int hak_conf_range(const char *text, uint32_t *first, uint32_t *last, char *why,
     snprintf(high_text, sizeof high_text, "%.*s", (int)n_high, high_at);
 
     bool open_end = n_high == 0;
-    struct bound low, high = {0, UINT64_MAX};
+    struct bound low = {0, 0}, high = {0, UINT64_MAX};
     uint32_t start = 0, end = HAK_INDEX_LARGE;
     int rc = parse_bound(low_text, &low, why, why_bytes);
     if (rc == 0 && !open_end)
@@ -429,7 +429,7 @@ unsigned conf_distance(const char *a, const char *b)
 
 bool conf_is_near(const char *word, unsigned distance)
 {
-    return distance <= DISTANCE_MAX && distance * 2 < strlen(word);
+    return distance <= DISTANCE_MAX && 2 * (size_t)distance < strlen(word);
 }
 
 const char *hak_conf_nearest(const char *word, const char *const *candidates,
