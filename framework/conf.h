@@ -48,7 +48,6 @@ enum {
     HAK_CONF_ROUTES = 32,
     HAK_CONF_RULES = 64,
     HAK_CONF_CHAIN = 8,
-    HAK_CONF_NOTES = 32,
 };
 
 /* Where a value came from. line 0: file is "built-in" or "environment NAME". */
@@ -113,7 +112,7 @@ struct hak_conf_route {
 /* A line of [policy]: sizes from first to last index. */
 struct hak_conf_rule {
     uint32_t first_index, last_index;
-    uint32_t route; /* position in conf->route */
+    uint32_t route;   /* position in conf->route */
     const char *text; /* the key as given */
     struct hak_origin origin;
 };
@@ -126,11 +125,11 @@ typedef void hak_diag_fn(void *context, enum hak_diag_level level,
 
 struct hak_conf {
     /* [core] */
-    enum hak_fallback fallback;       /* libc */
-    enum hak_free_route free_route;   /* directory */
-    bool verify;                      /* no */
-    bool strict;                      /* no */
-    uint64_t purge_delay_ms;          /* 100 */
+    enum hak_fallback fallback;     /* libc */
+    enum hak_free_route free_route; /* directory */
+    bool verify;                    /* no */
+    bool strict;                    /* no */
+    uint64_t purge_delay_ms;        /* 100 */
     struct hak_origin fallback_origin;
     struct hak_origin free_route_origin;
     /* [stats] */
@@ -177,13 +176,12 @@ int hak_conf_read(struct hak_conf *c, const char *path, int fd,
                   void *diag_context);
 
 /* The winning entry of section and key, or NULL: built-in. */
-const struct hak_conf_entry *hak_conf_find(const struct hak_conf *c,
-                                           const char *section,
-                                           const char *key);
+const struct hak_conf_entry *
+hak_conf_find(const struct hak_conf *c, const char *section, const char *key);
 
 /* Where section's key got its value: its entry's origin, or "built-in". */
-struct hak_origin hak_conf_origin(const struct hak_conf *c,
-                                  const char *section, const char *key);
+struct hak_origin hak_conf_origin(const struct hak_conf *c, const char *section,
+                                  const char *key);
 
 /* Tell a finding through c->diag and count it. printf-like. */
 void hak_conf_tell(struct hak_conf *c, enum hak_diag_level level,
@@ -217,8 +215,8 @@ int hak_conf_bytes(const char *text, uint64_t *out);
  * HAK_LANE_MAX_BYTES are one index, so 32769- is the only range there.
  * Returns 0, -EINVAL or -ERANGE (class or number too large); why as above.
  */
-int hak_conf_range(const char *text, uint32_t *first, uint32_t *last,
-                   char *why, size_t why_bytes);
+int hak_conf_range(const char *text, uint32_t *first, uint32_t *last, char *why,
+                   size_t why_bytes);
 
 /* hak_conf_nearest - the candidate nearest to word, or NULL when none is near
  * (edit distance at most 2, and less than half of the word). Two neighbours

@@ -149,6 +149,8 @@ static inline struct hak_loaded *hak_loaded_of(struct hak_box *box)
  */
 const struct hak_box_entry *hak_box_file(const char *path, void **handle,
                                          char *why, size_t why_bytes);
+/* The operations that the entry's size covers; the rest NULL. */
+void hak_box_ops_of(const struct hak_box_entry *e, struct hak_box_ops *ops);
 /* Where [box NAME] without `path` or with a relative one is looked for. */
 void hak_box_path(const char *given, const char *name, const char *conf_file,
                   char *out, size_t out_bytes);
@@ -258,6 +260,8 @@ void hak_report_at_exit(void);
 /* ---- start.c --------------------------------------------------------------------------- */
 
 extern struct hak_conf hak_conf;
+/* The INI when HAKMEM_CONF names none: beside the library; NULL = none. */
+const char *hak_default_conf(void);
 void hak_start(char *const *envp);
 
 #pragma GCC visibility pop

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <link.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -35,11 +36,17 @@ const char *hak_boxes_dir(void)
     static char dir[PATH_MAX];
     static const char *const places[] = {"boxes", "hakmem", "../lib/hakmem"};
     Dl_info info;
+    struct link_map *object = NULL;
+    void *got = NULL;
     char own[PATH_MAX], probe[PATH_MAX + 32];
     if (dir[0] != 0)
         return dir;
-    if (dladdr(&hak_boxes, &info) == 0 || info.dli_fname == NULL ||
-        realpath(info.dli_fname, own) == NULL)
+    if (dladdr1(&hak_boxes, &info, &got, RTLD_DL_LINKMAP) != 0)
+        object = got;
+    /* The program itself has no name there; its argv[0] may be any text. */
+    if (object == NULL ||
+        realpath(object->l_name[0] != 0 ? object->l_name : "/proc/self/exe",
+                 own) == NULL)
         return ".";
     char *slash = strrchr(own, '/');
     *slash = 0;
@@ -170,8 +177,7 @@ static int check_entry(const struct hak_box_entry *e, char *why, size_t n)
     return 0;
 }
 
-/* The operations that the entry's size covers; the rest NULL. */
-static void copy_ops(const struct hak_box_entry *e, struct hak_box_ops *ops)
+void hak_box_ops_of(const struct hak_box_entry *e, struct hak_box_ops *ops)
 {
     memset(ops, 0, sizeof *ops);
     memcpy(ops, &e->ops,
@@ -216,7 +222,7 @@ const struct hak_box_entry *hak_box_file(const char *path, void **handle,
     if (error == 0)
         error = check_entry(e, why, why_bytes);
     if (error == 0) {
-        copy_ops(e, &ops);
+        hak_box_ops_of(e, &ops);
         error = check_lanes(&ops, why, why_bytes);
     }
     if (error == 0)
@@ -380,7 +386,7 @@ static void fill(struct hak_loaded *b, const struct hak_conf_box *conf,
     host.os_page_bytes = hak_os_page_bytes();
     host.window_base = hak_directory.base;
     host.window_bytes = hak_directory.limit_real << HAK_GRANULE_SHIFT;
-    copy_ops(e, &b->ops);
+    hak_box_ops_of(e, &b->ops);
     b->entry = e;
     b->priority = conf->priority;
     b->header_bytes = b->ops.usable_size == NULL ? 16 : 0;

@@ -35,9 +35,9 @@ void hak_figures(struct hak_loaded *b, struct hak_stats *out)
     struct hak_box_stats own = {0};
     struct hak_counts c;
     sum_counts(b->box.index, &c);
-    if (b->ops.stats != NULL) {
+    if (b->ops.stats != NULL)
         b->ops.stats(&b->box, &own);
-    } else {
+    if (!b->box.lanes) { /* every call was counted here */
         own.live_count = c.allocs - c.frees;
         own.live_bytes = c.bytes_in - c.bytes_out;
     }

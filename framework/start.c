@@ -32,7 +32,7 @@ static const char *environment(char *const *envp, const char *name)
  * PREFIX/share/hakmem/conf installed. hak_boxes_dir() is build/boxes or
  * PREFIX/lib/hakmem.
  */
-static const char *default_conf(void)
+const char *hak_default_conf(void)
 {
     static char path[PATH_MAX];
     static const char *const places[] = {
@@ -66,12 +66,16 @@ static int open_secure(const char *path)
 
 static uint32_t told;
 
-/* The first error in full; how many more there are comes at the end. */
+/*
+ * The first error in full; how many more there are comes at the end. Warnings
+ * of the file are for hakctl lint; those of the environment have no other
+ * place to be seen.
+ */
 static void tell(void *context, enum hak_diag_level level, const char *file,
                  int line, const char *text)
 {
     (void)context;
-    if (level != HAK_DIAG_ERROR || told++ != 0)
+    if (level == HAK_DIAG_WARNING ? line != 0 : told++ != 0)
         return;
     if (file == NULL)
         hak_say("%s", text);
@@ -183,7 +187,7 @@ void hak_start(char *const *envp)
     const char *path = secure ? NULL : environment(envp, "HAKMEM_CONF");
     int fd = -1;
     if (path == NULL)
-        path = default_conf();
+        path = hak_default_conf();
     if (path != NULL && secure && (fd = open_secure(path)) < 0)
         path = NULL;
     if (path == NULL) {
