@@ -125,6 +125,7 @@ struct hak_loaded {
     struct hak_span slow;  /* the directory's word for "call ops->free" */
     uint32_t header_bytes; /* 16 for a box without usable_size, else 0 */
     int priority;
+    bool untrusted; /* its owns() claimed what is another's */
     const struct hak_box_entry *entry;
     union hak_value *values;
     const char *path;
@@ -223,7 +224,6 @@ struct hak_thread *hak_thread_attach(void); /* NULL = no memory */
 void hak_thread_flush(struct hak_thread *t, bool changed_only);
 void hak_thread_reap(uint64_t now_ms, bool all); /* close long parked ones */
 void hak_thread_lock(bool take);
-void hak_thread_fork_child(void);
 struct hak_thread *hak_thread_first(void); /* list of all, for reports */
 void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open);
 
@@ -253,6 +253,7 @@ size_t hak_usable(const void *p); /* aborts on a pointer of nobody */
 struct hak_stats;
 void hak_figures(struct hak_loaded *b, struct hak_stats *out);
 uint64_t hak_libc_allocs(void);
+void hak_report_lock(bool take); /* for fork */
 int hak_report_write(int fd, bool json); /* 0, -ENOSYS, -errno of write */
 void hak_report_start(void);
 void hak_report_at_exit(void);

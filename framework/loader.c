@@ -233,6 +233,27 @@ const struct hak_box_entry *hak_box_file(const char *path, void **handle,
 
 /* ---- the host table --------------------------------------------------------- */
 
+/*
+ * The owns() walk over a range that b has just got, and its verdict kept in
+ * the directory. What the core handed to b cannot be another box's, so a box
+ * that claims it has a wrong owns(): it is asked no more, and its own blocks
+ * are found by the directory alone.
+ */
+static void enter_range(struct hak_loaded *b, void *p, size_t size_bytes)
+{
+    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+        struct hak_loaded *other = hak_boxes.walk[i];
+        if (other == b || other->untrusted ||
+            !other->ops.owns(&other->box, p))
+            continue;
+        other->untrusted = true;
+        hak_say("box %s claims to own %p, which is box %s's; its owns() is "
+                "wrong and is asked no more (check_box tests it)",
+                other->box.name, p, b->box.name);
+    }
+    hak_directory_set(&b->slow, p, size_bytes);
+}
+
 static void *host_map(struct hak_box *box, size_t size_bytes,
                       size_t align_bytes, uint32_t flags)
 {
@@ -242,7 +263,7 @@ static void *host_map(struct hak_box *box, size_t size_bytes,
     void *p = hak_space_take(size_bytes, align_bytes, flags);
     if (p == NULL)
         return NULL;
-    hak_directory_set(&b->slow, p, size_bytes);
+    enter_range(b, p, size_bytes);
     hak_count_peak(&b->mapped_peak_bytes,
                    hak_count_shared(&b->mapped_bytes, (int64_t)size_bytes));
     return p;
@@ -274,7 +295,7 @@ static void *host_remap(struct hak_box *box, void *p, size_t old_bytes,
         hak_directory_set(&b->slow, p, old_bytes);
         return NULL;
     }
-    hak_directory_set(&b->slow, q, new_bytes);
+    enter_range(b, q, new_bytes);
     hak_count_peak(&b->mapped_peak_bytes,
                    hak_count_shared(&b->mapped_bytes,
                                     (int64_t)new_bytes - (int64_t)old_bytes));
@@ -291,23 +312,20 @@ static int host_span_set(struct hak_box *box, struct hak_span *span, void *p,
                          size_t size_bytes)
 {
     struct hak_loaded *b = hak_loaded_of(box);
+    const struct hak_span *now = hak_directory_get(p);
+    if (now == NULL || now->box != box)
+        return -EINVAL;
     if (span == NULL || !box->lanes)
         span = &b->slow;
-    for (uint32_t i = 0; i < hak_boxes.n; i++) {
-        struct hak_loaded *other = hak_boxes.walk[i];
-        if (other == b || !other->ops.owns(&other->box, p))
-            continue;
-        hak_die("box %s maps %p, which box %s claims to own; the owns() of "
-                "one of them is wrong (hakctl check-box finds which)",
-                box->name, p, other->box.name);
-    }
     hak_directory_set(span, p, size_bytes);
     return 0;
 }
 
 static struct hak_span *host_span_of(const void *p)
 {
-    return hak_directory_get(p);
+    struct hak_span *span = hak_directory_get(p);
+    return span == NULL || span == &hak_loaded_of(span->box)->slow ? NULL
+                                                                   : span;
 }
 
 static void *host_heap(struct hak_box *box, bool open)
@@ -362,7 +380,7 @@ struct hak_loaded *hak_walk(const void *p)
     for (uint32_t i = 0; i < hak_boxes.n; i++) {
         struct hak_loaded *b = hak_boxes.walk[i];
         const char *at = (const char *)p - b->header_bytes;
-        if (b->ops.owns(&b->box, at))
+        if (!b->untrusted && b->ops.owns(&b->box, at))
             return b;
     }
     return NULL;
@@ -406,7 +424,7 @@ struct hak_loaded *hak_box_load(struct hak_conf *c,
     char path[PATH_MAX], why[256];
     void *handle;
     struct hak_origin where =
-        conf->path_origin.file ? conf->path_origin : conf->origin;
+        conf->path != NULL ? conf->path_origin : conf->origin;
     hak_box_path(conf->path, conf->name, c->file, path, sizeof path);
     const struct hak_box_entry *e =
         hak_box_file(path, &handle, why, sizeof why);

@@ -310,9 +310,15 @@ static int write_all(int fd, const char *bytes, size_t n)
     return 0;
 }
 
+static struct hak_lock lock;
+
+void hak_report_lock(bool take)
+{
+    (take ? hak_lock_take : hak_lock_drop)(&lock);
+}
+
 int hak_report_write(int fd, bool json)
 {
-    static struct hak_lock lock;
     static struct text text;
     if (hak_core.mode != HAK_MODE_BOXES)
         return -ENOSYS;

@@ -64,18 +64,19 @@ static int open_secure(const char *path)
 
 /* ---- findings ------------------------------------------------------------- */
 
+enum { TELL_MOST = 3 };
 static uint32_t told;
 
 /*
- * The first error in full; how many more there are comes at the end. Warnings
- * of the file are for hakctl lint; those of the environment have no other
- * place to be seen.
+ * The first few errors; how many more there are comes at the end. Warnings of
+ * the file are for hakctl lint; those of the environment have no other place
+ * to be seen.
  */
 static void tell(void *context, enum hak_diag_level level, const char *file,
                  int line, const char *text)
 {
     (void)context;
-    if (level == HAK_DIAG_WARNING ? line != 0 : told++ != 0)
+    if (level == HAK_DIAG_WARNING ? line != 0 : told++ >= TELL_MOST)
         return;
     if (file == NULL)
         hak_say("%s", text);
@@ -87,8 +88,9 @@ static void tell(void *context, enum hak_diag_level level, const char *file,
 
 static void on_libc_alone(const char *path)
 {
-    if (told > 1)
-        hak_say("%u more errors; hakctl lint %s shows them", told - 1, path);
+    if (told > TELL_MOST)
+        hak_say("%u more errors; hakctl lint %s shows them", told - TELL_MOST,
+                path);
     if (hak_conf.strict)
         hak_die("strict = yes: giving up");
     hak_say("running on libc alone");
@@ -98,11 +100,16 @@ static void on_libc_alone(const char *path)
 /* ---- fork -------------------------------------------------------------------- */
 
 /*
- * Lock order: boxes by index, then threads, policy, space, metadata: the
- * order in which a slow path takes them.
+ * Lock order: boxes by index, then report, threads, policy, space, metadata:
+ * the order in which slow paths take them.
+ *
+ * The child has the forking thread alone. The others may have been halted
+ * between two steps of a list, so their structures are never used again: what
+ * they had in lanes is lost to the child, their live blocks are not.
  */
 static void locks(bool take)
 {
+    hak_report_lock(take);
     hak_thread_lock(take);
     hak_policy_lock(take);
     hak_space_lock(take);
@@ -133,7 +140,6 @@ static void fork_parent(void)
 static void fork_child(void)
 {
     locks(false);
-    hak_thread_fork_child();
     hak_os_random_reseed();
     fork_boxes(HAK_FORK_CHILD);
 }

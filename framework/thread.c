@@ -211,13 +211,3 @@ void hak_thread_reap(uint64_t now_ms, bool all)
     }
     hak_lock_drop(&threads.lock);
 }
-
-/*
- * The child of a fork has this thread alone. The others may have been halted
- * between two steps of a list, so their structures are never used again:
- * what they had in lanes is lost to the child, their live blocks are not.
- */
-void hak_thread_fork_child(void)
-{
-    threads.lock = (struct hak_lock){0};
-}

@@ -316,7 +316,10 @@ static inline void hak_heap_notify(struct hak_page *page)
 static inline void hak_heap_remote_free(struct hak_span *span, void *p)
 {
     struct hak_page *page = hak_container_of(span, struct hak_page, span);
-    if (hak_page_push_remote(page, p) & HAK_REMOTE_NOTIFY)
+    uint64_t old = hak_page_push_remote(page, p);
+    /* PENDING with NOTIFY: the page became full while a notice is in flight;
+     * a second one would put it on the list twice */
+    if ((old & (HAK_REMOTE_NOTIFY | HAK_REMOTE_PENDING)) == HAK_REMOTE_NOTIFY)
         hak_heap_notify(page);
 }
 
@@ -468,7 +471,10 @@ static inline void hak_bin_close(struct hak_heap *heap, struct hak_bin *bin,
     bin->current = NULL;
     page->state = HAK_PAGE_AVAIL;
     hak_heap_avail(heap, page);
-    hak_heap_collect_page(heap, page); /* sets NOTIFY, retires if empty */
+    /* A notice in flight still needs the page: hak_heap_collect, then. */
+    if (!(__atomic_load_n(&page->remote, __ATOMIC_ACQUIRE) &
+          HAK_REMOTE_PENDING))
+        hak_heap_collect_page(heap, page); /* sets NOTIFY, retires if empty */
 }
 
 static inline void hak_bin_disown(struct hak_link *head)
@@ -556,11 +562,11 @@ static inline bool hak_page_walk(const struct hak_page *page, hak_visit *visit,
     const struct hak_bin *bin = &page->heap->bin[page->class_number];
     hak_page_mark(page, page->span.local, is_free);
     hak_page_mark(page, hak_remote_head(page->remote), is_free);
-    if (page->state == HAK_PAGE_CURRENT)
-        for (void *p = bin->lane; p != NULL; p = *(void **)p)
-            if ((size_t)((char *)p - page->start) <
-                (size_t)page->carved * page->span.slot_bytes)
-                hak_page_mark(page, p, is_free);
+    /* of any page: refills of lanes may have replaced the current one */
+    for (void *p = bin->lane; p != NULL; p = *(void **)p)
+        if ((size_t)((char *)p - page->start) <
+            (size_t)page->carved * page->span.slot_bytes)
+            hak_page_mark(page, p, is_free);
     for (uint32_t i = 0; i < page->carved; i++)
         if (!(is_free[i >> 6] >> (i & 63) & 1) &&
             !visit(context, page->start + (size_t)i * page->span.slot_bytes,

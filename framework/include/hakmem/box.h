@@ -440,7 +440,9 @@ struct hak_host {
      * size_bytes, align_bytes  multiples of HAK_GRANULE_BYTES, align a
      *                          power of two (0 = one granule)
      * The owner directory now names this box for the whole range, with
-     * slow frees; span_set gives it spans. Cost: a lock and, when nothing
+     * slow frees; span_set gives it spans. The core runs the owns() walk
+     * over the other boxes here, once: one that claims p is told about and
+     * asked no more. Cost: a lock and, when nothing
      * suitable is cached, one mmap.
      */
     void *(*map)(struct hak_box *box, size_t size_bytes, size_t align_bytes,
@@ -473,9 +475,7 @@ struct hak_host {
      * span_set - let the directory name span for these granules.
      * p, size_bytes  granule multiples inside one mapping of this box
      * span           NULL = back to slow frees
-     * The core runs the owns() walk here, once: another box that claims p
-     * is an error that names both. Returns 0 or -EEXIST.
-     * Cost           a store a granule
+     * Returns        0; -EINVAL: p is not this box's. Cost: a store a granule
      */
     int (*span_set)(struct hak_box *box, struct hak_span *span, void *p,
                     size_t size_bytes);
