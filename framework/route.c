@@ -361,7 +361,14 @@ static void *resized(void *p, size_t size)
     struct hak_loaded *b = owner_of(p, &span);
     if (b == NULL || b->ops.resize == NULL || b->header_bytes != 0)
         return NULL;
-    return b->ops.resize(&b->box, p, size);
+    size_t had = box_usable(b, p);
+    void *q = b->ops.resize(&b->box, p, size);
+    struct hak_thread *t = hak_self;
+    if (q != NULL && t != &hak_nobody && !b->box.lanes) {
+        hak_count(&t->count[b->box.index].bytes_out, had);
+        hak_count(&t->count[b->box.index].bytes_in, box_usable(b, q));
+    }
+    return q;
 }
 
 static bool is_libc_block(const void *p)
