@@ -215,13 +215,11 @@ const struct hak_box_entry *hak_box_file(const char *path, void **handle,
     }
     const struct hak_box_entry *e = dlsym(*handle, HAK_BOX_SYMBOL);
     struct hak_box_ops ops;
-    int error = 0;
-    if (e == NULL)
-        error = refuse(why, why_bytes, "has no symbol " HAK_BOX_SYMBOL
-                                       "; it is no box of hakmem");
-    if (error == 0)
-        error = check_entry(e, why, why_bytes);
-    if (error == 0) {
+    int error = e != NULL
+                    ? check_entry(e, why, why_bytes)
+                    : refuse(why, why_bytes, "has no symbol " HAK_BOX_SYMBOL
+                                             "; it is no box of hakmem");
+    if (e != NULL && error == 0) {
         hak_box_ops_of(e, &ops);
         error = check_lanes(&ops, why, why_bytes);
     }

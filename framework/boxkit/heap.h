@@ -24,6 +24,7 @@
 struct hak_bin {
     struct hak_page *current;
     struct hak_link avail, full;
+    struct hak_page *kept; /* an empty page among the available, or NULL */
     void *lane; /* free slots for calls of alloc, when the core has no lane */
 };
 
@@ -35,6 +36,8 @@ struct hak_heap {
     struct hak_page *spare;     /* page structs without memory */
     void *own;                  /* the box's */
     uint64_t retired, adopted;
+    uint64_t aged_ms; /* when kept pages were last looked at */
+    uint32_t refills;
     /* written by other threads */
     _Alignas(64) struct hak_page *pending;
     uint32_t orphan;
@@ -103,7 +106,7 @@ static inline void hak_heap_avail(struct hak_heap *heap, struct hak_page *page)
     hak_link_after(&heap->bin[page->class_number].avail, &page->link);
 }
 
-/* Nothing of the page is out. Gives it back unless a notice is in flight. */
+/* The page is linked in its bin and nothing of it is out: give it back. */
 static inline void hak_heap_retire(struct hak_heap *heap, struct hak_page *page)
 {
     uint64_t word = __atomic_load_n(&page->remote, __ATOMIC_ACQUIRE);
@@ -113,11 +116,58 @@ static inline void hak_heap_retire(struct hak_heap *heap, struct hak_page *page)
     __atomic_sub_fetch(&heap->all->in_use_bytes,
                        (uint64_t)page->capacity * page->span.slot_bytes,
                        __ATOMIC_RELAXED);
-    heap->retired++;
+    hak_count(&heap->retired, 1);
     heap->all->page_put(heap, page);
 }
 
-/* The page leaves `current`: from now on remote frees must tell. */
+/*
+ * An available page became empty. Each bin keeps one, cut to slots as it is,
+ * so that a program that frees all and allocates again does not cut pages
+ * anew each time; hak_heap_age lets it go. A heap without a thread keeps none.
+ */
+static inline void hak_heap_empty(struct hak_heap *heap, struct hak_page *page)
+{
+    struct hak_bin *bin = &heap->bin[page->class_number];
+    if (bin->kept == NULL && heap->thread != NULL) {
+        bin->kept = page;
+        hak_link_remove(&page->link); /* taken last: it may go */
+        hak_link_after(bin->avail.prev, &page->link);
+    } else if (bin->kept != page) {
+        hak_heap_retire(heap, page);
+    }
+}
+
+/* Retire the empty pages that bins keep. */
+static inline void hak_heap_retire_kept(struct hak_heap *heap)
+{
+    for (uint32_t c = 0; c < heap->all->nclasses; c++) {
+        struct hak_page *page = heap->bin[c].kept;
+        heap->bin[c].kept = NULL;
+        if (page != NULL && page->state == HAK_PAGE_AVAIL &&
+            hak_page_out(page) == 0)
+            hak_heap_retire(heap, page);
+    }
+}
+
+enum { HAK_HEAP_AGE_REFILLS = 256 }; /* between two looks at the clock */
+
+/* Empty pages that bins keep go after a purge delay, give or take one. */
+static inline void hak_heap_age(struct hak_heap *heap)
+{
+    if (likely(++heap->refills % HAK_HEAP_AGE_REFILLS != 0))
+        return;
+    const struct hak_host *host = heap->all->box->host;
+    uint64_t now = host->now_ms();
+    if (now - heap->aged_ms < host->purge_delay_ms())
+        return;
+    heap->aged_ms = now;
+    hak_heap_retire_kept(heap);
+}
+
+/*
+ * The page leaves `current`: from now on remote frees must tell. With NOTIFY
+ * still set from its last time as a full page, there is nothing to do.
+ */
 static inline bool hak_heap_set_full(struct hak_heap *heap,
                                      struct hak_page *page)
 {
@@ -125,6 +175,8 @@ static inline bool hak_heap_set_full(struct hak_heap *heap,
     do {
         if (hak_remote_head(word) != NULL)
             return false; /* not full after all */
+        if (word & HAK_REMOTE_NOTIFY)
+            break;
     } while (!__atomic_compare_exchange_n(
         &page->remote, &word, word | HAK_REMOTE_NOTIFY, true,
         __ATOMIC_RELAXED, __ATOMIC_RELAXED));
@@ -137,13 +189,11 @@ static inline bool hak_heap_set_full(struct hak_heap *heap,
     return true;
 }
 
+/* NOTIFY may stay: a notice that nobody needs costs less than an atomic. */
 static inline void hak_heap_set_current(struct hak_bin *bin,
                                         struct hak_page *page)
 {
     page->state = HAK_PAGE_CURRENT;
-    if (__atomic_load_n(&page->remote, __ATOMIC_RELAXED) & HAK_REMOTE_NOTIFY)
-        __atomic_fetch_and(&page->remote, ~HAK_REMOTE_NOTIFY,
-                           __ATOMIC_RELAXED);
     bin->current = page;
 }
 
@@ -157,7 +207,7 @@ static inline void hak_heap_drained(struct hak_span *span)
         hak_heap_avail(heap, page);
     }
     if (page->state == HAK_PAGE_AVAIL && hak_page_out(page) == 0)
-        hak_heap_retire(heap, page);
+        hak_heap_empty(heap, page);
 }
 
 /* ---- remote frees ------------------------------------------------------------ */
@@ -173,7 +223,7 @@ static inline void hak_heap_collect_page(struct hak_heap *heap,
         hak_heap_avail(heap, page);
     }
     if (page->state == HAK_PAGE_AVAIL && hak_page_out(page) == 0)
-        hak_heap_retire(heap, page);
+        hak_heap_empty(heap, page);
 }
 
 static inline void hak_heap_collect(struct hak_heap *heap)
@@ -234,7 +284,7 @@ static inline bool hak_heap_move_page(struct hak_heap *to,
         hak_link_remove(&page->link);
     __atomic_store_n(&page->heap, to, __ATOMIC_RELAXED);
     __atomic_store_n(&page->span.owner, to->thread, __ATOMIC_RELAXED);
-    to->adopted++;
+    hak_count(&to->adopted, 1);
     bool has_free = hak_page_nlocal(page) != 0 ||
                     page->carved < page->capacity;
     page->state = has_free ? HAK_PAGE_AVAIL : HAK_PAGE_FULL;
@@ -355,6 +405,8 @@ static inline struct hak_page *hak_heap_next_page(struct hak_heap *heap,
         struct hak_page *page =
             hak_item(bin->avail.next, struct hak_page, link);
         hak_link_remove(&page->link);
+        if (bin->kept == page)
+            bin->kept = NULL;
         return page;
     }
     struct hak_page *page = all->page_get(heap, class_number);
@@ -372,6 +424,7 @@ static inline struct hak_list hak_heap_refill(struct hak_heap *heap,
 {
     struct hak_bin *bin = &heap->bin[class_number];
     hak_heap_collect(heap);
+    hak_heap_age(heap);
     for (;;) {
         struct hak_page *page = bin->current;
         if (page != NULL) {
@@ -500,13 +553,14 @@ hak_heap_close(struct hak_heap *heap,
 {
     struct hak_heaps *all = heap->all;
     hak_heap_collect(heap);
+    heap->thread = NULL; /* from here on empty pages are retired */
+    hak_heap_retire_kept(heap);
     for (uint32_t c = 0; c < all->nclasses; c++)
         hak_bin_close(heap, &heap->bin[c], page_of);
     for (uint32_t c = 0; c < all->nclasses; c++) {
         hak_bin_disown(&heap->bin[c].avail);
         hak_bin_disown(&heap->bin[c].full);
     }
-    heap->thread = NULL;
     __atomic_store_n(&heap->orphan, 1, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&heap->pending, __ATOMIC_SEQ_CST) != NULL)
         hak_heap_collect(heap);

@@ -18,9 +18,9 @@
  *   63        48 47                    4      1       0
  *   | length    | head (48-bit address) | PENDING | NOTIFY |
  *
- * NOTIFY   set by the owner while it does not look at this page by itself
- *          (it is not the current one); the next remote free clears it, sets
- *          PENDING and puts the page on its heap's pending list
+ * NOTIFY   set by the owner when it stops looking at this page by itself
+ *          (it is no longer the current one); the next remote free clears it,
+ *          sets PENDING and puts the page on its heap's pending list
  * PENDING  from then until the heap takes the page off that list; meanwhile
  *          the page keeps its heap and its memory
  */

@@ -240,8 +240,8 @@ static size_t ultra_trim(struct hak_box *box)
     if (heap == NULL)
         return 0;
     hak_heap_collect(heap);
-    while (hak_heap_adopt_any(heap) && ultra_of(box)->heaps.orphans == NULL)
-        ;
+    hak_heap_adopt_any(heap);
+    hak_heap_retire_kept(heap);
     return return_empties(heap);
 }
 
