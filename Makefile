@@ -10,6 +10,9 @@ WARN := -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wcast-qual \
         -Wnull-dereference -Werror
 BASE := -std=gnu11 -D_GNU_SOURCE -O2 -g -fPIC -fvisibility=hidden \
         -fno-builtin-malloc -fno-strict-aliasing -MMD -MP
+# malloc and free each begin on a cache line: how their branches fall into
+# fetch blocks is worth a tenth of a pair (make bench-pair).
+BASE += -falign-functions=64
 CFLAGS  ?=
 ALL     = $(BASE) $(WARN) $(CFLAGS)
 

@@ -32,8 +32,6 @@ EXPORT int hak_stats(const char *box, struct hak_stats *out)
     struct hak_loaded *b = named(box);
     if (b == NULL)
         return -ENOENT;
-    if (hak_self != &hak_nobody)
-        hak_thread_flush(hak_self, false);
     hak_figures(b, out);
     return 0;
 }
@@ -61,8 +59,6 @@ EXPORT int hak_drain(const char *box)
             b->ops.retire(&b->box);
     }
     struct hak_stats s;
-    if (hak_self != &hak_nobody)
-        hak_thread_flush(hak_self, true);
     hak_figures(b, &s);
     if (s.live_count == 0 && b->box.state_now == HAK_BOX_DRAINING) {
         b->box.state_now = HAK_BOX_RETIRED;
@@ -89,8 +85,6 @@ EXPORT size_t hak_trim(void)
 {
     if (hak_core.mode != HAK_MODE_BOXES)
         return 0;
-    if (hak_self != &hak_nobody)
-        hak_thread_flush(hak_self, false);
     hak_thread_reap(hak_os_now_ms(), true);
     for (uint32_t i = 0; i < hak_boxes.n; i++)
         if (hak_boxes.all[i]->ops.trim != NULL)
@@ -128,8 +122,6 @@ EXPORT struct mallinfo2 mallinfo2(void)
 {
     struct hak_stats s;
     struct hak_space_figures f;
-    if (hak_self != &hak_nobody)
-        hak_thread_flush(hak_self, false);
     totals(&s);
     hak_space_read(&f);
     return (struct mallinfo2){

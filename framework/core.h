@@ -193,15 +193,14 @@ void hak_policy_lock(bool take); /* for fork */
 
 /* What the slow paths count, per thread and box; one writer each. */
 struct hak_counts {
-    uint64_t allocs;   /* slots handed to lanes, and calls of alloc */
-    uint64_t frees;    /* calls of free of a box without lanes */
-    uint64_t bytes_in, bytes_out; /* usable bytes of those calls */
+    uint64_t allocs, frees;       /* calls of alloc and free */
+    uint64_t bytes_in, bytes_out; /* their usable bytes */
     uint64_t refills, remote_frees, declines;
 };
 
 struct hak_thread {
-    void *head[HAK_LANES + 1]; /* the lanes: free slots by size index; the
-                                  last one stays empty */
+    struct hak_span *lane[HAK_LANES + 1]; /* never NULL: hak_no_span where
+                                             there is none, and in the last */
     void *heap[HAK_MAX_BOXES];
     uint64_t epoch;
     uint32_t ticks;
@@ -218,10 +217,15 @@ struct hak_thread {
 extern __thread struct hak_thread *hak_self
     __attribute__((tls_model("initial-exec")));
 extern struct hak_thread hak_nobody; /* a thread that has not attached */
+extern struct hak_span hak_no_span;  /* has no free slot, ever */
 
 int hak_thread_start(void);
 struct hak_thread *hak_thread_attach(void); /* NULL = no memory */
-void hak_thread_flush(struct hak_thread *t, bool changed_only);
+/* Drop the lanes whose route does not begin with their box any more. */
+void hak_thread_resync(struct hak_thread *t);
+void hak_thread_set_lane(struct hak_thread *t, uint32_t index,
+                         struct hak_span *span);
+void hak_thread_drop_lanes(struct hak_thread *t, struct hak_span *span);
 void hak_thread_reap(uint64_t now_ms, bool all); /* close long parked ones */
 void hak_thread_lock(bool take);
 struct hak_thread *hak_thread_first(void); /* list of all, for reports */

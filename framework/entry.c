@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * entry.c - the malloc family: hot paths inline, everything else in route.c.
  *
- * malloc: thread pointer -> lane of the size index -> pop.
- * free:   granule -> span -> is it mine? -> push, count down.
+ * malloc: thread pointer -> lane of the size index -> its span: pop.
+ * free:   granule -> span -> is it mine? -> push.
  * Contracts are glibc 2.36's; where it is silent, POSIX.1-2017's.
  */
 #include "core.h"
@@ -12,20 +12,14 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-/*
- * The lane's address goes to a plain register: processors forward a store to
- * a load without delay when both name the same base register and no index
- * ("memory renaming"), and a run of mallocs is one chain of such pairs
- *
- * (make bench-pair shows it).
- */
 static inline void *pop(struct hak_thread *t, uint32_t index)
 {
-    void **lane = &t->head[index];
-    __asm__("" : "+r"(lane));
-    void *p = *lane;
-    if (likely(p != NULL))
-        *lane = *(void **)p;
+    struct hak_span *span = t->lane[index];
+    void *p = span->local;
+    if (likely(p != NULL)) {
+        span->local = *(void **)p;
+        span->nalloc++;
+    }
     return p;
 }
 
@@ -52,7 +46,7 @@ EXPORT void free(void *p)
         if (likely(span != NULL && span->owner == hak_self)) {
             *(void **)p = span->local;
             span->local = p;
-            if (unlikely(--span->countdown == 0))
+            if (unlikely(++span->nfree == span->trigger))
                 span->box->ops->drained(span);
             return;
         }

@@ -326,6 +326,12 @@ static struct hak_span *host_span_of(const void *p)
                                                                    : span;
 }
 
+static void host_lane_drop(struct hak_span *span)
+{
+    if (span->owner != NULL && span->lane_last != 0)
+        hak_thread_drop_lanes(span->owner, span);
+}
+
 static void *host_heap(struct hak_box *box, bool open)
 {
     struct hak_thread *t = hak_self;
@@ -363,6 +369,7 @@ static struct hak_host host = {
     .meta = host_meta,
     .span_set = host_span_set,
     .span_of = host_span_of,
+    .lane_drop = host_lane_drop,
     .heap = host_heap,
     .now_ms = hak_os_now_ms,
     .purge_delay_ms = hak_space_purge_delay_ms,

@@ -3,7 +3,7 @@
  *
  * A chain is immutable once published and is never freed (there are few, and
  * a thread may be reading it). Replacing one raises the epoch; each thread
- * compares it on its slow path and flushes the lanes whose route changed.
+ * compares it on its slow path and drops the lanes whose route changed.
  */
 #include "core.h"
 

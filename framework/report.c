@@ -38,12 +38,14 @@ void hak_figures(struct hak_loaded *b, struct hak_stats *out)
     if (b->ops.stats != NULL)
         b->ops.stats(&b->box, &own);
     if (!b->box.lanes) { /* every call was counted here */
+        own.allocs = c.allocs;
+        own.frees = c.frees;
         own.live_count = c.allocs - c.frees;
         own.live_bytes = c.bytes_in - c.bytes_out;
     }
     *out = (struct hak_stats){
-        .allocs = c.allocs,
-        .frees = b->box.lanes ? c.allocs - own.live_count : c.frees,
+        .allocs = own.allocs,
+        .frees = own.frees,
         .live_count = own.live_count,
         .live_bytes = own.live_bytes,
         .peak_bytes = own.peak_bytes,
@@ -322,8 +324,6 @@ int hak_report_write(int fd, bool json)
     static struct text text;
     if (hak_core.mode != HAK_MODE_BOXES)
         return -ENOSYS;
-    if (hak_self != &hak_nobody)
-        hak_thread_flush(hak_self, false);
     hak_lock_take(&lock);
     text.used = 0;
     (json ? as_json : as_text)(&text);

@@ -105,14 +105,15 @@ static void *from_lanes(struct hak_thread *t, struct hak_loaded *b,
     if (heap == NULL)
         return NULL;
     size_t bytes = index == 0 ? HAK_ALIGN_BYTES : hak_index_bytes(index);
-    struct hak_list list = b->ops.refill(&b->box, heap, bytes);
-    if (list.head == NULL)
+    struct hak_span *span = b->ops.refill(&b->box, heap, bytes);
+    if (span == NULL)
         return NULL;
-    t->head[index] = *(void **)list.head;
-    struct hak_counts *count = &t->count[b->box.index];
-    hak_count(&count->allocs, list.count);
-    hak_count(&count->refills, 1);
-    return list.head;
+    hak_count(&t->count[b->box.index].refills, 1);
+    hak_thread_set_lane(t, index, span);
+    void *p = span->local;
+    span->local = *(void **)p;
+    span->nalloc++;
+    return p;
 }
 
 static void *from_libc(struct hak_thread *t, enum hak_fallback last,
@@ -180,7 +181,7 @@ void *hak_alloc_slow(struct hak_thread *t, size_t size, bool zero)
     uint64_t epoch = __atomic_load_n(&hak_policy.epoch, __ATOMIC_ACQUIRE);
     if (unlikely(t->epoch != epoch)) {
         t->epoch = epoch;
-        hak_thread_flush(t, true);
+        hak_thread_resync(t);
     }
     tick(t);
     return from_chain(t, hak_index_of(size), size, zero);
@@ -322,7 +323,7 @@ void hak_free_slow(void *p)
         if (span->owner == t) { /* only when verifying */
             *(void **)p = span->local;
             span->local = p;
-            if (--span->countdown == 0)
+            if (++span->nfree == span->trigger)
                 b->ops.drained(span);
         } else {
             b->ops.remote_free(span, p);

@@ -2,14 +2,14 @@
  * thread.c - attached threads: their lanes, heaps and counters.
  *
  * A thread attaches at its first slow path and detaches in a destructor of
- * thread-specific data. Detaching flushes the lanes and parks the structure
- * with its heaps as they are; the next thread that attaches takes it over,
- * so threads that come and go cost a list operation. What stays parked for
+ * thread-specific data. Detaching parks the structure with its lanes and
+ * heaps as they are; the next thread that attaches takes it over, so threads
+ * that come and go cost a list operation. What stays parked for
  * long is reaped: its heaps are closed, their pages become orphans that the
  * boxes hand to other heaps.
  *
- * hak_nobody stands for a thread that has not attached. Its lanes are always
- * empty and nothing is ever stored to it, so malloc needs no test for it.
+ * hak_nobody stands for a thread that has not attached. Its lanes never have a
+ * free slot and nothing is ever stored to it, so malloc needs no test for it.
  */
 #include "core.h"
 
@@ -22,7 +22,8 @@ enum {
     REAP_LEAST_MS = 500,
 };
 
-struct hak_thread hak_nobody;
+struct hak_span hak_no_span;
+struct hak_thread hak_nobody = {.lane = {[0 ... HAK_LANES] = &hak_no_span}};
 __thread struct hak_thread *hak_self
     __attribute__((tls_model("initial-exec"))) = &hak_nobody;
 
@@ -45,49 +46,38 @@ struct hak_thread *hak_thread_first(void)
 
 /* ---- lanes --------------------------------------------------------------- */
 
-/* As free() does it, for a thread that is t or, parked, stands still. */
-static void give_back(struct hak_thread *t, void *p)
+/*
+ * A span may be in several lanes, when its slots serve more than one index:
+ * lane_first and lane_last bound them (the latter exclusive, 0 = none).
+ */
+void hak_thread_set_lane(struct hak_thread *t, uint32_t index,
+                         struct hak_span *span)
 {
-    struct hak_span *span = hak_directory_get(p);
-    HAK_ALWAYS(span != NULL);
-    if (span->owner != t) {
-        span->box->ops->remote_free(span, p);
+    if (t->lane[index] == span)
         return;
+    t->lane[index] = span;
+    if (span->lane_last == 0 || index < span->lane_first)
+        span->lane_first = (uint16_t)index;
+    if (index >= span->lane_last)
+        span->lane_last = (uint16_t)(index + 1);
+}
+
+void hak_thread_drop_lanes(struct hak_thread *t, struct hak_span *span)
+{
+    for (uint32_t i = span->lane_first; i < span->lane_last; i++)
+        if (t->lane[i] == span)
+            t->lane[i] = &hak_no_span;
+    span->lane_first = span->lane_last = 0;
+}
+
+void hak_thread_resync(struct hak_thread *t)
+{
+    for (uint32_t i = 0; i < HAK_LANES; i++) {
+        const struct hak_loaded *first = hak_chain_of(i)->box[0];
+        const struct hak_span *span = t->lane[i];
+        if (span != &hak_no_span && (first == NULL || span->box != &first->box))
+            t->lane[i] = &hak_no_span;
     }
-    *(void **)p = span->local;
-    span->local = p;
-    if (--span->countdown == 0)
-        span->box->ops->drained(span);
-}
-
-static void flush_lane(struct hak_thread *t, uint32_t index)
-{
-    void *p = t->head[index];
-    t->head[index] = NULL;
-    while (p != NULL) {
-        void *next = *(void **)p;
-        struct hak_span *span = hak_directory_get(p);
-        HAK_ALWAYS(span != NULL);
-        hak_count(&t->count[span->box->index].allocs, (uint64_t)-1);
-        give_back(t, p);
-        p = next;
-    }
-}
-
-/* Does the lane hold slots of another box than its route names first? */
-static bool rerouted(const struct hak_thread *t, uint32_t index)
-{
-    const struct hak_span *span = hak_directory_get(t->head[index]);
-    const struct hak_chain *chain = hak_chain_of(index);
-    return span == NULL || chain->box[0] == NULL ||
-           span->box != &chain->box[0]->box;
-}
-
-void hak_thread_flush(struct hak_thread *t, bool changed_only)
-{
-    for (uint32_t i = 0; i < HAK_LANES; i++)
-        if (t->head[i] != NULL && (!changed_only || rerouted(t, i)))
-            flush_lane(t, i);
 }
 
 void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open)
@@ -107,7 +97,6 @@ static void detach(void *self)
         pthread_setspecific(threads.key, t);
         return;
     }
-    hak_thread_flush(t, false);
     hak_self = &hak_nobody;
     t->parked_at_ms = hak_os_now_ms();
     hak_lock_take(&threads.lock);
@@ -139,6 +128,8 @@ static struct hak_thread *fresh(void)
     struct hak_thread *t = hak_meta(sizeof *t);
     if (t == NULL)
         return NULL;
+    for (uint32_t i = 0; i <= HAK_LANES; i++)
+        t->lane[i] = &hak_no_span;
     hak_lock_take(&threads.lock);
     t->next = threads.all;
     __atomic_store_n(&threads.all, t, __ATOMIC_RELEASE);
@@ -154,7 +145,6 @@ struct hak_thread *hak_thread_attach(void)
     if (t == NULL)
         return NULL;
     t->rounds = 0;
-    t->epoch = __atomic_load_n(&hak_policy.epoch, __ATOMIC_ACQUIRE);
     hak_self = t;
     pthread_setspecific(threads.key, t); /* a low key: allocates nothing */
     return t;

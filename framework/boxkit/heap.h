@@ -3,9 +3,10 @@
  *
  *     bin of a class:  current page, available pages, full pages
  *
- * A refill takes the whole local list of the current page, else its remote
- * list, else carves; then the page is full and the next one is made current:
- * an available one, one of an orphaned heap, or a fresh one from the box.
+ * Lanes take slots from the current page. A refill gives it what it has: its
+ * remote list, else freshly carved slots; else the page is full and the next
+ * one is made current: an available one, one of an orphaned heap, or a fresh
+ * one from the box. Only the current page may be in a lane.
  *
  * Ended threads: hak_heap_close makes a heap an orphan. Who frees into one of
  * its pages, or runs out of pages, adopts the whole heap: its pages change
@@ -25,7 +26,6 @@ struct hak_bin {
     struct hak_page *current;
     struct hak_link avail, full;
     struct hak_page *kept; /* an empty page among the available, or NULL */
-    void *lane; /* free slots for calls of alloc, when the core has no lane */
 };
 
 struct hak_heap {
@@ -96,13 +96,29 @@ static inline void hak_heap_spare(struct hak_heap *heap, struct hak_page *page)
     heap->spare = page;
 }
 
+/*
+ * Clear NOTIFY, so that no notice of the page begins. False: one is in flight,
+ * nothing changed. Test and clear are one step: NOTIFY may be set even on a
+ * current page, and a remote free turns it into PENDING at any moment.
+ */
+static inline bool hak_page_hush(struct hak_page *page)
+{
+    uint64_t word = __atomic_load_n(&page->remote, __ATOMIC_RELAXED);
+    do {
+        if (word & HAK_REMOTE_PENDING)
+            return false;
+    } while (!__atomic_compare_exchange_n(
+        &page->remote, &word, word & ~HAK_REMOTE_NOTIFY, true,
+        __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
+    return true;
+}
+
 /* ---- states of a page ------------------------------------------------------ */
 
 static inline void hak_heap_avail(struct hak_heap *heap, struct hak_page *page)
 {
     page->state = HAK_PAGE_AVAIL;
-    page->span.countdown = hak_page_out(page);
-    page->reserve = 0;
+    page->span.trigger = page->span.nalloc; /* when nothing is out */
     hak_link_after(&heap->bin[page->class_number].avail, &page->link);
 }
 
@@ -180,11 +196,10 @@ static inline bool hak_heap_set_full(struct hak_heap *heap,
     } while (!__atomic_compare_exchange_n(
         &page->remote, &word, word | HAK_REMOTE_NOTIFY, true,
         __ATOMIC_RELAXED, __ATOMIC_RELAXED));
-    uint32_t out = page->span.countdown;
-    uint32_t wait = 1 + page->capacity / heap->all->full_divisor;
+    heap->all->box->host->lane_drop(&page->span);
     page->state = HAK_PAGE_FULL;
-    page->span.countdown = wait;
-    page->reserve = out - wait;
+    page->span.trigger =
+        page->span.nfree + 1 + page->capacity / heap->all->full_divisor;
     hak_link_after(&heap->bin[page->class_number].full, &page->link);
     return true;
 }
@@ -194,10 +209,11 @@ static inline void hak_heap_set_current(struct hak_bin *bin,
                                         struct hak_page *page)
 {
     page->state = HAK_PAGE_CURRENT;
+    page->span.trigger = page->span.nfree - 1;
     bin->current = page;
 }
 
-/* span->countdown reached zero: ops->drained. */
+/* ops->drained: a full page has room again, or an available one is empty. */
 static inline void hak_heap_drained(struct hak_span *span)
 {
     struct hak_page *page = hak_container_of(span, struct hak_page, span);
@@ -218,6 +234,8 @@ static inline void hak_heap_collect_page(struct hak_heap *heap,
 {
     uint64_t set = page->state == HAK_PAGE_CURRENT ? 0u : HAK_REMOTE_NOTIFY;
     hak_page_return(page, hak_page_take_remote(page, 0, set));
+    if (page->state == HAK_PAGE_CURRENT)
+        page->span.trigger = page->span.nfree - 1;
     if (page->state == HAK_PAGE_FULL && hak_page_nlocal(page) != 0) {
         hak_link_remove(&page->link);
         hak_heap_avail(heap, page);
@@ -272,13 +290,8 @@ static inline void hak_heaps_push(struct hak_heaps *all,
 static inline bool hak_heap_move_page(struct hak_heap *to,
                                       struct hak_page *page)
 {
-    uint64_t word = __atomic_load_n(&page->remote, __ATOMIC_RELAXED);
-    do {
-        if (word & HAK_REMOTE_PENDING)
-            return false;
-    } while (!__atomic_compare_exchange_n(
-        &page->remote, &word, word & ~HAK_REMOTE_NOTIFY, true,
-        __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
+    if (!hak_page_hush(page))
+        return false;
     struct hak_bin *bin = &to->bin[page->class_number];
     if (hak_link_in_list(&page->link))
         hak_link_remove(&page->link);
@@ -291,9 +304,7 @@ static inline bool hak_heap_move_page(struct hak_heap *to,
     if (has_free) {
         hak_heap_avail(to, page);
     } else {
-        uint32_t out = hak_page_out(page);
-        page->span.countdown = 1;
-        page->reserve = out - 1;
+        page->span.trigger = page->span.nfree + 1;
         hak_link_after(&bin->full, &page->link);
     }
     hak_heap_collect_page(to, page); /* sets NOTIFY */
@@ -375,22 +386,27 @@ static inline void hak_heap_remote_free(struct hak_span *span, void *p)
 
 /* ---- refill ---------------------------------------------------------------------- */
 
-static inline struct hak_list hak_heap_take(struct hak_heap *heap,
-                                            struct hak_page *page)
+/* Put free slots on the local list of the current page. False: it is full. */
+static inline bool hak_heap_restock(struct hak_heap *heap,
+                                    struct hak_page *page)
 {
-    struct hak_list list = {page->span.local, hak_page_nlocal(page)};
-    if (list.head != NULL) {
-        page->span.local = NULL;
-        page->span.countdown = page->carved;
-        return list;
+    if (page->span.local != NULL)
+        return true;
+    if (hak_remote_head(__atomic_load_n(&page->remote, __ATOMIC_RELAXED))) {
+        struct hak_list list =
+            hak_page_take_remote(page, HAK_REMOTE_PENDING, 0);
+        page->span.local = list.head;
+        page->span.nfree += list.count;
+        page->span.trigger = page->span.nfree - 1;
+        return true;
     }
-    if (hak_remote_head(__atomic_load_n(&page->remote, __ATOMIC_RELAXED)))
-        return hak_page_take_remote(page, HAK_REMOTE_PENDING, 0);
     uint32_t n = heap->all->carve_bytes / page->span.slot_bytes;
     n = n == 0 ? 1 : n;
     if (n > page->capacity - page->carved)
         n = page->capacity - page->carved;
-    return n == 0 ? (struct hak_list){NULL, 0} : hak_page_carve(page, n);
+    if (n != 0)
+        hak_page_carve(page, n);
+    return n != 0;
 }
 
 /* The next page of a class that is not known to be full, or NULL. */
@@ -419,8 +435,8 @@ static inline struct hak_page *hak_heap_next_page(struct hak_heap *heap,
 }
 
 /* ops->refill, once the box has found the class */
-static inline struct hak_list hak_heap_refill(struct hak_heap *heap,
-                                              uint32_t class_number)
+static inline struct hak_span *hak_heap_refill(struct hak_heap *heap,
+                                               uint32_t class_number)
 {
     struct hak_bin *bin = &heap->bin[class_number];
     hak_heap_collect(heap);
@@ -428,16 +444,15 @@ static inline struct hak_list hak_heap_refill(struct hak_heap *heap,
     for (;;) {
         struct hak_page *page = bin->current;
         if (page != NULL) {
-            struct hak_list list = hak_heap_take(heap, page);
-            if (list.head != NULL)
-                return list;
+            if (hak_heap_restock(heap, page))
+                return &page->span;
             if (!hak_heap_set_full(heap, page))
                 continue;
             bin->current = NULL;
         }
         page = hak_heap_next_page(heap, class_number);
         if (page == NULL)
-            return (struct hak_list){NULL, 0};
+            return NULL;
         hak_heap_set_current(bin, page);
     }
 }
@@ -447,12 +462,15 @@ static inline struct hak_list hak_heap_refill(struct hak_heap *heap,
 static inline void *hak_heap_alloc(struct hak_heap *heap,
                                    uint32_t class_number)
 {
-    struct hak_bin *bin = &heap->bin[class_number];
-    if (bin->lane == NULL)
-        bin->lane = hak_heap_refill(heap, class_number).head;
-    void *p = bin->lane;
-    if (p != NULL)
-        bin->lane = *(void **)p;
+    struct hak_page *page = heap->bin[class_number].current;
+    struct hak_span *span = page == NULL ? NULL : &page->span;
+    if (span == NULL || span->local == NULL)
+        span = hak_heap_refill(heap, class_number);
+    if (span == NULL)
+        return NULL;
+    void *p = span->local;
+    span->local = *(void **)p;
+    span->nalloc++;
     return p;
 }
 
@@ -460,7 +478,7 @@ static inline void hak_heap_free_local(struct hak_page *page, void *p)
 {
     *(void **)p = page->span.local;
     page->span.local = p;
-    if (--page->span.countdown == 0)
+    if (++page->span.nfree == page->span.trigger)
         hak_heap_drained(&page->span);
 }
 
@@ -508,25 +526,18 @@ static inline struct hak_heap *hak_heap_open(struct hak_heaps *all,
     return heap;
 }
 
-/* The current page and the lane of a bin go back among the others. */
-static inline void hak_bin_close(struct hak_heap *heap, struct hak_bin *bin,
-                                 struct hak_page *(*page_of)(struct hak_heaps *,
-                                                             void *))
+/* The current page of a bin goes back among the others. */
+static inline void hak_bin_close(struct hak_heap *heap, struct hak_bin *bin)
 {
-    while (bin->lane != NULL) {
-        void *p = bin->lane;
-        bin->lane = *(void **)p;
-        hak_heap_free(heap, page_of(heap->all, p), p);
-    }
     struct hak_page *page = bin->current;
     if (page == NULL)
         return;
+    heap->all->box->host->lane_drop(&page->span);
     bin->current = NULL;
     page->state = HAK_PAGE_AVAIL;
     hak_heap_avail(heap, page);
     /* A notice in flight still needs the page: hak_heap_collect, then. */
-    if (!(__atomic_load_n(&page->remote, __ATOMIC_ACQUIRE) &
-          HAK_REMOTE_PENDING))
+    if (hak_page_hush(page))
         hak_heap_collect_page(heap, page); /* sets NOTIFY, retires if empty */
 }
 
@@ -547,16 +558,14 @@ static inline bool hak_heap_is_empty(const struct hak_heap *heap)
 }
 
 /* ops->heap_close, after the box has given back what else the heap keeps */
-static inline void
-hak_heap_close(struct hak_heap *heap,
-               struct hak_page *(*page_of)(struct hak_heaps *, void *))
+static inline void hak_heap_close(struct hak_heap *heap)
 {
     struct hak_heaps *all = heap->all;
     hak_heap_collect(heap);
     heap->thread = NULL; /* from here on empty pages are retired */
     hak_heap_retire_kept(heap);
     for (uint32_t c = 0; c < all->nclasses; c++)
-        hak_bin_close(heap, &heap->bin[c], page_of);
+        hak_bin_close(heap, &heap->bin[c]);
     for (uint32_t c = 0; c < all->nclasses; c++) {
         hak_bin_disown(&heap->bin[c].avail);
         hak_bin_disown(&heap->bin[c].full);
@@ -580,11 +589,12 @@ static inline void hak_heaps_stats(const struct hak_heaps *all,
     const struct hak_page *page =
         __atomic_load_n(&all->all_pages, __ATOMIC_ACQUIRE);
     for (; page != NULL; page = page->all_next) {
-        if (__atomic_load_n(&page->state, __ATOMIC_RELAXED) == HAK_PAGE_FREE)
-            continue;
-        uint64_t live = hak_page_live(page);
-        out->live_count += live;
-        out->live_bytes += live * page->span.slot_bytes;
+        uint64_t allocs = hak_counted(&page->span.nalloc);
+        uint64_t frees = hak_page_frees(page);
+        out->allocs += allocs;
+        out->frees += frees;
+        out->live_count += allocs - frees;
+        out->live_bytes += (allocs - frees) * page->span.slot_bytes;
     }
     out->peak_bytes = hak_counted(&all->peak_bytes);
     const struct hak_heap *heap =
@@ -613,14 +623,8 @@ static inline bool hak_page_walk(const struct hak_page *page, hak_visit *visit,
                                  void *context)
 {
     uint64_t is_free[HAK_PAGE_SLOTS_MAX / 64] = {0};
-    const struct hak_bin *bin = &page->heap->bin[page->class_number];
     hak_page_mark(page, page->span.local, is_free);
     hak_page_mark(page, hak_remote_head(page->remote), is_free);
-    /* of any page: refills of lanes may have replaced the current one */
-    for (void *p = bin->lane; p != NULL; p = *(void **)p)
-        if ((size_t)((char *)p - page->start) <
-            (size_t)page->carved * page->span.slot_bytes)
-            hak_page_mark(page, p, is_free);
     for (uint32_t i = 0; i < page->carved; i++)
         if (!(is_free[i >> 6] >> (i & 63) & 1) &&
             !visit(context, page->start + (size_t)i * page->span.slot_bytes,

@@ -8,9 +8,12 @@
  * Invariants, with out = slots handed out and not known to be free again
  * (those waiting in `remote` count as out):
  *
- *   out                   = span.countdown + reserve
+ *   out                   = span.nalloc - span.nfree
  *   length of span.local  = carved - out
  *   carved                <= capacity
+ *
+ * nalloc and nfree are never reset, whatever the page serves in turn: their
+ * sums over all pages are the box's totals.
  *
  * The remote word packs head, length and two flags, so that one compare and
  * exchange keeps them together:
@@ -44,7 +47,6 @@ struct hak_page {
     char *start;          /* of the first slot */
     uint32_t capacity;
     uint32_t carved;
-    uint32_t reserve;
     uint16_t class_number;
     uint8_t state; /* enum hak_page_state */
     /* what other threads write: on a line of its own */
@@ -74,7 +76,7 @@ static inline uint32_t hak_remote_length(uint64_t word)
 
 static inline uint32_t hak_page_out(const struct hak_page *page)
 {
-    return page->span.countdown + page->reserve;
+    return (uint32_t)(page->span.nalloc - page->span.nfree);
 }
 
 static inline uint32_t hak_page_nlocal(const struct hak_page *page)
@@ -82,18 +84,22 @@ static inline uint32_t hak_page_nlocal(const struct hak_page *page)
     return page->carved - hak_page_out(page);
 }
 
+/* Slots on their way: linked through their first word; NULL, 0 = none. */
+struct hak_list {
+    void *head;
+    size_t count;
+};
+
 /* Make an empty page of memory at start. The caller sets span.owner, heap. */
 static inline void hak_page_init(struct hak_page *page, char *start,
                                  size_t size_bytes, uint32_t slot_bytes,
                                  uint32_t class_number)
 {
     page->span.local = NULL;
-    page->span.countdown = 0;
     page->span.slot_bytes = slot_bytes;
     page->start = start;
     page->capacity = (uint32_t)(size_bytes / slot_bytes);
     page->carved = 0;
-    page->reserve = 0;
     page->class_number = (uint16_t)class_number;
     __atomic_store_n(&page->remote, 0, __ATOMIC_RELAXED);
 }
@@ -130,17 +136,16 @@ hak_page_take_remote(struct hak_page *page, uint64_t keep, uint64_t set)
     return (struct hak_list){hak_remote_head(old), hak_remote_length(old)};
 }
 
-/* Link the next n uncarved slots to a list. n <= capacity - carved. */
-static inline struct hak_list hak_page_carve(struct hak_page *page, uint32_t n)
+/* Put the next n uncarved slots on local, which is empty. */
+static inline void hak_page_carve(struct hak_page *page, uint32_t n)
 {
     size_t slot = page->span.slot_bytes;
     char *first = page->start + (size_t)page->carved * slot, *p = first;
     for (uint32_t i = 1; i < n; i++, p += slot)
         *(void **)(void *)p = p + slot;
     *(void **)(void *)p = NULL;
+    page->span.local = first;
     page->carved += n;
-    page->span.countdown += n;
-    return (struct hak_list){first, n};
 }
 
 /* Put a list that counted as out onto span.local; walks the shorter one. */
@@ -160,19 +165,14 @@ static inline void hak_page_return(struct hak_page *page, struct hak_list list)
             tail = *(void **)tail;
         *(void **)tail = longer;
     }
-    uint32_t out = hak_page_out(page) - (uint32_t)list.count;
-    page->reserve = 0;
-    page->span.countdown = out;
+    page->span.nfree += list.count;
 }
 
-/* Slots in use, those in lanes included; may lag for a running owner. */
-static inline uint32_t hak_page_live(const struct hak_page *page)
+/* All frees so far, uncollected ones too; may lag for a running owner. */
+static inline uint64_t hak_page_frees(const struct hak_page *page)
 {
-    uint32_t countdown =
-        __atomic_load_n(&page->span.countdown, __ATOMIC_RELAXED);
-    uint32_t reserve = __atomic_load_n(&page->reserve, __ATOMIC_RELAXED);
     uint64_t word = __atomic_load_n(&page->remote, __ATOMIC_RELAXED);
-    return countdown + reserve - hak_remote_length(word);
+    return hak_counted(&page->span.nfree) + hak_remote_length(word);
 }
 
 static inline void hak_page_check(const struct hak_page *page)

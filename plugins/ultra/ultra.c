@@ -2,9 +2,9 @@
  * ultra.c - the hottest box: 64 KiB pages of one slot size, 16..1024 bytes.
  *
  * Slot sizes are the core's size index itself, every multiple of 16, so a
- * request loses at most 15 bytes. A page is one granule, taken from the host
- * one at a time; a thread keeps a few empty ones for any of its classes.
- * Everything else is the kit's page and heap.
+ * request loses at most 15 bytes. A page is one granule, or two for slots of
+ * more than 512 bytes, taken from the host one at a time; a thread keeps a few
+ * empty ones for any of its classes. The rest is the kit's page and heap.
  */
 #include <boxkit/heap.h>
 #include <boxkit/map.h>
@@ -23,7 +23,7 @@ static const struct hak_param params[] = {
      .min = 0,
      .max = 1024,
      .def = 8,
-     .help = "empty 64 KiB pages that a thread keeps for its next need"},
+     .help = "empty pages that a thread keeps for its next need"},
     {.name = "carve",
      .type = HAK_PARAM_SIZE,
      .min = 16,
@@ -38,9 +38,10 @@ struct ultra {
     uint32_t empty_pages;
 };
 
-/* The box's own part of a heap: empty pages, linked by pending_next. */
+/* The box's own part of a heap: empty pages of one and of two granules, linked
+ * by pending_next. */
 struct empties {
-    struct hak_page *first;
+    struct hak_page *first[2];
     uint32_t n;
 };
 
@@ -66,44 +67,65 @@ static uint32_t slot_bytes_of(uint32_t class_number)
 
 /* ---- pages ---------------------------------------------------------------- */
 
-static struct hak_page *fresh_page(struct hak_heap *heap)
+/* Slots of more than 512 bytes: two granules, so that 64 fit as of 512. */
+static uint32_t granules_of(uint32_t slot_bytes)
+{
+    return slot_bytes > 512 ? 2 : 1;
+}
+
+static size_t page_bytes(const struct hak_page *page)
+{
+    return granules_of(page->span.slot_bytes) * HAK_GRANULE_BYTES;
+}
+
+static struct hak_page **empties_like(struct hak_heap *heap,
+                                      uint32_t slot_bytes)
+{
+    struct empties *empties = heap->own;
+    return &empties->first[granules_of(slot_bytes) - 1];
+}
+
+static struct hak_page *fresh_page(struct hak_heap *heap, uint32_t slot_bytes)
 {
     struct ultra *u = ultra_of_heap(heap);
     struct hak_box *box = heap->all->box;
+    size_t bytes = granules_of(slot_bytes) * HAK_GRANULE_BYTES;
     struct hak_page *page = hak_heap_page(heap);
     if (page == NULL)
         return NULL;
-    page->start = box->host->map(box, HAK_GRANULE_BYTES, 0, 0);
+    page->start = box->host->map(box, bytes, 0, 0);
     if (page->start == NULL) {
         hak_heap_spare(heap, page);
         return NULL;
     }
-    hak_map_set(&u->pages, page->start, HAK_GRANULE_BYTES, page);
-    box->host->span_set(box, &page->span, page->start, HAK_GRANULE_BYTES);
+    hak_map_set(&u->pages, page->start, bytes, page);
+    box->host->span_set(box, &page->span, page->start, bytes);
     return page;
 }
 
 static void return_page(struct hak_heap *heap, struct hak_page *page)
 {
     struct hak_box *box = heap->all->box;
-    hak_map_set(&ultra_of_heap(heap)->pages, page->start, HAK_GRANULE_BYTES,
-                NULL);
-    box->host->unmap(box, page->start, HAK_GRANULE_BYTES);
+    size_t bytes = page_bytes(page);
+    hak_map_set(&ultra_of_heap(heap)->pages, page->start, bytes, NULL);
+    box->host->unmap(box, page->start, bytes);
     hak_heap_spare(heap, page);
 }
 
 static struct hak_page *page_get(struct hak_heap *heap, uint32_t class_number)
 {
-    struct empties *empties = heap->own;
-    struct hak_page *page = empties->first;
+    uint32_t slot_bytes = slot_bytes_of(class_number);
+    struct hak_page **empty = empties_like(heap, slot_bytes);
+    struct hak_page *page = *empty;
     if (page != NULL) {
-        empties->first = page->pending_next;
-        empties->n--;
-    } else if ((page = fresh_page(heap)) == NULL) {
+        *empty = page->pending_next;
+        ((struct empties *)heap->own)->n--;
+    } else if ((page = fresh_page(heap, slot_bytes)) == NULL) {
         return NULL;
     }
-    hak_page_init(page, page->start, HAK_GRANULE_BYTES,
-                  slot_bytes_of(class_number), class_number);
+    hak_page_init(page, page->start,
+                  granules_of(slot_bytes) * HAK_GRANULE_BYTES, slot_bytes,
+                  class_number);
     __atomic_store_n(&page->heap, heap, __ATOMIC_RELAXED);
     __atomic_store_n(&page->span.owner, heap->thread, __ATOMIC_RELAXED);
     return page;
@@ -112,27 +134,32 @@ static struct hak_page *page_get(struct hak_heap *heap, uint32_t class_number)
 static void page_put(struct hak_heap *heap, struct hak_page *page)
 {
     struct empties *empties = heap->own;
-    if (heap->thread == NULL || empties->n >= ultra_of_heap(heap)->empty_pages) {
+    struct hak_page **empty = empties_like(heap, page->span.slot_bytes);
+    if (heap->thread == NULL ||
+        empties->n >= ultra_of_heap(heap)->empty_pages) {
         return_page(heap, page);
         return;
     }
     page->state = HAK_PAGE_FREE;
-    page->pending_next = empties->first;
-    empties->first = page;
+    page->pending_next = *empty;
+    *empty = page;
     empties->n++;
 }
 
 static size_t return_empties(struct hak_heap *heap)
 {
     struct empties *empties = heap->own;
-    size_t n = empties->n;
-    while (empties->first != NULL) {
-        struct hak_page *page = empties->first;
-        empties->first = page->pending_next;
-        return_page(heap, page);
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < 2; i++) {
+        while (empties->first[i] != NULL) {
+            struct hak_page *page = empties->first[i];
+            empties->first[i] = page->pending_next;
+            bytes += page_bytes(page);
+            return_page(heap, page);
+        }
     }
     empties->n = 0;
-    return n * HAK_GRANULE_BYTES;
+    return bytes;
 }
 
 /* ---- operations --------------------------------------------------------------- */
@@ -164,25 +191,19 @@ static void *ultra_heap_open(struct hak_box *box, struct hak_thread *thread)
     return heap->own != NULL ? heap : NULL;
 }
 
-static struct hak_page *page_of(struct hak_heaps *heaps, void *p)
-{
-    return hak_map_get(&hak_container_of(heaps, struct ultra, heaps)->pages,
-                       p);
-}
-
 static void ultra_heap_close(struct hak_box *box, void *heap)
 {
     (void)box;
     return_empties(heap);
-    hak_heap_close(heap, page_of);
+    hak_heap_close(heap);
 }
 
-static struct hak_list ultra_refill(struct hak_box *box, void *heap,
-                                    size_t size_bytes)
+static struct hak_span *ultra_refill(struct hak_box *box, void *heap,
+                                     size_t size_bytes)
 {
     (void)box;
     if (unlikely(size_bytes > HAK_SMALL_MAX_BYTES))
-        return (struct hak_list){NULL, 0};
+        return NULL;
     return hak_heap_refill(heap, class_of(size_bytes));
 }
 
@@ -264,7 +285,7 @@ static void ultra_walk(struct hak_box *box, hak_visit *visit, void *context)
 
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
     HAK_BOX_HEADER("ultra", "1.0"),
-    .summary = "64 KiB pages of one slot size, multiples of 16 up to 1 KiB",
+    .summary = "pages of one slot size, every multiple of 16 up to 1 KiB",
     .params = params,
     .nparams = sizeof params / sizeof params[0],
     .min_bytes = 1,

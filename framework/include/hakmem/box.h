@@ -5,8 +5,8 @@
  * (RTLD_NOW | RTLD_LOCAL), reads its one exported data symbol,
  * `hak_box_entry`, checks it, and from then on calls its operations.
  *
- *     program --malloc--> core --route by size--> box      (alloc or refill)
- *     program --free----> core --who owns it?---> box      (free or span list)
+ *     program --malloc--> core --route by size--> box      (lane or alloc)
+ *     program --free----> core --who owns it?---> box      (span or free)
  *     box     --host table--> core                         (address space, log)
  *
  * The smallest box is three functions, alloc, free and owns:
@@ -27,7 +27,7 @@
  *   granule  HAK_GRANULE_BYTES of address space, so aligned
  *   window   the one address range that all memory of all boxes comes from
  *   span     a run of granules with one owner thread, see `struct hak_span`
- *   lane     a thread's list of free slots of one size, kept by the core
+ *   lane     a thread's current span for one size, remembered by the core
  *   heap     what a box keeps for one thread
  *
  * States of a box, as named in the tags [state, thread] below
@@ -113,47 +113,51 @@ struct hak_host;
 struct hak_thread; /* opaque: one attached thread, compared by address */
 
 /*
- * Slots on their way from a box to a lane: linked through their first word,
- * the last one's is NULL. head == NULL and count == 0: nothing.
- */
-struct hak_list {
-    void *head;
-    size_t count;
-};
-
-/*
  * span - what the owner directory points at for a granule.
  *
- * The first member of the metadata that the box keeps for a run of slots,
- * out of band (host->meta or the box's own header pages), and type-stable:
- * once registered, its memory stays a span for the life of the process.
+ * The first member of the metadata that the box keeps for a run of slots of
+ * one size, out of band (host->meta or the box's own header pages), and
+ * type-stable: once registered, its memory stays a span for the life of the
+ * process.
  *
- * The core frees a slot p of a span inline when owner is the calling thread:
+ * malloc takes a slot inline from the span that its lane remembers (the one
+ * that refill returned last), free puts one back inline when the calling
+ * thread is the span's owner:
  *
- *     *(void **)p = span->local;
- *     span->local = p;
- *     if (--span->countdown == 0)
- *         box->ops->drained(span);
+ *     p = span->local;                       *(void **)p = span->local;
+ *     span->local = *(void **)p;             span->local = p;
+ *     span->nalloc++;                        if (++span->nfree == span->trigger)
+ *                                                box->ops->drained(span);
  *
- * and calls box->ops->remote_free(span, p) in any other thread.
+ * When local is empty, malloc calls ops->refill; a free by another thread is
+ * ops->remote_free(span, p). So slots are reused last in, first out, the box
+ * knows at all times how many are out (nalloc - nfree), and the boundary is
+ * crossed when a span is used up or has drained, not once a call.
  *
  * owner       written by the box: the thread of the heap that the span
  *             belongs to, or NULL (then every free is a remote free).
  *             Only the owner may change it from itself to something else;
  *             from NULL, whoever took the span over under the box's own rule.
- * local       free slots, linked as in hak_list; owner only
- * countdown   frees by the owner until drained() is called; owner only.
- *             Set to at least 1 whenever a slot of the span is out.
+ * local       free slots, linked through their first word, the last one's is
+ *             NULL; owner only
+ * nalloc      slots handed out since the struct exists; owner only
+ * nfree       slots taken back, remote ones when the box collects them; owner
+ * trigger     value of nfree at which drained() is called; the box sets it,
+ *             to nfree - 1 for "not now"
  * slot_bytes  usable bytes of each slot (usable size and realloc read it
  *             inline), or 0: the core asks ops->usable_size
+ * lane_first, lane_last  the core's; zero when the span is registered
  * box         the box it belongs to; set once, before registration
  */
 struct hak_span {
     struct hak_thread *owner;
     void *local;
-    uint32_t countdown;
-    uint32_t slot_bytes;
+    uint64_t nalloc;
+    uint64_t nfree;
+    uint64_t trigger;
     struct hak_box *box;
+    uint32_t slot_bytes;
+    uint16_t lane_first, lane_last;
 };
 
 /* ---- parameters --------------------------------------------------------- */
@@ -222,7 +226,8 @@ struct hak_box {
  * remote frees on its slow paths and adds them to the report.
  */
 struct hak_box_stats {
-    uint64_t live_count;  /* slots out, those waiting in lanes included */
+    uint64_t allocs, frees; /* slots through lanes; 0 in a box without */
+    uint64_t live_count;  /* slots out */
     uint64_t live_bytes;  /* their slot sizes */
     uint64_t peak_bytes;  /* most bytes ever in pages or blocks in use */
     uint64_t cached_bytes; /* mapped, free, kept for reuse by the box */
@@ -325,26 +330,30 @@ struct hak_box_ops {
     /*
      * heap_close - the heap's thread is gone.  [any state, not its thread]
      * Its slots may live on: give the free ones back, leave the rest so
-     * that remote frees reach them and another heap can adopt them. No
-     * span may name the thread as owner afterwards. Lanes were flushed.
+     * that remote frees reach them and another heap can adopt them. Drop
+     * the lanes of its spans; no span may name the thread as owner then.
      */
     void (*heap_close)(struct hak_box *box, void *heap);
 
     /*
-     * refill - the calling thread's lane is empty.        [active, owner]
+     * refill - a lane of the calling thread has no free slot. [active, owner]
      * size_bytes  the largest request of the lane, 1 .. 32768
-     * Returns     slots for it, as many as are cheap to give (a page's whole
-     *             free list); {NULL, 0} = declined or no memory
-     * Providing refill, drained, remote_free and heap_open gives the box
-     * lanes: the core then serves malloc and free of its spans inline.
+     * Returns     a span of this heap with slots of at least size_bytes and
+     *             at least one of them on span->local; the same one as
+     *             before, or another. NULL = declined or no memory.
+     * Until host->lane_drop(span) the core takes slots of the span inline,
+     * for any number of lanes: drop it before the span serves another size
+     * or its memory goes.
+     * Providing refill, drained, remote_free, heap_open and usable_size
+     * gives the box lanes.
      */
-    struct hak_list (*refill)(struct hak_box *box, void *heap,
-                              size_t size_bytes);
+    struct hak_span *(*refill)(struct hak_box *box, void *heap,
+                               size_t size_bytes);
 
     /*
-     * drained - span->countdown reached zero.  [active or draining, owner]
-     * The slot that was freed is on span->local already. Set countdown anew
-     * unless nothing of the span is out.
+     * drained - span->nfree reached span->trigger.
+     *                                     [active or draining, owner]
+     * The slot that was freed is on span->local already. Set trigger anew.
      */
     void (*drained)(struct hak_span *span);
 
@@ -482,6 +491,12 @@ struct hak_host {
 
     /* span_of - the span registered at p, of any box, or NULL. Any p. */
     struct hak_span *(*span_of)(const void *p);
+
+    /*
+     * lane_drop - lanes forget the span: the next malloc there asks refill.
+     * Callable by the owner, or by heap_close for its thread. Cost: small.
+     */
+    void (*lane_drop)(struct hak_span *span);
 
     /*
      * heap - the calling thread's heap in this box. open: make one if there

@@ -23,12 +23,12 @@ const char *hak_version(void);
 /*
  * hak_report - write the report of all boxes to a descriptor.
  * json     one line of JSON instead of a table
- * Cost     walks the boxes' pages; flushes the caller's lanes
+ * Cost     walks the boxes' pages
  * Returns  0, or -errno of write
  */
 int hak_report(int fd, bool json);
 
-/* One box's figures. Counts of running threads may lag by a lane's content. */
+/* One box's figures; those of running threads may lag by a moment. */
 struct hak_stats {
     uint64_t allocs, frees;            /* calls, by slots */
     uint64_t live_count, live_bytes;   /* usable bytes of live blocks */
