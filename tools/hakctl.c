@@ -1,2 +1,268 @@
-int main(void);
-int main(void) { return 0; }
+/* SPDX-License-Identifier: MIT
+ * hakctl.c - the command line of hakmem: dispatch and help.
+ */
+#include "hakctl.h"
+
+#include <errno.h>
+#include <stdarg.h>
+
+/* ---- words ----------------------------------------------------------------
+ */
+
+struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *synopsis;
+    const char *summary;
+    const char *help;
+};
+
+static int help(int argc, char **argv);
+
+static const struct command commands[] = {
+    {"run", ctl_run, "[-c INI] [-p PROFILE] [-s] -- PROGRAM [ARGS]",
+     "run a program on hakmem",
+     "Checks the configuration, then starts PROGRAM with libhakmem.so in\n"
+     "LD_PRELOAD. Errors in the configuration: they are printed, and PROGRAM\n"
+     "is not started.\n"
+     "\n"
+     "  -c, --conf INI         configuration (default: HAKMEM_CONF, else\n"
+     "                         conf/default.ini)\n"
+     "  -p, --profile PROFILE  apply its [profile PROFILE]\n"
+     "  -s, --stats            what each box did, on stderr at exit\n"
+     "\n"
+     "Exit status: that of PROGRAM; 2 bad usage or configuration, 126 PROGRAM\n"
+     "cannot be run, 127 it is not found.\n"},
+    {"boxes", ctl_boxes, "[--json] [FILE.so | NAME ...]",
+     "what box files say of themselves",
+     "Version, sizes, operations and parameters of each box. NAME is a box\n"
+     "beside the library; without any, all of those.\n"
+     "\n"
+     "  -j, --json             an array of objects\n"
+     "\n"
+     "Exit status: 0; 1 some file is no box, the reason is given; 2 bad\n"
+     "usage.\n"},
+    {"lint", ctl_lint, "[--json] [-p PROFILE] INI...",
+     "find the faults in configurations",
+     "Reads each INI as the library would, loads its boxes to check their\n"
+     "parameters, and prints every finding as FILE:LINE: error: TEXT or\n"
+     "FILE:LINE: warning: TEXT. HAKMEM_ variables count as for a program.\n"
+     "Without -p and HAKMEM_PROFILE all profiles are tried.\n"
+     "\n"
+     "  -p, --profile PROFILE  try this profile only\n"
+     "  -j, --json             an array of {file, line, level, text}\n"
+     "\n"
+     "Exit status: 0 nothing found, 1 warnings, 2 errors.\n"},
+    {"explain", ctl_explain, "SIZE[,SIZE...] [-c INI] [-p PROFILE] [--json]",
+     "where a request of that size goes, and why",
+     "For each SIZE (64, 4k, 1MiB): its size index and class, the rule that\n"
+     "won and where it stands, and the boxes that are asked in turn with the\n"
+     "slot that each would give. Waste is what of the slot was not asked for,\n"
+     "with its share of the slot. \"lane\": served from the thread's list,\n"
+     "filled in batches; \"call\": each request is a call of the box.\n"
+     "\n"
+     "  -c, --conf INI         configuration (default: HAKMEM_CONF, else\n"
+     "                         conf/default.ini)\n"
+     "  -p, --profile PROFILE  apply its [profile PROFILE]\n"
+     "  -j, --json             an array of objects\n"
+     "\n"
+     "Exit status: 0; 1 a box could not be loaded or took a value amiss; 2 "
+     "bad\n"
+     "usage or configuration.\n"},
+    {"help", help, "[COMMAND]", "this text, or that of a command", ""},
+};
+enum { NCOMMANDS = sizeof commands / sizeof commands[0] };
+
+/* ---- what all commands print ----------------------------------------------
+ */
+
+__attribute__((format(printf, 1, 0))) static void say(const char *format,
+                                                      va_list ap)
+{
+    fflush(stdout);
+    fputs("hakctl: ", stderr);
+    vfprintf(stderr, format, ap);
+    fputc('\n', stderr);
+}
+
+void ctl_say(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    say(format, ap);
+    va_end(ap);
+}
+
+void ctl_die(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    say(format, ap);
+    va_end(ap);
+    exit(CTL_BAD);
+}
+
+/* Length of the UTF-8 character at text (RFC 3629), or 0. */
+static size_t utf8_length(const unsigned char *text)
+{
+    unsigned char lead = text[0];
+    size_t n = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    if ((lead >= 0x80 && lead < 0xc2) || lead > 0xf4)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+    bool overlong =
+        (lead == 0xe0 && text[1] < 0xa0) || (lead == 0xf0 && text[1] < 0x90);
+    bool beyond =
+        (lead == 0xed && text[1] > 0x9f) || (lead == 0xf4 && text[1] > 0x8f);
+    return overlong || beyond ? 0 : n;
+}
+
+void ctl_json(FILE *out, const char *text)
+{
+    if (text == NULL) {
+        fputs("null", out);
+        return;
+    }
+    const unsigned char *at = (const unsigned char *)text;
+    fputc('"', out);
+    while (*at != 0) {
+        size_t n = utf8_length(at);
+        if (n == 0)
+            fputs("\\ufffd", out);
+        else if (*at == '"' || *at == '\\')
+            fprintf(out, "\\%c", *at);
+        else if (*at < 0x20)
+            fprintf(out, "\\u%04x", *at);
+        else
+            fwrite(at, 1, n, out);
+        at += n == 0 ? 1 : n;
+    }
+    fputc('"', out);
+}
+
+void ctl_origin(FILE *out, struct hak_origin origin)
+{
+    if (origin.file == NULL)
+        fputs("built-in", out);
+    else if (origin.line == 0)
+        fputs(origin.file, out);
+    else
+        fprintf(out, "%s:%d", origin.file, origin.line);
+}
+
+void ctl_did_you_mean(char *text, size_t bytes, const char *word,
+                      const char *const *candidates, size_t n)
+{
+    const char *near = hak_conf_nearest(word, candidates, n);
+    text[0] = 0;
+    if (near != NULL)
+        snprintf(text, bytes, "; did you mean \"%s\"?", near);
+}
+
+/* ---- what all commands take -------------------------------------------------
+ */
+
+int ctl_option(int argc, char **argv, const char *shorts,
+               const struct option *longs)
+{
+    opterr = 0; /* getopt's own words do not say where help is */
+    int option = getopt_long(argc, argv, shorts, longs, NULL);
+    if (option == 'h') {
+        help(2, (char *[]){argv[0], argv[0], NULL});
+        exit(fflush(stdout) == 0 ? CTL_OK : CTL_BAD);
+    }
+    if (option != '?' && option != ':')
+        return option;
+    const char *word = argv[optind - 1];
+    char letter[] = {'-', (char)optopt, 0};
+    if (strncmp(word, "--", 2) != 0 && optopt != 0)
+        word = letter;
+    if (option == ':')
+        ctl_say("%s: option %s needs a value; see hakctl help %s", argv[0],
+                word, argv[0]);
+    else
+        ctl_say("%s: unknown option \"%s\"; see hakctl help %s", argv[0], word,
+                argv[0]);
+    return '?';
+}
+
+const char *ctl_conf(const char *given)
+{
+    const char *path = given != NULL ? given : getenv("HAKMEM_CONF");
+    if (path == NULL)
+        path = hak_default_conf();
+    if (path == NULL)
+        ctl_say("no default configuration found; name one by -c INI or "
+                "HAKMEM_CONF=INI");
+    return path;
+}
+
+/* ---- help and main ----------------------------------------------------------
+ */
+
+static void usage(FILE *out)
+{
+    fputs("usage: hakctl COMMAND [ARGS]\n\n", out);
+    for (size_t i = 0; i < NCOMMANDS; i++)
+        fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
+    fputs("\nhakctl help COMMAND says more; hakctl --version says which.\n",
+          out);
+}
+
+static const struct command *find(const char *name)
+{
+    const char *names[NCOMMANDS];
+    char mean[64];
+    for (size_t i = 0; i < NCOMMANDS; i++) {
+        names[i] = commands[i].name;
+        if (strcmp(names[i], name) == 0)
+            return &commands[i];
+    }
+    ctl_did_you_mean(mean, sizeof mean, name, names, NCOMMANDS);
+    ctl_say("unknown command \"%s\"%s", name,
+            mean[0] != 0 ? mean : "; hakctl help lists them");
+    return NULL;
+}
+
+static int help(int argc, char **argv)
+{
+    const struct command *c = NULL;
+    if (argc > 1 && (c = find(argv[1])) == NULL)
+        return CTL_BAD;
+    if (c == NULL)
+        usage(stdout);
+    else
+        printf("usage: hakctl %s %s\n\n%s%s", c->name, c->synopsis, c->help,
+               c->help[0] != 0 ? "" : "Prints the help of hakctl.\n");
+    return CTL_OK;
+}
+
+static int dispatch(int argc, char **argv)
+{
+    const char *word = argc > 1 ? argv[1] : NULL;
+    if (word == NULL) {
+        usage(stderr);
+        return CTL_BAD;
+    }
+    if (strcmp(word, "--version") == 0) {
+        printf("hakctl %s, box ABI %d.%d\n", HAK_VERSION, HAK_ABI_MAJOR,
+               HAK_ABI_MINOR);
+        return CTL_OK;
+    }
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+        word = "help";
+    const struct command *c = find(word);
+    return c != NULL ? c->run(argc - 1, argv + 1) : CTL_BAD;
+}
+
+int main(int argc, char **argv)
+{
+    int status = dispatch(argc, argv);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        ctl_say("cannot write the output: %s", strerror(errno));
+        return CTL_BAD;
+    }
+    return status;
+}

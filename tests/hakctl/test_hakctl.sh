@@ -1,0 +1,721 @@
+#!/bin/sh
+# test_hakctl.sh - hakctl and lint-box.sh, every command: good and bad input,
+# exact words and exit codes. TAP; run from the repository root after
+# `make tests`.
+#
+# Works on a tree like an installed one, in a directory of its own, so that
+# what the real boxes and configurations say may change.
+set -u
+unset HAKMEM_CONF HAKMEM_PROFILE LD_PRELOAD LD_LIBRARY_PATH
+export LC_ALL=C
+
+top=$(pwd -P)
+tmp=$(mktemp -d) || exit 1
+tmp=$(cd "$tmp" && pwd -P)
+trap 'rm -rf "$tmp"' EXIT
+
+# ---- asking and judging ----------------------------------------------------
+
+n=0
+ok() { # NAME, of the status before
+    [ $? = 0 ] && good= || good='not '
+    n=$((n + 1))
+    echo "${good}ok $n - $1"
+}
+
+skip() {
+    n=$((n + 1))
+    echo "ok $n - $1 # SKIP $2"
+}
+
+# COMMAND...: leaves out, err (our directories as TMP and TOP) and status
+try() {
+    "$@" >"$tmp/out.raw" 2>"$tmp/err.raw"
+    status=$?
+    sed "s|$tmp|TMP|g; s|$top|TOP|g" "$tmp/out.raw" >"$tmp/out"
+    sed "s|$tmp|TMP|g; s|$top|TOP|g" "$tmp/err.raw" >"$tmp/err"
+}
+
+says() { # NAME STATUS out|err: exactly what comes on stdin, the other nothing
+    other=out
+    [ "$3" = err ] || other=err
+    cat >"$tmp/want"
+    {
+        [ "$status" = "$2" ] || echo "status $status, not $2"
+        diff "$tmp/want" "$tmp/$3"
+        sed "s/^/std$other: /" "$tmp/$other"
+    } >"$tmp/why"
+    judge "$1"
+}
+
+holds() { # NAME STATUS out|err PATTERN: a line matches
+    {
+        [ "$status" = "$2" ] || echo "status $status, not $2"
+        grep -q -e "$4" "$tmp/$3" || {
+            echo "no line like $4 in std$3:"
+            cat "$tmp/$3"
+        }
+    } >"$tmp/why"
+    judge "$1"
+}
+
+judge() { # NAME: good when why is empty
+    [ ! -s "$tmp/why" ]
+    ok "$1"
+    sed 's/^/# /' "$tmp/why"
+}
+
+json() { # NAME STATUS FILTER RESULT: of stdout, compact
+    {
+        [ "$status" = "$2" ] || echo "status $status, not $2"
+        got=$(jq -c "$3" "$tmp/out" 2>&1)
+        [ "$got" = "$4" ] || printf '%s\nis not\n%s\n' "$got" "$4"
+    } >"$tmp/why"
+    judge "$1"
+}
+
+# ---- the tree ----------------------------------------------------------------
+
+prefix=$tmp/prefix
+ctl=$prefix/bin/hakctl
+mkdir -p "$prefix/bin" "$prefix/lib/hakmem" "$prefix/share/hakmem/conf"
+cp build/hakctl "$prefix/bin"
+cp build/libhakmem.so.1 "$prefix/lib"
+
+box() { # FILE FLAGS...
+    out=$1
+    shift
+    "${CC:-gcc}" "$@" -std=gnu11 -O1 -shared -fPIC -fvisibility=hidden \
+        -Iframework/include -o "$out" tests/hakctl/sample.c
+}
+box "$prefix/lib/hakmem/sample.so" || exit 1
+box "$prefix/lib/hakmem/swift.so" -DLANES || exit 1
+box "$prefix/lib/hakmem/bare.so" -DBARE || exit 1
+box "$tmp/crashes.so" -DCRASHES || exit 1
+echo 'no box' >"$tmp/text.so"
+
+cat >"$prefix/share/hakmem/conf/default.ini" <<'EOF'
+[box swift]
+[box sample]
+[box bare]
+[route small]
+box = swift
+fallback = sample
+[policy]
+17-512 = small
+513-1024 = sample
+1025- = bare
+0-16 = bare
+[profile other]
+policy.C4 = bare
+EOF
+default=$prefix/share/hakmem/conf/default.ini
+
+# ---- hakctl itself -------------------------------------------------------------
+
+version=$(sed -n 's/^#define HAK_VERSION "\(.*\)"/\1/p' framework/core.h)
+try "$ctl" --version
+says 'version' 0 out <<EOF
+hakctl $version, box ABI 1.0
+EOF
+
+cat >"$tmp/usage" <<'EOF'
+usage: hakctl COMMAND [ARGS]
+
+  run      run a program on hakmem
+  boxes    what box files say of themselves
+  lint     find the faults in configurations
+  explain  where a request of that size goes, and why
+  help     this text, or that of a command
+
+hakctl help COMMAND says more; hakctl --version says which.
+EOF
+try "$ctl"
+says 'no command' 2 err <"$tmp/usage"
+try "$ctl" help
+says 'help' 0 out <"$tmp/usage"
+try "$ctl" --help
+says '--help' 0 out <"$tmp/usage"
+for command in run boxes lint explain help; do
+    try "$ctl" help $command
+    holds "help $command" 0 out "^usage: hakctl $command "
+done
+try "$ctl" help run
+cp "$tmp/out" "$tmp/help"
+try "$ctl" run --help
+says 'run --help is help run' 0 out <"$tmp/help"
+try "$ctl" lnit
+says 'unknown command, one is near' 2 err <<'EOF'
+hakctl: unknown command "lnit"; did you mean "lint"?
+EOF
+try "$ctl" frobnicate
+says 'unknown command, none is near' 2 err <<'EOF'
+hakctl: unknown command "frobnicate"; hakctl help lists them
+EOF
+try "$ctl" help explian
+says 'help of an unknown command' 2 err <<'EOF'
+hakctl: unknown command "explian"; did you mean "explain"?
+EOF
+for command in run boxes lint explain; do
+    try "$ctl" $command --frob
+    says "$command: unknown option" 2 err <<EOF
+hakctl: $command: unknown option "--frob"; see hakctl help $command
+EOF
+done
+try "$ctl" lint -x
+says 'unknown letter' 2 err <<'EOF'
+hakctl: lint: unknown option "-x"; see hakctl help lint
+EOF
+try "$ctl" run -c
+says 'option without its value' 2 err <<'EOF'
+hakctl: run: option -c needs a value; see hakctl help run
+EOF
+if [ -c /dev/full ]; then
+    "$ctl" help 2>"$tmp/err" >/dev/full
+    status=$?
+    : >"$tmp/out"
+    says 'output that cannot be written' 2 err <<'EOF'
+hakctl: cannot write the output: No space left on device
+EOF
+fi
+
+# ---- boxes -----------------------------------------------------------------------
+
+try "$ctl" boxes sample
+says 'boxes NAME' 0 out <<'EOF'
+sample 2.1  TMP/prefix/lib/hakmem/sample.so
+  says "no"
+  sizes       16-1024
+  served by   calls
+  ABI         1.0
+  operations  alloc free owns init usable_size slot_size
+  number             int   default 5, -1 to 10, may change at run time
+                     things that are kept
+  limit              size  default 64k, 4k to 1M
+                     bytes that are kept
+  wait               ms    default 100, 0 to 1000
+                     milliseconds between
+  mode               enum  default small, one of fast|small
+                     what is sought
+  loud               bool  default yes
+                     say it
+  greeting           text  default good "day"
+                     what is said
+EOF
+try "$ctl" boxes "$prefix/lib/hakmem/bare.so"
+says 'boxes FILE.so, one that needs the header' 0 out <<'EOF'
+bare 0.1  TMP/prefix/lib/hakmem/bare.so
+  sizes       any
+  served by   calls
+  ABI         1.0
+  operations  alloc free owns
+  no usable_size: the core adds a header of 16 bytes to each request
+EOF
+try "$ctl" boxes swift
+holds 'boxes of a box with lanes' 0 out '^  served by   lanes$'
+try "$ctl" boxes
+{
+    grep -c '^[a-z]* [0-9.]*  TMP' "$tmp/out"
+    grep -c '^$' "$tmp/out"
+    wc -c <"$tmp/err"
+} | tr -d ' ' >"$tmp/got"
+printf '3\n2\n0\n' | cmp -s - "$tmp/got"
+ok 'boxes shows all, a blank line between'
+(cd "$prefix/lib/hakmem" && PATH=$prefix/bin:$PATH && hakctl boxes sample.so) \
+    >"$tmp/out" 2>&1
+status=$?
+holds 'boxes FILE.so without a slash, hakctl by PATH' 0 out \
+    '^sample 2.1  sample.so$'
+
+try "$ctl" boxes --json
+json 'boxes --json: the array' 0 '[.[] | .id]' '["bare","sample","swift"]'
+json 'boxes --json: a box' 0 '.[1] | del(.parameters, .file)' \
+    '{"id":"sample","version":"2.1","summary":"says \"no\"","abi":"1.0","min_bytes":16,"max_bytes":1024,"lanes":false,"header_bytes":0,"operations":["init","usable_size","slot_size"]}'
+json 'boxes --json: numbers' 0 '.[1].parameters[0:3]' \
+    '[{"name":"number","type":"int","mutable":true,"default":5,"min":-1,"max":10,"help":"things that are kept"},{"name":"limit","type":"size","mutable":false,"default":65536,"min":4096,"max":1048576,"help":"bytes that are kept"},{"name":"wait","type":"ms","mutable":false,"default":100,"min":0,"max":1000,"help":"milliseconds between"}]'
+json 'boxes --json: words' 0 '[.[1].parameters[3:6][] | [.default, .choices]]' \
+    '[["small","fast|small"],[true,null],["good \"day\"",null]]'
+json 'boxes --json: a box with the header' 0 '.[0] | [.summary, .header_bytes]' \
+    '[null,16]'
+
+try "$ctl" boxes smaple
+says 'boxes of an unknown NAME, one is near' 1 err <<'EOF'
+hakctl: no box "smaple" in TMP/prefix/lib/hakmem; did you mean "sample"?
+EOF
+try "$ctl" boxes nothing-like-it
+says 'boxes of an unknown NAME, none is near' 1 err <<'EOF'
+hakctl: no box "nothing-like-it" in TMP/prefix/lib/hakmem; for a file elsewhere give its path
+EOF
+try "$ctl" boxes no/such.so
+says 'boxes of no file' 1 err <<'EOF'
+hakctl: no/such.so cannot be opened: No such file or directory
+EOF
+try "$ctl" boxes "$tmp/text.so"
+says 'boxes of a text' 1 err <<'EOF'
+hakctl: TMP/text.so is no shared object (no ELF header)
+EOF
+try "$ctl" boxes build/tests/boxes/no_entry.so
+says 'boxes of another library' 1 err <<'EOF'
+hakctl: build/tests/boxes/no_entry.so has no symbol hak_box_entry; it is no box of hakmem
+EOF
+try "$ctl" boxes build/tests/boxes/other_major.so
+holds 'boxes of another ABI' 1 err 'is for box ABI 2, this core speaks 1; rebuild'
+try "$ctl" boxes --json "$tmp/text.so" bare
+json 'boxes --json: a file that is no box' 1 '[.[] | [.file, .id, .error]]' \
+    "[[\"TMP/text.so\",null,\"is no shared object (no ELF header)\"],[\"TMP/prefix/lib/hakmem/bare.so\",\"bare\",null]]"
+try "$ctl" boxes --json nothing-like-it
+json 'boxes --json of nothing' 1 . '[]'
+
+# ---- lint ------------------------------------------------------------------------
+
+try "$ctl" lint "$default"
+says 'lint of a good INI' 0 out </dev/null
+try "$ctl" lint --json "$default"
+json 'lint --json of a good INI' 0 . '[]'
+try "$ctl" lint
+says 'lint of nothing' 2 err <<'EOF'
+hakctl: lint: no INI given, as in hakctl lint conf/default.ini
+EOF
+
+cat >"$tmp/bad.ini" <<EOF
+[core]
+fallbak = libc
+[box sample]
+numbr = 1
+mode = slow
+lanes = perhaps
+[box gone]
+[box odd]
+path = $tmp/text.so
+[policy]
+C0-C7 = sample
+1025- = odd
+EOF
+try "$ctl" lint "$tmp/bad.ini"
+says 'lint: errors of reading and of loading, by line' 2 out <<'EOF'
+TMP/bad.ini:2: error: unknown key "fallbak" in [core]; did you mean "fallback"?
+TMP/bad.ini:4: error: unknown key "numbr" in [box sample]; did you mean "number"?
+TMP/bad.ini:5: error: "mode" in [box sample]: "slow" is none of fast, small
+TMP/bad.ini:6: error: "lanes" in [box sample]: "perhaps" is none of yes, no, on, off, true, false, 1, 0
+TMP/bad.ini:7: error: box gone: TMP/prefix/lib/hakmem/gone.so cannot be opened: No such file or directory
+TMP/bad.ini:9: error: box odd: TMP/text.so is no shared object (no ELF header)
+EOF
+try "$ctl" lint --json "$tmp/bad.ini"
+json 'lint --json' 2 '[length, .[2]]' \
+    '[6,{"file":"TMP/bad.ini","line":5,"level":"error","text":"\"mode\" in [box sample]: \"slow\" is none of fast, small"}]'
+
+cat >"$tmp/ranges.ini" <<'EOF'
+[box sample]
+[box bare]
+[box swift]
+[route mixed]
+box = sample
+fallback = swift
+[policy]
+C0-C7 = sample
+1025-4k = mixed
+4097- = swift
+EOF
+try "$ctl" lint "$tmp/ranges.ini"
+says 'lint: sizes that a box is not made for; unreached box' 1 out <<'EOF'
+TMP/ranges.ini:2: warning: no rule of [policy] reaches box "bare"
+TMP/ranges.ini:8: warning: "C0-C7" leads 0-0 to box "sample", which is made for 16-1024 bytes
+TMP/ranges.ini:9: warning: "1025-4k" leads 1025-4096 to box "sample", which is made for 16-1024 bytes
+TMP/ranges.ini:9: warning: "1025-4k" leads 1025-4096 to box "swift", which is made for 16-1024 bytes
+TMP/ranges.ini:10: warning: "4097-" leads 4097- to box "swift", which is made for 16-1024 bytes
+EOF
+try "$ctl" lint --json "$tmp/ranges.ini"
+json 'lint --json of warnings' 1 '[.[] | .level] | unique' '["warning"]'
+
+cat >"$tmp/profiles.ini" <<'EOF'
+[box sample]
+[policy]
+17-1024 = sample
+[profile a]
+box sample.number = 11
+[profile b]
+box sample.number = 10
+EOF
+cat >"$tmp/base" <<'EOF'
+TMP/profiles.ini:2: warning: no rule covers 0-16, 1025-: libc serves these sizes
+EOF
+try "$ctl" lint "$tmp/profiles.ini"
+{
+    cat "$tmp/base"
+    echo 'TMP/profiles.ini:5: error: "number" in [box sample]: 11 is out of bounds: -1 to 10 (with profile a)'
+} >"$tmp/both"
+says 'lint tries every profile' 2 out <"$tmp/both"
+try "$ctl" lint -p b "$tmp/profiles.ini"
+says 'lint -p tries that profile' 1 out <"$tmp/base"
+HAKMEM_PROFILE=b
+export HAKMEM_PROFILE
+try "$ctl" lint "$tmp/profiles.ini"
+says 'lint heeds HAKMEM_PROFILE' 1 out <"$tmp/base"
+unset HAKMEM_PROFILE
+try "$ctl" lint -p c "$tmp/profiles.ini"
+holds 'lint -p of an unknown profile' 2 out \
+    '^TMP/profiles.ini: error: no \[profile c\] in TMP/profiles.ini; known: a, b$'
+
+try env HAKMEM_BOX_SAMPLE_NUMBER=12 "$ctl" lint "$default"
+says 'lint heeds the environment' 2 out <<'EOF'
+environment HAKMEM_BOX_SAMPLE_NUMBER: error: "number" in [box sample]: 12 is out of bounds: -1 to 10
+EOF
+try "$ctl" lint no.ini "$tmp" "$default"
+says 'lint of no file and of a directory' 2 out <<'EOF'
+no.ini: error: cannot open: No such file or directory
+TMP: error: is a directory, not a file
+EOF
+try "$ctl" lint --json no.ini
+json 'lint --json of no file' 2 '.[0] | [.file, .line]' '["no.ini",null]'
+
+printf '[box sample]\nf\344l\303\244\355\240\200 = \303\244\n[policy]\nC4 = sample\n' \
+    >"$tmp/latin.ini"
+try "$ctl" lint --json "$tmp/latin.ini"
+json 'lint --json of what is no UTF-8' 2 '.[0].text' \
+    '"unknown key \"f�lä���\" in [box sample]"'
+
+cat >"$tmp/crash.ini" <<EOF
+[box sample]
+[box worse]
+path = $tmp/crashes.so
+[policy]
+0- = sample
+EOF
+try "$ctl" lint "$tmp/crash.ini" "$default"
+holds 'lint outlives a box that crashes' 2 out \
+    '^TMP/crash.ini:2: error: box worse: loading it: Segmentation fault$'
+
+for ini in conf/*.ini; do
+    build/hakctl lint "$ini" >"$tmp/why" 2>&1
+    [ $? -lt 2 ] && : >"$tmp/why"
+    judge "lint finds no error in $ini"
+done
+
+# ---- explain -----------------------------------------------------------------------
+
+try "$ctl" explain 100
+says 'explain: two boxes that would serve' 0 out <<'EOF'
+100 bytes: size index 7, 97-112, class C3
+  rule   17-512 = small  (TMP/prefix/share/hakmem/conf/default.ini:8)
+  route  swift > sample > libc  (TMP/prefix/share/hakmem/conf/default.ini:5)
+  boxes  swift serves: slot 112, waste 12 (10.7 %), by lane, priority 0
+         TMP/prefix/lib/hakmem/swift.so
+         sample stands by: slot 128, waste 28 (21.9 %), by call, priority 10
+         TMP/prefix/lib/hakmem/sample.so
+EOF
+try "$ctl" explain 1040,0x400
+says 'explain: a list; a slot of unknown size' 0 out <<'EOF'
+1040 bytes: size index 65, 1025-1152
+  rule   1025- = bare  (TMP/prefix/share/hakmem/conf/default.ini:10)
+  route  bare > libc  (TMP/prefix/share/hakmem/conf/default.ini:10)
+  boxes  bare serves: a slot of unknown size, 16 of it the core's header, by call, priority 20
+         TMP/prefix/lib/hakmem/bare.so
+
+1024 bytes: size index 64, 1009-1024, class C7
+  rule   513-1024 = sample  (TMP/prefix/share/hakmem/conf/default.ini:9)
+  route  sample > libc  (TMP/prefix/share/hakmem/conf/default.ini:9)
+  boxes  sample serves: slot 1024, waste 0 (0.0 %), by call, priority 10
+         TMP/prefix/lib/hakmem/sample.so
+EOF
+try env HAKMEM_POLICY_1025_=sample HAKMEM_CORE_FALLBACK=none "$ctl" explain 1M
+says 'explain: a rule of the environment; nobody serves' 0 out <<'EOF'
+1048576 bytes: size index 105, 32769-
+  rule   1025- = sample  (environment HAKMEM_POLICY_1025_)
+  route  sample > none  (environment HAKMEM_POLICY_1025_)
+  boxes  sample declines, priority 10
+         TMP/prefix/lib/hakmem/sample.so
+  malloc fails: no box takes it, and the fallback is none
+EOF
+try "$ctl" explain -p other 200
+holds 'explain -p' 0 out '^  rule   C4 = bare  (TMP.*default.ini:13)$'
+try "$ctl" explain -c "$tmp/profiles.ini" 4k
+: >"$tmp/err" # the warning of it, judged below
+says 'explain -c, a size that no rule covers' 0 out <<'EOF'
+4096 bytes: size index 80, 3841-4096
+  rule   none covers it
+  route  libc  (fallback, built-in)
+  libc serves it
+EOF
+try env HAKMEM_CONF="$tmp/profiles.ini" "$ctl" explain 100
+holds 'explain: warnings' 0 err '^TMP/profiles.ini:2: warning: no rule covers'
+holds 'explain heeds HAKMEM_CONF' 0 out '(TMP/profiles.ini:3)$'
+
+try "$ctl" explain --json 100 1M
+json 'explain --json' 0 '.[0]' \
+    '{"size":100,"index":7,"class":"C3","rule":{"sizes":"17-512","file":"TMP/prefix/share/hakmem/conf/default.ini","line":8},"route":{"name":"small","file":"TMP/prefix/share/hakmem/conf/default.ini","line":5},"chain":[{"box":"swift","verdict":"serves","path":"TMP/prefix/lib/hakmem/swift.so","priority":0,"by":"lane","header_bytes":0,"slot_bytes":112,"waste_bytes":12},{"box":"sample","verdict":"stands by","path":"TMP/prefix/lib/hakmem/sample.so","priority":10,"by":"call","header_bytes":0,"slot_bytes":128,"waste_bytes":28}],"last":"libc"}'
+json 'explain --json: a large size' 0 \
+    '.[1] | [.class, .chain[0].verdict, .chain[0].slot_bytes]' \
+    '[null,"serves",null]'
+try "$ctl" explain --json -c "$tmp/profiles.ini" 4k
+json 'explain --json: no rule' 0 '.[0] | [.rule, .route, .chain, .last]' \
+    '[null,null,[],"libc"]'
+
+cat >"$tmp/gone.ini" <<'EOF'
+[box gone]
+[box sample]
+[route r]
+box = gone
+fallback = sample
+[policy]
+0- = r
+EOF
+try "$ctl" explain -c "$tmp/gone.ini" 64
+holds 'explain: a box that is left out' 1 out '^  boxes  gone left out$'
+holds 'explain: the next one serves then' 1 out '^         sample serves: '
+holds 'explain: why it is left out' 1 err \
+    '^TMP/gone.ini:1: error: box gone: TMP/.*/gone.so cannot be opened'
+try "$ctl" explain 64q
+says 'explain of no size' 2 err <<'EOF'
+hakctl: explain: "64q" is not a size (64, 4k, 4KiB, 1M)
+EOF
+try "$ctl" explain 64,,4k
+says 'explain of a comma too many' 2 err <<'EOF'
+hakctl: explain: "" is not a size (64, 4k, 4KiB, 1M)
+EOF
+try "$ctl" explain 0x8000000000000000
+says 'explain of too large a size' 2 err <<'EOF'
+hakctl: explain: "0x8000000000000000" is more than any malloc gives
+EOF
+try "$ctl" explain
+says 'explain of nothing' 2 err <<'EOF'
+hakctl: explain: no size given, as in hakctl explain 64,4k
+EOF
+try "$ctl" explain -c no.ini 64
+says 'explain with no INI' 2 err <<'EOF'
+no.ini: error: cannot open: No such file or directory
+hakctl: no.ini has errors, so libc would serve all sizes; hakctl lint shows them
+EOF
+
+# ---- run ---------------------------------------------------------------------------
+
+# shellcheck disable=SC2016
+show='echo "$HAKMEM_CONF|$HAKMEM_PROFILE|$LD_PRELOAD|$HAKMEM_STATS_AT_EXIT"'
+try "$ctl" run -- sh -c "$show"
+says 'run sets the environment' 0 out <<'EOF'
+TMP/prefix/share/hakmem/conf/default.ini||TMP/prefix/lib/libhakmem.so.1|
+EOF
+cp "$default" "$tmp/own.ini"
+try env LD_PRELOAD=libm.so.6 sh -c \
+    "cd '$tmp' && exec '$ctl' run -c own.ini -p other sh -c '$show'"
+says 'run -c -p: absolute path, other preloads kept' 0 out <<'EOF'
+TMP/own.ini|other|TMP/prefix/lib/libhakmem.so.1:libm.so.6|
+EOF
+try "$ctl" run -s -- true
+holds 'run -s reports at exit' 0 err '^hakmem [0-9.]*: true ('
+sed 's|^\[box \(.*\)\]|&\npath = '"$prefix"'/lib/hakmem/\1.so|' "$default" \
+    >"$tmp/paths.ini"
+try build/hakctl run -s -c "$tmp/paths.ini" -- true
+holds 'run of the build tree' 0 err '^hakmem [0-9.]*: true ('
+try "$ctl" run -- sh -c 'exit 3'
+says 'run returns what the program does' 3 out </dev/null
+try "$ctl" run -- sh -c 'echo "$#" "$@"' sh -c -- x
+says 'run leaves the arguments alone' 0 out <<'EOF'
+3 -c -- x
+EOF
+
+try "$ctl" run
+says 'run of nothing' 2 err <<'EOF'
+hakctl: run: no program given, as in hakctl run -- ls -l
+EOF
+try "$ctl" run -- no-such-program
+says 'run of a program that is not there' 127 err <<'EOF'
+hakctl: cannot run no-such-program: No such file or directory
+EOF
+try "$ctl" run -- "$tmp/own.ini"
+says 'run of a file that is no program' 126 err <<'EOF'
+hakctl: cannot run TMP/own.ini: Permission denied
+EOF
+try "$ctl" run -c no.ini -- true
+says 'run -c of no file' 2 err <<'EOF'
+hakctl: configuration no.ini: No such file or directory; -c INI names another
+EOF
+try "$ctl" run -c "$tmp" -- true
+says 'run -c of a directory' 2 err <<'EOF'
+hakctl: configuration TMP is not a regular file; -c INI names another
+EOF
+try "$ctl" run -c "$tmp/bad.ini" -- echo started
+holds 'run prints the errors of the INI' 2 err '^TMP/bad.ini:5: error: "mode"'
+holds 'run says what that means' 2 err \
+    '^hakctl: TMP/bad.ini has errors, so the program was not started$'
+[ ! -s "$tmp/out" ]
+ok 'run starts nothing then'
+try "$ctl" run -c "$tmp/ranges.ini" -- echo started
+holds 'run starts the program for all warnings' 0 out '^started$'
+holds 'run prints the warnings' 0 err '^TMP/ranges.ini:2: warning: '
+try "$ctl" run -p none-such -- true
+holds 'run -p of an unknown profile' 2 err 'no \[profile none-such\] in '
+
+if echo 'int main(void) { return 4; }' |
+    "${CC:-gcc}" -static -x c -o "$tmp/static" - 2>/dev/null; then
+    try "$ctl" run -- "$tmp/static"
+    says 'run warns of a static program' 4 err <<'EOF'
+hakctl: warning: TMP/static is statically linked, so nothing can be preloaded; it runs without hakmem
+EOF
+else
+    skip 'run warns of a static program' 'cannot link one'
+fi
+cp /bin/true "$tmp/raised"
+if [ "$(id -u)" = 0 ] && chown nobody "$tmp/raised" 2>/dev/null; then
+    chmod 4755 "$tmp/raised"
+    try "$ctl" run -- "$tmp/raised"
+    says 'run warns of a setuid program' 0 err <<'EOF'
+hakctl: warning: TMP/raised runs with raised rights, and the loader passes over LD_PRELOAD then; it runs without hakmem
+EOF
+else
+    skip 'run warns of a setuid program' 'needs root'
+fi
+printf '#!/bin/sh\necho script\n' >"$tmp/script"
+chmod +x "$tmp/script"
+try "$ctl" run -- "$tmp/script"
+says 'run of a script' 0 out <<'EOF'
+script
+EOF
+
+mkdir -p "$tmp/lone/bin"
+cp build/hakctl "$tmp/lone/bin"
+try "$tmp/lone/bin/hakctl" run -c "$tmp/own.ini" -- true
+holds 'run without boxes' 2 err '^TMP/own.ini:1: error: box swift: '
+try "$tmp/lone/bin/hakctl" run -- true
+says 'run without a configuration' 2 err <<'EOF'
+hakctl: no default configuration found; name one by -c INI or HAKMEM_CONF=INI
+EOF
+mkdir "$tmp/lone/lib"
+cp -r "$prefix/lib/hakmem" "$tmp/lone/lib"
+try "$tmp/lone/bin/hakctl" run -c "$tmp/own.ini" -- true
+says 'run without the library' 2 err <<'EOF'
+hakctl: no libhakmem.so in TMP/lone/bin nor libhakmem.so.1 in TMP/lone/bin/../lib; make builds the one, make install the other
+EOF
+cp -r "$prefix" "$tmp/a blank"
+try "$tmp/a blank/bin/hakctl" run -- true
+says 'run from a path with a blank' 2 err <<'EOF'
+hakctl: TMP/a blank/lib/libhakmem.so.1 cannot be preloaded: blank and ":" separate names in LD_PRELOAD; move or link it to a path without them
+EOF
+rm -r "$tmp/lone/lib/hakmem"
+mkdir "$tmp/lone/lib/hakmem"
+try "$tmp/lone/bin/hakctl" boxes --json
+json 'boxes --json without any' 1 . '[]'
+holds 'boxes without any' 1 err \
+    '^hakctl: no boxes in TMP/lone/lib/hakmem; give FILE.so$'
+
+# ---- lint-box.sh -----------------------------------------------------------------
+
+try tools/lint-box.sh "$prefix/lib/hakmem/sample.so" build/boxes/*.so
+says 'lint-box of good boxes' 0 out </dev/null
+try tools/lint-box.sh build/tests/boxes/with_tls.so
+says 'lint-box: thread-local variables' 1 out <<'EOF'
+build/tests/boxes/with_tls.so: has thread-local variables (PT_TLS): keep what belongs to a thread in the heap that heap_open makes
+EOF
+try tools/lint-box.sh build/tests/boxes/two_symbols.so
+says 'lint-box: a second symbol' 1 out <<'EOF'
+build/tests/boxes/two_symbols.so: exports second_symbol: only hak_box_entry may be visible; make it static or build with -fvisibility=hidden
+EOF
+try tools/lint-box.sh build/tests/boxes/no_entry.so
+says 'lint-box: no entry' 1 out <<'EOF'
+build/tests/boxes/no_entry.so: does not export hak_box_entry: mark it HAK_BOX_EXPORT
+EOF
+try tools/lint-box.sh "$tmp/text.so" "$ctl"
+says 'lint-box: no shared object' 1 out <<'EOF'
+TMP/text.so: is no shared object: build it with -shared -fPIC
+TMP/prefix/bin/hakctl: is no shared object: build it with -shared -fPIC
+EOF
+cat >"$tmp/calls.c" <<'EOF'
+#include <dlfcn.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+double hak_box_entry(double x);
+double hak_box_entry(double x)
+{
+    void *p = malloc((size_t)x);
+    printf("%p %p\n", p, mmap(p, 1, 2, 3, 4, 5));
+    dlopen("x", RTLD_NOW);
+    return cos(x);
+}
+EOF
+"${CC:-gcc}" -shared -fPIC -o "$tmp/calls.so" "$tmp/calls.c" -lm
+try tools/lint-box.sh "$tmp/calls.so"
+sort "$tmp/out" >"$tmp/sorted" && cp "$tmp/sorted" "$tmp/out"
+says 'lint-box: calls and libraries that are not for a box' 1 out <<'EOF'
+TMP/calls.so: calls dlopen: a box opens nothing
+TMP/calls.so: calls malloc: memory comes from host->map and host->meta
+TMP/calls.so: calls mmap: address space comes from host->map
+TMP/calls.so: needs libm.so.6: a box may need libc.so.6 alone
+TMP/calls.so: uses printf: a box never prints; host->log does
+EOF
+try tools/lint-box.sh
+says 'lint-box of nothing' 2 err <<'EOF'
+usage: lint-box.sh FILE.so...
+EOF
+
+# ---- lint.sh ---------------------------------------------------------------------
+
+lint_tools() {
+    for tool in git clang-format-14 clang-tidy cppcheck shellcheck; do
+        command -v "$tool" >/dev/null || return 1
+    done
+}
+
+if lint_tools; then
+    repo=$tmp/repo
+    mkdir -p "$repo/tools" "$repo/framework" "$repo/plugins" \
+        "$repo/build/boxes"
+    cp tools/lint.sh tools/lint-box.sh "$repo/tools"
+    cp .clang-format .clang-tidy "$repo"
+    cp "$prefix/lib/hakmem/bare.so" "$repo/build/boxes"
+    printf 'int least(int a);\nint least(int a)\n{\n    return a;\n}\n' \
+        >"$repo/framework/good.c"
+    git -C "$repo" init -q
+    git -C "$repo" add framework tools .clang-format .clang-tidy
+    try "$repo/tools/lint.sh"
+    says 'lint.sh finds nothing' 0 out <<'EOF'
+clang-format   ok    1 files
+clang-tidy     ok    1 files
+cppcheck       ok    1 files
+boxes          ok    1 boxes
+shellcheck     ok    2 scripts
+paths          ok    5 files
+lint: 6 steps, nothing found
+EOF
+    cp build/tests/boxes/with_tls.so "$repo/build/boxes"
+    cat >"$repo/framework/bad.c" <<'EOF'
+int least(int a);
+int least(int a) {
+    int at[2] = {1, 2};
+    if (a);
+    return at[2];
+}
+EOF
+    # shellcheck disable=SC2016
+    echo 'echo $1' >"$repo/tools/bad.sh"
+    echo "see $repo/README" >"$repo/notes"
+    git -C "$repo" add framework tools notes
+    try "$repo/tools/lint.sh"
+    cp "$tmp/out" "$tmp/all"
+    grep -v '^  ' "$tmp/all" >"$tmp/out"
+    says 'lint.sh: every step fails' 1 out <<'EOF'
+clang-format   FAIL
+clang-tidy     FAIL
+cppcheck       FAIL
+boxes          FAIL
+shellcheck     FAIL
+paths          FAIL
+lint: 6 steps, failed: clang-format clang-tidy cppcheck boxes shellcheck paths
+EOF
+    cp "$tmp/all" "$tmp/out"
+    holds 'lint.sh: format' 1 out \
+        '^    framework/bad.c: not formatted; make format does it$'
+    holds 'lint.sh: clang-tidy' 1 out 'bad.c:4:.*\[bugprone-suspicious-semicolon'
+    holds 'lint.sh: cppcheck' 1 out 'bad.c:5.*at\[2\].*out of bounds'
+    holds 'lint.sh: boxes' 1 out 'with_tls.so: has thread-local variables'
+    holds 'lint.sh: shellcheck' 1 out 'tools/bad.sh line 1:'
+    holds 'lint.sh: paths' 1 out \
+        '^    notes:1:see TMP/repo/README   <- a path of one machine'
+    rm -rf "$repo/.git"
+    try env GIT_CEILING_DIRECTORIES="$tmp" "$repo/tools/lint.sh"
+    holds 'lint.sh without git' 2 err '^lint: git tracks no file here'
+else
+    skip 'lint.sh' 'needs git, clang-format-14, clang-tidy, cppcheck, shellcheck'
+fi
+
+echo "1..$n"

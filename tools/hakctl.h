@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT
+ * hakctl.h - what the files of hakctl share.
+ *
+ *     hakctl.c          main, help, what all commands print
+ *     hakctl_run.c      run      a program on hakmem
+ *     hakctl_boxes.c    boxes    what box files say of themselves
+ *     hakctl_lint.c     lint     the findings in configurations
+ *     hakctl_explain.c  explain  where a size goes, and why
+ *     hakctl_check.c    reads a configuration and loads its boxes as the
+ *                       core does; for run, lint and explain
+ *
+ * A command gets argv with its own name as argv[0] and returns hakctl's exit
+ * status. Output goes to stdout, complaints to stderr.
+ */
+#ifndef HAKMEM_HAKCTL_H
+#define HAKMEM_HAKCTL_H
+
+#include <core.h>
+
+#include <getopt.h>
+#include <stdio.h>
+
+enum ctl_status {
+    CTL_OK = 0,
+    CTL_SOME = 1,         /* done, but something was found */
+    CTL_BAD = 2,          /* bad usage, or errors in a configuration */
+    CTL_CANNOT_RUN = 126, /* as env(1) and sh have them */
+    CTL_NOT_FOUND = 127,
+};
+
+int ctl_run(int argc, char **argv);
+int ctl_boxes(int argc, char **argv);
+int ctl_lint(int argc, char **argv);
+int ctl_explain(int argc, char **argv);
+
+/* ---- hakctl.c ------------------------------------------------------------ */
+
+/* One line on stderr, "hakctl: " in front. */
+void ctl_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same, then exit: no memory and the like. */
+void ctl_die(const char *format, ...)
+    __attribute__((format(printf, 1, 2), noreturn));
+
+/*
+ * ctl_option - getopt_long, which in a bad case tells in our words.
+ * shorts   starts with ":", or "+:" to stop at the first word; CTL_HELP among
+ *          longs and "h" make --help and -h print the command's help and exit
+ * Returns  the option; -1 = no more; '?' = bad, told: return CTL_BAD
+ */
+#define CTL_HELP                       \
+    {                                  \
+        "help", no_argument, NULL, 'h' \
+    }
+int ctl_option(int argc, char **argv, const char *shorts,
+               const struct option *longs);
+
+/* A JSON string, quotes and all. NULL = null. What is no UTF-8 becomes U+FFFD:
+ * a file's bytes must not make the output invalid. */
+void ctl_json(FILE *out, const char *text);
+
+/* "file:line", "file", or for what has neither "built-in". */
+void ctl_origin(FILE *out, struct hak_origin origin);
+
+/* The configuration to work on: given, else HAKMEM_CONF, else the default one.
+ * NULL = there is none, told. */
+const char *ctl_conf(const char *given);
+
+/* "; did you mean "x"?" in text, or "". */
+void ctl_did_you_mean(char *text, size_t bytes, const char *word,
+                      const char *const *candidates, size_t n);
+
+/* ---- hakctl_check.c ------------------------------------------------------ */
+
+struct ctl_finding {
+    enum hak_diag_level level;
+    const char *file; /* NULL = none */
+    int line;         /* 0 = none */
+    const char *text;
+};
+
+/* Grows; zero at the start. Each finding once, in the order found. */
+struct ctl_findings {
+    struct ctl_finding *at;
+    size_t n, nerrors, nwarnings;
+};
+
+/* The boxes of hak_conf by position; NULL = left out. */
+struct ctl_core {
+    struct hak_loaded *box[HAK_MAX_BOXES];
+};
+
+/*
+ * ctl_load - read an INI into hak_conf and load its boxes, in this process.
+ * before   told before each box is loaded; may be NULL
+ * Returns  as hak_conf_read(); the boxes are loaded at 0 and -EINVAL
+ */
+int ctl_load(struct ctl_core *core, const char *path, const char *profile,
+             hak_diag_fn *diag, void *context,
+             void (*before)(const struct hak_conf_box *box, void *context));
+
+/*
+ * ctl_check - add all that is to be said of an INI: what reading tells,
+ * what loading its boxes tells, and rules that send a box sizes that it is
+ * not made for. Done in a child process: a box may crash, and the next INI
+ * is to find a fresh core.
+ */
+void ctl_check(struct ctl_findings *all, const char *path, const char *profile);
+
+/* Add a copy of f, unless it is there already. */
+void ctl_add_finding(struct ctl_findings *all, const struct ctl_finding *f);
+bool ctl_has_finding(const struct ctl_findings *all,
+                     const struct ctl_finding *f);
+
+/* A finding as a line: "file:line: error: text". */
+void ctl_print_finding(FILE *out, const struct ctl_finding *f);
+
+#endif

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: MIT
+ * hakctl_boxes.c - hakctl boxes: what box files say of themselves.
+ *
+ * A file is opened as the core opens it, but no operation is called, so no
+ * box can do anything here that its constructors do not.
+ */
+#include "hakctl.h"
+
+#include <dirent.h>
+#include <limits.h>
+
+/* ---- names of things
+ * --------------------------------------------------------- */
+
+/* The optional operations, in the order of box.h. */
+#define OPERATION(name)                           \
+    {                                             \
+#name, offsetof(struct hak_box_ops, name) \
+    }
+static const struct {
+    const char *name;
+    size_t offset;
+} operations[] = {
+    OPERATION(init),          OPERATION(usable_size), OPERATION(slot_size),
+    OPERATION(aligned_alloc), OPERATION(zalloc),      OPERATION(resize),
+    OPERATION(heap_open),     OPERATION(heap_close),  OPERATION(refill),
+    OPERATION(drained),       OPERATION(remote_free), OPERATION(fork),
+    OPERATION(trim),          OPERATION(stats),       OPERATION(walk),
+    OPERATION(set_param),     OPERATION(retire),      OPERATION(get_extension),
+};
+enum { NOPERATIONS = sizeof operations / sizeof operations[0] };
+
+static bool has(const struct hak_box_ops *ops, size_t i)
+{
+    void (*operation)(void);
+    memcpy(&operation, (const char *)ops + operations[i].offset,
+           sizeof operation);
+    return operation != NULL;
+}
+
+static const char *type_name(uint32_t type)
+{
+    static const char *const names[] = {
+        [HAK_PARAM_BOOL] = "bool", [HAK_PARAM_INT] = "int",
+        [HAK_PARAM_SIZE] = "size", [HAK_PARAM_MS] = "ms",
+        [HAK_PARAM_ENUM] = "enum", [HAK_PARAM_TEXT] = "text",
+    };
+    return type < sizeof names / sizeof names[0] ? names[type] : "unknown";
+}
+
+/* As the INI writes it: 4096 is 4k. */
+static void size_text(char out[32], int64_t bytes)
+{
+    static const char units[] = " kMGT";
+    size_t u = 0;
+    while (bytes != 0 && bytes % 1024 == 0 && u < sizeof units - 2) {
+        bytes /= 1024;
+        u++;
+    }
+    snprintf(out, 32, u == 0 ? "%lld" : "%lld%c", (long long)bytes, units[u]);
+}
+
+/* The choice at a position of "a|b|c", or "?". */
+static void choice_text(char out[32], const char *choices, int64_t position)
+{
+    const char *at = choices != NULL ? choices : "";
+    while (position-- > 0 && *at != 0) {
+        at += strcspn(at, "|");
+        at += *at == '|';
+    }
+    int n = (int)strcspn(at, "|");
+    snprintf(out, 32, "%.*s", n > 0 ? n : 1, n > 0 ? at : "?");
+}
+
+static void value_text(char out[32], const struct hak_param *p, int64_t value)
+{
+    switch (p->type) {
+    case HAK_PARAM_BOOL:
+        snprintf(out, 32, "%s", value != 0 ? "yes" : "no");
+        break;
+    case HAK_PARAM_SIZE:
+        size_text(out, value);
+        break;
+    case HAK_PARAM_ENUM:
+        choice_text(out, p->choices, value);
+        break;
+    default:
+        snprintf(out, 32, "%lld", (long long)value);
+    }
+}
+
+static bool has_bounds(const struct hak_param *p)
+{
+    return p->type == HAK_PARAM_INT || p->type == HAK_PARAM_SIZE ||
+           p->type == HAK_PARAM_MS;
+}
+
+/* ---- text
+ * ---------------------------------------------------------------------- */
+
+static void print_sizes(const struct hak_box_entry *e)
+{
+    if (e->min_bytes == 0 && e->max_bytes == 0)
+        printf("any");
+    else if (e->max_bytes == 0 || e->max_bytes >= PTRDIFF_MAX)
+        printf("%zu-", e->min_bytes);
+    else
+        printf("%zu-%zu", e->min_bytes, e->max_bytes);
+}
+
+static void print_operations(const struct hak_box_ops *ops)
+{
+    int column = printf("  operations  alloc free owns");
+    for (size_t i = 0; i < NOPERATIONS; i++) {
+        if (!has(ops, i))
+            continue;
+        if (column + 1 + (int)strlen(operations[i].name) > 79)
+            column = printf("\n             ") - 1;
+        column += printf(" %s", operations[i].name);
+    }
+    printf("\n");
+}
+
+static void print_param(const struct hak_param *p)
+{
+    char def[32], min[32], max[32];
+    value_text(def, p, p->def);
+    value_text(min, p, p->min);
+    value_text(max, p, p->max);
+    printf("  %-18s %-5s ", p->name, type_name(p->type));
+    if (p->type == HAK_PARAM_TEXT)
+        printf("default %s", p->def_text != NULL ? p->def_text : "none");
+    else
+        printf("default %s", def);
+    if (has_bounds(p))
+        printf(", %s to %s", min, max);
+    if (p->type == HAK_PARAM_ENUM)
+        printf(", one of %s", p->choices != NULL ? p->choices : "nothing");
+    if (p->flags & HAK_PARAM_MUTABLE)
+        printf(", may change at run time");
+    printf("\n%21s%s\n", "", p->help != NULL ? p->help : "(no help)");
+}
+
+static void print_text(const char *file, const struct hak_box_entry *e)
+{
+    struct hak_box_ops ops;
+    hak_box_ops_of(e, &ops);
+    printf("%s %s  %s\n", e->id, e->version, file);
+    if (e->summary != NULL)
+        printf("  %s\n", e->summary);
+    printf("  sizes       ");
+    print_sizes(e);
+    printf("\n  served by   %s\n", ops.refill != NULL ? "lanes" : "calls");
+    printf("  ABI         %u.%u\n", e->abi_major, e->abi_minor);
+    print_operations(&ops);
+    if (ops.usable_size == NULL)
+        printf("  no usable_size: the core adds a header of 16 bytes to each "
+               "request\n");
+    for (uint32_t i = 0; i < e->nparams; i++)
+        print_param(&e->params[i]);
+}
+
+/* ---- JSON
+ * ---------------------------------------------------------------------- */
+
+static void json_param(const struct hak_param *p)
+{
+    char def[32];
+    fputs("{\"name\":", stdout);
+    ctl_json(stdout, p->name);
+    printf(",\"type\":\"%s\",\"mutable\":%s,\"default\":", type_name(p->type),
+           p->flags & HAK_PARAM_MUTABLE ? "true" : "false");
+    value_text(def, p, p->def);
+    if (p->type == HAK_PARAM_TEXT)
+        ctl_json(stdout, p->def_text);
+    else if (p->type == HAK_PARAM_ENUM)
+        ctl_json(stdout, def);
+    else if (p->type == HAK_PARAM_BOOL)
+        fputs(p->def != 0 ? "true" : "false", stdout);
+    else
+        printf("%lld", (long long)p->def);
+    if (has_bounds(p))
+        printf(",\"min\":%lld,\"max\":%lld", (long long)p->min,
+               (long long)p->max);
+    if (p->type == HAK_PARAM_ENUM) {
+        fputs(",\"choices\":", stdout);
+        ctl_json(stdout, p->choices);
+    }
+    fputs(",\"help\":", stdout);
+    ctl_json(stdout, p->help);
+    fputc('}', stdout);
+}
+
+static void json_lists(const struct hak_box_entry *e,
+                       const struct hak_box_ops *ops)
+{
+    const char *comma = "";
+    fputs(",\"operations\":[", stdout);
+    for (size_t i = 0; i < NOPERATIONS; i++) {
+        if (!has(ops, i))
+            continue;
+        printf("%s\"%s\"", comma, operations[i].name);
+        comma = ",";
+    }
+    fputs("],\"parameters\":[", stdout);
+    for (uint32_t i = 0; i < e->nparams; i++) {
+        fputs(i == 0 ? "" : ",", stdout);
+        json_param(&e->params[i]);
+    }
+    fputc(']', stdout);
+}
+
+static void print_json(const char *file, const struct hak_box_entry *e)
+{
+    struct hak_box_ops ops;
+    hak_box_ops_of(e, &ops);
+    fputs("{\"file\":", stdout);
+    ctl_json(stdout, file);
+    fputs(",\"id\":", stdout);
+    ctl_json(stdout, e->id);
+    fputs(",\"version\":", stdout);
+    ctl_json(stdout, e->version);
+    fputs(",\"summary\":", stdout);
+    ctl_json(stdout, e->summary);
+    printf(",\"abi\":\"%u.%u\",\"min_bytes\":%zu,\"max_bytes\":%zu,"
+           "\"lanes\":%s,\"header_bytes\":%d",
+           e->abi_major, e->abi_minor, e->min_bytes, e->max_bytes,
+           ops.refill != NULL ? "true" : "false",
+           ops.usable_size == NULL ? 16 : 0);
+    json_lists(e, &ops);
+    fputc('}', stdout);
+}
+
+/* ---- files
+ * ----------------------------------------------------------------------- */
+
+static int is_box_name(const struct dirent *d)
+{
+    size_t n = strlen(d->d_name);
+    return n > 3 && strcmp(d->d_name + n - 3, ".so") == 0;
+}
+
+/* What has been printed; JSON has its commas between, text a blank line. */
+struct output {
+    bool json;
+    uint32_t n;
+};
+
+static void next(struct output *out)
+{
+    const char *between = out->json ? ",\n" : "\n";
+    const char *before = out->json ? "[\n" : "";
+    fputs(out->n++ == 0 ? before : between, stdout);
+}
+
+/* One file. False: no box, told. */
+static bool show(const char *file, struct output *out)
+{
+    char why[256], whole[PATH_MAX];
+    void *handle;
+    /* dlopen would look for a name without a slash elsewhere. */
+    const char *path = realpath(file, whole) != NULL ? whole : file;
+    const struct hak_box_entry *e =
+        hak_box_file(path, &handle, why, sizeof why);
+    if (e != NULL) {
+        next(out);
+        (out->json ? print_json : print_text)(file, e);
+        return true;
+    }
+    if (out->json) {
+        next(out);
+        fputs("{\"file\":", stdout);
+        ctl_json(stdout, file);
+        fputs(",\"error\":", stdout);
+        ctl_json(stdout, why);
+        fputc('}', stdout);
+    }
+    ctl_say("%s %s", file, why);
+    return false;
+}
+
+static void tell_no_box(const char *name, struct dirent **files, size_t n)
+{
+    const char **names = calloc(n + 1, sizeof *names);
+    char mean[300];
+    if (names == NULL)
+        ctl_die("no memory");
+    for (size_t i = 0; i < n; i++) {
+        files[i]->d_name[strlen(files[i]->d_name) - 3] = 0;
+        names[i] = files[i]->d_name;
+    }
+    ctl_did_you_mean(mean, sizeof mean, name, names, n);
+    ctl_say("no box \"%s\" in %s%s", name, hak_boxes_dir(),
+            mean[0] != 0 ? mean : "; for a file elsewhere give its path");
+    free(names);
+}
+
+/* FILE.so, or NAME among our boxes, to a path; false: neither, told. */
+static bool locate(const char *word, char *path, size_t bytes)
+{
+    size_t n = strlen(word);
+    struct dirent **files;
+    if (strchr(word, '/') != NULL ||
+        (n > 3 && strcmp(word + n - 3, ".so") == 0)) {
+        snprintf(path, bytes, "%s", word);
+        return true;
+    }
+    snprintf(path, bytes, "%s/%s.so", hak_boxes_dir(), word);
+    if (access(path, F_OK) == 0)
+        return true;
+    int count = scandir(hak_boxes_dir(), &files, is_box_name, alphasort);
+    tell_no_box(word, files, count > 0 ? (size_t)count : 0);
+    for (int i = 0; i < count; i++)
+        free(files[i]);
+    if (count >= 0)
+        free(files);
+    return false;
+}
+
+static bool show_all(struct output *out)
+{
+    struct dirent **files;
+    char path[PATH_MAX + 256];
+    int n = scandir(hak_boxes_dir(), &files, is_box_name, alphasort);
+    bool good = n > 0;
+    for (int i = 0; i < n; i++) {
+        snprintf(path, sizeof path, "%s/%s", hak_boxes_dir(), files[i]->d_name);
+        good &= show(path, out);
+        free(files[i]);
+    }
+    if (n >= 0)
+        free(files);
+    if (n <= 0)
+        ctl_say("no boxes in %s; give FILE.so", hak_boxes_dir());
+    return good;
+}
+
+int ctl_boxes(int argc, char **argv)
+{
+    static const struct option longs[] = {
+        {"json", no_argument, NULL, 'j'}, CTL_HELP, {NULL, 0, NULL, 0}};
+    struct output out = {false, 0};
+    char path[PATH_MAX + 256];
+    int option;
+    while ((option = ctl_option(argc, argv, ":jh", longs)) != -1) {
+        if (option != 'j')
+            return CTL_BAD;
+        out.json = true;
+    }
+    bool good = optind < argc || show_all(&out);
+    for (int i = optind; i < argc; i++)
+        good &= locate(argv[i], path, sizeof path) && show(path, &out);
+    if (out.json)
+        fputs(out.n == 0 ? "[]\n" : "\n]\n", stdout);
+    return good ? CTL_OK : CTL_SOME;
+}

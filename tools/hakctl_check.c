@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT
+ * hakctl_check.c - a configuration read and its boxes loaded as the core
+ * does it, and what there is to say of them.
+ */
+#include "hakctl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+int ctl_load(struct ctl_core *core, const char *path, const char *profile,
+             hak_diag_fn *diag, void *context,
+             void (*before)(const struct hak_conf_box *box, void *context))
+{
+    memset(core, 0, sizeof *core);
+    int error =
+        hak_conf_read(&hak_conf, path, -1, environ, profile, diag, context);
+    if (error != 0 && error != -EINVAL)
+        return error;
+    int space = hak_space_start(hak_conf.purge_delay_ms);
+    if (space == 0)
+        space = hak_thread_start();
+    if (space != 0)
+        ctl_die("no address space for the boxes (%s); ulimit -v may be too low",
+                strerror(-space));
+    for (uint32_t i = 0; i < hak_conf.nboxes; i++) {
+        if (before != NULL)
+            before(&hak_conf.box[i], context);
+        core->box[i] = hak_box_load(&hak_conf, &hak_conf.box[i]);
+    }
+    return error;
+}
+
+/* ---- rules against the sizes that boxes are made for -----------------------
+ */
+
+/* Indexes first..last of one rule. */
+struct run {
+    const struct hak_conf_rule *rule;
+    uint32_t first, last;
+};
+
+static size_t least_of(uint32_t index)
+{
+    return index == 0 ? 0 : hak_index_bytes(index - 1) + 1;
+}
+
+/*
+ * Is an index beside what the box is made for? Lanes ask for the largest
+ * request of an index, so that one counts; the index of all large sizes is
+ * judged by its least, boxes decline what is too large even for them.
+ */
+static bool is_outside(const struct hak_loaded *b, uint32_t index)
+{
+    size_t min = b->entry->min_bytes, max = b->entry->max_bytes;
+    size_t header = b->header_bytes;
+    bool large = index == HAK_INDEX_LARGE;
+    size_t size = large ? least_of(index) : hak_max(hak_index_bytes(index), 1);
+    return size + header < min || (max != 0 && size + header > max);
+}
+
+static void add_sizes(char *text, size_t bytes, uint32_t first, uint32_t last)
+{
+    size_t used = strlen(text);
+    const char *comma = used > 0 ? ", " : "";
+    if (last == HAK_INDEX_LARGE)
+        snprintf(text + used, bytes - used, "%s%zu-", comma, least_of(first));
+    else
+        snprintf(text + used, bytes - used, "%s%zu-%zu", comma, least_of(first),
+                 hak_index_bytes(last));
+}
+
+/* The sizes of a run that are outside, as text; *all: are all of them? */
+static void outside_sizes(const struct hak_loaded *b, const struct run *run,
+                          char *text, size_t bytes, bool *all)
+{
+    text[0] = 0;
+    *all = true;
+    for (uint32_t i = run->first; i <= run->last; i++) {
+        uint32_t first = i;
+        if (!is_outside(b, i)) {
+            *all = false;
+            continue;
+        }
+        while (i < run->last && is_outside(b, i + 1))
+            i++;
+        add_sizes(text, bytes, first, i);
+    }
+}
+
+static void warn_outside(const struct run *run, const struct hak_loaded *b,
+                         bool first_in_chain)
+{
+    char sizes[256], made_for[64];
+    bool all;
+    outside_sizes(b, run, sizes, sizeof sizes, &all);
+    /* What follows in a chain is there to take a part of the sizes. */
+    if (sizes[0] == 0 || (!first_in_chain && !all))
+        return;
+    if (b->entry->max_bytes == 0 || b->entry->max_bytes >= PTRDIFF_MAX)
+        snprintf(made_for, sizeof made_for, "%zu-", b->entry->min_bytes);
+    else
+        snprintf(made_for, sizeof made_for, "%zu-%zu", b->entry->min_bytes,
+                 b->entry->max_bytes);
+    hak_conf_tell(&hak_conf, HAK_DIAG_WARNING, run->rule->origin,
+                  "\"%s\" leads %s to box \"%s\", which is made for %s bytes%s",
+                  run->rule->text, sizes, b->box.name, made_for,
+                  b->header_bytes != 0 ? ", 16 of them the core's header" : "");
+}
+
+static void warn_of_ranges(const struct ctl_core *core)
+{
+    const int16_t *rule = hak_conf.index_rule;
+    for (uint32_t i = 0; i <= HAK_INDEX_LARGE; i++) {
+        struct run run = {.first = i};
+        while (i < HAK_INDEX_LARGE && rule[i + 1] == rule[i])
+            i++;
+        run.last = i;
+        if (rule[i] < 0)
+            continue;
+        run.rule = &hak_conf.rule[rule[i]];
+        const struct hak_conf_route *route = &hak_conf.route[run.rule->route];
+        for (uint32_t k = 0; k < route->nchain; k++)
+            if (core->box[route->chain[k]] != NULL)
+                warn_outside(&run, core->box[route->chain[k]], k == 0);
+    }
+}
+
+/* ---- findings --------------------------------------------------------------
+ */
+
+static const char *copy(const char *text)
+{
+    const char *kept = text != NULL ? strdup(text) : NULL;
+    if (text != NULL && kept == NULL)
+        ctl_die("no memory");
+    return kept;
+}
+
+static bool same(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+bool ctl_has_finding(const struct ctl_findings *all,
+                     const struct ctl_finding *f)
+{
+    for (size_t i = 0; i < all->n; i++) {
+        const struct ctl_finding *old = &all->at[i];
+        if (old->line == f->line && old->level == f->level &&
+            same(old->file, f->file) && same(old->text, f->text))
+            return true;
+    }
+    return false;
+}
+
+void ctl_add_finding(struct ctl_findings *all, const struct ctl_finding *f)
+{
+    if (ctl_has_finding(all, f))
+        return;
+    struct ctl_finding *more = realloc(all->at, (all->n + 1) * sizeof *all->at);
+    if (more == NULL)
+        ctl_die("no memory");
+    all->at = more;
+    all->at[all->n++] =
+        (struct ctl_finding){f->level, copy(f->file), f->line, copy(f->text)};
+    *(f->level == HAK_DIAG_ERROR ? &all->nerrors : &all->nwarnings) += 1;
+}
+
+void ctl_print_finding(FILE *out, const struct ctl_finding *f)
+{
+    if (f->file != NULL) {
+        ctl_origin(out, (struct hak_origin){f->file, f->line});
+        fputs(": ", out);
+    }
+    fprintf(out, "%s: %s\n", f->level == HAK_DIAG_ERROR ? "error" : "warning",
+            f->text);
+}
+
+/* ---- the child
+ * --------------------------------------------------------------- */
+
+/*
+ * Child to parent, each field ended by a NUL, in one stream:
+ *     KIND FILE LINE TEXT      KIND: e = error, w = warning,
+ *                                    b = now loads the box named TEXT
+ * FILE is empty where there is none.
+ */
+static void send(FILE *to, char kind, struct hak_origin at, const char *text)
+{
+    fprintf(to, "%c%c%s%c%d%c%s%c", kind, 0, at.file != NULL ? at.file : "", 0,
+            at.line, 0, text, 0);
+    fflush(to); /* the next box may crash */
+}
+
+static void send_finding(void *to, enum hak_diag_level level, const char *file,
+                         int line, const char *text)
+{
+    send(to, level == HAK_DIAG_ERROR ? 'e' : 'w',
+         (struct hak_origin){file, line}, text);
+}
+
+static void send_box(const struct hak_conf_box *box, void *to)
+{
+    send(to, 'b', box->origin, box->name);
+}
+
+__attribute__((noreturn)) static void child(int fd, const char *path,
+                                            const char *profile)
+{
+    enum { PATIENCE_S = 10 };
+    FILE *to = fdopen(fd, "w");
+    struct ctl_core core;
+    if (to == NULL)
+        _exit(CTL_BAD);
+    alarm(PATIENCE_S);
+    if (ctl_load(&core, path, profile, send_finding, to, send_box) == 0)
+        warn_of_ranges(&core);
+    fclose(to);
+    _exit(CTL_OK);
+}
+
+/* ---- the parent
+ * ---------------------------------------------------------------- */
+
+struct message {
+    char *field[4]; /* kind, file, line, text; of getdelim */
+    size_t room[4];
+};
+
+static bool receive(FILE *from, struct message *m)
+{
+    for (int i = 0; i < 4; i++)
+        if (getdelim(&m->field[i], &m->room[i], 0, from) < 0)
+            return false;
+    return true;
+}
+
+static void free_message(struct message *m)
+{
+    for (int i = 0; i < 4; i++)
+        free(m->field[i]);
+}
+
+/* The child died of `number` while it loaded the box that m names, if any. */
+static void add_crash(struct ctl_findings *all, const char *path,
+                      const struct message *m, int number)
+{
+    char text[256];
+    const char *what =
+        number == SIGALRM ? "does not come to an end" : strsignal(number);
+    struct ctl_finding f = {HAK_DIAG_ERROR, path, 0, text};
+    if (m->field[3] != NULL) {
+        f.file = m->field[1];
+        f.line = (int)strtol(m->field[2], NULL, 10);
+        snprintf(text, sizeof text, "box %s: loading it: %s", m->field[3],
+                 what);
+    } else {
+        snprintf(text, sizeof text, "checking it: %s", what);
+    }
+    ctl_add_finding(all, &f);
+}
+
+static void add_message(struct ctl_findings *all, const struct message *m)
+{
+    ctl_add_finding(
+        all, &(struct ctl_finding){
+                 m->field[0][0] == 'e' ? HAK_DIAG_ERROR : HAK_DIAG_WARNING,
+                 m->field[1][0] != 0 ? m->field[1] : NULL,
+                 (int)strtol(m->field[2], NULL, 10), m->field[3]});
+}
+
+static void collect(struct ctl_findings *all, const char *path, FILE *from,
+                    pid_t pid)
+{
+    struct message m = {{NULL}, {0}}, box = {{NULL}, {0}};
+    int status = 0;
+    while (receive(from, &m)) {
+        if (m.field[0][0] == 'b') {
+            struct message old = box;
+            box = m;
+            m = old;
+        } else {
+            add_message(all, &m);
+        }
+    }
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (WIFSIGNALED(status))
+        add_crash(all, path, &box, WTERMSIG(status));
+    else if (WEXITSTATUS(status) != CTL_OK)
+        ctl_die("%s: could not be checked to the end", path);
+    free_message(&m);
+    free_message(&box);
+}
+
+void ctl_check(struct ctl_findings *all, const char *path, const char *profile)
+{
+    int ends[2];
+    fflush(NULL);
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        ctl_die("pipe: %s", strerror(errno));
+    pid_t pid = fork();
+    if (pid < 0)
+        ctl_die("fork: %s", strerror(errno));
+    if (pid == 0) {
+        close(ends[0]);
+        child(ends[1], path, profile);
+    }
+    close(ends[1]);
+    FILE *from = fdopen(ends[0], "r");
+    if (from == NULL)
+        ctl_die("no memory");
+    collect(all, path, from, pid);
+    fclose(from);
+}

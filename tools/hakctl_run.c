@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT
+ * hakctl_run.c - hakctl run: a program on hakmem.
+ *
+ * All that it does is to set the environment; the checks before are there
+ * because a preloaded library can say little and a user hears it late.
+ */
+#include "hakctl.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+
+/* ---- the configuration --------------------------------------------------- */
+
+/* Prints what there is to say. CTL_OK = may run. */
+static int check(const char *path, const char *profile)
+{
+    struct ctl_findings all = {0};
+    struct stat s;
+    if (stat(path, &s) != 0) {
+        ctl_say("configuration %s: %s; -c INI names another", path,
+                strerror(errno));
+        return CTL_BAD;
+    }
+    if (!S_ISREG(s.st_mode)) { /* a pipe could be read once only */
+        ctl_say("configuration %s is not a regular file; -c INI names another",
+                path);
+        return CTL_BAD;
+    }
+    ctl_check(&all, path, profile);
+    for (size_t i = 0; i < all.n; i++)
+        ctl_print_finding(stderr, &all.at[i]);
+    if (all.nerrors == 0)
+        return CTL_OK;
+    ctl_say("%s has errors, so the program was not started", path);
+    return CTL_BAD;
+}
+
+/* ---- the environment -------------------------------------------------------
+ */
+
+static void set(const char *name, const char *value)
+{
+    if (setenv(name, value, 1) != 0)
+        ctl_die("cannot set %s: %s", name, strerror(errno));
+}
+
+/* The program may change its directory before it starts others. Links are
+ * kept: paths in an INI are relative to where it was named. */
+static void set_conf(const char *path)
+{
+    char cwd[PATH_MAX], whole[2 * PATH_MAX];
+    if (path[0] == '/') {
+        set("HAKMEM_CONF", path);
+        return;
+    }
+    if (getcwd(cwd, sizeof cwd) == NULL)
+        ctl_die("cannot tell the working directory: %s", strerror(errno));
+    snprintf(whole, sizeof whole, "%s/%s", cwd, path);
+    set("HAKMEM_CONF", whole);
+}
+
+/* libhakmem.so beside hakctl, or installed with it. NULL = neither, told. */
+static const char *library(void)
+{
+    static char path[PATH_MAX + 32];
+    static const struct {
+        const char *dir, *name;
+    } places[] = {{".", "libhakmem.so"}, {"../lib", "libhakmem.so.1"}};
+    char own[PATH_MAX], probe[PATH_MAX + 8], dir[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", own, sizeof own - 1);
+    char *slash = n > 0 ? memrchr(own, '/', (size_t)n) : NULL;
+    if (slash == NULL) {
+        ctl_say("cannot tell where hakctl is; is /proc mounted?");
+        return NULL;
+    }
+    *slash = 0;
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        snprintf(probe, sizeof probe, "%s/%s", own, places[i].dir);
+        if (realpath(probe, dir) == NULL)
+            continue;
+        snprintf(path, sizeof path, "%s/%s", dir, places[i].name);
+        if (access(path, R_OK) == 0)
+            return path;
+    }
+    ctl_say("no libhakmem.so in %s nor libhakmem.so.1 in %s/../lib; make "
+            "builds the one, make install the other",
+            own, own);
+    return NULL;
+}
+
+static int set_preload(void)
+{
+    const char *path = library();
+    const char *old = getenv("LD_PRELOAD");
+    if (path == NULL)
+        return CTL_BAD;
+    if (strpbrk(path, " :") != NULL) {
+        ctl_say("%s cannot be preloaded: blank and \":\" separate names in "
+                "LD_PRELOAD; move or link it to a path without them",
+                path);
+        return CTL_BAD;
+    }
+    if (old == NULL || old[0] == 0) {
+        set("LD_PRELOAD", path);
+        return CTL_OK;
+    }
+    char *both = NULL;
+    if (asprintf(&both, "%s:%s", path, old) < 0)
+        ctl_die("no memory");
+    set("LD_PRELOAD", both);
+    free(both);
+    return CTL_OK;
+}
+
+/* ---- the program
+ * ------------------------------------------------------------- */
+
+/* The file that execvp will take, or false: let execvp say it. */
+static bool find_program(const char *name, char *out, size_t bytes)
+{
+    const char *path = getenv("PATH");
+    if (strchr(name, '/') != NULL)
+        return (size_t)snprintf(out, bytes, "%s", name) < bytes;
+    while (path != NULL) {
+        size_t n = strcspn(path, ":");
+        int used = snprintf(out, bytes, "%.*s%s%s", (int)n, path,
+                            n > 0 ? "/" : "./", name);
+        if (used > 0 && (size_t)used < bytes && access(out, X_OK) == 0)
+            return true;
+        path = path[n] != 0 ? path + n + 1 : NULL;
+    }
+    return false;
+}
+
+/* Does the kernel raise rights at exec? Then ld.so passes over LD_PRELOAD. */
+static bool raises_rights(const char *path)
+{
+    struct stat s;
+    if (stat(path, &s) != 0)
+        return false;
+    return ((s.st_mode & S_ISUID) != 0 && s.st_uid != getuid()) ||
+           ((s.st_mode & S_ISGID) != 0 && (s.st_mode & S_IXGRP) != 0 &&
+            s.st_gid != getgid()) ||
+           (getuid() != 0 &&
+            getxattr(path, "security.capability", NULL, 0) > 0);
+}
+
+/* Is there a PT_INTERP, that is, a dynamic loader to preload anything? */
+static bool has_loader(int fd, const Elf64_Ehdr *e)
+{
+    Elf64_Phdr p;
+    for (unsigned i = 0; i < e->e_phnum; i++) {
+        off_t at = (off_t)(e->e_phoff + (uint64_t)i * e->e_phentsize);
+        if (pread(fd, &p, sizeof p, at) != (ssize_t)sizeof p)
+            return true; /* broken: the kernel will say it */
+        if (p.p_type == PT_INTERP)
+            return true;
+    }
+    return false;
+}
+
+/* Why hakmem cannot come into the program, or NULL. Scripts: their
+ * interpreter is a program of its own and seldom static. */
+static const char *obstacle(const char *path)
+{
+    const char *why = NULL;
+    Elf64_Ehdr e;
+    if (raises_rights(path))
+        return "runs with raised rights, and the loader passes over "
+               "LD_PRELOAD then";
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return NULL;
+    if (pread(fd, &e, sizeof e, 0) == (ssize_t)sizeof e &&
+        memcmp(e.e_ident, ELFMAG, SELFMAG) == 0) {
+        if (e.e_ident[EI_CLASS] != ELFCLASS64 || e.e_machine != EM_X86_64)
+            why = "is not for x86-64";
+        else if (!has_loader(fd, &e))
+            why = "is statically linked, so nothing can be preloaded";
+    }
+    close(fd);
+    return why;
+}
+
+static int execute(char **argv)
+{
+    char path[PATH_MAX];
+    const char *why =
+        find_program(argv[0], path, sizeof path) ? obstacle(path) : NULL;
+    if (why != NULL)
+        ctl_say("warning: %s %s; it runs without hakmem", path, why);
+    execvp(argv[0], argv);
+    int error = errno;
+    ctl_say("cannot run %s: %s", argv[0], strerror(error));
+    return error == ENOENT ? CTL_NOT_FOUND : CTL_CANNOT_RUN;
+}
+
+int ctl_run(int argc, char **argv)
+{
+    static const struct option longs[] = {
+        {"conf", required_argument, NULL, 'c'},
+        {"profile", required_argument, NULL, 'p'},
+        {"stats", no_argument, NULL, 's'},
+        CTL_HELP,
+        {NULL, 0, NULL, 0}};
+    const char *given = NULL;
+    int option;
+    while ((option = ctl_option(argc, argv, "+:c:p:sh", longs)) != -1) {
+        if (option == 'c')
+            given = optarg;
+        else if (option == 'p')
+            set("HAKMEM_PROFILE", optarg);
+        else if (option == 's')
+            set("HAKMEM_STATS_AT_EXIT", "stderr");
+        else
+            return CTL_BAD;
+    }
+    if (optind == argc) {
+        ctl_say("run: no program given, as in hakctl run -- ls -l");
+        return CTL_BAD;
+    }
+    const char *conf = ctl_conf(given);
+    int status = conf != NULL ? check(conf, NULL) : CTL_BAD;
+    if (status == CTL_OK)
+        status = set_preload();
+    if (status != CTL_OK)
+        return status;
+    set_conf(conf);
+    return execute(argv + optind);
+}
