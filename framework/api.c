@@ -42,7 +42,12 @@ EXPORT int hak_route(const char *range, const char *route)
     if (hak_core.mode != HAK_MODE_BOXES)
         return -ENOSYS;
     int error = hak_conf_range(range, &first, &last, NULL, 0);
-    return error != 0 ? -EINVAL : hak_policy_set(first, last, route);
+    if (error != 0)
+        return -EINVAL;
+    error = hak_policy_set(first, last, route);
+    if (error == 0)
+        hak_thread_reroute(first, last);
+    return error;
 }
 
 EXPORT int hak_drain(const char *box)
@@ -54,6 +59,7 @@ EXPORT int hak_drain(const char *box)
         int error = hak_policy_drop(b);
         if (error != 0)
             return error;
+        hak_thread_reroute(0, HAK_LANES);
         b->box.state_now = HAK_BOX_DRAINING;
         if (b->ops.retire != NULL)
             b->ops.retire(&b->box);

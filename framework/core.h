@@ -219,6 +219,12 @@ extern __thread struct hak_thread *hak_self
 extern struct hak_thread hak_nobody; /* a thread that has not attached */
 extern struct hak_span hak_no_span;  /* has no free slot, ever */
 
+/* Atomic, since a change of route empties the lanes of running threads. */
+static inline struct hak_span *hak_lane(struct hak_thread *t, uint32_t index)
+{
+    return __atomic_load_n(&t->lane[index], __ATOMIC_RELAXED);
+}
+
 int hak_thread_start(void);
 struct hak_thread *hak_thread_attach(void); /* NULL = no memory */
 /* Drop the lanes whose route does not begin with their box any more. */
@@ -226,6 +232,8 @@ void hak_thread_resync(struct hak_thread *t);
 void hak_thread_set_lane(struct hak_thread *t, uint32_t index,
                          struct hak_span *span);
 void hak_thread_drop_lanes(struct hak_thread *t, struct hak_span *span);
+/* Routes of these indexes changed: every thread's next malloc looks. */
+void hak_thread_reroute(uint32_t first, uint32_t last);
 void hak_thread_reap(uint64_t now_ms, bool all); /* close long parked ones */
 void hak_thread_lock(bool take);
 struct hak_thread *hak_thread_first(void); /* list of all, for reports */

@@ -14,7 +14,7 @@
 
 static inline void *pop(struct hak_thread *t, uint32_t index)
 {
-    struct hak_span *span = t->lane[index];
+    struct hak_span *span = hak_lane(t, index);
     void *p = span->local;
     if (likely(p != NULL)) {
         span->local = *(void **)p;

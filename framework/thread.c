@@ -46,6 +46,12 @@ struct hak_thread *hak_thread_first(void)
 
 /* ---- lanes --------------------------------------------------------------- */
 
+static void set_lane(struct hak_thread *t, uint32_t index,
+                     struct hak_span *span)
+{
+    __atomic_store_n(&t->lane[index], span, __ATOMIC_RELAXED);
+}
+
 /*
  * A span may be in several lanes, when its slots serve more than one index:
  * lane_first and lane_last bound them (the latter exclusive, 0 = none).
@@ -53,9 +59,9 @@ struct hak_thread *hak_thread_first(void)
 void hak_thread_set_lane(struct hak_thread *t, uint32_t index,
                          struct hak_span *span)
 {
-    if (t->lane[index] == span)
+    if (hak_lane(t, index) == span)
         return;
-    t->lane[index] = span;
+    set_lane(t, index, span);
     if (span->lane_last == 0 || index < span->lane_first)
         span->lane_first = (uint16_t)index;
     if (index >= span->lane_last)
@@ -65,8 +71,8 @@ void hak_thread_set_lane(struct hak_thread *t, uint32_t index,
 void hak_thread_drop_lanes(struct hak_thread *t, struct hak_span *span)
 {
     for (uint32_t i = span->lane_first; i < span->lane_last; i++)
-        if (t->lane[i] == span)
-            t->lane[i] = &hak_no_span;
+        if (hak_lane(t, i) == span)
+            set_lane(t, i, &hak_no_span);
     span->lane_first = span->lane_last = 0;
 }
 
@@ -74,10 +80,22 @@ void hak_thread_resync(struct hak_thread *t)
 {
     for (uint32_t i = 0; i < HAK_LANES; i++) {
         const struct hak_loaded *first = hak_chain_of(i)->box[0];
-        const struct hak_span *span = t->lane[i];
+        const struct hak_span *span = hak_lane(t, i);
         if (span != &hak_no_span && (first == NULL || span->box != &first->box))
-            t->lane[i] = &hak_no_span;
+            set_lane(t, i, &hak_no_span);
     }
+}
+
+/*
+ * A thread whose working set fits its lanes might never take a slow path, so
+ * its lanes are emptied from here. One that is just setting a lane may undo
+ * that; it sees the new epoch on its next slow path.
+ */
+void hak_thread_reroute(uint32_t first, uint32_t last)
+{
+    for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next)
+        for (uint32_t i = first; i <= last && i < HAK_LANES; i++)
+            set_lane(t, i, &hak_no_span);
 }
 
 void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open)
@@ -129,7 +147,7 @@ static struct hak_thread *fresh(void)
     if (t == NULL)
         return NULL;
     for (uint32_t i = 0; i <= HAK_LANES; i++)
-        t->lane[i] = &hak_no_span;
+        set_lane(t, i, &hak_no_span);
     hak_lock_take(&threads.lock);
     t->next = threads.all;
     __atomic_store_n(&threads.all, t, __ATOMIC_RELEASE);
