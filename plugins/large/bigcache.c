@@ -85,8 +85,7 @@ void bigcache_check(struct bigcache *c)
     for (uint32_t i = 0; i < BIGCACHE_BINS; i++) {
         struct hak_link *head = &c->bin[i];
         HAK_ALWAYS(hak_bit(c->filled, i) == !hak_link_empty(head));
-        for (struct hak_link *at = head->next; at != head;
-             at = at->next, n++) {
+        for (struct hak_link *at = head->next; at != head; at = at->next, n++) {
             struct block *b = hak_item(at, struct block, bin);
             HAK_ALWAYS(b->state == BLOCK_CACHED && bin_of(b->bytes) == i);
             bytes += b->bytes;

@@ -12,6 +12,19 @@ static uint32_t band_of(size_t size_bytes)
     return band < ELO_BANDS ? band : ELO_BANDS - 1;
 }
 
+static bool has_credit(const struct elo *e, uint32_t band)
+{
+    return e->rating[band] >= (ELO_SYSTEM - ELO_MARGIN) * ELO_UNIT;
+}
+
+static size_t threshold_of(const struct elo *e)
+{
+    uint32_t band = ELO_BANDS;
+    while (band > 0 && !has_credit(e, band - 1))
+        band--;
+    return band == ELO_BANDS ? SIZE_MAX : (size_t)1 << band;
+}
+
 void elo_init(struct elo *e, bool on, uint32_t k, size_t direct_bytes)
 {
     *e = (struct elo){.on = on, .k = k};
@@ -21,6 +34,7 @@ void elo_init(struct elo *e, bool on, uint32_t k, size_t direct_bytes)
                              : ELO_SYSTEM;
         e->rating[b] = points * ELO_UNIT;
     }
+    e->threshold = threshold_of(e);
 }
 
 /*
@@ -44,7 +58,10 @@ static void played(struct elo *e, uint32_t band, int32_t score, uint32_t k)
     int32_t ahead = e->rating[band] / ELO_UNIT - ELO_SYSTEM;
     int32_t change = (int32_t)k * ELO_UNIT * (score - expected(ahead)) / 1024;
     int32_t r = e->rating[band] + change;
+    bool had_credit = has_credit(e, band);
     e->rating[band] = r > MOST ? MOST : r < LEAST ? LEAST : r;
+    if (has_credit(e, band) != had_credit)
+        e->threshold = threshold_of(e);
 }
 
 void elo_won(struct elo *e, size_t size_bytes)
@@ -62,19 +79,6 @@ void elo_lost(struct elo *e, size_t size_bytes)
         played(e, band, 0, k);
 }
 
-static bool has_credit(const struct elo *e, uint32_t band)
-{
-    return e->rating[band] >= (ELO_SYSTEM - ELO_MARGIN) * ELO_UNIT;
-}
-
-size_t elo_threshold(const struct elo *e)
-{
-    uint32_t band = ELO_BANDS;
-    while (band > 0 && !has_credit(e, band - 1))
-        band--;
-    return band == ELO_BANDS ? SIZE_MAX : (size_t)1 << band;
-}
-
 bool elo_keeps(struct elo *e, size_t size_bytes)
 {
     if (size_bytes < elo_threshold(e))
@@ -86,4 +90,5 @@ void elo_check(const struct elo *e)
 {
     for (uint32_t b = 0; b < ELO_BANDS; b++)
         HAK_ALWAYS(e->rating[b] >= LEAST && e->rating[b] <= MOST);
+    HAK_ALWAYS(e->threshold == threshold_of(e));
 }

@@ -37,6 +37,7 @@ enum {
 
 struct elo {
     int32_t rating[ELO_BANDS]; /* 1/ELO_UNIT points */
+    size_t threshold;          /* follows from the ratings */
     uint32_t probe;
     uint32_t k;
     bool on;
@@ -49,7 +50,11 @@ void elo_lost(struct elo *e, size_t size_bytes);
 /* Should a freed block of this size be kept? Counts the probes. */
 bool elo_keeps(struct elo *e, size_t size_bytes);
 /* Size from which on blocks go straight to the system; SIZE_MAX = none. */
-size_t elo_threshold(const struct elo *e);
+static inline size_t elo_threshold(const struct elo *e)
+{
+    return e->threshold;
+}
+
 void elo_check(const struct elo *e);
 
 #endif

@@ -5,12 +5,16 @@
  * unless their size has proved not worth it (elo.h), and from there to the
  * host when they are too old or too many. realloc grows and moves by remap.
  *
+ * Each thread keeps a few blocks of its own in front of that (near.h): an
+ * atomic would wait for all that the program has just written.
+ *
  * Lock: one, for the cache, the ratings, the spare structs and the figures.
  * It is held for list work only, never over a call of the host that may enter
  * the kernel, so threads meet there for some tens of nanoseconds.
  */
 #include "bigcache.h"
 #include "elo.h"
+#include "near.h"
 
 #include <boxkit/map.h>
 #include <boxkit/sync.h>
@@ -24,7 +28,8 @@ enum {
     PARAM_ELO,
     PARAM_K,
     PARAM_DIRECT,
-    PARAM_CLEAR
+    PARAM_CLEAR,
+    PARAM_NEAR
 };
 
 #define MIB ((int64_t)1 << 20)
@@ -72,6 +77,13 @@ static const struct hak_param params[] = {
                      .def = MIB,
                      .help = "calloc clears a kept block up to this size, "
                              "larger ones get fresh pages"},
+    [PARAM_NEAR] = {.name = "near_bytes",
+                    .type = HAK_PARAM_SIZE,
+                    .flags = HAK_PARAM_MUTABLE,
+                    .max = (int64_t)1 << 40,
+                    .def = 2 * MIB,
+                    .help = "a thread keeps so many bytes of freed blocks of "
+                            "up to 1 MiB for itself"},
 };
 
 struct large {
@@ -82,6 +94,7 @@ struct large {
     struct elo elo;
     struct block *spare;
     struct block *all; /* push only; atomic */
+    struct near *spare_near, *all_near;
     uint64_t live_count, live_bytes, peak_bytes;
     uint64_t retired;
 };
@@ -149,10 +162,11 @@ static size_t cache_limit(const struct large *l)
  * holds more than `limit`. At most a few a call: the rest waits for the next.
  * Returns a chain through next_spare.
  */
-static struct block *evict(struct large *l, size_t limit, uint32_t most)
+static struct block *evict(struct large *l, size_t limit, uint64_t now,
+                           uint32_t most)
 {
     struct block *chain = NULL, *b;
-    uint64_t now = l->box->host->now_ms(), age = age_ms(l->box);
+    uint64_t age = age_ms(l->box);
     while (most-- != 0 && (b = bigcache_oldest(&l->cache)) != NULL) {
         bool old = now - b->freed_ms > age;
         if (!old && l->cache.bytes <= limit)
@@ -197,18 +211,16 @@ static struct block *from_cache(struct large *l, size_t bytes, size_t align)
         elo_won(&l->elo, b->bytes);
         count_live(l, b);
     }
-    struct block *old = evict(l, SIZE_MAX, EVICT_A_CALL);
     hak_lock_drop(&l->lock);
-    unmap_chain(l, old);
     return b;
 }
 
-static void empty_cache(struct large *l)
+static size_t empty_cache(struct large *l)
 {
     hak_lock_take(&l->lock);
-    struct block *all = evict(l, 0, UINT32_MAX);
+    struct block *all = evict(l, 0, l->box->host->now_ms(), UINT32_MAX);
     hak_lock_drop(&l->lock);
-    unmap_chain(l, all);
+    return unmap_chain(l, all);
 }
 
 static struct block *fresh(struct large *l, size_t bytes, size_t align,
@@ -252,7 +264,13 @@ static void *take(struct hak_box *box, size_t size_bytes, size_t align,
     if (bytes == 0)
         return NULL;
     align = hak_max(align, HAK_GRANULE_BYTES);
-    struct block *b = from_cache(l, bytes, align);
+    struct block *b = NULL;
+    if (near_fits(bytes) && align == HAK_GRANULE_BYTES) {
+        struct near *n = box->host->heap(box, true);
+        b = n != NULL ? near_get(n, bytes) : NULL;
+    }
+    if (b == NULL)
+        b = from_cache(l, bytes, align);
     if (b == NULL) {
         b = fresh(l, bytes, align, zero ? HAK_MAP_ZERO : 0);
         return b != NULL ? b->start : NULL;
@@ -280,7 +298,7 @@ static void *large_aligned_alloc(struct hak_box *box, size_t align_bytes,
     return take(box, size_bytes, align_bytes, false);
 }
 
-/* ---- free and resize
+/* ---- free
  * ---------------------------------------------------------------- */
 
 static struct block *block_of(struct large *l, const void *p)
@@ -288,24 +306,91 @@ static struct block *block_of(struct large *l, const void *p)
     return hak_map_get(&l->blocks, p);
 }
 
-static void large_free(struct hak_box *box, void *p)
+/* lock held: a live block is free now; returns what is to be unmapped */
+static struct block *put(struct large *l, struct block *b, uint64_t now)
 {
-    struct large *l = large_of(box);
-    struct block *b = block_of(l, p);
-    hak_lock_take(&l->lock);
     l->live_count--;
     l->live_bytes -= b->bytes;
-    bool keep = b->bytes <= cache_limit(l) && elo_keeps(&l->elo, b->bytes);
+    size_t limit = cache_limit(l);
+    bool keep = b->bytes <= limit && elo_keeps(&l->elo, b->bytes);
     if (keep)
-        bigcache_put(&l->cache, b, box->host->now_ms());
-    struct block *chain = evict(l, cache_limit(l), EVICT_A_CALL);
+        bigcache_put(&l->cache, b, now);
+    struct block *chain = evict(l, limit, now, EVICT_A_CALL);
     if (!keep) {
         b->next_spare = chain;
         chain = b;
     }
+    return chain;
+}
+
+/* All that the thread keeps goes to the shared cache, as freed just now. */
+static void empty_near(struct large *l, struct near *n, uint64_t now)
+{
+    struct block *b;
+    n->emptied_ms = now;
+    while ((b = near_any(n)) != NULL) {
+        hak_lock_take(&l->lock);
+        struct block *chain = put(l, b, now);
+        hak_lock_drop(&l->lock);
+        unmap_chain(l, chain);
+    }
+}
+
+static void large_free(struct hak_box *box, void *p)
+{
+    struct large *l = large_of(box);
+    struct block *b = block_of(l, p);
+    if (b == NULL) /* not one of ours: nothing to take back */
+        return;
+    struct near *n = near_fits(b->bytes) ? box->host->heap(box, false) : NULL;
+    if (n != NULL && n->bytes + b->bytes <= (size_t)box->params[PARAM_NEAR].i) {
+        near_put(n, b);
+        return;
+    }
+    uint64_t now = box->host->now_ms();
+    hak_lock_take(&l->lock);
+    struct block *chain = put(l, b, now);
     hak_lock_drop(&l->lock);
     unmap_chain(l, chain);
+    if (n != NULL && now - n->emptied_ms > age_ms(box)) /* sizes it has left */
+        empty_near(l, n, now);
 }
+
+/* ---- threads
+ * ------------------------------------------------------------------------- */
+
+static void *large_heap_open(struct hak_box *box, struct hak_thread *thread)
+{
+    struct large *l = large_of(box);
+    (void)thread;
+    hak_lock_take(&l->lock);
+    struct near *n = l->spare_near;
+    if (n != NULL)
+        l->spare_near = n->next;
+    hak_lock_drop(&l->lock);
+    if (n != NULL || (n = box->host->meta(box, sizeof *n)) == NULL)
+        return n;
+    hak_lock_take(&l->lock);
+    n->all_next = l->all_near;
+    l->all_near = n;
+    hak_lock_drop(&l->lock);
+    return n;
+}
+
+static void large_heap_close(struct hak_box *box, void *heap)
+{
+    struct large *l = large_of(box);
+    struct near *n = heap;
+    empty_near(l, n, box->host->now_ms());
+    hak_lock_take(&l->lock);
+    n->next = l->spare_near;
+    l->spare_near = n;
+    hak_lock_drop(&l->lock);
+}
+
+/* ---- resize
+ * ----------------------------------------------------------------------------
+ */
 
 static void changed(struct large *l, struct block *b, size_t bytes)
 {
@@ -403,21 +488,25 @@ static void large_fork(struct hak_box *box, enum hak_fork_phase phase)
 
 static size_t large_trim(struct hak_box *box)
 {
-    struct large *l = large_of(box);
-    hak_lock_take(&l->lock);
-    struct block *all = evict(l, 0, UINT32_MAX);
-    hak_lock_drop(&l->lock);
-    return unmap_chain(l, all);
+    struct near *n = box->host->heap(box, false);
+    if (n != NULL)
+        empty_near(large_of(box), n, box->host->now_ms());
+    return empty_cache(large_of(box));
 }
 
 static void large_stats(struct hak_box *box, struct hak_box_stats *out)
 {
     struct large *l = large_of(box);
+    uint64_t count = 0, bytes = 0;
     hak_lock_take(&l->lock);
-    out->live_count = l->live_count;
-    out->live_bytes = l->live_bytes;
+    for (const struct near *n = l->all_near; n != NULL; n = n->all_next) {
+        count += hak_counted(&n->count);
+        bytes += hak_counted(&n->bytes);
+    }
+    out->live_count = l->live_count - count;
+    out->live_bytes = l->live_bytes - bytes;
     out->peak_bytes = l->peak_bytes;
-    out->cached_bytes = l->cache.bytes;
+    out->cached_bytes = l->cache.bytes + bytes;
     out->retired_pages = l->retired;
     hak_lock_drop(&l->lock);
 }
@@ -450,6 +539,8 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .aligned_alloc = large_aligned_alloc,
             .zalloc = large_zalloc,
             .resize = large_resize,
+            .heap_open = large_heap_open,
+            .heap_close = large_heap_close,
             .fork = large_fork,
             .trim = large_trim,
             .stats = large_stats,
