@@ -40,7 +40,7 @@ static struct three *state_of(struct hak_box *box, bool make)
     return state;
 }
 
-/* ---- what is where --------------------------------------------------- */
+/* ---- what is where ----------------------------------------------------- */
 
 static uint32_t *kind_at(struct hak_box *box, struct three *t, const void *p)
 {
@@ -106,7 +106,7 @@ static void *pop(struct hak_box *box, uint64_t *head)
     return p;
 }
 
-/* ---- operations ---------------------------------------------------------- */
+/* ---- operations -------------------------------------------------------- */
 
 static void *alloc_large(struct hak_box *box, struct three *t, size_t size)
 {

@@ -16,7 +16,7 @@
 struct th_state th = {
     .lock = PTHREAD_MUTEX_INITIALIZER,
 };
-__thread struct hak_thread *th_me;
+__thread struct hak_thread *th_me, *th_closing;
 
 static struct hak_thread *ended, *idle, *parked;
 static uint64_t clock_ms = 1000000, delay_ms = 1000;
@@ -130,31 +130,38 @@ static const void *host_get_extension(const char *id)
     return NULL;
 }
 
-const struct hak_host *th_host(void)
+static struct hak_host host = {
+    .struct_size = sizeof(struct hak_host),
+    .abi_major = HAK_ABI_MAJOR,
+    .abi_minor = HAK_ABI_MINOR,
+    .os_page_bytes = PAGE,
+    .map = th_map,
+    .unmap = th_unmap,
+    .purge = th_purge,
+    .remap = th_remap,
+    .meta = th_meta,
+    .span_set = th_span_set,
+    .span_of = host_span_of,
+    .lane_drop = th_lane_drop,
+    .heap = th_heap,
+    .now_ms = host_now_ms,
+    .purge_delay_ms = host_purge_delay_ms,
+    .random = host_random,
+    .log = host_log,
+    .get_extension = host_get_extension,
+};
+
+static void start(void)
 {
-    static struct hak_host host = {
-        .struct_size = sizeof(struct hak_host),
-        .abi_major = HAK_ABI_MAJOR,
-        .abi_minor = HAK_ABI_MINOR,
-        .os_page_bytes = PAGE,
-        .map = th_map,
-        .unmap = th_unmap,
-        .purge = th_purge,
-        .remap = th_remap,
-        .meta = th_meta,
-        .span_set = th_span_set,
-        .span_of = host_span_of,
-        .heap = th_heap,
-        .now_ms = host_now_ms,
-        .purge_delay_ms = host_purge_delay_ms,
-        .random = host_random,
-        .log = host_log,
-        .get_extension = host_get_extension,
-    };
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, th_start);
+    th_start();
     host.window_base = th.window;
     host.window_bytes = th.window_bytes;
+}
+
+const struct hak_host *th_host(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, start);
     return &host;
 }
 
@@ -188,20 +195,14 @@ struct hak_thread *th_self(void)
 
 void th_flush(void)
 {
-    for (uint32_t i = 0; th_me && i < th.nboxes; i++)
-        for (uint32_t lane = 0; lane < HAK_LANES; lane++)
-            while (th_me->lane[i][lane].head) {
-                void *p = th_me->lane[i][lane].head;
-                th_me->lane[i][lane].head = *(void **)p;
-                th_free_slot(&th.boxes[i].box, p);
-            }
+    if (th_me)
+        memset(th_me->lane, 0, sizeof th_me->lane);
 }
 
 static void leave(struct hak_thread **list)
 {
     if (!th_me)
         return;
-    th_flush();
     pthread_mutex_lock(&th.lock);
     th_me->next = *list;
     *list = th_me;
@@ -221,13 +222,18 @@ void th_park(void)
 
 static void check_disowned(struct hak_box *box, struct hak_thread *t)
 {
-    for (size_t g = 0; g < th.top; g++) {
-        struct hak_span *span = th.dir[g].box == box ? th.dir[g].span : NULL;
+    for (size_t g = 0; g < top(); g++) {
+        struct hak_span *span =
+            box_at(at_granule(g)) == box ? granule_span(g) : NULL;
         if (span && __atomic_load_n(&span->owner, __ATOMIC_RELAXED) == t)
             th_die(box,
                    "after heap_close the span of %p names the closed thread",
                    at_granule(g));
     }
+    for (uint32_t i = 0; i < HAK_LANES; i++)
+        if (t->lane[box->index][i])
+            th_die(box, "heap_close left a span in the lane of %zu bytes",
+                   hak_index_bytes(i));
 }
 
 static void close_heaps(struct hak_thread *t)
@@ -241,7 +247,9 @@ static void close_heaps(struct hak_thread *t)
             kept = true; /* its spans name the thread for ever */
             continue;
         }
+        th_closing = t;
         box->ops->heap_close(box, t->heap[i]);
+        th_closing = NULL;
         check_disowned(box, t);
     }
     if (kept)

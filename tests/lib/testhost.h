@@ -29,7 +29,7 @@
 
 #include "hakmem/box.h"
 
-/* ---- boxes --------------------------------------------------------------- */
+/* ---- boxes ------------------------------------------------------------- */
 
 enum th_flags {
     TH_NO_LANES = 1, /* as `lanes = off` */
@@ -66,8 +66,7 @@ int th_set_param(struct hak_box *box, const char *assignment);
 /* Makes the box draining: alloc and refill are not called any more. */
 void th_drain(struct hak_box *box);
 
-/* ---- what the core does with a box ----------------------------------------
- */
+/* ---- what the core does with a box ------------------------------------- */
 
 /*
  * th_malloc - one block: lane, refill or alloc, as box.h says. A box without
@@ -99,19 +98,19 @@ struct hak_box *th_mapper(const void *p);
 /* The one box whose owns() is true for p, or NULL; aborts at two. */
 struct hak_box *th_owner(const void *p);
 
-/* Slots of the box that are out, those in lanes included (in_lanes). */
-size_t th_live(const struct hak_box *box, bool in_lanes);
+/* Slots of the box that are out, with those inside a call (in_calls). */
+size_t th_live(const struct hak_box *box, bool in_calls);
 
-/* ---- threads ----------------------------------------------------------------
- */
+/* ---- threads ----------------------------------------------------------- */
 
 /*
  * th_attach  the calling thread's hak_thread, made at need
  * th_self    the same or NULL
- * th_flush   frees what waits in the calling thread's lanes
- * th_park    th_flush, then leaves heaps and hak_thread to the next thread
- *            that attaches, as the core does with threads that come and go
- * th_detach  th_flush, then leaves the heaps for th_reap
+ * th_flush   the calling thread's lanes forget their spans; boxes are not
+ *            told, as when the core's routes change
+ * th_park    leaves lanes, heaps and hak_thread to the next thread that
+ *            attaches, as the core does with threads that come and go
+ * th_detach  leaves lanes and heaps for th_reap
  * th_reap    heap_close of every detached thread; call it from any thread.
  *            Aborts when a span still names the closed thread. The hak_thread
  *            is then used again for the next one that attaches.
@@ -135,8 +134,7 @@ void th_join(pthread_t thread);
  */
 pid_t th_fork(void);
 
-/* ---- the host's memory, clock and faults ------------------------------------
- */
+/* ---- the host's memory, clock and faults ------------------------------- */
 
 struct th_counts {
     uint64_t maps, unmaps, purges, remaps, metas; /* calls that worked */
@@ -165,5 +163,11 @@ void th_purge_delay(uint64_t ms); /* what purge_delay_ms says; 1000 */
 
 /* true: purge keeps the content, as box.h allows. Else it reads zero. */
 void th_purge_keeps(bool keeps);
+
+/*
+ * false: map gives untouched pages. Else what is mapped without HAK_MAP_ZERO
+ * is filled with junk, and so is resident: turn it off to use th_resident.
+ */
+void th_map_junk(bool junk);
 
 #endif

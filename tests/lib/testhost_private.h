@@ -9,7 +9,7 @@
  * Three records are kept, all outside the window:
  *   dir   a granule: which box maps it, which span the box registered
  *   bits  16 bytes of window: part of a slot that is out, its first unit,
- *         its last unit, and whether the test (not a lane) holds it. Each
+ *         its last unit, and whether the test holds it. Each
  *         slot touches only bits of its own, so no lock is needed.
  *   span pages  OS pages with a registered span in them: they must stay
  *
@@ -40,7 +40,7 @@ struct hak_thread {
     struct hak_thread *next;
     bool open[HAK_MAX_BOXES]; /* inside heap_open */
     void *heap[HAK_MAX_BOXES];
-    struct hak_list lane[HAK_MAX_BOXES][HAK_LANES];
+    struct hak_span *lane[HAK_MAX_BOXES][HAK_LANES];
 };
 
 struct th_state {
@@ -58,6 +58,7 @@ struct th_state {
 };
 extern struct th_state th;
 extern __thread struct hak_thread *th_me;
+extern __thread struct hak_thread *th_closing; /* inside heap_close */
 
 __attribute__((noreturn, format(printf, 2, 3))) void
 th_die(const struct hak_box *box, const char *format, ...);
@@ -65,7 +66,7 @@ th_die(const struct hak_box *box, const char *format, ...);
 __attribute__((format(printf, 2, 3))) int th_refuse(int code,
                                                     const char *format, ...);
 
-/* ---- testhost_space.c ---- */
+/* ---- testhost_space.c -------------------------------------------------- */
 
 void th_start(void);
 void *th_reserve(size_t bytes, int prot); /* zero pages, or NULL */
@@ -86,11 +87,11 @@ void th_record_out(struct hak_box *box, void *p, size_t bytes);
 size_t th_record_in(struct hak_box *box, void *p);
 void th_record_test(struct hak_box *box, void *p, bool held);
 
-/* ---- the rest ---- */
+/* ---- the rest ---------------------------------------------------------- */
 
 void th_need_box(const struct hak_box *box);
 void *th_heap(struct hak_box *box, bool open);
-void th_free_slot(struct hak_box *box, void *p); /* testhost_slots.c */
+void th_lane_drop(struct hak_span *span); /* testhost_slots.c */
 
 static inline void count(uint64_t *figure)
 {
@@ -137,6 +138,17 @@ static inline struct hak_box *box_at(const void *p)
     if (!in_window(p))
         return NULL;
     return __atomic_load_n(&th.dir[granule_of(p)].box, __ATOMIC_ACQUIRE);
+}
+
+/* Granules from here on were never mapped. */
+static inline size_t top(void)
+{
+    return __atomic_load_n(&th.top, __ATOMIC_RELAXED);
+}
+
+static inline struct hak_span *granule_span(size_t g)
+{
+    return __atomic_load_n(&th.dir[g].span, __ATOMIC_ACQUIRE);
 }
 
 static inline struct hak_span *span_at(const void *p)

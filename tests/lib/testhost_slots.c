@@ -24,15 +24,20 @@ static size_t slot_bytes(struct hak_box *box, const void *p, size_t asked)
     return by_op ? by_op : by_span ? by_span : asked;
 }
 
+static void check_place(const struct hak_box *box, const void *p)
+{
+    if ((uintptr_t)p % HAK_ALIGN_BYTES)
+        th_die(box, "slot %p is not 16-byte aligned", p);
+    if (box_at(p) != box)
+        th_die(box, "slot %p is outside the box's mappings", p);
+}
+
 /* Checks a slot that the box hands out, and records it. */
 static void *accept(struct hak_box *box, void *p, size_t asked)
 {
     if (!p)
         return NULL;
-    if ((uintptr_t)p % HAK_ALIGN_BYTES)
-        th_die(box, "slot %p is not 16-byte aligned", p);
-    if (box_at(p) != box)
-        th_die(box, "slot %p is outside the box's mappings", p);
+    check_place(box, p);
     size_t bytes = slot_bytes(box, p, asked);
     if (bytes < asked)
         th_die(box, "slot %p has %zu bytes, asked %zu", p, bytes, asked);
@@ -40,11 +45,71 @@ static void *accept(struct hak_box *box, void *p, size_t asked)
         th_die(box, "slot %p of %zu bytes ends outside the mappings", p, bytes);
     if (!box->ops->owns(box, p) || !box->ops->owns(box, (char *)p + bytes - 1))
         th_die(box, "owns() denies slot %p of %zu bytes", p, bytes);
-    struct hak_span *span = span_at(p);
-    if (box->lanes && span && th_me && span->owner == th_me && !span->countdown)
-        th_die(box, "slot %p is out and its span's countdown is 0", p);
     th_record_out(box, p, bytes);
     return p;
+}
+
+/*
+ * By the owner: what is out of the span must be within nalloc - nfree. (Not
+ * equal: remote frees that the box has not collected yet count as out.)
+ */
+static void check_counts(const struct hak_span *span, const void *p)
+{
+    const size_t units = HAK_GRANULE_BYTES / UNIT;
+    size_t low = granule_of(p), high = low, out = 0;
+    while (low && granule_span(low - 1) == span)
+        low--;
+    while (high < top() && granule_span(high) == span)
+        high++;
+    for (size_t u = low * units; u < high * units; u++, out++) {
+        u = th_bits_find(th.first_bits, u, high * units);
+        if (u == high * units)
+            break;
+    }
+    if (out > span->nalloc - span->nfree)
+        th_die(span->box,
+               "%zu slots of the span of %p are out, nalloc %llu, "
+               "nfree %llu",
+               out, p, (unsigned long long)span->nalloc,
+               (unsigned long long)span->nfree);
+}
+
+static void check_refilled(const struct hak_box *box,
+                           const struct hak_span *span)
+{
+    if (!span->local)
+        th_die(box, "refill: the span has no free slot");
+    check_place(box, span->local);
+    if (span_at(span->local) != span)
+        th_die(box, "refill: slot %p is not in the span that was returned",
+               span->local);
+    check_counts(span, span->local);
+}
+
+/* ---- lanes ------------------------------------------------------------- */
+
+/* lane_first, lane_last bound the lanes of a span; last exclusive, 0: none. */
+static void set_lane(struct hak_thread *t, uint32_t index,
+                     struct hak_span *span)
+{
+    t->lane[span->box->index][index] = span;
+    if (!span->lane_last || index < span->lane_first)
+        span->lane_first = (uint16_t)index;
+    if (index >= span->lane_last)
+        span->lane_last = (uint16_t)(index + 1);
+}
+
+void th_lane_drop(struct hak_span *span)
+{
+    struct hak_thread *owner = span->owner;
+    if (owner && owner != th_me && owner != th_closing)
+        th_die(span->box, "lane_drop by a thread that is not the owner");
+    if (!owner && span->lane_last)
+        th_die(span->box, "lane_drop of a span that has no owner any more");
+    for (uint32_t i = span->lane_first; i < span->lane_last; i++)
+        if (owner->lane[span->box->index][i] == span)
+            owner->lane[span->box->index][i] = NULL;
+    span->lane_first = span->lane_last = 0;
 }
 
 /* ---- slots from the box ------------------------------------------------ */
@@ -54,44 +119,31 @@ static void *slot_direct(struct hak_box *box, size_t need)
     return accept(box, box->ops->alloc(box, need), need);
 }
 
-static void accept_list(struct hak_box *box, struct hak_list list, size_t need)
-{
-    size_t n = 0;
-    if (!list.head != !list.count)
-        th_die(box, "refill: head %p, count %zu", list.head, list.count);
-    for (void *p = list.head; p; p = *(void **)p, n++) {
-        if (n == list.count)
-            th_die(box, "refill: the list is longer than %zu", list.count);
-        accept(box, p, need);
-        if (!span_at(p))
-            th_die(box, "refill: slot %p is in no registered span", p);
-    }
-    if (n != list.count)
-        th_die(box, "refill: the list has %zu, count is %zu", n, list.count);
-}
-
-/* A lane's next slot, refilled at need. Inside the gate. */
 static void *slot_from_lane(struct hak_box *box, size_t need)
 {
     struct hak_thread *t = th_attach();
     uint32_t index = hak_index_of(need);
-    struct hak_list *lane = &t->lane[box->index][index];
-    if (!lane->head) {
+    size_t most = hak_index_bytes(index);
+    struct hak_span *span = t->lane[box->index][index];
+    if (!span || !span->local) {
         void *heap = th_heap(box, true);
         if (!heap)
             return slot_direct(box, need);
-        size_t most = hak_index_bytes(index);
-        struct hak_list list = box->ops->refill(box, heap, most);
-        accept_list(box, list, most);
-        if (!list.head)
+        span = box->ops->refill(box, heap, most);
+        if (!span)
             return NULL;
+        check_refilled(box, span);
+        set_lane(t, index, span);
         count(&th.counts.refills);
-        *lane = list;
     }
-    void *p = lane->head;
-    lane->head = *(void **)p;
-    lane->count--;
-    return p;
+    if (span->owner != t)
+        th_die(box, "the span in the lane of %zu bytes has another owner",
+               most);
+    void *p = span->local;
+    check_place(box, p);
+    span->local = *(void **)p;
+    span->nalloc++;
+    return accept(box, p, most);
 }
 
 static bool has_header(const struct hak_box *box)
@@ -251,38 +303,22 @@ void *th_realloc(struct hak_box *box, void *p, size_t size_bytes)
 
 /* ---- slots back to the box --------------------------------------------- */
 
-/* No slot of an own span may be out after drained() left countdown at 0. */
-static void check_drained(struct hak_span *span, const void *p)
-{
-    if (__atomic_load_n(&span->countdown, __ATOMIC_RELAXED) ||
-        __atomic_load_n(&span->owner, __ATOMIC_RELAXED) != th_me)
-        return;
-    size_t low = granule_of(p), high = low + 1;
-    size_t units = HAK_GRANULE_BYTES / UNIT;
-    while (low && th.dir[low - 1].span == span)
-        low--;
-    while (high < th.top && th.dir[high].span == span)
-        high++;
-    size_t hit = th_bits_find(th.first_bits, low * units, high * units);
-    if (hit != high * units)
-        th_die(span->box, "drained() left countdown 0, but slot %p is out",
-               at_unit(hit));
-}
-
 static void free_inline(struct hak_span *span, void *p)
 {
-    if (!span->countdown)
-        th_die(span->box, "countdown is 0 while slot %p is out", p);
     *(void **)p = span->local;
     span->local = p;
-    if (--span->countdown == 0) {
-        span->box->ops->drained(span);
-        count(&th.counts.drains);
-        check_drained(span, p);
-    }
+    if (++span->nfree != span->trigger)
+        return;
+    span->box->ops->drained(span);
+    count(&th.counts.drains);
+    if (__atomic_load_n(&span->owner, __ATOMIC_RELAXED) != th_me)
+        return; /* given up: nothing of it may be looked at */
+    if (span->trigger == span->nfree && span->nalloc != span->nfree)
+        th_die(span->box, "drained() left trigger at nfree");
+    check_counts(span, p);
 }
 
-void th_free_slot(struct hak_box *box, void *p)
+static void free_slot(struct hak_box *box, void *p)
 {
     struct hak_span *span = box->lanes ? span_at(p) : NULL;
     th_record_in(box, p);
@@ -309,7 +345,7 @@ void th_free(void *p)
     struct hak_box *box = box_of(p);
     void *slot = slot_of(box, p);
     th_record_test(box, slot, false);
-    th_free_slot(box, slot);
+    free_slot(box, slot);
 }
 
 void th_free_direct(void *p)

@@ -13,7 +13,7 @@
 enum { JUNK = 0xa5, JUNK_BYTES = 4 << 20 };
 
 static uint64_t fail_at; /* 0 never, 1 from the next request on */
-static bool purge_keeps;
+static bool purge_keeps, no_junk;
 
 /* ---- bits -------------------------------------------------------------- */
 
@@ -148,6 +148,18 @@ static void need_unused(const struct hak_box *box, const char *what,
                bytes, (void *)(th.window + hit * PAGE));
 }
 
+/* Dies when a span that is about to lose its granules serves a lane. */
+static void need_no_lane(const struct hak_box *box, const char *what, void *p,
+                         size_t bytes, const struct hak_span *but)
+{
+    size_t g = granule_of(p), end = g + bytes / HAK_GRANULE_BYTES;
+    for (; g < end; g++)
+        if (th.dir[g].span && th.dir[g].span != but &&
+            th.dir[g].span->lane_last)
+            th_die(box, "%s(%p, %zu): no lane_drop of its span before", what, p,
+                   bytes);
+}
+
 /* ---- mappings ---------------------------------------------------------- */
 
 static bool request_fails(void)
@@ -199,7 +211,8 @@ static void *take_run(struct hak_box *box, size_t bytes, size_t align)
         th.dir[g + i].first = i == 0;
         __atomic_store_n(&th.dir[g + i].box, box, __ATOMIC_RELEASE);
     }
-    th.top = g + n > th.top ? g + n : th.top;
+    if (g + n > th.top)
+        __atomic_store_n(&th.top, g + n, __ATOMIC_RELAXED);
     th.counts.mapped_bytes += bytes;
     th.boxes[box->index].mapped += bytes;
     if (th.counts.mapped_bytes > th.counts.peak_bytes)
@@ -233,6 +246,17 @@ static void fill_junk(char *p, size_t bytes)
         memset(p + at, JUNK, 64);
 }
 
+/* The core tells of a false claim and asks that box no more; we stop. */
+static void need_unclaimed(const struct hak_box *box, const void *p)
+{
+    for (uint32_t i = 0; i < th.nboxes; i++) {
+        struct hak_box *b = &th.boxes[i].box;
+        if (b != box && b->state_now != HAK_BOX_LOADED && b->ops->owns(b, p))
+            th_die(b, "owns() claims %p, which was mapped for box %s", p,
+                   box->name);
+    }
+}
+
 void *th_map(struct hak_box *box, size_t size_bytes, size_t align_bytes,
              uint32_t flags)
 {
@@ -248,7 +272,9 @@ void *th_map(struct hak_box *box, size_t size_bytes, size_t align_bytes,
     void *p = request_fails() ? NULL : take_run(box, size_bytes, align);
     th.counts.maps += p != NULL;
     pthread_mutex_unlock(&th.lock);
-    if (p && !(flags & HAK_MAP_ZERO))
+    if (p)
+        need_unclaimed(box, p);
+    if (p && !(flags & HAK_MAP_ZERO) && !no_junk)
         fill_junk(p, size_bytes);
     return p;
 }
@@ -259,6 +285,7 @@ void th_unmap(struct hak_box *box, void *p, size_t size_bytes)
     pthread_mutex_lock(&th.lock);
     need_mapping(box, "unmap", p, size_bytes);
     need_unused(box, "unmap", p, size_bytes);
+    need_no_lane(box, "unmap", p, size_bytes, NULL);
     drop_run(box, p, size_bytes);
     th.counts.unmaps++;
     pthread_mutex_unlock(&th.lock);
@@ -344,6 +371,9 @@ static void need_span(struct hak_box *box, struct hak_span *span)
     if (span->box != box)
         th_die(box, "span_set: span %p has box %p", (void *)span,
                (void *)span->box);
+    if (span->lane_first || span->lane_last)
+        th_die(box, "span_set: lane_first or lane_last of span %p is not 0",
+               (void *)span);
     if ((uintptr_t)span - (uintptr_t)th.meta < th.meta_used)
         return;
     if (!th_holds(box, span, sizeof *span))
@@ -351,19 +381,6 @@ static void need_span(struct hak_box *box, struct hak_span *span)
                (void *)span);
     size_t end = page_of((char *)span + sizeof *span - 1);
     bits_change(th.span_pages, page_of(span), end - page_of(span) + 1, true);
-}
-
-static bool claimed_by_other(struct hak_box *box, const void *p)
-{
-    for (uint32_t i = 0; i < th.nboxes; i++) {
-        struct hak_box *b = &th.boxes[i].box;
-        if (b == box || b->state_now == HAK_BOX_LOADED || !b->ops->owns(b, p))
-            continue;
-        th_refuse(0, "%p of box %s is claimed by box %s", p, box->name,
-                  b->name);
-        return true;
-    }
-    return false;
 }
 
 int th_span_set(struct hak_box *box, struct hak_span *span, void *p,
@@ -374,9 +391,8 @@ int th_span_set(struct hak_box *box, struct hak_span *span, void *p,
     need_mapping(box, "span_set", p, size_bytes);
     if (span)
         need_span(box, span);
+    need_no_lane(box, "span_set", p, size_bytes, span);
     pthread_mutex_unlock(&th.lock);
-    if (span && claimed_by_other(box, p))
-        return -EEXIST;
     if (!box->lanes) /* the directory then has slow frees only */
         return 0;
     for (size_t i = 0; i < size_bytes / HAK_GRANULE_BYTES; i++)
@@ -420,10 +436,10 @@ void th_record_test(struct hak_box *box, void *p, bool held)
                        __ATOMIC_RELAXED);
 }
 
-size_t th_live(const struct hak_box *box, bool in_lanes)
+size_t th_live(const struct hak_box *box, bool in_calls)
 {
     const struct instance *b = &th.boxes[box->index];
-    return __atomic_load_n(in_lanes ? &b->out : &b->in_test, __ATOMIC_RELAXED);
+    return __atomic_load_n(in_calls ? &b->out : &b->in_test, __ATOMIC_RELAXED);
 }
 
 /* ---- figures and faults ------------------------------------------------ */
@@ -440,8 +456,9 @@ size_t th_resident(void)
 {
     unsigned char pages[HAK_GRANULE_BYTES / PAGE];
     size_t n = 0;
-    for (size_t g = 0; g < th.top; g++) {
-        if (!th.dir[g].box || mincore(at_granule(g), HAK_GRANULE_BYTES, pages))
+    for (size_t g = 0; g < top(); g++) {
+        if (!box_at(at_granule(g)) ||
+            mincore(at_granule(g), HAK_GRANULE_BYTES, pages))
             continue;
         for (size_t i = 0; i < sizeof pages; i++)
             n += pages[i] & 1;
@@ -464,6 +481,11 @@ void th_fail_never(void)
 void th_purge_keeps(bool keeps)
 {
     purge_keeps = keeps;
+}
+
+void th_map_junk(bool junk)
+{
+    no_junk = !junk;
 }
 
 struct th_counts th_counts(void)
