@@ -4,7 +4,8 @@
  *     entry.c     malloc family                    hot paths, then route
  *     api.c       hakmem.h, malloc_trim and kin    everything below
  *     init.c      the library's constructor        start report
- *     start.c     configuration, fork              everything below
+ *     start.c     which configuration              everything below
+ *     fork.c      locks around a fork              everything below
  *     route.c     slow paths of alloc and free     thread policy directory
  *     report.c    statistics                       thread loader
  *     thread.c    attach, detach, lanes            loader space
@@ -35,6 +36,8 @@ void hak_die(const char *format, ...)
 
 /* ---- os.c: all coupling to the kernel ---------------------------------- */
 
+bool hak_os_thread_is_gone(int tid);
+int hak_os_tid(void);
 bool hak_os_secure(void);       /* AT_SECURE: the environment is not trusted */
 uint64_t hak_os_now_ms(void);   /* CLOCK_MONOTONIC_COARSE */
 uint64_t hak_os_random(void);   /* splitmix64 seeded by AT_RANDOM */
@@ -204,11 +207,10 @@ struct hak_thread {
     void *heap[HAK_MAX_BOXES];
     uint64_t epoch;
     uint32_t ticks;
-    bool parked;                 /* its thread ended; waits for another */
-    uint32_t rounds;             /* of thread-specific data destructors */
+    int tid;                     /* of its thread, while that is ending */
     uint64_t parked_at_ms;
     struct hak_thread *next;     /* all threads, never shrinks */
-    struct hak_thread *next_parked;
+    struct hak_thread *next_parked; /* or ending */
     uint64_t libc_allocs;
     struct hak_counts count[HAK_MAX_BOXES];
 };
@@ -217,7 +219,13 @@ struct hak_thread {
 extern __thread struct hak_thread *hak_self
     __attribute__((tls_model("initial-exec")));
 extern struct hak_thread hak_nobody; /* a thread that has not attached */
+extern struct hak_thread hak_forker; /* a thread inside fork */
 extern struct hak_span hak_no_span;  /* has no free slot, ever */
+static inline bool hak_is_attached(const struct hak_thread *t)
+{
+    return t != &hak_nobody && t != &hak_forker;
+}
+
 
 /* Atomic, since a change of route empties the lanes of running threads. */
 static inline struct hak_span *hak_lane(struct hak_thread *t, uint32_t index)
@@ -236,8 +244,14 @@ void hak_thread_drop_lanes(struct hak_thread *t, struct hak_span *span);
 void hak_thread_reroute(uint32_t first, uint32_t last);
 void hak_thread_reap(uint64_t now_ms, bool all); /* close long parked ones */
 void hak_thread_lock(bool take);
+void hak_thread_fork_child(void);
 struct hak_thread *hak_thread_first(void); /* list of all, for reports */
 void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open);
+
+/* ---- fork.c ---------------------------------------------------------------------- */
+
+void hak_fork_start(void);
+void hak_fork_defer(void *p); /* free p when the fork is over */
 
 /* ---- route.c: slow paths --------------------------------------------------------- */
 

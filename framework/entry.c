@@ -101,7 +101,7 @@ EXPORT void *memalign(size_t align, size_t size)
 {
     if (align <= HAK_ALIGN_BYTES)
         return malloc(size);
-    if (align > (size_t)PTRDIFF_MAX / 2 + 1) {
+    if (align > SIZE_MAX / 2 + 1) {
         errno = EINVAL;
         return NULL;
     }

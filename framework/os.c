@@ -13,6 +13,19 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
+int hak_os_tid(void)
+{
+    return (int)syscall(SYS_gettid);
+}
+
+bool hak_os_thread_is_gone(int tid)
+{
+    int kept = errno;
+    bool gone = syscall(SYS_tgkill, getpid(), tid, 0) != 0 && errno == ESRCH;
+    errno = kept;
+    return gone;
+}
+
 bool hak_os_secure(void)
 {
     return getauxval(AT_SECURE) != 0;

@@ -84,9 +84,7 @@ static void *box_alloc(struct hak_loaded *b, size_t size, bool zero)
 static void box_free(struct hak_loaded *b, void *p)
 {
     struct hak_thread *t = hak_self;
-    if (t == &hak_nobody) /* a count needs a place; the thread is ending */
-        t = NULL;
-    if (t != NULL && !b->box.lanes) {
+    if (hak_is_attached(t) && !b->box.lanes) { /* a count needs a place */
         struct hak_counts *count = &t->count[b->box.index];
         hak_count(&count->frees, 1);
         hak_count(&count->bytes_out, box_usable(b, p));
@@ -124,7 +122,7 @@ static void *from_libc(struct hak_thread *t, enum hak_fallback last,
         p = hak_libc_alloc(align, size, zero);
     if (p == NULL)
         errno = ENOMEM;
-    else if (t != &hak_nobody)
+    else if (hak_is_attached(t))
         hak_count(&t->libc_allocs, 1);
     return p;
 }
@@ -153,7 +151,7 @@ static void *from_chain(struct hak_thread *t, uint32_t index, size_t size,
     return from_libc(t, chain->last, HAK_ALIGN_BYTES, size, zero);
 }
 
-/* Before the core is ready, without it, or without memory to attach. */
+/* Before the core is ready, without it, while it forks, without memory. */
 static void *alloc_unattached(size_t size, bool zero)
 {
     void *p = NULL;
@@ -171,10 +169,8 @@ void *hak_alloc_slow(struct hak_thread *t, size_t size, bool zero)
         errno = ENOMEM;
         return NULL;
     }
-    if (unlikely(t == &hak_nobody)) {
-        if (hak_core.mode != HAK_MODE_BOXES)
-            return alloc_unattached(size, zero);
-        t = hak_thread_attach();
+    if (unlikely(!hak_is_attached(t))) {
+        t = hak_core.mode == HAK_MODE_BOXES ? hak_thread_attach() : NULL;
         if (t == NULL)
             return alloc_unattached(size, zero);
     }
@@ -246,7 +242,7 @@ static void *aligned_from_lane(size_t align, size_t size)
 
 void *hak_alloc_aligned(size_t align, size_t size)
 {
-    if (size > PTRDIFF_MAX - align) {
+    if (align > PTRDIFF_MAX || size > PTRDIFF_MAX - align) {
         errno = ENOMEM;
         return NULL;
     }
@@ -261,7 +257,7 @@ void *hak_alloc_aligned(size_t align, size_t size)
     if (p != NULL)
         return p;
     struct hak_thread *t = hak_self;
-    if (t == &hak_nobody && (t = hak_thread_attach()) == NULL)
+    if (!hak_is_attached(t) && (t = hak_thread_attach()) == NULL)
         return from_libc(&hak_nobody, HAK_FALLBACK_LIBC, align, size, false);
     const struct hak_chain *chain =
         hak_chain_of(hak_index_of(hak_max(size, align)));
@@ -310,6 +306,10 @@ void hak_free_slow(void *p)
     struct hak_span *span;
     if (p == NULL || hak_boot_owns(p))
         return;
+    if (unlikely(hak_self == &hak_forker)) {
+        hak_fork_defer(p);
+        return;
+    }
     int kept = errno;
     struct hak_loaded *b =
         hak_core.mode == HAK_MODE_BOXES ? owner_of(p, &span) : NULL;
@@ -327,7 +327,7 @@ void hak_free_slow(void *p)
                 b->ops.drained(span);
         } else {
             b->ops.remote_free(span, p);
-            if (t != &hak_nobody)
+            if (hak_is_attached(t))
                 hak_count(&t->count[b->box.index].remote_frees, 1);
         }
     } else {
@@ -357,7 +357,8 @@ size_t hak_usable(const void *p)
 static void *resized(void *p, size_t size)
 {
     struct hak_span *span;
-    if (hak_core.mode != HAK_MODE_BOXES || hak_boot_owns(p))
+    if (hak_core.mode != HAK_MODE_BOXES || hak_boot_owns(p) ||
+        hak_self == &hak_forker)
         return NULL;
     struct hak_loaded *b = owner_of(p, &span);
     if (b == NULL || b->ops.resize == NULL || b->header_bytes != 0)
@@ -365,7 +366,7 @@ static void *resized(void *p, size_t size)
     size_t had = box_usable(b, p);
     void *q = b->ops.resize(&b->box, p, size);
     struct hak_thread *t = hak_self;
-    if (q != NULL && t != &hak_nobody && !b->box.lanes) {
+    if (q != NULL && hak_is_attached(t) && !b->box.lanes) {
         hak_count(&t->count[b->box.index].bytes_out, had);
         hak_count(&t->count[b->box.index].bytes_in, box_usable(b, q));
     }

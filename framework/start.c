@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * start.c - the life of the core in a process: start, fork, exit.
+ * start.c - the start of the core in a process.
  *
  * Everything starts in the library's constructor, where dlopen is legal.
  * What allocates before is served by the boot arena. Nothing is ever torn
@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -97,53 +96,6 @@ static void on_libc_alone(const char *path)
     hak_core.mode = HAK_MODE_LIBC;
 }
 
-/* ---- fork -------------------------------------------------------------------- */
-
-/*
- * Lock order: boxes by index, then report, threads, policy, space, metadata:
- * the order in which slow paths take them.
- *
- * The child has the forking thread alone. The others may have been halted
- * between two steps of a list, so their structures are never used again: what
- * they had in lanes is lost to the child, their live blocks are not.
- */
-static void locks(bool take)
-{
-    hak_report_lock(take);
-    hak_thread_lock(take);
-    hak_policy_lock(take);
-    hak_space_lock(take);
-    hak_meta_lock(take);
-}
-
-static void fork_boxes(enum hak_fork_phase phase)
-{
-    for (uint32_t i = 0; i < hak_boxes.n; i++) {
-        struct hak_loaded *b = hak_boxes.all[i];
-        if (b->ops.fork != NULL)
-            b->ops.fork(&b->box, phase);
-    }
-}
-
-static void fork_prepare(void)
-{
-    fork_boxes(HAK_FORK_PREPARE);
-    locks(true);
-}
-
-static void fork_parent(void)
-{
-    locks(false);
-    fork_boxes(HAK_FORK_PARENT);
-}
-
-static void fork_child(void)
-{
-    locks(false);
-    hak_os_random_reseed();
-    fork_boxes(HAK_FORK_CHILD);
-}
-
 /* ---- start --------------------------------------------------------------------- */
 
 static int load_boxes(void)
@@ -183,7 +135,7 @@ static void open_for_business(void)
     if (!hak_conf.verify && hak_conf.free_route == HAK_FREE_DIRECTORY)
         hak_directory.limit = hak_directory.limit_real;
     __atomic_store_n(&hak_core.mode, HAK_MODE_BOXES, __ATOMIC_RELEASE);
-    pthread_atfork(fork_prepare, fork_parent, fork_child);
+    hak_fork_start();
     hak_report_start();
 }
 

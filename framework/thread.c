@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * thread.c - attached threads: their lanes, heaps and counters.
  *
- * A thread attaches at its first slow path and detaches in a destructor of
- * thread-specific data. Detaching parks the structure with its lanes and
- * heaps as they are; the next thread that attaches takes it over, so threads
- * that come and go cost a list operation. What stays parked for
+ * A thread attaches at its first slow path. A destructor of thread-specific
+ * data tells that it is ending; when it is gone its structure is parked with
+ * its lanes and heaps as they are, and the next thread that attaches takes it
+ * over, so threads that come and go cost a list operation. What stays parked for
  * long is reaped: its heaps are closed, their pages become orphans that the
  * boxes hand to other heaps.
  *
@@ -16,9 +16,7 @@
 #include <pthread.h>
 
 enum {
-    DESTRUCTOR_ROUND = 3, /* of PTHREAD_DESTRUCTOR_ITERATIONS = 4: others'
-                             destructors may still free in the ones before */
-    REAP_DELAYS = 10,     /* parked for so many purge delays: reaped */
+    REAP_DELAYS = 10, /* parked for so many purge delays: reaped */
     REAP_LEAST_MS = 500,
 };
 
@@ -31,6 +29,7 @@ static struct {
     struct hak_lock lock;
     struct hak_thread *all;
     struct hak_thread *parked;
+    struct hak_thread *ending; /* their threads may still run for a moment */
     pthread_key_t key;
 } threads;
 
@@ -108,37 +107,58 @@ void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open)
 
 /* ---- attach and detach ------------------------------------------------------ */
 
-static void detach(void *self)
+/*
+ * The thread may still allocate and free, in others' destructors and in
+ * libc's, so it keeps its structure until the kernel says that it is gone.
+ */
+static void ending(void *self)
 {
     struct hak_thread *t = self;
-    if (++t->rounds < DESTRUCTOR_ROUND) {
-        pthread_setspecific(threads.key, t);
-        return;
-    }
-    hak_self = &hak_nobody;
-    t->parked_at_ms = hak_os_now_ms();
+    t->tid = hak_os_tid();
     hak_lock_take(&threads.lock);
-    t->parked = true;
-    t->next_parked = threads.parked;
-    threads.parked = t;
+    t->next_parked = threads.ending;
+    threads.ending = t;
     hak_lock_drop(&threads.lock);
 }
 
 int hak_thread_start(void)
 {
-    return -pthread_key_create(&threads.key, detach);
+    return -pthread_key_create(&threads.key, ending);
+}
+
+/* lock held: park the ended threads among the first few of the ending ones */
+static void park_gone(void)
+{
+    enum { LOOKS = 16 };
+    struct hak_thread **at = &threads.ending, *t;
+    for (int i = 0; i < LOOKS && (t = *at) != NULL; i++) {
+        if (!hak_os_thread_is_gone(t->tid)) {
+            at = &t->next_parked;
+            continue;
+        }
+        *at = t->next_parked;
+        t->parked_at_ms = hak_os_now_ms();
+        t->next_parked = threads.parked;
+        threads.parked = t;
+    }
 }
 
 static struct hak_thread *unpark(void)
 {
     hak_lock_take(&threads.lock);
+    if (threads.parked == NULL)
+        park_gone();
     struct hak_thread *t = threads.parked;
-    if (t != NULL) {
+    if (t != NULL)
         threads.parked = t->next_parked;
-        t->parked = false;
-    }
     hak_lock_drop(&threads.lock);
     return t;
+}
+
+/* Threads that were ending in the parent: halted anywhere, so left alone. */
+void hak_thread_fork_child(void)
+{
+    threads.ending = NULL;
 }
 
 static struct hak_thread *fresh(void)
@@ -157,12 +177,13 @@ static struct hak_thread *fresh(void)
 
 struct hak_thread *hak_thread_attach(void)
 {
+    if (hak_self == &hak_forker)
+        return NULL;
     struct hak_thread *t = unpark();
     if (t == NULL)
         t = fresh();
     if (t == NULL)
         return NULL;
-    t->rounds = 0;
     hak_self = t;
     pthread_setspecific(threads.key, t); /* a low key: allocates nothing */
     return t;
@@ -184,6 +205,7 @@ static void close_heaps(struct hak_thread *t)
 static struct hak_thread *next_to_reap(uint64_t before_ms)
 {
     hak_lock_take(&threads.lock);
+    park_gone();
     struct hak_thread **at = &threads.parked;
     while (*at != NULL && (*at)->parked_at_ms > before_ms)
         at = &(*at)->next_parked;
@@ -198,7 +220,8 @@ void hak_thread_reap(uint64_t now_ms, bool all)
 {
     uint64_t wait =
         hak_max(hak_space_purge_delay_ms() * REAP_DELAYS, REAP_LEAST_MS);
-    if (__atomic_load_n(&threads.parked, __ATOMIC_RELAXED) == NULL ||
+    if ((__atomic_load_n(&threads.parked, __ATOMIC_RELAXED) == NULL &&
+         __atomic_load_n(&threads.ending, __ATOMIC_RELAXED) == NULL) ||
         (!all && now_ms < wait))
         return;
     struct hak_thread *reaped = NULL, *t;

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT
+ * fork.c - the child of a fork finds every lock free and every list whole.
+ *
+ * Between prepare and the end the forking thread holds all locks. Others'
+ * handlers run in that time too (those registered before ours), and may
+ * allocate: the thread is hak_forker then, which libc serves, as its own locks
+ * are taken after all handlers; what is freed waits until the fork is over.
+ *
+ * Lock order: boxes by index, then report, threads, policy, space, metadata:
+ * the order in which slow paths take them.
+ *
+ * The child has the forking thread alone. The others may have been halted
+ * between two steps of a list, so their structures are never used again: their
+ * free slots are lost to the child, their live blocks are not.
+ */
+#include "core.h"
+
+#include <pthread.h>
+
+struct hak_thread hak_forker = {.lane = {[0 ... HAK_LANES] = &hak_no_span}};
+
+/* Written by the forking thread only, which holds all locks. */
+static struct hak_thread *forking;
+static void *deferred; /* linked through their first word */
+
+void hak_fork_defer(void *p)
+{
+    *(void **)p = deferred;
+    deferred = p;
+}
+
+static void locks(bool take)
+{
+    hak_report_lock(take);
+    hak_thread_lock(take);
+    hak_policy_lock(take);
+    hak_space_lock(take);
+    hak_meta_lock(take);
+}
+
+static void boxes(enum hak_fork_phase phase)
+{
+    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+        struct hak_loaded *b = hak_boxes.all[i];
+        if (b->ops.fork != NULL)
+            b->ops.fork(&b->box, phase);
+    }
+}
+
+static void prepare(void)
+{
+    boxes(HAK_FORK_PREPARE);
+    locks(true);
+    forking = hak_self;
+    hak_self = &hak_forker;
+}
+
+static void over(enum hak_fork_phase phase)
+{
+    void *p = deferred;
+    deferred = NULL;
+    hak_self = forking;
+    locks(false);
+    boxes(phase);
+    while (p != NULL) {
+        void *next = *(void **)p;
+        free(p);
+        p = next;
+    }
+}
+
+static void in_parent(void)
+{
+    over(HAK_FORK_PARENT);
+}
+
+static void in_child(void)
+{
+    hak_thread_fork_child();
+    hak_os_random_reseed();
+    over(HAK_FORK_CHILD);
+}
+
+void hak_fork_start(void)
+{
+    pthread_atfork(prepare, in_parent, in_child);
+}
