@@ -155,6 +155,8 @@ const struct hak_box_entry *hak_box_file(const char *path, void **handle,
                                          char *why, size_t why_bytes);
 /* The operations that the entry's size covers; the rest NULL. */
 void hak_box_ops_of(const struct hak_box_entry *e, struct hak_box_ops *ops);
+/* The entry's parameters, each of this core's size; NULL = no memory. */
+const struct hak_param *hak_box_params(const struct hak_box_entry *e);
 /* Where [box NAME] without `path` or with a relative one is looked for. */
 void hak_box_path(const char *given, const char *name, const char *conf_file,
                   char *out, size_t out_bytes);

@@ -174,6 +174,10 @@ static int check_entry(const struct hak_box_entry *e, char *why, size_t n)
     if (e->id == NULL || e->version == NULL ||
         (e->nparams != 0 && e->params == NULL))
         return refuse(why, n, "its entry has no id, version or parameters");
+    if (e->nparams != 0 && e->param_bytes < sizeof(struct hak_param))
+        return refuse(why, n, "its parameters have %u bytes each, %zu are "
+                              "needed; begin its entry with HAK_BOX_HEADER",
+                      e->param_bytes, sizeof(struct hak_param));
     return 0;
 }
 
@@ -183,6 +187,19 @@ void hak_box_ops_of(const struct hak_box_entry *e, struct hak_box_ops *ops)
     memcpy(ops, &e->ops,
            hak_min(e->struct_size - offsetof(struct hak_box_entry, ops),
                    sizeof *ops));
+}
+
+/* As many bytes of each as this core knows; a newer box has longer ones. */
+const struct hak_param *hak_box_params(const struct hak_box_entry *e)
+{
+    if (e->nparams == 0 || e->param_bytes == sizeof(struct hak_param))
+        return e->params;
+    struct hak_param *copy = hak_meta(e->nparams * sizeof *copy);
+    for (uint32_t i = 0; copy != NULL && i < e->nparams; i++)
+        memcpy(&copy[i],
+               (const char *)e->params + (size_t)i * e->param_bytes,
+               sizeof *copy);
+    return copy;
 }
 
 static int check_lanes(const struct hak_box_ops *ops, char *why, size_t n)
@@ -442,14 +459,16 @@ struct hak_loaded *hak_box_load(struct hak_conf *c,
     char *kept_path = hak_meta(strlen(path) + 1);
     union hak_value *values =
         hak_meta(sizeof *values * (e->nparams == 0 ? 1 : e->nparams));
-    if (b == NULL || values == NULL || kept_path == NULL) {
+    const struct hak_param *params = hak_box_params(e);
+    if (b == NULL || values == NULL || kept_path == NULL ||
+        (e->nparams != 0 && params == NULL)) {
         hak_conf_tell(c, HAK_DIAG_ERROR, where, "box %s: no memory",
                       conf->name);
         return NULL;
     }
     b->values = values;
     b->path = strcpy(kept_path, path);
-    hak_conf_params(c, conf, e->params, e->nparams, values);
+    hak_conf_params(c, conf, params, e->nparams, values);
     fill(b, conf, e);
     int error = b->ops.init != NULL ? b->ops.init(&b->box) : 0;
     if (error != 0) {

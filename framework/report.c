@@ -32,7 +32,7 @@ static void sum_counts(uint32_t index, struct hak_counts *sum)
 
 void hak_figures(struct hak_loaded *b, struct hak_stats *out)
 {
-    struct hak_box_stats own = {0};
+    struct hak_box_stats own = {.struct_bytes = sizeof own};
     struct hak_counts c;
     sum_counts(b->box.index, &c);
     if (b->ops.stats != NULL)

@@ -156,8 +156,9 @@ static void print_text(const char *file, const struct hak_box_entry *e)
     if (ops.usable_size == NULL)
         printf("  no usable_size: the core adds a header of 16 bytes to each "
                "request\n");
-    for (uint32_t i = 0; i < e->nparams; i++)
-        print_param(&e->params[i]);
+    const struct hak_param *params = hak_box_params(e);
+    for (uint32_t i = 0; params != NULL && i < e->nparams; i++)
+        print_param(&params[i]);
 }
 
 /* ---- JSON
@@ -203,9 +204,10 @@ static void json_lists(const struct hak_box_entry *e,
         comma = ",";
     }
     fputs("],\"parameters\":[", stdout);
-    for (uint32_t i = 0; i < e->nparams; i++) {
+    const struct hak_param *params = hak_box_params(e);
+    for (uint32_t i = 0; params != NULL && i < e->nparams; i++) {
         fputs(i == 0 ? "" : ",", stdout);
-        json_param(&e->params[i]);
+        json_param(&params[i]);
     }
     fputc(']', stdout);
 }

@@ -462,8 +462,10 @@ static size_t large_slot_size(struct hak_box *box, size_t size_bytes)
 static int large_init(struct hak_box *box)
 {
     struct large *l = box->host->meta(box, sizeof *l);
-    if (l == NULL || !hak_map_init(&l->blocks, box))
+    if (l == NULL || !hak_map_init(&l->blocks, box)) {
+        box->host->log(box, HAK_LOG_ERROR, "no memory for the block table");
         return -ENOMEM;
+    }
     l->box = box;
     bigcache_init(&l->cache);
     elo_init(&l->elo, box->params[PARAM_ELO].i != 0,

@@ -167,8 +167,10 @@ static size_t return_empties(struct hak_heap *heap)
 static int ultra_init(struct hak_box *box)
 {
     struct ultra *u = box->host->meta(box, sizeof *u);
-    if (u == NULL || !hak_map_init(&u->pages, box))
+    if (u == NULL || !hak_map_init(&u->pages, box)) {
+        box->host->log(box, HAK_LOG_ERROR, "no memory for the page table");
         return -ENOMEM;
+    }
     u->heaps = (struct hak_heaps){
         .box = box,
         .nclasses = CLASSES,

@@ -450,7 +450,7 @@ PROPERTY(walk)
 
 static struct hak_box_stats stats_now(void)
 {
-    struct hak_box_stats s = {0};
+    struct hak_box_stats s = {.struct_bytes = sizeof s};
     ck.box->ops->stats(ck.box, &s);
     return s;
 }

@@ -47,8 +47,10 @@
  *     core asked the owner directory or `owns`), but not surely a live one.
  *
  * Growth: a struct grows at its end, by a new minor version. The core reads
- * only `struct_size` bytes of an entry and takes the rest as zero; a box
- * tests `host->struct_size` (HAK_HAS) before it uses a newer host function.
+ * only `struct_size` bytes of an entry and `param_bytes` of each parameter,
+ * and takes the rest as zero; a box tests `host->struct_size` (HAK_HAS) before
+ * it uses a newer host function, and `out->struct_bytes` before it fills a
+ * newer figure.
  */
 #ifndef HAKMEM_BOX_H
 #define HAKMEM_BOX_H
@@ -146,7 +148,8 @@ struct hak_thread; /* opaque: one attached thread, compared by address */
  *             to nfree - 1 for "not now"
  * slot_bytes  usable bytes of each slot (usable size and realloc read it
  *             inline), or 0: the core asks ops->usable_size
- * lane_first, lane_last  the core's; zero when the span is registered
+ * lane_first, lane_last  the core's; zero when the span is registered, not
+ *             for boxes to read
  * box         the box it belongs to; set once, before registration
  */
 struct hak_span {
@@ -226,7 +229,8 @@ struct hak_box {
  * remote frees on its slow paths and adds them to the report.
  */
 struct hak_box_stats {
-    uint64_t allocs, frees; /* slots through lanes; 0 in a box without */
+    size_t struct_bytes;    /* set by the core, the rest zero */
+    uint64_t allocs, frees; /* slots of spans; 0 in a box without lanes */
     uint64_t live_count;  /* slots out */
     uint64_t live_bytes;  /* their slot sizes */
     uint64_t peak_bytes;  /* most bytes ever in pages or blocks in use */
@@ -267,7 +271,7 @@ struct hak_box_ops {
     void (*free)(struct hak_box *box, void *p);
 
     /*
-     * owns - is p inside a block of this box?       [any state, any thread]
+     * owns - is p inside a block of this box?     [after init, any thread]
      * p        any value at all: NULL, unmapped, wild, another allocator's
      * Returns  true for every address inside a live slot, false for every
      *          address outside the memory that the box holds
@@ -295,15 +299,16 @@ struct hak_box_ops {
     size_t (*usable_size)(struct hak_box *box, const void *p);
 
     /*
-     * slot_size - bytes that a request of size_bytes would get, or 0 when
-     * the box declines that size. Pure; `hakctl explain` shows it.
+     * slot_size - bytes that a request of size_bytes would get at least, or
+     * 0 when the box declines that size. Pure; `hakctl explain` shows it.
      */
     size_t (*slot_size)(struct hak_box *box, size_t size_bytes);
 
     /*
      * aligned_alloc - as alloc, aligned to align_bytes, a power of two of
-     * 32 or more. Without it the core asks alloc for a size whose slot is
-     * so aligned or, with the 16-byte header, for more than was asked.
+     * 32 or more. Without it the core asks alloc for the size rounded up to
+     * the alignment and keeps the slot if it is aligned; with the 16-byte
+     * header it asks for more and places the block inside.
      */
     void *(*aligned_alloc)(struct hak_box *box, size_t align_bytes,
                            size_t size_bytes);
@@ -321,9 +326,10 @@ struct hak_box_ops {
     /*
      * heap_open - make the heap of one thread.       [active, that thread]
      * thread   what span->owner is to be for spans of this heap
-     * Returns  the heap, or NULL = no memory: alloc is tried instead
-     * Called at the first refill of a thread, never again for that thread
-     * before heap_close.
+     * Returns  the heap, or NULL = no memory: declined, asked again later
+     * Called at the first refill of a thread, or when the box asks for the
+     * thread's heap (host->heap); never again for that thread before
+     * heap_close. A box without lanes may have heaps too.
      */
     void *(*heap_open)(struct hak_box *box, struct hak_thread *thread);
 
@@ -331,7 +337,8 @@ struct hak_box_ops {
      * heap_close - the heap's thread is gone.  [any state, not its thread]
      * Its slots may live on: give the free ones back, leave the rest so
      * that remote frees reach them and another heap can adopt them. Drop
-     * the lanes of its spans; no span may name the thread as owner then.
+     * the lanes of its spans first (lane_drop looks at the owner); no span
+     * may name the thread as owner afterwards.
      */
     void (*heap_close)(struct hak_box *box, void *heap);
 
@@ -366,16 +373,18 @@ struct hak_box_ops {
 
     /*
      * fork - see enum hak_fork_phase.               [any state, forking thread]
-     * No box operation but frees that need no lock of the box run in other
-     * threads between PREPARE and PARENT. In the child the heaps of the
-     * other threads are never used again; their spans stay.
+     * Other threads go on calling the box between PREPARE and PARENT and
+     * wait at its locks; the forking thread calls nothing. In the child the
+     * heaps of the other threads are never used again; their spans stay.
+     * A box that has a lock needs this operation.
      */
     void (*fork)(struct hak_box *box, enum hak_fork_phase phase);
 
     /* trim - give back what is free now. Returns bytes given back. */
     size_t (*trim)(struct hak_box *box);
 
-    /* stats - fill *out; figures of running threads may lag a little. */
+    /* stats - fill *out, zeroed by the core; figures of running threads may
+     * lag a little. */
     void (*stats)(struct hak_box *box, struct hak_box_stats *out);
 
     /* walk - visit live slots; exact only while no other thread allocates. */
@@ -404,7 +413,7 @@ struct hak_box_entry {
     uint16_t abi_major;      /* HAK_ABI_MAJOR */
     uint16_t abi_minor;      /* HAK_ABI_MINOR when compiled */
     uint16_t host_minor_min; /* least minor of the core that will do */
-    uint16_t reserved;
+    uint16_t param_bytes;    /* sizeof(struct hak_param) when compiled */
     uint32_t struct_size;    /* sizeof(struct hak_box_entry) when compiled */
     uint32_t nparams;
     const char *id;          /* kind of box, lower case: "ultra" */
@@ -417,8 +426,8 @@ struct hak_box_entry {
 
 #define HAK_BOX_HEADER(id_text, version_text)                                  \
     .magic = HAK_BOX_MAGIC, .abi_major = HAK_ABI_MAJOR,                        \
-    .abi_minor = HAK_ABI_MINOR, .struct_size = sizeof(struct hak_box_entry),   \
-    .id = (id_text), .version = (version_text)
+    .abi_minor = HAK_ABI_MINOR, .param_bytes = sizeof(struct hak_param),       \
+    .struct_size = sizeof(struct hak_box_entry), .id = (id_text), .version = (version_text)
 
 #define HAK_BOX_SYMBOL "hak_box_entry"
 #define HAK_BOX_EXPORT __attribute__((visibility("default")))
@@ -458,17 +467,20 @@ struct hak_host {
                  uint32_t flags);
 
     /*
-     * unmap - give all or part of it back. Kept for reuse by any box and
-     * returned to the system after [core] purge_delay_ms.
+     * unmap - give all or part of one mapping back. Its spans are forgotten.
+     * Kept for reuse by any box and returned to the system after [core]
+     * purge_delay_ms. What holds spans (`struct hak_span`) is never unmapped.
      */
     void (*unmap)(struct hak_box *box, void *p, size_t size_bytes);
 
-    /* purge - content may go, the range stays the box's. OS page multiples. */
+    /* purge - the range stays the box's, its content is unspecified (zero or
+     * as it was). OS page multiples. */
     void (*purge)(struct hak_box *box, void *p, size_t size_bytes);
 
     /*
      * remap - grow or shrink a whole mapping, moved if it must be, by
-     * mremap. New bytes read zero. NULL = cannot, nothing changed.
+     * mremap. New bytes read zero; spans are forgotten. NULL = cannot,
+     * nothing changed.
      */
     void *(*remap)(struct hak_box *box, void *p, size_t old_bytes,
                    size_t new_bytes);
@@ -484,6 +496,8 @@ struct hak_host {
      * span_set - let the directory name span for these granules.
      * p, size_bytes  granule multiples inside one mapping of this box
      * span           NULL = back to slow frees
+     * With box->lanes false it changes nothing: every free is a slow one and
+     * span_of answers NULL.
      * Returns        0; -EINVAL: p is not this box's. Cost: a store a granule
      */
     int (*span_set)(struct hak_box *box, struct hak_span *span, void *p,
@@ -500,7 +514,8 @@ struct hak_host {
 
     /*
      * heap - the calling thread's heap in this box. open: make one if there
-     * is none. NULL = none (and none could be made).
+     * is none, by ops->heap_open: hold no lock of the box. NULL = none (and
+     * none could be made).
      */
     void *(*heap)(struct hak_box *box, bool open);
 
