@@ -1,552 +1,404 @@
 /* SPDX-License-Identifier: MIT
- * large.c - blocks above 32 KiB: whole mappings, cached when freed.
+ * large.c - the box `large`: requests above 32 KiB, a mapping each.
  *
- * A block is a run of granules of its own. Freed blocks go to the BigCache,
- * unless their size has proved not worth it (elo.h), and from there to the
- * host when they are too old or too many. realloc grows and moves by remap.
- *
- * Each thread keeps a few blocks of its own in front of that (near.h): an
- * atomic would wait for all that the program has just written.
- *
- * Lock: one, for the cache, the ratings, the spare structs and the figures.
- * It is held for list work only, never over a call of the host that may enter
- * the kernel, so threads meet there for some tens of nanoseconds.
+ * A slot starts where its mapping does and is the request rounded up to OS
+ * pages; the rest of the last granule is address space that is not touched.
  */
-#include "bigcache.h"
-#include "elo.h"
-#include "near.h"
-
-#include <boxkit/map.h>
-#include <boxkit/sync.h>
+#include "large.h"
 
 #include <errno.h>
+#include <sched.h>
 
-enum {
+enum param {
     PARAM_CACHE,
-    PARAM_FLOOR,
+    PARAM_CACHE_MIN,
+    PARAM_SHARE,
     PARAM_AGE,
+    PARAM_WASTE,
+    PARAM_SHARDS,
     PARAM_ELO,
-    PARAM_K,
+    PARAM_ELO_K,
     PARAM_DIRECT,
-    PARAM_CLEAR,
-    PARAM_NEAR
+    PARAM_ZERO_MAP,
+    PARAM_REMAP,
+    PARAM_HUGE,
 };
 
 #define MIB ((int64_t)1 << 20)
+#define MOST_BYTES ((int64_t)1 << 46)
+#define A_SIZE \
+    .type = HAK_PARAM_SIZE, .flags = HAK_PARAM_MUTABLE, .max = MOST_BYTES
 
 static const struct hak_param params[] = {
-    [PARAM_CACHE] = {.name = "cache_bytes",
-                     .type = HAK_PARAM_SIZE,
-                     .flags = HAK_PARAM_MUTABLE,
-                     .max = (int64_t)1 << 40,
-                     .def = 512 * MIB,
-                     .help = "most bytes of freed blocks kept for reuse"},
-    [PARAM_FLOOR] = {.name = "cache_floor",
-                     .type = HAK_PARAM_SIZE,
-                     .flags = HAK_PARAM_MUTABLE,
-                     .max = (int64_t)1 << 40,
-                     .def = 32 * MIB,
-                     .help = "kept in any case; above it a quarter of what "
-                             "is live"},
-    [PARAM_AGE] = {.name = "cache_age_ms",
-                   .type = HAK_PARAM_MS,
-                   .flags = HAK_PARAM_MUTABLE,
+    [PARAM_CACHE] = {"cache_bytes", A_SIZE, .def = 64 * MIB,
+                     .help = "most bytes of freed blocks that are kept"},
+    [PARAM_CACHE_MIN] = {"cache_min_bytes", A_SIZE, .def = 32 * MIB,
+                         .help = "bytes that may be kept whatever is live"},
+    [PARAM_SHARE] = {"cache_share", HAK_PARAM_INT, HAK_PARAM_MUTABLE,
+                     .max = 1000, .def = 25,
+                     .help = "live and kept bytes may exceed the most that "
+                             "was live of late by this many percent"},
+    [PARAM_AGE] = {"cache_age_ms", HAK_PARAM_MS, HAK_PARAM_MUTABLE,
                    .max = 3600000,
-                   .help = "kept at most so long; 0 = purge_delay_ms"},
-    [PARAM_ELO] = {.name = "elo",
-                   .type = HAK_PARAM_BOOL,
-                   .max = 1,
-                   .def = 1,
-                   .help = "learn from which size on blocks are not kept"},
-    [PARAM_K] = {.name = "elo_k",
-                 .type = HAK_PARAM_INT,
-                 .min = 1,
-                 .max = 400,
-                 .def = 24,
-                 .help = "how much one outcome moves a rating"},
-    [PARAM_DIRECT] = {.name = "direct_bytes",
-                      .type = HAK_PARAM_SIZE,
-                      .min = HAK_GRANULE_BYTES,
-                      .max = (int64_t)1 << 46,
-                      .def = 64 * MIB,
-                      .help = "from this size on blocks are not kept, until "
-                              "elo learns better"},
-    [PARAM_CLEAR] = {.name = "clear_bytes",
-                     .type = HAK_PARAM_SIZE,
-                     .max = (int64_t)1 << 40,
-                     .def = MIB,
-                     .help = "calloc clears a kept block up to this size, "
-                             "larger ones get fresh pages"},
-    [PARAM_NEAR] = {.name = "near_bytes",
-                    .type = HAK_PARAM_SIZE,
-                    .flags = HAK_PARAM_MUTABLE,
-                    .max = (int64_t)1 << 40,
-                    .def = 2 * MIB,
-                    .help = "a thread keeps so many bytes of freed blocks of "
-                            "up to 1 MiB for itself"},
+                   .help = "how long a block is kept, in ms; 0 = the core's "
+                           "purge_delay_ms"},
+    [PARAM_WASTE] = {"waste", HAK_PARAM_INT, HAK_PARAM_MUTABLE, .max = 100,
+                     .def = 25,
+                     .help = "a kept block serves requests so many percent "
+                             "smaller"},
+    [PARAM_SHARDS] = {"shards", HAK_PARAM_INT, .max = CACHE_SHARDS_MOST,
+                      .help = "parts of the cache, with a lock each; 0 = one "
+                              "a CPU"},
+    [PARAM_ELO] = {"elo", HAK_PARAM_BOOL, HAK_PARAM_MUTABLE, .max = 1, .def = 1,
+                   .help = "learn which sizes are not worth keeping"},
+    [PARAM_ELO_K] = {"elo_k", HAK_PARAM_INT, HAK_PARAM_MUTABLE, .min = 1,
+                     .max = 400, .def = 20,
+                     .help = "how fast it learns: points per game at most"},
+    /* glibc maps and unmaps from this size on (DEFAULT_MMAP_THRESHOLD_MAX) */
+    [PARAM_DIRECT] = {"direct_bytes", A_SIZE, .def = 32 * MIB,
+                      .help = "from this size on blocks are not kept; with "
+                              "elo = on, to begin with"},
+    [PARAM_ZERO_MAP] = {"zero_map_bytes", A_SIZE, .def = 4 * MIB,
+                        .help = "from this size on calloc maps afresh rather "
+                                "than clear a kept block"},
+    [PARAM_REMAP] = {"remap_bytes", A_SIZE, .def = 1 * MIB,
+                     .help = "from this size on realloc grows by mremap "
+                             "rather than by a copy"},
+    [PARAM_HUGE] = {"huge_bytes", A_SIZE,
+                    .help = "from this size on blocks ask for huge pages; 0 = "
+                            "none does"},
 };
 
-struct large {
-    struct hak_box *box;
-    struct hak_map blocks; /* granule -> block, every granule of it */
-    struct hak_lock lock;
-    struct bigcache cache;
-    struct elo elo;
-    struct block *spare;
-    struct block *all; /* push only; atomic */
-    struct near *spare_near, *all_near;
-    uint64_t live_count, live_bytes, peak_bytes;
-    uint64_t retired;
-};
+/* ---- setting up --------------------------------------------------------- */
 
-static struct large *large_of(struct hak_box *box)
+static uint64_t param(const struct hak_box *box, enum param i)
 {
-    return box->state;
+    return (uint64_t)box->params[i].i;
 }
 
-static uint64_t age_ms(const struct hak_box *box)
+static void set(uint64_t *setting, uint64_t value)
 {
-    uint64_t given = (uint64_t)box->params[PARAM_AGE].i;
-    return given != 0 ? given : box->host->purge_delay_ms();
+    __atomic_store_n(setting, value, __ATOMIC_RELAXED);
 }
 
-/* ---- block structs ----------------------------------------------------------
- */
-
-static struct block *new_struct(struct large *l)
+static void configure(struct large *large)
 {
-    hak_lock_take(&l->lock);
-    struct block *b = l->spare;
-    if (b != NULL)
-        l->spare = b->next_spare;
-    hak_lock_drop(&l->lock);
-    if (b != NULL || (b = l->box->host->meta(l->box, sizeof *b)) == NULL)
-        return b;
-    hak_lock_take(&l->lock);
-    b->all_next = l->all;
-    __atomic_store_n(&l->all, b, __ATOMIC_RELEASE);
-    hak_lock_drop(&l->lock);
-    return b;
+    const struct hak_box *box = large->box;
+    struct settings *s = &large->settings;
+    set(&s->cache_bytes, param(box, PARAM_CACHE));
+    set(&s->cache_min_bytes, param(box, PARAM_CACHE_MIN));
+    set(&s->cache_share, param(box, PARAM_SHARE));
+    set(&s->cache_age_ms, param(box, PARAM_AGE));
+    set(&s->zero_map_bytes, param(box, PARAM_ZERO_MAP));
+    set(&s->remap_bytes, param(box, PARAM_REMAP));
+    set(&s->huge_bytes, param(box, PARAM_HUGE));
+    __atomic_store_n(&large->cache.waste_percent,
+                     (uint32_t)param(box, PARAM_WASTE), __ATOMIC_RELAXED);
 }
 
-/* lock held */
-static void spare_struct(struct large *l, struct block *b)
+static void start_elo(struct large *large)
 {
-    b->state = BLOCK_SPARE;
-    b->next_spare = l->spare;
-    l->spare = b;
+    const struct hak_box *box = large->box;
+    elo_start(&large->elo, param(box, PARAM_ELO) != 0,
+              (int32_t)param(box, PARAM_ELO_K), param(box, PARAM_DIRECT));
 }
 
-/* lock held */
-static void count_live(struct large *l, struct block *b)
+/* A power of two: as asked, or as many as CPUs may run us. */
+static uint32_t shards_wanted(const struct hak_box *box)
 {
-    b->state = BLOCK_LIVE;
-    l->live_count++;
-    l->live_bytes += b->bytes;
-    hak_count_peak(&l->peak_bytes, l->live_bytes);
+    size_t n = param(box, PARAM_SHARDS);
+    cpu_set_t cpus;
+    if (n == 0)
+        n = sched_getaffinity(0, sizeof cpus, &cpus) == 0
+                ? (size_t)CPU_COUNT(&cpus)
+                : CACHE_SHARDS_MOST;
+    uint32_t shards = 1;
+    while (shards < n && shards < CACHE_SHARDS_MOST)
+        shards *= 2;
+    return shards;
 }
 
-/* ---- giving back
- * --------------------------------------------------------------- */
-
-/* lock held: what the cache may hold now */
-static size_t cache_limit(const struct large *l)
+static int init(struct hak_box *box)
 {
-    const union hak_value *v = l->box->params;
-    size_t share = hak_max((size_t)v[PARAM_FLOOR].i, l->live_bytes / 4);
-    return hak_min(share, (size_t)v[PARAM_CACHE].i);
+    struct large *large = box->host->meta(box, sizeof *large);
+    if (large == NULL || blocks_init(&large->blocks, box) != 0 ||
+        bigcache_init(&large->cache, box, shards_wanted(box)) != 0) {
+        box->host->log(box, HAK_LOG_ERROR, "no memory for its tables");
+        return -ENOMEM;
+    }
+    large->box = box;
+    large->page_bytes = box->host->os_page_bytes;
+    configure(large);
+    start_elo(large);
+    box->state = large;
+    return 0;
+}
+
+static int set_param(struct hak_box *box, uint32_t i)
+{
+    struct large *large = large_of(box);
+    if (i >= sizeof params / sizeof params[0] || i == PARAM_SHARDS)
+        return -EINVAL;
+    configure(large);
+    if (i == PARAM_ELO || i == PARAM_ELO_K || i == PARAM_DIRECT)
+        start_elo(large);
+    supply_flush(large); /* the simplest way under a lower bound */
+    ledger_turn(&large->ledger, &large->cache);
+    return 0;
+}
+
+/* ---- alloc and free ----------------------------------------------------- */
+
+uint32_t large_shard(const struct large *large)
+{
+    return (uint32_t)sched_getcpu() & (large->cache.nshards - 1);
+}
+
+static void *hand_out(struct large *large, struct block *b, size_t size_bytes,
+                      bool counted)
+{
+    __atomic_store_n(&b->size_bytes, size_bytes, __ATOMIC_RELAXED);
+    __atomic_store_n(&b->state, BLOCK_LIVE, __ATOMIC_RELEASE);
+    if (unlikely(!counted))
+        ledger_add(&large->ledger, &large->cache, large_shard(large), 1,
+                   (int64_t)size_bytes);
+    return b->base;
+}
+
+/* Nothing kept fits. */
+static void *alloc_fresh(struct large *large, size_t size_bytes,
+                         size_t align_bytes, uint32_t flags)
+{
+    size_t n = granules_of(size_bytes);
+    uint64_t now_ms = large->box->host->now_ms();
+    if (now_ms >= hak_counted(&large->next_sweep_ms))
+        supply_sweep(large, now_ms);
+    elo_asked(&large->elo, n << HAK_GRANULE_SHIFT,
+              bigcache_most(&large->cache, n) << HAK_GRANULE_SHIFT, now_ms,
+              supply_age_ms(large));
+    struct block *b = supply_map(large, n, align_bytes, flags);
+    return b != NULL ? hand_out(large, b, size_bytes, false) : NULL;
+}
+
+static void *alloc_aligned(struct hak_box *box, size_t align_bytes,
+                           size_t size_bytes)
+{
+    struct large *large = large_of(box);
+    bool counted;
+    if (unlikely(size_bytes > large->blocks.n << HAK_GRANULE_SHIFT))
+        return NULL;
+    align_bytes = hak_max(align_bytes, HAK_GRANULE_BYTES);
+    size_bytes = slot_bytes(large, size_bytes);
+    struct block *b = bigcache_take(&large->cache, large_shard(large),
+                                    granules_of(size_bytes), align_bytes,
+                                    size_bytes, &counted);
+    if (unlikely(b == NULL))
+        return alloc_fresh(large, size_bytes, align_bytes, 0);
+    elo_reused(&large->elo, block_bytes(b));
+    return hand_out(large, b, size_bytes, counted);
+}
+
+static void *alloc(struct hak_box *box, size_t size_bytes)
+{
+    return alloc_aligned(box, HAK_GRANULE_BYTES, size_bytes);
 }
 
 /*
- * lock held: take out of the cache what is too old, and the oldest while it
- * holds more than `limit`. At most a few a call: the rest waits for the next.
- * Returns a chain through next_spare.
+ * A kept block is dirty. Clearing a long one costs more than fresh pages do,
+ * and would make those resident that the program never touches; it goes back
+ * first, so that both together take no more room than one.
  */
-static struct block *evict(struct large *l, size_t limit, uint64_t now,
-                           uint32_t most)
+static void *zalloc(struct hak_box *box, size_t size_bytes)
 {
-    struct block *chain = NULL, *b;
-    uint64_t age = age_ms(l->box);
-    while (most-- != 0 && (b = bigcache_oldest(&l->cache)) != NULL) {
-        bool old = now - b->freed_ms > age;
-        if (!old && l->cache.bytes <= limit)
-            break;
-        if (old)
-            elo_lost(&l->elo, b->bytes);
-        bigcache_remove(&l->cache, b);
-        b->next_spare = chain;
-        chain = b;
-    }
-    return chain;
-}
-
-/* Give a chain of blocks to the host; no lock held. Returns bytes. */
-static size_t unmap_chain(struct large *l, struct block *chain)
-{
-    size_t bytes = 0;
-    while (chain != NULL) {
-        struct block *b = chain;
-        chain = b->next_spare;
-        hak_map_set(&l->blocks, b->start, b->bytes, NULL);
-        l->box->host->unmap(l->box, b->start, b->bytes);
-        bytes += b->bytes;
-        hak_lock_take(&l->lock);
-        l->retired++;
-        spare_struct(l, b);
-        hak_lock_drop(&l->lock);
-    }
-    return bytes;
-}
-
-enum { EVICT_A_CALL = 4 };
-
-/* ---- alloc
- * ------------------------------------------------------------------------ */
-
-static struct block *from_cache(struct large *l, size_t bytes, size_t align)
-{
-    hak_lock_take(&l->lock);
-    struct block *b = bigcache_get(&l->cache, bytes, align);
-    if (b != NULL) {
-        elo_won(&l->elo, b->bytes);
-        count_live(l, b);
-    }
-    hak_lock_drop(&l->lock);
-    return b;
-}
-
-static size_t empty_cache(struct large *l)
-{
-    hak_lock_take(&l->lock);
-    struct block *all = evict(l, 0, l->box->host->now_ms(), UINT32_MAX);
-    hak_lock_drop(&l->lock);
-    return unmap_chain(l, all);
-}
-
-static struct block *fresh(struct large *l, size_t bytes, size_t align,
-                           uint32_t flags)
-{
-    const struct hak_host *host = l->box->host;
-    struct block *b = new_struct(l);
-    if (b == NULL)
+    struct large *large = large_of(box);
+    if (unlikely(size_bytes > large->blocks.n << HAK_GRANULE_SHIFT))
         return NULL;
-    b->start = host->map(l->box, bytes, align, flags);
-    if (b->start == NULL) {
-        empty_cache(l);
-        b->start = host->map(l->box, bytes, align, flags);
+    size_bytes = slot_bytes(large, size_bytes);
+    bool fresh = size_bytes >= settings_get(&large->settings.zero_map_bytes);
+    bool counted;
+    struct block *b = bigcache_take(&large->cache, large_shard(large),
+                                    granules_of(size_bytes), HAK_GRANULE_BYTES,
+                                    fresh ? 0 : size_bytes, &counted);
+    if (b != NULL && !fresh) {
+        elo_reused(&large->elo, block_bytes(b));
+        memset(b->base, 0, size_bytes);
+        return hand_out(large, b, size_bytes, counted);
     }
-    hak_lock_take(&l->lock);
-    if (b->start != NULL) {
-        b->bytes = bytes;
-        count_live(l, b);
-    } else {
-        spare_struct(l, b);
-        b = NULL;
-    }
-    hak_lock_drop(&l->lock);
     if (b != NULL)
-        hak_map_set(&l->blocks, b->start, bytes, b);
-    return b;
+        supply_give_back(large, b);
+    return alloc_fresh(large, size_bytes, HAK_GRANULE_BYTES, HAK_MAP_ZERO);
 }
 
-static size_t granules_for(size_t size_bytes)
+__attribute__((cold, noinline, noreturn)) static void
+free_of_no_slot(struct hak_box *box, const void *p)
 {
-    if (size_bytes > PTRDIFF_MAX - HAK_GRANULE_BYTES)
+    box->host->log(box, HAK_LOG_ERROR,
+                   "free(%p): not a live slot; freed twice, or not its start",
+                   p);
+    abort();
+}
+
+/* The exchange decides between two frees of one block, in any threads. */
+static void free_slot(struct hak_box *box, void *p)
+{
+    struct large *large = large_of(box);
+    struct block *b = blocks_at(&large->blocks, p);
+    uint32_t live = BLOCK_LIVE;
+    if (unlikely(b == NULL || !__atomic_compare_exchange_n(
+                                  &b->state, &live, BLOCK_CACHED, false,
+                                  __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)))
+        free_of_no_slot(box, p);
+    supply_free(large, b);
+}
+
+/* ---- questions ---------------------------------------------------------- */
+
+/* Kept blocks are memory of the box as well: the directory says so too. */
+static bool owns(struct hak_box *box, const void *p)
+{
+    return blocks_around(&large_of(box)->blocks, p) != NULL;
+}
+
+static size_t usable_size(struct hak_box *box, const void *p)
+{
+    const struct block *b = blocks_at(&large_of(box)->blocks, p);
+    return b != NULL && block_state(b) == BLOCK_LIVE ? block_size(b) : 0;
+}
+
+static size_t slot_size(struct hak_box *box, size_t size_bytes)
+{
+    const struct large *large = large_of(box);
+    if (size_bytes > large->blocks.n << HAK_GRANULE_SHIFT)
         return 0;
-    return hak_round_up(size_bytes, HAK_GRANULE_BYTES);
+    return slot_bytes(large, hak_max(size_bytes, 1));
 }
 
-static void *take(struct hak_box *box, size_t size_bytes, size_t align,
-                  bool zero)
+static void stats(struct hak_box *box, struct hak_box_stats *out)
 {
-    struct large *l = large_of(box);
-    size_t bytes = granules_for(size_bytes);
-    if (bytes == 0)
-        return NULL;
-    align = hak_max(align, HAK_GRANULE_BYTES);
-    struct block *b = NULL;
-    if (near_fits(bytes) && align == HAK_GRANULE_BYTES) {
-        struct near *n = box->host->heap(box, true);
-        b = n != NULL ? near_get(n, bytes) : NULL;
+    const struct large *large = large_of(box);
+    *out = (struct hak_box_stats){
+        .live_count = (uint64_t)ledger_nlive(&large->cache),
+        .live_bytes = (uint64_t)ledger_live(&large->cache),
+        .peak_bytes = (uint64_t)ledger_read(&large->ledger.peak),
+        .cached_bytes = bigcache_bytes(&large->cache),
+        .retired_pages = hak_counted(&large->given_back),
+    };
+}
+
+static void walk(struct hak_box *box, hak_visit *visit, void *context)
+{
+    const struct large *large = large_of(box);
+    const struct block *b;
+    for (size_t g = 0; (b = blocks_next(&large->blocks, &g)) != NULL;)
+        if (block_state(b) == BLOCK_LIVE &&
+            !visit(context, b->base, block_size(b)))
+            return;
+}
+
+static size_t read_counters(struct hak_box *box, struct large_counter *out,
+                            size_t most)
+{
+    const struct large *large = large_of(box);
+    uint64_t hits = 0, puts = 0;
+    for (uint32_t i = 0; i < large->cache.nshards; i++) {
+        hits += hak_counted(&large->cache.shard[i].hits);
+        puts += hak_counted(&large->cache.shard[i].puts);
     }
-    if (b == NULL)
-        b = from_cache(l, bytes, align);
-    if (b == NULL) {
-        b = fresh(l, bytes, align, zero ? HAK_MAP_ZERO : 0);
-        return b != NULL ? b->start : NULL;
-    }
-    if (zero && b->bytes <= (size_t)box->params[PARAM_CLEAR].i)
-        memset(b->start, 0, b->bytes);
-    else if (zero)
-        box->host->purge(box, b->start, b->bytes);
-    return b->start;
-}
-
-static void *large_alloc(struct hak_box *box, size_t size_bytes)
-{
-    return take(box, size_bytes, 0, false);
-}
-
-static void *large_zalloc(struct hak_box *box, size_t size_bytes)
-{
-    return take(box, size_bytes, 0, true);
-}
-
-static void *large_aligned_alloc(struct hak_box *box, size_t align_bytes,
-                                 size_t size_bytes)
-{
-    return take(box, size_bytes, align_bytes, false);
-}
-
-/* ---- free
- * ---------------------------------------------------------------- */
-
-static struct block *block_of(struct large *l, const void *p)
-{
-    return hak_map_get(&l->blocks, p);
-}
-
-/* lock held: a live block is free now; returns what is to be unmapped */
-static struct block *put(struct large *l, struct block *b, uint64_t now)
-{
-    l->live_count--;
-    l->live_bytes -= b->bytes;
-    size_t limit = cache_limit(l);
-    bool keep = b->bytes <= limit && elo_keeps(&l->elo, b->bytes);
-    if (keep)
-        bigcache_put(&l->cache, b, now);
-    struct block *chain = evict(l, limit, now, EVICT_A_CALL);
-    if (!keep) {
-        b->next_spare = chain;
-        chain = b;
-    }
-    return chain;
-}
-
-/* All that the thread keeps goes to the shared cache, as freed just now. */
-static void empty_near(struct large *l, struct near *n, uint64_t now)
-{
-    struct block *b;
-    n->emptied_ms = now;
-    while ((b = near_any(n)) != NULL) {
-        hak_lock_take(&l->lock);
-        struct block *chain = put(l, b, now);
-        hak_lock_drop(&l->lock);
-        unmap_chain(l, chain);
-    }
-}
-
-static void large_free(struct hak_box *box, void *p)
-{
-    struct large *l = large_of(box);
-    struct block *b = block_of(l, p);
-    if (b == NULL) /* not one of ours: nothing to take back */
-        return;
-    struct near *n = near_fits(b->bytes) ? box->host->heap(box, false) : NULL;
-    if (n != NULL && n->bytes + b->bytes <= (size_t)box->params[PARAM_NEAR].i) {
-        near_put(n, b);
-        return;
-    }
-    uint64_t now = box->host->now_ms();
-    hak_lock_take(&l->lock);
-    struct block *chain = put(l, b, now);
-    hak_lock_drop(&l->lock);
-    unmap_chain(l, chain);
-    if (n != NULL && now - n->emptied_ms > age_ms(box)) /* sizes it has left */
-        empty_near(l, n, now);
-}
-
-/* ---- threads
- * ------------------------------------------------------------------------- */
-
-static void *large_heap_open(struct hak_box *box, struct hak_thread *thread)
-{
-    struct large *l = large_of(box);
-    (void)thread;
-    hak_lock_take(&l->lock);
-    struct near *n = l->spare_near;
-    if (n != NULL)
-        l->spare_near = n->next;
-    hak_lock_drop(&l->lock);
-    if (n != NULL || (n = box->host->meta(box, sizeof *n)) == NULL)
-        return n;
-    hak_lock_take(&l->lock);
-    n->all_next = l->all_near;
-    l->all_near = n;
-    hak_lock_drop(&l->lock);
+    const struct large_counter all[] = {
+        {"cache_hits", hits},
+        {"cache_puts", puts},
+        {"cache_unused", hak_counted(&large->unused)},
+        {"cache_passed_over", hak_counted(&large->passed)},
+        {"cache_room_bytes", supply_room(large)},
+        {"maps", hak_counted(&large->maps)},
+        {"given_back", hak_counted(&large->given_back)},
+        {"grown", hak_counted(&large->grown)},
+        {"shrunk", hak_counted(&large->shrunk)},
+        {"moved", hak_counted(&large->moved)},
+        {"direct_bytes", hak_counted(&large->elo.direct_bytes)},
+        {"elo_wins", hak_counted(&large->elo.wins)},
+        {"elo_losses", hak_counted(&large->elo.losses)},
+    };
+    size_t n = hak_min(most, sizeof all / sizeof all[0]);
+    memcpy(out, all, n * sizeof all[0]);
     return n;
 }
 
-static void large_heap_close(struct hak_box *box, void *heap)
+static const void *get_extension(struct hak_box *box, const char *id)
 {
-    struct large *l = large_of(box);
-    struct near *n = heap;
-    empty_near(l, n, box->host->now_ms());
-    hak_lock_take(&l->lock);
-    n->next = l->spare_near;
-    l->spare_near = n;
-    hak_lock_drop(&l->lock);
-}
-
-/* ---- resize
- * ----------------------------------------------------------------------------
- */
-
-static void changed(struct large *l, struct block *b, size_t bytes)
-{
-    hak_lock_take(&l->lock);
-    l->live_bytes += bytes - b->bytes;
-    hak_count_peak(&l->peak_bytes, l->live_bytes);
-    b->bytes = bytes;
-    hak_lock_drop(&l->lock);
-}
-
-static void *shrink(struct large *l, struct block *b, size_t bytes)
-{
-    size_t old = b->bytes;
-    hak_map_set(&l->blocks, b->start + bytes, old - bytes, NULL);
-    changed(l, b, bytes);
-    l->box->host->unmap(l->box, b->start + bytes, old - bytes);
-    return b->start;
-}
-
-/* Tables first: as soon as it has moved, the old place may be another's. */
-static void *grow(struct large *l, struct block *b, size_t bytes)
-{
-    size_t old = b->bytes;
-    hak_map_set(&l->blocks, b->start, old, NULL);
-    char *q = l->box->host->remap(l->box, b->start, old, bytes);
-    if (q == NULL) {
-        hak_map_set(&l->blocks, b->start, old, b);
-        return NULL;
-    }
-    b->start = q;
-    changed(l, b, bytes);
-    hak_map_set(&l->blocks, q, bytes, b);
-    return q;
-}
-
-static void *large_resize(struct hak_box *box, void *p, size_t size_bytes)
-{
-    struct large *l = large_of(box);
-    struct block *b = block_of(l, p);
-    size_t bytes = granules_for(size_bytes);
-    if (bytes == 0 || size_bytes <= HAK_LANE_MAX_BYTES)
-        return NULL; /* a smaller box has a better slot: the core copies */
-    if (bytes == b->bytes)
-        return p;
-    return bytes < b->bytes ? shrink(l, b, bytes) : grow(l, b, bytes);
-}
-
-/* ---- the rest
- * ---------------------------------------------------------------------------
- */
-
-static bool large_owns(struct hak_box *box, const void *p)
-{
-    return block_of(large_of(box), p) != NULL;
-}
-
-static size_t large_usable_size(struct hak_box *box, const void *p)
-{
-    const struct block *b = block_of(large_of(box), p);
-    return b != NULL ? b->bytes : 0;
-}
-
-static size_t large_slot_size(struct hak_box *box, size_t size_bytes)
-{
+    static const struct large_counters counters = {read_counters};
     (void)box;
-    return granules_for(size_bytes);
+    return strcmp(id, "hak.counters/1") == 0 ? &counters : NULL;
 }
 
-static int large_init(struct hak_box *box)
+/* ---- life cycle --------------------------------------------------------- */
+
+/* Lock order: shards by number, elo, blocks. */
+static void at_fork(struct hak_box *box, enum hak_fork_phase phase)
 {
-    struct large *l = box->host->meta(box, sizeof *l);
-    if (l == NULL || !hak_map_init(&l->blocks, box)) {
-        box->host->log(box, HAK_LOG_ERROR, "no memory for the block table");
-        return -ENOMEM;
+    struct large *large = large_of(box);
+    bool take = phase == HAK_FORK_PREPARE;
+    bigcache_lock(&large->cache, take);
+    (take ? hak_lock_take : hak_lock_drop)(&large->elo.lock);
+    (take ? hak_lock_take : hak_lock_drop)(&large->blocks.lock);
+}
+
+static size_t trim(struct hak_box *box)
+{
+    return supply_flush(large_of(box));
+}
+
+static void retire(struct hak_box *box)
+{
+    supply_flush(large_of(box)); /* supply_free keeps nothing from now on */
+}
+
+void large_check(struct large *large)
+{
+    int64_t nlive = 0, nbytes = 0;
+    uint64_t ncached = 0, count = 0;
+    blocks_check(&large->blocks);
+    bigcache_check(&large->cache);
+    ledger_check(&large->ledger, &large->cache);
+    elo_check(&large->elo);
+    const struct block *b;
+    for (size_t g = 0; (b = blocks_next(&large->blocks, &g)) != NULL;) {
+        bool live = block_state(b) == BLOCK_LIVE;
+        nlive += live;
+        nbytes += live ? (int64_t)block_size(b) : 0;
+        ncached += !live;
     }
-    l->box = box;
-    bigcache_init(&l->cache);
-    elo_init(&l->elo, box->params[PARAM_ELO].i != 0,
-             (uint32_t)box->params[PARAM_K].i,
-             (size_t)box->params[PARAM_DIRECT].i);
-    box->state = l;
-    return 0;
-}
-
-static int large_set_param(struct hak_box *box, uint32_t param)
-{
-    (void)box; /* all are read where they are used */
-    (void)param;
-    return 0;
-}
-
-static void large_fork(struct hak_box *box, enum hak_fork_phase phase)
-{
-    struct hak_lock *lock = &large_of(box)->lock;
-    (phase == HAK_FORK_PREPARE ? hak_lock_take : hak_lock_drop)(lock);
-}
-
-static size_t large_trim(struct hak_box *box)
-{
-    struct near *n = box->host->heap(box, false);
-    if (n != NULL)
-        empty_near(large_of(box), n, box->host->now_ms());
-    return empty_cache(large_of(box));
-}
-
-static void large_stats(struct hak_box *box, struct hak_box_stats *out)
-{
-    struct large *l = large_of(box);
-    uint64_t count = 0, bytes = 0;
-    hak_lock_take(&l->lock);
-    for (const struct near *n = l->all_near; n != NULL; n = n->all_next) {
-        count += hak_counted(&n->count);
-        bytes += hak_counted(&n->bytes);
-    }
-    out->live_count = l->live_count - count;
-    out->live_bytes = l->live_bytes - bytes;
-    out->peak_bytes = l->peak_bytes;
-    out->cached_bytes = l->cache.bytes + bytes;
-    out->retired_pages = l->retired;
-    hak_lock_drop(&l->lock);
-}
-
-static void large_walk(struct hak_box *box, hak_visit *visit, void *context)
-{
-    const struct block *b =
-        __atomic_load_n(&large_of(box)->all, __ATOMIC_ACQUIRE);
-    for (; b != NULL; b = b->all_next)
-        if (__atomic_load_n(&b->state, __ATOMIC_RELAXED) == BLOCK_LIVE &&
-            !visit(context, b->start, b->bytes))
-            return;
+    for (uint32_t i = 0; i < large->cache.nshards; i++)
+        count += large->cache.shard[i].count;
+    HAK_ALWAYS(nlive == ledger_nlive(&large->cache));
+    HAK_ALWAYS(nbytes == ledger_live(&large->cache));
+    HAK_ALWAYS(ncached == count);
 }
 
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
     HAK_BOX_HEADER("large", "1.0"),
-    .summary = "whole mappings, a cache of freed ones, growth by mremap",
+    .summary = "above 32 KiB: a mapping each, BigCache, ELO, mremap",
     .params = params,
     .nparams = sizeof params / sizeof params[0],
     .min_bytes = HAK_LANE_MAX_BYTES + 1,
     .max_bytes = PTRDIFF_MAX,
     .ops =
         {
-            .alloc = large_alloc,
-            .free = large_free,
-            .owns = large_owns,
-            .init = large_init,
-            .usable_size = large_usable_size,
-            .slot_size = large_slot_size,
-            .aligned_alloc = large_aligned_alloc,
-            .zalloc = large_zalloc,
+            .alloc = alloc,
+            .free = free_slot,
+            .owns = owns,
+            .init = init,
+            .usable_size = usable_size,
+            .slot_size = slot_size,
+            .aligned_alloc = alloc_aligned,
+            .zalloc = zalloc,
             .resize = large_resize,
-            .heap_open = large_heap_open,
-            .heap_close = large_heap_close,
-            .fork = large_fork,
-            .trim = large_trim,
-            .stats = large_stats,
-            .walk = large_walk,
-            .set_param = large_set_param,
+            .fork = at_fork,
+            .trim = trim,
+            .stats = stats,
+            .walk = walk,
+            .set_param = set_param,
+            .retire = retire,
+            .get_extension = get_extension,
         },
 };

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT
+ * blocks.h - every block's metadata, and the way from an address to it.
+ *
+ *     window   | . . [block: 5 granules] . [2 ] . . . . [ 1 GiB ...      ]
+ *     entry[]    0 0  *  0  0  0  0      0  *  0 0 0 0 0 *  0 0 ...
+ *     starts     0 0  1  0  0  0  0      0  1  0 0 0 0 0 1  0 0 ...
+ *     words      one bit for 64 of starts: "any 1 in there?"
+ *
+ * Only the first granule of a block is entered, so a block of 1 GiB costs as
+ * much as one of 64 KiB. An address inside is looked up by searching back to
+ * the nearest start, 256 MiB a word of `words`, and checking that the block
+ * found reaches that far.
+ *
+ * Readers take no lock. Writers hold `lock` and store in the order struct
+ * (base, ngranules), entry, starts, words, and take back in the order starts,
+ * words, entry. A reader inside a live block finds it: between its start and
+ * the address nothing else starts, and what once did was taken back before
+ * the block was entered, which happens before its address was handed out.
+ */
+#ifndef LARGE_BLOCKS_H
+#define LARGE_BLOCKS_H
+
+#include <boxkit/list.h>
+#include <boxkit/sync.h>
+
+enum block_state {
+    BLOCK_SPARE,  /* in the list of spare ones, or on its way */
+    BLOCK_LIVE,   /* the program's */
+    BLOCK_CACHED, /* freed: in the BigCache, or on its way in or out */
+};
+
+/*
+ * block - one mapping, whole, that is or was handed out.
+ * Type-stable: its memory stays a struct block for the life of the process.
+ *
+ * size_bytes  what the program may use: the request rounded up to OS pages,
+ *             0 < size_bytes <= ngranules * HAK_GRANULE_BYTES
+ * state       LIVE -> CACHED by one atomic exchange in free(): of two frees
+ *             of one block one sees that it comes too late
+ * base, ngranules  constant while entered; read without a lock
+ * the rest    under the lock of its shard, while CACHED
+ */
+struct block {
+    char *base;
+    size_t size_bytes;
+    uint32_t ngranules;
+    uint32_t state;    /* enum block_state */
+    uint32_t freed_ms; /* the clock's low half: ages are differences */
+    uint32_t bucket;
+    struct hak_link same; /* blocks of its bucket, newest first */
+    struct hak_link age;  /* blocks of its shard, newest first */
+};
+
+struct blocks {
+    struct hak_lock lock; /* for changes and the spare list */
+    struct hak_box *box;
+    uintptr_t base;
+    size_t n; /* granules of the window */
+    struct block **entry;
+    uint64_t *starts, *words;
+    struct hak_link spare; /* by .same */
+    uint64_t made;         /* structs that exist */
+    uint64_t entered;
+};
+
+static inline size_t block_bytes(const struct block *b)
+{
+    return (size_t)__atomic_load_n(&b->ngranules, __ATOMIC_RELAXED)
+           << HAK_GRANULE_SHIFT;
+}
+
+static inline size_t block_size(const struct block *b)
+{
+    return __atomic_load_n(&b->size_bytes, __ATOMIC_RELAXED);
+}
+
+static inline uint32_t block_state(const struct block *b)
+{
+    return __atomic_load_n(&b->state, __ATOMIC_ACQUIRE);
+}
+
+/* 0 or -ENOMEM. */
+int blocks_init(struct blocks *blocks, struct hak_box *box);
+
+/* A struct for a new block, or NULL. Give it back when it is not needed. */
+struct block *blocks_new(struct blocks *blocks);
+void blocks_recycle(struct blocks *blocks, struct block *b);
+
+/* Enter b, whose base and ngranules are set; take it out. */
+void blocks_enter(struct blocks *blocks, struct block *b);
+void blocks_leave(struct blocks *blocks, struct block *b);
+
+/* The block that starts at p, or NULL. Any p. */
+static inline struct block *blocks_at(const struct blocks *blocks,
+                                      const void *p)
+{
+    uintptr_t offset = (uintptr_t)p - blocks->base;
+    size_t g = offset >> HAK_GRANULE_SHIFT;
+    if (unlikely(g >= blocks->n || offset % HAK_GRANULE_BYTES != 0))
+        return NULL;
+    return __atomic_load_n(&blocks->entry[g], __ATOMIC_ACQUIRE);
+}
+
+/* The block that has p anywhere in its mapping, or NULL. Any p. */
+struct block *blocks_around(const struct blocks *blocks, const void *p);
+
+/* The first entered block at granule *g or after; *g is moved past it. */
+struct block *blocks_next(const struct blocks *blocks, size_t *g);
+
+/* Aborts when the structure contradicts itself. Nothing may change it. */
+void blocks_check(struct blocks *blocks);
+
+#endif

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT
+ * large.h - one instance of the box, and what its files share.
+ *
+ *     large.c     entry, parameters, alloc and free
+ *     resize.c    realloc: in place, by remap, or not at all
+ *     supply.c    all coupling to the host: map, give back, how much to keep
+ *     bigcache.c  freed blocks          elo.c     which sizes are kept
+ *     ledger.c    live and peak bytes   blocks.c  address -> block
+ *
+ * A file calls only what stands below it.
+ */
+#ifndef LARGE_LARGE_H
+#define LARGE_LARGE_H
+
+#include "bigcache.h"
+#include "elo.h"
+
+/* [box large]: copied from box->params, read with settings_get(). */
+struct settings {
+    uint64_t cache_bytes;
+    uint64_t cache_min_bytes;
+    uint64_t cache_share; /* percent */
+    uint64_t cache_age_ms;
+    uint64_t zero_map_bytes;
+    uint64_t remap_bytes;
+    uint64_t huge_bytes;
+};
+
+static inline uint64_t settings_get(const uint64_t *setting)
+{
+    return __atomic_load_n(setting, __ATOMIC_RELAXED);
+}
+
+struct large {
+    struct hak_box *box;
+    struct blocks blocks;
+    struct bigcache cache;
+    struct settings settings;
+    size_t page_bytes;
+    struct elo elo;
+    uint64_t next_sweep_ms, next_stretch_ms;
+    /* Written on slow paths, by any thread. */
+    struct ledger ledger __attribute__((aligned(64)));
+    uint64_t maps, given_back, unused, passed, grown, shrunk, moved;
+} __attribute__((aligned(64)));
+
+static inline struct large *large_of(const struct hak_box *box)
+{
+    return box->state;
+}
+
+/* The request rounded up to OS pages; size_bytes <= PTRDIFF_MAX. */
+static inline size_t slot_bytes(const struct large *large, size_t size_bytes)
+{
+    return hak_round_up(size_bytes, large->page_bytes);
+}
+
+static inline size_t granules_of(size_t nbytes)
+{
+    return (nbytes + HAK_GRANULE_BYTES - 1) >> HAK_GRANULE_SHIFT;
+}
+
+/*
+ * The shard of the CPU that runs us. By CPU rather than by thread: there are
+ * as many as can meet, and what the CPU's caches hold of a block serves the
+ * next thread on it as well.
+ */
+uint32_t large_shard(const struct large *large);
+
+/* ---- supply.c ---------------------------------------------------------- */
+
+/*
+ * supply_map - a fresh block in state CACHED, entered; NULL = no memory, even
+ * after giving back what the cache held.
+ */
+struct block *supply_map(struct large *large, size_t ngranules,
+                         size_t align_bytes, uint32_t flags);
+
+/* b, in state CACHED, was live until now: keep it or give it back. */
+void supply_free(struct large *large, struct block *b);
+
+/* Give a block in state CACHED, in no list, back to the system. */
+void supply_give_back(struct large *large, struct block *b);
+
+/* Give back some of what is too old; amortised. */
+void supply_sweep(struct large *large, uint64_t now_ms);
+
+/* Give back all that is kept; returns bytes. */
+size_t supply_flush(struct large *large);
+
+/* How long a freed block is kept, in milliseconds. */
+uint64_t supply_age_ms(const struct large *large);
+
+/* What may be kept now, in bytes, of all that is free. */
+uint64_t supply_room(const struct large *large);
+
+/* ---- resize.c ---------------------------------------------------------- */
+
+/* As ops->resize. */
+void *large_resize(struct hak_box *box, void *p, size_t size_bytes);
+
+/* ---- large.c ----------------------------------------------------------- */
+
+/* Aborts when the instance contradicts itself. No other thread is in it. */
+void large_check(struct large *large);
+
+/*
+ * get_extension("hak.counters/1"): what the box counts besides
+ * struct hak_box_stats, by name. Returns how many were written to out.
+ */
+struct large_counter {
+    const char *name;
+    uint64_t value;
+};
+
+struct large_counters {
+    size_t (*read)(struct hak_box *box, struct large_counter *out, size_t most);
+};
+
+#endif

@@ -1,0 +1,638 @@
+/* SPDX-License-Identifier: MIT
+ * test_large.c - the box through its operations, on the strict host. */
+#include "large.h"
+
+#include "test.h"
+#include "testhost.h"
+
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
+#define GIB ((size_t)1 << 30)
+enum { PAGE = 4096, AGE = 1000 /* testhost's purge delay */, PARAMS = 8 };
+
+static struct hak_box *box;
+static const char *params[PARAMS + 1] = {"shards=1"};
+
+static void with(const char *param)
+{
+    size_t i = 0;
+    while (params[i] != NULL)
+        i++;
+    params[i] = param;
+}
+
+static void start(void)
+{
+    EXPECT_EQ(th_open_entry(&hak_box_entry, "large", params, 0, &box), 0);
+}
+
+static void check(void)
+{
+    large_check(large_of(box));
+}
+
+static struct hak_box_stats stats(void)
+{
+    struct hak_box_stats s;
+    box->ops->stats(box, &s);
+    return s;
+}
+
+static uint64_t counter(const char *name)
+{
+    const struct large_counters *counters =
+        box->ops->get_extension(box, "hak.counters/1");
+    struct large_counter all[32];
+    size_t n = counters->read(box, all, 32);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(all[i].name, name) == 0)
+            return all[i].value;
+    test_fail(__FILE__, __LINE__, "no counter %s", name);
+}
+
+static uint64_t host_calls(void)
+{
+    struct th_counts c = th_counts();
+    return c.requests + c.unmaps + c.purges;
+}
+
+/* Content that tells where it belongs: a word at the start of each page. */
+static void fill(void *p, size_t n, uint64_t tag)
+{
+    for (size_t at = 0; at + 8 <= n; at += PAGE)
+        *(uint64_t *)(void *)((char *)p + at) = tag + at;
+}
+
+static void expect_filled(const void *p, size_t n, uint64_t tag)
+{
+    for (size_t at = 0; at + 8 <= n; at += PAGE)
+        EXPECT_EQ(*(const uint64_t *)(const void *)((const char *)p + at),
+                  tag + at);
+}
+
+static void expect_zero(const char *p, size_t n)
+{
+    for (size_t at = 0; at < n; at++)
+        if (p[at] != 0)
+            test_fail(__FILE__, __LINE__, "byte %zu of %zu is %d", at, n,
+                      p[at]);
+}
+
+/* ---- sizes ------------------------------------------------------------- */
+
+TEST(sizes_from_1_byte_on)
+{
+    start();
+    for (size_t size = 1; size < 3 * MIB; size = size * 5 / 4 + 1) {
+        char *p = th_malloc(box, size);
+        EXPECT_EQ(th_usable(p), hak_round_up(size, PAGE));
+        EXPECT_EQ(box->ops->slot_size(box, size), th_usable(p));
+        p[0] = p[size - 1] = 1;
+        EXPECT(th_owner(p) == box && th_owner(p + size - 1) == box);
+        th_free(p);
+    }
+    check();
+    EXPECT_EQ(stats().live_count, 0);
+}
+
+TEST(more_than_there_is)
+{
+    start();
+    const size_t sizes[] = {PTRDIFF_MAX, PTRDIFF_MAX - 65536,
+                            box->host->window_bytes + 1,
+                            box->host->window_bytes};
+    for (size_t i = 0; i < 4; i++) {
+        EXPECT(box->ops->alloc(box, sizes[i]) == NULL || i == 3);
+        EXPECT(box->ops->zalloc(box, sizes[i]) == NULL || i == 3);
+        EXPECT(box->ops->aligned_alloc(box, GIB, sizes[i]) == NULL);
+    }
+    EXPECT_EQ(box->ops->slot_size(box, PTRDIFF_MAX), 0);
+    EXPECT(box->ops->alloc(box, SIZE_MAX) == NULL);
+    EXPECT(box->ops->zalloc(box, SIZE_MAX - 1) == NULL);
+}
+
+/* A GiB is one entry; every address in it is the box's, none beside it. */
+TEST(one_gib)
+{
+    start();
+    char *before = th_malloc(box, 1), *p = th_malloc(box, GIB);
+    if (p == NULL)
+        SKIP("no room for a GiB");
+    for (size_t at = 0; at < GIB; at += 12345677)
+        EXPECT(box->ops->owns(box, p + at));
+    EXPECT(box->ops->owns(box, p + GIB - 1));
+    EXPECT(!box->ops->owns(box, p + GIB));
+    EXPECT_EQ(th_usable(p), GIB);
+    EXPECT_LE(th_resident(), 8 * MIB + GIB / 16); /* the host's junk */
+    th_free(p);
+    EXPECT(!box->ops->owns(box, p + GIB / 2)); /* direct */
+    th_free(before);
+    check();
+}
+
+TEST(alignments_up_to_a_gib)
+{
+    start();
+    for (size_t align = 32; align <= GIB; align *= 2) {
+        void *p = th_aligned_alloc(box, align, 100 * KIB);
+        if (p == NULL && align >= 64 * MIB)
+            continue;
+        EXPECT(p != NULL && ((uintptr_t)p & (align - 1)) == 0);
+        EXPECT_EQ(th_usable(p), 100 * KIB);
+        th_free(p);
+    }
+    check();
+    EXPECT_GT(counter("cache_hits"), 10); /* up to 64 KiB any block will do */
+}
+
+/* ---- the cache --------------------------------------------------------- */
+
+TEST(a_pair_needs_no_host)
+{
+    start();
+    const size_t sizes[] = {33 * KIB, 40 * KIB, 64 * KIB, MIB, 8 * MIB};
+    for (size_t i = 0; i < 5; i++) {
+        void *p = th_malloc(box, sizes[i]);
+        th_free(p);
+        uint64_t calls = host_calls();
+        for (int k = 0; k < 1000; k++) {
+            void *q = th_malloc(box, sizes[i]);
+            EXPECT(q == p);
+            th_free(q);
+        }
+        EXPECT_EQ(host_calls(), calls);
+    }
+    check();
+}
+
+TEST(a_kept_block_is_not_cleared_but_calloc_is)
+{
+    with("zero_map_bytes=1M");
+    start();
+    const size_t sizes[] = {33000, 100000, MIB - PAGE, MIB, 3 * MIB};
+    for (size_t i = 0; i < 5; i++) {
+        char *p = th_malloc(box, sizes[i]);
+        memset(p, 0xff, th_usable(p));
+        th_free(p);
+        uint64_t maps = th_counts().maps;
+        p = th_zalloc(box, sizes[i]);
+        expect_zero(p, th_usable(p));
+        EXPECT_EQ(th_counts().maps - maps, i >= 3);
+        th_free(p);
+        check();
+    }
+}
+
+/* The same where purge keeps the content, as it may. */
+TEST(calloc_does_not_trust_purge)
+{
+    th_purge_keeps(true);
+    start();
+    for (size_t size = 100 * KIB; size <= 20 * MIB; size *= 3) {
+        char *p = th_malloc(box, size);
+        memset(p, 0xff, size);
+        th_free(p);
+        p = th_zalloc(box, size);
+        expect_zero(p, th_usable(p));
+        th_free(p);
+    }
+}
+
+/* calloc above zero_map_bytes does not pile up blocks beside its own. */
+TEST(calloc_and_free_keep_one_block)
+{
+    start();
+    for (int i = 0; i < 20; i++)
+        th_free(th_zalloc(box, 8 * MIB));
+    EXPECT_EQ(stats().cached_bytes, 8 * MIB);
+    EXPECT_EQ(th_mapped(box), 8 * MIB);
+    check();
+}
+
+TEST(old_blocks_go_with_later_calls)
+{
+    start();
+    for (int i = 0; i < 24; i++)
+        th_free(th_malloc(box, (100 + 70 * (size_t)i) * KIB));
+    uint64_t kept = stats().cached_bytes;
+    EXPECT_GT(kept, 5 * MIB);
+    th_clock_add(AGE - 1);
+    th_free(th_malloc(box, 10 * MIB));
+    EXPECT_EQ(stats().cached_bytes, kept + 10 * MIB);
+    th_clock_add(AGE / 2);
+    void *p = th_malloc(box, 50 * KIB); /* 16 a call */
+    EXPECT_LT(stats().cached_bytes, kept);
+    for (int i = 0; i < 3; i++)
+        th_free(th_malloc(box, 20 * KIB));
+    EXPECT_LE(stats().cached_bytes, 10 * MIB + 128 * KIB);
+    th_free(p);
+    check();
+}
+
+TEST(an_age_of_its_own)
+{
+    with("cache_age_ms=50");
+    start();
+    th_free(th_malloc(box, MIB));
+    th_clock_add(51);
+    th_free(th_malloc(box, 64 * KIB));
+    EXPECT_EQ(stats().cached_bytes, 64 * KIB);
+}
+
+/* cache_min_bytes in any case; more only as the program itself needed more. */
+TEST(kept_is_bounded_by_what_was_live)
+{
+    void *p[32];
+    with("cache_min_bytes=4M");
+    with("direct_bytes=1G");
+    start();
+    for (int i = 0; i < 32; i++)
+        p[i] = th_malloc(box, MIB);
+    for (int i = 0; i < 32; i++) {
+        th_free(p[i]);
+        struct hak_box_stats s = stats();
+        EXPECT_LE(s.live_bytes + s.cached_bytes, 40 * MIB);
+    }
+    EXPECT_EQ(stats().cached_bytes, 32 * MIB); /* all: it was live just now */
+    for (int i = 0; i < 3; i++) {              /* two ages later it was not */
+        th_clock_add(AGE / 2);
+        th_free(th_malloc(box, MIB));
+        th_clock_add(AGE / 2 + 1);
+        th_free(th_malloc(box, MIB));
+    }
+    EXPECT_LE(counter("cache_room_bytes"), 4 * MIB);
+    EXPECT_LE(stats().cached_bytes, 4 * MIB);
+    check();
+}
+
+TEST(cache_bytes_bounds_it_all)
+{
+    void *p[100];
+    with("cache_bytes=10M");
+    with("shards=4");
+    params[0] = "elo=off";
+    start();
+    for (int i = 0; i < 100; i++)
+        p[i] = th_malloc(box, 700 * KIB);
+    for (int i = 0; i < 100; i++) {
+        th_free(p[i]);
+        EXPECT_LE(stats().cached_bytes, 10 * MIB);
+    }
+    EXPECT_GT(stats().cached_bytes, 9 * MIB);
+    EXPECT_EQ(th_set_param(box, "cache_bytes=0"), 0);
+    EXPECT_EQ(stats().cached_bytes, 0);
+    th_free(th_malloc(box, 64 * KIB));
+    EXPECT_EQ(stats().cached_bytes, 0);
+    EXPECT_EQ(th_mapped(box), 0);
+    check();
+}
+
+/* ---- elo, through the box ---------------------------------------------- */
+
+TEST(a_loop_over_64_mib_comes_to_be_kept)
+{
+    start();
+    uint64_t calls = 0;
+    for (int i = 0; i < 20; i++) {
+        calls = host_calls();
+        th_free(th_malloc(box, 64 * MIB));
+        th_clock_add(5);
+    }
+    EXPECT_EQ(host_calls(), calls);
+    EXPECT_GT(counter("direct_bytes"), 64 * MIB);
+    check();
+}
+
+TEST(each_reuse_is_a_game_until_the_limit)
+{
+    start();
+    th_free(th_malloc(box, 8 * MIB));
+    for (uint64_t i = 1; i <= 20; i++) {
+        th_free(i % 2 ? th_malloc(box, 8 * MIB)
+                      : th_aligned_alloc(box, 64, 8 * MIB));
+        EXPECT_EQ(counter("elo_wins"), i);
+    }
+    for (int i = 0; i < 200; i++)
+        th_free(th_malloc(box, 8 * MIB));
+    EXPECT_LT(counter("elo_wins"), 100);
+    EXPECT_EQ(counter("elo_losses"), 0);
+}
+
+TEST(blocks_of_20_mib_never_asked_again_go_direct)
+{
+    start();
+    EXPECT_EQ(counter("direct_bytes"), 32 * MIB);
+    for (size_t i = 0; i < 8; i++) {
+        th_free(th_malloc(box, 20 * MIB + i * MIB));
+        th_clock_add(2 * AGE);
+        th_free(th_malloc(box, 64 * KIB));
+    }
+    EXPECT_EQ(counter("direct_bytes"), 16 * MIB);
+    th_free(th_malloc(box, 20 * MIB));
+    EXPECT_EQ(stats().cached_bytes, 64 * KIB);
+    check();
+}
+
+TEST(direct_bytes_without_elo)
+{
+    with("elo=off");
+    with("direct_bytes=1M");
+    start();
+    th_free(th_malloc(box, MIB));
+    EXPECT_EQ(th_mapped(box), 0);
+    th_free(th_malloc(box, MIB - 64 * KIB));
+    EXPECT_EQ(th_mapped(box), MIB - 64 * KIB);
+    EXPECT_EQ(th_set_param(box, "direct_bytes=2M"), 0);
+    th_free(th_malloc(box, MIB));
+    EXPECT_EQ(stats().cached_bytes, MIB);
+    EXPECT_NE(th_set_param(box, "shards=2"), 0);
+}
+
+/* ---- realloc ----------------------------------------------------------- */
+
+TEST(resize_in_place)
+{
+    start();
+    char *p = th_malloc(box, 40 * KIB);
+    fill(p, 40 * KIB, 1);
+    uint64_t calls = host_calls();
+    EXPECT(box->ops->resize(box, p, 64 * KIB) == p);
+    EXPECT_EQ(box->ops->usable_size(box, p), 64 * KIB);
+    EXPECT_EQ(stats().live_bytes, 64 * KIB);
+    EXPECT(box->ops->resize(box, p, 33 * KIB) == p);
+    EXPECT(box->ops->resize(box, p, 40 * KIB) == p);
+    EXPECT_EQ(host_calls(), calls);
+    expect_filled(p, 33 * KIB, 1);
+    EXPECT(box->ops->resize(box, p, 100) == NULL);      /* a smaller box's */
+    EXPECT(box->ops->resize(box, p, 65 * KIB) == NULL); /* a copy is cheaper */
+    EXPECT(box->ops->resize(box, p, SIZE_MAX) == NULL);
+    EXPECT(box->ops->resize(box, p, 0) == NULL);
+    EXPECT(box->ops->resize(box, p + PAGE, 40 * KIB) == NULL);
+    EXPECT_EQ(box->ops->usable_size(box, p), 40 * KIB);
+    check();
+}
+
+TEST(resize_gives_the_tail_back)
+{
+    start();
+    char *p = th_malloc(box, 10 * MIB);
+    fill(p, 10 * MIB, 2);
+    p = th_realloc(box, p, 9 * MIB);
+    EXPECT_EQ(th_mapped(box), 10 * MIB); /* not worth a call */
+    EXPECT_EQ(stats().live_bytes, 9 * MIB);
+    p = th_realloc(box, p, 2 * MIB);
+    EXPECT_EQ(th_mapped(box), 2 * MIB);
+    EXPECT_EQ(th_usable(p), 2 * MIB);
+    EXPECT(!box->ops->owns(box, p + 2 * MIB));
+    expect_filled(p, 2 * MIB, 2);
+    th_free(p);
+    check();
+    EXPECT_EQ(stats().cached_bytes, 2 * MIB);
+}
+
+TEST(resize_grows_by_remap)
+{
+    start();
+    char *p = th_malloc(box, MIB);
+    fill(p, MIB, 3);
+    size_t size = MIB, steps = 0;
+    for (; size < 40 * MIB; size += 256 * KIB, steps++) {
+        p = th_realloc(box, p, size);
+        expect_filled(p, MIB, 3);
+        EXPECT(th_owner(p + size - 1) == box);
+    }
+    EXPECT_LT(th_counts().remaps, steps / 3); /* some ahead */
+    EXPECT_EQ(th_counts().maps, 1);
+    check();
+    th_free(p);
+    EXPECT_EQ(stats().live_bytes, 0);
+    check();
+}
+
+TEST(resize_fails_whole)
+{
+    start();
+    char *p = th_malloc(box, 2 * MIB);
+    fill(p, 2 * MIB, 4);
+    th_free(th_malloc(box, MIB)); /* given back before the second try */
+    th_fail_at(1);
+    EXPECT(th_realloc(box, p, 8 * MIB) == NULL);
+    EXPECT_EQ(stats().cached_bytes, 0);
+    EXPECT(th_realloc(box, p, MIB) == p); /* the tail must stay */
+    EXPECT_EQ(th_mapped(box), 2 * MIB);
+    th_fail_never();
+    expect_filled(p, 2 * MIB, 4);
+    check();
+    uint64_t maps = th_counts().maps;
+    p = th_realloc(box, p, 8 * MIB);
+    EXPECT(p != NULL && th_counts().maps == maps);
+    expect_filled(p, MIB, 4);
+    check();
+}
+
+/* Random sizes, contents followed. */
+TEST(realloc_keeps_content)
+{
+    enum { BLOCKS = 12 };
+    char *p[BLOCKS] = {NULL};
+    size_t n[BLOCKS] = {0};
+    uint64_t seed = 5;
+    with("remap_bytes=256k");
+    start();
+    for (int i = 0; i < 3000; i++) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        size_t k = (seed >> 33) % BLOCKS;
+        size_t size = 1 + (seed >> 20) % (32 * KIB << ((seed >> 45) % 8));
+        expect_filled(p[k], n[k], k);
+        p[k] = th_realloc(box, p[k], size);
+        expect_filled(p[k], hak_min(n[k], size), k);
+        fill(p[k], size, k);
+        n[k] = size;
+        th_clock_add(seed >> 61 == 0 ? 100 : 0);
+        if (i % 50 == 0)
+            check();
+    }
+    for (int k = 0; k < BLOCKS; k++)
+        th_free(p[k]);
+    check();
+}
+
+/* ---- figures ----------------------------------------------------------- */
+
+static bool sum_slots(void *context, void *p, size_t slot_bytes)
+{
+    EXPECT_EQ(box->ops->usable_size(box, p), slot_bytes);
+    *(size_t *)context += slot_bytes;
+    return true;
+}
+
+static bool stop_at_once(void *context, void *p, size_t slot_bytes)
+{
+    (void)p;
+    (void)slot_bytes;
+    ++*(size_t *)context;
+    return false;
+}
+
+TEST(stats_and_walk)
+{
+    start();
+    void *a = th_malloc(box, 100 * KIB), *b = th_malloc(box, 5 * MIB);
+    void *c = th_malloc(box, 40 * KIB);
+    struct hak_box_stats s = stats();
+    EXPECT_EQ(s.live_count, 3);
+    EXPECT_EQ(s.live_bytes, 140 * KIB + 5 * MIB);
+    EXPECT_EQ(s.peak_bytes, s.live_bytes);
+    EXPECT_EQ(s.cached_bytes, 0);
+    th_free(b);
+    size_t sum = 0, visits = 0;
+    box->ops->walk(box, sum_slots, &sum);
+    box->ops->walk(box, stop_at_once, &visits);
+    EXPECT_EQ(visits, 1);
+    EXPECT_EQ(sum, 140 * KIB);
+    s = stats();
+    EXPECT_EQ(s.live_count, 2);
+    EXPECT_EQ(s.live_bytes, 140 * KIB);
+    EXPECT_EQ(s.peak_bytes, 140 * KIB + 5 * MIB);
+    EXPECT_EQ(s.cached_bytes, 5 * MIB);
+    EXPECT_EQ(box->ops->trim(box), 5 * MIB);
+    EXPECT_EQ(box->ops->trim(box), 0);
+    EXPECT_EQ(stats().retired_pages, 1);
+    EXPECT_EQ(th_mapped(box), 192 * KIB);
+    th_free(a);
+    th_free(c);
+    check();
+    EXPECT(box->ops->get_extension(box, "hak.counters/2") == NULL);
+}
+
+TEST(draining_keeps_nothing)
+{
+    start();
+    void *a = th_malloc(box, 100 * KIB), *b = th_malloc(box, 100 * KIB);
+    th_free(a);
+    th_drain(box);
+    EXPECT_EQ(stats().cached_bytes, 0);
+    EXPECT(box->ops->owns(box, b));
+    th_free(b);
+    EXPECT_EQ(th_mapped(box), 0);
+    check();
+}
+
+TEST(two_instances)
+{
+    struct hak_box *other;
+    start();
+    EXPECT_EQ(th_open_entry(&hak_box_entry, "second", NULL, 0, &other), 0);
+    void *p = th_malloc(box, MIB), *q = th_malloc(other, MIB);
+    EXPECT(th_owner(p) == box && th_owner(q) == other);
+    th_free(p);
+    th_free(q);
+    check();
+    large_check(large_of(other));
+}
+
+/* ---- faults ------------------------------------------------------------ */
+
+/* Whichever call of the host fails: NULL, and all is as it should be. */
+TEST(the_nth_call_fails)
+{
+    start();
+    for (uint64_t n = 1; n < 30; n++) {
+        void *p[8] = {NULL};
+        th_fail_at(n);
+        for (int i = 0; i < 8; i++)
+            p[i] = i % 2 ? th_zalloc(box, (size_t)i * MIB)
+                         : th_malloc(box, 40 * KIB + (size_t)i * MIB / 2);
+        for (int i = 0; i < 8; i++)
+            if (p[i] != NULL)
+                p[i] = th_realloc(box, p[i], 3 * MIB) ?: p[i];
+        check();
+        th_fail_never();
+        for (int i = 0; i < 8; i++)
+            th_free(p[i]);
+        check();
+        EXPECT_EQ(stats().live_count, 0);
+        box->ops->trim(box);
+        EXPECT_EQ(th_mapped(box), 0);
+    }
+}
+
+TEST(the_cache_is_given_back_before_giving_up)
+{
+    start();
+    th_free(th_malloc(box, 10 * MIB));
+    th_fail_at(1);
+    EXPECT(th_malloc(box, 20 * MIB) == NULL);
+    EXPECT_EQ(th_mapped(box), 0);
+    th_fail_never();
+    check();
+}
+
+/* The window is full of kept blocks: they make room for a live one. */
+TEST(a_full_window)
+{
+    with("cache_bytes=1T");
+    with("cache_min_bytes=1T");
+    with("elo=off");
+    with("direct_bytes=1T");
+    start();
+    size_t half = box->host->window_bytes / 2;
+    if (half > 4 * GIB)
+        SKIP("the window is too large to fill");
+    th_free(th_malloc(box, half));
+    EXPECT_GE(stats().cached_bytes, half);
+    EXPECT(th_malloc(box, half + 64 * KIB) != NULL);
+    check();
+}
+
+TEST(init_without_memory)
+{
+    for (uint64_t n = 1; n <= 4; n++) {
+        th_fail_at(n);
+        EXPECT_EQ(th_open_entry(&hak_box_entry, "large", NULL, 0, &box),
+                  -ENOMEM);
+    }
+    th_fail_never();
+    start();
+    th_free(th_malloc(box, MIB));
+}
+
+TEST_DIES(freed_twice, SIGABRT, "not a live slot")
+{
+    start();
+    void *p = th_malloc(box, MIB);
+    box->ops->free(box, p);
+    box->ops->free(box, p);
+}
+
+TEST_DIES(freed_inside, SIGABRT, "not a live slot")
+{
+    start();
+    char *p = th_malloc(box, MIB);
+    box->ops->free(box, p + 64 * KIB);
+}
+
+TEST_DIES(freed_after_it_went_back, SIGABRT, "not a live slot")
+{
+    start();
+    void *p = box->ops->alloc(box, 100 * MIB);
+    box->ops->free(box, p);
+    box->ops->free(box, p);
+}
+
+TEST(owns_any_pointer)
+{
+    start();
+    const uintptr_t wild[] = {0,
+                              1,
+                              UINTPTR_MAX,
+                              (uintptr_t)1 << 47,
+                              (uintptr_t)&box,
+                              0xdeadbeefdeadbeef};
+    for (size_t i = 0; i < 6; i++) {
+        EXPECT(!box->ops->owns(box, (void *)wild[i]));
+        EXPECT_EQ(box->ops->usable_size(box, (void *)wild[i]), 0);
+    }
+}
+
+TEST_MAIN()
