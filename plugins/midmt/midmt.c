@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT
+ * midmt.c - 1..32 KiB from per-thread segments: the operations.
+ */
+#include "midmt.h"
+
+#include <errno.h>
+
+enum {
+    PARAM_SEGMENT_MIN,
+    PARAM_SEGMENT_MAX,
+    PARAM_EMPTY_SEGMENTS,
+    PARAM_WARM,
+    PARAM_CARVE,
+    TICK_REFILLS = 64, /* as the core's: the clock costs 1 % of a refill */
+    FULL_DIVISOR = 16,
+};
+
+#define SEGMENT_MIN_BYTES (SEGMENT_RUN_MAX * (int64_t)HAK_GRANULE_BYTES)
+#define SEGMENT_MAX_BYTES (SEGMENT_GRANULES_MAX * (int64_t)HAK_GRANULE_BYTES)
+
+static const struct hak_param params[] = {
+    {.name = "segment_min",
+     .type = HAK_PARAM_SIZE,
+     .min = SEGMENT_MIN_BYTES,
+     .max = SEGMENT_MAX_BYTES,
+     .def = 1 << 20,
+     .help = "bytes of a thread's first segment, rounded up to 64 KiB"},
+    {.name = "segment_max",
+     .type = HAK_PARAM_SIZE,
+     .min = SEGMENT_MIN_BYTES,
+     .max = SEGMENT_MAX_BYTES,
+     .def = 4 << 20,
+     .help = "bytes of the segments of a thread that has many"},
+    {.name = "empty_segments",
+     .type = HAK_PARAM_INT,
+     .flags = HAK_PARAM_MUTABLE,
+     .min = 0,
+     .max = 1024,
+     .def = 1,
+     .help = "empty segments that a thread keeps for a purge delay"},
+    {.name = "warm",
+     .type = HAK_PARAM_SIZE,
+     .flags = HAK_PARAM_MUTABLE,
+     .min = 0,
+     .max = 1 << 30,
+     .def = 2 << 20, /* bench/pair of 100 blocks of 20000: half the time */
+     .help = "most bytes of empty pages that a thread keeps as they are"},
+    {.name = "carve",
+     .type = HAK_PARAM_SIZE,
+     .min = 1024,
+     .max = 256 << 10,
+     .def = 4096,
+     .help = "bytes of a fresh page cut to slots at a time, at least a slot"},
+};
+
+static void set_mutable(struct hak_box *box)
+{
+    struct midmt *m = midmt_of(box);
+    __atomic_store_n(&m->segments.keep_empty,
+                     (uint32_t)box->params[PARAM_EMPTY_SEGMENTS].i,
+                     __ATOMIC_RELAXED);
+    __atomic_store_n(&m->warm_bytes, (size_t)box->params[PARAM_WARM].i,
+                     __ATOMIC_RELAXED);
+}
+
+static size_t segment_param(const struct hak_box *box, int param)
+{
+    return hak_round_up((size_t)box->params[param].i, HAK_GRANULE_BYTES);
+}
+
+static int midmt_init(struct hak_box *box)
+{
+    const struct hak_host *host = box->host;
+    size_t min_bytes = segment_param(box, PARAM_SEGMENT_MIN);
+    size_t max_bytes = segment_param(box, PARAM_SEGMENT_MAX);
+    if (min_bytes > max_bytes) {
+        host->log(box, HAK_LOG_ERROR,
+                  "segment_min %zu is above segment_max %zu", min_bytes,
+                  max_bytes);
+        return -EINVAL;
+    }
+    struct midmt *m = host->meta(box, sizeof *m);
+    if (m == NULL) {
+        host->log(box, HAK_LOG_ERROR, "no memory to start with");
+        return -ENOMEM;
+    }
+    m->heaps = (struct hak_heaps){
+        .box = box,
+        .nclasses = MIDMT_CLASSES,
+        .carve_bytes = (uint32_t)box->params[PARAM_CARVE].i,
+        .full_divisor = FULL_DIVISOR,
+        .page_get = midmt_page_get,
+        .page_put = midmt_page_put,
+    };
+    for (uint32_t c = 0; c < MIDMT_CLASSES; c++)
+        m->ngranules[c] = (uint8_t)midmt_page_granules(midmt_slot_bytes(c));
+    m->segments.box = box;
+    m->segments.min_bytes = min_bytes;
+    m->segments.max_bytes = max_bytes;
+    int error = segments_init(&m->segments);
+    if (error != 0) {
+        host->log(box, HAK_LOG_ERROR, "no memory for the registry of %zu bytes",
+                  host->window_bytes);
+        return error;
+    }
+    box->state = m;
+    set_mutable(box);
+    return 0;
+}
+
+static int midmt_set_param(struct hak_box *box, uint32_t param)
+{
+    if (param != PARAM_EMPTY_SEGMENTS && param != PARAM_WARM)
+        return -EPERM;
+    set_mutable(box);
+    return 0;
+}
+
+/* ---- heaps ------------------------------------------------------------- */
+
+static void *midmt_heap_open(struct hak_box *box, struct hak_thread *thread)
+{
+    struct hak_heaps *all = &midmt_of(box)->heaps;
+    struct hak_heap *heap = hak_heap_open(all, thread);
+    if (heap == NULL || midmt_heap_init(heap))
+        return heap;
+    heap->thread = NULL;
+    hak_heaps_push(all, &all->spares, heap);
+    return NULL;
+}
+
+static void midmt_close(struct hak_box *box, void *heap)
+{
+    (void)box;
+    midmt_heap_close(heap);
+}
+
+/* ---- slots ------------------------------------------------------------- */
+
+/* The tick comes first: it may close current pages that are empty. */
+static struct hak_span *midmt_refill(struct hak_box *box, void *heap_of_thread,
+                                     size_t size_bytes)
+{
+    struct hak_heap *heap = heap_of_thread;
+    struct midmt_heap *own = heap->own;
+    (void)box;
+    if (unlikely(size_bytes > HAK_LANE_MAX_BYTES))
+        return NULL;
+    if (unlikely(++own->refills % TICK_REFILLS == 0))
+        midmt_tick(heap);
+    return hak_heap_refill(heap, midmt_class(size_bytes));
+}
+
+static void *midmt_alloc(struct hak_box *box, size_t size_bytes)
+{
+    if (size_bytes > HAK_LANE_MAX_BYTES)
+        return NULL;
+    struct hak_heap *heap = box->host->heap(box, true);
+    return heap == NULL ? NULL : hak_heap_alloc(heap, midmt_class(size_bytes));
+}
+
+/*
+ * A size rounded up to a power of two has a slot that is a multiple of it
+ * (slots are 8..16 times a power of two), and pages start at a granule.
+ */
+static void *midmt_aligned_alloc(struct hak_box *box, size_t align_bytes,
+                                 size_t size_bytes)
+{
+    if (align_bytes > HAK_LANE_MAX_BYTES || size_bytes > HAK_LANE_MAX_BYTES)
+        return NULL;
+    return midmt_alloc(box, hak_round_up(size_bytes, align_bytes));
+}
+
+/* A slot freed twice may have no page any more: nothing to do then. */
+static void midmt_free(struct hak_box *box, void *p)
+{
+    struct hak_page *page = midmt_page_of(midmt_of(box), p);
+    if (likely(page != NULL))
+        hak_heap_free(box->host->heap(box, false), page, p);
+}
+
+static bool midmt_owns(struct hak_box *box, const void *p)
+{
+    const struct midmt *m = midmt_of(box); /* NULL before init */
+    return m != NULL && registry_find(&m->segments.registry, p) != NULL;
+}
+
+static size_t midmt_usable_size(struct hak_box *box, const void *p)
+{
+    const struct hak_page *page = midmt_page_of(midmt_of(box), p);
+    return page != NULL ? page->span.slot_bytes : 0;
+}
+
+static size_t midmt_slot_size(struct hak_box *box, size_t size_bytes)
+{
+    (void)box;
+    return size_bytes > HAK_LANE_MAX_BYTES
+               ? 0
+               : midmt_slot_bytes(midmt_class(size_bytes));
+}
+
+/* ---- the whole box ----------------------------------------------------- */
+
+/* Lock order: heaps, segments, registry. None is taken under another. */
+static void midmt_fork(struct hak_box *box, enum hak_fork_phase phase)
+{
+    struct midmt *m = midmt_of(box);
+    if (phase == HAK_FORK_PREPARE)
+        hak_lock_take(&m->heaps.lock);
+    segments_fork(&m->segments, phase);
+    if (phase != HAK_FORK_PREPARE)
+        hak_lock_drop(&m->heaps.lock);
+}
+
+/* Whole segments first; what stays in use loses its free granules' pages. */
+static size_t midmt_trim(struct hak_box *box)
+{
+    struct segments *segments = &midmt_of(box)->segments;
+    struct hak_heap *heap = box->host->heap(box, false);
+    struct midmt_heap *own = heap != NULL ? heap->own : NULL;
+    uint64_t before = hak_counted(&segments->given_bytes);
+    if (heap != NULL)
+        midmt_heap_trim(heap);
+    segments_purge(segments, own != NULL ? &own->pool : NULL, true);
+    return hak_counted(&segments->given_bytes) - before;
+}
+
+static void midmt_stats(struct hak_box *box, struct hak_box_stats *out)
+{
+    const struct midmt *m = midmt_of(box);
+    hak_heaps_stats(&m->heaps, out);
+    out->cached_bytes = segments_free_bytes(&m->segments);
+    const struct hak_heap *heap =
+        __atomic_load_n(&m->heaps.all_heaps, __ATOMIC_ACQUIRE);
+    for (; heap != NULL; heap = heap->all_next) {
+        const struct midmt_heap *own =
+            __atomic_load_n(&heap->own, __ATOMIC_ACQUIRE);
+        if (own != NULL)
+            out->cached_bytes += hak_counted(&own->warm_bytes);
+    }
+}
+
+static void midmt_walk(struct hak_box *box, hak_visit *visit, void *context)
+{
+    hak_heaps_walk(&midmt_of(box)->heaps, visit, context);
+}
+
+HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
+    HAK_BOX_HEADER("midmt", "1.0"),
+    .summary = "1..32 KiB from per-thread segments in one sorted registry",
+    .params = params,
+    .nparams = sizeof params / sizeof params[0],
+    .min_bytes = HAK_SMALL_MAX_BYTES,
+    .max_bytes = HAK_LANE_MAX_BYTES,
+    .ops =
+        {
+            .alloc = midmt_alloc,
+            .free = midmt_free,
+            .owns = midmt_owns,
+            .init = midmt_init,
+            .usable_size = midmt_usable_size,
+            .slot_size = midmt_slot_size,
+            .aligned_alloc = midmt_aligned_alloc,
+            .heap_open = midmt_heap_open,
+            .heap_close = midmt_close,
+            .refill = midmt_refill,
+            .drained = hak_heap_drained,
+            .remote_free = hak_heap_remote_free,
+            .fork = midmt_fork,
+            .trim = midmt_trim,
+            .stats = midmt_stats,
+            .set_param = midmt_set_param,
+            .walk = midmt_walk,
+        },
+};

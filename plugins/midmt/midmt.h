@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT
+ * midmt.h - the box's state, and the layer that makes pages of spans.
+ *
+ *     midmt.c     operations
+ *     pages.c     page = a span with slots of one class; the tick
+ *     pool.c      which segment a span comes from
+ *     registry.c  address -> segment
+ *     segment.h   granules of a segment
+ *
+ * A file includes only what stands below it.
+ */
+#ifndef MIDMT_H
+#define MIDMT_H
+
+#include "pool.h"
+
+enum {
+    MIDMT_FIRST_INDEX = HAK_INDEX_SMALL_MAX, /* 1 KiB: class 0 */
+    MIDMT_CLASSES = HAK_LANES - MIDMT_FIRST_INDEX,
+};
+
+struct midmt {
+    struct hak_heaps heaps;
+    struct segments segments;
+    size_t warm_bytes;                /* limit, per heap; atomic: set_param */
+    uint8_t ngranules[MIDMT_CLASSES]; /* of a page of that class */
+};
+
+/*
+ * Warm pages of a class: they became empty and wait as they are, registered
+ * and cut to slots, for the next need. In no bin, state HAK_PAGE_FREE. `low`
+ * is the least n since the last tick: so many were not needed in between.
+ */
+struct midmt_warm {
+    struct hak_page *first; /* linked by pending_next */
+    uint32_t n, low;
+};
+
+/* The box's part of a heap; the owner's alone. */
+struct midmt_heap {
+    struct pool pool;
+    struct midmt_warm warm[MIDMT_CLASSES];
+    uint64_t warm_bytes; /* cut to slots in them; stats reads it */
+    uint64_t next_tick_ms;
+    uint32_t refills;
+    bool closed; /* nothing is to become warm */
+};
+
+static inline uint32_t midmt_class(size_t size_bytes)
+{
+    return size_bytes <= HAK_SMALL_MAX_BYTES
+               ? 0
+               : hak_index_of(size_bytes) - MIDMT_FIRST_INDEX;
+}
+
+static inline uint32_t midmt_slot_bytes(uint32_t class_number)
+{
+    return (uint32_t)hak_index_bytes(class_number + MIDMT_FIRST_INDEX);
+}
+
+static inline struct midmt *midmt_of(const struct hak_box *box)
+{
+    return box->state;
+}
+
+/* Granules of a page: at least 32 slots, tail of a sixteenth at most. */
+uint32_t midmt_page_granules(uint32_t slot_bytes);
+
+/* The page around p, or NULL. p: any value. */
+struct hak_page *midmt_page_of(const struct midmt *m, const void *p);
+
+/* What struct hak_heaps wants of a box. */
+struct hak_page *midmt_page_get(struct hak_heap *heap, uint32_t class_number);
+void midmt_page_put(struct hak_heap *heap, struct hak_page *page);
+
+bool midmt_heap_init(struct hak_heap *heap);
+void midmt_heap_close(struct hak_heap *heap);
+
+/* Called on slow paths: gives back what has not been used for a while. */
+void midmt_tick(struct hak_heap *heap);
+
+/* Gives back all that the heap does not need. */
+void midmt_heap_trim(struct hak_heap *heap);
+
+/* While no other thread uses the box. */
+void midmt_check(const struct midmt *m);
+
+#endif

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT
+ * pages.c - pages made of spans, and when they go back.
+ */
+#include "midmt.h"
+
+enum {
+    /* As many as one class has live in most working sets: slots are then
+     * reused last in, first out, in one page. bench_mid_mt_gap: 14 ns with
+     * 32, 24 with 8. */
+    PAGE_SLOTS_MIN = 32,
+    TAIL_DIVISOR = 16, /* 6.25 %; what no slot covers is never touched */
+};
+
+uint32_t midmt_page_granules(uint32_t slot_bytes)
+{
+    uint32_t n = 1;
+    for (; n < SEGMENT_RUN_MAX; n++) {
+        uint32_t bytes = n << HAK_GRANULE_SHIFT;
+        if (bytes / slot_bytes >= PAGE_SLOTS_MIN &&
+            bytes % slot_bytes <= bytes / TAIL_DIVISOR)
+            break;
+    }
+    return n;
+}
+
+static struct midmt *midmt_of_heap(const struct hak_heap *heap)
+{
+    return hak_container_of(heap->all, struct midmt, heaps);
+}
+
+static uint32_t page_granules(const struct hak_heap *heap,
+                              const struct hak_page *page)
+{
+    return midmt_of_heap(heap)->ngranules[page->class_number];
+}
+
+static size_t page_bytes(const struct hak_heap *heap,
+                         const struct hak_page *page)
+{
+    return (size_t)page_granules(heap, page) << HAK_GRANULE_SHIFT;
+}
+
+/* What was ever written to, about. */
+static size_t carved_bytes(const struct hak_page *page)
+{
+    return (size_t)page->carved * page->span.slot_bytes;
+}
+
+struct hak_page *midmt_page_of(const struct midmt *m, const void *p)
+{
+    const struct segment *s = registry_find(&m->segments.registry, p);
+    return s == NULL ? NULL
+                     : __atomic_load_n(&s->page[segment_granule(s, p)],
+                                       __ATOMIC_ACQUIRE);
+}
+
+/* ---- spans ------------------------------------------------------------- */
+
+static void set_pages(struct segment *s, uint32_t first, uint32_t n,
+                      struct hak_page *page)
+{
+    for (uint32_t g = first; g < first + n; g++)
+        __atomic_store_n(&s->page[g], page, __ATOMIC_RELEASE);
+}
+
+/* The page's span goes back; the struct stays the caller's. */
+static void give_span(struct hak_heap *heap, struct hak_page *page)
+{
+    struct midmt *m = midmt_of_heap(heap);
+    struct midmt_heap *own = heap->own;
+    struct segment *s = page->source;
+    uint32_t first = segment_granule(s, page->start);
+    uint32_t n = page_granules(heap, page);
+    uint32_t nwritten =
+        (uint32_t)(hak_round_up(carved_bytes(page), HAK_GRANULE_BYTES) >>
+                   HAK_GRANULE_SHIFT);
+    set_pages(s, first, n, NULL);
+    segment_touched(s, segment_mask(first, n), segment_mask(first, nwritten));
+    pool_put(&m->segments, &own->pool, s, segment_mask(first, n));
+}
+
+static struct hak_page *fresh_page(struct hak_heap *heap, uint32_t class_number)
+{
+    struct midmt *m = midmt_of_heap(heap);
+    struct midmt_heap *own = heap->own;
+    struct hak_box *box = heap->all->box;
+    uint32_t n = m->ngranules[class_number];
+    size_t size_bytes = (size_t)n << HAK_GRANULE_SHIFT;
+    struct hak_page *page = hak_heap_page(heap);
+    if (page == NULL)
+        return NULL;
+    struct span_at at = pool_take(&m->segments, &own->pool, n);
+    if (at.segment == NULL) {
+        hak_heap_spare(heap, page);
+        return NULL;
+    }
+    hak_page_init(page, segment_at(at.segment, at.first), size_bytes,
+                  midmt_slot_bytes(class_number), class_number);
+    page->source = at.segment;
+    __atomic_store_n(&page->heap, heap, __ATOMIC_RELAXED);
+    __atomic_store_n(&page->span.owner, heap->thread, __ATOMIC_RELAXED);
+    set_pages(at.segment, at.first, n, page);
+    if (box->host->span_set(box, &page->span, page->start, size_bytes) == 0)
+        return page;
+    give_span(heap, page);
+    hak_heap_spare(heap, page);
+    return NULL;
+}
+
+static void give_page(struct hak_heap *heap, struct hak_page *page)
+{
+    struct hak_box *box = heap->all->box;
+    box->host->span_set(box, NULL, page->start, page_bytes(heap, page));
+    give_span(heap, page);
+    hak_heap_spare(heap, page);
+}
+
+/* ---- warm pages -------------------------------------------------------- */
+
+static struct hak_page *take_warm(struct hak_heap *heap, uint32_t class_number)
+{
+    struct midmt_heap *own = heap->own;
+    struct midmt_warm *warm = &own->warm[class_number];
+    struct hak_page *page = warm->first;
+    if (page == NULL)
+        return NULL;
+    warm->first = page->pending_next;
+    warm->n--;
+    warm->low = warm->n < warm->low ? warm->n : warm->low;
+    hak_count(&own->warm_bytes, -(uint64_t)carved_bytes(page));
+    return page;
+}
+
+static bool keep_warm(struct hak_heap *heap, struct hak_page *page)
+{
+    struct midmt_heap *own = heap->own;
+    struct midmt_warm *warm = &own->warm[page->class_number];
+    size_t limit =
+        __atomic_load_n(&midmt_of_heap(heap)->warm_bytes, __ATOMIC_RELAXED);
+    if (own->closed || own->warm_bytes + carved_bytes(page) > limit)
+        return false;
+    __atomic_store_n(&page->state, (uint8_t)HAK_PAGE_FREE, __ATOMIC_RELAXED);
+    page->pending_next = warm->first;
+    warm->first = page;
+    warm->n++;
+    hak_count(&own->warm_bytes, carved_bytes(page));
+    return true;
+}
+
+/* Give back the warm pages: all, or those not needed since the last tick. */
+static void cool(struct hak_heap *heap, bool all)
+{
+    struct midmt_heap *own = heap->own;
+    for (uint32_t c = 0; c < MIDMT_CLASSES; c++) {
+        struct midmt_warm *warm = &own->warm[c];
+        for (uint32_t n = all ? warm->n : warm->low; n != 0; n--)
+            give_page(heap, take_warm(heap, c));
+        warm->low = warm->n;
+    }
+}
+
+struct hak_page *midmt_page_get(struct hak_heap *heap, uint32_t class_number)
+{
+    midmt_tick(heap);
+    struct hak_page *page = take_warm(heap, class_number);
+    return page != NULL ? page : fresh_page(heap, class_number);
+}
+
+void midmt_page_put(struct hak_heap *heap, struct hak_page *page)
+{
+    if (!keep_warm(heap, page))
+        give_page(heap, page);
+    midmt_tick(heap);
+}
+
+/* ---- heaps ------------------------------------------------------------- */
+
+/* heap->own is kept when a heap serves another thread later. */
+bool midmt_heap_init(struct hak_heap *heap)
+{
+    struct midmt_heap *own = heap->own;
+    struct hak_box *box = heap->all->box;
+    if (own == NULL) {
+        own = box->host->meta(box, sizeof *own);
+        if (own == NULL)
+            return false;
+        pool_init(&own->pool);
+        __atomic_store_n(&heap->own, own, __ATOMIC_RELEASE); /* for stats */
+    }
+    own->closed = false;
+    return true;
+}
+
+/*
+ * Its segments become shared first: what hak_heap_close retires, and what
+ * other heaps retire of it later, then finds no pool of a thread that ended.
+ */
+void midmt_heap_close(struct hak_heap *heap)
+{
+    struct midmt_heap *own = heap->own;
+    own->closed = true;
+    cool(heap, true);
+    pool_close(&midmt_of_heap(heap)->segments, &own->pool);
+    hak_heap_close(heap);
+}
+
+/* Current pages: all, or those of which nothing is out. */
+static void close_bins(struct hak_heap *heap, bool all)
+{
+    for (uint32_t c = 0; c < MIDMT_CLASSES; c++) {
+        struct hak_bin *bin = &heap->bin[c];
+        if (bin->current != NULL && (all || hak_page_out(bin->current) == 0))
+            hak_bin_close(heap, bin);
+    }
+}
+
+static bool is_due(uint64_t *next_tick_ms, uint64_t now_ms, uint64_t delay_ms)
+{
+    uint64_t next = __atomic_load_n(next_tick_ms, __ATOMIC_RELAXED);
+    return now_ms >= next &&
+           __atomic_compare_exchange_n(next_tick_ms, &next,
+                                       now_ms + hak_max(delay_ms / 2, 1), false,
+                                       __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+/*
+ * Twice in a purge delay: per heap what it alone may touch (the kit ages the
+ * empty pages that bins keep); per box, by whoever comes first, the free
+ * granules of all segments.
+ */
+void midmt_tick(struct hak_heap *heap)
+{
+    struct midmt_heap *own = heap->own;
+    const struct hak_host *host = heap->all->box->host;
+    struct segments *segments = &midmt_of_heap(heap)->segments;
+    if (heap->thread == NULL) /* an orphan: others see to its segments */
+        return;
+    uint64_t now_ms = host->now_ms(), delay_ms = host->purge_delay_ms();
+    if (!is_due(&own->next_tick_ms, now_ms, delay_ms))
+        return;
+    cool(heap, false);
+    close_bins(heap, false);
+    pool_age(segments, &own->pool, now_ms > delay_ms ? now_ms - delay_ms : 0);
+    if (is_due(&segments->next_tick_ms, now_ms, delay_ms))
+        segments_purge(segments, &own->pool, false);
+}
+
+void midmt_heap_trim(struct hak_heap *heap)
+{
+    struct midmt_heap *own = heap->own;
+    struct hak_heaps *all = heap->all;
+    size_t norphans = 0;
+    const struct hak_heap *h =
+        __atomic_load_n(&all->all_heaps, __ATOMIC_ACQUIRE);
+    for (; h != NULL; h = h->all_next) /* bounds the loop: some come back */
+        norphans += __atomic_load_n(&h->orphan, __ATOMIC_RELAXED);
+    hak_heap_collect(heap);
+    while (norphans-- != 0 && hak_heap_adopt_any(heap))
+        ;
+    close_bins(heap, true);
+    hak_heap_retire_kept(heap);
+    cool(heap, true);
+    pool_age(&midmt_of_heap(heap)->segments, &own->pool, UINT64_MAX);
+}
+
+/* ---- checks ------------------------------------------------------------ */
+
+static void check_warm(const struct midmt_heap *own)
+{
+    uint64_t warm_bytes = 0;
+    for (uint32_t c = 0; c < MIDMT_CLASSES; c++) {
+        uint32_t n = 0;
+        const struct hak_page *page = own->warm[c].first;
+        for (; page != NULL; page = page->pending_next, n++) {
+            HAK_ALWAYS(page->state == HAK_PAGE_FREE);
+            HAK_ALWAYS(page->class_number == c);
+            HAK_ALWAYS(hak_page_out(page) == 0);
+            hak_page_check(page);
+            warm_bytes += carved_bytes(page);
+        }
+        HAK_ALWAYS(n == own->warm[c].n);
+        HAK_ALWAYS(own->warm[c].low <= n);
+    }
+    HAK_ALWAYS(warm_bytes == own->warm_bytes);
+}
+
+void midmt_check(const struct midmt *m)
+{
+    segments_check(&m->segments);
+    for (const struct hak_heap *h = m->heaps.all_heaps; h != NULL;
+         h = h->all_next) {
+        const struct midmt_heap *own = h->own;
+        if (own == NULL)
+            continue;
+        pool_check(&own->pool);
+        check_warm(own);
+    }
+    for (const struct hak_page *page = m->heaps.all_pages; page != NULL;
+         page = page->all_next)
+        if (page->state != HAK_PAGE_FREE)
+            hak_page_check(page);
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT
+ * pool.h - who takes spans from which segment.
+ *
+ *     segments   the box's: registry, the shared pool, spare structs
+ *     pool       one heap's segments, or the shared ones of ended threads;
+ *                in bins by their longest free run, so that a span is found
+ *                without a search:
+ *
+ *         bin[0]  none free
+ *         bin[n]  longest run is n granules, or SEGMENT_RUN_MAX and more
+ *         bin[SEGMENT_BIN_EMPTY]  all free
+ *
+ * Only its pool's owner takes spans from a segment, but anybody may give one
+ * back (pages of ended threads are adopted one by one, by several heaps).
+ * Hence `free` is atomic, and who gives to a pool that is not his leaves word
+ * in `returned`; the bins may lag behind `free` until the owner reads it.
+ *
+ * Locks: segments.lock for the shared pool and the spare structs, then
+ * nothing; registry.lock apart from it. A heap's pool needs none.
+ */
+#ifndef MIDMT_POOL_H
+#define MIDMT_POOL_H
+
+#include "registry.h"
+
+struct pool {
+    struct hak_link bin[SEGMENT_BINS];
+    size_t held_bytes; /* of its segments; the next one's size */
+    uint32_t nempty;   /* length of bin[SEGMENT_BIN_EMPTY] */
+    uint32_t returned; /* others gave spans back; atomic */
+};
+
+struct segments {
+    struct hak_box *box;
+    size_t min_bytes, max_bytes; /* of a segment; whole granules */
+    uint32_t keep_empty;         /* per pool; atomic: set_param */
+    uint64_t next_tick_ms;       /* atomic */
+    uint64_t given_bytes;        /* unmapped or purged; atomic */
+    struct registry registry;
+    struct hak_lock lock;
+    struct pool shared;
+    struct segment *spare;
+};
+
+struct span_at {
+    struct segment *segment; /* NULL: no memory */
+    uint32_t first;          /* granule */
+};
+
+/* 0 or -errno. s: zero but for box, min_bytes, max_bytes, keep_empty. */
+int segments_init(struct segments *s);
+
+void pool_init(struct pool *pool);
+
+/*
+ * pool_take - a span of n granules, 1 .. SEGMENT_RUN_MAX.      [pool's owner]
+ * From the pool, else from a shared segment, else from a new one.
+ */
+struct span_at pool_take(struct segments *s, struct pool *pool, uint32_t n);
+
+/*
+ * pool_put - give granules back.                                [any thread]
+ * mine  the pool that the calling thread owns, or NULL
+ */
+void pool_put(struct segments *s, struct pool *mine, struct segment *segment,
+              uint64_t granules);
+
+/* All segments of an ended thread become shared, empty ones the host's. */
+void pool_close(struct segments *s, struct pool *pool);
+
+/*
+ * pool_age - give back segments empty since before_ms or longer. [its owner]
+ */
+void pool_age(struct segments *s, struct pool *pool, uint64_t before_ms);
+
+/*
+ * segments_purge - the pages of free granules go to the system.  [any thread]
+ * all   everything written to; else what was so at the last call already
+ * mine  as in pool_put
+ */
+void segments_purge(struct segments *s, struct pool *mine, bool all);
+
+/* Bytes of free granules in segments. */
+uint64_t segments_free_bytes(const struct segments *s);
+
+void segments_fork(struct segments *s, enum hak_fork_phase phase);
+
+/* While nobody else uses it. */
+void pool_check(const struct pool *pool);
+void segments_check(const struct segments *s);
+
+#endif

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT
+ * figures.c - what the malloc family says of itself: mallinfo2 and kin. */
+#include "common.h"
+
+#include <malloc.h>
+
+enum { BLOCKS = 20000, BLOCK_BYTES = 512 };
+static void *block[BLOCKS];
+
+static void take(void)
+{
+    for (int i = 0; i < BLOCKS; i++)
+        block[i] = memset(malloc(BLOCK_BYTES), 1, BLOCK_BYTES);
+}
+
+static void give(void)
+{
+    for (int i = 0; i < BLOCKS; i++)
+        free(block[i]);
+}
+
+/* A second of `margin`: what other blocks and free lists may account for. */
+static void expect_near(size_t value, size_t wanted, size_t margin)
+{
+    EXPECT_GE(value + margin, wanted);
+    EXPECT_LE(value, wanted + margin);
+}
+
+TEST(mallinfo2_follows)
+{
+    size_t bytes = (size_t)BLOCKS * BLOCK_BYTES;
+    struct mallinfo2 before = mallinfo2();
+    EXPECT_EQ(before.arena, before.uordblks + before.fordblks);
+    take();
+    struct mallinfo2 full = mallinfo2();
+    expect_near(full.uordblks - before.uordblks, bytes, bytes / 10);
+    EXPECT_GE(full.arena, bytes);
+    EXPECT_EQ(full.arena, full.uordblks + full.fordblks);
+    give();
+    struct mallinfo2 after = mallinfo2();
+    expect_near(after.uordblks, before.uordblks, bytes / 10);
+}
+
+TEST(mallinfo_follows)
+{
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+    size_t bytes = (size_t)BLOCKS * BLOCK_BYTES;
+    struct mallinfo before = mallinfo();
+    take();
+    struct mallinfo full = mallinfo();
+    expect_near((size_t)(full.uordblks - before.uordblks), bytes, bytes / 10);
+    give();
+#pragma GCC diagnostic pop
+}
+
+TEST(malloc_info_is_xml)
+{
+    static char text[65536];
+    int fd = memfd_create("info", MFD_CLOEXEC);
+    FILE *f = fdopen(dup(fd), "w");
+    EXPECT(f != NULL);
+    EXPECT_EQ(malloc_info(0, f), 0);
+    EXPECT_NE(malloc_info(1, f), 0);
+    EXPECT_EQ(fclose(f), 0);
+    ssize_t n = pread(fd, text, sizeof text - 1, 0);
+    EXPECT_GT(n, 0);
+    EXPECT_EQ(strncmp(text, "<malloc version=\"", 17), 0);
+    EXPECT_STR(text + n - 10, "</malloc>\n");
+    long opened = 0; /* elements: each is closed by its like or by "/>" */
+    for (const char *at = text; *at != 0; at++) {
+        if (at[0] == '<')
+            opened += at[1] == '/' ? -1 : 1;
+        if (at[0] == '/' && at[1] == '>')
+            opened--;
+        EXPECT_GE(opened, 0);
+    }
+    EXPECT_EQ(opened, 0);
+}
+
+TEST(malloc_stats_writes_to_stderr)
+{
+    static char text[65536];
+    int fd = memfd_create("stats", MFD_CLOEXEC), kept = dup(2);
+    take();
+    dup2(fd, 2);
+    malloc_stats();
+    dup2(kept, 2);
+    ssize_t n = pread(fd, text, sizeof text - 1, 0);
+    EXPECT_GT(n, 40);
+    EXPECT_EQ(text[n - 1], '\n');
+    EXPECT_CONTAINS(text, under_hakmem() ? "hakmem" : "Arena 0:");
+    give();
+}
+
+TEST(malloc_trim_gives_back)
+{
+    enum { MANY = 300000 };
+    static char *p[MANY];
+    size_t base = rss_bytes();
+    for (int i = 0; i < MANY; i++)
+        p[i] = memset(malloc(300), 1, 300);
+    size_t peak = rss_bytes();
+    EXPECT_GT(peak - base, 80 * MIB);
+    for (int i = 0; i < MANY; i++)
+        free(p[i]);
+    EXPECT_EQ(malloc_trim(0), 1);
+    EXPECT_LT(rss_bytes(), base + (peak - base) / 5);
+    EXPECT_GE(malloc_trim(0), 0);
+}
+
+TEST(mallopt_agrees)
+{
+    EXPECT_EQ(mallopt(M_MMAP_THRESHOLD, 256 * KIB), 1);
+    EXPECT_EQ(mallopt(M_ARENA_MAX, 2), 1);
+    void *p = malloc(300 * KIB);
+    EXPECT(p != NULL);
+    free(p);
+}
+
+TEST_MAIN()

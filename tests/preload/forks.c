@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: MIT
+ * forks.c - fork, vfork, exec and posix_spawn beside threads that allocate. */
+#include "common.h"
+
+#include <pthread.h>
+#include <spawn.h>
+
+extern char **environ;
+
+/* ---- a busy parent ------------------------------------------------------ */
+
+enum { BUSY = 3, EACH = 200, CHILD_SECONDS = 20 };
+
+/* Blocks of all sizes that the busy threads took and no longer touch. */
+static struct heirloom {
+    char *p;
+    size_t n;
+} heirloom[BUSY][EACH];
+
+static struct {
+    pthread_t thread[BUSY];
+    int ready, stop;
+} busy;
+
+static void *be_busy(void *which)
+{
+    enum { SLOTS = 300 };
+    static __thread void *slot[SLOTS];
+    uintptr_t row = (uintptr_t)which;
+    uint64_t random = row;
+    for (size_t i = 0; i < EACH; i++) {
+        struct heirloom *h = &heirloom[row][i];
+        h->n = random_size(&random, 4, i % 40 == 0 ? 18 : 12);
+        h->p = malloc(h->n);
+        EXPECT(h->p != NULL);
+        fill(h->p, h->n, row + i);
+    }
+    __atomic_add_fetch(&busy.ready, 1, __ATOMIC_RELEASE);
+    while (!__atomic_load_n(&busy.stop, __ATOMIC_ACQUIRE)) {
+        size_t at = random_below(&random, SLOTS);
+        free(slot[at]);
+        slot[at] = malloc(random_size(&random, 4, at == 0 ? 18 : 12));
+        EXPECT(slot[at] != NULL);
+        *(char *)slot[at] = 1;
+    }
+    for (int i = 0; i < SLOTS; i++)
+        free(slot[i]);
+    return NULL;
+}
+
+static void start_busy(void)
+{
+    for (uintptr_t i = 0; i < BUSY; i++)
+        EXPECT_EQ(pthread_create(&busy.thread[i], NULL, be_busy, (void *)i), 0);
+    while (__atomic_load_n(&busy.ready, __ATOMIC_ACQUIRE) < BUSY)
+        usleep(100);
+}
+
+static void stop_busy(void)
+{
+    __atomic_store_n(&busy.stop, 1, __ATOMIC_RELEASE);
+    for (int i = 0; i < BUSY; i++)
+        pthread_join(busy.thread[i], NULL);
+}
+
+/* ---- what a child does -------------------------------------------------- */
+
+static void own_work(uint64_t random)
+{
+    enum { SLOTS = 120 };
+    static struct heirloom slot[SLOTS];
+    for (int i = 0; i < 300; i++) {
+        struct heirloom *s = &slot[random_below(&random, SLOTS)];
+        EXPECT_PATTERN(s->p, s->n, 77);
+        free(s->p);
+        s->n = random_size(&random, 0, i % 100 == 0 ? 18 : 12);
+        s->p = malloc(s->n);
+        EXPECT(s->p != NULL);
+        fill(s->p, s->n, 77);
+    }
+    for (int i = 0; i < SLOTS; i++) {
+        free(slot[i].p);
+        slot[i] = (struct heirloom){NULL, 0};
+    }
+}
+
+/* Every `step`th of what the parent's threads left, from `first` on. */
+static void free_heirlooms(size_t first, size_t step)
+{
+    for (size_t row = 0; row < BUSY; row++) {
+        for (size_t i = first; i < EACH; i += step) {
+            struct heirloom *h = &heirloom[row][i];
+            EXPECT_PATTERN(h->p, h->n, row + i);
+            if (i % 5 == 0) {
+                h->p = realloc(h->p, h->n + 100);
+                EXPECT(h->p != NULL);
+                EXPECT_PATTERN(h->p, h->n, row + i);
+            }
+            free(h->p);
+            h->p = NULL;
+            h->n = 0;
+        }
+    }
+}
+
+static pid_t fork_or_die(void)
+{
+    pid_t pid = fork();
+    EXPECT_GE(pid, 0);
+    if (pid == 0)
+        alarm(CHILD_SECONDS); /* a lock that stayed taken must not hang us */
+    return pid;
+}
+
+static void run_target(void)
+{
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    dup2(null, STDOUT_FILENO); /* its TAP is not ours */
+    execl("/proc/self/exe", "forks", "exec_target", (char *)NULL);
+    _exit(9);
+}
+
+static void *thread_work(void *seed)
+{
+    static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&one_at_a_time);
+    own_work((uintptr_t)seed);
+    pthread_mutex_unlock(&one_at_a_time);
+    return seed;
+}
+
+static void child_threads(void)
+{
+    pthread_t thread[4];
+    for (uintptr_t i = 0; i < 4; i++)
+        EXPECT_EQ(pthread_create(&thread[i], NULL, thread_work, (void *)i), 0);
+    for (int i = 0; i < 4; i++)
+        pthread_join(thread[i], NULL);
+}
+
+static void as_child(unsigned i)
+{
+    if (i % 2 == 0)
+        own_work(i);
+    free_heirlooms(0, 2);
+    own_work(i + 1);
+    pid_t pid = fork_or_die(); /* a grandchild frees the rest */
+    if (pid == 0) {
+        free_heirlooms(1, 2);
+        own_work(i + 2);
+        _exit(0);
+    }
+    if (i % 4 == 0)
+        child_threads();
+    expect_child_ok(pid, CHILD_SECONDS);
+    if (i % 20 == 0)
+        run_target();
+    _exit(0);
+}
+
+/* What run_target() executes: this program, one small case. */
+TEST(exec_target)
+{
+    own_work(1);
+}
+
+TEST(two_hundred_forks)
+{
+    start_busy();
+    for (unsigned i = 0; i < 200; i++) {
+        pid_t pid = fork_or_die();
+        if (pid == 0)
+            as_child(i);
+        if (i % 3 == 0)
+            own_work(i);
+        expect_child_ok(pid, CHILD_SECONDS);
+    }
+    stop_busy();
+    free_heirlooms(0, 1); /* still the parent's own */
+}
+
+/* The forking threads are several, and each has a child at work. */
+static void *fork_on(void *which)
+{
+    for (unsigned i = 0; i < 30; i++) {
+        pid_t pid = fork_or_die();
+        if (pid == 0) {
+            own_work((uintptr_t)which + i);
+            _exit(0);
+        }
+        free(malloc(1000 + i));
+        expect_child_ok(pid, CHILD_SECONDS);
+    }
+    return NULL;
+}
+
+TEST(forks_in_several_threads)
+{
+    pthread_t thread[3];
+    start_busy();
+    for (uintptr_t i = 0; i < 3; i++)
+        EXPECT_EQ(pthread_create(&thread[i], NULL, fork_on, (void *)i), 0);
+    for (int i = 0; i < 3; i++)
+        pthread_join(thread[i], NULL);
+    stop_busy();
+}
+
+/* Each generation takes blocks that the next one frees. */
+static void descend(int depth, char *p)
+{
+    EXPECT_PATTERN(p, 3000, (uint64_t)depth);
+    free(p);
+    own_work((uint64_t)depth);
+    if (depth == 0)
+        return;
+    char *next = malloc(3000);
+    fill(next, 3000, (uint64_t)depth - 1);
+    pid_t pid = fork_or_die();
+    if (pid == 0) {
+        descend(depth - 1, next);
+        _exit(0);
+    }
+    free(next);
+    expect_child_ok(pid, CHILD_SECONDS);
+}
+
+TEST(forks_of_forks)
+{
+    char *p = malloc(3000);
+    fill(p, 3000, 12);
+    descend(12, p);
+}
+
+/* A parent's page must not be changed by what its child does. */
+TEST(parent_keeps_its_blocks)
+{
+    start_busy();
+    stop_busy();
+    for (int i = 0; i < 20; i++) {
+        pid_t pid = fork_or_die();
+        if (pid == 0) {
+            for (size_t row = 0; row < BUSY; row++)
+                for (size_t k = 0; k < EACH; k++)
+                    memset(heirloom[row][k].p, i, heirloom[row][k].n);
+            own_work(5);
+            _exit(0);
+        }
+        expect_child_ok(pid, CHILD_SECONDS);
+    }
+    free_heirlooms(0, 1);
+}
+
+/* ---- vfork, exec, spawn ------------------------------------------------- */
+
+TEST(vforks)
+{
+    start_busy();
+    for (int i = 0; i < 60; i++) {
+        char *volatile p = malloc(500);
+        pid_t pid = vfork();
+        if (pid == 0)
+            run_target();
+        expect_child_ok(pid, CHILD_SECONDS);
+        memset(p, 1, 500);
+        free(p);
+    }
+    stop_busy();
+}
+
+TEST(spawns)
+{
+    char *const argv[] = {(char[]){"forks"}, (char[]){"exec_target"}, NULL};
+    start_busy();
+    for (int i = 0; i < 60; i++) {
+        posix_spawn_file_actions_t actions; /* grows by realloc */
+        pid_t pid;
+        posix_spawn_file_actions_init(&actions);
+        for (int fd = 20; fd > 0; fd -= fd == 3 ? 2 : 1)
+            posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR,
+                                             0);
+        EXPECT_EQ(
+            posix_spawn(&pid, "/proc/self/exe", &actions, NULL, argv, environ),
+            0);
+        posix_spawn_file_actions_destroy(&actions);
+        expect_child_ok(pid, CHILD_SECONDS);
+    }
+    stop_busy();
+}
+
+TEST(system_and_popen)
+{
+    char line[64];
+    start_busy();
+    for (int i = 0; i < 10; i++) {
+        EXPECT_EQ(system("exit 0"), 0);
+        FILE *f = popen("echo forked", "r");
+        EXPECT(f != NULL && fgets(line, sizeof line, f) != NULL);
+        EXPECT_STR(line, "forked\n");
+        EXPECT_EQ(pclose(f), 0);
+    }
+    stop_busy();
+}
+
+/* ---- handlers ----------------------------------------------------------- */
+
+/* Two sets: `early` ones were registered before the allocator's own. */
+static struct handler {
+    bool on;
+    int calls[3];
+    char *kept;
+} early, late;
+
+static void handle(struct handler *h, int phase)
+{
+    if (!h->on)
+        return;
+    if (phase == 2)
+        alarm(CHILD_SECONDS); /* fork_or_die() could come too late */
+    h->calls[phase]++;
+    own_work((uint64_t)phase);
+    free(h->kept);
+    h->kept = malloc(20000);
+    EXPECT(h->kept != NULL);
+    memset(h->kept, phase, 20000);
+}
+
+#define HANDLERS(set)               \
+    static void set##_prepare(void) \
+    {                               \
+        handle(&set, 0);            \
+    }                               \
+    static void set##_parent(void)  \
+    {                               \
+        handle(&set, 1);            \
+    }                               \
+    static void set##_child(void)   \
+    {                               \
+        handle(&set, 2);            \
+    }
+HANDLERS(early)
+HANDLERS(late)
+
+static void check_handlers(struct handler *h)
+{
+    alarm(CHILD_SECONDS);
+    h->on = true;
+    start_busy();
+    for (int i = 1; i <= 60; i++) {
+        pid_t pid = fork_or_die();
+        if (pid == 0) {
+            EXPECT_EQ(h->calls[2], 1);
+            own_work(3);
+            _exit(0);
+        }
+        expect_child_ok(pid, CHILD_SECONDS);
+        EXPECT_EQ(h->calls[0], i);
+        EXPECT_EQ(h->calls[1], i);
+    }
+    stop_busy();
+}
+
+TEST(handlers_that_allocate)
+{
+    EXPECT_EQ(pthread_atfork(late_prepare, late_parent, late_child), 0);
+    check_handlers(&late);
+}
+
+/*
+ * Handlers that are older than the allocator's own run inside them: prepare
+ * after its locks were taken, parent and child before they are released.
+ */
+static void register_early(void)
+{
+    pthread_atfork(early_prepare, early_parent, early_child);
+}
+
+__attribute__((section(".preinit_array"),
+               used)) static void (*at_start)(void) = register_early;
+
+TEST(handlers_older_than_the_allocator)
+{
+    check_handlers(&early);
+}
+
+TEST_MAIN()

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: MIT
+ * limits.c - little address space, no memory left, and memory given back. */
+#include "common.h"
+
+#include <malloc.h>
+#include <pthread.h>
+
+enum { LIMIT_BYTES = 1024 * MIB };
+
+/* ---- life under `ulimit -v 1048576` ------------------------------------- */
+
+/*
+ * A limit must be there before the allocator starts, so the program runs
+ * itself anew for the one case.
+ */
+static void limit_from_the_start(const char *test)
+{
+    struct rlimit limit = {LIMIT_BYTES, LIMIT_BYTES};
+    if (getenv("HAK_TEST_LIMITED") != NULL)
+        return;
+    setenv("HAK_TEST_LIMITED", "yes", 1);
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    dup2(null, STDOUT_FILENO); /* the inner TAP goes nowhere, the exit */
+    EXPECT_EQ(setrlimit(RLIMIT_AS, &limit), 0); /* code says it all */
+    execl("/proc/self/exe", "limits", test, (char *)NULL);
+    _exit(1);
+}
+
+struct link {
+    struct link *next;
+    size_t size_bytes;
+};
+
+static void *take(size_t n, int kind)
+{
+    switch (kind % 3) {
+    case 0:
+        return calloc(1, n);
+    case 1:
+        return n > 64 ? memalign(64, n) : malloc(n);
+    default:
+        return malloc(n);
+    }
+}
+
+/* Takes blocks until there are no more, or `enough`; returns the bytes. */
+static size_t take_all(struct link **list, size_t n, size_t enough)
+{
+    size_t bytes = 0;
+    for (int i = 0; bytes < enough; i++) {
+        errno = 0;
+        struct link *l = take(n, i);
+        if (l == NULL) {
+            EXPECT_EQ(errno, ENOMEM);
+            return bytes;
+        }
+        *l = (struct link){*list, n};
+        *list = l;
+        bytes += n;
+    }
+    return bytes;
+}
+
+static void free_all(struct link **list, size_t n)
+{
+    while (*list != NULL) {
+        struct link *l = *list;
+        EXPECT_EQ(l->size_bytes, n);
+        *list = l->next;
+        free(l);
+    }
+}
+
+/* Out of memory and back, twice; then the other sizes have it, too. */
+static void run_out_of(size_t n)
+{
+    struct link *list = NULL;
+    size_t first = take_all(&list, n, SIZE_MAX);
+    EXPECT_GT(first, LIMIT_BYTES / 2);
+    EXPECT_LT(first, LIMIT_BYTES);
+    EXPECT(realloc(list, (size_t)LIMIT_BYTES) == NULL);
+    EXPECT_EQ(list->size_bytes, n);
+    free_all(&list, n);
+    size_t second = take_all(&list, n, SIZE_MAX);
+    EXPECT_GT(second, first / 10 * 9);
+    free_all(&list, n);
+    malloc_trim(0);
+    EXPECT_GT(take_all(&list, 300 * KIB, SIZE_MAX), LIMIT_BYTES / 2);
+    free_all(&list, 300 * KIB);
+}
+
+TEST(runs_out_of_small_blocks)
+{
+    limit_from_the_start("runs_out_of_small_blocks");
+    run_out_of(100);
+}
+
+TEST(runs_out_of_kilobytes)
+{
+    limit_from_the_start("runs_out_of_kilobytes");
+    run_out_of(1000);
+}
+
+TEST(runs_out_of_middle_blocks)
+{
+    limit_from_the_start("runs_out_of_middle_blocks");
+    run_out_of(20000);
+}
+
+TEST(runs_out_of_large_blocks)
+{
+    limit_from_the_start("runs_out_of_large_blocks");
+    run_out_of(200 * KIB);
+}
+
+TEST(runs_out_of_huge_blocks)
+{
+    limit_from_the_start("runs_out_of_huge_blocks");
+    run_out_of(10 * MIB);
+}
+
+/* With nothing left, little requests and frees still work or fail cleanly. */
+TEST(works_when_full)
+{
+    limit_from_the_start("works_when_full");
+    struct link *large = NULL, *small = NULL;
+    take_all(&large, MIB, SIZE_MAX);
+    take_all(&small, 16, SIZE_MAX);
+    for (size_t n = 1; n < 300000; n = n * 3 / 2 + 1) {
+        char *p = malloc(n);
+        if (p == NULL)
+            continue;
+        memset(p, 1, n);
+        char *q = realloc(p, n * 4);
+        free(q != NULL ? q : p);
+    }
+    free_all(&small, 16);
+    free_all(&large, MIB);
+    EXPECT_GT(take_all(&large, MIB, SIZE_MAX), LIMIT_BYTES / 2);
+    free_all(&large, MIB);
+}
+
+static void *thread_takes(void *unused)
+{
+    struct link *list = NULL;
+    for (int i = 0; i < 3; i++) {
+        take_all(&list, 50000, SIZE_MAX);
+        free_all(&list, 50000);
+    }
+    return unused;
+}
+
+TEST(threads_run_out_together)
+{
+    limit_from_the_start("threads_run_out_together");
+    pthread_t thread[3];
+    pthread_attr_t attr;
+    struct link *list = NULL;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, 256 * KIB);
+    for (int i = 0; i < 3; i++)
+        EXPECT_EQ(pthread_create(&thread[i], &attr, thread_takes, NULL), 0);
+    for (int i = 0; i < 3; i++)
+        pthread_join(thread[i], NULL);
+    malloc_trim(0);
+    EXPECT_GT(take_all(&list, 3000, SIZE_MAX), LIMIT_BYTES / 3);
+}
+
+/* ---- a limit that comes later ------------------------------------------- */
+
+static void set_limit(size_t bytes)
+{
+    struct rlimit limit;
+    EXPECT_EQ(getrlimit(RLIMIT_AS, &limit), 0);
+    limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
+    EXPECT_EQ(setrlimit(RLIMIT_AS, &limit), 0);
+}
+
+static void limited_later(size_t n)
+{
+    size_t all = (size_t)512 * MIB;
+    struct link *before = NULL, *list = NULL;
+    take_all(&before, n, 50 * MIB);
+    set_limit(statm_bytes(0) + 64 * MIB);
+    size_t limited = take_all(&list, n, all);
+    EXPECT_LT(limited, 256 * MIB);
+    EXPECT_GT(limited, 16 * MIB);
+    free_all(&list, n);
+    EXPECT_GT(take_all(&list, n, all), limited / 10 * 8);
+    set_limit(SIZE_MAX);
+    EXPECT_GE(take_all(&list, n, all), all);
+    free_all(&list, n);
+    free_all(&before, n);
+}
+
+TEST(limit_set_later)
+{
+    static const size_t sizes[] = {64, 700, 9000, 100000, 3 * MIB};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            limited_later(sizes[i]);
+            _exit(0);
+        }
+        expect_child_ok(pid, 40);
+    }
+}
+
+/* ---- too much at once --------------------------------------------------- */
+
+TEST(absurd_requests)
+{
+    for (unsigned log2 = 47; log2 < 63; log2++) {
+        size_t n = opaque((size_t)1 << log2);
+        char *p = malloc(100);
+        errno = 0;
+        EXPECT(malloc(n) == NULL);
+        EXPECT_EQ(errno, ENOMEM);
+        EXPECT(calloc(n / 64, 64) == NULL);
+        EXPECT(memalign(4096, n) == NULL);
+        EXPECT(memalign(n, 100) == NULL);
+        EXPECT(realloc(p, n) == NULL);
+        free(p);
+    }
+}
+
+/* Either there is no room, or the room is real and comes back. */
+TEST(huge_requests)
+{
+    size_t base = statm_bytes(0);
+    for (unsigned log2 = 28; log2 < 47; log2++) {
+        size_t n = (size_t)1 << log2;
+        for (int i = 0; i < 3; i++) {
+            errno = 0;
+            char *p = i == 1 ? calloc(1, n) : malloc(n + (size_t)i * 100);
+            if (p == NULL) {
+                EXPECT_EQ(errno, ENOMEM);
+                EXPECT_GT(log2, 30); /* 1 GiB is no absurd wish */
+                continue;
+            }
+            p[0] = p[n - 1] = p[n / 2] = 1;
+            free(p);
+        }
+    }
+    malloc_trim(0);
+    EXPECT_LT(statm_bytes(0), base + (size_t)256 * MIB);
+}
+
+TEST(huge_calloc_touches_nothing)
+{
+    size_t base = rss_bytes();
+    char *p = calloc(1, (size_t)1024 * MIB);
+    EXPECT(p != NULL);
+    EXPECT_LT(rss_bytes(), base + 32 * MIB);
+    EXPECT_EQ(p[0] | p[512 * MIB] | p[1024 * MIB - 1], 0);
+    free(p);
+}
+
+TEST(huge_realloc_moves_pages)
+{
+    size_t n = (size_t)256 * MIB;
+    char *p = malloc(n);
+    EXPECT(p != NULL);
+    for (size_t i = 0; i < n; i += 4096)
+        p[i] = (char)(i >> 12);
+    for (int k = 2; k <= 4; k++) {
+        p = realloc(p, n * (size_t)k);
+        EXPECT(p != NULL);
+        for (size_t i = 0; i < n; i += 4096)
+            EXPECT_EQ(p[i], (char)(i >> 12));
+        EXPECT_LT(rss_bytes(), 2 * n);
+    }
+    p = realloc(p, MIB);
+    EXPECT(p != NULL);
+    EXPECT_EQ(p[40960], 10);
+    free(p);
+}
+
+/* ---- memory goes back --------------------------------------------------- */
+
+enum { MANY = 1000000 };
+static void *many[MANY];
+
+static size_t many_bytes(size_t i)
+{
+    return 16 + mix(i) % 256;
+}
+
+static size_t take_many(void)
+{
+    size_t base = rss_bytes();
+    for (size_t i = 0; i < MANY; i++) {
+        many[i] = malloc(many_bytes(i));
+        EXPECT(many[i] != NULL);
+        memset(many[i], 1, many_bytes(i));
+    }
+    EXPECT_GT(rss_bytes(), base + 120 * MIB);
+    return base;
+}
+
+TEST(trim_returns_a_million_blocks)
+{
+    size_t base = take_many();
+    for (size_t i = 0; i < MANY; i++)
+        free(many[i]);
+    EXPECT_EQ(malloc_trim(0), 1);
+    EXPECT_LT(rss_bytes(), base + 24 * MIB);
+}
+
+TEST(trim_returns_blocks_freed_by_a_stride)
+{
+    enum { STRIDE = 7919 };
+    size_t base = take_many();
+    for (size_t i = 0, at = 0; i < MANY; i++) {
+        free(many[at]);
+        at = (at + STRIDE) % MANY;
+    }
+    malloc_trim(0);
+    EXPECT_LT(rss_bytes(), base + 24 * MIB);
+}
+
+static void *take_many_in_thread(void *base)
+{
+    *(size_t *)base = take_many();
+    return NULL;
+}
+
+/* The thread that took them is gone; others free. */
+TEST(trim_returns_an_ended_threads_blocks)
+{
+    pthread_t thread;
+    size_t base = 0;
+    EXPECT_EQ(pthread_create(&thread, NULL, take_many_in_thread, &base), 0);
+    pthread_join(thread, NULL);
+    for (size_t i = 0; i < MANY; i++)
+        free(many[i]);
+    malloc_trim(0);
+    EXPECT_LT(rss_bytes(), base + 32 * MIB);
+}
+
+/* Without a call, after the purge delay, while the program goes on. */
+TEST(memory_goes_back_by_itself)
+{
+    if (!under_hakmem())
+        SKIP("glibc keeps its arenas");
+    size_t base = take_many();
+    for (size_t i = 0; i < MANY; i++)
+        free(many[i]);
+    double until = seconds() + 10;
+    while (rss_bytes() > base + 40 * MIB && seconds() < until) {
+        for (int i = 0; i < 20000; i++)
+            many[i] = malloc(100);
+        for (int i = 0; i < 20000; i++)
+            free(many[i]);
+        usleep(5000);
+    }
+    EXPECT_LE(rss_bytes(), base + 40 * MIB);
+}
+
+TEST_MAIN()

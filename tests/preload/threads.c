@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: MIT
+ * threads.c - threads that come, go, and free each other's blocks. */
+#include "common.h"
+
+#include <limits.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <threads.h>
+
+/* ---- tools -------------------------------------------------------------- */
+
+/* Takes blocks of all sizes and frees them, checked. */
+static void *churn(void *seed)
+{
+    enum { SLOTS = 50, STEPS = 150 };
+    struct {
+        char *p;
+        size_t n;
+    } slot[SLOTS] = {{NULL, 0}};
+    uint64_t random = (uintptr_t)seed;
+    for (int i = 0; i < STEPS; i++) {
+        size_t at = random_below(&random, SLOTS);
+        EXPECT_PATTERN(slot[at].p, slot[at].n, at);
+        free(slot[at].p);
+        slot[at].n = random_size(&random, 4, i % 50 == 0 ? 17 : 11);
+        slot[at].p = malloc(slot[at].n);
+        EXPECT(slot[at].p != NULL);
+        fill(slot[at].p, slot[at].n, at);
+    }
+    for (size_t at = 0; at < SLOTS; at++) {
+        EXPECT_PATTERN(slot[at].p, slot[at].n, at);
+        free(slot[at].p);
+    }
+    return NULL;
+}
+
+static pthread_t start(void *(*run)(void *), void *arg)
+{
+    pthread_t thread;
+    EXPECT_EQ(pthread_create(&thread, NULL, run, arg), 0);
+    return thread;
+}
+
+static void run_one(void *(*run)(void *), void *arg)
+{
+    pthread_join(start(run, arg), NULL);
+}
+
+/* ---- coming and going --------------------------------------------------- */
+
+TEST(ten_thousand_in_turn)
+{
+    size_t warm = 0;
+    for (uintptr_t i = 0; i < 10000; i++) {
+        run_one(churn, (void *)(i % 1000));
+        if (i == 1000)
+            warm = rss_bytes();
+    }
+    EXPECT_LT(rss_bytes(), warm + 4 * MIB);
+}
+
+TEST(storms_of_64)
+{
+    enum { THREADS = 64, ROUNDS = 40 };
+    size_t warm = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        pthread_t thread[THREADS];
+        for (uintptr_t i = 0; i < THREADS; i++)
+            thread[i] = start(churn, (void *)i);
+        for (int i = 0; i < THREADS; i++)
+            pthread_join(thread[i], NULL);
+        if (round == 4)
+            warm = rss_bytes();
+    }
+    EXPECT_LT(rss_bytes(), warm + 16 * MIB);
+}
+
+static void *detached_done(void *counter)
+{
+    churn(counter);
+    __atomic_add_fetch((int *)counter, 1, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+TEST(detached_threads)
+{
+    enum { THREADS = 500, AT_ONCE = 16 };
+    static int done;
+    for (int i = 0; i < THREADS; i++) {
+        pthread_detach(start(detached_done, &done));
+        while (i - __atomic_load_n(&done, __ATOMIC_ACQUIRE) > AT_ONCE)
+            usleep(50);
+    }
+    while (__atomic_load_n(&done, __ATOMIC_ACQUIRE) < THREADS)
+        usleep(1000);
+}
+
+/* ---- blocks that outlive their thread ----------------------------------- */
+
+enum { LEGACY = 600 };
+static struct legacy {
+    char *p;
+    size_t n;
+} legacy[4][LEGACY];
+
+static void *leave_blocks(void *seed)
+{
+    uintptr_t row = (uintptr_t)seed % 4;
+    uint64_t random = (uintptr_t)seed;
+    for (size_t i = 0; i < LEGACY; i++) {
+        struct legacy *l = &legacy[row][i];
+        l->n = random_size(&random, 4, i % 60 == 0 ? 17 : 11);
+        l->p = malloc(l->n);
+        EXPECT(l->p != NULL);
+        fill(l->p, l->n, row + i);
+    }
+    return NULL;
+}
+
+static void *free_blocks(void *which)
+{
+    uintptr_t row = (uintptr_t)which % 4;
+    for (size_t i = 0; i < LEGACY; i++) {
+        struct legacy *l = &legacy[row][i];
+        EXPECT_PATTERN(l->p, l->n, row + i);
+        free(l->p);
+    }
+    return NULL;
+}
+
+TEST(blocks_outlive_their_thread)
+{
+    size_t warm = 0;
+    for (uintptr_t round = 0; round < 600; round++) {
+        run_one(leave_blocks, (void *)round);
+        if (round % 2 == 0) /* the main thread, or one that is new */
+            free_blocks((void *)round);
+        else
+            run_one(free_blocks, (void *)round);
+        if (round == 100)
+            warm = rss_bytes();
+    }
+    EXPECT_LT(rss_bytes(), warm + 16 * MIB);
+}
+
+/* The heap that realloc takes from is not the heap that the block is of. */
+TEST(realloc_of_another_threads_blocks)
+{
+    for (uintptr_t round = 0; round < 40; round++) {
+        uintptr_t row = round % 4;
+        run_one(leave_blocks, (void *)round);
+        for (size_t i = 0; i < LEGACY; i++) {
+            struct legacy *l = &legacy[row][i];
+            size_t more = l->n + 1 + i * 3;
+            l->p = realloc(l->p, more);
+            EXPECT(l->p != NULL);
+            EXPECT_PATTERN(l->p, l->n, row + i);
+            free(l->p);
+        }
+    }
+}
+
+/* Most of a generation's blocks die, a few stay: pages must be reused. */
+TEST(survivors_do_not_pin_everything)
+{
+    enum { ROUNDS = 400, KEEP_EACH = 100 };
+    static char *kept[ROUNDS];
+    size_t warm = 0;
+    for (uintptr_t round = 0; round < ROUNDS; round++) {
+        run_one(leave_blocks, (void *)round);
+        uintptr_t row = round % 4;
+        kept[round] = legacy[row][round % KEEP_EACH].p;
+        legacy[row][round % KEEP_EACH].p = NULL;
+        legacy[row][round % KEEP_EACH].n = 0;
+        free_blocks((void *)round);
+        if (round == 50)
+            warm = rss_bytes();
+    }
+    EXPECT_LT(rss_bytes(), warm + 24 * MIB);
+    for (int i = 0; i < ROUNDS; i++)
+        free(kept[i]);
+}
+
+/* ---- producer and consumer ---------------------------------------------- */
+
+enum { RING = 4096, MESSAGES = 3000000 };
+static struct {
+    char *slot[RING];
+    size_t put __attribute__((aligned(64)));
+    size_t got __attribute__((aligned(64)));
+} ring;
+
+static size_t message_bytes(size_t i)
+{
+    uint64_t random = i;
+    return random_size(&random, 4, i % 500 == 0 ? 16 : 10);
+}
+
+static void *produce(void *unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < MESSAGES; i++) {
+        while (i - __atomic_load_n(&ring.got, __ATOMIC_ACQUIRE) >= RING)
+            sched_yield();
+        size_t n = message_bytes(i);
+        char *p = malloc(n);
+        EXPECT(p != NULL);
+        memcpy(p, &i, sizeof i);
+        p[n - 1] = (char)i;
+        ring.slot[i % RING] = p;
+        __atomic_store_n(&ring.put, i + 1, __ATOMIC_RELEASE);
+    }
+    return NULL;
+}
+
+static void *consume(void *unused)
+{
+    size_t warm = 0;
+    (void)unused;
+    for (size_t i = 0; i < MESSAGES; i++) {
+        while (__atomic_load_n(&ring.put, __ATOMIC_ACQUIRE) == i)
+            sched_yield();
+        char *p = ring.slot[i % RING];
+        size_t n = message_bytes(i);
+        EXPECT_EQ(p[n - 1], (char)i);
+        if (n > 8)
+            EXPECT_EQ(memcmp(p, &i, sizeof i), 0);
+        free(p);
+        __atomic_store_n(&ring.got, i + 1, __ATOMIC_RELEASE);
+        if (i == MESSAGES / 10)
+            warm = rss_bytes();
+        if (i > MESSAGES / 10 && i % 100000 == 0)
+            EXPECT_LT(rss_bytes(), warm + 24 * MIB);
+    }
+    return NULL;
+}
+
+TEST(producer_and_consumer)
+{
+    pthread_t consumer = start(consume, NULL);
+    produce(NULL);
+    pthread_join(consumer, NULL);
+}
+
+/* ---- thread-specific data ----------------------------------------------- */
+
+static pthread_key_t key;
+static tss_t tss;
+static int destroyed;
+
+/* Asks to be called again until the system stops asking. */
+static void destroy_again(void *p)
+{
+    char *next = malloc(100);
+    EXPECT(next != NULL);
+    fill(next, 100, 1);
+    EXPECT_PATTERN(p, 100, 1);
+    free(p);
+    churn((void *)7);
+    if (__atomic_add_fetch(&destroyed, 1, __ATOMIC_RELAXED) %
+            PTHREAD_DESTRUCTOR_ITERATIONS !=
+        0)
+        pthread_setspecific(key, next);
+    else
+        free(next);
+}
+
+static void destroy_once(void *p)
+{
+    EXPECT_PATTERN(p, 5000, 2);
+    free(p);
+    free(malloc(64));
+    free(malloc(20000));
+}
+
+static void *with_specific_data(void *unused)
+{
+    char *first = malloc(100), *second = malloc(5000);
+    (void)unused;
+    fill(first, 100, 1);
+    fill(second, 5000, 2);
+    pthread_setspecific(key, first);
+    tss_set(tss, second);
+    return churn((void *)3);
+}
+
+TEST(destructors_allocate_in_every_round)
+{
+    enum { THREADS = 1500 };
+    size_t warm = 0;
+    EXPECT_EQ(pthread_key_create(&key, destroy_again), 0);
+    EXPECT_EQ(tss_create(&tss, destroy_once), thrd_success);
+    for (int i = 0; i < THREADS; i++) {
+        run_one(with_specific_data, NULL);
+        EXPECT_EQ(destroyed, PTHREAD_DESTRUCTOR_ITERATIONS * (i + 1));
+        if (i == 500)
+            warm = rss_bytes();
+    }
+    EXPECT_LT(rss_bytes(), warm + 8 * MIB);
+}
+
+static int run_tss_thread(void *unused)
+{
+    with_specific_data(unused);
+    return 5;
+}
+
+TEST(c11_threads)
+{
+    enum { THREADS = 300 };
+    EXPECT_EQ(pthread_key_create(&key, destroy_once), 0);
+    EXPECT_EQ(tss_create(&tss, destroy_once), thrd_success);
+    pthread_key_delete(key); /* its number is another's now */
+    EXPECT_EQ(pthread_key_create(&key, free), 0);
+    for (int i = 0; i < THREADS; i++) {
+        thrd_t thread;
+        int result = 0;
+        EXPECT_EQ(thrd_create(&thread, run_tss_thread, NULL), thrd_success);
+        EXPECT_EQ(thrd_join(thread, &result), thrd_success);
+        EXPECT_EQ(result, 5);
+    }
+}
+
+/* A thread whose first request comes from its last destructor. */
+static void allocate_late(void *unused)
+{
+    (void)unused;
+    churn((void *)11);
+}
+
+static void *only_sets_a_key(void *unused)
+{
+    pthread_setspecific(key, &key);
+    return unused;
+}
+
+TEST(first_request_in_a_destructor)
+{
+    size_t warm = 0;
+    EXPECT_EQ(pthread_key_create(&key, allocate_late), 0);
+    for (int i = 0; i < 1500; i++) {
+        run_one(only_sets_a_key, NULL);
+        if (i == 500)
+            warm = rss_bytes();
+    }
+    EXPECT_LT(rss_bytes(), warm + 8 * MIB);
+}
+
+/* ---- odd threads -------------------------------------------------------- */
+
+static void *small_work(void *unused)
+{
+    for (int i = 0; i < 3000; i++) {
+        size_t n = 1 + (size_t)i * 13 % 40000;
+        char *p = calloc(1, n);
+        p = realloc(p, n * 2);
+        free(memalign(128, n));
+        free(p);
+    }
+    return unused;
+}
+
+static void check_stack_of(size_t bytes)
+{
+    pthread_attr_t attr;
+    pthread_t thread;
+    pthread_attr_init(&attr);
+    EXPECT_EQ(pthread_attr_setstacksize(&attr, bytes), 0);
+    for (int i = 0; i < 20; i++) {
+        EXPECT_EQ(pthread_create(&thread, &attr, small_work, NULL), 0);
+        pthread_join(thread, NULL);
+    }
+    pthread_attr_destroy(&attr);
+}
+
+TEST(small_stacks)
+{
+    check_stack_of(64 * KIB);
+    check_stack_of(32 * KIB);
+}
+
+static int reached;
+
+static void *be_cancelled(void *unused)
+{
+    while (__atomic_load_n(&reached, __ATOMIC_ACQUIRE) == 0)
+        ;
+    small_work(NULL); /* no call here may act on the request */
+    __atomic_store_n(&reached, 2, __ATOMIC_RELEASE);
+    pthread_testcancel();
+    __atomic_store_n(&reached, 3, __ATOMIC_RELEASE);
+    return unused;
+}
+
+TEST(malloc_is_no_cancellation_point)
+{
+    void *result;
+    small_work(NULL); /* glibc's own first malloc calls getrandom, which is */
+    for (int i = 0; i < 20; i++) {
+        reached = 0;
+        pthread_t thread = start(be_cancelled, NULL);
+        EXPECT_EQ(pthread_cancel(thread), 0);
+        __atomic_store_n(&reached, 1, __ATOMIC_RELEASE);
+        pthread_join(thread, &result);
+        EXPECT(result == PTHREAD_CANCELED);
+        EXPECT_EQ(reached, 2);
+    }
+}
+
+/* ---- everything at once ------------------------------------------------- */
+
+enum { PARTY = 4, PARTY_BLOCKS = 20000 };
+static struct {
+    char *p[PARTY * PARTY_BLOCKS];
+    uint32_t order[PARTY * PARTY_BLOCKS];
+    pthread_barrier_t barrier;
+} party;
+
+static size_t party_bytes(size_t i)
+{
+    return 8 + mix(i) % (i % 1000 == 0 ? 60000 : 900);
+}
+
+static void shuffle_order(void)
+{
+    uint64_t random = 17;
+    for (uint32_t i = 0; i < PARTY * PARTY_BLOCKS; i++) {
+        size_t k = random_below(&random, i + 1);
+        party.order[i] = party.order[k];
+        party.order[k] = i;
+    }
+}
+
+static void *take_then_free_random(void *which)
+{
+    size_t from = (uintptr_t)which * PARTY_BLOCKS;
+    for (int round = 0; round < 6; round++) {
+        for (size_t i = from; i < from + PARTY_BLOCKS; i++) {
+            party.p[i] = malloc(party_bytes(i));
+            EXPECT(party.p[i] != NULL);
+            memcpy(party.p[i], &i, sizeof i);
+        }
+        pthread_barrier_wait(&party.barrier);
+        for (size_t k = from; k < from + PARTY_BLOCKS; k++) {
+            size_t i = party.order[k];
+            EXPECT_EQ(memcmp(party.p[i], &i, sizeof i), 0);
+            free(party.p[i]);
+        }
+        pthread_barrier_wait(&party.barrier);
+    }
+    return NULL;
+}
+
+TEST(all_free_in_random_order)
+{
+    pthread_t thread[PARTY];
+    shuffle_order();
+    pthread_barrier_init(&party.barrier, NULL, PARTY);
+    for (uintptr_t i = 0; i < PARTY; i++)
+        thread[i] = start(take_then_free_random, (void *)i);
+    for (int i = 0; i < PARTY; i++)
+        pthread_join(thread[i], NULL);
+    EXPECT_LT(rss_bytes(), 256 * MIB); /* 45 MB live at most */
+}
+
+TEST_MAIN()

@@ -1,0 +1,32 @@
+#!/bin/sh
+# modes.sh - sourced: the ways in which tests run hakmem, as words for env.
+#
+#   default      as conf/default.ini says
+#   verify       each free asks the directory and the boxes
+#   owns         each free asks the boxes alone
+#   lanes-off    each call crosses the boundary
+#   no-fallback  libc is never asked
+
+boxes()
+{
+    sed -n 's/^\[box \([a-z0-9_]*\)\].*/\1/p' "$1"
+}
+
+# environment MODE CONF
+environment()
+{
+    case $1 in
+    default) ;;
+    verify) echo HAKMEM_CORE_VERIFY=yes ;;
+    owns) echo HAKMEM_CORE_FREE_ROUTE=owns ;;
+    lanes-off)
+        boxes "$2" | tr '[:lower:]' '[:upper:]' |
+            sed 's/.*/HAKMEM_BOX_&_LANES=off/'
+        ;;
+    no-fallback) echo HAKMEM_CORE_FALLBACK=none ;;
+    *)
+        echo "modes.sh: no mode $1" >&2
+        return 2
+        ;;
+    esac
+}

@@ -1,0 +1,123 @@
+#!/bin/sh
+# run.sh - all tests; what `make check` runs after `make tests`.
+#
+#     tests/run.sh                 all of them
+#     tests/run.sh forks midmt     those with one of these words in their name
+#     tests/run.sh --list          the names
+#     tests/run.sh --one NAME      one, as prove runs it; its output in full
+#
+# A name is a file; a preload test has its mode in front, as in
+# verify:build/tests/preload/forks. Modes: plain (libc), and those of
+# tests/programs/modes.sh. Fails when any test failed or was not built.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+# shellcheck source=tests/programs/modes.sh
+. tests/programs/modes.sh
+
+conf=$PWD/conf/default.ini
+lib=$PWD/build/libhakmem.so
+unset HAKMEM_CONF HAKMEM_PROFILE LD_PRELOAD
+
+# ---- names -----------------------------------------------------------------
+
+# FILES...: those of the source patterns that matched something.
+sources()
+{
+    for file in "$@"; do
+        [ -e "$file" ] && echo "$file"
+    done
+}
+
+units()
+{
+    sources tests/unit/test_*.c | sed 's,^tests/\(.*\)\.c$,build/tests/\1,'
+    sources plugins/*/tests/test_*.c |
+        sed 's,^plugins/\([^/]*\)/tests/\(.*\)\.c$,build/tests/\1/\2,'
+}
+
+conformance()
+{
+    sources plugins/*/*.mk |
+        sed 's,^plugins/\([^/]*\)/.*,build/boxes/\1.so,'
+}
+
+preload()
+{
+    for file in tests/preload/*.c; do
+        name=$(basename "$file" .c)
+        case $name in
+        api) modes='default verify owns lanes-off' ;;
+        family | figures | stress)
+            modes='plain default verify owns lanes-off no-fallback'
+            ;;
+        *) modes='plain default verify owns lanes-off' ;;
+        esac
+        for mode in $modes; do
+            echo "$mode:build/tests/preload/$name"
+        done
+    done
+}
+
+programs()
+{
+    sources tests/programs/*.sh |
+        grep -v -e '/lib\.sh' -e '/modes\.sh' -e '/work-'
+}
+
+# The long ones first, so that two jobs end together.
+names()
+{
+    programs
+    preload
+    sources tests/*/test_*.sh
+    conformance
+    units
+}
+
+# ---- one test ----------------------------------------------------------------
+
+# Some tests want the machine for themselves, if only for a moment.
+alone()
+{
+    case $1 in
+    */overcommit.sh) printf %s -x ;;
+    *) printf %s -s ;;
+    esac
+}
+
+one()
+{
+    case $1 in
+    plain:*) "${1#*:}" ;;
+    *:*)
+        # shellcheck disable=SC2046
+        env LD_PRELOAD="$lib" HAKMEM_CONF="$conf" \
+            $(environment "${1%%:*}" "$conf") "${1#*:}"
+        ;;
+    *.so) build/tests/check_box "$1" ;;
+    *.sh) sh "$1" ;;
+    *) "$1" ;;
+    esac
+}
+
+if [ "${1:-}" = --one ]; then
+    exec 9>>build/tests/.lock
+    command -v flock >/dev/null && flock "$(alone "$2")" 9
+    one "$2" 9>&-
+    exit
+fi
+
+# ---- all ---------------------------------------------------------------------
+
+chosen=$(names)
+[ "${1:-}" = --list ] && echo "$chosen" && exit
+if [ $# != 0 ]; then
+    words=$(printf '%s\n' "$@")
+    chosen=$(echo "$chosen" | grep -F -e "$words") || {
+        echo "run.sh: no test has that in its name: $*" >&2
+        exit 2
+    }
+fi
+mkdir -p build/tests
+# shellcheck disable=SC2086
+exec prove -j2 --exec 'tests/run.sh --one' $chosen
