@@ -145,12 +145,13 @@ static inline int driver_versus(char *list, size_t rounds, char **argv)
     ssize_t length = readlink("/proc/self/exe", hakmem, sizeof hakmem - 64);
     char *slash = length > 0 ? strstr(hakmem, "/bench/") : NULL;
     strcpy(slash != NULL ? slash : hakmem, "/libhakmem.so");
-    for (char *w = strtok(list, ","); w && n < DRIVER_MOST; w = strtok(NULL, ","))
+    for (char *w = strtok(list, ","); w && n < DRIVER_MOST;
+         w = strtok(NULL, ","))
         name[n++] = w;
     for (size_t r = 0; r < rounds; r++)
         for (size_t i = 0; i < n; i++)
-            ops[i][r] = driver_child(i == 0 ? hakmem : driver_library(name[i]),
-                                     argv);
+            ops[i][r] =
+                driver_child(i == 0 ? hakmem : driver_library(name[i]), argv);
     for (size_t i = 0; i < n; i++) {
         qsort(ops[i], rounds, sizeof ops[i][0], driver_compare);
         double median = ops[i][rounds / 2];

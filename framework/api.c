@@ -98,7 +98,8 @@ EXPORT size_t hak_trim(void)
     return hak_space_trim();
 }
 
-/* ---- malloc_trim, malloc_stats, malloc_info, mallinfo, mallopt ------------ */
+/* ---- malloc_trim, malloc_stats, malloc_info, mallinfo, mallopt ------------
+ */
 
 EXPORT int malloc_trim(size_t pad)
 {
@@ -131,12 +132,12 @@ EXPORT struct mallinfo2 mallinfo2(void)
     totals(&s);
     hak_space_read(&f);
     return (struct mallinfo2){
-        .arena = f.used_bytes,                    /* held by boxes */
-        .uordblks = s.live_bytes,                 /* in live blocks */
-        .fordblks = f.used_bytes > s.live_bytes   /* free inside boxes */
+        .arena = f.used_bytes,                  /* held by boxes */
+        .uordblks = s.live_bytes,               /* in live blocks */
+        .fordblks = f.used_bytes > s.live_bytes /* free inside boxes */
                         ? f.used_bytes - s.live_bytes
                         : 0,
-        .keepcost = f.free_bytes,                 /* malloc_trim gives back */
+        .keepcost = f.free_bytes, /* malloc_trim gives back */
     };
 }
 

@@ -30,7 +30,7 @@ void *hak_boot_alloc(size_t align_bytes, size_t size_bytes)
     do {
         uintptr_t next = (uintptr_t)arena.bytes + used + BOOT_HEADER_BYTES;
         at = hak_round_up(next, align_bytes) - (uintptr_t)arena.bytes;
-        end = at + hak_round_up(size_bytes, HAK_ALIGN_BYTES);
+        end = at + hak_round_up(hak_max(size_bytes, 1), HAK_ALIGN_BYTES);
         if (end > BOOT_BYTES)
             return NULL;
     } while (!__atomic_compare_exchange_n(&arena.used, &used, end, false,
@@ -43,7 +43,6 @@ void *hak_boot_alloc(size_t align_bytes, size_t size_bytes)
 size_t hak_boot_usable(const void *p)
 {
     size_t size_bytes;
-    memcpy(&size_bytes, (const char *)p - BOOT_HEADER_BYTES,
-           sizeof size_bytes);
+    memcpy(&size_bytes, (const char *)p - BOOT_HEADER_BYTES, sizeof size_bytes);
     return size_bytes;
 }

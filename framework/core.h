@@ -38,9 +38,9 @@ void hak_die(const char *format, ...)
 
 bool hak_os_thread_is_gone(int tid);
 int hak_os_tid(void);
-bool hak_os_secure(void);       /* AT_SECURE: the environment is not trusted */
-uint64_t hak_os_now_ms(void);   /* CLOCK_MONOTONIC_COARSE */
-uint64_t hak_os_random(void);   /* splitmix64 seeded by AT_RANDOM */
+bool hak_os_secure(void);        /* AT_SECURE: the environment is not trusted */
+uint64_t hak_os_now_ms(void);    /* CLOCK_MONOTONIC_COARSE */
+uint64_t hak_os_random(void);    /* splitmix64 seeded by AT_RANDOM */
 void hak_os_random_reseed(void); /* after fork, in the child */
 void *hak_os_map(size_t size_bytes, int prot); /* anywhere; NULL on failure */
 int hak_os_map_at(void *p, size_t size_bytes); /* there or -errno */
@@ -71,11 +71,12 @@ size_t hak_libc_usable(void *p);
 void *hak_libc_realloc(void *p, size_t size_bytes);
 uint64_t hak_libc_blocks(void); /* handed out so far by the fallback */
 
-/* ---- space.c: the window -------------------------------------------------- */
+/* ---- space.c: the window --------------------------------------------------
+ */
 
 struct hak_space_figures {
-    uint64_t used_bytes;   /* in the hands of boxes */
-    uint64_t free_bytes;   /* mapped, free, waiting for reuse or purge */
+    uint64_t used_bytes; /* in the hands of boxes */
+    uint64_t free_bytes; /* mapped, free, waiting for reuse or purge */
     uint64_t mapped_peak_bytes;
     uint64_t maps, unmaps, purged_bytes;
 };
@@ -84,13 +85,14 @@ int hak_space_start(uint64_t purge_delay_ms);
 void *hak_space_take(size_t size_bytes, size_t align_bytes, uint32_t flags);
 void hak_space_give(void *p, size_t size_bytes);
 void *hak_space_move(void *p, size_t old_bytes, size_t new_bytes);
-void hak_space_tick(void); /* purge what has waited long enough */
-size_t hak_space_trim(void); /* purge all that is free; returns bytes */
+void hak_space_tick(void);      /* purge what has waited long enough */
+size_t hak_space_trim(void);    /* purge all that is free; returns bytes */
 void hak_space_lock(bool take); /* for fork */
 void hak_space_read(struct hak_space_figures *out);
 uint64_t hak_space_purge_delay_ms(void);
 
-/* ---- directory.c: granule -> span ------------------------------------------- */
+/* ---- directory.c: granule -> span -------------------------------------------
+ */
 
 /*
  * base, limit  the window in bytes and granules; limit is 0 until the core
@@ -109,8 +111,7 @@ extern struct hak_directory hak_directory;
 int hak_directory_start(uintptr_t base, size_t window_bytes);
 /* Make the entries of a range writable. False = no memory. */
 bool hak_directory_ready(const void *p, size_t size_bytes);
-void hak_directory_set(struct hak_span *span, const void *p,
-                       size_t size_bytes);
+void hak_directory_set(struct hak_span *span, const void *p, size_t size_bytes);
 static inline struct hak_span *hak_directory_get(const void *p)
 {
     size_t g = ((uintptr_t)p - hak_directory.base) >> HAK_GRANULE_SHIFT;
@@ -119,7 +120,8 @@ static inline struct hak_span *hak_directory_get(const void *p)
                : NULL;
 }
 
-/* ---- loader.c: boxes ---------------------------------------------------------- */
+/* ---- loader.c: boxes
+ * ---------------------------------------------------------- */
 
 /* The core's side of a box; `box` is what the box sees. */
 struct hak_loaded {
@@ -168,7 +170,8 @@ struct hak_loaded *hak_box_load(struct hak_conf *c,
 /* Which box owns p, by the walk in priority order; NULL = none. */
 struct hak_loaded *hak_walk(const void *p);
 
-/* ---- policy.c: size index -> chain of boxes ---------------------------------- */
+/* ---- policy.c: size index -> chain of boxes
+ * ---------------------------------- */
 
 struct hak_chain {
     struct hak_loaded *box[HAK_CONF_CHAIN + 1]; /* NULL-terminated */
@@ -194,7 +197,8 @@ static inline const struct hak_chain *hak_chain_of(uint32_t index)
 }
 void hak_policy_lock(bool take); /* for fork */
 
-/* ---- thread.c ------------------------------------------------------------------ */
+/* ---- thread.c
+ * ------------------------------------------------------------------ */
 
 /* What the slow paths count, per thread and box; one writer each. */
 struct hak_counts {
@@ -209,9 +213,9 @@ struct hak_thread {
     void *heap[HAK_MAX_BOXES];
     uint64_t epoch;
     uint32_t ticks;
-    int tid;                     /* of its thread, while that is ending */
+    int tid; /* of its thread, while that is ending */
     uint64_t parked_at_ms;
-    struct hak_thread *next;     /* all threads, never shrinks */
+    struct hak_thread *next;        /* all threads, never shrinks */
     struct hak_thread *next_parked; /* or ending */
     uint64_t libc_allocs;
     struct hak_counts count[HAK_MAX_BOXES];
@@ -227,7 +231,6 @@ static inline bool hak_is_attached(const struct hak_thread *t)
 {
     return t != &hak_nobody && t != &hak_forker;
 }
-
 
 /* Atomic, since a change of route empties the lanes of running threads. */
 static inline struct hak_span *hak_lane(struct hak_thread *t, uint32_t index)
@@ -250,12 +253,14 @@ void hak_thread_fork_child(void);
 struct hak_thread *hak_thread_first(void); /* list of all, for reports */
 void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open);
 
-/* ---- fork.c ---------------------------------------------------------------------- */
+/* ---- fork.c
+ * ---------------------------------------------------------------------- */
 
 void hak_fork_start(void);
 void hak_fork_defer(void *p); /* free p when the fork is over */
 
-/* ---- route.c: slow paths --------------------------------------------------------- */
+/* ---- route.c: slow paths
+ * --------------------------------------------------------- */
 
 enum hak_mode {
     HAK_MODE_BOOT, /* not started: the boot arena */
@@ -276,17 +281,20 @@ void *hak_realloc_slow(void *p, size_t size_bytes);
 void hak_free_slow(void *p);
 size_t hak_usable(const void *p); /* aborts on a pointer of nobody */
 
-/* ---- report.c ------------------------------------------------------------------------ */
+/* ---- report.c
+ * ------------------------------------------------------------------------ */
 
 struct hak_stats;
 void hak_figures(struct hak_loaded *b, struct hak_stats *out);
 uint64_t hak_libc_allocs(void);
-void hak_report_lock(bool take); /* for fork */
+void hak_report_lock(bool take);         /* for fork */
 int hak_report_write(int fd, bool json); /* 0, -ENOSYS, -errno of write */
 void hak_report_start(void);
 void hak_report_at_exit(void);
 
-/* ---- start.c --------------------------------------------------------------------------- */
+/* ---- start.c
+ * ---------------------------------------------------------------------------
+ */
 
 extern struct hak_conf hak_conf;
 /* The INI when HAKMEM_CONF names none: beside the library; NULL = none. */

@@ -76,8 +76,8 @@ void hak_box_path(const char *given, const char *name, const char *conf_file,
     }
     const char *slash = conf_file ? strrchr(conf_file, '/') : NULL;
     if (given[0] != '/' && slash != NULL) {
-        snprintf(out, out_bytes, "%.*s/%s", (int)(slash - conf_file),
-                 conf_file, given);
+        snprintf(out, out_bytes, "%.*s/%s", (int)(slash - conf_file), conf_file,
+                 given);
         if (is_file(out))
             return;
     }
@@ -101,12 +101,14 @@ static int check_rights(const struct stat *s, char *why, size_t why_bytes)
     if (!hak_os_secure())
         return 0;
     if (s->st_uid != 0)
-        return refuse(why, why_bytes, "is not owned by root, and this program "
-                                      "runs with raised rights (AT_SECURE)");
+        return refuse(why, why_bytes,
+                      "is not owned by root, and this program "
+                      "runs with raised rights (AT_SECURE)");
     if (s->st_mode & (S_IWGRP | S_IWOTH))
-        return refuse(why, why_bytes, "can be written by others, and this "
-                                      "program runs with raised rights "
-                                      "(AT_SECURE); chmod go-w it");
+        return refuse(why, why_bytes,
+                      "can be written by others, and this "
+                      "program runs with raised rights "
+                      "(AT_SECURE); chmod go-w it");
     return 0;
 }
 
@@ -120,8 +122,9 @@ static int check_elf(int fd, char *why, size_t why_bytes)
         return refuse(why, why_bytes,
                       "is for another kind of machine; build it for x86-64");
     if (e.e_type != ET_DYN)
-        return refuse(why, why_bytes, "is no shared object; link it with "
-                                      "-shared -fPIC");
+        return refuse(why, why_bytes,
+                      "is no shared object; link it with "
+                      "-shared -fPIC");
     return 0;
 }
 
@@ -131,8 +134,7 @@ static int open_checked(const char *path, char *why, size_t why_bytes)
     struct stat s;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return refuse(why, why_bytes, "cannot be opened: %s",
-                      strerror(errno));
+        return refuse(why, why_bytes, "cannot be opened: %s", strerror(errno));
     int error = fstat(fd, &s) == 0 && S_ISREG(s.st_mode)
                     ? check_rights(&s, why, why_bytes)
                     : refuse(why, why_bytes, "is not a regular file");
@@ -144,27 +146,31 @@ static int open_checked(const char *path, char *why, size_t why_bytes)
     return error;
 }
 
-#define ENTRY_LEAST                                                            \
-    (offsetof(struct hak_box_entry, ops) +                                     \
+#define ENTRY_LEAST                        \
+    (offsetof(struct hak_box_entry, ops) + \
      offsetof(struct hak_box_ops, owns) + sizeof(void *))
 
 static int check_entry(const struct hak_box_entry *e, char *why, size_t n)
 {
     if (e->magic != HAK_BOX_MAGIC)
-        return refuse(why, n, "its hak_box_entry has no box magic; fill it "
-                              "with HAK_BOX_HEADER of hakmem/box.h");
+        return refuse(why, n,
+                      "its hak_box_entry has no box magic; fill it "
+                      "with HAK_BOX_HEADER of hakmem/box.h");
     if (e->abi_major != HAK_ABI_MAJOR)
-        return refuse(why, n, "is for box ABI %u, this core speaks %u; "
-                              "rebuild it with this core's hakmem/box.h",
+        return refuse(why, n,
+                      "is for box ABI %u, this core speaks %u; "
+                      "rebuild it with this core's hakmem/box.h",
                       e->abi_major, HAK_ABI_MAJOR);
     if (e->host_minor_min > HAK_ABI_MINOR)
-        return refuse(why, n, "needs a core of box ABI %u.%u or later, this "
-                              "one is %u.%u",
+        return refuse(why, n,
+                      "needs a core of box ABI %u.%u or later, this "
+                      "one is %u.%u",
                       e->abi_major, e->host_minor_min, HAK_ABI_MAJOR,
                       HAK_ABI_MINOR);
     if (e->struct_size < ENTRY_LEAST)
-        return refuse(why, n, "its entry has %u bytes, at least %zu are "
-                              "needed for alloc, free and owns",
+        return refuse(why, n,
+                      "its entry has %u bytes, at least %zu are "
+                      "needed for alloc, free and owns",
                       e->struct_size, ENTRY_LEAST);
     if (e->ops.alloc == NULL || e->ops.free == NULL || e->ops.owns == NULL)
         return refuse(why, n, "gives no %s; a box has alloc, free and owns",
@@ -175,8 +181,9 @@ static int check_entry(const struct hak_box_entry *e, char *why, size_t n)
         (e->nparams != 0 && e->params == NULL))
         return refuse(why, n, "its entry has no id, version or parameters");
     if (e->nparams != 0 && e->param_bytes < sizeof(struct hak_param))
-        return refuse(why, n, "its parameters have %u bytes each, %zu are "
-                              "needed; begin its entry with HAK_BOX_HEADER",
+        return refuse(why, n,
+                      "its parameters have %u bytes each, %zu are "
+                      "needed; begin its entry with HAK_BOX_HEADER",
                       e->param_bytes, sizeof(struct hak_param));
     return 0;
 }
@@ -196,8 +203,7 @@ const struct hak_param *hak_box_params(const struct hak_box_entry *e)
         return e->params;
     struct hak_param *copy = hak_meta(e->nparams * sizeof *copy);
     for (uint32_t i = 0; copy != NULL && i < e->nparams; i++)
-        memcpy(&copy[i],
-               (const char *)e->params + (size_t)i * e->param_bytes,
+        memcpy(&copy[i], (const char *)e->params + (size_t)i * e->param_bytes,
                sizeof *copy);
     return copy;
 }
@@ -208,9 +214,10 @@ static int check_lanes(const struct hak_box_ops *ops, char *why, size_t n)
         return 0;
     if (ops->drained == NULL || ops->remote_free == NULL ||
         ops->heap_open == NULL || ops->usable_size == NULL)
-        return refuse(why, n, "gives refill but not all of drained, "
-                              "remote_free, heap_open and usable_size, which "
-                              "go with it");
+        return refuse(why, n,
+                      "gives refill but not all of drained, "
+                      "remote_free, heap_open and usable_size, which "
+                      "go with it");
     return 0;
 }
 
@@ -223,8 +230,8 @@ const struct hak_box_entry *hak_box_file(const char *path, void **handle,
         return NULL;
     /* With raised rights: the very file that was checked. */
     snprintf(by_descriptor, sizeof by_descriptor, "/proc/self/fd/%d", fd);
-    *handle = dlopen(hak_os_secure() ? by_descriptor : path,
-                     RTLD_NOW | RTLD_LOCAL);
+    *handle =
+        dlopen(hak_os_secure() ? by_descriptor : path, RTLD_NOW | RTLD_LOCAL);
     close(fd);
     if (*handle == NULL) {
         refuse(why, why_bytes, "cannot be loaded: %s", dlerror());
@@ -232,10 +239,10 @@ const struct hak_box_entry *hak_box_file(const char *path, void **handle,
     }
     const struct hak_box_entry *e = dlsym(*handle, HAK_BOX_SYMBOL);
     struct hak_box_ops ops;
-    int error = e != NULL
-                    ? check_entry(e, why, why_bytes)
-                    : refuse(why, why_bytes, "has no symbol " HAK_BOX_SYMBOL
-                                             "; it is no box of hakmem");
+    int error = e != NULL ? check_entry(e, why, why_bytes)
+                          : refuse(why, why_bytes,
+                                   "has no symbol " HAK_BOX_SYMBOL
+                                   "; it is no box of hakmem");
     if (e != NULL && error == 0) {
         hak_box_ops_of(e, &ops);
         error = check_lanes(&ops, why, why_bytes);
@@ -246,7 +253,8 @@ const struct hak_box_entry *hak_box_file(const char *path, void **handle,
     return NULL;
 }
 
-/* ---- the host table --------------------------------------------------------- */
+/* ---- the host table ---------------------------------------------------------
+ */
 
 /*
  * The owns() walk over a range that b has just got, and its verdict kept in
@@ -258,8 +266,7 @@ static void enter_range(struct hak_loaded *b, void *p, size_t size_bytes)
 {
     for (uint32_t i = 0; i < hak_boxes.n; i++) {
         struct hak_loaded *other = hak_boxes.walk[i];
-        if (other == b || other->untrusted ||
-            !other->ops.owns(&other->box, p))
+        if (other == b || other->untrusted || !other->ops.owns(&other->box, p))
             continue;
         other->untrusted = true;
         hak_say("box %s claims to own %p, which is box %s's; its owns() is "
@@ -395,7 +402,8 @@ static struct hak_host host = {
     .get_extension = host_extension,
 };
 
-/* ---- loading -------------------------------------------------------------------- */
+/* ---- loading
+ * -------------------------------------------------------------------- */
 
 struct hak_loaded *hak_walk(const void *p)
 {

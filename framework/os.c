@@ -87,10 +87,10 @@ void *hak_os_map(size_t size_bytes, int prot)
 int hak_os_map_at(void *at, size_t size_bytes)
 {
     int kept = errno;
-    void *p = mmap(at, size_bytes, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
-                       MAP_FIXED_NOREPLACE,
-                   -1, 0);
+    void *p =
+        mmap(at, size_bytes, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE,
+             -1, 0);
     int error = p == MAP_FAILED ? errno : 0;
     errno = kept;
     if (error != 0 || p == at)

@@ -13,8 +13,7 @@ struct hak_policy hak_policy;
 
 static struct hak_chain no_boxes_libc = {.last = HAK_FALLBACK_LIBC,
                                          .route = "libc"};
-static struct hak_chain no_boxes = {.last = HAK_FALLBACK_NONE,
-                                    .route = "none"};
+static struct hak_chain no_boxes = {.last = HAK_FALLBACK_NONE, .route = "none"};
 static struct hak_chain *routes[HAK_CONF_ROUTES];
 static uint32_t nroutes;
 static struct hak_lock lock;

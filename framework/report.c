@@ -13,7 +13,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* ---- figures -------------------------------------------------------------- */
+/* ---- figures --------------------------------------------------------------
+ */
 
 static void sum_counts(uint32_t index, struct hak_counts *sum)
 {
@@ -68,7 +69,8 @@ uint64_t hak_libc_allocs(void)
     return n;
 }
 
-/* ---- text -------------------------------------------------------------------- */
+/* ---- text
+ * -------------------------------------------------------------------- */
 
 struct text {
     char bytes[16384];
@@ -100,8 +102,8 @@ static const char *human(char out[24], uint64_t bytes)
     if (u == 0 || tenths >= 1000)
         snprintf(out, 24, "%" PRIu64 "%c", tenths / 10, units[u]);
     else
-        snprintf(out, 24, "%" PRIu64 ".%" PRIu64 "%c", tenths / 10,
-                 tenths % 10, units[u]);
+        snprintf(out, 24, "%" PRIu64 ".%" PRIu64 "%c", tenths / 10, tenths % 10,
+                 units[u]);
     return out;
 }
 
@@ -144,8 +146,7 @@ static void add_chain(struct text *t, const struct hak_chain *chain)
 static uint32_t run_end(uint32_t first)
 {
     uint32_t last = first;
-    while (last < HAK_LANES &&
-           hak_chain_of(last + 1) == hak_chain_of(first) &&
+    while (last < HAK_LANES && hak_chain_of(last + 1) == hak_chain_of(first) &&
            hak_class_of_index(last + 1) == hak_class_of_index(first))
         last++;
     return last;
@@ -196,8 +197,8 @@ static void as_text(struct text *t)
     char used[24], idle[24], purged[24], meta[24];
     hak_space_read(&f);
     add(t, "hakmem %s: %s (%d), %s, dlopened boxes, free_route %s%s\n",
-        HAK_VERSION, program(), (int)getpid(), hak_conf.file,
-        free_route_name(), hak_core.verify ? ", verified" : "");
+        HAK_VERSION, program(), (int)getpid(), hak_conf.file, free_route_name(),
+        hak_core.verify ? ", verified" : "");
     text_boxes(t);
     add(t, "memory %s in boxes, %s kept for reuse, %s purged, %s metadata\n",
         human(used, f.used_bytes), human(idle, f.free_bytes),
@@ -205,7 +206,8 @@ static void as_text(struct text *t)
     text_routes(t);
 }
 
-/* ---- JSON ------------------------------------------------------------------------ */
+/* ---- JSON
+ * ------------------------------------------------------------------------ */
 
 static void add_quoted(struct text *t, const char *s)
 {
@@ -266,8 +268,7 @@ static void json_routes(struct text *t)
             add_quoted(t, chain->box[k]->box.name);
             add(t, ",");
         }
-        add(t, "\"%s\"]}",
-            chain->last == HAK_FALLBACK_LIBC ? "libc" : "none");
+        add(t, "\"%s\"]}", chain->last == HAK_FALLBACK_LIBC ? "libc" : "none");
         i = last + 1;
     }
 }
@@ -296,7 +297,9 @@ static void as_json(struct text *t)
     add(t, "]}\n");
 }
 
-/* ---- out ---------------------------------------------------------------------------- */
+/* ---- out
+ * ----------------------------------------------------------------------------
+ */
 
 static int write_all(int fd, const char *bytes, size_t n)
 {

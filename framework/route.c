@@ -11,8 +11,10 @@
 
 struct hak_core hak_core;
 
-enum { TICK_REFILLS = 64 }; /* slow paths of a thread between two looks at
-                               the clock */
+enum {
+    TICK_REFILLS = 64
+}; /* slow paths of a thread between two looks at
+      the clock */
 
 static void tick(struct hak_thread *t)
 {
@@ -22,7 +24,8 @@ static void tick(struct hak_thread *t)
     hak_thread_reap(hak_os_now_ms(), false);
 }
 
-/* ---- boxes without lanes --------------------------------------------------- */
+/* ---- boxes without lanes ---------------------------------------------------
+ */
 
 /*
  * A box without usable_size gets its requests enlarged by a header:
@@ -94,7 +97,8 @@ static void box_free(struct hak_loaded *b, void *p)
     b->ops.free(&b->box, p);
 }
 
-/* ---- alloc -------------------------------------------------------------------- */
+/* ---- alloc
+ * -------------------------------------------------------------------- */
 
 static void *from_lanes(struct hak_thread *t, struct hak_loaded *b,
                         uint32_t index)
@@ -183,7 +187,8 @@ void *hak_alloc_slow(struct hak_thread *t, size_t size, bool zero)
     return from_chain(t, hak_index_of(size), size, zero);
 }
 
-/* ---- aligned ---------------------------------------------------------------------- */
+/* ---- aligned
+ * ---------------------------------------------------------------------- */
 
 static bool is_aligned(const void *p, size_t align)
 {
@@ -247,8 +252,8 @@ void *hak_alloc_aligned(size_t align, size_t size)
         return NULL;
     }
     if (hak_core.mode != HAK_MODE_BOXES) {
-        void *p = hak_core.mode == HAK_MODE_BOOT ? hak_boot_alloc(align, size)
-                                                 : NULL;
+        void *p =
+            hak_core.mode == HAK_MODE_BOOT ? hak_boot_alloc(align, size) : NULL;
         return p != NULL ? p : hak_libc_alloc(align, size, false);
     }
     int kept = errno;
@@ -274,7 +279,8 @@ void *hak_alloc_aligned(size_t align, size_t size)
     return from_libc(t, chain->last, align, size, false);
 }
 
-/* ---- who owns it ------------------------------------------------------------------- */
+/* ---- who owns it
+ * ------------------------------------------------------------------- */
 
 /* The box of p: by the directory, else by the walk; both when verifying. */
 static struct hak_loaded *owner_of(const void *p, struct hak_span **span)
@@ -352,7 +358,9 @@ size_t hak_usable(const void *p)
     return hak_libc_usable((void *)(uintptr_t)p);
 }
 
-/* ---- realloc --------------------------------------------------------------------------- */
+/* ---- realloc
+ * ---------------------------------------------------------------------------
+ */
 
 static void *resized(void *p, size_t size)
 {
@@ -376,8 +384,8 @@ static void *resized(void *p, size_t size)
 static bool is_libc_block(const void *p)
 {
     struct hak_span *span;
-    return !hak_boot_owns(p) && (hak_core.mode != HAK_MODE_BOXES ||
-                                 owner_of(p, &span) == NULL);
+    return !hak_boot_owns(p) &&
+           (hak_core.mode != HAK_MODE_BOXES || owner_of(p, &span) == NULL);
 }
 
 /* p is live, size > 0, and does not fit well where it is. */

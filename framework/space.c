@@ -55,15 +55,18 @@ static size_t bytes(size_t n)
     return n << HAK_GRANULE_SHIFT;
 }
 
+#define BASE_ALIGN_BYTES ((size_t)4 << 30)
+
 /*
  * Between 17 TiB (above ASan's shadow) and 80 TiB (below PIE programs and
- * the mmap area), at a multiple of 4 GiB.
+ * the mmap area), at a multiple of 4 GiB: the most that a request can be
+ * aligned to.
  */
 static uintptr_t choose_base(size_t window_bytes)
 {
     const uint64_t low = (uint64_t)17 << 40, high = (uint64_t)80 << 40;
-    uint64_t room = (high - low - window_bytes) >> 32;
-    return (uintptr_t)(low + ((hak_os_random() % room) << 32));
+    uint64_t room = (high - low - window_bytes) / BASE_ALIGN_BYTES;
+    return (uintptr_t)(low + hak_os_random() % room * BASE_ALIGN_BYTES);
 }
 
 int hak_space_start(uint64_t purge_delay_ms)
@@ -239,8 +242,8 @@ static size_t find(size_t n, size_t align)
         g = hak_bits_run(space.idle, 0, space.free_hint, space.frontier, n,
                          align);
     if (g == HAK_BITS_NONE)
-        g = hak_bits_run(space.used, ~0ull, space.free_hint, space.ngranules,
-                         n, align);
+        g = hak_bits_run(space.used, ~0ull, space.free_hint, space.ngranules, n,
+                         align);
     return g;
 }
 
@@ -283,7 +286,7 @@ void *hak_space_take(size_t size_bytes, size_t align_bytes, uint32_t flags)
 {
     size_t n = granules(size_bytes);
     size_t align = hak_max(granules(align_bytes), 1);
-    if (n == 0 || n > space.ngranules || align > space.ngranules)
+    if (n == 0 || n > space.ngranules || align_bytes > BASE_ALIGN_BYTES)
         return NULL;
     hak_space_tick();
     hak_lock_take(&space.lock);
@@ -324,7 +327,8 @@ void hak_space_give(void *p, size_t size_bytes)
     hak_space_tick();
 }
 
-/* ---- growing --------------------------------------------------------------- */
+/* ---- growing ---------------------------------------------------------------
+ */
 
 /* Take exactly [g, g + n) if it is free; it will read zero. */
 static bool take_at(size_t g, size_t n)

@@ -61,7 +61,8 @@ static int open_secure(const char *path)
     return -1;
 }
 
-/* ---- findings ------------------------------------------------------------- */
+/* ---- findings -------------------------------------------------------------
+ */
 
 enum { TELL_MOST = 3 };
 static uint32_t told;
@@ -96,7 +97,8 @@ static void on_libc_alone(const char *path)
     hak_core.mode = HAK_MODE_LIBC;
 }
 
-/* ---- start --------------------------------------------------------------------- */
+/* ---- start
+ * --------------------------------------------------------------------- */
 
 static int load_boxes(void)
 {
@@ -111,8 +113,7 @@ static int load_boxes(void)
 
 static int set_up(const char *path, int fd, char *const *envp)
 {
-    int error =
-        hak_conf_read(&hak_conf, path, fd, envp, NULL, tell, NULL);
+    int error = hak_conf_read(&hak_conf, path, fd, envp, NULL, tell, NULL);
     if (error != 0)
         return error;
     error = hak_space_start(hak_conf.purge_delay_ms);

@@ -4,8 +4,8 @@
  * A thread attaches at its first slow path. A destructor of thread-specific
  * data tells that it is ending; when it is gone its structure is parked with
  * its lanes and heaps as they are, and the next thread that attaches takes it
- * over, so threads that come and go cost a list operation. What stays parked for
- * long is reaped: its heaps are closed, their pages become orphans that the
+ * over, so threads that come and go cost a list operation. What stays parked
+ * for long is reaped: its heaps are closed, their pages become orphans that the
  * boxes hand to other heaps.
  *
  * hak_nobody stands for a thread that has not attached. Its lanes never have a
@@ -14,6 +14,7 @@
 #include "core.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 enum {
     REAP_DELAYS = 10, /* parked for so many purge delays: reaped */
@@ -29,7 +30,8 @@ static struct {
     struct hak_lock lock;
     struct hak_thread *all;
     struct hak_thread *parked;
-    struct hak_thread *ending; /* their threads may still run for a moment */
+    /* oldest first: their threads may still run for a moment */
+    struct hak_thread *ending, **ending_end;
     pthread_key_t key;
 } threads;
 
@@ -105,7 +107,8 @@ void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open)
     return *heap;
 }
 
-/* ---- attach and detach ------------------------------------------------------ */
+/* ---- attach and detach ------------------------------------------------------
+ */
 
 /*
  * The thread may still allocate and free, in others' destructors and in
@@ -116,13 +119,15 @@ static void ending(void *self)
     struct hak_thread *t = self;
     t->tid = hak_os_tid();
     hak_lock_take(&threads.lock);
-    t->next_parked = threads.ending;
-    threads.ending = t;
+    t->next_parked = NULL;
+    *threads.ending_end = t;
+    threads.ending_end = &t->next_parked;
     hak_lock_drop(&threads.lock);
 }
 
 int hak_thread_start(void)
 {
+    threads.ending_end = &threads.ending;
     return -pthread_key_create(&threads.key, ending);
 }
 
@@ -137,6 +142,8 @@ static void park_gone(void)
             continue;
         }
         *at = t->next_parked;
+        if (*at == NULL)
+            threads.ending_end = at;
         t->parked_at_ms = hak_os_now_ms();
         t->next_parked = threads.parked;
         threads.parked = t;
@@ -155,10 +162,29 @@ static struct hak_thread *unpark(void)
     return t;
 }
 
+/*
+ * pthread_join returns a moment before the kernel has let go of a thread. A
+ * program that ends and starts many at once is worth that moment: else each
+ * wave would get structures and heaps of its own.
+ */
+static struct hak_thread *unpark_soon(void)
+{
+    enum { YIELDS = 4 };
+    struct hak_thread *t = unpark();
+    for (int i = 0; i < YIELDS && t == NULL &&
+                    __atomic_load_n(&threads.ending, __ATOMIC_RELAXED) != NULL;
+         i++) {
+        sched_yield();
+        t = unpark();
+    }
+    return t;
+}
+
 /* Threads that were ending in the parent: halted anywhere, so left alone. */
 void hak_thread_fork_child(void)
 {
     threads.ending = NULL;
+    threads.ending_end = &threads.ending;
 }
 
 static struct hak_thread *fresh(void)
@@ -179,7 +205,7 @@ struct hak_thread *hak_thread_attach(void)
 {
     if (hak_self == &hak_forker)
         return NULL;
-    struct hak_thread *t = unpark();
+    struct hak_thread *t = unpark_soon();
     if (t == NULL)
         t = fresh();
     if (t == NULL)
@@ -189,7 +215,8 @@ struct hak_thread *hak_thread_attach(void)
     return t;
 }
 
-/* ---- reaping --------------------------------------------------------------------- */
+/* ---- reaping
+ * --------------------------------------------------------------------- */
 
 static void close_heaps(struct hak_thread *t)
 {

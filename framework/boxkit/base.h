@@ -11,8 +11,8 @@
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
-#define hak_container_of(p, type, member)                                      \
-    ((type *)(void *)((char *)(p) - offsetof(type, member)))
+#define hak_container_of(p, type, member) \
+    ((type *)(void *)((char *)(p)-offsetof(type, member)))
 #define HAK_TEXT_OF_(x) #x
 #define HAK_TEXT_OF(x) HAK_TEXT_OF_(x)
 
@@ -25,11 +25,11 @@ hak_broken(const char *what)
 }
 
 /* HAK_ALWAYS is checked in every build, HAK_ASSERT when HAK_DEBUG is 1. */
-#define HAK_ALWAYS(condition)                                                  \
-    (likely(condition)                                                         \
-         ? (void)0                                                             \
-         : hak_broken("hakmem: " __FILE__ ":" HAK_TEXT_OF(__LINE__)            \
-                      ": broken invariant: " #condition "\n"))
+#define HAK_ALWAYS(condition)                              \
+    (likely(condition)                                     \
+         ? (void)0                                         \
+         : hak_broken("hakmem: " __FILE__ ":" HAK_TEXT_OF( \
+               __LINE__) ": broken invariant: " #condition "\n"))
 #ifndef HAK_DEBUG
 #define HAK_DEBUG 0
 #endif

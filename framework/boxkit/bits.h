@@ -42,8 +42,8 @@ static inline size_t hak_bits_count(const uint64_t *map, size_t from, size_t n)
 {
     size_t count = 0;
     for (size_t w = from >> 6; w * 64 < from + n; w++)
-        count += (size_t)__builtin_popcountll(map[w] &
-                                              hak_bits_mask(w, from, n));
+        count +=
+            (size_t)__builtin_popcountll(map[w] & hak_bits_mask(w, from, n));
     return count;
 }
 

@@ -31,10 +31,10 @@ struct hak_bin {
 struct hak_heap {
     struct hak_thread *thread; /* NULL: orphan or spare */
     struct hak_heaps *all;
-    struct hak_heap *next;      /* orphans or spare heaps */
+    struct hak_heap *next; /* orphans or spare heaps */
     struct hak_heap *all_next;
-    struct hak_page *spare;     /* page structs without memory */
-    void *own;                  /* the box's */
+    struct hak_page *spare; /* page structs without memory */
+    void *own;              /* the box's */
     uint64_t retired, adopted;
     uint64_t aged_ms; /* when kept pages were last looked at */
     uint32_t refills;
@@ -107,13 +107,14 @@ static inline bool hak_page_hush(struct hak_page *page)
     do {
         if (word & HAK_REMOTE_PENDING)
             return false;
-    } while (!__atomic_compare_exchange_n(
-        &page->remote, &word, word & ~HAK_REMOTE_NOTIFY, true,
-        __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
+    } while (!__atomic_compare_exchange_n(&page->remote, &word,
+                                          word & ~HAK_REMOTE_NOTIFY, true,
+                                          __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
     return true;
 }
 
-/* ---- states of a page ------------------------------------------------------ */
+/* ---- states of a page ------------------------------------------------------
+ */
 
 static inline void hak_heap_avail(struct hak_heap *heap, struct hak_page *page)
 {
@@ -193,9 +194,9 @@ static inline bool hak_heap_set_full(struct hak_heap *heap,
             return false; /* not full after all */
         if (word & HAK_REMOTE_NOTIFY)
             break;
-    } while (!__atomic_compare_exchange_n(
-        &page->remote, &word, word | HAK_REMOTE_NOTIFY, true,
-        __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    } while (!__atomic_compare_exchange_n(&page->remote, &word,
+                                          word | HAK_REMOTE_NOTIFY, true,
+                                          __ATOMIC_RELAXED, __ATOMIC_RELAXED));
     heap->all->box->host->lane_drop(&page->span);
     page->state = HAK_PAGE_FULL;
     page->span.trigger =
@@ -226,7 +227,8 @@ static inline void hak_heap_drained(struct hak_span *span)
         hak_heap_empty(heap, page);
 }
 
-/* ---- remote frees ------------------------------------------------------------ */
+/* ---- remote frees
+ * ------------------------------------------------------------ */
 
 /* A page that was on the pending list: take what came back. */
 static inline void hak_heap_collect_page(struct hak_heap *heap,
@@ -257,7 +259,8 @@ static inline void hak_heap_collect(struct hak_heap *heap)
     }
 }
 
-/* ---- orphans -------------------------------------------------------------------- */
+/* ---- orphans
+ * -------------------------------------------------------------------- */
 
 static inline struct hak_heap *hak_heaps_pop(struct hak_heaps *all,
                                              struct hak_heap **list)
@@ -272,8 +275,7 @@ static inline struct hak_heap *hak_heaps_pop(struct hak_heaps *all,
     return heap;
 }
 
-static inline void hak_heaps_push(struct hak_heaps *all,
-                                  struct hak_heap **list,
+static inline void hak_heaps_push(struct hak_heaps *all, struct hak_heap **list,
                                   struct hak_heap *heap)
 {
     hak_lock_take(&all->lock);
@@ -298,8 +300,7 @@ static inline bool hak_heap_move_page(struct hak_heap *to,
     __atomic_store_n(&page->heap, to, __ATOMIC_RELAXED);
     __atomic_store_n(&page->span.owner, to->thread, __ATOMIC_RELAXED);
     hak_count(&to->adopted, 1);
-    bool has_free = hak_page_nlocal(page) != 0 ||
-                    page->carved < page->capacity;
+    bool has_free = hak_page_nlocal(page) != 0 || page->carved < page->capacity;
     page->state = has_free ? HAK_PAGE_AVAIL : HAK_PAGE_FULL;
     if (has_free) {
         hak_heap_avail(to, page);
@@ -384,7 +385,8 @@ static inline void hak_heap_remote_free(struct hak_span *span, void *p)
         hak_heap_notify(page);
 }
 
-/* ---- refill ---------------------------------------------------------------------- */
+/* ---- refill
+ * ---------------------------------------------------------------------- */
 
 /* Put free slots on the local list of the current page. False: it is full. */
 static inline bool hak_heap_restock(struct hak_heap *heap,
@@ -427,10 +429,10 @@ static inline struct hak_page *hak_heap_next_page(struct hak_heap *heap,
     }
     struct hak_page *page = all->page_get(heap, class_number);
     if (page != NULL)
-        hak_count_peak(&all->peak_bytes,
-                       hak_count_shared(&all->in_use_bytes,
-                                        (int64_t)page->capacity *
-                                            page->span.slot_bytes));
+        hak_count_peak(
+            &all->peak_bytes,
+            hak_count_shared(&all->in_use_bytes,
+                             (int64_t)page->capacity * page->span.slot_bytes));
     return page;
 }
 
@@ -457,10 +459,10 @@ static inline struct hak_span *hak_heap_refill(struct hak_heap *heap,
     }
 }
 
-/* ---- calls without lanes ------------------------------------------------------------ */
+/* ---- calls without lanes
+ * ------------------------------------------------------------ */
 
-static inline void *hak_heap_alloc(struct hak_heap *heap,
-                                   uint32_t class_number)
+static inline void *hak_heap_alloc(struct hak_heap *heap, uint32_t class_number)
 {
     struct hak_page *page = heap->bin[class_number].current;
     struct hak_span *span = page == NULL ? NULL : &page->span;
@@ -486,14 +488,14 @@ static inline void hak_heap_free_local(struct hak_page *page, void *p)
 static inline void hak_heap_free(struct hak_heap *heap, struct hak_page *page,
                                  void *p)
 {
-    if (heap != NULL &&
-        __atomic_load_n(&page->heap, __ATOMIC_RELAXED) == heap)
+    if (heap != NULL && __atomic_load_n(&page->heap, __ATOMIC_RELAXED) == heap)
         hak_heap_free_local(page, p);
     else
         hak_heap_remote_free(&page->span, p);
 }
 
-/* ---- open and close --------------------------------------------------------------------- */
+/* ---- open and close
+ * --------------------------------------------------------------------- */
 
 static inline struct hak_heap *hak_heap_make(struct hak_heaps *all)
 {
@@ -544,8 +546,8 @@ static inline void hak_bin_close(struct hak_heap *heap, struct hak_bin *bin)
 static inline void hak_bin_disown(struct hak_link *head)
 {
     for (struct hak_link *at = head->next; at != head; at = at->next)
-        __atomic_store_n(&hak_item(at, struct hak_page, link)->span.owner,
-                         NULL, __ATOMIC_RELAXED);
+        __atomic_store_n(&hak_item(at, struct hak_page, link)->span.owner, NULL,
+                         __ATOMIC_RELAXED);
 }
 
 static inline bool hak_heap_is_empty(const struct hak_heap *heap)
@@ -581,7 +583,8 @@ static inline void hak_heap_close(struct hak_heap *heap)
     }
 }
 
-/* ---- statistics and walks ---------------------------------------------------------------- */
+/* ---- statistics and walks
+ * ---------------------------------------------------------------- */
 
 static inline void hak_heaps_stats(const struct hak_heaps *all,
                                    struct hak_box_stats *out)
@@ -612,8 +615,8 @@ static inline void hak_page_mark(const struct hak_page *page, const void *list,
                                  uint64_t *is_free)
 {
     for (; list != NULL; list = *(void *const *)list) {
-        size_t i = (size_t)((const char *)list - page->start) /
-                   page->span.slot_bytes;
+        size_t i =
+            (size_t)((const char *)list - page->start) / page->span.slot_bytes;
         is_free[i >> 6] |= 1ull << (i & 63);
     }
 }
@@ -633,13 +636,14 @@ static inline bool hak_page_walk(const struct hak_page *page, hak_visit *visit,
     return true;
 }
 
-static inline void hak_heaps_walk(const struct hak_heaps *all,
-                                  hak_visit *visit, void *context)
+static inline void hak_heaps_walk(const struct hak_heaps *all, hak_visit *visit,
+                                  void *context)
 {
     const struct hak_page *page =
         __atomic_load_n(&all->all_pages, __ATOMIC_ACQUIRE);
     for (; page != NULL; page = page->all_next)
-        if (page->state != HAK_PAGE_FREE && !hak_page_walk(page, visit, context))
+        if (page->state != HAK_PAGE_FREE &&
+            !hak_page_walk(page, visit, context))
             return;
 }
 

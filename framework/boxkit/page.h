@@ -65,8 +65,7 @@ struct hak_page {
 
 static inline void *hak_remote_head(uint64_t word)
 {
-    return (void *)(uintptr_t)(word & (HAK_REMOTE_ONE - 1) &
-                               ~HAK_REMOTE_FLAGS);
+    return (void *)(uintptr_t)(word & (HAK_REMOTE_ONE - 1) & ~HAK_REMOTE_FLAGS);
 }
 
 static inline uint32_t hak_remote_length(uint64_t word)
@@ -124,14 +123,13 @@ static inline uint64_t hak_page_push_remote(struct hak_page *page, void *p)
 }
 
 /* Take the whole remote list; of the flags, `keep` stay and `set` come. */
-static inline struct hak_list
-hak_page_take_remote(struct hak_page *page, uint64_t keep, uint64_t set)
+static inline struct hak_list hak_page_take_remote(struct hak_page *page,
+                                                   uint64_t keep, uint64_t set)
 {
     uint64_t old = __atomic_load_n(&page->remote, __ATOMIC_RELAXED);
-    while (!__atomic_compare_exchange_n(&page->remote, &old,
-                                        (old & keep & HAK_REMOTE_FLAGS) | set,
-                                        true, __ATOMIC_ACQUIRE,
-                                        __ATOMIC_RELAXED))
+    while (!__atomic_compare_exchange_n(
+        &page->remote, &old, (old & keep & HAK_REMOTE_FLAGS) | set, true,
+        __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
         ;
     return (struct hak_list){hak_remote_head(old), hak_remote_length(old)};
 }

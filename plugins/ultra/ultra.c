@@ -36,6 +36,7 @@ struct ultra {
     struct hak_heaps heaps;
     struct hak_map pages; /* granule -> page: owns() and slow frees */
     uint32_t empty_pages;
+    uint64_t given_bytes; /* back to the host, ever */
 };
 
 /* The box's own part of a heap: empty pages of one and of two granules, linked
@@ -43,6 +44,7 @@ struct ultra {
 struct empties {
     struct hak_page *first[2];
     uint32_t n;
+    uint64_t bytes;
 };
 
 static struct ultra *ultra_of(struct hak_box *box)
@@ -65,7 +67,8 @@ static uint32_t slot_bytes_of(uint32_t class_number)
     return (class_number + 1) * HAK_ALIGN_BYTES;
 }
 
-/* ---- pages ---------------------------------------------------------------- */
+/* ---- pages ----------------------------------------------------------------
+ */
 
 /* Slots of more than 512 bytes: two granules, so that 64 fit as of 512. */
 static uint32_t granules_of(uint32_t slot_bytes)
@@ -76,6 +79,14 @@ static uint32_t granules_of(uint32_t slot_bytes)
 static size_t page_bytes(const struct hak_page *page)
 {
     return granules_of(page->span.slot_bytes) * HAK_GRANULE_BYTES;
+}
+
+static void count_empty(struct hak_heap *heap, const struct hak_page *page,
+                        bool more)
+{
+    struct empties *empties = heap->own;
+    empties->n += more ? 1u : -1u;
+    hak_count(&empties->bytes, more ? page_bytes(page) : -page_bytes(page));
 }
 
 static struct hak_page **empties_like(struct hak_heap *heap,
@@ -109,6 +120,7 @@ static void return_page(struct hak_heap *heap, struct hak_page *page)
     size_t bytes = page_bytes(page);
     hak_map_set(&ultra_of_heap(heap)->pages, page->start, bytes, NULL);
     box->host->unmap(box, page->start, bytes);
+    hak_count_shared(&ultra_of_heap(heap)->given_bytes, (int64_t)bytes);
     hak_heap_spare(heap, page);
 }
 
@@ -119,7 +131,7 @@ static struct hak_page *page_get(struct hak_heap *heap, uint32_t class_number)
     struct hak_page *page = *empty;
     if (page != NULL) {
         *empty = page->pending_next;
-        ((struct empties *)heap->own)->n--;
+        count_empty(heap, page, false);
     } else if ((page = fresh_page(heap, slot_bytes)) == NULL) {
         return NULL;
     }
@@ -143,26 +155,24 @@ static void page_put(struct hak_heap *heap, struct hak_page *page)
     page->state = HAK_PAGE_FREE;
     page->pending_next = *empty;
     *empty = page;
-    empties->n++;
+    count_empty(heap, page, true);
 }
 
-static size_t return_empties(struct hak_heap *heap)
+static void return_empties(struct hak_heap *heap)
 {
     struct empties *empties = heap->own;
-    size_t bytes = 0;
     for (uint32_t i = 0; i < 2; i++) {
         while (empties->first[i] != NULL) {
             struct hak_page *page = empties->first[i];
             empties->first[i] = page->pending_next;
-            bytes += page_bytes(page);
+            count_empty(heap, page, false);
             return_page(heap, page);
         }
     }
-    empties->n = 0;
-    return bytes;
 }
 
-/* ---- operations --------------------------------------------------------------- */
+/* ---- operations
+ * --------------------------------------------------------------- */
 
 static int ultra_init(struct hak_box *box)
 {
@@ -186,11 +196,16 @@ static int ultra_init(struct hak_box *box)
 
 static void *ultra_heap_open(struct hak_box *box, struct hak_thread *thread)
 {
-    struct hak_heap *heap = hak_heap_open(&ultra_of(box)->heaps, thread);
+    struct hak_heaps *all = &ultra_of(box)->heaps;
+    struct hak_heap *heap = hak_heap_open(all, thread);
     if (heap == NULL || heap->own != NULL)
         return heap;
     heap->own = box->host->meta(box, sizeof(struct empties));
-    return heap->own != NULL ? heap : NULL;
+    if (heap->own != NULL)
+        return heap;
+    heap->thread = NULL;
+    hak_heaps_push(all, &all->spares, heap);
+    return NULL;
 }
 
 static void ultra_heap_close(struct hak_box *box, void *heap)
@@ -260,12 +275,14 @@ static void ultra_fork(struct hak_box *box, enum hak_fork_phase phase)
 static size_t ultra_trim(struct hak_box *box)
 {
     struct hak_heap *heap = box->host->heap(box, false);
+    uint64_t before = hak_counted(&ultra_of(box)->given_bytes);
     if (heap == NULL)
         return 0;
     hak_heap_collect(heap);
     hak_heap_adopt_any(heap);
     hak_heap_retire_kept(heap);
-    return return_empties(heap);
+    return_empties(heap);
+    return hak_counted(&ultra_of(box)->given_bytes) - before;
 }
 
 static void ultra_stats(struct hak_box *box, struct hak_box_stats *out)
@@ -276,7 +293,7 @@ static void ultra_stats(struct hak_box *box, struct hak_box_stats *out)
     for (; heap != NULL; heap = heap->all_next) {
         const struct empties *empties = heap->own;
         if (empties != NULL)
-            out->cached_bytes += (uint64_t)empties->n * HAK_GRANULE_BYTES;
+            out->cached_bytes += hak_counted(&empties->bytes);
     }
 }
 

@@ -1,2 +1,2 @@
 ultra_SRCS := ultra.c
-ultra_TESTS := tests/test_ultra.c
+ultra_TESTS := tests/test_ultra.c tests/test_ultra_threads.c

@@ -99,7 +99,8 @@ void ck_end(void)
     th_reap();
     EXPECT_EQ(th_live(ck.box, true), 0);
     if (ck.box->ops->stats) {
-        struct hak_box_stats s = {.struct_bytes = sizeof s}; /* as the core passes it */
+        struct hak_box_stats s = {.struct_bytes =
+                                      sizeof s}; /* as the core passes it */
         ck.box->ops->stats(ck.box, &s);
         EXPECT_EQ(s.live_count, 0);
         EXPECT_EQ(s.live_bytes, 0);

@@ -38,12 +38,12 @@ struct test_case {
 extern struct test_case test_cases[TEST_MAX];
 extern int test_ncases;
 
-#define TEST_CASE(fn, sig, msg)                                                \
-    static void fn(void);                                                      \
-    __attribute__((constructor)) static void register_##fn(void)               \
-    {                                                                          \
-        test_cases[test_ncases++] = (struct test_case){#fn, fn, sig, msg};     \
-    }                                                                          \
+#define TEST_CASE(fn, sig, msg)                                            \
+    static void fn(void);                                                  \
+    __attribute__((constructor)) static void register_##fn(void)           \
+    {                                                                      \
+        test_cases[test_ncases++] = (struct test_case){#fn, fn, sig, msg}; \
+    }                                                                      \
     static void fn(void)
 #define TEST(fn) TEST_CASE(fn, 0, NULL)
 #define TEST_DIES(fn, sig, msg) TEST_CASE(fn, sig, msg)
@@ -68,16 +68,17 @@ test_fail(const char *file, int line, const char *format, ...)
         (void)!write(2, "# skip: " why "\n", sizeof("# skip: " why "\n") - 1); \
         _exit(TEST_SKIPPED);                                                   \
     } while (0)
-#define EXPECT(condition)                                                      \
-    ((condition) ? (void)0                                                     \
+#define EXPECT(condition)  \
+    ((condition) ? (void)0 \
                  : test_fail(__FILE__, __LINE__, "false: %s", #condition))
 #define TEST_COMPARE(a, op, b)                                                 \
     do {                                                                       \
         long long test_a = (long long)(a), test_b = (long long)(b);            \
         if (!(test_a op test_b))                                               \
-            test_fail(__FILE__, __LINE__, "%s %s %s: %lld (0x%llx), %lld "     \
-                      "(0x%llx)", #a, #op, #b, test_a,                         \
-                      (unsigned long long)test_a, test_b,                      \
+            test_fail(__FILE__, __LINE__,                                      \
+                      "%s %s %s: %lld (0x%llx), %lld "                         \
+                      "(0x%llx)",                                              \
+                      #a, #op, #b, test_a, (unsigned long long)test_a, test_b, \
                       (unsigned long long)test_b);                             \
     } while (0)
 #define EXPECT_EQ(a, b) TEST_COMPARE(a, ==, b)
@@ -86,19 +87,19 @@ test_fail(const char *file, int line, const char *format, ...)
 #define EXPECT_LT(a, b) TEST_COMPARE(a, <, b)
 #define EXPECT_GE(a, b) TEST_COMPARE(a, >=, b)
 #define EXPECT_GT(a, b) TEST_COMPARE(a, >, b)
-#define EXPECT_STR(a, b)                                                       \
-    do {                                                                       \
-        const char *test_a = (a), *test_b = (b);                               \
-        if (strcmp(test_a, test_b) != 0)                                       \
-            test_fail(__FILE__, __LINE__, "%s: \"%s\" is not \"%s\"", #a,      \
-                      test_a, test_b);                                         \
+#define EXPECT_STR(a, b)                                                  \
+    do {                                                                  \
+        const char *test_a = (a), *test_b = (b);                          \
+        if (strcmp(test_a, test_b) != 0)                                  \
+            test_fail(__FILE__, __LINE__, "%s: \"%s\" is not \"%s\"", #a, \
+                      test_a, test_b);                                    \
     } while (0)
-#define EXPECT_CONTAINS(text, part)                                            \
-    do {                                                                       \
-        const char *test_a = (text), *test_b = (part);                         \
-        if (strstr(test_a, test_b) == NULL)                                    \
-            test_fail(__FILE__, __LINE__, "\"%s\" not in \"%s\"", test_b,      \
-                      test_a);                                                 \
+#define EXPECT_CONTAINS(text, part)                                       \
+    do {                                                                  \
+        const char *test_a = (text), *test_b = (part);                    \
+        if (strstr(test_a, test_b) == NULL)                               \
+            test_fail(__FILE__, __LINE__, "\"%s\" not in \"%s\"", test_b, \
+                      test_a);                                            \
     } while (0)
 
 /* Runs one case in a child; returns 1 passed, 0 failed, -1 skipped. */
@@ -119,8 +120,9 @@ static inline int test_run(const struct test_case *c)
     ssize_t n = pread(fd, said, sizeof said - 1, 0);
     said[n < 0 ? 0 : n] = 0;
     close(fd);
-    bool ended = c->signal ? WIFSIGNALED(status) && WTERMSIG(status) == c->signal
-                           : WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    bool ended = c->signal
+                     ? WIFSIGNALED(status) && WTERMSIG(status) == c->signal
+                     : WIFEXITED(status) && WEXITSTATUS(status) == 0;
     bool told = c->message == NULL || strstr(said, c->message) != NULL;
     if (WIFEXITED(status) && WEXITSTATUS(status) == TEST_SKIPPED)
         return -1;
@@ -150,12 +152,12 @@ static inline int test_main(int argc, char **argv)
     return failed != 0 || n == 0;
 }
 
-#define TEST_MAIN()                                                            \
-    struct test_case test_cases[TEST_MAX];                                     \
-    int test_ncases;                                                           \
-    int main(int argc, char **argv)                                            \
-    {                                                                          \
-        return test_main(argc, argv);                                          \
+#define TEST_MAIN()                        \
+    struct test_case test_cases[TEST_MAX]; \
+    int test_ncases;                       \
+    int main(int argc, char **argv)        \
+    {                                      \
+        return test_main(argc, argv);      \
     }
 
 #endif

@@ -66,11 +66,11 @@ extern "C" {
 /* ---- constants ------------------------------------------------------- */
 
 #define HAK_BOX_MAGIC 0x31584f424b4148ffull /* ff "HAKBOX1", little endian */
-#define HAK_ABI_MAJOR 1 /* another major is refused */
-#define HAK_ABI_MINOR 0 /* what this header describes */
+#define HAK_ABI_MAJOR 1                     /* another major is refused */
+#define HAK_ABI_MINOR 0                     /* what this header describes */
 
-#define HAK_ALIGN_BYTES 16u        /* alignment of every slot */
-#define HAK_GRANULE_SHIFT 16       /* 64 KiB: docs/decisions.md, granule */
+#define HAK_ALIGN_BYTES 16u  /* alignment of every slot */
+#define HAK_GRANULE_SHIFT 16 /* 64 KiB: docs/decisions.md, granule */
 #define HAK_GRANULE_BYTES ((size_t)1 << HAK_GRANULE_SHIFT)
 
 /*
@@ -92,7 +92,7 @@ static inline uint32_t hak_index_of(size_t size_bytes)
         return (uint32_t)((size_bytes + 15) >> 4);
     if (size_bytes > HAK_LANE_MAX_BYTES)
         return HAK_INDEX_LARGE;
-    uint64_t top = (uint64_t)size_bytes - 1;         /* 1024 .. 32767 */
+    uint64_t top = (uint64_t)size_bytes - 1;              /* 1024 .. 32767 */
     uint32_t log2 = 63u - (uint32_t)__builtin_clzll(top); /* 10 .. 14 */
     return 57u + (log2 - 10u) * 8u + (uint32_t)(top >> (log2 - 3u));
 }
@@ -128,8 +128,8 @@ struct hak_thread; /* opaque: one attached thread, compared by address */
  *
  *     p = span->local;                       *(void **)p = span->local;
  *     span->local = *(void **)p;             span->local = p;
- *     span->nalloc++;                        if (++span->nfree == span->trigger)
- *                                                box->ops->drained(span);
+ *     span->nalloc++;                        if (++span->nfree ==
+ * span->trigger) box->ops->drained(span);
  *
  * When local is empty, malloc calls ops->refill; a free by another thread is
  * ops->remote_free(span, p). So slots are reused last in, first out, the box
@@ -181,14 +181,14 @@ enum hak_param_type {
  * INI's text and leaves the value in box->params[i], i the position here.
  */
 struct hak_param {
-    const char *name;    /* lower case, a-z 0-9 _ */
-    uint32_t type;       /* enum hak_param_type */
-    uint32_t flags;      /* HAK_PARAM_MUTABLE */
-    int64_t min, max;    /* inclusive, in the type's unit */
-    int64_t def;         /* default; ENUM: position */
-    const char *choices; /* ENUM: "a|b|c" */
+    const char *name;     /* lower case, a-z 0-9 _ */
+    uint32_t type;        /* enum hak_param_type */
+    uint32_t flags;       /* HAK_PARAM_MUTABLE */
+    int64_t min, max;     /* inclusive, in the type's unit */
+    int64_t def;          /* default; ENUM: position */
+    const char *choices;  /* ENUM: "a|b|c" */
     const char *def_text; /* TEXT: default */
-    const char *help;    /* one line, starts lower case, says the unit */
+    const char *help;     /* one line, starts lower case, says the unit */
 };
 
 union hak_value {
@@ -222,7 +222,8 @@ struct hak_box {
 
 #define HAK_MAX_BOXES 16u
 
-/* ---- statistics ----------------------------------------------------------- */
+/* ---- statistics -----------------------------------------------------------
+ */
 
 /*
  * What a box knows of itself. The core counts calls, refills, declines and
@@ -231,10 +232,10 @@ struct hak_box {
 struct hak_box_stats {
     size_t struct_bytes;    /* set by the core, the rest zero */
     uint64_t allocs, frees; /* slots of spans; 0 in a box without lanes */
-    uint64_t live_count;  /* slots out */
-    uint64_t live_bytes;  /* their slot sizes */
-    uint64_t peak_bytes;  /* most bytes ever in pages or blocks in use */
-    uint64_t cached_bytes; /* mapped, free, kept for reuse by the box */
+    uint64_t live_count;    /* slots out */
+    uint64_t live_bytes;    /* their slot sizes */
+    uint64_t peak_bytes;    /* most bytes ever in pages or blocks in use */
+    uint64_t cached_bytes;  /* mapped, free, kept for reuse by the box */
     uint64_t retired_pages; /* runs of slots that became empty and went back */
     uint64_t adopted_pages; /* taken over from ended threads */
 };
@@ -248,7 +249,8 @@ enum hak_fork_phase {
     HAK_FORK_CHILD,   /* release them; only the forking thread exists now */
 };
 
-/* ---- operations ------------------------------------------------------------ */
+/* ---- operations ------------------------------------------------------------
+ */
 
 struct hak_box_ops {
     /* ---- required ---- */
@@ -400,7 +402,8 @@ struct hak_box_ops {
     const void *(*get_extension)(struct hak_box *box, const char *id);
 };
 
-/* ---- the entry --------------------------------------------------------------- */
+/* ---- the entry
+ * --------------------------------------------------------------- */
 
 /*
  * What `hak_box_entry` is. The core refuses, with a message that says what
@@ -416,24 +419,26 @@ struct hak_box_entry {
     uint16_t param_bytes;    /* sizeof(struct hak_param) when compiled */
     uint32_t struct_size;    /* sizeof(struct hak_box_entry) when compiled */
     uint32_t nparams;
-    const char *id;          /* kind of box, lower case: "ultra" */
-    const char *version;     /* the box's own */
-    const char *summary;     /* one line for `hakctl boxes`, or NULL */
+    const char *id;      /* kind of box, lower case: "ultra" */
+    const char *version; /* the box's own */
+    const char *summary; /* one line for `hakctl boxes`, or NULL */
     const struct hak_param *params;
     size_t min_bytes, max_bytes; /* requests it is made for; 0, 0 = any */
     struct hak_box_ops ops;      /* last: it grows */
 };
 
-#define HAK_BOX_HEADER(id_text, version_text)                                  \
-    .magic = HAK_BOX_MAGIC, .abi_major = HAK_ABI_MAJOR,                        \
-    .abi_minor = HAK_ABI_MINOR, .param_bytes = sizeof(struct hak_param),       \
-    .struct_size = sizeof(struct hak_box_entry), .id = (id_text), .version = (version_text)
+#define HAK_BOX_HEADER(id_text, version_text)                            \
+    .magic = HAK_BOX_MAGIC, .abi_major = HAK_ABI_MAJOR,                  \
+    .abi_minor = HAK_ABI_MINOR, .param_bytes = sizeof(struct hak_param), \
+    .struct_size = sizeof(struct hak_box_entry), .id = (id_text),        \
+    .version = (version_text)
 
 #define HAK_BOX_SYMBOL "hak_box_entry"
 #define HAK_BOX_EXPORT __attribute__((visibility("default")))
 extern const struct hak_box_entry hak_box_entry;
 
-/* ---- the host table ------------------------------------------------------------ */
+/* ---- the host table
+ * ------------------------------------------------------------ */
 
 enum hak_map_flags {
     HAK_MAP_ZERO = 1, /* every byte must read zero; else: content unspecified */
@@ -456,7 +461,7 @@ struct hak_host {
     /*
      * map - take address space, readable and writable.
      * size_bytes, align_bytes  multiples of HAK_GRANULE_BYTES, align a
-     *                          power of two (0 = one granule)
+     *                          power of two (0 = one granule) up to 4 GiB
      * The owner directory now names this box for the whole range, with
      * slow frees; span_set gives it spans. The core runs the owns() walk
      * over the other boxes here, once: one that claims p is told about and
@@ -531,16 +536,15 @@ struct hak_host {
     /* log - one line on stderr: "hakmem: box NAME: ...". printf's %s %d %u
      * %x %zu %lu %p only. */
     void (*log)(struct hak_box *box, enum hak_log_level level,
-                const char *format, ...)
-        __attribute__((format(printf, 3, 4)));
+                const char *format, ...) __attribute__((format(printf, 3, 4)));
 
     /* get_extension - a table of the core for id "hak.NAME/N", or NULL. */
     const void *(*get_extension)(const char *id);
 };
 
 /* Is host function `member` there in the core that runs us? */
-#define HAK_HAS(host, member)                                                  \
-    ((host)->struct_size >=                                                    \
+#define HAK_HAS(host, member) \
+    ((host)->struct_size >=   \
      offsetof(struct hak_host, member) + sizeof((host)->member))
 
 #ifdef __cplusplus

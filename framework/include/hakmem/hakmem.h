@@ -30,11 +30,11 @@ int hak_report(int fd, bool json);
 
 /* One box's figures; those of running threads may lag by a moment. */
 struct hak_stats {
-    uint64_t allocs, frees;            /* calls, by slots */
-    uint64_t live_count, live_bytes;   /* usable bytes of live blocks */
-    uint64_t peak_bytes;               /* most bytes of pages in use */
+    uint64_t allocs, frees;          /* calls, by slots */
+    uint64_t live_count, live_bytes; /* usable bytes of live blocks */
+    uint64_t peak_bytes;             /* most bytes of pages in use */
     uint64_t mapped_bytes, mapped_peak_bytes;
-    uint64_t cached_bytes;             /* mapped, free, kept by the box */
+    uint64_t cached_bytes; /* mapped, free, kept by the box */
     uint64_t refills, remote_frees, declines;
     uint64_t retired_pages, adopted_pages;
 };

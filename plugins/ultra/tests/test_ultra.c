@@ -1,0 +1,530 @@
+/* SPDX-License-Identifier: MIT
+ * test_ultra.c - the ultra box in one thread: classes, pages, limits, figures.
+ */
+#include "test_ultra.h"
+
+static uint64_t seed = 0xda942042e4dd58b5ull;
+
+static size_t rnd(size_t n)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return (size_t)((seed >> 11) % n);
+}
+
+static void *block[1 << 16];
+
+/* ---- size classes ---------------------------------------------------- */
+
+static void every_size(struct hak_box *box)
+{
+    size_t mapped = 0;
+    for (size_t bytes = 0; bytes <= MOST; bytes++) {
+        size_t slot = hak_round_up(hak_max(bytes, 1), LEAST);
+        mapped += bytes % LEAST == 1 ? page_bytes(slot) : 0;
+        EXPECT_EQ(box->ops->slot_size(box, bytes), slot);
+        char *p = th_malloc(box, bytes);
+        EXPECT(p != NULL && (uintptr_t)p % LEAST == 0);
+        EXPECT_EQ(th_usable(p), slot);
+        memset(p, 0x55, slot);
+        EXPECT(th_owner(p + slot - 1) == box);
+        block[bytes] = p;
+    }
+    EXPECT_EQ(th_mapped(box), mapped);
+    check_pages(box);
+    put_many(block, MOST + 1);
+    check_pages(box);
+}
+
+TEST(every_size_with_lanes)
+{
+    every_size(OPEN(0));
+}
+
+TEST(every_size_without_lanes)
+{
+    every_size(OPEN(TH_NO_LANES));
+}
+
+TEST(larger_sizes_are_declined)
+{
+    struct hak_box *box = OPEN(0);
+    static const size_t sizes[] = {MOST + 1, 4096, 32768, 32769, PTRDIFF_MAX};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        EXPECT(th_malloc(box, sizes[i]) == NULL);
+        EXPECT(th_alloc_direct(box, sizes[i]) == NULL);
+        EXPECT_EQ(box->ops->slot_size(box, sizes[i]), 0);
+    }
+    EXPECT_EQ(th_mapped(box), 0);
+    EXPECT_EQ(th_live(box, true), 0);
+}
+
+TEST(aligned)
+{
+    for (unsigned flags = 0; flags <= TH_NO_LANES; flags++) {
+        struct hak_box *box = OPEN(flags);
+        for (size_t align = 32; align <= MOST; align *= 2)
+            for (size_t bytes = 1; bytes <= MOST; bytes += 13) {
+                char *p = th_aligned_alloc(box, align, bytes);
+                EXPECT(p != NULL && (uintptr_t)p % align == 0);
+                EXPECT_GE(th_usable(p), bytes);
+                memset(p, 1, bytes);
+                if (bytes % 2)
+                    th_free(p);
+            }
+        check_pages(box);
+        EXPECT(th_aligned_alloc(box, MOST * 2, 16) == NULL);
+        EXPECT(th_aligned_alloc(box, 64, MOST + 1) == NULL);
+    }
+}
+
+/* ---- pages ----------------------------------------------------------- */
+
+/* The slots of a page lie side by side, then comes another page. */
+TEST(a_page_is_used_up_before_the_next)
+{
+    struct hak_box *box = OPEN(0);
+    for (size_t bytes = LEAST; bytes <= MOST; bytes += LEAST) {
+        size_t n = slots_a_page(bytes);
+        EXPECT_EQ(get_many(box, block, n + 1, bytes), n + 1);
+        for (size_t i = 0; i < n; i++)
+            EXPECT(block[i] == (char *)block[0] + i * bytes);
+        EXPECT_EQ((uintptr_t)block[0] % GRANULE, 0);
+        EXPECT(page_of(block[n - 1]) == page_of(block[0]));
+        EXPECT(th_owner((char *)block[n - 1] + bytes - 1) == box);
+        EXPECT_EQ(page_of(block[0])->state, HAK_PAGE_FULL);
+        EXPECT_EQ(page_of(block[n])->state, HAK_PAGE_CURRENT);
+        EXPECT_EQ(page_of(block[0])->capacity, n);
+        check_pages(box);
+    }
+}
+
+TEST(carve_is_how_much_a_refill_cuts)
+{
+    static const char *const texts[] = {"carve=16", "carve=4k", "carve=64k"};
+    static const size_t carve[] = {1, 64, 1024}; /* slots of 64 bytes */
+    for (size_t i = 0; i < 3; i++) {
+        struct hak_box *box = OPEN(0, texts[i]);
+        uint64_t before = th_counts().refills;
+        get_many(box, block, slots_a_page(64), 64);
+        EXPECT_EQ(th_counts().refills - before, slots_a_page(64) / carve[i]);
+        EXPECT_EQ(page_of(block[0])->carved, slots_a_page(64));
+        put_many(block, slots_a_page(64));
+    }
+}
+
+TEST(last_in_first_out)
+{
+    struct hak_box *box = OPEN(0);
+    get_many(box, block, 100, 48);
+    uint64_t refills = th_counts().refills;
+    for (size_t i = 0; i < 100; i++)
+        th_free(block[i]);
+    for (size_t i = 100; i-- > 0;)
+        EXPECT(th_malloc(box, 48) == block[i]);
+    EXPECT_EQ(th_counts().refills, refills);
+}
+
+/* A refill hands over all that is free in the page, however it lies. */
+TEST(refill_gives_the_whole_list)
+{
+    struct hak_box *box = OPEN(0);
+    size_t n = slots_a_page(32), kept = 0;
+    get_many(box, block, n + 1, 32); /* full, and a second one begun */
+    get_many(box, block + n + 1, n - 1, 32);
+    for (size_t i = 0; i < n; i++)
+        if (rnd(2))
+            th_free(block[i]);
+        else
+            kept++;
+    struct hak_page *page = page_of(block[0]);
+    if (page->state == HAK_PAGE_CURRENT)
+        SKIP("the slots went elsewhere");
+    EXPECT_EQ(page->state, HAK_PAGE_AVAIL);
+    EXPECT_EQ(hak_page_out(page), kept);
+    uint64_t refills = th_counts().refills;
+    get_many(box, block + 2 * n, n - kept, 32);
+    EXPECT_EQ(th_counts().refills, refills + 1);
+    EXPECT_EQ(hak_page_out(page), n);
+    EXPECT_EQ(th_mapped(box), 2 * GRANULE);
+    check_pages(box);
+}
+
+/* A full page is looked at again when 1/32 of it came back, not at once. */
+TEST(a_full_page_waits_for_some_frees)
+{
+    struct hak_box *box = OPEN(0);
+    size_t n = slots_a_page(64), wait = 1 + n / 32;
+    get_many(box, block, n + 1, 64);
+    struct hak_page *page = page_of(block[0]);
+    uint64_t drains = th_counts().drains;
+    for (size_t i = 0; i < wait - 1; i++)
+        th_free(block[i]);
+    EXPECT_EQ(page->state, HAK_PAGE_FULL);
+    EXPECT_EQ(th_counts().drains, drains);
+    th_free(block[wait - 1]);
+    EXPECT_EQ(page->state, HAK_PAGE_AVAIL);
+    for (size_t i = wait; i < n - 1; i++)
+        th_free(block[i]);
+    EXPECT_EQ(th_counts().drains, drains + 1);
+    th_free(block[n - 1]);
+    EXPECT_EQ(th_counts().drains, drains + 2); /* empty */
+    EXPECT(heaps_of(box)->all_heaps->bin[3].kept == page);
+    check_pages(box);
+}
+
+/* ---- memory goes back ------------------------------------------------ */
+
+static void fill_pages(struct hak_box *box, size_t npages, size_t bytes)
+{
+    size_t n = npages * slots_a_page(bytes);
+    EXPECT_EQ(get_many(box, block, n, bytes), n);
+    EXPECT_GE(th_mapped(box), npages * page_bytes(bytes));
+}
+
+static void empty_pages(size_t npages, size_t bytes)
+{
+    for (size_t n = npages * slots_a_page(bytes), i = 0; i < n; i++) {
+        size_t k = i + rnd(n - i); /* in any order */
+        th_free(block[k]);
+        block[k] = block[i];
+    }
+}
+
+static size_t count_structs(struct hak_box *box)
+{
+    size_t n = 0;
+    for (const struct hak_page *page = heaps_of(box)->all_pages; page != NULL;
+         page = page->all_next)
+        n++;
+    return n;
+}
+
+TEST(empty_pages_go_back_to_the_host)
+{
+    static const size_t sizes[] = {LEAST, 512, 528, MOST};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        size_t bytes = sizes[i], page = page_bytes(bytes);
+        struct hak_box *box = OPEN(0, "empty_pages=0");
+        fill_pages(box, 15, bytes);
+        empty_pages(15, bytes);
+        EXPECT_EQ(th_mapped(box), 2 * page); /* the current one, one kept */
+        EXPECT_EQ(stats_of(box).retired_pages, 13);
+        box->ops->trim(box);
+        EXPECT_EQ(th_mapped(box), page);
+        check_pages(box);
+        fill_pages(box, 15, bytes);
+        EXPECT_EQ(th_mapped(box), 15 * page);
+        EXPECT_EQ(count_structs(box), 15); /* structs are used again */
+        check_pages(box);
+    }
+}
+
+static void keeps_three(size_t bytes, size_t other_bytes)
+{
+    size_t page = page_bytes(bytes);
+    struct hak_box *box = OPEN(0, "empty_pages=3");
+    th_purge_delay(UINT64_MAX); /* kept pages stay */
+    fill_pages(box, 15, bytes);
+    empty_pages(15, bytes);
+    EXPECT_EQ(th_mapped(box), (2 + 3) * page);
+    EXPECT_EQ(stats_of(box).cached_bytes, 3 * page);
+    fill_pages(box, 3, other_bytes); /* any class of such pages has them */
+    EXPECT_EQ(th_mapped(box), (2 + 3) * page);
+    EXPECT_EQ(stats_of(box).cached_bytes, 0);
+    empty_pages(3, other_bytes);
+    box->ops->trim(box);
+    EXPECT_EQ(th_mapped(box), 2 * page); /* the current ones */
+    EXPECT_EQ(stats_of(box).cached_bytes, 0);
+    check_pages(box);
+}
+
+TEST(a_thread_keeps_no_more_than_empty_pages)
+{
+    keeps_three(512, 128);
+}
+
+TEST(a_thread_keeps_no_more_than_empty_large_pages)
+{
+    keeps_three(1024, 768);
+}
+
+TEST(pages_of_two_sizes_are_not_mixed_up)
+{
+    struct hak_box *box = OPEN(0, "empty_pages=20");
+    for (int i = 0; i < 4; i++) {
+        fill_pages(box, 8, 640);
+        empty_pages(8, 640);
+        fill_pages(box, 8, 64);
+        empty_pages(8, 64);
+        check_pages(box);
+    }
+    EXPECT_EQ(th_mapped(box), 8 * (GRANULE + 2 * GRANULE));
+}
+
+TEST(trim_says_how_much_went)
+{
+    struct hak_box *box = OPEN(0, "empty_pages=5");
+    fill_pages(box, 10, 256);
+    empty_pages(10, 256);
+    size_t before = th_mapped(box), bytes = box->ops->trim(box);
+    EXPECT_EQ(bytes, before - th_mapped(box));
+    EXPECT_EQ(box->ops->trim(box), 0);
+}
+
+TEST(a_kept_page_goes_after_the_purge_delay)
+{
+    struct hak_box *box = OPEN(0, "empty_pages=0", "carve=16");
+    th_purge_delay(100);
+    th_clock_add(1000);
+    fill_pages(box, 1, 16); /* many refills: the clock was looked at */
+    empty_pages(1, 16);
+    fill_pages(box, 3, 512);
+    empty_pages(3, 512);
+    EXPECT_EQ(th_mapped(box), 3 * GRANULE); /* 16: current; 512: and kept */
+    get_many(box, block, 1024, 32);
+    EXPECT_EQ(th_mapped(box), 4 * GRANULE); /* no time has passed */
+    th_clock_add(150);
+    get_many(box, block + 1024, 1024, 32);
+    EXPECT_EQ(th_mapped(box), 3 * GRANULE);
+    check_pages(box);
+}
+
+/* ---- figures and walks ----------------------------------------------- */
+
+struct seen {
+    size_t n, bytes, most;
+};
+
+static bool see(void *context, void *p, size_t slot_bytes)
+{
+    struct seen *seen = context;
+    EXPECT_EQ(th_usable(p), slot_bytes); /* dies unless p is live */
+    EXPECT_EQ(*(unsigned char *)p, 0xee);
+    *(unsigned char *)p = 0xdd; /* once each */
+    seen->n++;
+    seen->bytes += slot_bytes;
+    return seen->n < seen->most;
+}
+
+static void walk_and_figures(unsigned flags)
+{
+    struct hak_box *box = OPEN(flags);
+    size_t live = 0, bytes = 0;
+    for (size_t i = 0; i < 20000; i++) {
+        block[i] = th_malloc(box, rnd(MOST + 1));
+        *(unsigned char *)block[i] = 0xee;
+    }
+    for (size_t i = 0; i < 20000; i++)
+        if (rnd(3) != 0) {
+            th_free(block[i]);
+        } else {
+            live++;
+            bytes += th_usable(block[i]);
+        }
+    struct seen seen = {.most = SIZE_MAX};
+    box->ops->walk(box, see, &seen);
+    EXPECT_EQ(seen.n, live);
+    EXPECT_EQ(seen.bytes, bytes);
+    struct hak_box_stats s = stats_of(box);
+    EXPECT_EQ(s.live_count, live);
+    EXPECT_EQ(s.live_bytes, bytes);
+    EXPECT_EQ(s.allocs, 20000);
+    EXPECT_EQ(s.frees, 20000 - live);
+    EXPECT_GE(s.peak_bytes, 20000 * (uint64_t)(MOST / 2 - 100));
+    EXPECT_EQ(s.adopted_pages, 0);
+    check_pages(box);
+}
+
+TEST(walk_and_figures_with_lanes)
+{
+    walk_and_figures(0);
+}
+
+TEST(walk_and_figures_without_lanes)
+{
+    walk_and_figures(TH_NO_LANES);
+}
+
+TEST(walk_stops_when_asked)
+{
+    struct hak_box *box = OPEN(0);
+    get_many(box, block, 3000, 16);
+    for (size_t i = 0; i < 3000; i++)
+        *(unsigned char *)block[i] = 0xee;
+    struct seen seen = {.most = 7};
+    box->ops->walk(box, see, &seen);
+    EXPECT_EQ(seen.n, 7);
+}
+
+/* Aligned requests go past the lanes, and count all the same. */
+TEST(calls_and_lanes_together)
+{
+    struct hak_box *box = OPEN(0);
+    for (size_t i = 0; i < 6000; i++)
+        block[i] = rnd(2) ? th_malloc(box, 64) : th_alloc_direct(box, 64);
+    EXPECT_EQ(count_walk(box), 6000);
+    for (size_t i = 0; i < 6000; i++)
+        (rnd(2) ? th_free : th_free_direct)(block[i]);
+    EXPECT_EQ(count_walk(box), 0);
+    check_pages(box);
+}
+
+/* ---- everything at random -------------------------------------------- */
+
+struct held {
+    unsigned char *p, mark;
+    size_t bytes;
+};
+
+static void step(struct hak_box *box, struct held *h)
+{
+    if (h->p != NULL) {
+        for (size_t i = 0; i < h->bytes; i++)
+            EXPECT_EQ(h->p[i], h->mark);
+        (rnd(8) == 0 ? th_free_direct : th_free)(h->p);
+        h->p = NULL;
+        return;
+    }
+    h->bytes = rnd(rnd(4) == 0 ? MOST + 1 : 129);
+    h->mark = (unsigned char)rnd(256);
+    h->p =
+        rnd(8) == 0 ? th_alloc_direct(box, h->bytes) : th_malloc(box, h->bytes);
+    EXPECT(h->p != NULL);
+    memset(h->p, h->mark, h->bytes);
+}
+
+static void at_random(unsigned flags)
+{
+    static struct held held[5000];
+    struct hak_box *box = OPEN(flags, "empty_pages=2", "carve=1k");
+    for (size_t n = 5000; n >= 5; n /= 10)
+        for (int i = 0; i < 60000; i++) {
+            step(box, &held[rnd(n)]);
+            if (rnd(4000) == 0)
+                th_flush(); /* as when routes change */
+            if (rnd(4000) == 0)
+                box->ops->trim(box);
+            if (i % 10000 == 0)
+                check_pages(box);
+            if (i % 100 == 0)
+                th_clock_add(5);
+        }
+    check_pages(box);
+}
+
+TEST(at_random_with_lanes)
+{
+    at_random(0);
+}
+
+TEST(at_random_without_lanes)
+{
+    at_random(TH_NO_LANES);
+}
+
+/* ---- instances, states ----------------------------------------------- */
+
+TEST(two_instances)
+{
+    struct hak_box *a = OPEN(0), *b = OPEN(TH_NO_LANES, "empty_pages=0");
+    for (size_t i = 0; i < 4000; i += 2) {
+        block[i] = th_malloc(a, 100);
+        block[i + 1] = th_malloc(b, 100);
+        EXPECT(th_owner(block[i]) == a && th_owner(block[i + 1]) == b);
+    }
+    EXPECT_EQ(stats_of(a).live_count, 2000);
+    EXPECT_EQ(count_walk(b), 2000);
+    put_many(block, 4000);
+    check_pages(a);
+    check_pages(b);
+}
+
+TEST(a_draining_box_takes_frees)
+{
+    struct hak_box *box = OPEN(0, "empty_pages=0");
+    fill_pages(box, 5, 64);
+    th_drain(box);
+    empty_pages(5, 64);
+    EXPECT_EQ(stats_of(box).live_count, 0);
+    box->ops->trim(box);
+    EXPECT_LE(th_mapped(box), GRANULE);
+    check_pages(box);
+}
+
+TEST(parameters)
+{
+    struct hak_box *box = NULL;
+    static const char *const bad[][2] = {
+        {"empty_pages=-1"}, {"empty_pages=1025"}, {"carve=15"},
+        {"carve=64k1"},     {"carve=65537"},      {"pages=1"}};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        EXPECT_EQ(th_open_entry(&hak_box_entry, "ultra", bad[i], 0, &box),
+                  -EINVAL);
+    EXPECT_EQ(th_set_param(OPEN(0), "carve=16"), -EPERM);
+}
+
+/* ---- no memory ------------------------------------------------------- */
+
+TEST(init_without_memory)
+{
+    for (uint64_t n = 1; n <= 2; n++) {
+        struct hak_box *box = NULL;
+        th_fail_at(n);
+        EXPECT_EQ(th_open_entry(&hak_box_entry, "ultra", NULL, 0, &box),
+                  -ENOMEM);
+        th_fail_never();
+    }
+    EXPECT(th_malloc(OPEN(0), 16) != NULL);
+}
+
+static size_t count_heaps(struct hak_box *box)
+{
+    size_t n = 0;
+    for (const struct hak_heap *h = heaps_of(box)->all_heaps; h != NULL;
+         h = h->all_next)
+        n++;
+    return n;
+}
+
+/* Memory ends with the nth request of the host; later there is some again. */
+static void exhausted_at(struct hak_box *box, uint64_t n)
+{
+    th_fail_at(n);
+    size_t got = get_many(box, block, 4096, 1000);
+    EXPECT_LT(got, 4096);
+    for (int i = 0; i < 100; i++) {
+        EXPECT(th_malloc(box, 1000) == NULL);
+        EXPECT(th_alloc_direct(box, 1000) == NULL);
+    }
+    for (size_t i = 0; i < got; i++)
+        memset(block[i], 0x11, 1000);
+    check_pages(box);
+    EXPECT_EQ(count_walk(box), got);
+    put_many(block, got);
+    EXPECT_EQ(get_many(box, block, got, 1000), got); /* what there was */
+    th_fail_never();
+    EXPECT_EQ(get_many(box, block + got, 4096 - got, 1000), 4096 - got);
+    check_pages(box);
+    put_many(block, 4096);
+    EXPECT_EQ(th_live(box, true), 0);
+    EXPECT_EQ(count_heaps(box), 1); /* failures used up none */
+}
+
+TEST(exhaustion_at_the_nth_request)
+{
+    for (uint64_t n = 1; n <= 12; n++)
+        exhausted_at(OPEN(n % 2 ? 0 : TH_NO_LANES), n);
+}
+
+TEST(exhaustion_again_and_again)
+{
+    struct hak_box *box = OPEN(0, "empty_pages=1024");
+    for (uint64_t n = 1; n <= 30; n++) {
+        exhausted_at(box, n);
+        box->ops->trim(box);
+    }
+}
+
+TEST_MAIN()

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT
+ * test_ultra.h - what the tests of the ultra box share: its pages, from inside.
+ */
+#ifndef HAK_TEST_ULTRA_H
+#define HAK_TEST_ULTRA_H
+
+#include "test.h"
+#include "testhost.h"
+
+#include <boxkit/heap.h>
+
+enum { GRANULE = HAK_GRANULE_BYTES, LEAST = 16, MOST = 1024 };
+
+/* A new instance; params are "key=value" texts. */
+#define OPEN(flags, ...) \
+    open_ultra((flags), (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+
+static inline struct hak_box *open_ultra(unsigned flags,
+                                         const char *const *params)
+{
+    struct hak_box *box = NULL;
+    int error = th_open_entry(&hak_box_entry, "ultra", params, flags, &box);
+    if (error != 0)
+        test_fail(__FILE__, __LINE__, "open: %d: %s", error, th_error());
+    return box;
+}
+
+static inline struct hak_heaps *heaps_of(const struct hak_box *box)
+{
+    return box->state; /* the first member of the box's state */
+}
+
+static inline struct hak_page *page_of(const void *p)
+{
+    struct hak_span *span = th_host()->span_of(p);
+    if (span == NULL)
+        test_fail(__FILE__, __LINE__, "%p is in no page", p);
+    return hak_container_of(span, struct hak_page, span);
+}
+
+/* Slots of more than 512 bytes have pages of two granules. */
+static inline size_t page_bytes(size_t slot_bytes)
+{
+    return slot_bytes > 512 ? 2 * GRANULE : GRANULE;
+}
+
+static inline size_t slots_a_page(size_t slot_bytes)
+{
+    return page_bytes(slot_bytes) / slot_bytes;
+}
+
+static inline struct hak_box_stats stats_of(struct hak_box *box)
+{
+    struct hak_box_stats s = {.struct_bytes = sizeof s};
+    box->ops->stats(box, &s);
+    return s;
+}
+
+/* While no other thread works with the box: every page is sound. */
+static inline void check_pages(struct hak_box *box)
+{
+    uint64_t live = 0;
+    for (const struct hak_page *page = heaps_of(box)->all_pages; page != NULL;
+         page = page->all_next) {
+        uint32_t out = hak_page_out(page);
+        uint32_t remote = hak_remote_length(page->remote);
+        if (page->state == HAK_PAGE_FREE)
+            EXPECT_EQ(out, 0);
+        else
+            hak_page_check(page);
+        EXPECT_LE(remote, out);
+        live += out - remote;
+    }
+    EXPECT_EQ(live, th_live(box, true));
+    EXPECT_EQ(stats_of(box).live_count, live);
+}
+
+static inline bool count_visits(void *context, void *p, size_t slot_bytes)
+{
+    EXPECT(p != NULL && slot_bytes % LEAST == 0);
+    ++*(size_t *)context;
+    return true;
+}
+
+static inline size_t count_walk(struct hak_box *box)
+{
+    size_t n = 0;
+    box->ops->walk(box, count_visits, &n);
+    return n;
+}
+
+/* Allocates n blocks; how many there were. */
+static inline size_t get_many(struct hak_box *box, void **p, size_t n,
+                              size_t bytes)
+{
+    for (size_t i = 0; i < n; i++)
+        if ((p[i] = th_malloc(box, bytes)) == NULL)
+            return i;
+    return n;
+}
+
+static inline void put_many(void **p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        th_free(p[i]);
+}
+
+#endif
