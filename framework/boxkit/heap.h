@@ -354,6 +354,18 @@ static inline bool hak_heap_adopt_any(struct hak_heap *heap)
     return orphan != NULL;
 }
 
+/* Every orphan there is now; those that come back meanwhile wait. */
+static inline void hak_heap_adopt_all(struct hak_heap *heap)
+{
+    size_t n = 0;
+    const struct hak_heap *h =
+        __atomic_load_n(&heap->all->all_heaps, __ATOMIC_ACQUIRE);
+    for (; h != NULL; h = h->all_next)
+        n += __atomic_load_n(&h->orphan, __ATOMIC_RELAXED);
+    while (n-- != 0 && hak_heap_adopt_any(heap))
+        ;
+}
+
 /*
  * Tell the page's heap that frees wait. seq_cst on the push and on `orphan`
  * pairs with hak_heap_close: either it sees the page, or we see an orphan.

@@ -106,7 +106,8 @@ static inline void hak_page_init(struct hak_page *page, char *start,
 /*
  * Push p, freed by a thread that is not the owner. Returns the word before:
  * with HAK_REMOTE_NOTIFY in it, the caller puts the page on the pending list.
- * The release pairs with hak_page_take_remote's acquire.
+ * Its release pairs with hak_page_take_remote's acquire; its acquire with the
+ * take's release orders two notices of one page (pending_next).
  */
 static inline uint64_t hak_page_push_remote(struct hak_page *page, void *p)
 {
@@ -118,7 +119,7 @@ static inline uint64_t hak_page_push_remote(struct hak_page *page, void *p)
         if (old & HAK_REMOTE_NOTIFY)
             word |= HAK_REMOTE_PENDING;
     } while (!__atomic_compare_exchange_n(&page->remote, &old, word, true,
-                                          __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+                                          __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
     return old;
 }
 
@@ -129,7 +130,7 @@ static inline struct hak_list hak_page_take_remote(struct hak_page *page,
     uint64_t old = __atomic_load_n(&page->remote, __ATOMIC_RELAXED);
     while (!__atomic_compare_exchange_n(
         &page->remote, &old, (old & keep & HAK_REMOTE_FLAGS) | set, true,
-        __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+        __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
         ;
     return (struct hak_list){hak_remote_head(old), hak_remote_length(old)};
 }

@@ -248,15 +248,8 @@ void midmt_tick(struct hak_heap *heap)
 void midmt_heap_trim(struct hak_heap *heap)
 {
     struct midmt_heap *own = heap->own;
-    struct hak_heaps *all = heap->all;
-    size_t norphans = 0;
-    const struct hak_heap *h =
-        __atomic_load_n(&all->all_heaps, __ATOMIC_ACQUIRE);
-    for (; h != NULL; h = h->all_next) /* bounds the loop: some come back */
-        norphans += __atomic_load_n(&h->orphan, __ATOMIC_RELAXED);
     hak_heap_collect(heap);
-    while (norphans-- != 0 && hak_heap_adopt_any(heap))
-        ;
+    hak_heap_adopt_all(heap);
     close_bins(heap, true);
     hak_heap_retire_kept(heap);
     cool(heap, true);

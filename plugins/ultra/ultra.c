@@ -279,7 +279,7 @@ static size_t ultra_trim(struct hak_box *box)
     if (heap == NULL)
         return 0;
     hak_heap_collect(heap);
-    hak_heap_adopt_any(heap);
+    hak_heap_adopt_all(heap);
     hak_heap_retire_kept(heap);
     return_empties(heap);
     return hak_counted(&ultra_of(box)->given_bytes) - before;
