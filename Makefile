@@ -147,7 +147,15 @@ bench-pair: | $(B)/.deps-bench
 	$(MAKE) all $(B)/bench/pair
 	bench/pair.py $(BENCH_ARGS)
 
-bench: bench-pair
+.PHONY: benches
+benches: | $(B)/.deps-bench
+	$(MAKE) all $(BENCH_PROGS)
+
+BENCH_PEERS := glibc,mimalloc,jemalloc,tcmalloc
+bench: bench-pair benches
+	for b in bench_random_mixed bench_fixed_size bench_mid_mt_gap \
+	    bench_mid_large_mt; do \
+	    echo; echo $$b; $(B)/bench/$$b --vs $(BENCH_PEERS) || exit 1; done
 
 lint: | $(B)/.deps-lint
 	$(MAKE) all
@@ -181,7 +189,9 @@ help:
 	@echo 'make             library, boxes and hakctl into build/'
 	@echo 'make demo        run a real program on hakmem, show what each box did'
 	@echo 'make check       all tests      make check-NAME   those of one box'
-	@echo 'make bench       all benches    make bench-pair   the first of them'
+	@echo 'make bench       all of them, beside other allocators'
+	@echo 'make bench-pair  ns of a malloc/free pair'
+	@echo 'make benches     the other bench programs, into build/bench/'
 	@echo 'make lint        format, clang-tidy, cppcheck, rules for box files'
 	@echo 'make install     DESTDIR= PREFIX=/usr/local'
 	@echo 'make clean       remove build/'

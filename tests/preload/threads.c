@@ -354,6 +354,7 @@ static void *small_work(void *unused)
         size_t n = 1 + (size_t)i * 13 % 40000;
         char *p = calloc(1, n);
         p = realloc(p, n * 2);
+        free(malloc(n));
         free(memalign(128, n));
         free(p);
     }

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT
+ * test_directory.c - granule -> span: entries, what is writable, any pointer.
+ */
+#include "test.h"
+
+#include "core.h"
+#include <sys/resource.h>
+
+/* The directory never touches the window itself: it need not be mapped. */
+static const uintptr_t base = (uintptr_t)20 << 40;
+static const size_t window_bytes = (size_t)4 << 30;
+static const size_t ready_bytes = (size_t)512 << 20; /* writable at a time */
+
+static struct hak_span one, two;
+
+static void *at(size_t granule)
+{
+    return (void *)(base + granule * HAK_GRANULE_BYTES);
+}
+
+static void start(void)
+{
+    EXPECT_EQ(hak_directory_start(base, window_bytes), 0);
+    EXPECT_EQ(hak_directory.base, base);
+    EXPECT_EQ(hak_directory.limit_real, window_bytes / HAK_GRANULE_BYTES);
+    EXPECT_EQ(hak_directory.limit, 0); /* frees take the slow path until then */
+}
+
+TEST(entries_hold_exactly_their_range)
+{
+    start();
+    EXPECT(hak_directory_ready(at(0), window_bytes));
+    hak_directory_set(&one, at(10), 5 * HAK_GRANULE_BYTES);
+    hak_directory_set(&two, at(12), HAK_GRANULE_BYTES);
+    for (size_t g = 0; g < 100; g++) {
+        struct hak_span *span = g < 10 || g > 14 ? NULL : g == 12 ? &two : &one;
+        EXPECT(hak_directory_get(at(g)) == span);
+        EXPECT(hak_directory_get((char *)at(g) + 1) == span);
+        EXPECT(hak_directory_get((char *)at(g + 1) - 1) == span);
+    }
+    hak_directory_set(NULL, at(11), 2 * HAK_GRANULE_BYTES);
+    EXPECT(hak_directory_get(at(10)) == &one);
+    EXPECT(hak_directory_get(at(11)) == NULL);
+    EXPECT(hak_directory_get(at(12)) == NULL);
+    EXPECT(hak_directory_get(at(13)) == &one);
+}
+
+TEST(the_last_granule)
+{
+    start();
+    size_t n = window_bytes / HAK_GRANULE_BYTES;
+    EXPECT(hak_directory_ready(at(n - 1), HAK_GRANULE_BYTES));
+    hak_directory_set(&one, at(n - 1), HAK_GRANULE_BYTES);
+    EXPECT(hak_directory_get((char *)at(n) - 1) == &one);
+    EXPECT(hak_directory_get(at(n)) == NULL);
+}
+
+TEST_DIES(beyond_the_last_granule, SIGABRT, "end <= hak_directory.limit_real")
+{
+    start();
+    EXPECT(hak_directory_ready(at(0), window_bytes));
+    hak_directory_set(&one, at(window_bytes / HAK_GRANULE_BYTES - 1),
+                      2 * HAK_GRANULE_BYTES);
+}
+
+TEST(any_pointer_may_be_asked_about)
+{
+    const uintptr_t asked[] = {0,
+                               1,
+                               4096,
+                               base - 1,
+                               base - HAK_GRANULE_BYTES,
+                               base,
+                               base + window_bytes / 2,
+                               base + window_bytes - 1,
+                               base + window_bytes,
+                               base + window_bytes + HAK_GRANULE_BYTES,
+                               base + ((uintptr_t)1 << 63),
+                               (uintptr_t)1 << 47,
+                               ((uintptr_t)1 << 47) - 1,
+                               (uintptr_t)1 << 63,
+                               0xdeadbeefdeadbeef,
+                               (uintptr_t)&one,
+                               UINTPTR_MAX};
+    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++)
+        EXPECT(hak_directory_get((void *)asked[i]) == NULL); /* not started */
+    start();
+    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++)
+        EXPECT(hak_directory_get((void *)asked[i]) == NULL);
+    EXPECT(hak_directory_ready(at(0), window_bytes));
+    hak_directory_set(&one, at(0), window_bytes);
+    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++)
+        EXPECT_EQ(hak_directory_get((void *)asked[i]) == &one,
+                  asked[i] - base < window_bytes);
+}
+
+/* ---- what is writable ------------------------------------------------ */
+
+static size_t ready_entries(void)
+{
+    return ready_bytes / HAK_GRANULE_BYTES;
+}
+
+TEST(ready_makes_a_range_writable)
+{
+    start();
+    size_t n = ready_entries();
+    EXPECT(hak_directory_ready(at(n - 1), HAK_GRANULE_BYTES));
+    hak_directory_set(&one, at(0), ready_bytes);
+    EXPECT(hak_directory_ready(at(3 * n - 1), 2 * HAK_GRANULE_BYTES));
+    hak_directory_set(&two, at(2 * n), 2 * ready_bytes);
+    EXPECT(hak_directory_ready(at(0), window_bytes));
+    EXPECT(hak_directory_get(at(n - 1)) == &one); /* ready again: kept */
+    EXPECT(hak_directory_get(at(n)) == NULL);
+    EXPECT(hak_directory_get(at(4 * n - 1)) == &two);
+}
+
+TEST_DIES(the_part_before_stays_read_only, SIGSEGV, NULL)
+{
+    start();
+    EXPECT(hak_directory_ready(at(ready_entries()), HAK_GRANULE_BYTES));
+    hak_directory_set(&one, at(ready_entries()), ready_bytes);
+    hak_directory_set(&one, at(ready_entries() - 1), HAK_GRANULE_BYTES);
+}
+
+TEST_DIES(the_part_behind_stays_read_only, SIGSEGV, NULL)
+{
+    start();
+    EXPECT(hak_directory_ready(at(ready_entries() - 1), HAK_GRANULE_BYTES));
+    hak_directory_set(&one, at(ready_entries()), HAK_GRANULE_BYTES);
+}
+
+/* Linux counts private writable memory against RLIMIT_DATA. */
+TEST(ready_without_memory_fails_and_works_later)
+{
+    start();
+    struct rlimit had, none;
+    EXPECT_EQ(getrlimit(RLIMIT_DATA, &had), 0);
+    none = had;
+    none.rlim_cur = 4096; /* 0 is a special case for valgrind's sake */
+    EXPECT_EQ(setrlimit(RLIMIT_DATA, &none), 0);
+    bool done = hak_directory_ready(at(0), HAK_GRANULE_BYTES);
+    EXPECT_EQ(setrlimit(RLIMIT_DATA, &had), 0);
+    EXPECT(!done);
+    EXPECT(hak_directory_get(at(0)) == NULL);
+    EXPECT(hak_directory_ready(at(0), HAK_GRANULE_BYTES));
+    hak_directory_set(&one, at(0), HAK_GRANULE_BYTES);
+    EXPECT(hak_directory_get(at(0)) == &one);
+}
+
+/* 16 TiB of window are 2 GiB of table: address space, no memory. */
+TEST(a_large_window_costs_no_memory)
+{
+    struct rusage before, after;
+    getrusage(RUSAGE_SELF, &before);
+    EXPECT_EQ(hak_directory_start(base, (size_t)16 << 40), 0);
+    EXPECT(hak_directory_ready(at(0), ready_bytes));
+    for (size_t g = 0; g < hak_directory.limit_real; g += 4096)
+        EXPECT(hak_directory_get(at(g)) == NULL);
+    getrusage(RUSAGE_SELF, &after);
+    EXPECT_LT(after.ru_maxrss - before.ru_maxrss, 8 * 1024);
+}
+
+TEST_MAIN()

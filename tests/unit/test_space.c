@@ -1,0 +1,553 @@
+/* SPDX-License-Identifier: MIT
+ * test_space.c - the window: take, give, move, purge, other people's mappings,
+ * limits on address space.
+ */
+#include "test.h"
+
+#include "core.h"
+#include <pthread.h>
+#include <sys/resource.h>
+#include <time.h>
+
+enum { OS_PAGE = 4096, NEVER_MS = 3600000 };
+#define G HAK_GRANULE_BYTES
+
+static uint64_t seed = 0x853c49e6748fea9bull;
+
+static size_t rnd(size_t n)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return (size_t)((seed >> 11) % n);
+}
+
+static void start(uint64_t purge_delay_ms)
+{
+    EXPECT_EQ(hak_space_start(purge_delay_ms), 0);
+    EXPECT_EQ(hak_space_purge_delay_ms(), purge_delay_ms);
+}
+
+static char *take(size_t granules, size_t align, uint32_t flags)
+{
+    char *p = hak_space_take(granules * G, align * G, flags);
+    if (p != NULL)
+        EXPECT_EQ((uintptr_t)p % ((align == 0 ? 1 : align) * G), 0);
+    return p;
+}
+
+static struct hak_space_figures figures(void)
+{
+    struct hak_space_figures f;
+    hak_space_read(&f);
+    return f;
+}
+
+/* ---- content: the first and last bytes of every page ----------------- */
+
+static void write_to(char *p, size_t bytes, unsigned char mark)
+{
+    for (size_t at = 0; at < bytes; at += OS_PAGE) {
+        memset(p + at, mark, 16);
+        memset(p + at + OS_PAGE - 16, mark, 16);
+    }
+}
+
+static void expect_all(const char *p, size_t bytes, unsigned char mark)
+{
+    char want[16];
+    memset(want, mark, sizeof want);
+    for (size_t at = 0; at < bytes; at += OS_PAGE)
+        EXPECT(memcmp(p + at, want, 16) == 0 &&
+               memcmp(p + at + OS_PAGE - 16, want, 16) == 0);
+}
+
+/* Pages of [p, p + bytes) in memory; -1 = not mapped. */
+static long resident(char *p, size_t bytes)
+{
+    static unsigned char in[1 << 16];
+    long n = 0;
+    if (mincore(p, bytes, in) != 0)
+        return -1;
+    for (size_t i = 0; i < bytes / OS_PAGE; i++)
+        n += in[i] & 1;
+    return n;
+}
+
+/* ---- take and give --------------------------------------------------- */
+
+enum { LIVE = 48, STEPS = 4000 };
+
+struct block {
+    char *p;
+    size_t n;
+    unsigned char mark;
+};
+
+static void put(struct block *b)
+{
+    expect_all(b->p, b->n * G, b->mark);
+    hak_space_give(b->p, b->n * G);
+    b->p = NULL;
+}
+
+static void get(struct block *b)
+{
+    size_t align = (size_t)1 << rnd(rnd(8) == 0 ? 8 : 3);
+    uint32_t flags = rnd(2) ? HAK_MAP_ZERO : 0;
+    b->n = 1 + rnd(rnd(10) == 0 ? 70 : 10);
+    b->p = take(b->n, rnd(3) == 0 ? 0 : align, flags);
+    EXPECT(b->p != NULL);
+    EXPECT(hak_directory_get(b->p) == NULL);
+    hak_directory_set(NULL, b->p, b->n * G); /* writable */
+    if (flags & HAK_MAP_ZERO)
+        expect_all(b->p, b->n * G, 0);
+    b->mark = (unsigned char)(1 + rnd(255));
+    write_to(b->p, b->n * G, b->mark);
+}
+
+static void random_steps(struct block *b, size_t nblocks, int steps)
+{
+    for (int i = 0; i < steps; i++) {
+        struct block *at = &b[rnd(nblocks)];
+        (at->p != NULL ? put : get)(at);
+        if (rnd(500) == 0)
+            hak_space_trim();
+        if (rnd(50) == 0)
+            hak_space_tick();
+    }
+}
+
+TEST(random_take_and_give)
+{
+    static struct block b[LIVE];
+    uint64_t used = 0;
+    start(1); /* purges come in between */
+    random_steps(b, LIVE, STEPS);
+    for (int i = 0; i < LIVE; i++)
+        used += b[i].p == NULL ? 0 : b[i].n * G;
+    struct hak_space_figures f = figures();
+    EXPECT_EQ(f.used_bytes, used);
+    EXPECT_GE(f.mapped_peak_bytes, f.used_bytes);
+    EXPECT_EQ(f.maps + f.unmaps, STEPS);
+    for (int i = 0; i < LIVE; i++)
+        if (b[i].p != NULL)
+            put(&b[i]);
+    f = figures();
+    EXPECT_EQ(f.used_bytes, 0);
+    EXPECT_EQ(f.maps, f.unmaps);
+    EXPECT_GE(f.mapped_peak_bytes, f.free_bytes);
+}
+
+static void *random_steps_of_one(void *argument)
+{
+    static pthread_mutex_t one_rnd = PTHREAD_MUTEX_INITIALIZER;
+    struct block b = {0};
+    for (int i = 0; i < 600; i++) {
+        pthread_mutex_lock(&one_rnd);
+        b.n = 1 + rnd(40);
+        pthread_mutex_unlock(&one_rnd);
+        b.p = take(b.n, 0, i % 2 == 0 ? HAK_MAP_ZERO : 0);
+        if (i % 2 == 0)
+            expect_all(b.p, b.n * G, 0);
+        b.mark = *(unsigned char *)argument;
+        write_to(b.p, b.n * G, b.mark);
+        put(&b);
+    }
+    return NULL;
+}
+
+TEST(two_threads)
+{
+    unsigned char mark[2] = {1, 2};
+    pthread_t thread;
+    start(2);
+    EXPECT_EQ(pthread_create(&thread, NULL, random_steps_of_one, mark), 0);
+    random_steps_of_one(mark + 1);
+    pthread_join(thread, NULL);
+    EXPECT_EQ(figures().used_bytes, 0);
+    EXPECT_EQ(figures().maps, 1200);
+}
+
+TEST(what_cannot_be_is_refused)
+{
+    start(NEVER_MS);
+    size_t window_bytes = hak_directory.limit_real * G;
+    EXPECT(hak_space_take(0, 0, 0) == NULL);
+    EXPECT(hak_space_take(window_bytes + G, 0, 0) == NULL);
+    EXPECT(hak_space_take(SIZE_MAX & ~(G - 1), 0, 0) == NULL);
+    EXPECT(hak_space_take(G, window_bytes * 2, 0) == NULL);
+    char *p = take(1, 0, 0);
+    EXPECT(hak_space_move(p, G, window_bytes + G) == NULL);
+    EXPECT(hak_space_move(p, G, SIZE_MAX & ~(G - 1)) == NULL);
+    EXPECT_EQ(figures().used_bytes, G);
+}
+
+/* The window's base is a random multiple of 4 GiB, and no more than that. */
+TEST(alignment_beyond_that_of_the_window)
+{
+    start(NEVER_MS);
+    for (size_t align = 2; align * G * 2 <= hak_directory.limit_real * G;
+         align *= 2) {
+        char *p = hak_space_take(G, align * G, 0);
+        EXPECT(p == NULL || (uintptr_t)p % (align * G) == 0);
+    }
+}
+
+TEST(huge_is_a_hint)
+{
+    start(NEVER_MS);
+    char *p = take(64, 32, HAK_MAP_HUGE | HAK_MAP_ZERO);
+    expect_all(p, 64 * G, 0);
+    write_to(p, 64 * G, 1);
+    hak_space_give(p, 64 * G);
+}
+
+TEST(zero_after_dirty_use)
+{
+    start(NEVER_MS);
+    char *p = take(4, 0, 0);
+    memset(p, 0xff, 4 * G);
+    hak_space_give(p, 4 * G);
+    EXPECT(take(4, 0, HAK_MAP_ZERO) == p); /* the very same */
+    for (size_t i = 0; i < 4 * G; i++)
+        EXPECT_EQ(p[i], 0);
+}
+
+TEST(zero_of_half_dirty)
+{
+    start(NEVER_MS);
+    char *p = take(9, 0, 0);
+    memset(p, 0xff, 9 * G);
+    hak_space_give(p + 2 * G, G);
+    hak_space_give(p + 5 * G, 2 * G);
+    hak_space_trim(); /* those are clean now */
+    hak_space_give(p, 2 * G);
+    hak_space_give(p + 3 * G, 2 * G);
+    hak_space_give(p + 7 * G, 2 * G);
+    EXPECT(take(8, 0, HAK_MAP_ZERO) == p);
+    expect_all(p, 8 * G, 0);
+    EXPECT_EQ(p[8 * G], (char)0xff); /* not asked for */
+}
+
+/* ---- move ------------------------------------------------------------ */
+
+TEST(move_in_place)
+{
+    start(NEVER_MS);
+    char *p = take(2, 0, 0), *next = take(3, 0, 0);
+    EXPECT(next == p + 2 * G);
+    write_to(p, 2 * G, 1);
+    write_to(next, 3 * G, 0xff);
+    hak_space_give(next, 3 * G); /* dirty room to grow into */
+    EXPECT(hak_space_move(p, 2 * G, 7 * G) == p);
+    expect_all(p, 2 * G, 1);
+    expect_all(p + 2 * G, 5 * G, 0);
+    EXPECT_EQ(figures().used_bytes, 7 * G);
+}
+
+TEST(move_away_from_a_neighbour)
+{
+    start(NEVER_MS);
+    char *p = take(2, 0, 0), *next = take(1, 0, 0);
+    EXPECT(next == p + 2 * G);
+    write_to(p, 2 * G, 1);
+    write_to(next, G, 2);
+    char *moved = hak_space_move(p, 2 * G, 40 * G);
+    EXPECT(moved != NULL && moved != p);
+    expect_all(moved, 2 * G, 1);
+    expect_all(moved + 2 * G, 38 * G, 0);
+    expect_all(next, G, 2);
+    EXPECT_EQ(figures().used_bytes, 41 * G);
+    EXPECT_EQ(resident(p, 2 * G), -1); /* the old place is not mapped */
+    EXPECT(take(2, 0, HAK_MAP_ZERO) == p);
+    expect_all(p, 2 * G, 0);
+    expect_all(moved, 2 * G, 1);
+}
+
+TEST(move_to_less)
+{
+    start(NEVER_MS);
+    char *p = take(10, 0, 0);
+    write_to(p, 10 * G, 3);
+    EXPECT(hak_space_move(p, 10 * G, 4 * G) == p);
+    expect_all(p, 4 * G, 3);
+    EXPECT_EQ(figures().used_bytes, 4 * G);
+    EXPECT(hak_space_move(p, 4 * G, 4 * G) == p);
+    EXPECT(take(6, 0, HAK_MAP_ZERO) == p + 4 * G);
+    expect_all(p, 4 * G, 3);
+}
+
+/* Blocks grow and shrink among each other; all keep their content. */
+TEST(move_at_random)
+{
+    static struct block b[16];
+    start(1);
+    for (int i = 0; i < 16; i++)
+        get(&b[i]);
+    for (int i = 0; i < 1500; i++) {
+        struct block *at = &b[rnd(16)];
+        size_t n = 1 + rnd(rnd(8) == 0 ? 90 : 12);
+        char *p = hak_space_move(at->p, at->n * G, n * G);
+        if (p != NULL) {
+            expect_all(p, hak_min(n, at->n) * G, at->mark);
+            if (n > at->n)
+                expect_all(p + at->n * G, (n - at->n) * G, 0);
+            at->p = p;
+            at->n = n;
+            write_to(p, n * G, at->mark);
+        }
+        if (i % 3 == 0) {
+            put(at);
+            get(at);
+        }
+    }
+    uint64_t used = 0;
+    for (int i = 0; i < 16; i++) {
+        expect_all(b[i].p, b[i].n * G, b[i].mark);
+        used += b[i].n * G;
+    }
+    EXPECT_EQ(figures().used_bytes, used);
+}
+
+/* ---- purge ----------------------------------------------------------- */
+
+static void sleep_ms(unsigned ms)
+{
+    uint64_t until = hak_os_now_ms() + ms;
+    while (hak_os_now_ms() < until)
+        usleep(2000);
+}
+
+TEST(short_runs_are_purged_in_place_after_the_delay)
+{
+    start(80);
+    char *p = take(3, 0, 0), *kept = take(1, 0, 0);
+    write_to(p, 3 * G, 1);
+    write_to(kept, G, 2);
+    hak_space_give(p, 3 * G);
+    hak_space_tick();
+    EXPECT_EQ(resident(p, 3 * G), 3 * G / OS_PAGE); /* not yet */
+    EXPECT_EQ(figures().purged_bytes, 0);
+    sleep_ms(45);
+    hak_space_tick(); /* marks it old */
+    EXPECT_GT(resident(p, 3 * G), 0);
+    sleep_ms(45);
+    hak_space_tick();
+    EXPECT_EQ(resident(p, 3 * G), 0);
+    EXPECT_EQ(figures().purged_bytes, 3 * G);
+    EXPECT_GE(figures().free_bytes, 3 * G); /* still mapped */
+    expect_all(kept, G, 2);
+}
+
+TEST(long_runs_are_unmapped)
+{
+    start(40);
+    char *p = take(200, 0, 0), *kept = take(1, 0, 0);
+    write_to(p, 200 * G, 1);
+    write_to(kept, G, 2);
+    uint64_t free_before = figures().free_bytes;
+    hak_space_give(p, 200 * G);
+    EXPECT_EQ(figures().free_bytes, free_before + 200 * G);
+    for (int i = 0; i < 3; i++) {
+        sleep_ms(25);
+        hak_space_tick();
+    }
+    EXPECT_EQ(resident(p, G), -1);
+    EXPECT_EQ(figures().free_bytes, free_before);
+    EXPECT_EQ(figures().purged_bytes, 200 * G);
+    EXPECT(take(200, 0, 0) == p); /* the hole serves again */
+    expect_all(p, 200 * G, 0);
+    expect_all(kept, G, 2);
+}
+
+TEST(what_is_taken_again_is_not_purged)
+{
+    start(40);
+    char *p = take(2, 0, 0);
+    hak_space_give(p, 2 * G);
+    sleep_ms(25);
+    hak_space_tick();
+    EXPECT(take(1, 0, 0) == p);
+    write_to(p, G, 7);
+    write_to(p + G, G, 8); /* free: nobody's business but the test's */
+    for (int i = 0; i < 3; i++) {
+        sleep_ms(25);
+        hak_space_tick();
+    }
+    expect_all(p, G, 7);
+    EXPECT_EQ(resident(p + G, G), 0);
+}
+
+TEST(trim_purges_at_once)
+{
+    start(NEVER_MS);
+    char *p = take(5, 0, 0), *big = take(100, 0, 0), *kept = take(1, 0, 0);
+    write_to(p, 5 * G, 1);
+    write_to(big, 100 * G, 1);
+    EXPECT_EQ(hak_space_trim(), 0);
+    hak_space_give(p, 5 * G);
+    EXPECT_EQ(hak_space_trim(), 5 * G);
+    hak_space_give(big, 100 * G);
+    EXPECT_EQ(hak_space_trim(), 100 * G);
+    EXPECT_EQ(hak_space_trim(), 0);
+    EXPECT_EQ(resident(p, 5 * G), 0);
+    EXPECT_EQ(resident(big, 100 * G), -1);
+    EXPECT_EQ(figures().purged_bytes, 105 * G);
+    EXPECT_EQ(figures().used_bytes, G);
+    hak_space_give(kept, G);
+}
+
+/* ---- the frontier ---------------------------------------------------- */
+
+TEST(growth_maps_ahead)
+{
+    start(NEVER_MS);
+    uint64_t mapped = 0, growths = 0;
+    for (size_t i = 1; i <= 4096; i++) {
+        EXPECT(take(1, 0, 0) != NULL);
+        struct hak_space_figures f = figures();
+        EXPECT_EQ(f.used_bytes, i * G);
+        if (f.used_bytes + f.free_bytes == mapped)
+            continue;
+        uint64_t more = f.used_bytes + f.free_bytes - mapped;
+        EXPECT_GE(more, 16 * G); /* 1 MiB .. 32 MiB, an eighth between */
+        EXPECT_LE(more, 512 * G);
+        EXPECT_LE(more, hak_max(16 * G, mapped / 8));
+        mapped += more;
+        growths++;
+    }
+    EXPECT_LT(growths, 60);
+    char *p = take(3000, 0, 0); /* more than the step */
+    EXPECT(p != NULL);
+    EXPECT_EQ(figures().used_bytes, 7096 * G);
+}
+
+/* ---- other people's mappings ----------------------------------------- */
+
+static char *theirs(char *at)
+{
+    char *p = mmap(at, OS_PAGE, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    EXPECT(p == at);
+    memset(p, 0x77, OS_PAGE);
+    return p;
+}
+
+static void expect_theirs(const char *p)
+{
+    for (size_t i = 0; i < OS_PAGE; i++)
+        EXPECT_EQ(p[i], 0x77);
+}
+
+static bool apart(const char *p, size_t granules, const char *other)
+{
+    return other + OS_PAGE <= p || p + granules * G <= other;
+}
+
+TEST(a_mapping_at_the_frontier)
+{
+    start(NEVER_MS);
+    char *p = take(1, 0, 0);
+    char *page = theirs(p + 20 * G + 5 * OS_PAGE), *more = theirs(p + 300 * G);
+    for (size_t total = 0, n = 0; total < 600; total += n) {
+        n = 1 + rnd(30);
+        char *q = take(n, 0, HAK_MAP_ZERO);
+        EXPECT(q != NULL && apart(q, n, page) && apart(q, n, more));
+        expect_all(q, n * G, 0);
+        write_to(q, n * G, 1);
+    }
+    expect_theirs(page);
+    expect_theirs(more);
+    expect_all(p, G, 0);
+}
+
+TEST(a_mapping_in_a_hole)
+{
+    start(NEVER_MS);
+    char *p = take(100, 0, 0), *kept = take(1, 0, 0);
+    hak_space_give(p, 100 * G);
+    EXPECT_EQ(hak_space_trim(), 100 * G);
+    char *page = theirs(p + 50 * G);
+    char *q = take(100, 0, HAK_MAP_ZERO);
+    EXPECT(q != NULL && apart(q, 100, page) && q > kept);
+    char *low = take(50, 0, HAK_MAP_ZERO), *high = take(49, 0, HAK_MAP_ZERO);
+    EXPECT(low == p && high == p + 51 * G); /* what is left of the hole */
+    write_to(low, 50 * G, 1);
+    write_to(high, 49 * G, 1);
+    expect_theirs(page);
+    EXPECT_EQ(figures().used_bytes, 200 * G);
+}
+
+TEST(a_mapping_stops_growth_in_place)
+{
+    start(NEVER_MS);
+    char *p = take(16, 0, 0); /* all that is mapped */
+    write_to(p, 16 * G, 1);
+    char *page = theirs(p + 16 * G);
+    char *q = hak_space_move(p, 16 * G, 20 * G);
+    EXPECT(q != NULL && q != p && apart(q, 20, page));
+    expect_all(q, 16 * G, 1);
+    expect_all(q + 16 * G, 4 * G, 0);
+    expect_theirs(page);
+}
+
+/* ---- limits ---------------------------------------------------------- */
+
+static void limit_address_space(size_t more_bytes)
+{
+    char text[64] = "";
+    int fd = open("/proc/self/statm", O_RDONLY);
+    EXPECT(read(fd, text, sizeof text - 1) > 0);
+    close(fd);
+    size_t now = strtoul(text, NULL, 10) * OS_PAGE;
+    struct rlimit limit = {now + more_bytes, RLIM_INFINITY};
+    EXPECT_EQ(setrlimit(RLIMIT_AS, &limit), 0);
+}
+
+/* Take pieces until none is left; returns how many there were. */
+static size_t take_all(char **piece, size_t most, size_t granules)
+{
+    size_t n = 0;
+    while (n < most && (piece[n] = take(granules, 0, 0)) != NULL)
+        write_to(piece[n++], granules * G, 1);
+    return n;
+}
+
+TEST(exhaustion_and_after)
+{
+    enum { MIB = 16, LIMIT_MIB = 64 };
+    static char *piece[LIMIT_MIB * 2];
+    errno = 0;
+    start(NEVER_MS);
+    limit_address_space((size_t)LIMIT_MIB << 20);
+    size_t n = take_all(piece, LIMIT_MIB * 2, MIB);
+    EXPECT(n >= LIMIT_MIB - 1 && n <= LIMIT_MIB);
+    EXPECT_EQ(figures().used_bytes, n * MIB * G);
+    EXPECT(take(MIB, 0, HAK_MAP_ZERO) == NULL);
+    EXPECT_EQ(figures().free_bytes, 0); /* all that was free was tried */
+    EXPECT(hak_space_move(piece[0], MIB * G, 2 * MIB * G) == NULL);
+    for (size_t i = 0; i < n; i++)
+        expect_all(piece[i], MIB * G, 1);
+    for (size_t i = 0; i < n; i++)
+        hak_space_give(piece[i], MIB * G);
+    EXPECT_EQ(take_all(piece, LIMIT_MIB * 2, MIB), n);
+    for (size_t i = 0; i < n; i += 2)
+        hak_space_give(piece[i], MIB * G);
+    char *big = take(8 * MIB, 0, HAK_MAP_ZERO); /* from many small holes */
+    EXPECT(big != NULL);
+    expect_all(big, 8 * MIB * G, 0);
+    EXPECT_EQ(errno, 0);
+}
+
+TEST(start_with_little_address_space)
+{
+    limit_address_space((size_t)256 << 20);
+    start(NEVER_MS);
+    EXPECT_LE(hak_directory.limit_real * G, (size_t)4 << 30);
+    char *p = take(1024, 0, HAK_MAP_ZERO);
+    EXPECT(p != NULL);
+    expect_all(p, 1024 * G, 0);
+}
+
+TEST_MAIN()

@@ -1,0 +1,601 @@
+/* SPDX-License-Identifier: MIT
+ * test_thread.c - threads of the core: attach, lanes, park, take over, reap.
+ *
+ * With a real box, by tests/loader/thread.ini; malloc itself is libc's here,
+ * so get() and put() do what entry.c does.
+ */
+#include "test.h"
+
+#include "core.h"
+#include <hakmem/hakmem.h>
+#include <limits.h>
+#include <pthread.h>
+#include <sys/resource.h>
+
+enum { BYTES = 100, ULTRA = 0, SECOND = 1 };
+
+static const uint32_t lane_of_bytes = (BYTES + 15) / 16;
+
+static void start(void)
+{
+    static char env[] = "HAKMEM_CONF=tests/loader/thread.ini";
+    char *envp[] = {env, NULL};
+    hak_start(envp);
+    EXPECT_EQ(hak_core.mode, HAK_MODE_BOXES);
+    EXPECT_EQ(hak_boxes.n, 2);
+}
+
+static void *get(size_t bytes)
+{
+    struct hak_span *span = hak_lane(hak_self, hak_index_of(bytes));
+    void *p = span->local;
+    if (p == NULL)
+        return hak_alloc_slow(hak_self, bytes, false);
+    span->local = *(void **)p;
+    span->nalloc++;
+    return p;
+}
+
+static void put(void *p)
+{
+    hak_free_slow(p);
+}
+
+static struct hak_span *span_of(const void *p)
+{
+    struct hak_span *span = hak_directory_get(p);
+    if (span == NULL)
+        test_fail(__FILE__, __LINE__, "%p is in no span", p);
+    return span;
+}
+
+static struct hak_stats figures(void)
+{
+    struct hak_stats s;
+    hak_figures(hak_boxes.all[ULTRA], &s);
+    return s;
+}
+
+static int count_threads(void)
+{
+    int n = 0;
+    for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next)
+        n++;
+    return n;
+}
+
+/* A joined thread may still be there for the kernel; hak_thread asks that. */
+static void wait_until_gone(void)
+{
+    for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next)
+        while (t->tid != 0 && !hak_os_thread_is_gone(t->tid))
+            usleep(100);
+}
+
+static void *run(void *(*function)(void *), void *argument)
+{
+    pthread_t thread;
+    void *result;
+    EXPECT_EQ(pthread_create(&thread, NULL, function, argument), 0);
+    EXPECT_EQ(pthread_join(thread, &result), 0);
+    wait_until_gone();
+    return result;
+}
+
+/* ---- attach ---------------------------------------------------------- */
+
+TEST(nobody_has_lanes_without_slots)
+{
+    start();
+    EXPECT(hak_self == &hak_nobody);
+    for (uint32_t i = 0; i <= HAK_LANES; i++)
+        EXPECT(hak_lane(hak_self, i) == &hak_no_span);
+    EXPECT(hak_no_span.local == NULL);
+    EXPECT_EQ(count_threads(), 0);
+}
+
+TEST(first_slow_path_attaches)
+{
+    start();
+    void *p = get(BYTES);
+    struct hak_thread *t = hak_self;
+    EXPECT(p != NULL && t != &hak_nobody);
+    EXPECT(hak_thread_first() == t && t->next == NULL);
+    EXPECT(span_of(p)->owner == t);
+    EXPECT(hak_lane(t, lane_of_bytes) == span_of(p));
+    EXPECT(hak_lane(t, HAK_LANES) == &hak_no_span);
+    EXPECT(t->heap[ULTRA] != NULL && t->heap[SECOND] == NULL);
+    EXPECT(hak_thread_heap(t, hak_boxes.all[ULTRA], false) == t->heap[ULTRA]);
+    EXPECT(hak_thread_heap(t, hak_boxes.all[SECOND], false) == NULL);
+    EXPECT_EQ(t->count[ULTRA].refills, 1);
+    void *q = get(BYTES); /* no second refill */
+    EXPECT(span_of(q) == span_of(p));
+    EXPECT_EQ(t->count[ULTRA].refills, 1);
+    EXPECT_EQ(figures().live_count, 2);
+    put(q);
+    put(p);
+    EXPECT(get(BYTES) == p); /* last in, first out */
+    EXPECT(hak_no_span.local == NULL && hak_no_span.nalloc == 0);
+}
+
+/* ---- several threads at once ----------------------------------------- */
+
+enum { THREADS = 8 };
+
+static pthread_barrier_t both, again;
+static void *block[THREADS];
+
+/* Allocates, waits for the others, ends when told to. */
+static void *hold_one(void *argument)
+{
+    uintptr_t i = (uintptr_t)argument;
+    block[i] = get(BYTES);
+    memset(block[i], (int)i + 1, BYTES);
+    pthread_barrier_wait(&both);
+    pthread_barrier_wait(&again);
+    return hak_self;
+}
+
+static pthread_t held[THREADS];
+
+static void hold(unsigned n)
+{
+    pthread_barrier_init(&both, NULL, n + 1);
+    pthread_barrier_init(&again, NULL, n + 1);
+    for (uintptr_t i = 0; i < n; i++)
+        EXPECT_EQ(pthread_create(&held[i], NULL, hold_one, (void *)i), 0);
+    pthread_barrier_wait(&both);
+}
+
+static void let_go(unsigned n)
+{
+    pthread_barrier_wait(&again);
+    for (unsigned i = 0; i < n; i++)
+        pthread_join(held[i], NULL);
+    wait_until_gone();
+}
+
+static void expect_content(unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        for (int k = 0; k < BYTES; k++)
+            EXPECT_EQ(((unsigned char *)block[i])[k], i + 1);
+}
+
+TEST(each_thread_has_its_own)
+{
+    start();
+    hold(THREADS);
+    EXPECT_EQ(count_threads(), THREADS);
+    for (int i = 0; i < THREADS; i++)
+        for (int k = 0; k < i; k++)
+            EXPECT(span_of(block[i])->owner != span_of(block[k])->owner);
+    EXPECT_EQ(figures().live_count, THREADS);
+    for (int i = 0; i < THREADS; i++)
+        put(block[i]); /* remote, by a thread that never attached */
+    EXPECT(hak_self == &hak_nobody);
+    EXPECT_EQ(figures().live_count, 0);
+    let_go(THREADS);
+}
+
+/* ---- park and take over ---------------------------------------------- */
+
+static void *get_and_end(void *unused)
+{
+    (void)unused;
+    block[0] = get(BYTES);
+    return hak_self;
+}
+
+TEST(an_ended_thread_is_parked_as_it_is)
+{
+    start();
+    struct hak_thread *t = run(get_and_end, NULL);
+    EXPECT(t == hak_thread_first());
+    EXPECT(t->heap[ULTRA] != NULL);
+    EXPECT(hak_lane(t, lane_of_bytes) == span_of(block[0]));
+    EXPECT(span_of(block[0])->owner == t);
+    EXPECT_EQ(figures().live_count, 1);
+    void *first = block[0];
+    EXPECT(run(get_and_end, NULL) == t); /* the next thread takes it over */
+    EXPECT(span_of(block[0]) == span_of(first));
+    EXPECT_EQ(figures().mapped_bytes, HAK_GRANULE_BYTES);
+    EXPECT_EQ(figures().live_count, 2);
+    put(first);
+    put(block[0]);
+    EXPECT_EQ(figures().live_count, 0);
+    EXPECT_EQ(count_threads(), 1);
+}
+
+TEST(threads_in_turn_cost_nothing)
+{
+    start();
+    struct hak_thread *t = run(get_and_end, NULL);
+    put(block[0]);
+    uint64_t mapped = figures().mapped_bytes, meta = hak_meta_bytes();
+    for (int i = 0; i < 1000; i++) {
+        EXPECT(run(get_and_end, NULL) == t);
+        put(block[0]);
+    }
+    EXPECT_EQ(figures().mapped_bytes, mapped);
+    EXPECT_EQ(hak_meta_bytes(), meta);
+    EXPECT_EQ(figures().live_count, 0);
+}
+
+/* ---- destructors of thread-specific data ----------------------------- */
+
+static pthread_key_t key; /* its destructors run after the core's */
+static struct hak_thread *seen_in[PTHREAD_DESTRUCTOR_ITERATIONS];
+static int rounds;
+
+static void free_and_allocate(void *p)
+{
+    put(p);
+    p = get(BYTES);
+    seen_in[rounds++] = hak_self;
+    if (rounds < PTHREAD_DESTRUCTOR_ITERATIONS)
+        EXPECT_EQ(pthread_setspecific(key, p), 0);
+    else
+        put(p);
+}
+
+static void *leave_a_block(void *unused)
+{
+    (void)unused;
+    EXPECT_EQ(pthread_setspecific(key, get(BYTES)), 0);
+    return hak_self;
+}
+
+TEST(other_destructors_still_find_the_thread)
+{
+    start();
+    EXPECT_EQ(pthread_key_create(&key, free_and_allocate), 0);
+    struct hak_thread *t = run(leave_a_block, NULL);
+    EXPECT_EQ(rounds, PTHREAD_DESTRUCTOR_ITERATIONS);
+    for (int i = 0; i < rounds; i++)
+        EXPECT(seen_in[i] == t);
+    EXPECT_EQ(figures().live_count, 0);
+    EXPECT_EQ(figures().remote_frees, 0);
+    EXPECT(run(get_and_end, NULL) == t);
+    EXPECT_EQ(count_threads(), 1);
+}
+
+static void linger(void *p)
+{
+    pthread_barrier_wait(&both);
+    pthread_barrier_wait(&again);
+    put(p);
+}
+
+/* It has told that it is ending, but it still frees and allocates. */
+TEST(an_ending_thread_keeps_its_own)
+{
+    pthread_t thread;
+    start();
+    pthread_barrier_init(&both, NULL, 2);
+    pthread_barrier_init(&again, NULL, 2);
+    EXPECT_EQ(pthread_key_create(&key, linger), 0);
+    EXPECT_EQ(pthread_create(&thread, NULL, leave_a_block, NULL), 0);
+    pthread_barrier_wait(&both);
+    struct hak_thread *t = hak_thread_first();
+    EXPECT_NE(t->tid, 0);
+    hak_thread_reap(hak_os_now_ms() + 3600000, false);
+    hak_thread_reap(0, true);
+    EXPECT(t->heap[ULTRA] != NULL); /* not reaped */
+    EXPECT(get(BYTES) != NULL && hak_self != t);
+    pthread_barrier_wait(&again);
+    pthread_join(thread, NULL);
+    wait_until_gone();
+    EXPECT_EQ(figures().live_count, 1);
+    EXPECT_EQ(figures().remote_frees, 0);
+    hak_thread_reap(0, true);
+    EXPECT(t->heap[ULTRA] == NULL);
+}
+
+/* ---- reap ------------------------------------------------------------ */
+
+static const uint64_t hour_ms = 3600000;
+
+static int count_open(void)
+{
+    int n = 0;
+    for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next)
+        n += t->heap[ULTRA] != NULL;
+    return n;
+}
+
+TEST(what_is_parked_for_long_is_reaped)
+{
+    start();
+    struct hak_thread *t = run(get_and_end, NULL);
+    hak_thread_reap(hak_os_now_ms() + 400, false); /* too early */
+    EXPECT_EQ(count_open(), 1);
+    hak_thread_reap(hak_os_now_ms() + 600, false);
+    EXPECT_EQ(count_open(), 0);
+    EXPECT(span_of(block[0])->owner == NULL);
+    for (uint32_t i = 0; i <= HAK_LANES; i++)
+        EXPECT(hak_lane(t, i) == &hak_no_span);
+    EXPECT_EQ(figures().live_count, 1);
+    EXPECT(run(get_and_end, NULL) == t); /* still parked, to be used again */
+    EXPECT(t->heap[ULTRA] != NULL);
+    EXPECT_EQ(figures().adopted_pages, 1);
+    EXPECT_EQ(figures().mapped_bytes, HAK_GRANULE_BYTES);
+}
+
+TEST(one_a_call_or_all_at_once)
+{
+    start();
+    hold(THREADS);
+    let_go(THREADS);
+    EXPECT_EQ(count_open(), THREADS);
+    hak_thread_reap(hak_os_now_ms(), false);
+    EXPECT_EQ(count_open(), THREADS);
+    hak_thread_reap(hak_os_now_ms() + hour_ms, false);
+    hak_thread_reap(hak_os_now_ms() + hour_ms, false);
+    EXPECT_EQ(count_open(), THREADS - 2);
+    hak_thread_reap(0, true);
+    EXPECT_EQ(count_open(), 0);
+    hak_thread_reap(0, true); /* nothing more to do */
+    expect_content(THREADS);
+    hold(THREADS); /* all of them are used again */
+    EXPECT_EQ(count_threads(), THREADS);
+    let_go(THREADS);
+}
+
+TEST(running_threads_are_not_reaped)
+{
+    start();
+    hold(2);
+    struct hak_thread *mine = get_and_end(NULL);
+    hak_thread_reap(hak_os_now_ms() + hour_ms, false);
+    hak_thread_reap(0, true);
+    EXPECT_EQ(count_open(), 3);
+    EXPECT(span_of(block[0])->owner == mine);
+    let_go(2);
+}
+
+TEST(blocks_outlive_their_heap)
+{
+    start();
+    hold(THREADS);
+    let_go(THREADS);
+    hak_thread_reap(0, true);
+    EXPECT_EQ(figures().live_count, THREADS);
+    expect_content(THREADS);
+    void *mine = get(BYTES);
+    for (int i = 0; i < THREADS; i++)
+        put(block[i]);
+    put(mine);
+    EXPECT_EQ(figures().live_count, 0);
+}
+
+/* ---- a box without heap_close ---------------------------------------- */
+
+static int opened;
+
+static void *open_stub(struct hak_box *box, struct hak_thread *t)
+{
+    (void)box;
+    opened++;
+    return t;
+}
+
+static bool own_nothing(struct hak_box *box, const void *p)
+{
+    return box == NULL && p == NULL;
+}
+
+static struct hak_loaded stub = {
+    .box.name = "stub",
+    .ops = {.heap_open = open_stub, .owns = own_nothing},
+};
+
+static void add_stub(void)
+{
+    stub.box.index = hak_boxes.n;
+    hak_boxes.all[hak_boxes.n] = hak_boxes.walk[hak_boxes.n] = &stub;
+    hak_boxes.n++;
+}
+
+static void *open_heap_of_stub(void *unused)
+{
+    (void)unused;
+    get(BYTES);
+    return hak_thread_heap(hak_self, &stub, true);
+}
+
+/* box.h: heap_open is "never again for that thread before heap_close". */
+TEST(a_heap_that_cannot_be_closed_stays)
+{
+    start();
+    add_stub();
+    void *heap = run(open_heap_of_stub, NULL);
+    EXPECT(heap == hak_thread_first() && opened == 1);
+    hak_thread_reap(0, true);
+    EXPECT(run(open_heap_of_stub, NULL) == heap);
+    EXPECT_EQ(opened, 1);
+}
+
+/* ---- lanes ----------------------------------------------------------- */
+
+TEST(a_span_may_be_in_several_lanes)
+{
+    static struct hak_span a, b;
+    start();
+    get(BYTES);
+    struct hak_thread *t = hak_self;
+    hak_thread_set_lane(t, 40, &a);
+    hak_thread_set_lane(t, 38, &a);
+    hak_thread_set_lane(t, 39, &b);
+    hak_thread_set_lane(t, 41, &a);
+    hak_thread_set_lane(t, 41, &b); /* b took it over */
+    EXPECT_EQ(a.lane_first, 38);
+    EXPECT_GE(a.lane_last, 41);
+    hak_thread_drop_lanes(t, &a);
+    EXPECT_EQ(a.lane_first + a.lane_last, 0);
+    EXPECT(hak_lane(t, 38) == &hak_no_span && hak_lane(t, 40) == &hak_no_span);
+    EXPECT(hak_lane(t, 39) == &b && hak_lane(t, 41) == &b);
+    hak_thread_set_lane(t, 0, &a);
+    hak_thread_drop_lanes(t, &a);
+    EXPECT(hak_lane(t, 0) == &hak_no_span);
+    hak_thread_drop_lanes(t, &b);
+    EXPECT(hak_lane(t, 39) == &hak_no_span && hak_lane(t, 41) == &hak_no_span);
+    EXPECT(hak_lane(t, lane_of_bytes) != &hak_no_span);
+}
+
+TEST(a_new_route_drops_the_lanes_that_it_concerns)
+{
+    start();
+    void *p = get(BYTES), *q = get(200);
+    uint32_t index = lane_of_bytes;
+    EXPECT_EQ(hak_policy_set(index, index, "other"), 0);
+    EXPECT(hak_alloc_slow(hak_self, 200, false) != NULL);
+    EXPECT(hak_lane(hak_self, index) == &hak_no_span);
+    EXPECT(hak_lane(hak_self, hak_index_of(200)) == span_of(q));
+    void *r = get(BYTES);
+    EXPECT(span_of(r)->box == &hak_boxes.all[SECOND]->box);
+    put(p); /* still the first box's */
+    EXPECT_EQ(figures().live_count, 2);
+    EXPECT_EQ(hak_policy_drop(hak_boxes.all[SECOND]), 0);
+    EXPECT(hak_alloc_slow(hak_self, BYTES, false) == NULL);
+    EXPECT(hak_lane(hak_self, index) == &hak_no_span);
+    put(r);
+}
+
+TEST(reroute_reaches_every_thread)
+{
+    start();
+    hold(2);
+    get(BYTES);
+    get(200);
+    hak_thread_reroute(lane_of_bytes, lane_of_bytes);
+    for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next)
+        EXPECT(hak_lane(t, lane_of_bytes) == &hak_no_span);
+    EXPECT(hak_lane(hak_self, hak_index_of(200)) != &hak_no_span);
+    hak_thread_reroute(0, HAK_INDEX_LARGE);
+    EXPECT(hak_lane(hak_self, hak_index_of(200)) == &hak_no_span);
+    expect_content(2);
+    let_go(2);
+}
+
+/* ---- no memory ------------------------------------------------------- */
+
+static void *attach_without_memory(void *unused)
+{
+    (void)unused;
+    pthread_barrier_wait(&both);
+    EXPECT(hak_thread_attach() == NULL);
+    EXPECT(hak_self == &hak_nobody);
+    void *p = hak_alloc_slow(hak_self, BYTES, false); /* libc's */
+    EXPECT(p == NULL || hak_directory_get(p) == NULL);
+    put(p);
+    pthread_barrier_wait(&again);
+    pthread_barrier_wait(&both);
+    EXPECT(hak_thread_attach() != NULL);
+    put(get(BYTES));
+    return NULL;
+}
+
+TEST(attach_without_memory_works_later)
+{
+    pthread_t thread;
+    struct rlimit had, none;
+    start();
+    pthread_barrier_init(&both, NULL, 2);
+    pthread_barrier_init(&again, NULL, 2);
+    EXPECT_EQ(pthread_create(&thread, NULL, attach_without_memory, NULL), 0);
+    EXPECT_EQ(getrlimit(RLIMIT_AS, &had), 0);
+    none = had;
+    none.rlim_cur = 0;
+    EXPECT_EQ(setrlimit(RLIMIT_AS, &none), 0);
+    for (size_t n = 32768; n >= 64; n /= 2) /* what is left of a chunk */
+        while (hak_meta(n) != NULL)
+            ;
+    pthread_barrier_wait(&both);
+    pthread_barrier_wait(&again);
+    EXPECT_EQ(setrlimit(RLIMIT_AS, &had), 0);
+    pthread_barrier_wait(&both);
+    pthread_join(thread, NULL);
+    EXPECT_EQ(count_threads(), 1);
+}
+
+/* ---- fork ------------------------------------------------------------ */
+
+static int in_child(void)
+{
+    void *p = get(BYTES);
+    bool good = p != NULL && span_of(p)->owner == hak_self;
+    put(p);
+    for (int i = 0; i < 2; i++)
+        put(block[i]); /* of threads that the child does not have */
+    pthread_t thread;
+    good &= pthread_create(&thread, NULL, get_and_end, NULL) == 0 &&
+            pthread_join(thread, NULL) == 0;
+    hak_thread_reap(0, true);
+    return good ? 0 : 1;
+}
+
+TEST(the_child_of_a_fork_goes_on)
+{
+    int status = 1;
+    start();
+    get(BYTES);
+    hold(2);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(in_child());
+    EXPECT_EQ(waitpid(pid, &status, 0), pid);
+    EXPECT_EQ(status, 0);
+    expect_content(2);
+    let_go(2);
+}
+
+static bool stop;
+static struct hak_lock stub_lock;
+
+static void fork_stub(struct hak_box *box, enum hak_fork_phase phase)
+{
+    (void)box;
+    (phase == HAK_FORK_PREPARE ? hak_lock_take : hak_lock_drop)(&stub_lock);
+}
+
+static void count_under_lock(struct hak_box *box, struct hak_box_stats *out)
+{
+    (void)box;
+    hak_lock_take(&stub_lock);
+    out->live_count = 1;
+    hak_lock_drop(&stub_lock);
+}
+
+static void *keep_reporting(void *unused)
+{
+    int fd = open("/dev/null", O_WRONLY);
+    (void)unused;
+    while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE))
+        EXPECT_EQ(hak_report_write(fd, false), 0);
+    return NULL;
+}
+
+/* The report has a lock, and asks boxes that may have one of their own. */
+TEST(fork_beside_a_report)
+{
+    pthread_t thread;
+    alarm(10);
+    start();
+    stub.ops.fork = fork_stub;
+    stub.ops.stats = count_under_lock;
+    add_stub();
+    EXPECT_EQ(pthread_create(&thread, NULL, keep_reporting, NULL), 0);
+    for (int i = 0; i < 300; i++) {
+        int status = 1;
+        pid_t pid = fork();
+        if (pid == 0)
+            _exit(0);
+        EXPECT_EQ(waitpid(pid, &status, 0), pid);
+        EXPECT_EQ(status, 0);
+    }
+    __atomic_store_n(&stop, true, __ATOMIC_RELEASE);
+    pthread_join(thread, NULL);
+}
+
+TEST_MAIN()
