@@ -6,8 +6,8 @@
  * allocate: the thread is hak_forker then, which libc serves, as its own locks
  * are taken after all handlers; what is freed waits until the fork is over.
  *
- * Lock order: boxes by index, then report, threads, policy, space, metadata:
- * the order in which slow paths take them.
+ * Lock order: report, boxes by index, threads, policy, space, metadata: the
+ * order in which reports and slow paths take them.
  *
  * The child has the forking thread alone. The others may have been halted
  * between two steps of a list, so their structures are never used again: their
@@ -31,7 +31,6 @@ void hak_fork_defer(void *p)
 
 static void locks(bool take)
 {
-    hak_report_lock(take);
     hak_thread_lock(take);
     hak_policy_lock(take);
     hak_space_lock(take);
@@ -49,6 +48,7 @@ static void boxes(enum hak_fork_phase phase)
 
 static void prepare(void)
 {
+    hak_report_lock(true);
     boxes(HAK_FORK_PREPARE);
     locks(true);
     forking = hak_self;
@@ -62,6 +62,7 @@ static void over(enum hak_fork_phase phase)
     hak_self = forking;
     locks(false);
     boxes(phase);
+    hak_report_lock(false);
     while (p != NULL) {
         void *next = *(void **)p;
         free(p);

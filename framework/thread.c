@@ -222,8 +222,9 @@ static void close_heaps(struct hak_thread *t)
 {
     for (uint32_t i = 0; i < hak_boxes.n; i++) {
         struct hak_loaded *b = hak_boxes.all[i];
-        if (t->heap[i] != NULL && b->ops.heap_close != NULL)
-            b->ops.heap_close(&b->box, t->heap[i]);
+        if (t->heap[i] == NULL || b->ops.heap_close == NULL)
+            continue; /* one that cannot be closed waits for the next thread */
+        b->ops.heap_close(&b->box, t->heap[i]);
         t->heap[i] = NULL;
     }
 }

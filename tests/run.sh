@@ -46,7 +46,7 @@ preload()
     for file in tests/preload/*.c; do
         name=$(basename "$file" .c)
         case $name in
-        api) modes='default verify owns lanes-off' ;;
+        api | routes) modes='default verify owns lanes-off' ;;
         family | figures | stress)
             modes='plain default verify owns lanes-off no-fallback'
             ;;
@@ -88,10 +88,10 @@ alone()
 one()
 {
     case $1 in
-    plain:*) "${1#*:}" ;;
+    plain:*) HAK_TEST_MODE=plain "${1#*:}" ;;
     *:*)
         # shellcheck disable=SC2046
-        env LD_PRELOAD="$lib" HAKMEM_CONF="$conf" \
+        env LD_PRELOAD="$lib" HAKMEM_CONF="$conf" HAK_TEST_MODE="${1%%:*}" \
             $(environment "${1%%:*}" "$conf") "${1#*:}"
         ;;
     *.so) build/tests/check_box "$1" ;;

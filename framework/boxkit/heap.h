@@ -575,8 +575,8 @@ static inline bool hak_heap_is_empty(const struct hak_heap *heap)
 static inline void hak_heap_close(struct hak_heap *heap)
 {
     struct hak_heaps *all = heap->all;
-    hak_heap_collect(heap);
     heap->thread = NULL; /* from here on empty pages are retired */
+    hak_heap_collect(heap);
     hak_heap_retire_kept(heap);
     for (uint32_t c = 0; c < all->nclasses; c++)
         hak_bin_close(heap, &heap->bin[c]);
@@ -604,8 +604,8 @@ static inline void hak_heaps_stats(const struct hak_heaps *all,
     const struct hak_page *page =
         __atomic_load_n(&all->all_pages, __ATOMIC_ACQUIRE);
     for (; page != NULL; page = page->all_next) {
-        uint64_t allocs = hak_counted(&page->span.nalloc);
-        uint64_t frees = hak_page_frees(page);
+        uint64_t frees = hak_page_frees(page); /* first: never the more */
+        uint64_t allocs = __atomic_load_n(&page->span.nalloc, __ATOMIC_ACQUIRE);
         out->allocs += allocs;
         out->frees += frees;
         out->live_count += allocs - frees;

@@ -167,11 +167,15 @@ static inline void hak_page_return(struct hak_page *page, struct hak_list list)
     page->span.nfree += list.count;
 }
 
-/* All frees so far, uncollected ones too; may lag for a running owner. */
+/*
+ * All frees so far, uncollected ones too; may lag for a running owner. In this
+ * order a collection in between makes it too small, never too large.
+ */
 static inline uint64_t hak_page_frees(const struct hak_page *page)
 {
-    uint64_t word = __atomic_load_n(&page->remote, __ATOMIC_RELAXED);
-    return hak_counted(&page->span.nfree) + hak_remote_length(word);
+    uint64_t collected = __atomic_load_n(&page->span.nfree, __ATOMIC_ACQUIRE);
+    uint64_t word = __atomic_load_n(&page->remote, __ATOMIC_ACQUIRE);
+    return collected + hak_remote_length(word);
 }
 
 static inline void hak_page_check(const struct hak_page *page)

@@ -25,6 +25,18 @@ static inline bool under_hakmem(void)
     return dlsym(RTLD_DEFAULT, "hak_version") != NULL;
 }
 
+/*
+ * run.sh says which allocator it means to test: a preload that ld.so did not
+ * find must not pass as a good one.
+ */
+__attribute__((constructor)) static void expect_allocator(void)
+{
+    const char *mode = getenv("HAK_TEST_MODE");
+    if (mode != NULL && under_hakmem() != (strcmp(mode, "plain") != 0))
+        test_fail(__FILE__, __LINE__, "mode %s, but hakmem is %s", mode,
+                  under_hakmem() ? "there" : "not there");
+}
+
 /* n, as the compiler cannot know it: it objects to absurd requests. */
 static inline size_t opaque(size_t n)
 {
