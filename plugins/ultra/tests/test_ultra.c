@@ -263,6 +263,24 @@ TEST(pages_of_two_sizes_are_not_mixed_up)
     EXPECT_EQ(th_mapped(box), 8 * (GRANULE + 2 * GRANULE));
 }
 
+/* Once it serves again, another empty page may be kept. */
+TEST(each_class_keeps_one_empty_page)
+{
+    struct hak_box *box = OPEN(0, "empty_pages=0");
+    size_t n = slots_a_page(512);
+    th_purge_delay(UINT64_MAX);
+    fill_pages(box, 2, 512);
+    put_many(block, n); /* the first page is empty and kept */
+    struct hak_page *first = page_of(block[n])->heap->bin[31].kept;
+    EXPECT(first != NULL && first->state == HAK_PAGE_AVAIL);
+    EXPECT(page_of(th_malloc(box, 512)) == first);
+    EXPECT_EQ(first->state, HAK_PAGE_CURRENT);
+    put_many(block + n, n); /* now the second is */
+    EXPECT_EQ(th_mapped(box), 2 * GRANULE);
+    EXPECT_EQ(stats_of(box).retired_pages, 0);
+    check_pages(box);
+}
+
 TEST(trim_says_how_much_went)
 {
     struct hak_box *box = OPEN(0, "empty_pages=5");
@@ -510,6 +528,7 @@ static void exhausted_at(struct hak_box *box, uint64_t n)
     put_many(block, 4096);
     EXPECT_EQ(th_live(box, true), 0);
     EXPECT_EQ(count_heaps(box), 1); /* failures used up none */
+    EXPECT_EQ(count_structs(box), (4096 + 129) / 130); /* slots of 1008 */
 }
 
 TEST(exhaustion_at_the_nth_request)

@@ -186,6 +186,54 @@ TEST(page_becomes_full_again_meanwhile)
     EXPECT_EQ(count_pending(page->heap), 1);
 }
 
+/* All of a page is free again, but a notice still names it. */
+static struct hak_page *empty_with_a_notice(void)
+{
+    void *more[SLOTS];
+    get_many(box, block, 2 * SLOTS, BYTES);
+    struct hak_page *page = page_of(block[0]);
+    put_many(block + 1, SLOTS / 2); /* available */
+    free_and_halt(block[0]);
+    get_many(box, more, SLOTS / 2 + 1, BYTES); /* current: the remote one too */
+    EXPECT(halted == page && page_of(more[SLOTS / 2]) == page);
+    EXPECT_EQ(hak_page_out(page), SLOTS);
+    EXPECT_EQ(page->remote & HAK_REMOTE_FLAGS, HAK_REMOTE_PENDING);
+    EXPECT(page_of(th_malloc(box, BYTES)) != page); /* full */
+    put_many(block + SLOTS / 2 + 1, SLOTS - SLOTS / 2 - 1);
+    put_many(more, SLOTS / 2 + 1);
+    EXPECT_EQ(hak_page_out(page), 0);
+    return page;
+}
+
+TEST(page_becomes_empty_meanwhile_and_is_kept)
+{
+    box = OPEN(0, "empty_pages=0");
+    struct hak_page *page = empty_with_a_notice();
+    struct hak_bin *bin = &page->heap->bin[page->class_number];
+    EXPECT(bin->kept == page);
+    go_on();
+    th_malloc(box, 16); /* collects */
+    EXPECT(bin->kept == page && page->state == HAK_PAGE_AVAIL);
+    EXPECT_EQ(page->remote, HAK_REMOTE_NOTIFY);
+    check_pages(box);
+    box->ops->trim(box);
+    EXPECT_EQ(page->state, HAK_PAGE_FREE);
+}
+
+TEST(page_becomes_empty_meanwhile_and_is_not_kept)
+{
+    box = OPEN(0, "empty_pages=0");
+    struct hak_page *page = empty_with_a_notice();
+    box->ops->trim(box); /* all but this one may go */
+    EXPECT_EQ(page->state, HAK_PAGE_AVAIL);
+    EXPECT(th_mapper(page->start) == box);
+    go_on();
+    EXPECT_EQ(count_pending(page->heap), 1);
+    box->ops->trim(box);
+    EXPECT_EQ(page->state, HAK_PAGE_FREE);
+    check_pages(box);
+}
+
 static size_t fill = SLOTS + 1; /* blocks: a full page, and one slot */
 
 static void *fill_and_wait(void *argument)
@@ -345,6 +393,20 @@ TEST(who_runs_out_of_pages_adopts)
     check_pages(box);
 }
 
+/* Full when its thread ended, full when adopted, and then a slot comes back. */
+TEST(an_adopted_full_page_is_available_after_one_free)
+{
+    box = OPEN(0);
+    fill_elsewhere(SLOTS);
+    struct hak_page *page = page_of(block[0]);
+    EXPECT(page_of(th_malloc(box, BYTES)) != page);
+    EXPECT(page->span.owner == th_self() && page->state == HAK_PAGE_FULL);
+    th_free(block[0]);
+    EXPECT_EQ(page->state, HAK_PAGE_AVAIL);
+    put_many(block + 1, SLOTS - 1);
+    check_pages(box);
+}
+
 static size_t count_heaps(void)
 {
     size_t n = 0;
@@ -459,6 +521,32 @@ TEST(trim_finds_what_was_freed_in_orphans)
     th_free(th_malloc(box, MOST));
     box->ops->trim(box);
     EXPECT_LE(th_mapped(box), page_bytes(MOST));
+    check_pages(box);
+}
+
+/* An orphan that cannot be adopted whole does not hide the others. */
+TEST(trim_goes_past_an_orphan_with_a_notice_in_flight)
+{
+    static struct part parts[2] = {{block, SLOTS + 1},
+                                   {block + 2 * SLOTS, SLOTS + 1}};
+    pthread_t thread[2];
+    box = OPEN(0, "empty_pages=0");
+    for (int i = 0; i < 2; i++)
+        thread[i] = th_spawn(fill_part, &parts[i]);
+    for (int i = 0; i < 2; i++)
+        pthread_join(thread[i], NULL);
+    th_reap();
+    struct hak_heap *newest = heaps_of(box)->orphans;
+    int with = page_of(block[0])->heap == newest ? 0 : 1;
+    free_and_halt(parts[with].p[0]);
+    free_elsewhere(parts[1 - with].p, SLOTS + 1);
+    th_free(th_malloc(box, 16));
+    box->ops->trim(box);
+    EXPECT_EQ(th_mapped(box), 3 * GRANULE); /* those of the notice, and mine */
+    go_on();
+    put_many(parts[with].p + 1, SLOTS);
+    box->ops->trim(box);
+    EXPECT_LE(th_mapped(box), GRANULE);
     check_pages(box);
 }
 
