@@ -65,6 +65,7 @@ size_t hak_boot_usable(const void *p);
 
 /* ---- libc.c: the last resort -------------------------------------------- */
 
+void hak_libc_start(void);
 void *hak_libc_alloc(size_t align_bytes, size_t size_bytes, bool zero);
 void hak_libc_free(void *p);
 size_t hak_libc_usable(void *p);

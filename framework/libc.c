@@ -13,6 +13,18 @@ void __libc_free(void *p);
 
 static uint64_t blocks;
 
+/*
+ * glibc sets its malloc up at the first call, without a lock, since that
+ * comes before there are threads; ours may come after. A request that cannot
+ * be met sets it up and takes nothing.
+ */
+void hak_libc_start(void)
+{
+    int kept = errno;
+    (void)!__libc_malloc(SIZE_MAX);
+    errno = kept;
+}
+
 uint64_t hak_libc_blocks(void)
 {
     return __atomic_load_n(&blocks, __ATOMIC_RELAXED);

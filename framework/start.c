@@ -142,6 +142,7 @@ static void open_for_business(void)
 
 void hak_start(char *const *envp)
 {
+    hak_libc_start();
     bool secure = hak_os_secure();
     const char *path = secure ? NULL : environment(envp, "HAKMEM_CONF");
     int fd = -1;
