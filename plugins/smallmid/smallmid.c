@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: MIT
+ * smallmid.c - 256, 512 and 1024 bytes from thread lists: the operations.
+ *
+ * A thread's lists mix slots of many slabs, so there is no span that the core
+ * could take slots from: this box works by calls, without lanes.
+ */
+#include "smallmid.h"
+
+#include <errno.h>
+
+enum {
+    PARAM_SLOTS,
+    PARAM_REUSE,
+    PARAM_WARM,
+    PARAM_PREWARM,
+};
+
+static const struct hak_param params[] = {
+    {.name = "slots",
+     .type = HAK_PARAM_TEXT,
+     .def_text = "256,512,1024",
+     .help = "slot sizes in bytes, rising, multiples of 16 up to 1024"},
+    {.name = "reuse",
+     .type = HAK_PARAM_BOOL,
+     .max = 1,
+     .def = 1,
+     .help = "an empty slab serves again, any class; off only to measure"},
+    {.name = "warm",
+     .type = HAK_PARAM_INT,
+     .min = 0,
+     .max = 1024,
+     .def = 1,
+     .help = "empty SuperSlabs of 1 MiB that are kept"},
+    {.name = "prewarm",
+     .type = HAK_PARAM_INT,
+     .min = 0,
+     .max = 1024,
+     .def = 0,
+     .help = "1 MiB SuperSlabs taken at the start, their pages touched"},
+};
+
+/* ---- init -------------------------------------------------------------- */
+
+/* One number and what separates it from the next; 0 = not a slot size. */
+static uint32_t next_slot(const char **text)
+{
+    const char *at = *text;
+    uint32_t n = 0;
+    while (*at == ' ')
+        at++;
+    while (*at >= '0' && *at <= '9' && n <= HAK_SMALL_MAX_BYTES)
+        n = n * 10 + (uint32_t)(*at++ - '0');
+    while (*at == ' ')
+        at++;
+    if (*at == ',' && at[1] != '\0')
+        at++;
+    else if (*at != '\0')
+        return 0;
+    *text = at;
+    return n % HAK_ALIGN_BYTES == 0 && n <= HAK_SMALL_MAX_BYTES ? n : 0;
+}
+
+static bool parse_slots(struct smallmid *sm, const char *text)
+{
+    uint32_t last = 0, index = 0;
+    do {
+        uint32_t c = sm->nclasses, slot_bytes = next_slot(&text);
+        if (slot_bytes <= last || c == CLASSES_MAX)
+            return false;
+        pool_init(&sm->pool[c], &sm->supers, c, slot_bytes);
+        for (; index <= hak_index_of(slot_bytes); index++)
+            sm->class_of[index] = (uint8_t)c;
+        sm->nclasses++;
+        last = slot_bytes;
+    } while (*text != '\0');
+    return true;
+}
+
+static int smallmid_init(struct hak_box *box)
+{
+    const struct hak_host *host = box->host;
+    const char *slots = box->params[PARAM_SLOTS].text;
+    struct smallmid *sm = host->meta(box, sizeof *sm);
+    if (sm == NULL) {
+        host->log(box, HAK_LOG_ERROR, "no memory to start with");
+        return -ENOMEM;
+    }
+    sm->box = sm->supers.box = box;
+    sm->supers.reuse = box->params[PARAM_REUSE].i != 0;
+    sm->supers.warm = (uint32_t)box->params[PARAM_WARM].i;
+    memset(sm->class_of, NO_CLASS, sizeof sm->class_of);
+    if (!parse_slots(sm, slots)) {
+        host->log(box, HAK_LOG_ERROR,
+                  "slots = %s: need up to %d rising multiples of 16 up to %u, "
+                  "with commas between",
+                  slots, CLASSES_MAX, HAK_SMALL_MAX_BYTES);
+        return -EINVAL;
+    }
+    if (!superslabs_init(&sm->supers)) {
+        host->log(box, HAK_LOG_ERROR, "no memory for the table of SuperSlabs");
+        return -ENOMEM;
+    }
+    uint32_t want = (uint32_t)box->params[PARAM_PREWARM].i;
+    uint32_t got = superslabs_prewarm(&sm->supers, want);
+    if (got != want)
+        host->log(box, HAK_LOG_WARNING, "prewarm: only %u of %u SuperSlabs",
+                  got, want);
+    box->state = sm;
+    return 0;
+}
+
+/* ---- heaps ------------------------------------------------------------- */
+
+static void *smallmid_heap_open(struct hak_box *box, struct hak_thread *thread)
+{
+    (void)thread;
+    return heap_open(smallmid_of(box));
+}
+
+static void smallmid_heap_close(struct hak_box *box, void *heap)
+{
+    heap_close(smallmid_of(box), heap);
+}
+
+/* ---- slots ------------------------------------------------------------- */
+
+static void *alloc_class(struct hak_box *box, uint32_t c)
+{
+    struct heap *heap = box->host->heap(box, true);
+    return likely(heap != NULL) ? list_pop(&heap->list[c])
+                                : pool_take_one(&smallmid_of(box)->pool[c]);
+}
+
+static void *smallmid_alloc(struct hak_box *box, size_t size_bytes)
+{
+    uint32_t c = class_of(smallmid_of(box), size_bytes);
+    return likely(c != NO_CLASS) ? alloc_class(box, c) : NULL;
+}
+
+/* Slots of a multiple of align are aligned: slabs start at a granule. */
+static void *smallmid_aligned_alloc(struct hak_box *box, size_t align_bytes,
+                                    size_t size_bytes)
+{
+    const struct smallmid *sm = smallmid_of(box);
+    uint32_t c = class_of(sm, size_bytes);
+    for (; c < sm->nclasses; c++)
+        if (sm->pool[c].slot_bytes % align_bytes == 0)
+            return alloc_class(box, c);
+    return NULL;
+}
+
+/* By any thread, into its own list: the next malloc there gets it. */
+static void smallmid_free(struct hak_box *box, void *p)
+{
+    struct smallmid *sm = smallmid_of(box);
+    const struct slab *slab = slab_of(&sm->supers, p);
+    uint32_t tag = slab != NULL ? slab_tag(slab) : 0;
+    uint32_t c = tag ^ SLAB_TAG;
+    if (unlikely(c >= sm->nclasses)) {
+        box->host->log(box, HAK_LOG_ERROR, "free of %p: in no slab in use", p);
+        return;
+    }
+    struct heap *heap = box->host->heap(box, false);
+    if (likely(heap != NULL))
+        list_push(&heap->list[c], p);
+    else
+        pool_give_one(&sm->pool[c], p);
+}
+
+static bool smallmid_owns(struct hak_box *box, const void *p)
+{
+    const struct smallmid *sm = smallmid_of(box); /* NULL before init */
+    return sm != NULL && superslab_of(&sm->supers, p) != NULL;
+}
+
+static size_t smallmid_usable_size(struct hak_box *box, const void *p)
+{
+    const struct slab *slab = slab_of(&smallmid_of(box)->supers, p);
+    return slab != NULL ? __atomic_load_n(&slab->slot_bytes, __ATOMIC_RELAXED)
+                        : 0;
+}
+
+static size_t smallmid_slot_size(struct hak_box *box, size_t size_bytes)
+{
+    const struct smallmid *sm = smallmid_of(box);
+    uint32_t c = class_of(sm, size_bytes);
+    return c != NO_CLASS ? sm->pool[c].slot_bytes : 0;
+}
+
+/* ---- the whole box ----------------------------------------------------- */
+
+/* Lock order: pools by class number, SuperSlabs; heaps is taken alone. */
+static void smallmid_fork(struct hak_box *box, enum hak_fork_phase phase)
+{
+    struct smallmid *sm = smallmid_of(box);
+    bool prepare = phase == HAK_FORK_PREPARE;
+    void (*step)(struct hak_lock *) = prepare ? hak_lock_take : hak_lock_drop;
+    for (uint32_t c = 0; c < sm->nclasses; c++)
+        step(&sm->pool[c].lock);
+    step(&sm->supers.lock);
+    step(&sm->heaps_lock);
+}
+
+static size_t smallmid_trim(struct hak_box *box)
+{
+    struct superslabs *supers = &smallmid_of(box)->supers;
+    struct heap *heap = box->host->heap(box, false);
+    uint64_t before = hak_counted(&supers->given_bytes);
+    if (heap != NULL)
+        heap_flush(heap);
+    superslabs_trim(supers);
+    return hak_counted(&supers->given_bytes) - before;
+}
+
+/* Slots of a class in the lists of all threads. */
+static uint64_t listed(const struct smallmid *sm, uint32_t c)
+{
+    uint64_t n = 0;
+    const struct heap *heap = __atomic_load_n(&sm->all_heaps, __ATOMIC_ACQUIRE);
+    for (; heap != NULL; heap = heap->all_next)
+        n += hak_counted(&heap->list[c].count);
+    return n;
+}
+
+/* While others run, the two sums are of different moments: never below 0. */
+static void smallmid_stats(struct hak_box *box, struct hak_box_stats *out)
+{
+    const struct smallmid *sm = smallmid_of(box);
+    const struct superslabs *supers = &sm->supers;
+    for (uint32_t c = 0; c < sm->nclasses; c++) {
+        uint64_t kept = listed(sm, c);
+        uint64_t taken = hak_counted(&sm->pool[c].out);
+        uint64_t live = taken > kept ? taken - kept : 0;
+        out->live_count += live;
+        out->live_bytes += live * sm->pool[c].slot_bytes;
+    }
+    uint64_t busy = hak_counted(&supers->busy_bytes);
+    uint64_t mapped = hak_counted(&supers->mapped_bytes);
+    out->peak_bytes = hak_counted(&supers->peak_bytes);
+    out->cached_bytes = mapped > busy ? mapped - busy : 0;
+    out->retired_pages = hak_counted(&supers->retired);
+}
+
+/* ---- walk -------------------------------------------------------------- */
+
+static void mark(uint64_t *is_free, const struct slab *slab, const void *p)
+{
+    size_t at = (size_t)((const char *)p - slab->start);
+    if (at >= SLAB_BYTES)
+        return; /* of a list: in another slab */
+    size_t i = at / slab->slot_bytes;
+    is_free[i >> 6] |= 1ull << (i & 63);
+}
+
+static void mark_listed(const struct smallmid *sm, const struct slab *slab,
+                        uint64_t *is_free)
+{
+    const struct heap *heap = __atomic_load_n(&sm->all_heaps, __ATOMIC_ACQUIRE);
+    for (; heap != NULL; heap = heap->all_next) {
+        const struct list *list = &heap->list[slab->class_number];
+        uint64_t n = hak_counted(&list->count);
+        for (uint64_t i = 0; i < n && i < LIST_MAX; i++)
+            mark(is_free, slab, list->slot[i]);
+    }
+}
+
+/* The visitor is called without a lock: it may free. False: it said stop. */
+static bool walk_slab(struct smallmid *sm, const struct slab *slab,
+                      hak_visit *visit, void *context)
+{
+    uint64_t is_free[SLAB_SLOTS_MAX / 64] = {0};
+    uint32_t c = (uint32_t)slab_tag(slab) ^ SLAB_TAG;
+    if (c >= sm->nclasses)
+        return true;
+    struct pool *pool = &sm->pool[c];
+    hak_lock_take(&pool->lock);
+    char *start = slab->start;
+    uint32_t n = slab->tag == pool->tag ? slab->carved : 0;
+    for (const void *p = n != 0 ? slab->free : NULL; p != NULL;
+         p = *(void *const *)p)
+        mark(is_free, slab, p);
+    if (n != 0)
+        mark_listed(sm, slab, is_free);
+    hak_lock_drop(&pool->lock);
+    for (uint32_t i = 0; i < n; i++)
+        if ((is_free[i >> 6] >> (i & 63) & 1) == 0 &&
+            !visit(context, start + (size_t)i * pool->slot_bytes,
+                   pool->slot_bytes))
+            return false;
+    return true;
+}
+
+static void smallmid_walk(struct hak_box *box, hak_visit *visit, void *context)
+{
+    struct smallmid *sm = smallmid_of(box);
+    const struct superslab *super =
+        __atomic_load_n(&sm->supers.all, __ATOMIC_ACQUIRE);
+    for (; super != NULL; super = super->all_next)
+        for (size_t i = 0; i < SUPERSLAB_SLABS; i++)
+            if (!walk_slab(sm, &super->slab[i], visit, context))
+                return;
+}
+
+void smallmid_check(struct smallmid *sm)
+{
+    superslabs_check(&sm->supers);
+    for (uint32_t c = 0; c < sm->nclasses; c++) {
+        pool_check(&sm->pool[c]);
+        HAK_ALWAYS(listed(sm, c) <= sm->pool[c].out);
+    }
+    const struct heap *heap = sm->all_heaps;
+    for (; heap != NULL; heap = heap->all_next)
+        for (uint32_t c = 0; c < sm->nclasses; c++)
+            HAK_ALWAYS(heap->list[c].count <= sm->pool[c].capacity);
+}
+
+HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
+    HAK_BOX_HEADER("smallmid", "1.0"),
+    .summary = "256, 512, 1024 bytes: bounded thread lists over SuperSlabs",
+    .params = params,
+    .nparams = sizeof params / sizeof params[0],
+    .min_bytes = 1,
+    .max_bytes = HAK_SMALL_MAX_BYTES,
+    .ops =
+        {
+            .alloc = smallmid_alloc,
+            .free = smallmid_free,
+            .owns = smallmid_owns,
+            .init = smallmid_init,
+            .usable_size = smallmid_usable_size,
+            .slot_size = smallmid_slot_size,
+            .aligned_alloc = smallmid_aligned_alloc,
+            .heap_open = smallmid_heap_open,
+            .heap_close = smallmid_heap_close,
+            .fork = smallmid_fork,
+            .trim = smallmid_trim,
+            .stats = smallmid_stats,
+            .walk = smallmid_walk,
+        },
+};
