@@ -10,27 +10,12 @@ static const char *const bench_usage =
 
 static double bench_run(int argc, char **argv)
 {
-    size_t iter = argc > 1 ? bench_number(argv[1]) : 10000000;
-    size_t ws = argc > 2 ? bench_number(argv[2]) : 400;
-    uint64_t seed = argc > 3 ? bench_number(argv[3]) : 42;
-    size_t least = 16, most = 1024;
-    bench_sizes(&least, &most);
-    if (ws == 0)
-        ws = 1;
-    void **block = calloc(ws, sizeof *block);
-    uint64_t state = seed * 0x9e3779b97f4a7c15ull + 1;
+    struct bench_plan plan = {10000000, 400, 16, 1024, 42, bench_uniform};
+    plan.iter = argc > 1 ? bench_number(argv[1]) : plan.iter;
+    plan.ws = argc > 2 ? bench_number(argv[2]) : plan.ws;
+    plan.seed = argc > 3 ? bench_number(argv[3]) : plan.seed;
+    bench_sizes(&plan.least, &plan.most);
     double start = bench_seconds();
-    for (size_t i = 0; i < iter; i++) {
-        uint64_t x = bench_random(&state);
-        size_t k = (size_t)(x >> 20) % ws;
-        size_t size = least + (size_t)(x >> 40) % (most - least + 1);
-        free(block[k]);
-        block[k] = malloc(size);
-        bench_touch(block[k], size);
-    }
-    double seconds = bench_seconds() - start;
-    for (size_t k = 0; k < ws; k++)
-        free(block[k]);
-    free(block);
-    return (double)iter / seconds;
+    bench_replace(&plan, 0);
+    return (double)plan.iter / (bench_seconds() - start);
 }

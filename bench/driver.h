@@ -17,6 +17,7 @@
 #define HAK_BENCH_DRIVER_H
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -84,6 +85,67 @@ static inline void bench_touch(void *p, size_t size)
     }
     ((volatile char *)p)[0] = 1;
     ((volatile char *)p)[size - (size != 0)] = 1;
+}
+
+/* Random replacement in a working set of one's own, what most benches do. */
+struct bench_plan {
+    size_t iter, ws, least, most;
+    uint64_t seed;
+    size_t (*pick)(const struct bench_plan *plan, uint64_t random);
+};
+
+static inline size_t bench_uniform(const struct bench_plan *plan,
+                                   uint64_t random)
+{
+    return plan->least +
+           (size_t)(random >> 40) % (plan->most - plan->least + 1);
+}
+
+static inline void bench_replace(const struct bench_plan *plan, uint64_t who)
+{
+    size_t ws = plan->ws == 0 ? 1 : plan->ws;
+    void **block = calloc(ws, sizeof *block);
+    uint64_t state = (plan->seed + who) * 0x9e3779b97f4a7c15ull + 1;
+    for (size_t i = 0; i < plan->iter; i++) {
+        uint64_t x = bench_random(&state);
+        size_t k = (size_t)(x >> 20) % ws, size = plan->pick(plan, x);
+        free(block[k]);
+        block[k] = malloc(size);
+        bench_touch(block[k], size);
+    }
+    for (size_t k = 0; k < ws; k++)
+        free(block[k]);
+    free(block);
+}
+
+struct bench_worker {
+    pthread_t thread;
+    const struct bench_plan *plan;
+    uint64_t who;
+};
+
+static inline void *bench_work(void *arg)
+{
+    struct bench_worker *w = arg;
+    bench_replace(w->plan, w->who);
+    return NULL;
+}
+
+/* The plan in n threads at once; operations per second of all together. */
+static inline double bench_in_threads(const struct bench_plan *plan, size_t n)
+{
+    enum { THREADS_MOST = 256 };
+    static struct bench_worker worker[THREADS_MOST];
+    n = n == 0 ? 1 : n > THREADS_MOST ? THREADS_MOST : n;
+    double start = bench_seconds();
+    for (size_t i = 0; i < n; i++) {
+        worker[i].plan = plan;
+        worker[i].who = i;
+        pthread_create(&worker[i].thread, NULL, bench_work, &worker[i]);
+    }
+    for (size_t i = 0; i < n; i++)
+        pthread_join(worker[i].thread, NULL);
+    return (double)(plan->iter * n) / (bench_seconds() - start);
 }
 
 static inline const char *driver_library(const char *name)
