@@ -250,7 +250,7 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
     .summary = "1..32 KiB from per-thread segments in one sorted registry",
     .params = params,
     .nparams = sizeof params / sizeof params[0],
-    .min_bytes = HAK_SMALL_MAX_BYTES,
+    .min_bytes = HAK_SMALL_MAX_BYTES / 2 + 1, /* below, half a slot is lost */
     .max_bytes = HAK_LANE_MAX_BYTES,
     .ops =
         {

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT
+ * cold.c - the two ways between threads and the shared segments.
+ */
+#include "mid_v35.h"
+
+static struct mid_v35 *mid_v35_of_heap(const struct hak_heap *heap)
+{
+    return hak_container_of(heap->all, struct mid_v35, heaps);
+}
+
+static void enter(struct hak_heap *heap, struct hak_page *page,
+                  struct segment_page *entry)
+{
+    page->source = entry;
+    entry->nalloc = page->span.nalloc;
+    entry->nfree = page->span.nfree;
+    entry->remote_frees = 0;
+    __atomic_store_n(&page->heap, heap, __ATOMIC_RELAXED);
+    __atomic_store_n(&page->span.owner, heap->thread, __ATOMIC_RELAXED);
+    __atomic_store_n(&entry->page, page, __ATOMIC_RELEASE);
+}
+
+/* The page gives up its memory; the struct stays the heap's. */
+static void leave(struct hak_heap *heap, struct hak_page *page)
+{
+    struct segment_page *entry = page->source;
+    bool written = page->carved != 0;
+    __atomic_store_n(&entry->page, NULL, __ATOMIC_RELEASE);
+    hak_heap_spare(heap, page);
+    segments_put(&mid_v35_of_heap(heap)->segments, entry, written);
+}
+
+struct hak_page *refill_page(struct hak_heap *heap, uint32_t class_number)
+{
+    struct mid_v35 *m = mid_v35_of_heap(heap);
+    struct hak_box *box = heap->all->box;
+    segments_tick(&m->segments);
+    struct hak_page *page = hak_heap_page(heap);
+    if (page == NULL)
+        return NULL;
+    struct segment_page *entry = segments_take(&m->segments);
+    if (entry == NULL) {
+        hak_heap_spare(heap, page);
+        return NULL;
+    }
+    hak_page_init(page, segment_page_at(entry), HAK_GRANULE_BYTES,
+                  m->classes.slot_bytes[class_number], class_number);
+    enter(heap, page, entry);
+    if (box->host->span_set(box, &page->span, page->start, HAK_GRANULE_BYTES) ==
+        0)
+        return page;
+    leave(heap, page);
+    return NULL;
+}
+
+void retire_page(struct hak_heap *heap, struct hak_page *page)
+{
+    struct mid_v35 *m = mid_v35_of_heap(heap);
+    struct hak_box *box = heap->all->box;
+    retires_add(&m->retires, page);
+    box->host->span_set(box, NULL, page->start, HAK_GRANULE_BYTES);
+    leave(heap, page);
+    segments_tick(&m->segments);
+}
+
+/* Counted first: with the slot still out, the page keeps its entry. */
+void mid_v35_remote_free(struct hak_span *span, void *p)
+{
+    struct hak_page *page = hak_container_of(span, struct hak_page, span);
+    struct segment_page *entry = page->source;
+    hak_count_shared(&entry->remote_frees, 1);
+    hak_heap_remote_free(span, p);
+}

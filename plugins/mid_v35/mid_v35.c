@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT
+ * mid_v35.c - 257..1024 bytes from shared segments: the operations.
+ */
+#include "mid_v35.h"
+
+#include <errno.h>
+
+enum {
+    PARAM_SLOTS,
+    PARAM_EMPTY_SEGMENTS,
+    PARAM_CARVE,
+    TICK_REFILLS = 64, /* the clock is looked at once in so many */
+    FULL_DIVISOR = 8,  /* README.md, measured */
+};
+
+/*
+ * Every 32 bytes: two size indexes, so two lanes, share a class. When a page
+ * leaves `current` each of its lanes asks for the next one; README.md has
+ * figures for other lists.
+ */
+#define DEFAULT_SLOTS                      \
+    "256,288,320,352,384,416,448,480,512," \
+    "544,576,608,640,672,704,736,768,"     \
+    "800,832,864,896,928,960,992,1024"
+
+static const struct hak_param params[] = {
+    {.name = "slots",
+     .type = HAK_PARAM_TEXT,
+     .def_text = DEFAULT_SLOTS,
+     .help = "slot sizes in bytes, ascending multiples of 16, last 1024"},
+    {.name = "empty_segments",
+     .type = HAK_PARAM_INT,
+     .flags = HAK_PARAM_MUTABLE,
+     .min = 0,
+     .max = 1024,
+     .def = 1,
+     .help = "empty 2 MiB segments kept for a purge delay"},
+    {.name = "carve",
+     .type = HAK_PARAM_SIZE,
+     .min = 16,
+     .max = 65536,
+     .def = 4096,
+     .help = "bytes of a fresh page cut to slots at a time"},
+};
+
+static void set_mutable(struct hak_box *box)
+{
+    __atomic_store_n(&mid_v35_of(box)->segments.keep,
+                     (uint32_t)box->params[PARAM_EMPTY_SEGMENTS].i,
+                     __ATOMIC_RELAXED);
+}
+
+static int read_slots(struct hak_box *box, struct classes *classes)
+{
+    const char *at,
+        *wrong = classes_parse(box->params[PARAM_SLOTS].text, classes, &at);
+    if (wrong == NULL)
+        return 0;
+    box->host->log(box, HAK_LOG_ERROR,
+                   "slots = %s: \"%s\" %s; use ascending multiples of 16 up "
+                   "to 1024, such as 384,512,1024",
+                   box->params[PARAM_SLOTS].text, at, wrong);
+    return -EINVAL;
+}
+
+static int mid_v35_init(struct hak_box *box)
+{
+    struct classes classes;
+    int error = read_slots(box, &classes);
+    if (error != 0)
+        return error;
+    struct mid_v35 *m = box->host->meta(box, sizeof *m);
+    if (m == NULL || segments_init(&m->segments, box) != 0) {
+        box->host->log(box, HAK_LOG_ERROR, "no memory for the region table");
+        return -ENOMEM;
+    }
+    m->classes = classes;
+    m->heaps = (struct hak_heaps){
+        .box = box,
+        .nclasses = classes.n,
+        .carve_bytes = (uint32_t)box->params[PARAM_CARVE].i,
+        .full_divisor = FULL_DIVISOR,
+        .page_get = refill_page,
+        .page_put = retire_page,
+    };
+    box->state = m;
+    set_mutable(box);
+    return 0;
+}
+
+static int mid_v35_set_param(struct hak_box *box, uint32_t param)
+{
+    if (param != PARAM_EMPTY_SEGMENTS)
+        return -EPERM;
+    set_mutable(box);
+    return 0;
+}
+
+/* ---- heaps ------------------------------------------------------------- */
+
+static void *mid_v35_heap_open(struct hak_box *box, struct hak_thread *thread)
+{
+    return hak_heap_open(&mid_v35_of(box)->heaps, thread);
+}
+
+static void mid_v35_heap_close(struct hak_box *box, void *heap)
+{
+    (void)box;
+    hak_heap_close(heap);
+}
+
+/* ---- allocation -------------------------------------------------------- */
+
+static struct hak_span *mid_v35_refill(struct hak_box *box, void *heap,
+                                       size_t size_bytes)
+{
+    struct mid_v35 *m = mid_v35_of(box);
+    struct hak_heap *h = heap;
+    uint32_t c = class_of(&m->classes, size_bytes);
+    if (unlikely(c == CLASS_NONE))
+        return NULL;
+    struct hak_span *span = hak_heap_refill(h, c);
+    if (unlikely(h->refills % TICK_REFILLS == 0))
+        segments_tick(&m->segments);
+    return span;
+}
+
+static void *alloc_of_class(struct hak_box *box, uint32_t c)
+{
+    if (c == CLASS_NONE)
+        return NULL;
+    struct hak_heap *heap = box->host->heap(box, true);
+    return heap == NULL ? NULL : hak_heap_alloc(heap, c);
+}
+
+static void *mid_v35_alloc(struct hak_box *box, size_t size_bytes)
+{
+    return alloc_of_class(box, class_of(&mid_v35_of(box)->classes, size_bytes));
+}
+
+static void *mid_v35_aligned_alloc(struct hak_box *box, size_t align_bytes,
+                                   size_t size_bytes)
+{
+    return alloc_of_class(box, class_of_aligned(&mid_v35_of(box)->classes,
+                                                align_bytes, size_bytes));
+}
+
+static struct hak_page *page_of(struct hak_box *box, const void *p)
+{
+    return segments_find(&mid_v35_of(box)->segments, p);
+}
+
+/* A slot that was never cut, or the middle of one, would end up in a list. */
+static bool is_slot(const struct hak_page *page, const void *p)
+{
+    size_t at = (size_t)((const char *)p - page->start);
+    return at % page->span.slot_bytes == 0 &&
+           at / page->span.slot_bytes <
+               __atomic_load_n(&page->carved, __ATOMIC_RELAXED);
+}
+
+static void mid_v35_free(struct hak_box *box, void *p)
+{
+    struct hak_page *page = page_of(box, p);
+    if (unlikely(page == NULL || !is_slot(page, p))) {
+        box->host->log(box, HAK_LOG_ERROR, "free of %p, which is no slot", p);
+        return;
+    }
+    struct hak_heap *heap = box->host->heap(box, false);
+    if (heap != NULL && __atomic_load_n(&page->heap, __ATOMIC_RELAXED) == heap)
+        hak_heap_free_local(page, p);
+    else
+        mid_v35_remote_free(&page->span, p);
+}
+
+static bool mid_v35_owns(struct hak_box *box, const void *p)
+{
+    return page_of(box, p) != NULL;
+}
+
+static size_t mid_v35_usable_size(struct hak_box *box, const void *p)
+{
+    const struct hak_page *page = page_of(box, p);
+    return page != NULL ? page->span.slot_bytes : 0;
+}
+
+static size_t mid_v35_slot_size(struct hak_box *box, size_t size_bytes)
+{
+    const struct classes *classes = &mid_v35_of(box)->classes;
+    uint32_t c = class_of(classes, size_bytes);
+    return c == CLASS_NONE ? 0 : classes->slot_bytes[c];
+}
+
+/* ---- the rest ---------------------------------------------------------- */
+
+static void mid_v35_fork(struct hak_box *box, enum hak_fork_phase phase)
+{
+    struct mid_v35 *m = mid_v35_of(box);
+    struct hak_lock *locks[] = {&m->heaps.lock, &m->segments.lock,
+                                &m->retires.lock};
+    for (size_t i = 0; i < sizeof locks / sizeof locks[0]; i++)
+        (phase == HAK_FORK_PREPARE ? hak_lock_take : hak_lock_drop)(locks[i]);
+}
+
+/* How many heaps wait to be adopted: bounds the loop, for some come back. */
+static size_t count_orphans(const struct hak_heaps *all)
+{
+    size_t n = 0;
+    const struct hak_heap *heap =
+        __atomic_load_n(&all->all_heaps, __ATOMIC_ACQUIRE);
+    for (; heap != NULL; heap = heap->all_next)
+        n += __atomic_load_n(&heap->orphan, __ATOMIC_RELAXED);
+    return n;
+}
+
+static void trim_heap(struct hak_heap *heap)
+{
+    hak_heap_collect(heap);
+    for (size_t n = count_orphans(heap->all); n != 0; n--)
+        if (!hak_heap_adopt_any(heap))
+            break;
+    for (uint32_t c = 0; c < heap->all->nclasses; c++)
+        hak_bin_close(heap, &heap->bin[c]);
+    hak_heap_retire_kept(heap);
+}
+
+static size_t mid_v35_trim(struct hak_box *box)
+{
+    struct hak_heap *heap = box->host->heap(box, false);
+    if (heap != NULL)
+        trim_heap(heap);
+    return segments_trim(&mid_v35_of(box)->segments);
+}
+
+static void mid_v35_stats(struct hak_box *box, struct hak_box_stats *out)
+{
+    hak_heaps_stats(&mid_v35_of(box)->heaps, out);
+    out->cached_bytes = segments_cached(&mid_v35_of(box)->segments);
+}
+
+static void mid_v35_walk(struct hak_box *box, hak_visit *visit, void *context)
+{
+    hak_heaps_walk(&mid_v35_of(box)->heaps, visit, context);
+}
+
+static const void *mid_v35_get_extension(struct hak_box *box, const char *id)
+{
+    (void)box;
+    return strcmp(id, "hak.retires/1") == 0 ? &mid_v35_retires : NULL;
+}
+
+HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
+    HAK_BOX_HEADER("mid_v35", "1.0"),
+    .summary = "257..1024 bytes from 2 MiB segments that threads share",
+    .params = params,
+    .nparams = sizeof params / sizeof params[0],
+    .min_bytes = 1,
+    .max_bytes = HAK_SMALL_MAX_BYTES,
+    .ops =
+        {
+            .alloc = mid_v35_alloc,
+            .free = mid_v35_free,
+            .owns = mid_v35_owns,
+            .init = mid_v35_init,
+            .usable_size = mid_v35_usable_size,
+            .slot_size = mid_v35_slot_size,
+            .aligned_alloc = mid_v35_aligned_alloc,
+            .heap_open = mid_v35_heap_open,
+            .heap_close = mid_v35_heap_close,
+            .refill = mid_v35_refill,
+            .drained = hak_heap_drained,
+            .remote_free = mid_v35_remote_free,
+            .fork = mid_v35_fork,
+            .trim = mid_v35_trim,
+            .stats = mid_v35_stats,
+            .walk = mid_v35_walk,
+            .set_param = mid_v35_set_param,
+            .get_extension = mid_v35_get_extension,
+        },
+};

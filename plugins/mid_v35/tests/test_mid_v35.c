@@ -1,0 +1,752 @@
+/* SPDX-License-Identifier: MIT
+ * test_mid_v35.c - classes, shared segments, aging, retires, threads, limits.
+ */
+#include "mid_v35.h"
+#include "test.h"
+#include "testhost.h"
+
+#include <time.h>
+
+enum {
+    GRANULE = HAK_GRANULE_BYTES,
+    MOST = HAK_SMALL_MAX_BYTES,
+    SLOTS_1K = GRANULE / 1024,
+    SEGMENT_1K = SEGMENT_PAGES * SLOTS_1K,
+};
+
+/* A new instance; params are "key=value" texts. */
+#define OPEN(flags, ...) \
+    open_box((flags), (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+
+static struct hak_box *open_box(unsigned flags, const char *const *params)
+{
+    struct hak_box *box = NULL;
+    int error = th_open_entry(&hak_box_entry, "mid_v35", params, flags, &box);
+    if (error != 0)
+        test_fail(__FILE__, __LINE__, "open: %d: %s", error, th_error());
+    return box;
+}
+
+static uint64_t seed = 0x9e3779b97f4a7c15ull;
+
+static size_t rnd(size_t n)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return (size_t)((seed >> 11) % n);
+}
+
+static void *block[1 << 16];
+
+static struct hak_box_stats stats_of(struct hak_box *box)
+{
+    struct hak_box_stats s = {.struct_bytes = sizeof s};
+    box->ops->stats(box, &s);
+    return s;
+}
+
+static bool count_visits(void *context, void *p, size_t slot_bytes)
+{
+    EXPECT(p != NULL && slot_bytes % HAK_ALIGN_BYTES == 0);
+    ++*(size_t *)context;
+    return true;
+}
+
+static size_t count_walk(struct hak_box *box)
+{
+    size_t n = 0;
+    box->ops->walk(box, count_visits, &n);
+    return n;
+}
+
+/* While no other thread works with the box: everything is sound. */
+static void check(struct hak_box *box)
+{
+    const struct mid_v35 *m = mid_v35_of(box);
+    uint64_t live = 0;
+    segments_check(&m->segments);
+    for (const struct hak_page *page = m->heaps.all_pages; page != NULL;
+         page = page->all_next) {
+        uint32_t remote = hak_remote_length(page->remote);
+        if (page->state == HAK_PAGE_FREE) {
+            EXPECT_EQ(hak_page_out(page), 0);
+            continue;
+        }
+        hak_page_check(page);
+        EXPECT(segments_find(&m->segments, page->start) == page);
+        EXPECT_LE(remote, hak_page_out(page));
+        live += hak_page_out(page) - remote;
+    }
+    EXPECT_EQ(live, th_live(box, true));
+    EXPECT_EQ(stats_of(box).live_count, live);
+    EXPECT_EQ(count_walk(box), live);
+}
+
+static size_t get_many(struct hak_box *box, void **p, size_t n, size_t bytes)
+{
+    for (size_t i = 0; i < n; i++)
+        if ((p[i] = th_malloc(box, bytes)) == NULL)
+            return i;
+    return n;
+}
+
+static void put_many(void **p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        th_free(p[i]);
+}
+
+static struct hak_page *page_of(struct hak_box *box, const void *p)
+{
+    struct hak_page *page = segments_find(&mid_v35_of(box)->segments, p);
+    if (page == NULL)
+        test_fail(__FILE__, __LINE__, "%p is in no page", p);
+    return page;
+}
+
+static const struct segment *segment_of(struct hak_box *box, const void *p)
+{
+    const struct segment_page *entry = page_of(box, p)->source;
+    return entry->segment;
+}
+
+/* ---- classes ----------------------------------------------------------- */
+
+TEST(a_list_of_sizes)
+{
+    struct classes c;
+    const char *at;
+    EXPECT(classes_parse(" 384, 512 ,\t1024 ", &c, &at) == NULL);
+    EXPECT_EQ(c.n, 3);
+    EXPECT_EQ(class_of(&c, 0), 0);
+    EXPECT_EQ(class_of(&c, 384), 0);
+    EXPECT_EQ(class_of(&c, 385), 1);
+    EXPECT_EQ(class_of(&c, 513), 2);
+    EXPECT_EQ(class_of(&c, 1025), CLASS_NONE);
+    EXPECT_EQ(class_of(&c, SIZE_MAX), CLASS_NONE);
+    EXPECT_EQ(class_of_aligned(&c, 128, 1), 0);
+    EXPECT_EQ(class_of_aligned(&c, 256, 1), 1);
+    EXPECT_EQ(class_of_aligned(&c, 1024, 1), 2);
+    EXPECT_EQ(class_of_aligned(&c, 2048, 1), CLASS_NONE);
+}
+
+TEST(bad_lists_are_refused_and_said)
+{
+    static const char *const bad[][2] = {
+        {"slots=1024,", "\"\" is not a number"},
+        {"slots=,1024", "\",1024\" is not a number"},
+        {"slots=384,x", "\"x\" is not a number"},
+        {"slots=-16,1024", "\"-16,1024\" is not a number"},
+        {"slots=384 512,1024", "\"512,1024\" is not a comma"},
+        {"slots=384;1024", "\";1024\" is not a comma"},
+        {"slots=0,1024", "\"0,1024\" is not a multiple"},
+        {"slots=500,1024", "\"500,1024\" is not a multiple"},
+        {"slots=1040", "\"1040\" is above 1024"},
+        {"slots=99999999999999999984,1024", "is above 1024"},
+        {"slots=512,512,1024", "\"512,1024\" is not above the size"},
+        {"slots=512,384,1024", "\"384,1024\" is not above the size"},
+        {"slots=384,512", "\"512\" ends the list, which must end with 1024"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct hak_box *box = NULL;
+        const char *params[] = {bad[i][0], NULL};
+        EXPECT_EQ(th_open_entry(&hak_box_entry, "mid_v35", params, 0, &box),
+                  -EINVAL);
+        EXPECT_CONTAINS(th_last_log(), bad[i][1]);
+    }
+}
+
+static void every_size(struct hak_box *box)
+{
+    for (size_t bytes = 0; bytes <= MOST; bytes++) {
+        size_t slot = box->ops->slot_size(box, bytes);
+        char *p = th_malloc(box, bytes);
+        EXPECT(p != NULL && (uintptr_t)p % HAK_ALIGN_BYTES == 0);
+        EXPECT_GE(slot, bytes);
+        EXPECT_EQ(th_usable(p), slot);
+        memset(p, 0x55, slot);
+        EXPECT(th_owner(p) == box && th_owner(p + slot - 1) == box);
+        block[bytes] = p;
+    }
+    EXPECT_EQ(th_mapped(box), SEGMENT_BYTES); /* all classes share it */
+    check(box);
+    put_many(block, MOST + 1);
+    check(box);
+    EXPECT(th_malloc(box, MOST + 1) == NULL);
+    EXPECT(th_alloc_direct(box, MOST + 1) == NULL);
+    EXPECT_EQ(box->ops->slot_size(box, MOST + 1), 0);
+}
+
+TEST(every_size_with_lanes)
+{
+    every_size(OPEN(0));
+}
+
+TEST(every_size_without_lanes)
+{
+    every_size(OPEN(TH_NO_LANES, "slots=384,512,1024"));
+}
+
+TEST(every_multiple_of_16_may_be_a_class)
+{
+    char text[512] = "slots=16";
+    for (int i = 32, at = 8; i <= MOST; i += 16)
+        at += snprintf(text + at, sizeof text - (size_t)at, ",%d", i);
+    struct hak_box *box = OPEN(0, text);
+    EXPECT_EQ(mid_v35_of(box)->classes.n, CLASSES_MAX);
+    for (size_t i = 1; i <= MOST; i++)
+        EXPECT_EQ(th_usable(block[i] = th_malloc(box, i)), hak_round_up(i, 16));
+    EXPECT_EQ(get_many(box, block + 2000, 5000, 16), 5000);
+    EXPECT_EQ(th_mapped(box), 3 * SEGMENT_BYTES);
+    check(box);
+}
+
+TEST(slots_a_page_of_the_original_sizes)
+{
+    struct hak_box *box = OPEN(0, "slots=384,512,1024");
+    EXPECT_EQ(page_of(box, th_malloc(box, 257))->capacity, 170);
+    EXPECT_EQ(page_of(box, th_malloc(box, 385))->capacity, 128);
+    EXPECT_EQ(page_of(box, th_malloc(box, 1024))->capacity, 64);
+}
+
+TEST(sizes_of_one_class_share_a_page_and_its_lanes)
+{
+    struct hak_box *box = OPEN(0, "slots=1024");
+    for (size_t i = 0; i < 8 * SLOTS_1K; i++)
+        block[i] = th_malloc(box, 1 + i % 1024);
+    EXPECT_EQ(page_of(box, block[0])->capacity, SLOTS_1K);
+    EXPECT(page_of(box, block[0]) == page_of(box, block[SLOTS_1K - 1]));
+    EXPECT(page_of(box, block[0]) != page_of(box, block[SLOTS_1K]));
+    check(box);
+}
+
+TEST(aligned_blocks)
+{
+    struct hak_box *box = OPEN(0);
+    for (size_t align = 32; align <= 1024; align *= 2)
+        for (size_t bytes = 1; bytes <= MOST; bytes += 61) {
+            void *p = th_aligned_alloc(box, align, bytes);
+            EXPECT(p != NULL && (uintptr_t)p % align == 0);
+            EXPECT_GE(th_usable(p), bytes);
+        }
+    EXPECT(box->ops->aligned_alloc(box, 2048, 100) == NULL);
+    check(box);
+}
+
+/* ---- segments ---------------------------------------------------------- */
+
+TEST(a_segment_holds_32_pages)
+{
+    struct hak_box *box = OPEN(0);
+    EXPECT_EQ(get_many(box, block, SEGMENT_1K, 1024), SEGMENT_1K);
+    EXPECT_EQ(th_mapped(box), SEGMENT_BYTES);
+    EXPECT_EQ((uintptr_t)block[0] % SEGMENT_BYTES, 0);
+    block[SEGMENT_1K] = th_malloc(box, 1024);
+    EXPECT_EQ(th_mapped(box), 2 * SEGMENT_BYTES);
+    check(box);
+}
+
+TEST(wild_pointers_are_not_owned)
+{
+    struct hak_box *box = OPEN(0), *other = OPEN(0);
+    char *p = th_malloc(box, 1000);
+    uintptr_t window = th_host()->window_base;
+    size_t bytes = th_host()->window_bytes;
+    const uintptr_t wild[] = {0,
+                              1,
+                              window - 1,
+                              window,
+                              window + 1,
+                              window + bytes - 1,
+                              UINTPTR_MAX,
+                              window + bytes,
+                              (uintptr_t)&wild,
+                              (uintptr_t)p + GRANULE,
+                              (uintptr_t)p + SEGMENT_BYTES};
+    for (size_t i = 0; i < sizeof wild / sizeof wild[0]; i++) {
+        if ((wild[i] ^ (uintptr_t)p) >> HAK_GRANULE_SHIFT == 0)
+            continue;
+        EXPECT(!box->ops->owns(box, (void *)wild[i]));
+        EXPECT_EQ(box->ops->usable_size(box, (void *)wild[i]), 0);
+    }
+    EXPECT(box->ops->owns(box, p) && !other->ops->owns(other, p));
+}
+
+TEST(frees_of_what_is_no_slot_are_told_and_ignored)
+{
+    struct hak_box *box = OPEN(0);
+    char *p = th_malloc(box, 1024);
+    box->ops->free(box, p + 16);
+    EXPECT_CONTAINS(th_last_log(), "which is no slot");
+    box->ops->free(box, p + 60 * 1024); /* not cut yet */
+    box->ops->free(box, p + GRANULE);
+    check(box);
+}
+
+TEST(pages_come_from_the_fullest_segment)
+{
+    struct hak_box *box = OPEN(0);
+    get_many(box, block, 3 * SEGMENT_1K, 1024);
+    const struct segment *first = segment_of(box, block[0]);
+    const struct segment *second = segment_of(box, block[SEGMENT_1K]);
+    EXPECT(first != second);
+    put_many(block, 2 * SLOTS_1K);              /* one kept, one back */
+    put_many(block + SEGMENT_1K, 4 * SLOTS_1K); /* four back */
+    EXPECT_EQ(first->nfree, 1);
+    EXPECT_EQ(second->nfree, 4);
+    get_many(box, block, SLOTS_1K, 1024); /* the kept one */
+    get_many(box, block, SLOTS_1K, 1024);
+    EXPECT_EQ(first->nfree, 0);
+    EXPECT_EQ(second->nfree, 4);
+    check(box);
+}
+
+TEST(a_page_serves_another_class_next)
+{
+    struct hak_box *box = OPEN(0);
+    get_many(box, block, 3 * SLOTS_1K, 1024);
+    struct hak_page *page = page_of(box, block[SLOTS_1K]);
+    char *start = page->start;
+    put_many(block, 2 * SLOTS_1K); /* the second one goes back */
+    EXPECT(!box->ops->owns(box, start));
+    void *p = th_malloc(box, 300); /* last in, first out */
+    EXPECT(page_of(box, p)->start == start);
+    EXPECT_EQ(th_usable(p), 320);
+    check(box);
+}
+
+/* ---- aging ------------------------------------------------------------- */
+
+/* Slow paths until the box has looked at the clock. */
+static void churn(struct hak_box *box, int rounds)
+{
+    static void *p[4 * SLOTS_1K];
+    for (int i = 0; i < rounds; i++) {
+        get_many(box, p, 4 * SLOTS_1K, 1024);
+        put_many(p, 4 * SLOTS_1K);
+    }
+}
+
+static void fill_and_empty(struct hak_box *box, size_t nsegments)
+{
+    size_t n = nsegments * SEGMENT_1K;
+    EXPECT_EQ(get_many(box, block, n, 1024), n);
+    put_many(block, n);
+    check(box);
+}
+
+TEST(empty_segments_are_kept_up_to_the_parameter)
+{
+    struct hak_box *box = OPEN(0, "empty_segments=2");
+    fill_and_empty(box, 8);
+    EXPECT_LE(th_mapped(box), 4 * SEGMENT_BYTES); /* 2 and those in use */
+    EXPECT_GE(th_mapped(box), 3 * SEGMENT_BYTES);
+    EXPECT_EQ(mid_v35_of(box)->segments.nempty, 2);
+    EXPECT_EQ(th_set_param(box, "empty_segments=0"), 0);
+    fill_and_empty(box, 8);
+    EXPECT_LE(th_mapped(box), 3 * SEGMENT_BYTES);
+}
+
+TEST(kept_segments_go_after_a_purge_delay)
+{
+    struct hak_box *box = OPEN(0, "empty_segments=8");
+    fill_and_empty(box, 6);
+    EXPECT_GE(mid_v35_of(box)->segments.nempty, 4);
+    th_clock_add(999);
+    churn(box, 2);
+    EXPECT_GE(mid_v35_of(box)->segments.nempty, 3);
+    for (int i = 0; i < 4; i++) {
+        th_clock_add(500);
+        churn(box, 4);
+        check(box);
+    }
+    EXPECT_LE(th_mapped(box), 2 * SEGMENT_BYTES);
+}
+
+TEST(free_pages_are_purged_after_a_purge_delay)
+{
+    struct hak_box *box = OPEN(0);
+    get_many(box, block, 30 * SLOTS_1K, 1024);
+    put_many(block + SLOTS_1K, 28 * SLOTS_1K); /* one kept, 27 back */
+    EXPECT_EQ(stats_of(box).cached_bytes, 27 * GRANULE);
+    for (int i = 0; i < 4; i++) {
+        th_clock_add(600);
+        churn(box, 4);
+        check(box);
+    }
+    EXPECT_GE(th_counts().purges, 1);
+    EXPECT_LE(stats_of(box).cached_bytes, 5 * GRANULE);
+    EXPECT_EQ(th_mapped(box), SEGMENT_BYTES);
+    memset(block[0], 1, 1024); /* the living stay */
+}
+
+TEST(trim_gives_all_back)
+{
+    struct hak_box *box = OPEN(0, "empty_segments=100");
+    fill_and_empty(box, 5);
+    EXPECT_GE(th_mapped(box), 5 * SEGMENT_BYTES);
+    EXPECT_GE(box->ops->trim(box), 5 * SEGMENT_BYTES);
+    EXPECT_EQ(th_mapped(box), 0);
+    EXPECT_EQ(stats_of(box).cached_bytes, 0);
+    check(box);
+    fill_and_empty(box, 1);
+    get_many(box, block, SLOTS_1K / 2, 1024);
+    box->ops->trim(box);
+    EXPECT_EQ(th_mapped(box), SEGMENT_BYTES);
+    EXPECT_EQ(stats_of(box).cached_bytes, 0);
+    check(box);
+    EXPECT_EQ(box->ops->trim(box), 0);
+}
+
+/* ---- retires ----------------------------------------------------------- */
+
+static const struct hak_retires_1 *table_of(struct hak_box *box)
+{
+    EXPECT(box->ops->get_extension(box, "hak.retires/2") == NULL);
+    return box->ops->get_extension(box, "hak.retires/1");
+}
+
+static struct hak_retires retires_of(struct hak_box *box)
+{
+    struct hak_retires r = {.struct_bytes = sizeof r};
+    EXPECT_EQ(table_of(box)->snapshot(box, &r), 0);
+    EXPECT_EQ(r.struct_bytes, sizeof r);
+    return r;
+}
+
+static void *free_some(void *argument)
+{
+    put_many(argument, SLOTS_1K / 4);
+    return NULL;
+}
+
+TEST(a_retire_is_recorded)
+{
+    struct hak_box *box = OPEN(0, "slots=512,1024", "carve=1024");
+    EXPECT_EQ(retires_of(box).retires, 0);
+    EXPECT_EQ(retires_of(box).free_hit_bps, 0);
+    for (int i = 0; i < 100; i++)
+        th_free(th_malloc(box, 600)); /* 100 pairs in the first page */
+    get_many(box, block, SLOTS_1K / 2, 1024);
+    put_many(block + SLOTS_1K / 4, SLOTS_1K / 4);
+    th_join(th_spawn(free_some, block)); /* the other half, by another */
+    box->ops->trim(box);
+    struct hak_retire one;
+    EXPECT_EQ(table_of(box)->recent(box, &one, 1), 1);
+    EXPECT_EQ(one.class_number, 1);
+    EXPECT_EQ(one.slot_bytes, 1024);
+    EXPECT_EQ(one.allocations, 100 + SLOTS_1K / 2);
+    EXPECT_EQ(one.frees, one.allocations);
+    EXPECT_EQ(one.capacity, SLOTS_1K);
+    EXPECT_EQ(one.carved, SLOTS_1K / 2);
+    EXPECT_EQ(one.free_hit_bps, (100 + 16) * 10000 / 132);
+    struct hak_retires all = retires_of(box);
+    EXPECT_EQ(all.retires, 1);
+    EXPECT_EQ(all.nclasses, 2);
+    EXPECT_EQ(all.classes[0].slot_bytes, 512);
+    EXPECT_EQ(all.classes[0].retires, 0);
+    EXPECT_EQ(all.classes[1].retires, 1);
+    EXPECT_EQ(all.classes[1].allocations, 132);
+    EXPECT_EQ(all.classes[1].local_frees, 116);
+    EXPECT_EQ(all.utilisation_bps, 5000);
+    EXPECT_EQ(all.free_hit_bps, one.free_hit_bps);
+}
+
+TEST(a_page_used_again_starts_from_nothing)
+{
+    struct hak_box *box = OPEN(0);
+    struct hak_retire one[2];
+    get_many(box, block, SLOTS_1K / 4, 1024);
+    th_join(th_spawn(free_some, block));
+    box->ops->trim(box);
+    get_many(box, block, 8, 1024);
+    put_many(block, 8);
+    box->ops->trim(box);
+    EXPECT_EQ(table_of(box)->recent(box, one, 2), 2);
+    EXPECT_EQ(one[1].allocations, SLOTS_1K / 4);
+    EXPECT_EQ(one[1].free_hit_bps, 0);
+    EXPECT_EQ(one[0].allocations, 8);
+    EXPECT_EQ(one[0].free_hit_bps, 10000);
+}
+
+TEST(the_latest_records_are_kept)
+{
+    struct hak_box *box = OPEN(TH_NO_LANES);
+    static struct hak_retire got[2 * MID_V35_RECENT];
+    for (size_t n = 1; n <= 100; n++) {
+        get_many(box, block, n % 60 + 1, 1024);
+        put_many(block, n % 60 + 1);
+        box->ops->trim(box);
+    }
+    EXPECT_EQ(retires_of(box).retires, 100);
+    EXPECT_EQ(table_of(box)->recent(box, got, 2 * MID_V35_RECENT),
+              MID_V35_RECENT);
+    for (size_t i = 0; i < MID_V35_RECENT; i++)
+        EXPECT_EQ(got[i].allocations, (100 - i) % 60 + 1);
+    EXPECT_EQ(table_of(box)->recent(box, got, 0), 0);
+}
+
+TEST(a_short_struct_is_refused)
+{
+    struct hak_retires r = {.struct_bytes = sizeof r - 1, .retires = 7};
+    EXPECT_EQ(mid_v35_retires.snapshot(OPEN(0), &r), -EINVAL);
+    EXPECT_EQ(r.retires, 7);
+}
+
+/* ---- threads ----------------------------------------------------------- */
+
+static struct hak_box *shared;
+static pthread_barrier_t meet;
+
+static void *one_block(void *argument)
+{
+    *(void **)argument = th_malloc(shared, 1000);
+    pthread_barrier_wait(&meet);
+    return NULL;
+}
+
+TEST(threads_share_a_segment)
+{
+    pthread_t thread[8];
+    shared = OPEN(0);
+    pthread_barrier_init(&meet, NULL, 8);
+    for (size_t i = 0; i < 8; i++)
+        thread[i] = th_spawn(one_block, &block[i]);
+    for (size_t i = 0; i < 8; i++)
+        th_join(thread[i]);
+    EXPECT_EQ(th_mapped(shared), SEGMENT_BYTES);
+    for (size_t i = 0; i < 8; i++)
+        for (size_t k = 0; k < i; k++)
+            EXPECT(page_of(shared, block[i]) != page_of(shared, block[k]));
+    check(shared);
+    put_many(block, 8); /* pages of ended threads */
+    shared->ops->trim(shared);
+    EXPECT_EQ(th_live(shared, true), 0);
+    check(shared);
+}
+
+static void **mailbox[4];
+
+/* Blocks at random; every other one is freed by whoever finds it. */
+static void *mixed(void *argument)
+{
+    size_t me = (size_t)argument;
+    uint64_t x = 0x2545f4914f6cdd1dull * (me + 1);
+    static __thread void *mine[512];
+    for (int i = 0; i < 60000; i++) {
+        x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+        size_t at = (size_t)(x >> 20) % 512, bytes = (size_t)(x >> 40) % 1025;
+        if (mine[at] != NULL && (x & 1))
+            mine[at] = __atomic_exchange_n(&mailbox[(me + 1) % 4][at], mine[at],
+                                           __ATOMIC_ACQ_REL);
+        if (mine[at] != NULL)
+            th_free(mine[at]);
+        mine[at] = th_malloc(shared, bytes);
+        EXPECT(mine[at] != NULL);
+        memset(mine[at], (int)me, bytes);
+        if (i % 5000 == 0)
+            shared->ops->trim(shared);
+    }
+    for (size_t i = 0; i < 512; i++)
+        if (mine[i] != NULL)
+            th_free(mine[i]);
+    return NULL;
+}
+
+static void threads_at_random(unsigned flags)
+{
+    pthread_t thread[4];
+    shared = OPEN(flags, "empty_segments=0");
+    for (size_t i = 0; i < 4; i++)
+        mailbox[i] = block + i * 512;
+    for (size_t i = 0; i < 4; i++)
+        thread[i] = th_spawn(mixed, (void *)i);
+    for (size_t i = 0; i < 4; i++)
+        th_join(thread[i]);
+    check(shared);
+    for (size_t i = 0; i < 2048; i++)
+        if (block[i] != NULL)
+            th_free(block[i]);
+    th_attach();
+    th_free(th_malloc(shared, 1)); /* a heap here, to adopt the orphans */
+    shared->ops->trim(shared);
+    shared->ops->trim(shared);
+    EXPECT_EQ(th_live(shared, true), 0);
+    EXPECT_EQ(th_mapped(shared), 0);
+    struct hak_retires all = retires_of(shared);
+    uint64_t allocations = 0, frees = 0;
+    for (uint32_t c = 0; c < all.nclasses; c++) {
+        allocations += all.classes[c].allocations;
+        frees += all.classes[c].frees;
+    }
+    EXPECT_EQ(allocations, 4 * 60000 + 1); /* every page was retired */
+    EXPECT_EQ(frees, allocations);
+    EXPECT(all.free_hit_bps > 0 && all.free_hit_bps < 10000);
+    check(shared);
+}
+
+TEST(threads_at_random_with_lanes)
+{
+    threads_at_random(0);
+}
+
+TEST(threads_at_random_without_lanes)
+{
+    threads_at_random(TH_NO_LANES);
+}
+
+static bool stop;
+
+static void *pages_in_and_out(void *argument)
+{
+    static void *p[2][8 * SLOTS_1K];
+    void **mine = p[(size_t)argument];
+    while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+        get_many(shared, mine, 8 * SLOTS_1K, 1024);
+        put_many(mine, 8 * SLOTS_1K);
+    }
+    return NULL;
+}
+
+TEST(fork_holds_every_lock)
+{
+    struct hak_box *box = OPEN(0);
+    struct mid_v35 *m = mid_v35_of(box);
+    struct hak_lock *locks[] = {&m->heaps.lock, &m->segments.lock,
+                                &m->retires.lock};
+    for (int phase = HAK_FORK_PARENT; phase <= HAK_FORK_CHILD; phase++) {
+        box->ops->fork(box, HAK_FORK_PREPARE);
+        for (size_t i = 0; i < 3; i++)
+            EXPECT(!hak_lock_try(locks[i]));
+        box->ops->fork(box, (enum hak_fork_phase)phase);
+        for (size_t i = 0; i < 3; i++)
+            EXPECT_EQ(locks[i]->word, 0);
+    }
+}
+
+TEST(a_child_of_fork_can_go_on)
+{
+    shared = OPEN(0, "empty_segments=0");
+    pthread_t thread = th_spawn(pages_in_and_out, (void *)0);
+    for (int i = 0; i < 50; i++) {
+        pid_t pid = th_fork();
+        if (pid == 0) {
+            alarm(10);
+            EXPECT_EQ(get_many(shared, block, SEGMENT_1K, 1024), SEGMENT_1K);
+            put_many(block, SEGMENT_1K);
+            retires_of(shared);
+            _exit(0);
+        }
+        int status = 1;
+        EXPECT_EQ(waitpid(pid, &status, 0), pid);
+        EXPECT_EQ(status, 0);
+    }
+    __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+    th_join(thread);
+    check(shared);
+}
+
+/* ---- at random, limits ------------------------------------------------- */
+
+static void at_random(unsigned flags)
+{
+    struct hak_box *box = OPEN(flags);
+    static unsigned char bytes_of[8192];
+    for (size_t i = 0; i < 300000; i++) {
+        size_t at = rnd(rnd(8) == 0 ? 8192 : 1024);
+        if (block[at] != NULL) {
+            unsigned char *p = block[at];
+            EXPECT(p[0] == bytes_of[at]);
+            th_free(p);
+            block[at] = NULL;
+        } else {
+            block[at] = th_malloc(box, 1 + rnd(MOST));
+            memset(block[at], bytes_of[at] = (unsigned char)i,
+                   th_usable(block[at]));
+        }
+        if (i % 100 == 0)
+            th_clock_add(5);
+        if (rnd(20000) == 0)
+            box->ops->trim(box);
+        if (i % 20000 == 0)
+            check(box);
+    }
+    check(box);
+}
+
+TEST(at_random_with_lanes)
+{
+    at_random(0);
+}
+
+TEST(at_random_without_lanes)
+{
+    at_random(TH_NO_LANES);
+}
+
+TEST(two_instances)
+{
+    struct hak_box *a = OPEN(0), *b = OPEN(TH_NO_LANES, "slots=1024");
+    for (size_t i = 0; i < 4000; i += 2) {
+        block[i] = th_malloc(a, 300);
+        block[i + 1] = th_malloc(b, 300);
+        EXPECT(th_owner(block[i]) == a && th_owner(block[i + 1]) == b);
+    }
+    check(a);
+    check(b);
+    put_many(block, 4000);
+    check(a);
+    check(b);
+}
+
+TEST(init_without_memory)
+{
+    for (uint64_t n = 1; n <= 2; n++) {
+        struct hak_box *box = NULL;
+        th_fail_at(n);
+        EXPECT_EQ(th_open_entry(&hak_box_entry, "mid_v35", NULL, 0, &box),
+                  -ENOMEM);
+        EXPECT_CONTAINS(th_last_log(), "no memory");
+        th_fail_never();
+    }
+    EXPECT(th_malloc(OPEN(0), 16) != NULL);
+}
+
+/* Memory ends with the nth request of the host; later there is some again. */
+static void exhausted_at(struct hak_box *box, uint64_t n)
+{
+    enum { BLOCKS = 3 * SEGMENT_1K };
+    th_fail_at(n);
+    size_t got = get_many(box, block, BLOCKS, 1000);
+    for (int i = 0; i < 100 && got < BLOCKS; i++) {
+        EXPECT(th_malloc(box, 1000) == NULL);
+        EXPECT(th_alloc_direct(box, 1000) == NULL);
+    }
+    for (size_t i = 0; i < got; i++)
+        memset(block[i], 0x11, 1000);
+    check(box);
+    put_many(block, got);
+    th_fail_never();
+    EXPECT_EQ(get_many(box, block, BLOCKS, 1000), BLOCKS);
+    check(box);
+    put_many(block, BLOCKS);
+    box->ops->trim(box);
+    EXPECT_EQ(th_mapped(box), 0); /* failures lost nothing */
+    check(box);
+}
+
+TEST(exhaustion_at_the_nth_request)
+{
+    for (uint64_t n = 1; n <= 12; n++)
+        exhausted_at(OPEN(n % 2 ? 0 : TH_NO_LANES), n);
+}
+
+TEST(exhaustion_again_and_again)
+{
+    struct hak_box *box = OPEN(0);
+    for (uint64_t n = 1; n <= 30; n++)
+        exhausted_at(box, n);
+}
+
+TEST_MAIN()
