@@ -100,18 +100,47 @@ static void box_free(struct hak_loaded *b, void *p)
 /* ---- alloc
  * -------------------------------------------------------------------- */
 
+/* The size that a refill of a lane asks for. */
+static size_t lane_bytes(uint32_t index)
+{
+    return index == 0 ? HAK_ALIGN_BYTES : hak_index_bytes(index);
+}
+
+/*
+ * The span into the lane, and into its neighbours' whose requests get the
+ * same slots: with coarse slots each of them would else ask for a refill of
+ * its own whenever the box goes on to the next span.
+ */
+static void set_lanes(struct hak_thread *t, struct hak_loaded *b,
+                      uint32_t index, struct hak_span *span)
+{
+    const struct hak_chain *chain = hak_chain_of(index);
+    if (hak_lane(t, index) == span)
+        return;
+    hak_thread_set_lane(t, index, span);
+    if (chain->box[0] != b || b->ops.slot_size == NULL)
+        return;
+    for (int step = -1; step <= 1; step += 2) {
+        uint32_t i = index + (uint32_t)step; /* wraps below 0: ends the loop */
+        while (i < HAK_LANES && hak_chain_of(i) == chain &&
+               b->ops.slot_size(&b->box, lane_bytes(i)) == span->slot_bytes) {
+            hak_thread_set_lane(t, i, span);
+            i += (uint32_t)step;
+        }
+    }
+}
+
 static void *from_lanes(struct hak_thread *t, struct hak_loaded *b,
                         uint32_t index)
 {
     void *heap = hak_thread_heap(t, b, true);
     if (heap == NULL)
         return NULL;
-    size_t bytes = index == 0 ? HAK_ALIGN_BYTES : hak_index_bytes(index);
-    struct hak_span *span = b->ops.refill(&b->box, heap, bytes);
+    struct hak_span *span = b->ops.refill(&b->box, heap, lane_bytes(index));
     if (span == NULL)
         return NULL;
     hak_count(&t->count[b->box.index].refills, 1);
-    hak_thread_set_lane(t, index, span);
+    set_lanes(t, b, index, span);
     void *p = span->local;
     span->local = *(void **)p;
     span->nalloc++;

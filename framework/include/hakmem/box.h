@@ -302,7 +302,8 @@ struct hak_box_ops {
 
     /*
      * slot_size - bytes that a request of size_bytes would get at least, or
-     * 0 when the box declines that size. Pure; `hakctl explain` shows it.
+     * 0 when the box declines that size. Pure; `hakctl explain` shows it, and
+     * lanes whose requests get the same slots are served from one span.
      */
     size_t (*slot_size)(struct hak_box *box, size_t size_bytes);
 
