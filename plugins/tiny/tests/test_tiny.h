@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT
+ * test_tiny.h - what the tests of the tiny box share: its state, from inside.
+ */
+#ifndef HAK_TEST_TINY_H
+#define HAK_TEST_TINY_H
+
+#include "test.h"
+#include "testhost.h"
+
+#include "tiny.h"
+
+enum { LEAST = 16, MOST = 128 };
+
+/* A new instance; params are "key=value" texts. */
+#define OPEN(flags, ...) \
+    open_tiny((flags), (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+
+static inline struct hak_box *open_tiny(unsigned flags,
+                                        const char *const *params)
+{
+    struct hak_box *box = NULL;
+    int error = th_open_entry(&hak_box_entry, "tiny", params, flags, &box);
+    if (error != 0)
+        test_fail(__FILE__, __LINE__, "open: %d: %s", error, th_error());
+    return box;
+}
+
+static inline struct tiny *state_of(const struct hak_box *box)
+{
+    return box->state;
+}
+
+static inline struct hak_page *page_of(const struct hak_box *box, const void *p)
+{
+    struct hak_page *page = superslab_page(&state_of(box)->superslabs, p);
+    if (page == NULL)
+        test_fail(__FILE__, __LINE__, "%p is in no page", p);
+    return page;
+}
+
+static inline struct hak_box_stats stats_of(struct hak_box *box)
+{
+    struct hak_box_stats s = {.struct_bytes = sizeof s};
+    box->ops->stats(box, &s);
+    return s;
+}
+
+static inline struct hak_magazine_counts counts_of(struct hak_box *box,
+                                                   size_t bytes)
+{
+    const struct hak_magazine_extension *extension =
+        box->ops->get_extension(box, HAK_MAGAZINE_EXTENSION);
+    struct hak_magazine_counts counts;
+    EXPECT(extension != NULL);
+    extension->snapshot(box, (uint32_t)(bytes - 1) / LEAST, &counts);
+    return counts;
+}
+
+static inline bool count_visit(void *context, void *p, size_t slot_bytes)
+{
+    EXPECT(th_usable(p) == slot_bytes); /* aborts unless p is live */
+    ++*(size_t *)context;
+    return true;
+}
+
+/* While no other thread works with the box: all is sound, all books agree. */
+static inline void check(struct hak_box *box)
+{
+    struct tiny *t = state_of(box);
+    size_t visits = 0;
+    superslabs_check(&t->superslabs);
+    for (const struct hak_page *page = t->heaps.all_pages; page != NULL;
+         page = page->all_next)
+        if (page->state != HAK_PAGE_FREE)
+            hak_page_check(page);
+    box->ops->walk(box, count_visit, &visits);
+    EXPECT_EQ(visits, th_live(box, true));
+    EXPECT_EQ(stats_of(box).live_count, th_live(box, true));
+}
+
+static inline void get_many(struct hak_box *box, void **p, size_t n,
+                            size_t bytes)
+{
+    for (size_t i = 0; i < n; i++)
+        EXPECT((p[i] = th_malloc(box, bytes)) != NULL);
+}
+
+static inline void put_many(void **p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        th_free(p[i]);
+}
+
+/* The n blocks are freed by a thread that ends. */
+struct part {
+    void **p;
+    size_t n;
+};
+
+static inline void *free_part(void *argument)
+{
+    struct part *part = argument;
+    put_many(part->p, part->n);
+    return NULL;
+}
+
+static inline size_t rnd(uint64_t *seed, size_t n)
+{
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    return (size_t)((*seed >> 11) % n);
+}
+
+#endif

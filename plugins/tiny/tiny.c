@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: MIT
+ * tiny.c - requests up to 128 bytes: the kit's heaps on slabs of SuperSlabs,
+ * with TinyHeapV2, a magazine a thread and slot size, as an option.
+ *
+ * A magazine has to see every call, lanes take calls off the box: so
+ * `magazine = on` asks for `lanes = off`, and init says so.
+ */
+#include "tiny.h"
+
+#include <errno.h>
+
+enum {
+    TINY_MAX_BYTES = TINY_CLASSES * HAK_ALIGN_BYTES,
+    PARAM_MAGAZINE = 0,
+    PARAM_MAGAZINE_CLASSES,
+    PARAM_EMPTY_SUPERSLABS,
+    PARAM_CARVE,
+    TICK_REFILLS = 64, /* the clock costs 1 % of a refill */
+    FULL_DIVISOR = 32, /* as ultra's */
+};
+
+static const struct hak_param params[] = {
+    {.name = "magazine",
+     .type = HAK_PARAM_ENUM,
+     .min = 0,
+     .max = 1,
+     .def = 0,
+     .choices = "off|on",
+     .help = "keep freed slots of a thread in front; needs lanes = off"},
+    {.name = "magazine_classes",
+     .type = HAK_PARAM_INT,
+     .min = 0,
+     .max = 0x0f,
+     .def = 0x0f,
+     .help = "which classes have magazines, bit 0 = C0 ... bit 3 = C3"},
+    {.name = "empty_superslabs",
+     .type = HAK_PARAM_INT,
+     .min = 0,
+     .max = 1024,
+     .def = 1,
+     .help = "empty SuperSlabs of 1 MiB that wait for a purge delay"},
+    {.name = "carve",
+     .type = HAK_PARAM_SIZE,
+     .min = 16,
+     .max = 65536,
+     .def = 4096,
+     .help = "bytes of a fresh slab cut to slots at a time"},
+};
+
+static struct tiny *tiny_of(struct hak_box *box)
+{
+    return box->state;
+}
+
+static struct superslabs *superslabs_of(const struct hak_heap *heap)
+{
+    return &hak_container_of(heap->all, struct tiny, heaps)->superslabs;
+}
+
+static uint32_t class_of(size_t size_bytes)
+{
+    return size_bytes == 0 ? 0 : hak_index_of(size_bytes) - 1;
+}
+
+static uint32_t slot_bytes_of(uint32_t class_number)
+{
+    return (class_number + 1) * HAK_ALIGN_BYTES;
+}
+
+static bool has_magazine(const struct tiny *t, uint32_t class_number)
+{
+    return t->with_magazine >> class_number & 1;
+}
+
+/* The magazines of a heap, one a slot class; only if the box has any. */
+static struct magazine *magazines_of(const struct hak_heap *heap)
+{
+    return __atomic_load_n(&heap->own, __ATOMIC_ACQUIRE);
+}
+
+/* ---- pages --------------------------------------------------------------- */
+
+static void give_slab(struct hak_heap *heap, struct hak_page *page)
+{
+    slab_give(superslabs_of(heap), page->start,
+              (size_t)page->carved * page->span.slot_bytes);
+    hak_heap_spare(heap, page);
+}
+
+static struct hak_page *page_get(struct hak_heap *heap, uint32_t class_number)
+{
+    struct superslabs *superslabs = superslabs_of(heap);
+    struct hak_box *box = heap->all->box;
+    struct hak_page *page = hak_heap_page(heap);
+    if (page == NULL)
+        return NULL;
+    char *start = slab_take(superslabs);
+    if (start == NULL) {
+        hak_heap_spare(heap, page);
+        return NULL;
+    }
+    hak_page_init(page, start, SLAB_BYTES, slot_bytes_of(class_number),
+                  class_number);
+    __atomic_store_n(&page->heap, heap, __ATOMIC_RELAXED);
+    __atomic_store_n(&page->span.owner, heap->thread, __ATOMIC_RELAXED);
+    slab_name(superslabs, start, page);
+    if (box->host->span_set(box, &page->span, start, SLAB_BYTES) == 0)
+        return page;
+    give_slab(heap, page);
+    return NULL;
+}
+
+static void page_put(struct hak_heap *heap, struct hak_page *page)
+{
+    struct hak_box *box = heap->all->box;
+    box->host->span_set(box, NULL, page->start, SLAB_BYTES);
+    give_slab(heap, page);
+    superslabs_tick(superslabs_of(heap));
+}
+
+/* ---- heaps --------------------------------------------------------------- */
+
+/* Slots of other heaps' pages go back the way of a remote free. */
+static void empty_magazines(struct hak_heap *heap)
+{
+    struct magazine *m = magazines_of(heap);
+    for (uint32_t c = 0; m != NULL && c < TINY_CLASSES; c++, m++) {
+        void *p;
+        while ((p = magazine_drain(m)) != NULL)
+            hak_heap_free(heap, superslab_page(superslabs_of(heap), p), p);
+    }
+}
+
+static void *tiny_heap_open(struct hak_box *box, struct hak_thread *thread)
+{
+    struct tiny *t = tiny_of(box);
+    struct hak_heap *heap = hak_heap_open(&t->heaps, thread);
+    if (heap == NULL || t->with_magazine == 0 || heap->own != NULL)
+        return heap;
+    struct magazine *m = box->host->meta(box, TINY_CLASSES * sizeof *m);
+    if (m != NULL) {
+        __atomic_store_n(&heap->own, m, __ATOMIC_RELEASE); /* for stats */
+        return heap;
+    }
+    heap->thread = NULL;
+    hak_heaps_push(&t->heaps, &t->heaps.spares, heap);
+    return NULL;
+}
+
+static void tiny_heap_close(struct hak_box *box, void *heap)
+{
+    (void)box;
+    empty_magazines(heap);
+    hak_heap_close(heap);
+}
+
+/* ---- slots --------------------------------------------------------------- */
+
+/* The kit counts the heap's refills. */
+static void tick_sometimes(struct hak_heap *heap)
+{
+    if (unlikely(heap->refills % TICK_REFILLS == 0))
+        superslabs_tick(superslabs_of(heap));
+}
+
+static struct hak_span *tiny_refill(struct hak_box *box, void *heap,
+                                    size_t size_bytes)
+{
+    (void)box;
+    if (unlikely(size_bytes > TINY_MAX_BYTES))
+        return NULL;
+    tick_sometimes(heap);
+    return hak_heap_refill(heap, class_of(size_bytes));
+}
+
+static void *heap_alloc(struct hak_heap *heap, uint32_t class_number)
+{
+    const struct hak_page *page = heap->bin[class_number].current;
+    if (unlikely(page == NULL || page->span.local == NULL))
+        tick_sometimes(heap);
+    return hak_heap_alloc(heap, class_number);
+}
+
+static void *magazine_alloc(struct hak_heap *heap, uint32_t class_number)
+{
+    struct magazine *m = magazines_of(heap) + class_number;
+    void *p = magazine_pop(m);
+    if (p != NULL)
+        return p;
+    p = heap_alloc(heap, class_number); /* and the magazine stays empty */
+    if (unlikely(p == NULL))
+        hak_count(&m->out_of_memory, 1);
+    return p;
+}
+
+static void *tiny_alloc(struct hak_box *box, size_t size_bytes)
+{
+    if (size_bytes > TINY_MAX_BYTES)
+        return NULL;
+    struct tiny *t = tiny_of(box);
+    uint32_t class_number = class_of(size_bytes);
+    struct hak_heap *heap = box->host->heap(box, true);
+    if (unlikely(heap == NULL)) {
+        if (has_magazine(t, class_number))
+            hak_count_shared(&t->no_heap[class_number], 1);
+        return NULL;
+    }
+    return has_magazine(t, class_number) ? magazine_alloc(heap, class_number)
+                                         : heap_alloc(heap, class_number);
+}
+
+/* Slots of a multiple of align are aligned: slabs start at a granule. */
+static void *tiny_aligned_alloc(struct hak_box *box, size_t align_bytes,
+                                size_t size_bytes)
+{
+    if (align_bytes > TINY_MAX_BYTES || size_bytes > TINY_MAX_BYTES)
+        return NULL;
+    return tiny_alloc(box, hak_round_up(size_bytes, align_bytes));
+}
+
+/*
+ * Slots of other threads' pages go into the freeing thread's magazine too: it
+ * saves the atomic of a remote free, and they are few. Not in a draining box,
+ * where nobody would take them out again.
+ */
+static void tiny_free(struct hak_box *box, void *p)
+{
+    struct tiny *t = tiny_of(box);
+    struct hak_page *page = superslab_page(&t->superslabs, p);
+    if (unlikely(page == NULL)) /* freed twice, and the page is gone */
+        return;
+    struct hak_heap *heap = box->host->heap(box, false);
+    if (heap != NULL && has_magazine(t, page->class_number) &&
+        box->state_now == HAK_BOX_ACTIVE &&
+        magazine_push(magazines_of(heap) + page->class_number, p))
+        return;
+    hak_heap_free(heap, page, p);
+}
+
+static bool tiny_owns(struct hak_box *box, const void *p)
+{
+    return superslab_page(&tiny_of(box)->superslabs, p) != NULL;
+}
+
+static size_t tiny_usable_size(struct hak_box *box, const void *p)
+{
+    const struct hak_page *page = superslab_page(&tiny_of(box)->superslabs, p);
+    return page != NULL ? page->span.slot_bytes : 0;
+}
+
+static size_t tiny_slot_size(struct hak_box *box, size_t size_bytes)
+{
+    (void)box;
+    return size_bytes > TINY_MAX_BYTES ? 0
+                                       : slot_bytes_of(class_of(size_bytes));
+}
+
+/* ---- the whole box ------------------------------------------------------- */
+
+/* Bit a slot class, from bit a class of the notes: C0 16, C1 32, C2 48 64 .. */
+static uint32_t slot_classes(uint32_t classes)
+{
+    static const uint8_t slots_of[] = {0x01, 0x02, 0x0c, 0xf0};
+    uint32_t bits = 0;
+    for (uint32_t c = 0; c < sizeof slots_of; c++)
+        bits |= classes >> c & 1 ? slots_of[c] : 0;
+    return bits;
+}
+
+static int tiny_init(struct hak_box *box)
+{
+    const struct hak_host *host = box->host;
+    bool magazine = box->params[PARAM_MAGAZINE].i != 0;
+    if (magazine && box->lanes) {
+        host->log(box, HAK_LOG_ERROR,
+                  "magazine = on needs lanes = off in [box %s]: lanes take "
+                  "calls before the magazine sees them",
+                  box->name);
+        return -EINVAL;
+    }
+    struct tiny *t = host->meta(box, sizeof *t);
+    if (t == NULL ||
+        superslabs_init(&t->superslabs, box,
+                        (uint32_t)box->params[PARAM_EMPTY_SUPERSLABS].i) != 0) {
+        host->log(box, HAK_LOG_ERROR, "no memory for the SuperSlab table");
+        return -ENOMEM;
+    }
+    t->heaps = (struct hak_heaps){
+        .box = box,
+        .nclasses = TINY_CLASSES,
+        .carve_bytes = (uint32_t)box->params[PARAM_CARVE].i,
+        .full_divisor = FULL_DIVISOR,
+        .page_get = page_get,
+        .page_put = page_put,
+    };
+    if (magazine)
+        t->with_magazine =
+            slot_classes((uint32_t)box->params[PARAM_MAGAZINE_CLASSES].i);
+    box->state = t;
+    return 0;
+}
+
+/* Lock order: heaps, superslabs. Neither is taken under the other. */
+static void tiny_fork(struct hak_box *box, enum hak_fork_phase phase)
+{
+    struct tiny *t = tiny_of(box);
+    if (phase == HAK_FORK_PREPARE) {
+        hak_lock_take(&t->heaps.lock);
+        hak_lock_take(&t->superslabs.lock);
+    } else {
+        hak_lock_drop(&t->superslabs.lock);
+        hak_lock_drop(&t->heaps.lock);
+    }
+}
+
+/* What this thread may touch: its magazines, its pages and what is orphaned. */
+static void heap_trim(struct hak_heap *heap)
+{
+    size_t norphans = 0;
+    const struct hak_heap *h =
+        __atomic_load_n(&heap->all->all_heaps, __ATOMIC_ACQUIRE);
+    for (; h != NULL; h = h->all_next) /* bounds the loop: some come back */
+        norphans += __atomic_load_n(&h->orphan, __ATOMIC_RELAXED);
+    empty_magazines(heap);
+    hak_heap_collect(heap);
+    while (norphans-- != 0 && hak_heap_adopt_any(heap))
+        ;
+    for (uint32_t c = 0; c < TINY_CLASSES; c++)
+        hak_bin_close(heap, &heap->bin[c]);
+    hak_heap_retire_kept(heap);
+}
+
+static size_t tiny_trim(struct hak_box *box)
+{
+    struct superslabs *superslabs = &tiny_of(box)->superslabs;
+    struct hak_heap *heap = box->host->heap(box, false);
+    uint64_t before = hak_counted(&superslabs->given_bytes);
+    if (heap != NULL)
+        heap_trim(heap);
+    superslabs_trim(superslabs);
+    return hak_counted(&superslabs->given_bytes) - before;
+}
+
+/* ---- figures ------------------------------------------------------------- */
+
+static void snapshot(struct hak_box *box, uint32_t slot_class,
+                     struct hak_magazine_counts *out)
+{
+    struct tiny *t = tiny_of(box);
+    *out = (struct hak_magazine_counts){0};
+    if (slot_class >= TINY_CLASSES)
+        return;
+    out->out_of_memory = hak_counted(&t->no_heap[slot_class]);
+    out->calls = out->misses = out->out_of_memory;
+    const struct hak_heap *heap =
+        __atomic_load_n(&t->heaps.all_heaps, __ATOMIC_ACQUIRE);
+    for (; heap != NULL; heap = heap->all_next) {
+        const struct magazine *m = magazines_of(heap);
+        if (m != NULL)
+            magazine_add(m + slot_class, out);
+    }
+}
+
+static const void *tiny_get_extension(struct hak_box *box, const char *id)
+{
+    static const struct hak_magazine_extension extension = {
+        .struct_size = sizeof extension,
+        .nclasses = TINY_CLASSES,
+        .snapshot = snapshot,
+    };
+    const struct tiny *t = tiny_of(box);
+    return t != NULL && t->with_magazine != 0 &&
+                   strcmp(id, HAK_MAGAZINE_EXTENSION) == 0
+               ? &extension
+               : NULL;
+}
+
+/* The kit counts slots in magazines as live; they lag, so never below 0. */
+static void tiny_stats(struct hak_box *box, struct hak_box_stats *out)
+{
+    const struct tiny *t = tiny_of(box);
+    hak_heaps_stats(&t->heaps, out);
+    out->cached_bytes = hak_counted(&t->superslabs.free_slabs) * SLAB_BYTES;
+    for (uint32_t c = 0; t->with_magazine != 0 && c < TINY_CLASSES; c++) {
+        struct hak_magazine_counts counts;
+        snapshot(box, c, &counts);
+        out->live_count -= hak_min(counts.held, out->live_count);
+        out->live_bytes -=
+            hak_min(counts.held * slot_bytes_of(c), out->live_bytes);
+    }
+    if (!box->lanes)
+        out->allocs = out->frees = 0;
+}
+
+/* Mark the slots of the page that wait in any thread's magazine. */
+static void mark_magazines(const struct tiny *t, const struct hak_page *page,
+                           uint64_t *is_free)
+{
+    const struct hak_heap *heap =
+        __atomic_load_n(&t->heaps.all_heaps, __ATOMIC_ACQUIRE);
+    for (; heap != NULL; heap = heap->all_next) {
+        const struct magazine *m = magazines_of(heap);
+        for (size_t i = 0; m != NULL && i < m[page->class_number].n; i++) {
+            size_t at =
+                (size_t)((char *)m[page->class_number].slot[i] - page->start);
+            if (at < SLAB_BYTES)
+                hak_bits_set(is_free, at / page->span.slot_bytes, 1);
+        }
+    }
+}
+
+/* As hak_page_walk, but for the magazines. */
+static bool page_walk(const struct tiny *t, const struct hak_page *page,
+                      hak_visit *visit, void *context)
+{
+    uint64_t is_free[HAK_BITS_WORDS(HAK_PAGE_SLOTS_MAX)] = {0};
+    hak_page_mark(page, page->span.local, is_free);
+    hak_page_mark(page, hak_remote_head(page->remote), is_free);
+    mark_magazines(t, page, is_free);
+    for (size_t i = 0; i < page->carved; i++)
+        if (!hak_bit(is_free, i) &&
+            !visit(context, page->start + i * page->span.slot_bytes,
+                   page->span.slot_bytes))
+            return false;
+    return true;
+}
+
+static void tiny_walk(struct hak_box *box, hak_visit *visit, void *context)
+{
+    const struct tiny *t = tiny_of(box);
+    const struct hak_page *page =
+        __atomic_load_n(&t->heaps.all_pages, __ATOMIC_ACQUIRE);
+    for (; page != NULL; page = page->all_next)
+        if (page->state != HAK_PAGE_FREE && !page_walk(t, page, visit, context))
+            return;
+}
+
+HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
+    HAK_BOX_HEADER("tiny", "1.0"),
+    .summary = "up to 128 bytes from SuperSlabs of 1 MiB, magazine as option",
+    .params = params,
+    .nparams = sizeof params / sizeof params[0],
+    .min_bytes = 1,
+    .max_bytes = TINY_MAX_BYTES,
+    .ops =
+        {
+            .alloc = tiny_alloc,
+            .free = tiny_free,
+            .owns = tiny_owns,
+            .init = tiny_init,
+            .usable_size = tiny_usable_size,
+            .slot_size = tiny_slot_size,
+            .aligned_alloc = tiny_aligned_alloc,
+            .heap_open = tiny_heap_open,
+            .heap_close = tiny_heap_close,
+            .refill = tiny_refill,
+            .drained = hak_heap_drained,
+            .remote_free = hak_heap_remote_free,
+            .fork = tiny_fork,
+            .trim = tiny_trim,
+            .stats = tiny_stats,
+            .walk = tiny_walk,
+            .get_extension = tiny_get_extension,
+        },
+};
