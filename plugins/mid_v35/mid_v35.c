@@ -14,8 +14,7 @@ enum {
 };
 
 /*
- * Every 32 bytes: two size indexes, so two lanes, share a class. When a page
- * leaves `current` each of its lanes asks for the next one; README.md has
+ * Every 32 bytes: two size indexes, so two lanes, share a class; README.md has
  * figures for other lists.
  */
 #define DEFAULT_SLOTS                      \

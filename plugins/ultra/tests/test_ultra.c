@@ -192,15 +192,6 @@ static void empty_pages(size_t npages, size_t bytes)
     }
 }
 
-static size_t count_structs(struct hak_box *box)
-{
-    size_t n = 0;
-    for (const struct hak_page *page = heaps_of(box)->all_pages; page != NULL;
-         page = page->all_next)
-        n++;
-    return n;
-}
-
 TEST(empty_pages_go_back_to_the_host)
 {
     static const size_t sizes[] = {LEAST, 512, 528, MOST};
@@ -495,15 +486,6 @@ TEST(init_without_memory)
         th_fail_never();
     }
     EXPECT(th_malloc(OPEN(0), 16) != NULL);
-}
-
-static size_t count_heaps(struct hak_box *box)
-{
-    size_t n = 0;
-    for (const struct hak_heap *h = heaps_of(box)->all_heaps; h != NULL;
-         h = h->all_next)
-        n++;
-    return n;
 }
 
 /* Memory ends with the nth request of the host; later there is some again. */

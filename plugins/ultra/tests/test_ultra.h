@@ -89,6 +89,24 @@ static inline size_t count_walk(struct hak_box *box)
     return n;
 }
 
+static inline size_t count_heaps(struct hak_box *box)
+{
+    size_t n = 0;
+    for (const struct hak_heap *h = heaps_of(box)->all_heaps; h != NULL;
+         h = h->all_next)
+        n++;
+    return n;
+}
+
+static inline size_t count_structs(struct hak_box *box)
+{
+    size_t n = 0;
+    for (const struct hak_page *page = heaps_of(box)->all_pages; page != NULL;
+         page = page->all_next)
+        n++;
+    return n;
+}
+
 /* Allocates n blocks; how many there were. */
 static inline size_t get_many(struct hak_box *box, void **p, size_t n,
                               size_t bytes)
