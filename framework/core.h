@@ -188,9 +188,9 @@ extern struct hak_policy hak_policy;
 
 void hak_policy_build(const struct hak_conf *c,
                       struct hak_loaded *const loaded[HAK_MAX_BOXES]);
-/* Point indexes first..last at a route by name. 0, -ENOENT, -ENOMEM. */
+/* Point indexes first..last at a route by name. 0, -EINVAL, -ENOENT. */
 int hak_policy_set(uint32_t first, uint32_t last, const char *route);
-/* Take a box out of every chain. 0, -ENOENT, -ENOMEM. */
+/* Take a box out of every chain. 0, or -ENOMEM: out of some only. */
 int hak_policy_drop(struct hak_loaded *b);
 static inline const struct hak_chain *hak_chain_of(uint32_t index)
 {

@@ -116,8 +116,10 @@ static int drop_locked(const struct hak_loaded *b)
         if (old == NULL || !names(old, b))
             continue;
         struct hak_chain *copy = without(old, b);
-        if (copy == NULL)
+        if (copy == NULL) {
+            next_epoch(); /* for those that did change */
             return -ENOMEM;
+        }
         for (uint32_t i = 0; i <= HAK_LANES; i++)
             if (hak_policy.chain[i] == old)
                 publish(i, copy);

@@ -91,7 +91,7 @@ static inline struct hak_page *hak_heap_page(struct hak_heap *heap)
 static inline void hak_heap_spare(struct hak_heap *heap, struct hak_page *page)
 {
     page->state = HAK_PAGE_FREE;
-    page->span.owner = NULL;
+    __atomic_store_n(&page->span.owner, NULL, __ATOMIC_RELAXED);
     page->pending_next = heap->spare;
     heap->spare = page;
 }
@@ -354,16 +354,19 @@ static inline bool hak_heap_adopt_any(struct hak_heap *heap)
     return orphan != NULL;
 }
 
-/* Every orphan there is now; those that come back meanwhile wait. */
+/* Every orphan there is now; one that comes back meanwhile waits. */
 static inline void hak_heap_adopt_all(struct hak_heap *heap)
 {
-    size_t n = 0;
-    const struct hak_heap *h =
-        __atomic_load_n(&heap->all->all_heaps, __ATOMIC_ACQUIRE);
-    for (; h != NULL; h = h->all_next)
-        n += __atomic_load_n(&h->orphan, __ATOMIC_RELAXED);
-    while (n-- != 0 && hak_heap_adopt_any(heap))
-        ;
+    struct hak_heaps *all = heap->all;
+    hak_lock_take(&all->lock);
+    struct hak_heap *orphan = all->orphans;
+    __atomic_store_n(&all->orphans, NULL, __ATOMIC_RELAXED);
+    hak_lock_drop(&all->lock);
+    while (orphan != NULL) {
+        struct hak_heap *next = orphan->next;
+        hak_heap_adopt(heap, orphan);
+        orphan = next;
+    }
 }
 
 /*

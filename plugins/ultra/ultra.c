@@ -110,7 +110,8 @@ static struct hak_page *fresh_page(struct hak_heap *heap, uint32_t slot_bytes)
         return NULL;
     }
     hak_map_set(&u->pages, page->start, bytes, page);
-    box->host->span_set(box, &page->span, page->start, bytes);
+    int error = box->host->span_set(box, &page->span, page->start, bytes);
+    HAK_ALWAYS(error == 0); /* the range came from map just now */
     return page;
 }
 

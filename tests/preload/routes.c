@@ -71,6 +71,7 @@ TEST(route_moves_a_range)
     void *const keep[] = {(void *)1, (void *)20, (void *)ROUTED_BLOCKS};
     NEED_BOXES();
     const char *from = box_for(ROUTED_BYTES), *to = box_for(5000);
+    const char *below = box_for(512);
     pthread_t thread[ROUTED_THREADS];
     EXPECT_NE(strcmp(from, to), 0);
     uint64_t live = stats_of(from).live_count;
@@ -79,7 +80,7 @@ TEST(route_moves_a_range)
     routed.want = from;
     for (int i = 0; i < ROUTED_THREADS; i++)
         EXPECT_EQ(pthread_create(&thread[i], NULL, watch_route, keep[i]), 0);
-    for (int turn = 0; turn < 20; turn++) {
+    for (int turn = 0; turn < 100; turn++) {
         EXPECT_EQ(hak.route("513-1024", turn % 2 == 0 ? to : from), 0);
         await_route(turn % 2 == 0 ? to : from);
     }
@@ -89,7 +90,7 @@ TEST(route_moves_a_range)
     for (int i = 0; i < ROUTED_THREADS; i++)
         pthread_join(thread[i], NULL);
     EXPECT_LT(blocks_until(to), 65536 / ROUTED_BYTES + 1);
-    EXPECT_STR(box_for(100), box_for(500)); /* the range, no more */
+    EXPECT_STR(box_for(512), below); /* the range, no more */
     for (size_t i = 0; i < OLD; i++) {
         EXPECT_STR(hak.owner(old[i]), from);
         EXPECT_PATTERN(old[i], ROUTED_BYTES, i);
