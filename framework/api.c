@@ -155,10 +155,8 @@ EXPORT struct mallinfo mallinfo(void)
 EXPORT int malloc_info(int options, FILE *stream)
 {
     struct hak_space_figures f;
-    if (options != 0) {
-        errno = EINVAL;
-        return -1;
-    }
+    if (options != 0)
+        return EINVAL;
     hak_space_read(&f);
     fprintf(stream, "<malloc version=\"hakmem-%s\">\n", HAK_VERSION);
     for (uint32_t i = 0; i < hak_boxes.n; i++) {

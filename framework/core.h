@@ -214,7 +214,8 @@ struct hak_thread {
     void *heap[HAK_MAX_BOXES];
     uint64_t epoch;
     uint32_t ticks;
-    int tid; /* of its thread, while that is ending */
+    uint32_t rounds; /* of destructors that its thread ran */
+    int tid;         /* of its thread, while that is ending */
     uint64_t parked_at_ms;
     struct hak_thread *next;        /* all threads, never shrinks */
     struct hak_thread *next_parked; /* or ending */
@@ -227,10 +228,11 @@ extern __thread struct hak_thread *hak_self
     __attribute__((tls_model("initial-exec")));
 extern struct hak_thread hak_nobody; /* a thread that has not attached */
 extern struct hak_thread hak_forker; /* a thread inside fork */
+extern struct hak_thread hak_ended;  /* a thread that has parked */
 extern struct hak_span hak_no_span;  /* has no free slot, ever */
 static inline bool hak_is_attached(const struct hak_thread *t)
 {
-    return t != &hak_nobody && t != &hak_forker;
+    return t != &hak_nobody && t != &hak_forker && t != &hak_ended;
 }
 
 /* Atomic, since a change of route empties the lanes of running threads. */

@@ -65,7 +65,7 @@ static void publish(uint32_t index, const struct hak_chain *chain)
 
 static void next_epoch(void)
 {
-    __atomic_add_fetch(&hak_policy.epoch, 1, __ATOMIC_RELEASE);
+    __atomic_add_fetch(&hak_policy.epoch, 1, __ATOMIC_SEQ_CST);
 }
 
 int hak_policy_set(uint32_t first, uint32_t last, const char *name)

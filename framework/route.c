@@ -130,6 +130,15 @@ static void set_lanes(struct hak_thread *t, struct hak_loaded *b,
     }
 }
 
+static void sync_epoch(struct hak_thread *t)
+{
+    uint64_t epoch = __atomic_load_n(&hak_policy.epoch, __ATOMIC_ACQUIRE);
+    if (unlikely(t->epoch != epoch)) {
+        t->epoch = epoch;
+        hak_thread_resync(t);
+    }
+}
+
 static void *from_lanes(struct hak_thread *t, struct hak_loaded *b,
                         uint32_t index)
 {
@@ -141,6 +150,13 @@ static void *from_lanes(struct hak_thread *t, struct hak_loaded *b,
         return NULL;
     hak_count(&t->count[b->box.index].refills, 1);
     set_lanes(t, b, index, span);
+    /*
+     * A change of route may have emptied the lane just before it was set. The
+     * fence pairs with the epoch's store before hak_thread_reroute's: either
+     * that empties what was set here, or the new epoch is seen here.
+     */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    sync_epoch(t);
     void *p = span->local;
     span->local = *(void **)p;
     span->nalloc++;
@@ -207,11 +223,7 @@ void *hak_alloc_slow(struct hak_thread *t, size_t size, bool zero)
         if (t == NULL)
             return alloc_unattached(size, zero);
     }
-    uint64_t epoch = __atomic_load_n(&hak_policy.epoch, __ATOMIC_ACQUIRE);
-    if (unlikely(t->epoch != epoch)) {
-        t->epoch = epoch;
-        hak_thread_resync(t);
-    }
+    sync_epoch(t);
     tick(t);
     return from_chain(t, hak_index_of(size), size, zero);
 }

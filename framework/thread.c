@@ -2,9 +2,9 @@
  * thread.c - attached threads: their lanes, heaps and counters.
  *
  * A thread attaches at its first slow path. A destructor of thread-specific
- * data tells that it is ending; when it is gone its structure is parked with
- * its lanes and heaps as they are, and the next thread that attaches takes it
- * over, so threads that come and go cost a list operation. What stays parked
+ * data parks its structure with its lanes and heaps as they are, and the next
+ * thread that attaches takes it over, so threads that come and go cost a list
+ * operation. What stays parked
  * for long is reaped: its heaps are closed, their pages become orphans that the
  * boxes hand to other heaps.
  *
@@ -13,8 +13,8 @@
  */
 #include "core.h"
 
+#include <limits.h>
 #include <pthread.h>
-#include <sched.h>
 
 enum {
     REAP_DELAYS = 10, /* parked for so many purge delays: reaped */
@@ -23,6 +23,7 @@ enum {
 
 struct hak_span hak_no_span;
 struct hak_thread hak_nobody = {.lane = {[0 ... HAK_LANES] = &hak_no_span}};
+struct hak_thread hak_ended = {.lane = {[0 ... HAK_LANES] = &hak_no_span}};
 __thread struct hak_thread *hak_self
     __attribute__((tls_model("initial-exec"))) = &hak_nobody;
 
@@ -110,19 +111,56 @@ void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open)
 /* ---- attach and detach ------------------------------------------------------
  */
 
-/*
- * The thread may still allocate and free, in others' destructors and in
- * libc's, so it keeps its structure until the kernel says that it is gone.
- */
-static void ending(void *self)
+/* lock held */
+static void park(struct hak_thread *t)
 {
-    struct hak_thread *t = self;
+    t->parked_at_ms = hak_os_now_ms();
+    t->next_parked = threads.parked;
+    threads.parked = t;
+}
+
+/* From here on the structure is parked once the kernel lets go of us. */
+static void begin_ending(struct hak_thread *t)
+{
     t->tid = hak_os_tid();
     hak_lock_take(&threads.lock);
     t->next_parked = NULL;
     *threads.ending_end = t;
     threads.ending_end = &t->next_parked;
     hak_lock_drop(&threads.lock);
+}
+
+/* The last round of destructors: no need to wait for the kernel. */
+static void end(struct hak_thread *t)
+{
+    hak_self = &hak_ended;
+    hak_lock_take(&threads.lock);
+    struct hak_thread **at = &threads.ending;
+    while (*at != NULL && *at != t)
+        at = &(*at)->next_parked;
+    if (*at == t) { /* else: a fork's child has dropped the list */
+        *at = t->next_parked;
+        if (*at == NULL)
+            threads.ending_end = at;
+    }
+    park(t);
+    hak_lock_drop(&threads.lock);
+}
+
+/*
+ * Others' destructors may still allocate, so the structure is kept through
+ * all rounds of them. A thread whose first request came in a late round never
+ * sees our last: it is told by its number.
+ */
+static void ending(void *self)
+{
+    struct hak_thread *t = self;
+    if (t->rounds++ == 0)
+        begin_ending(t);
+    if (t->rounds < PTHREAD_DESTRUCTOR_ITERATIONS)
+        pthread_setspecific(threads.key, t);
+    else
+        end(t);
 }
 
 int hak_thread_start(void)
@@ -144,9 +182,7 @@ static void park_gone(void)
         *at = t->next_parked;
         if (*at == NULL)
             threads.ending_end = at;
-        t->parked_at_ms = hak_os_now_ms();
-        t->next_parked = threads.parked;
-        threads.parked = t;
+        park(t);
     }
 }
 
@@ -159,24 +195,6 @@ static struct hak_thread *unpark(void)
     if (t != NULL)
         threads.parked = t->next_parked;
     hak_lock_drop(&threads.lock);
-    return t;
-}
-
-/*
- * pthread_join returns a moment before the kernel has let go of a thread. A
- * program that ends and starts many at once is worth that moment: else each
- * wave would get structures and heaps of its own.
- */
-static struct hak_thread *unpark_soon(void)
-{
-    enum { YIELDS = 4 };
-    struct hak_thread *t = unpark();
-    for (int i = 0; i < YIELDS && t == NULL &&
-                    __atomic_load_n(&threads.ending, __ATOMIC_RELAXED) != NULL;
-         i++) {
-        sched_yield();
-        t = unpark();
-    }
     return t;
 }
 
@@ -205,13 +223,17 @@ struct hak_thread *hak_thread_attach(void)
 {
     if (hak_self == &hak_forker)
         return NULL;
-    struct hak_thread *t = unpark_soon();
+    struct hak_thread *t = unpark();
     if (t == NULL)
         t = fresh();
     if (t == NULL)
         return NULL;
+    t->rounds = 0;
+    if (hak_self == &hak_ended)
+        begin_ending(t); /* no destructor of ours will run any more */
+    else
+        pthread_setspecific(threads.key, t); /* a low key: no allocation */
     hak_self = t;
-    pthread_setspecific(threads.key, t); /* a low key: allocates nothing */
     return t;
 }
 

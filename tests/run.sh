@@ -7,8 +7,9 @@
 #     tests/run.sh --one NAME      one, as prove runs it; its output in full
 #
 # A name is a file; a preload test has its mode in front, as in
-# verify:build/tests/preload/forks. Modes: plain (libc), and those of
-# tests/programs/modes.sh. Fails when any test failed or was not built.
+# verify:build/tests/preload/forks. Modes: plain (libc), those of
+# tests/programs/modes.sh, and conf/FILE instead of conf/default.ini. Fails
+# when any test failed or was not built.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 # shellcheck source=tests/programs/modes.sh
@@ -56,6 +57,11 @@ preload()
             echo "$mode:build/tests/preload/$name"
         done
     done
+    for file in conf/*.ini; do
+        [ "$file" = conf/default.ini ] && continue
+        echo "$file:build/tests/preload/family"
+        echo "$file:build/tests/preload/stress"
+    done
 }
 
 programs()
@@ -89,6 +95,10 @@ one()
 {
     case $1 in
     plain:*) HAK_TEST_MODE=plain "${1#*:}" ;;
+    conf/*:*)
+        env LD_PRELOAD="$lib" HAKMEM_CONF="$PWD/${1%%:*}" \
+            HAKMEM_STATS_AT_EXIT=none HAK_TEST_MODE="${1%%:*}" "${1#*:}"
+        ;;
     *:*)
         # shellcheck disable=SC2046
         env LD_PRELOAD="$lib" HAKMEM_CONF="$conf" HAK_TEST_MODE="${1%%:*}" \

@@ -57,7 +57,7 @@ int hak_route(const char *range, const char *route);
  */
 int hak_drain(const char *box);
 
-/* Name of the box that owns p ("libc" for libc's, NULL for nobody's). */
+/* Name of the box that owns p; NULL: libc's, or nobody's. */
 const char *hak_owner(const void *p);
 
 /* Give back to the system what is free now. Returns bytes. */
