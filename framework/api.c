@@ -98,8 +98,7 @@ EXPORT size_t hak_trim(void)
     return hak_space_trim();
 }
 
-/* ---- malloc_trim, malloc_stats, malloc_info, mallinfo, mallopt ------------
- */
+/* ---- malloc_trim, malloc_stats, malloc_info, mallinfo, mallopt ---- */
 
 EXPORT int malloc_trim(size_t pad)
 {

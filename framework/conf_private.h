@@ -108,8 +108,7 @@ void conf_check_rule(struct hak_conf *c, const struct hak_conf_entry *e);
 /* Rules, index_rule, and warnings of what no rule covers or reaches. */
 void conf_resolve_policy(struct hak_conf *c);
 
-/* ---- conf_text.c -----------------------------------------------------------
- */
+/* ---- conf_text.c ---- */
 
 /* ASCII only: the locale of the program must not change what a file says. */
 static inline bool conf_is_blank(char ch)

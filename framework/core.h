@@ -72,8 +72,7 @@ size_t hak_libc_usable(void *p);
 void *hak_libc_realloc(void *p, size_t size_bytes);
 uint64_t hak_libc_blocks(void); /* handed out so far by the fallback */
 
-/* ---- space.c: the window --------------------------------------------------
- */
+/* ---- space.c: the window ---- */
 
 struct hak_space_figures {
     uint64_t used_bytes; /* in the hands of boxes */
@@ -92,8 +91,7 @@ void hak_space_lock(bool take); /* for fork */
 void hak_space_read(struct hak_space_figures *out);
 uint64_t hak_space_purge_delay_ms(void);
 
-/* ---- directory.c: granule -> span -------------------------------------------
- */
+/* ---- directory.c: granule -> span ---- */
 
 /*
  * base, limit  the window in bytes and granules; limit is 0 until the core
@@ -121,8 +119,7 @@ static inline struct hak_span *hak_directory_get(const void *p)
                : NULL;
 }
 
-/* ---- loader.c: boxes
- * ---------------------------------------------------------- */
+/* ---- loader.c: boxes ---- */
 
 /* The core's side of a box; `box` is what the box sees. */
 struct hak_loaded {
@@ -171,8 +168,7 @@ struct hak_loaded *hak_box_load(struct hak_conf *c,
 /* Which box owns p, by the walk in priority order; NULL = none. */
 struct hak_loaded *hak_walk(const void *p);
 
-/* ---- policy.c: size index -> chain of boxes
- * ---------------------------------- */
+/* ---- policy.c: size index -> chain of boxes ---- */
 
 struct hak_chain {
     struct hak_loaded *box[HAK_CONF_CHAIN + 1]; /* NULL-terminated */
@@ -198,8 +194,7 @@ static inline const struct hak_chain *hak_chain_of(uint32_t index)
 }
 void hak_policy_lock(bool take); /* for fork */
 
-/* ---- thread.c
- * ------------------------------------------------------------------ */
+/* ---- thread.c ---- */
 
 /* What the slow paths count, per thread and box; one writer each. */
 struct hak_counts {
@@ -256,14 +251,12 @@ void hak_thread_fork_child(void);
 struct hak_thread *hak_thread_first(void); /* list of all, for reports */
 void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open);
 
-/* ---- fork.c
- * ---------------------------------------------------------------------- */
+/* ---- fork.c ---- */
 
 void hak_fork_start(void);
 void hak_fork_defer(void *p); /* free p when the fork is over */
 
-/* ---- route.c: slow paths
- * --------------------------------------------------------- */
+/* ---- route.c: slow paths ---- */
 
 enum hak_mode {
     HAK_MODE_BOOT, /* not started: the boot arena */
@@ -284,8 +277,7 @@ void *hak_realloc_slow(void *p, size_t size_bytes);
 void hak_free_slow(void *p);
 size_t hak_usable(const void *p); /* aborts on a pointer of nobody */
 
-/* ---- report.c
- * ------------------------------------------------------------------------ */
+/* ---- report.c ---- */
 
 struct hak_stats;
 void hak_figures(struct hak_loaded *b, struct hak_stats *out);
@@ -295,9 +287,7 @@ int hak_report_write(int fd, bool json); /* 0, -ENOSYS, -errno of write */
 void hak_report_start(void);
 void hak_report_at_exit(void);
 
-/* ---- start.c
- * ---------------------------------------------------------------------------
- */
+/* ---- start.c ---- */
 
 extern struct hak_conf hak_conf;
 /* The INI when HAKMEM_CONF names none: beside the library; NULL = none. */

@@ -253,8 +253,7 @@ const struct hak_box_entry *hak_box_file(const char *path, void **handle,
     return NULL;
 }
 
-/* ---- the host table ---------------------------------------------------------
- */
+/* ---- the host table ---- */
 
 /*
  * The owns() walk over a range that b has just got, and its verdict kept in
@@ -402,8 +401,7 @@ static struct hak_host host = {
     .get_extension = host_extension,
 };
 
-/* ---- loading
- * -------------------------------------------------------------------- */
+/* ---- loading ---- */
 
 struct hak_loaded *hak_walk(const void *p)
 {

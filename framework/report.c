@@ -13,8 +13,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* ---- figures --------------------------------------------------------------
- */
+/* ---- figures ---- */
 
 static void sum_counts(uint32_t index, struct hak_counts *sum)
 {
@@ -69,8 +68,7 @@ uint64_t hak_libc_allocs(void)
     return n;
 }
 
-/* ---- text
- * -------------------------------------------------------------------- */
+/* ---- text ---- */
 
 struct text {
     char bytes[16384];
@@ -206,8 +204,7 @@ static void as_text(struct text *t)
     text_routes(t);
 }
 
-/* ---- JSON
- * ------------------------------------------------------------------------ */
+/* ---- JSON ---- */
 
 static void add_quoted(struct text *t, const char *s)
 {
@@ -297,9 +294,7 @@ static void as_json(struct text *t)
     add(t, "]}\n");
 }
 
-/* ---- out
- * ----------------------------------------------------------------------------
- */
+/* ---- out ---- */
 
 static int write_all(int fd, const char *bytes, size_t n)
 {

@@ -11,10 +11,8 @@
 
 struct hak_core hak_core;
 
-enum {
-    TICK_REFILLS = 64
-}; /* slow paths of a thread between two looks at
-      the clock */
+/* slow paths of a thread between two looks at the clock */
+enum { TICK_REFILLS = 64 };
 
 static void tick(struct hak_thread *t)
 {
@@ -24,8 +22,7 @@ static void tick(struct hak_thread *t)
     hak_thread_reap(hak_os_now_ms(), false);
 }
 
-/* ---- boxes without lanes ---------------------------------------------------
- */
+/* ---- boxes without lanes ---- */
 
 /*
  * A box without usable_size gets its requests enlarged by a header:
@@ -97,8 +94,7 @@ static void box_free(struct hak_loaded *b, void *p)
     b->ops.free(&b->box, p);
 }
 
-/* ---- alloc
- * -------------------------------------------------------------------- */
+/* ---- alloc ---- */
 
 /* The size that a refill of a lane asks for. */
 static size_t lane_bytes(uint32_t index)
@@ -228,8 +224,7 @@ void *hak_alloc_slow(struct hak_thread *t, size_t size, bool zero)
     return from_chain(t, hak_index_of(size), size, zero);
 }
 
-/* ---- aligned
- * ---------------------------------------------------------------------- */
+/* ---- aligned ---- */
 
 static bool is_aligned(const void *p, size_t align)
 {
@@ -320,8 +315,7 @@ void *hak_alloc_aligned(size_t align, size_t size)
     return from_libc(t, chain->last, align, size, false);
 }
 
-/* ---- who owns it
- * ------------------------------------------------------------------- */
+/* ---- who owns it ---- */
 
 /* The box of p: by the directory, else by the walk; both when verifying. */
 static struct hak_loaded *owner_of(const void *p, struct hak_span **span)
@@ -399,9 +393,7 @@ size_t hak_usable(const void *p)
     return hak_libc_usable((void *)(uintptr_t)p);
 }
 
-/* ---- realloc
- * ---------------------------------------------------------------------------
- */
+/* ---- realloc ---- */
 
 static void *resized(void *p, size_t size)
 {

@@ -327,8 +327,7 @@ void hak_space_give(void *p, size_t size_bytes)
     hak_space_tick();
 }
 
-/* ---- growing ---------------------------------------------------------------
- */
+/* ---- growing ---- */
 
 /* Take exactly [g, g + n) if it is free; it will read zero. */
 static bool take_at(size_t g, size_t n)

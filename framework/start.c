@@ -61,8 +61,7 @@ static int open_secure(const char *path)
     return -1;
 }
 
-/* ---- findings -------------------------------------------------------------
- */
+/* ---- findings ---- */
 
 enum { TELL_MOST = 3 };
 static uint32_t told;
@@ -97,8 +96,7 @@ static void on_libc_alone(const char *path)
     hak_core.mode = HAK_MODE_LIBC;
 }
 
-/* ---- start
- * --------------------------------------------------------------------- */
+/* ---- start ---- */
 
 static int load_boxes(void)
 {

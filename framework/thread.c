@@ -4,9 +4,8 @@
  * A thread attaches at its first slow path. A destructor of thread-specific
  * data parks its structure with its lanes and heaps as they are, and the next
  * thread that attaches takes it over, so threads that come and go cost a list
- * operation. What stays parked
- * for long is reaped: its heaps are closed, their pages become orphans that the
- * boxes hand to other heaps.
+ * operation. What stays parked for long is reaped: its heaps are closed, their
+ * pages become orphans that the boxes hand to other heaps.
  *
  * hak_nobody stands for a thread that has not attached. Its lanes never have a
  * free slot and nothing is ever stored to it, so malloc needs no test for it.
@@ -108,8 +107,7 @@ void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open)
     return *heap;
 }
 
-/* ---- attach and detach ------------------------------------------------------
- */
+/* ---- attach and detach ---- */
 
 /* lock held */
 static void park(struct hak_thread *t)
@@ -237,8 +235,7 @@ struct hak_thread *hak_thread_attach(void)
     return t;
 }
 
-/* ---- reaping
- * --------------------------------------------------------------------- */
+/* ---- reaping ---- */
 
 static void close_heaps(struct hak_thread *t)
 {

@@ -6,8 +6,7 @@
 #include <errno.h>
 #include <stdarg.h>
 
-/* ---- words ----------------------------------------------------------------
- */
+/* ---- words ---- */
 
 struct command {
     const char *name;
@@ -73,8 +72,7 @@ static const struct command commands[] = {
 };
 enum { NCOMMANDS = sizeof commands / sizeof commands[0] };
 
-/* ---- what all commands print ----------------------------------------------
- */
+/* ---- what all commands print ---- */
 
 __attribute__((format(printf, 1, 0))) static void say(const char *format,
                                                       va_list ap)
@@ -161,8 +159,7 @@ void ctl_did_you_mean(char *text, size_t bytes, const char *word,
         snprintf(text, bytes, "; did you mean \"%s\"?", near);
 }
 
-/* ---- what all commands take -------------------------------------------------
- */
+/* ---- what all commands take ---- */
 
 int ctl_option(int argc, char **argv, const char *shorts,
                const struct option *longs)
@@ -199,8 +196,7 @@ const char *ctl_conf(const char *given)
     return path;
 }
 
-/* ---- help and main ----------------------------------------------------------
- */
+/* ---- help and main ---- */
 
 static void usage(FILE *out)
 {

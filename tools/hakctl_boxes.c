@@ -9,8 +9,7 @@
 #include <dirent.h>
 #include <limits.h>
 
-/* ---- names of things
- * --------------------------------------------------------- */
+/* ---- names of things ---- */
 
 /* The optional operations, in the order of box.h. */
 #define OPERATION(name)                           \
@@ -95,8 +94,7 @@ static bool has_bounds(const struct hak_param *p)
            p->type == HAK_PARAM_MS;
 }
 
-/* ---- text
- * ---------------------------------------------------------------------- */
+/* ---- text ---- */
 
 static void print_sizes(const struct hak_box_entry *e)
 {
@@ -161,8 +159,7 @@ static void print_text(const char *file, const struct hak_box_entry *e)
         print_param(&params[i]);
 }
 
-/* ---- JSON
- * ---------------------------------------------------------------------- */
+/* ---- JSON ---- */
 
 static void json_param(const struct hak_param *p)
 {
@@ -233,8 +230,7 @@ static void print_json(const char *file, const struct hak_box_entry *e)
     fputc('}', stdout);
 }
 
-/* ---- files
- * ----------------------------------------------------------------------- */
+/* ---- files ---- */
 
 static int is_box_name(const struct dirent *d)
 {

@@ -32,8 +32,7 @@ int ctl_load(struct ctl_core *core, const char *path, const char *profile,
     return error;
 }
 
-/* ---- rules against the sizes that boxes are made for -----------------------
- */
+/* ---- rules against the sizes that boxes are made for ---- */
 
 /* Indexes first..last of one rule. */
 struct run {
@@ -127,8 +126,7 @@ static void warn_of_ranges(const struct ctl_core *core)
     }
 }
 
-/* ---- findings --------------------------------------------------------------
- */
+/* ---- findings ---- */
 
 static const char *copy(const char *text)
 {
@@ -178,8 +176,7 @@ void ctl_print_finding(FILE *out, const struct ctl_finding *f)
             f->text);
 }
 
-/* ---- the child
- * --------------------------------------------------------------- */
+/* ---- the child ---- */
 
 /*
  * Child to parent, each field ended by a NUL, in one stream:
@@ -221,8 +218,7 @@ __attribute__((noreturn)) static void child(int fd, const char *path,
     _exit(CTL_OK);
 }
 
-/* ---- the parent
- * ---------------------------------------------------------------- */
+/* ---- the parent ---- */
 
 struct message {
     char *field[4]; /* kind, file, line, text; of getdelim */

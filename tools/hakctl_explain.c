@@ -8,8 +8,7 @@
 
 #include <errno.h>
 
-/* ---- one box of the chain for one size
- * --------------------------------------- */
+/* ---- one box of the chain for one size ---- */
 
 enum verdict {
     LEFT_OUT, /* could not be loaded */
@@ -63,8 +62,7 @@ static void judge(struct link *l, size_t size)
     l->verdict = declines ? DECLINES : SERVES;
 }
 
-/* ---- one size
- * -------------------------------------------------------------------- */
+/* ---- one size ---- */
 
 struct answer {
     size_t size;
@@ -123,8 +121,7 @@ static struct hak_origin route_origin(const struct answer *a)
     return has_section(a->route) ? a->route->origin : a->rule->origin;
 }
 
-/* ---- text
- * ------------------------------------------------------------------------ */
+/* ---- text ---- */
 
 static void print_head(const struct answer *a)
 {
@@ -193,8 +190,7 @@ static void print_text(const struct answer *a)
                                "fallback is none");
 }
 
-/* ---- JSON
- * ------------------------------------------------------------------------ */
+/* ---- JSON ---- */
 
 static void json_origin(struct hak_origin origin)
 {
@@ -258,8 +254,7 @@ static void print_json(const struct answer *a)
     printf("],\"last\":\"%s\"}", last_name(a));
 }
 
-/* ---- the command
- * ----------------------------------------------------------------- */
+/* ---- the command ---- */
 
 struct sizes {
     size_t *at;

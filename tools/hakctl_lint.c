@@ -3,8 +3,7 @@
  */
 #include "hakctl.h"
 
-/* ---- what to check ----------------------------------------------------------
- */
+/* ---- what to check ---- */
 
 /* What a profile brings besides what is found without it. */
 static void check_profile(struct ctl_findings *all, const char *path,
@@ -49,8 +48,7 @@ static void check_file(struct ctl_findings *all, const char *path,
             check_profile(all, path, hak_conf.section[i].name + 8);
 }
 
-/* ---- output
- * -------------------------------------------------------------------- */
+/* ---- output ---- */
 
 static void print_text(const struct ctl_findings *all)
 {

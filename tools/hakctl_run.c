@@ -39,8 +39,7 @@ static int check(const char *path, const char *profile)
     return CTL_BAD;
 }
 
-/* ---- the environment -------------------------------------------------------
- */
+/* ---- the environment ---- */
 
 static void set(const char *name, const char *value)
 {
@@ -116,8 +115,7 @@ static int set_preload(void)
     return CTL_OK;
 }
 
-/* ---- the program
- * ------------------------------------------------------------- */
+/* ---- the program ---- */
 
 /* The file that execvp will take, or false: let execvp say it. */
 static bool find_program(const char *name, char *out, size_t bytes)

@@ -113,8 +113,7 @@ static inline bool hak_page_hush(struct hak_page *page)
     return true;
 }
 
-/* ---- states of a page ------------------------------------------------------
- */
+/* ---- states of a page ---- */
 
 static inline void hak_heap_avail(struct hak_heap *heap, struct hak_page *page)
 {
@@ -227,8 +226,7 @@ static inline void hak_heap_drained(struct hak_span *span)
         hak_heap_empty(heap, page);
 }
 
-/* ---- remote frees
- * ------------------------------------------------------------ */
+/* ---- remote frees ---- */
 
 /* A page that was on the pending list: take what came back. */
 static inline void hak_heap_collect_page(struct hak_heap *heap,
@@ -259,8 +257,7 @@ static inline void hak_heap_collect(struct hak_heap *heap)
     }
 }
 
-/* ---- orphans
- * -------------------------------------------------------------------- */
+/* ---- orphans ---- */
 
 static inline struct hak_heap *hak_heaps_pop(struct hak_heaps *all,
                                              struct hak_heap **list)
@@ -400,8 +397,7 @@ static inline void hak_heap_remote_free(struct hak_span *span, void *p)
         hak_heap_notify(page);
 }
 
-/* ---- refill
- * ---------------------------------------------------------------------- */
+/* ---- refill ---- */
 
 /* Put free slots on the local list of the current page. False: it is full. */
 static inline bool hak_heap_restock(struct hak_heap *heap,
@@ -474,8 +470,7 @@ static inline struct hak_span *hak_heap_refill(struct hak_heap *heap,
     }
 }
 
-/* ---- calls without lanes
- * ------------------------------------------------------------ */
+/* ---- calls without lanes ---- */
 
 static inline void *hak_heap_alloc(struct hak_heap *heap, uint32_t class_number)
 {
@@ -509,8 +504,7 @@ static inline void hak_heap_free(struct hak_heap *heap, struct hak_page *page,
         hak_heap_remote_free(&page->span, p);
 }
 
-/* ---- open and close
- * --------------------------------------------------------------------- */
+/* ---- open and close ---- */
 
 static inline struct hak_heap *hak_heap_make(struct hak_heaps *all)
 {
@@ -598,8 +592,7 @@ static inline void hak_heap_close(struct hak_heap *heap)
     }
 }
 
-/* ---- statistics and walks
- * ---------------------------------------------------------------- */
+/* ---- statistics and walks ---- */
 
 static inline void hak_heaps_stats(const struct hak_heaps *all,
                                    struct hak_box_stats *out)

@@ -67,8 +67,7 @@ static uint32_t slot_bytes_of(uint32_t class_number)
     return (class_number + 1) * HAK_ALIGN_BYTES;
 }
 
-/* ---- pages ----------------------------------------------------------------
- */
+/* ---- pages ---- */
 
 /* Slots of more than 512 bytes: two granules, so that 64 fit as of 512. */
 static uint32_t granules_of(uint32_t slot_bytes)
@@ -172,8 +171,7 @@ static void return_empties(struct hak_heap *heap)
     }
 }
 
-/* ---- operations
- * --------------------------------------------------------------- */
+/* ---- operations ---- */
 
 static int ultra_init(struct hak_box *box)
 {

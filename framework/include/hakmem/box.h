@@ -222,8 +222,7 @@ struct hak_box {
 
 #define HAK_MAX_BOXES 16u
 
-/* ---- statistics -----------------------------------------------------------
- */
+/* ---- statistics ---- */
 
 /*
  * What a box knows of itself. The core counts calls, refills, declines and
@@ -249,8 +248,7 @@ enum hak_fork_phase {
     HAK_FORK_CHILD,   /* release them; only the forking thread exists now */
 };
 
-/* ---- operations ------------------------------------------------------------
- */
+/* ---- operations ---- */
 
 struct hak_box_ops {
     /* ---- required ---- */
@@ -403,8 +401,7 @@ struct hak_box_ops {
     const void *(*get_extension)(struct hak_box *box, const char *id);
 };
 
-/* ---- the entry
- * --------------------------------------------------------------- */
+/* ---- the entry ---- */
 
 /*
  * What `hak_box_entry` is. The core refuses, with a message that says what
@@ -438,8 +435,7 @@ struct hak_box_entry {
 #define HAK_BOX_EXPORT __attribute__((visibility("default")))
 extern const struct hak_box_entry hak_box_entry;
 
-/* ---- the host table
- * ------------------------------------------------------------ */
+/* ---- the host table ---- */
 
 enum hak_map_flags {
     HAK_MAP_ZERO = 1, /* every byte must read zero; else: content unspecified */
