@@ -197,8 +197,10 @@ TEST(shipped_files_have_no_findings)
 TEST(default_file_serves_every_size)
 {
     EXPECT_EQ(read_file(TEST_TOP "/conf/default.ini", NULL, NULL), 0);
-    EXPECT_EQ(conf.nboxes, 3);
+    EXPECT_EQ(conf.nboxes, 6);
     EXPECT_EQ(conf.nrules, 3);
+    for (uint32_t i = 0; i < conf.nboxes; i++)
+        EXPECT_EQ(conf.box[i].used, i < 3); /* the others wait for a gate */
     EXPECT_STR(route_at(0), "ultra");
     EXPECT_STR(route_at(1024), "ultra");
     EXPECT_STR(route_at(1025), "midmt");
