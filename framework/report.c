@@ -186,7 +186,7 @@ static void text_routes(struct text *t)
 
 static const char *free_route_name(void)
 {
-    return hak_core.free_route == HAK_FREE_OWNS ? "owns" : "directory";
+    return hak_free_route() == HAK_FREE_OWNS ? "owns" : "directory";
 }
 
 static void as_text(struct text *t)
@@ -194,9 +194,11 @@ static void as_text(struct text *t)
     struct hak_space_figures f;
     char used[24], idle[24], purged[24], meta[24];
     hak_space_read(&f);
-    add(t, "hakmem %s: %s (%d), %s, dlopened boxes, free_route %s%s\n",
-        HAK_VERSION, program(), (int)getpid(), hak_conf.file, free_route_name(),
-        hak_core.verify ? ", verified" : "");
+    const char *profile = hak_conf.profile;
+    add(t, "hakmem %s: %s (%d), %s%s%s, %s boxes, free_route %s%s\n",
+        HAK_VERSION, program(), (int)getpid(), hak_conf.file,
+        profile != NULL ? " profile " : "", profile != NULL ? profile : "",
+        HAK_BUILD, free_route_name(), hak_verifies() ? ", verified" : "");
     text_boxes(t);
     add(t, "memory %s in boxes, %s kept for reuse, %s purged, %s metadata\n",
         human(used, f.used_bytes), human(idle, f.free_bytes),
@@ -278,7 +280,12 @@ static void as_json(struct text *t)
     add_quoted(t, program());
     add(t, ",\"pid\":%d,\"conf\":", (int)getpid());
     add_quoted(t, hak_conf.file);
-    add(t, ",\"build\":\"dlopened\",\"free_route\":\"%s\",\"boxes\":[",
+    add(t, ",\"profile\":");
+    if (hak_conf.profile != NULL)
+        add_quoted(t, hak_conf.profile);
+    else
+        add(t, "null");
+    add(t, ",\"build\":\"%s\",\"free_route\":\"%s\",\"boxes\":[", HAK_BUILD,
         free_route_name());
     for (uint32_t i = 0; i < hak_boxes.n; i++) {
         add(t, "%s", i == 0 ? "" : ",");
