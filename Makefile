@@ -132,6 +132,8 @@ TEST_BINS = $(UNIT_TESTS) $(PLUGIN_TESTS) $(B)/tests/check_box $(TEST_BOXES) \
 
 .PHONY: tests check
 tests: all $(TEST_BINS)
+	$(MAKE) fused CONF=conf/default.ini PROFILE=
+	$(MAKE) fused CONF=tests/fused/all-boxes.ini PROFILE=
 check: | $(B)/.deps-check
 	$(MAKE) tests
 	tests/run.sh

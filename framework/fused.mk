@@ -27,7 +27,8 @@ fused: | $(B)/.deps-build
 	$(MAKE) '$(FUSED)/libhakmem.so' CONF='$(CONF)' PROFILE='$(PROFILE)'
 
 check-fused: | $(B)/.deps-check
-	$(MAKE) fused tests
+	$(MAKE) tests
+	$(MAKE) fused
 	tests/run.sh --fused '$(notdir $(FUSED))'
 
 ifneq ($(filter $(FUSED)/libhakmem.so,$(MAKECMDGOALS)),)
