@@ -73,6 +73,12 @@ const char *ctl_conf(const char *given);
 void ctl_did_you_mean(char *text, size_t bytes, const char *word,
                       const char *const *candidates, size_t n);
 
+/* ---- hakctl_version.c ---------------------------------------------------- */
+
+/* What a library of hakmem says of itself, to be freed. NULL, errno ENOEXEC:
+ * the file is none. */
+char *ctl_library_text(const char *path);
+
 /* ---- hakctl_check.c ------------------------------------------------------ */
 
 struct ctl_finding {

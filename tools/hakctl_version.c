@@ -51,20 +51,27 @@ static char *read_note(int fd)
     return NULL;
 }
 
-static int print_library(const char *path)
+char *ctl_library_text(const char *path)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        ctl_say("%s cannot be opened: %s", path, strerror(errno));
-        return CTL_SOME;
-    }
-    char *text = read_note(fd);
-    close(fd);
-    if (text == NULL)
+    char *text = fd >= 0 ? read_note(fd) : NULL;
+    int error = errno;
+    if (fd >= 0)
+        close(fd);
+    errno = fd >= 0 ? ENOEXEC : error;
+    return text;
+}
+
+static int print_library(const char *path)
+{
+    char *text = ctl_library_text(path);
+    int status = text != NULL ? CTL_OK : CTL_SOME;
+    if (text != NULL)
+        printf("%s: %s", path, text);
+    else if (errno == ENOEXEC)
         ctl_say("%s is no library of hakmem", path);
     else
-        printf("%s: %s", path, text);
-    int status = text != NULL ? CTL_OK : CTL_SOME;
+        ctl_say("%s cannot be opened: %s", path, strerror(errno));
     free(text);
     return status;
 }
