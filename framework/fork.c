@@ -32,7 +32,8 @@ void hak_fork_defer(void *p)
 static void locks(bool take)
 {
     hak_thread_lock(take);
-    hak_policy_lock(take);
+    if (hak_routes_may_change())
+        hak_policy_lock(take);
     hak_space_lock(take);
     hak_meta_lock(take);
 }

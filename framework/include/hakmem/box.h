@@ -450,7 +450,9 @@ struct hak_box_entry {
     .version = (version_text)
 
 #define HAK_BOX_SYMBOL "hak_box_entry"
+#ifndef HAK_BOX_EXPORT /* empty where a box is built into the core */
 #define HAK_BOX_EXPORT __attribute__((visibility("default")))
+#endif
 extern const struct hak_box_entry hak_box_entry;
 
 /* ---- the host table ---- */
