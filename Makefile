@@ -140,7 +140,7 @@ check: | $(B)/.deps-check
 
 # ---- demo, bench, lint, install ------------------------------------------------
 
-.PHONY: demo bench bench-pair lint install clean help format
+.PHONY: demo bench bench-pair bench-boxes lint install clean help format
 demo: | $(B)/.deps-demo
 	$(MAKE) all
 	tools/demo.sh
@@ -161,6 +161,12 @@ benches: | $(B)/.deps-bench
 	$(MAKE) all $(BENCH_PROGS)
 
 BENCH_PEERS := glibc,mimalloc,jemalloc,tcmalloc
+# Each box on its own sizes; options on and off; dlopened against fused.
+BOXES_CONFS := default tiny mid-v35 smallmid
+bench-boxes: benches
+	for c in $(BOXES_CONFS); do $(MAKE) fused CONF=conf/$$c.ini || exit 1; done
+	bench/boxes.py $(BENCH_ARGS)
+
 bench: bench-pair benches
 	for b in bench_random_mixed bench_fixed_size bench_mid_mt_gap \
 	    bench_mid_large_mt; do \
@@ -200,6 +206,7 @@ help:
 	@echo 'make check       all tests      make check-NAME   those of one box'
 	@echo 'make bench       all of them, beside other allocators'
 	@echo 'make bench-pair  ns of a malloc/free pair'
+	@echo 'make bench-boxes each box on its own sizes, options on and off'
 	@echo 'make benches     the other bench programs, into build/bench/'
 	@echo 'make fused       CONF=conf/default.ini and its boxes as one library'
 	@echo 'make check-fused CONF=conf/default.ini   tests on that library'
