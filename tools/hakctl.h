@@ -6,8 +6,9 @@
  *     hakctl_boxes.c    boxes    what box files say of themselves
  *     hakctl_lint.c     lint     the findings in configurations
  *     hakctl_explain.c  explain  where a size goes, and why
- *     hakctl_check.c    reads a configuration and loads its boxes as the
- *                       core does; for run, lint and explain
+ *     hakctl_box.c      check-box  starts hakctl-check-box, the conformance
+ * suite hakctl_check.c    reads a configuration and loads its boxes as the core
+ * does; for run, lint and explain
  *
  * A command gets argv with its own name as argv[0] and returns hakctl's exit
  * status. Output goes to stdout, complaints to stderr.
@@ -32,6 +33,7 @@ int ctl_run(int argc, char **argv);
 int ctl_boxes(int argc, char **argv);
 int ctl_lint(int argc, char **argv);
 int ctl_explain(int argc, char **argv);
+int ctl_check_box(int argc, char **argv);
 
 /* ---- hakctl.c ------------------------------------------------------------ */
 
@@ -53,6 +55,12 @@ void ctl_die(const char *format, ...)
     }
 int ctl_option(int argc, char **argv, const char *shorts,
                const struct option *longs);
+
+/* The help of a command, or of hakctl: hakctl's exit status. */
+int ctl_help(const char *command);
+
+/* The directory that hakctl is in. false = cannot be told, told. */
+bool ctl_own_dir(char *dir, size_t bytes);
 
 /* A JSON string, quotes and all. NULL = null. What is no UTF-8 becomes U+FFFD:
  * a file's bytes must not make the output invalid. */
