@@ -116,7 +116,9 @@ $(B)/tests/unit/%: tests/unit/%.c $(CORE_OBJS)
 TEST_BOXES := $(patsubst tests/boxes/%.c,$(B)/tests/boxes/%.so,$(wildcard tests/boxes/*.c))
 $(B)/tests/boxes/%.so: tests/boxes/%.c framework/include/hakmem/box.h
 	@mkdir -p $(@D)
-	$(CC) $(ALL) -Iframework/include -shared -o $@ $<
+	$(CC) $(ALL) -Iframework/include -shared -o $@ $< $(LDLIBS)
+
+$(B)/tests/boxes/broken_library.so: LDLIBS := -lm
 
 # Programs that run under the preload, malloc's own calls unoptimised.
 PRELOAD_PROGS := $(patsubst tests/preload/%.c,$(B)/tests/preload/%,$(wildcard tests/preload/*.c))
