@@ -386,8 +386,10 @@ static bool options(int argc, char **argv)
         else if (option == 't')
             test_seconds = seconds(optarg);
         else
-            bad("%s \"%s\"; see hakctl help check-box",
-                option == ':' ? "a value is missing for" : "unknown option",
+            bad(option == ':' ? "option %s needs a value; see hakctl help "
+                                "check-box"
+                              : "unknown option \"%s\"; see hakctl help "
+                                "check-box",
                 argv[optind - 1]);
     }
     return listing;

@@ -349,7 +349,7 @@ TEST(greedy_box_is_told_once_and_asked_no_more)
     void *p = alloc_and_hear(honest, 100, said);
     snprintf(want, sizeof want,
              "hakmem: box greedy claims to own %p, which is box honest's; its "
-             "owns() is wrong and is asked no more (check_box tests it)\n",
+             "owns() is wrong and is asked no more (hakctl check-box tests it)\n",
              (void *)((uintptr_t)p & ~(HAK_GRANULE_BYTES - 1)));
     EXPECT_STR(said, want);
     EXPECT(greedy->untrusted && !honest->untrusted);

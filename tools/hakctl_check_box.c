@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * hakctl_box.c - hakctl check-box: the conformance suite on a box.
+ * hakctl_check_box.c - hakctl check-box: the conformance suite on a box.
  *
  * The suite is a program of its own, beside this one: it brings a host that
  * is stricter than the core, and the two do not go into one process.
