@@ -6,9 +6,10 @@
  *     hakctl_boxes.c    boxes    what box files say of themselves
  *     hakctl_lint.c     lint     the findings in configurations
  *     hakctl_explain.c  explain  where a size goes, and why
- *     hakctl_box.c      check-box  starts hakctl-check-box, the conformance
- * suite hakctl_check.c    reads a configuration and loads its boxes as the core
- * does; for run, lint and explain
+ *     hakctl_check.c    reads a configuration and loads its boxes as the
+ *                       core does; for run, lint and explain
+ *     hakctl_check_box.c
+ *                       check-box  starts the conformance suite
  *
  * A command gets argv with its own name as argv[0] and returns hakctl's exit
  * status. Output goes to stdout, complaints to stderr.

@@ -121,6 +121,7 @@ size_t ck_fill(struct block *b, size_t n, size_t most, size_t total);
 void ck_shuffle(struct block *b, size_t n);
 
 /* Fails when more than `bound` bytes are mapped by the box. */
-#define EXPECT_MAPPED(bound) EXPECT_LE(th_mapped(ck.box), bound)
+#define EXPECT_MAPPED(bound) ck_expect_mapped(__LINE__, __FILE__, bound)
+void ck_expect_mapped(int line, const char *file, size_t bound);
 
 #endif

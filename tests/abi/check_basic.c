@@ -163,6 +163,7 @@ static void *ask_owns(void *p)
 PROPERTY(owns_takes_no_lock, "owns() waits for no lock of the box")
 {
     NEED_OP(fork);
+    unsigned seconds = 1 + test_seconds / 4;
     struct timespec until;
     struct block b;
     void *owned = NULL;
@@ -172,10 +173,11 @@ PROPERTY(owns_takes_no_lock, "owns() waits for no lock of the box")
     ck.box->ops->fork(ck.box, HAK_FORK_PREPARE); /* takes them all */
     EXPECT_EQ(pthread_create(&thread, NULL, ask_owns, th_slot(b.p)), 0);
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += 2;
+    until.tv_sec += seconds;
     if (pthread_timedjoin_np(thread, &owned, &until) != 0)
         test_fail(__FILE__, __LINE__,
-                  "owns() did not return for 2 s while the locks are held");
+                  "owns() did not return for %u s while the locks are held",
+                  seconds);
     ck.box->ops->fork(ck.box, HAK_FORK_PARENT);
     EXPECT(owned != NULL);
     ck_free(&b);

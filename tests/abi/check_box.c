@@ -190,6 +190,16 @@ size_t ck_fill(struct block *b, size_t n, size_t most, size_t total)
     return i;
 }
 
+void ck_expect_mapped(int line, const char *file, size_t bound)
+{
+    size_t mapped = th_mapped(ck.box);
+    if (mapped > bound)
+        test_fail(file, line,
+                  "%zu KiB are mapped, %zu would do: what was freed is not "
+                  "used again",
+                  mapped / 1024, bound / 1024);
+}
+
 void ck_shuffle(struct block *b, size_t n)
 {
     for (size_t i = n; i > 1; i--) {

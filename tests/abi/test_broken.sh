@@ -1,8 +1,8 @@
 #!/bin/sh
 # test_broken.sh - the conformance suite finds what it is for: each box of
 # tests/boxes that says `breaks: PROPERTY` fails that one, in the words that
-# its `says:` gives; each property has such a box; the box without a fault
-# holds all and skips none. TAP.
+# its `says:` gives; each property has such a box; those that the faults are
+# built upon hold all. TAP. (`timeout:` is for boxes that hang.)
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 tmp=$(mktemp -d) || exit 1
@@ -39,9 +39,11 @@ breaks() { # FILE.c
 build/hakctl check-box build/tests/boxes/whole.so >"$tmp/said" 2>&1 &&
     ! grep -q '# SKIP' "$tmp/said"
 result $? 'the whole box holds all and skips none'
+build/hakctl check-box build/tests/boxes/three.so >"$tmp/said" 2>&1
+result $? 'the smallest box holds all that it has'
 
-for file in $(grep -l '^ \* breaks: ' tests/boxes/*.c); do
-    breaks "$file"
+for file in tests/boxes/*.c; do
+    [ -z "$(of "$file" breaks)" ] || breaks "$file"
 done
 
 build/hakctl check-box --list | sed 's/ .*//' | sort >"$tmp/listed"

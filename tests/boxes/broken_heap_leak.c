@@ -3,7 +3,7 @@
  * back.
  *
  * breaks: thousand_threads_in_turn
- * says: th_mapped(ck.box)
+ * says: is not used again
  */
 #include "whole.h"
 

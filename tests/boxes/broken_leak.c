@@ -2,7 +2,7 @@
  * broken_leak.c - three.c, but every fourth free loses the slot.
  *
  * breaks: reuse_is_bounded
- * says: th_mapped(ck.box)
+ * says: is not used again
  */
 #define THREE_NO_ENTRY
 #include "three.c"

@@ -3,7 +3,7 @@
  * ended.
  *
  * breaks: thousand_threads_leave_a_block
- * says: th_mapped(ck.box)
+ * says: is not used again
  */
 #include "whole.h"
 

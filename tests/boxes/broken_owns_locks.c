@@ -2,7 +2,8 @@
  * broken_owns_locks.c - whole.c, but owns() takes a lock.
  *
  * breaks: owns_takes_no_lock
- * says: owns() did not return
+ * says: owns() did not return for 1 s
+ * timeout: 3
  */
 #include "whole.h"
 

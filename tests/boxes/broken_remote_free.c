@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * broken_remote_free.c - whole.c, but every fourth remote free is lost.
+ * broken_remote_free.c - whole.c, but every second remote free is lost.
  *
  * breaks: remote_frees_both_ways
- * says: th_mapped(ck.box)
+ * says: is not used again
  */
 #include "whole.h"
 
 static void losing_remote_free(struct hak_span *span, void *p)
 {
     static unsigned calls;
-    if (__atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED) % 4)
+    if (__atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED) % 2)
         lanes_remote_free(span, p);
 }
 

@@ -3,7 +3,7 @@
  * is lost.
  *
  * breaks: remote_frees_one_way
- * says: th_mapped(ck.box)
+ * says: is not used again
  */
 #include "whole.h"
 

@@ -680,6 +680,7 @@ ok 2 - zalloc # SKIP the box has no zalloc
 ok 3 - zalloc_direct # SKIP the box has no lanes to turn off
 1..3
 EOF
+# shellcheck disable=SC2016 # the other shell expands them
 try sh -c 'cd "$1" && "$2" check-box three.so init' sh $faulty "$ctl"
 holds 'check-box of a name without a slash' 0 out '^ok 1 - init$'
 try "$ctl" check-box $faulty/broken_bounds.so spare=0 alignment init
