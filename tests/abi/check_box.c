@@ -121,6 +121,7 @@ pid_t ck_fork(void)
 int ck_wait(pid_t pid, const char *what)
 {
     int status = 0;
+    EXPECT_GT(pid, 0);
     EXPECT_EQ(waitpid(pid, &status, 0), pid);
     if (WIFSIGNALED(status))
         test_fail(__FILE__, __LINE__, "%s: SIG%s", what,
@@ -340,7 +341,8 @@ static bool look_at_file(void)
                   ? LANES
                   : NO_LANES);
     }
-    waitpid(pid, &status, 0);
+    if (pid < 0 || waitpid(pid, &status, 0) != pid)
+        bad("cannot start a process: %s", strerror(errno));
     if (WIFEXITED(status) && WEXITSTATUS(status) == BAD)
         exit(BAD);
     return WIFEXITED(status) && WEXITSTATUS(status) == LANES;

@@ -130,6 +130,8 @@ static inline int test_process(const struct test_case *c, char *said, size_t n)
     int fd = memfd_create("test-stderr", 0), status = 0;
     siginfo_t ended;
     pid_t pid = fork();
+    if (pid < 0)
+        test_fail(__FILE__, __LINE__, "fork: %s", strerror(errno));
     if (pid == 0)
         test_child(c, fd);
     while (waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOWAIT) < 0 &&
