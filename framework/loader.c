@@ -399,6 +399,7 @@ static struct hak_host host = {
     .random = hak_os_random,
     .log = host_log,
     .get_extension = host_extension,
+    .retired = hak_learner_retired,
 };
 
 /* ---- loading ---- */

@@ -129,6 +129,7 @@ static int set_up(const char *path, int fd, char *const *envp)
 
 static void open_for_business(void)
 {
+    hak_learner_start(&hak_conf);
     hak_core.free_route = hak_conf.free_route;
     hak_core.verify = hak_conf.verify;
     if (!hak_conf.verify && hak_conf.free_route == HAK_FREE_DIRECTORY)
