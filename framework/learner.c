@@ -40,7 +40,7 @@ void hak_learner_start(const struct hak_conf *conf)
 {
     if (conf->learner.mode == HAK_LEARN_OFF)
         return;
-    hak_learner_begin(&learner.engine, &conf->learner);
+    hak_learner_begin(&learner.engine, conf);
     learner.conf = conf;
 }
 

@@ -63,23 +63,25 @@ struct hak_learner_class {
 };
 
 struct hak_learner_engine {
-    const struct hak_conf_learner *conf;
-    uint32_t unusable; /* bit n: rule n is passed over, now */
+    const struct hak_conf *conf;
+    uint32_t unusable; /* bit n: rule n leads to no box now; by the caller */
     uint64_t evaluations, decisions;
     struct hak_learner_class of[HAK_CLASSES];
 };
 
 /* Begin with no rule standing. conf must outlive the engine. */
 void hak_learner_begin(struct hak_learner_engine *e,
-                       const struct hak_conf_learner *conf);
+                       const struct hak_conf *conf);
 
 /*
  * hak_learner_judge - evaluate one window.
  * The first rule of a class whose conditions hold is wanted; those of the
- * rule that stands hold with conf->margin_bps in their favour. What was
- * wanted conf->settle times in a row stands from now on. A class without
- * retires in the window is left as it is.
- * Returns  bit n: the rule of class n changed
+ * rule that stands hold with margin_bps in their favour. What was wanted
+ * settle times in a row stands from now on. A class without retires in the
+ * window is left as it is. A rule that has become unusable stands no more, at
+ * once: with nowhere to go, its class would have no more retires.
+ * Returns  bit n: the route of class n changed. A rule that takes over with
+ *          the same route is no decision.
  */
 uint32_t hak_learner_judge(struct hak_learner_engine *e,
                            const struct hak_learner_window *window);

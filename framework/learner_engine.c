@@ -122,30 +122,68 @@ static bool rule_holds(const struct hak_conf_learn_rule *rule,
 static int wanted(const struct hak_learner_engine *e, uint32_t c,
                   const struct hak_learner_ratios *r)
 {
-    const struct hak_conf_learner *conf = e->conf;
-    for (int i = 0; i < (int)conf->nrules; i++) {
-        uint32_t margin_bps = i == e->of[c].rule ? conf->margin_bps : 0;
-        if ((conf->rule[i].classes >> c & 1) && !(e->unusable >> i & 1) &&
-            rule_holds(&conf->rule[i], r, margin_bps))
+    const struct hak_conf_learner *l = &e->conf->learner;
+    for (int i = 0; i < (int)l->nrules; i++) {
+        uint32_t margin_bps = i == e->of[c].rule ? l->margin_bps : 0;
+        if ((l->rule[i].classes >> c & 1) && !(e->unusable >> i & 1) &&
+            rule_holds(&l->rule[i], r, margin_bps))
             return i;
     }
     return HAK_LEARN_NO_RULE;
 }
 
-/* True: the class's rule changed. */
-static bool settle(struct hak_learner_class *k, int want, uint32_t least)
+/* Position in conf->route; -1: [policy] parts the class, or leaves it out. */
+static int route_of(const struct hak_conf *conf, uint32_t c, int rule)
 {
-    k->agreed = want == k->candidate ? k->agreed + 1 : 1;
-    k->candidate = want;
-    if (want == k->rule || k->agreed < least)
+    if (rule >= 0)
+        return (int)conf->learner.rule[rule].route;
+    uint32_t last = hak_index_of(hak_class_bytes(c));
+    int policy = conf->index_rule[last];
+    if (policy < 0)
+        return -1;
+    uint32_t route = conf->rule[policy].route;
+    for (uint32_t i = last; i > 0 && hak_class_of_index(i - 1) == c; i--)
+        if (conf->index_rule[i - 1] < 0 ||
+            conf->rule[conf->index_rule[i - 1]].route != route)
+            return -1;
+    return (int)route;
+}
+
+/* The rule stands for the class from now on. True: its route changed. */
+static bool stand(struct hak_learner_engine *e, uint32_t c, int rule)
+{
+    struct hak_learner_class *k = &e->of[c];
+    int from = route_of(e->conf, c, k->rule), to = route_of(e->conf, c, rule);
+    k->rule = rule;
+    if (from == to && from >= 0)
         return false;
-    k->rule = want;
     k->switches++;
+    e->decisions++;
     return true;
 }
 
+static bool settle(struct hak_learner_engine *e, uint32_t c, int want)
+{
+    struct hak_learner_class *k = &e->of[c];
+    k->agreed = want == k->candidate ? k->agreed + 1 : 1;
+    k->candidate = want;
+    return want != k->rule && k->agreed >= e->conf->learner.settle &&
+           stand(e, c, want);
+}
+
+static bool judge_class(struct hak_learner_engine *e, uint32_t c,
+                        const struct hak_learner_ratios *r)
+{
+    int rule = e->of[c].rule;
+    bool changed = rule >= 0 && (e->unusable >> rule & 1) &&
+                   stand(e, c, HAK_LEARN_NO_RULE);
+    if (r->retires != 0)
+        changed |= settle(e, c, wanted(e, c, r));
+    return changed;
+}
+
 void hak_learner_begin(struct hak_learner_engine *e,
-                       const struct hak_conf_learner *conf)
+                       const struct hak_conf *conf)
 {
     *e = (struct hak_learner_engine){.conf = conf};
     for (uint32_t c = 0; c < HAK_CLASSES; c++)
@@ -157,13 +195,8 @@ uint32_t hak_learner_judge(struct hak_learner_engine *e,
 {
     uint32_t changed = 0;
     e->evaluations++;
-    for (uint32_t c = 0; c < HAK_CLASSES; c++) {
-        const struct hak_learner_ratios *r = &window->of[c];
-        if (r->retires != 0 &&
-            settle(&e->of[c], wanted(e, c, r), e->conf->settle)) {
+    for (uint32_t c = 0; c < HAK_CLASSES; c++)
+        if (judge_class(e, c, &window->of[c]))
             changed |= 1u << c;
-            e->decisions++;
-        }
-    }
     return changed;
 }
