@@ -27,6 +27,7 @@ static const struct hak_param core_keys[] = {
 };
 static const struct hak_param stats_keys[] = {
     {.name = "at_exit", .type = HAK_PARAM_TEXT},
+    {.name = "at_start", .type = HAK_PARAM_TEXT},
     {.name = "format", .type = HAK_PARAM_ENUM, .choices = "text|json"},
 };
 static const struct hak_param box_keys[] = {
@@ -40,6 +41,8 @@ static const struct hak_param box_keys[] = {
 static const struct hak_param route_keys[] = {
     {.name = "box", .type = HAK_PARAM_TEXT},
     {.name = "fallback", .type = HAK_PARAM_TEXT},
+    {.name = "enabled", .type = HAK_PARAM_BOOL},
+    {.name = "classes", .type = HAK_PARAM_TEXT},
 };
 static const struct hak_param learner_keys[] = {
     {.name = "mode",
@@ -267,6 +270,7 @@ int hak_conf_read(struct hak_conf *c, const char *path, int fd,
     c->stats_at_exit = "none";
     c->learner = (struct hak_conf_learner){
         .every = 256, .settle = 3, .margin_bps = 500, .log = "none"};
+    c->stats_at_start = "none";
     c->diag = diag;
     c->diag_context = diag_context;
     int rc = conf_read_file(c, path, fd);

@@ -15,10 +15,12 @@
  *                     verify = BOOL       strict = BOOL
  *                     purge_delay_ms = 0..3600000
  *     [stats]         at_exit = none | stderr | FILE      format = text | json
+ *                     at_start = none | stderr | FILE
  *     [box NAME]      path = FILE     priority = INT     lanes = BOOL
  *                     and the parameters of that box
  *     [route NAME]    box = BOX
  *                     fallback = ROUTE | BOX | libc | none
+ *                     enabled = BOOL      classes = C5,C6 or 0x60
  *     [learner]       mode = off | observe | apply
  *                     every = 16..1000000 (retires between evaluations)
  *                     settle = 1..100 (evaluations that must agree)
@@ -32,15 +34,33 @@
  *
  * Comments start with ; or # at the start of a line or after a blank.
  *
+ * A route with `classes` claims them: there it goes before the lines of
+ * [policy]. Of several that claim one class the first of these has it: ULTRA,
+ * MID_V35, V7, MID_V3, any other name in the order of the file, LEGACY. A
+ * route that is not enabled claims nothing, and where it is named its own box
+ * is passed over and its fallback serves.
+ *
  * The environment sets the key K of section S by HAKMEM_S_K, upper case, each
  * character that is no letter or digit turned to _: HAKMEM_CORE_FREE_ROUTE,
  * HAKMEM_BOX_ULTRA_LANES, HAKMEM_POLICY_C4_C7 (here _ stands for the -). The
  * section must be core, stats, learner, policy or a box, route or rule of the
- * file; the longest such name wins. Other HAKMEM_ names get a warning, but
- * HAKMEM_CONF, HAKMEM_PROFILE and HAKMEM_BENCH_*.
+ * file; the longest such name wins. The gates are short names for such keys:
+ *
+ *     HAKMEM_MID_V35_ENABLED           [route MID_V35] enabled
+ *     HAKMEM_MID_V35_CLASSES           [route MID_V35] classes
+ *     HAKMEM_SMALLMID_ENABLE           [route SMALLMID] enabled
+ *     HAKMEM_TINY_HEAP_V2              [box tiny] magazine; when on, the box
+ *                                      gets lanes = off, [route TINY] enabled
+ *     HAKMEM_TINY_HEAP_V2_CLASS_MASK   [box tiny] magazine_classes
+ *     HAKMEM_TINY_HEAP_V2_STATS        when on, [stats] at_exit = stderr
+ *
+ * Other HAKMEM_ names get a warning, but HAKMEM_CONF, HAKMEM_PROFILE and
+ * HAKMEM_BENCH_*.
  *
  * A policy key of a higher layer wins for the indexes that it covers; within
- * one layer, two keys that cover one index are an error.
+ * one layer, two keys that cover one index are an error. A claim belongs to
+ * the highest layer that gave its `classes` or `enabled`, and wins over the
+ * policy keys of that layer and those below.
  */
 #ifndef HAKMEM_CONF_H
 #define HAKMEM_CONF_H
@@ -103,6 +123,7 @@ struct hak_conf_box {
     int priority;             /* owns() walk: lower asks first; default: place
                                  of its section in the file, 0, 10, 20 ... */
     bool lanes;               /* lanes = on | off; default on */
+    bool used;                /* false: only routes not enabled name it */
     struct hak_origin origin; /* of its section's first line */
     struct hak_origin path_origin;
 };
@@ -117,14 +138,18 @@ struct hak_conf_route {
     uint8_t chain[HAK_CONF_CHAIN]; /* positions in conf->box */
     uint8_t nchain;
     enum hak_fallback last;
+    bool enabled;
+    uint8_t classes;          /* that it claims; bit n = class Cn */
     struct hak_origin origin; /* of its box = line */
 };
 
-/* A line of [policy]: sizes from first to last index. */
+/* A line of [policy], or a route's claim: sizes from first to last index; a
+ * claim may leave out classes between. */
 struct hak_conf_rule {
     uint32_t first_index, last_index;
     uint32_t route;   /* position in conf->route */
-    const char *text; /* the key as given */
+    const char *text; /* the key as given; the value of a claim's classes */
+    bool claim;
     struct hak_origin origin;
 };
 
@@ -190,8 +215,9 @@ struct hak_conf {
     struct hak_origin fallback_origin;
     struct hak_origin free_route_origin;
     /* [stats] */
-    const char *stats_at_exit; /* "none" | "stderr" | file name; none */
-    bool stats_json;           /* format = text | json; text */
+    const char *stats_at_exit;  /* "none" | "stderr" | file name; none */
+    const char *stats_at_start; /* the same: the table of routes */
+    bool stats_json;            /* format = text | json; text */
     struct hak_conf_learner learner;
     /* [box NAME], sorted by priority */
     struct hak_conf_box box[HAK_MAX_BOXES];
@@ -275,6 +301,13 @@ int hak_conf_bytes(const char *text, uint64_t *out);
  */
 int hak_conf_range(const char *text, uint32_t *first, uint32_t *last, char *why,
                    size_t why_bytes);
+
+/*
+ * hak_conf_classes - "C5,C6", "C4-C7" or a mask as in 0x60: bit n = class Cn.
+ * Returns 0, -EINVAL or -ERANGE; *mask kept on failure; why as above.
+ */
+int hak_conf_classes(const char *text, uint8_t *mask, char *why,
+                     size_t why_bytes);
 
 /* hak_conf_nearest - the candidate nearest to word, or NULL when none is near
  * (edit distance at most 2, and less than half of the word). Two neighbours

@@ -182,6 +182,75 @@ static const char *env_key(struct hak_conf *c, const char *section,
     return conf_intern(c, key, n);
 }
 
+/* ---- gates --------------------------------------------------------------- */
+
+/* What a gate sets: a key, to the variable's own value or, when that is
+ * "on", to a fixed one. */
+struct gate {
+    const char *variable; /* less HAKMEM_ */
+    const char *section, *key;
+    const char *when_on; /* NULL: the variable's value */
+};
+
+/* The first of a variable names the section that the file must have. */
+static const struct gate gates[] = {
+    {"MID_V35_ENABLED", "route MID_V35", "enabled", NULL},
+    {"MID_V35_CLASSES", "route MID_V35", "classes", NULL},
+    {"SMALLMID_ENABLE", "route SMALLMID", "enabled", NULL},
+    {"TINY_HEAP_V2", "box tiny", "magazine", NULL},
+    {"TINY_HEAP_V2", "box tiny", "lanes", "off"},
+    {"TINY_HEAP_V2", "route TINY", "enabled", "on"},
+    {"TINY_HEAP_V2_CLASS_MASK", "box tiny", "magazine_classes", NULL},
+    {"TINY_HEAP_V2_STATS", "stats", "at_exit", "stderr"},
+};
+enum { NGATES = sizeof gates / sizeof gates[0] };
+
+static bool is_on(const char *value)
+{
+    static const struct hak_param boolean = {.type = HAK_PARAM_BOOL};
+    union hak_value v = {0};
+    return hak_conf_param(&boolean, value, &v, NULL, 0) == 0 && v.i != 0;
+}
+
+static void give_environment(struct hak_conf *c, const char *section,
+                             const char *key, const char *value,
+                             struct hak_origin where)
+{
+    struct hak_conf_entry e = {section, key, value, where,
+                               HAK_LAYER_ENVIRONMENT};
+    conf_check(c, &e);
+    conf_give(c, &e);
+}
+
+/* False: the variable is no gate. */
+static bool apply_gate(struct hak_conf *c, const char *word, const char *value,
+                       struct hak_origin where)
+{
+    const char *told = NULL;
+    bool found = false;
+    for (uint32_t g = 0; g < NGATES; g++) {
+        const char *section = NULL;
+        if (strcmp(word, gates[g].variable) != 0)
+            continue;
+        for (uint32_t i = 0; i < NFIXED + c->nsections && !section; i++)
+            if (section_at(c, i) && !strcmp(section_at(c, i), gates[g].section))
+                section = section_at(c, i);
+        if (section == NULL && !found)
+            told = gates[g].section;
+        else if (section != NULL && gates[g].when_on == NULL)
+            give_environment(c, section, gates[g].key, value, where);
+        else if (section != NULL && is_on(value))
+            give_environment(c, section, gates[g].key, gates[g].when_on, where);
+        found = true;
+    }
+    if (told != NULL)
+        hak_conf_tell(c, HAK_DIAG_WARNING, where,
+                      "nothing to set: %s has no [%s]", c->file, told);
+    return found;
+}
+
+/* ---- variables ----------------------------------------------------------- */
+
 /* The nearest of names so far. */
 struct nearest {
     const char *word;
@@ -208,6 +277,8 @@ static void tell_variable(struct hak_conf *c, struct hak_origin where,
     struct nearest best = {word, UINT_MAX, ""};
     offer(&best, "", "conf");
     offer(&best, "", "profile");
+    for (uint32_t g = 0; g < NGATES; g++)
+        offer(&best, "", gates[g].variable);
     for (uint32_t i = 0; i < NFIXED + c->nsections; i++) {
         const char *section = section_at(c, i);
         if (section == NULL)
@@ -225,13 +296,13 @@ static void tell_variable(struct hak_conf *c, struct hak_origin where,
 /* One NAME=VALUE that starts with HAKMEM_. */
 static void apply_variable(struct hak_conf *c, const char *text)
 {
-    char where[sizeof env_origin + CONF_ITEM_BYTES] = "";
+    char spelt[sizeof env_origin + CONF_ITEM_BYTES] = "";
     const char *equal = strchr(text, '=');
     if (equal == NULL)
         return;
-    conf_append(where, sizeof where, "%s%.*s", env_origin, (int)(equal - text),
+    conf_append(spelt, sizeof spelt, "%s%.*s", env_origin, (int)(equal - text),
                 text);
-    const char *origin = conf_intern(c, where, strlen(where));
+    const char *origin = conf_intern(c, spelt, strlen(spelt));
     const char *value = conf_intern(c, equal + 1, strlen(equal + 1));
     if (origin == NULL || value == NULL)
         return; /* told */
@@ -239,17 +310,16 @@ static void apply_variable(struct hak_conf *c, const char *text)
     const char *rest = "";
     const char *section = env_section(c, word, &rest);
     const char *key = section != NULL ? env_key(c, section, rest) : NULL;
-    struct hak_conf_entry e = {
-        section, key, value, {origin, 0}, HAK_LAYER_ENVIRONMENT};
-    if (key == NULL) {
-        tell_variable(c, e.origin, word);
-    } else if (*value == 0) {
-        hak_conf_tell(c, HAK_DIAG_ERROR, e.origin,
+    struct hak_origin where = {origin, 0};
+    if (apply_gate(c, word, value, where))
+        return;
+    if (key == NULL)
+        tell_variable(c, where, word);
+    else if (*value == 0)
+        hak_conf_tell(c, HAK_DIAG_ERROR, where,
                       "empty value for \"%s\" in [%s]", key, section);
-    } else {
-        conf_check(c, &e);
-        conf_give(c, &e);
-    }
+    else
+        give_environment(c, section, key, value, where);
 }
 
 /* Names that are no keys: of the file, of the profile, of the benches. */

@@ -11,45 +11,6 @@ static const char *const figures[HAK_LEARN_FIGURES] = {
 
 enum { PERCENT_BPS = 100, ALL_BPS = 10000 };
 
-/* ---- classes ----------------------------------------------------------- */
-
-/* Bits of the classes from first to last index; 0: they are no whole ones. */
-static uint8_t class_bits(uint32_t first, uint32_t last)
-{
-    uint32_t low = hak_class_of_index(first), high = hak_class_of_index(last);
-    bool starts = first == 0 || hak_class_of_index(first - 1) < low;
-    if (!starts || high >= HAK_CLASSES ||
-        hak_class_bytes(high) != hak_index_bytes(last))
-        return 0;
-    return (uint8_t)((2u << high) - (1u << low));
-}
-
-/* Tells what is bad when `told` says so. */
-static uint8_t parse_classes(struct hak_conf *c, const struct hak_conf_entry *e,
-                             bool told)
-{
-    const char *list = e->value;
-    char item[CONF_ITEM_BYTES], why[CONF_TOLD_BYTES] = "";
-    uint8_t classes = 0;
-    while (conf_next_item(&list, item)) {
-        uint32_t first = 0, last = 0;
-        uint8_t bits = 0;
-        if (*item == 0)
-            snprintf(why, sizeof why, "nothing at a comma");
-        else if (hak_conf_range(item, &first, &last, why, sizeof why) == 0 &&
-                 (bits = class_bits(first, last)) == 0)
-            snprintf(why, sizeof why,
-                     "\"%s\" is no class or run of classes; "
-                     "they are C0 to C7",
-                     item);
-        if (bits == 0 && told)
-            hak_conf_tell(c, HAK_DIAG_ERROR, e->origin, "\"%s\" in [%s]: %s",
-                          e->key, e->section, why);
-        classes |= bits;
-    }
-    return classes;
-}
-
 /* ---- conditions -------------------------------------------------------- */
 
 static void skip_blanks(const char **at)
@@ -169,9 +130,12 @@ static void parse_when(struct hak_conf *c, const struct hak_conf_entry *e,
 void conf_check_learn_rule(struct hak_conf *c, const struct hak_conf_entry *e)
 {
     struct hak_conf_learn_rule rule = {.nwhen = 0};
-    if (strcmp(e->key, "classes") == 0)
-        parse_classes(c, e, true);
-    else if (strcmp(e->key, "when") == 0)
+    char why[CONF_TOLD_BYTES];
+    if (strcmp(e->key, "classes") == 0) {
+        if (hak_conf_classes(e->value, &rule.classes, why, sizeof why) != 0)
+            hak_conf_tell(c, HAK_DIAG_ERROR, e->origin,
+                          "\"classes\" in [%s]: %s", e->section, why);
+    } else if (strcmp(e->key, "when") == 0)
         parse_when(c, e, &rule, true);
     else if (conf_find_box(c, e->value) < 0 && conf_find_route(c, e->value) < 0)
         conf_tell_no_name(c, e, "box or route", true, false);
@@ -200,7 +164,7 @@ static void add_learn_rule(struct hak_conf *c, const struct hak_conf_section *s)
     const struct hak_conf_entry *when = hak_conf_find(c, s->name, "when");
     int route = target != NULL ? conf_route_for(c, target) : -1;
     if (classes != NULL)
-        rule.classes = parse_classes(c, classes, false);
+        hak_conf_classes(classes->value, &rule.classes, NULL, 0);
     if (when != NULL)
         parse_when(c, when, &rule, false);
     rule.route = (uint32_t)route;

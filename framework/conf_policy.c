@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * conf_policy.c - [policy] keys to rules, and what each size index gets.
  *
- * Two rules of one layer never cover one index (told); over the layers, the
- * highest that covers an index has it.
+ * Two lines of one layer never cover one index (told); over the layers, the
+ * highest that covers an index has it. After the lines of a layer come the
+ * claims of that layer, over all but better claims.
  */
 #include "conf_private.h"
 
@@ -38,6 +39,7 @@ int conf_route_for(struct hak_conf *c, const struct hak_conf_entry *e)
                                                    .chain = {(uint8_t)box},
                                                    .nchain = 1,
                                                    .last = c->fallback,
+                                                   .enabled = true,
                                                    .origin = e->origin};
     return (int)c->nroutes++;
 }
@@ -102,6 +104,76 @@ static void add_rules(struct hak_conf *c, struct cover *cover,
             add_rule(c, cover, &rule);
 }
 
+/* ---- claims -------------------------------------------------------------- */
+
+/* Place of a route among those that claim; lower goes first. */
+static uint32_t rank_of(const struct hak_conf *c, uint32_t route)
+{
+    static const char *const kinds[] = {"ULTRA", "MID_V35", "V7", "MID_V3"};
+    enum { NKINDS = sizeof kinds / sizeof kinds[0] };
+    for (uint32_t i = 0; i < NKINDS; i++)
+        if (strcmp(c->route[route].name, kinds[i]) == 0)
+            return i;
+    bool last = strcmp(c->route[route].name, "LEGACY") == 0;
+    return NKINDS + (last ? HAK_CONF_ROUTES : route);
+}
+
+/* The entry of a route's key, NULL: built-in. */
+static const struct hak_conf_entry *route_entry(const struct hak_conf *c,
+                                                uint32_t route, const char *key)
+{
+    const char *section = conf_section_of("route", c->route[route].name);
+    return hak_conf_find(c, section, key);
+}
+
+static bool is_better(const struct hak_conf *c, uint32_t route, int16_t old)
+{
+    return old < 0 || !c->rule[old].claim ||
+           rank_of(c, route) < rank_of(c, c->rule[old].route);
+}
+
+/* The classes of a route, where no better claim stands. */
+static void add_claim(struct hak_conf *c, struct cover *all,
+                      const struct hak_conf_entry *classes, uint32_t route)
+{
+    struct hak_conf_rule rule = {.route = route,
+                                 .text = classes->value,
+                                 .claim = true,
+                                 .origin = classes->origin};
+    if (c->nrules == HAK_CONF_RULES) {
+        conf_tell_limit(c, rule.origin, CONF_LIMIT_RULES);
+        return;
+    }
+    rule.first_index = HAK_INDEX_LARGE;
+    for (uint32_t i = 0; i <= HAK_INDEX_SMALL_MAX; i++) {
+        if (!(c->route[route].classes >> hak_class_of_index(i) & 1))
+            continue;
+        if (is_better(c, route, all->rule[i]))
+            all->rule[i] = (int16_t)c->nrules;
+        if (rule.first_index > i)
+            rule.first_index = i;
+        rule.last_index = i;
+    }
+    c->rule[c->nrules++] = rule;
+}
+
+static void add_claims(struct hak_conf *c, struct cover *all, unsigned layer)
+{
+    for (uint32_t r = 0; r < c->nroutes; r++) {
+        if (!c->route[r].enabled || c->route[r].classes == 0)
+            continue;
+        const struct hak_conf_entry *classes = route_entry(c, r, "classes");
+        const struct hak_conf_entry *enabled = route_entry(c, r, "enabled");
+        unsigned own = classes->layer;
+        if (enabled != NULL && enabled->layer > own)
+            own = enabled->layer;
+        if (own == layer)
+            add_claim(c, all, classes, r);
+    }
+}
+
+/* ---- both ---------------------------------------------------------------- */
+
 static void cover_all(struct hak_conf *c)
 {
     struct cover cover, all;
@@ -115,8 +187,31 @@ static void cover_all(struct hak_conf *c)
         for (uint32_t i = 0; i <= HAK_INDEX_LARGE; i++)
             if (cover.rule[i] >= 0)
                 all.rule[i] = cover.rule[i];
+        add_claims(c, &all, layer);
     }
     memcpy(c->index_rule, all.rule, sizeof c->index_rule);
+}
+
+/* ---- what is used ---------------------------------------------------------
+ */
+
+/* A box that stands only in routes which are not enabled is not. */
+static void resolve_used(struct hak_conf *c)
+{
+    bool named[HAK_MAX_BOXES] = {false}, in_chain[HAK_MAX_BOXES] = {false};
+    for (uint32_t i = 0; i < c->nsections; i++) {
+        bool route = conf_name(c->section[i].name, "route") != NULL;
+        const struct hak_conf_entry *e =
+            route ? hak_conf_find(c, c->section[i].name, "box") : NULL;
+        int box = e != NULL ? conf_find_box(c, e->value) : -1;
+        if (box >= 0)
+            named[box] = true;
+    }
+    for (uint32_t i = 0; i < c->nroutes; i++)
+        for (uint32_t k = 0; k < c->route[i].nchain; k++)
+            in_chain[c->route[i].chain[k]] = true;
+    for (uint32_t i = 0; i < c->nboxes; i++)
+        c->box[i].used = in_chain[i] || !named[i];
 }
 
 /* ---- what is left out ---------------------------------------------------- */
@@ -173,7 +268,7 @@ static void warn_unreached(struct hak_conf *c)
             reached[route->chain[k]] = true;
     }
     for (uint32_t i = 0; i < c->nboxes; i++)
-        if (!reached[i])
+        if (!reached[i] && c->box[i].used)
             hak_conf_tell(c, HAK_DIAG_WARNING, c->box[i].origin,
                           "no rule of [policy] reaches box \"%s\"",
                           c->box[i].name);
@@ -183,6 +278,7 @@ void conf_resolve_policy(struct hak_conf *c)
 {
     cover_all(c);
     conf_resolve_learn_rules(c);
+    resolve_used(c);
     if (c->nerrors > 0)
         return; /* what follows would only repeat an error in other words */
     if (c->nrules == 0 && policy_line(c) == 0) {

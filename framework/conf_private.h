@@ -61,6 +61,12 @@ void conf_tell_limit(struct hak_conf *c, struct hak_origin where,
 /* Judge a key of any layer, no profile's own. */
 void conf_check(struct hak_conf *c, const struct hak_conf_entry *e);
 
+/* "box NAME": the name of a declared box or route stands in its section. */
+static inline const char *conf_section_of(const char *kind, const char *name)
+{
+    return name - strlen(kind) - 1;
+}
+
 /* The name in a section "KIND NAME", or NULL when it is of another kind. */
 const char *conf_name(const char *section, const char *kind);
 

@@ -66,6 +66,7 @@ static void declare_box(struct hak_conf *c, const char *name,
         .name = name,
         .priority = (int)c->nboxes * PRIORITY_STEP,
         .lanes = true,
+        .used = true,
         .origin = where,
         .path_origin = {"built-in", 0},
     };
@@ -105,12 +106,27 @@ void conf_declare(struct hak_conf *c)
 
 /* ---- checks -------------------------------------------------------------- */
 
+static void check_classes(struct hak_conf *c, const struct hak_conf_entry *e)
+{
+    char why[CONF_TOLD_BYTES];
+    uint8_t mask;
+    if (hak_conf_classes(e->value, &mask, why, sizeof why) != 0)
+        hak_conf_tell(c, HAK_DIAG_ERROR, e->origin, "\"classes\" in [%s]: %s",
+                      e->section, why);
+}
+
 void conf_check_route(struct hak_conf *c, const struct hak_conf_entry *e)
 {
     enum hak_fallback last;
+    union hak_value value;
     bool box = conf_find_box(c, e->value) >= 0;
     bool route = conf_find_route(c, e->value) >= 0;
-    if (strcmp(e->key, "box") == 0) {
+    if (strcmp(e->key, "classes") == 0) {
+        check_classes(c, e);
+    } else if (strcmp(e->key, "enabled") == 0) {
+        conf_check_value(c, e, conf_key(conf_vocabulary(e->section), e->key),
+                         &value);
+    } else if (strcmp(e->key, "box") == 0) {
         if (!box && route)
             hak_conf_tell(c, HAK_DIAG_ERROR, e->origin,
                           "\"box\" in [%s]: \"%s\" is a route", e->section,
@@ -157,6 +173,7 @@ static void resolve_core(struct hak_conf *c)
     c->fallback_origin = hak_conf_origin(c, "core", "fallback");
     c->free_route_origin = hak_conf_origin(c, "core", "free_route");
     c->stats_at_exit = text(c, "stats", "at_exit", c->stats_at_exit);
+    c->stats_at_start = text(c, "stats", "at_start", c->stats_at_start);
     c->stats_json = number(c, "stats", "format", 0) != 0;
 }
 
@@ -169,12 +186,6 @@ static void resolve_learner(struct hak_conf *c)
     int64_t percent = number(c, "learner", "margin", l->margin_bps / 100);
     l->margin_bps = (uint32_t)percent * 100;
     l->log = text(c, "learner", "log", l->log);
-}
-
-/* "box NAME": the name of a declared box or route stands in its section. */
-static const char *section_of(const char *kind, const char *name)
-{
-    return name - strlen(kind) - 1;
 }
 
 static void sort_boxes(struct hak_conf *c)
@@ -192,7 +203,7 @@ static void resolve_boxes(struct hak_conf *c)
 {
     for (uint32_t i = 0; i < c->nboxes; i++) {
         struct hak_conf_box *box = &c->box[i];
-        const char *section = section_of("box", box->name);
+        const char *section = conf_section_of("box", box->name);
         box->path = text(c, section, "path", NULL);
         box->path_origin = hak_conf_origin(c, section, "path");
         box->priority = (int)number(c, section, "priority", box->priority);
@@ -204,9 +215,9 @@ static void resolve_boxes(struct hak_conf *c)
         if (a->priority != b->priority)
             continue;
         const struct hak_conf_entry *e =
-            hak_conf_find(c, section_of("box", b->name), "priority");
+            hak_conf_find(c, conf_section_of("box", b->name), "priority");
         if (e == NULL) /* two defaults are never equal: a's was given */
-            e = hak_conf_find(c, section_of("box", a->name), "priority");
+            e = hak_conf_find(c, conf_section_of("box", a->name), "priority");
         hak_conf_tell(c, HAK_DIAG_ERROR, e != NULL ? e->origin : b->origin,
                       "boxes \"%s\" and \"%s\" have one priority, %d", a->name,
                       b->name, b->priority);
@@ -239,7 +250,7 @@ static void chain_add(struct hak_conf *c, struct chain *chain, int box,
 /* The route that `at` falls back to, or -1: boxes, libc or none. */
 static int next_route(const struct hak_conf *c, int at)
 {
-    const char *section = section_of("route", c->route[at].name);
+    const char *section = conf_section_of("route", c->route[at].name);
     const char *fallback = text(c, section, "fallback", NULL);
     return fallback != NULL ? conf_find_route(c, fallback) : -1;
 }
@@ -259,7 +270,7 @@ static bool check_circle(struct hak_conf *c, int at)
         first &= route >= at;
         route = next_route(c, route);
     }
-    const char *section = section_of("route", c->route[at].name);
+    const char *section = conf_section_of("route", c->route[at].name);
     if (route == at && first)
         hak_conf_tell(c, HAK_DIAG_ERROR,
                       hak_conf_origin(c, section, "fallback"),
@@ -267,16 +278,17 @@ static bool check_circle(struct hak_conf *c, int at)
     return route >= 0; /* also when it only leads into a circle */
 }
 
-/* The boxes of a route and of those that it falls back to, and the last. */
+/* The boxes of a route and of those that it falls back to, and the last; the
+ * own box of a route that is not enabled is passed over. */
 static void follow(struct hak_conf *c, int at, struct chain *chain)
 {
     struct hak_conf_route *route = &c->route[at];
     for (; at >= 0; at = next_route(c, at)) {
-        const char *section = section_of("route", c->route[at].name);
+        const char *section = conf_section_of("route", c->route[at].name);
         const char *fallback = text(c, section, "fallback", "");
         int box = conf_find_box(c, text(c, section, "box", ""));
         int second = conf_find_box(c, fallback);
-        if (box >= 0)
+        if (box >= 0 && c->route[at].enabled)
             chain_add(c, chain, box, route);
         if (second >= 0)
             chain_add(c, chain, second, route);
@@ -288,7 +300,7 @@ static void follow(struct hak_conf *c, int at, struct chain *chain)
 static void resolve_route(struct hak_conf *c, int at)
 {
     struct hak_conf_route *route = &c->route[at];
-    const char *own = section_of("route", route->name);
+    const char *own = conf_section_of("route", route->name);
     const struct hak_conf_entry *e = hak_conf_find(c, own, "box");
     if (e == NULL)
         hak_conf_tell(c, HAK_DIAG_ERROR, route->origin, "[%s] has no \"box =\"",
@@ -310,11 +322,20 @@ static void resolve_route(struct hak_conf *c, int at)
     route->nchain = chain.n;
 }
 
+static void resolve_claim(struct hak_conf *c, struct hak_conf_route *route)
+{
+    const char *own = conf_section_of("route", route->name);
+    route->enabled = number(c, own, "enabled", 1) != 0;
+    hak_conf_classes(text(c, own, "classes", "0"), &route->classes, NULL, 0);
+}
+
 void conf_resolve(struct hak_conf *c)
 {
     resolve_core(c);
     resolve_learner(c);
     resolve_boxes(c);
+    for (uint32_t i = 0; i < c->nroutes; i++)
+        resolve_claim(c, &c->route[i]);
     for (int i = 0; i < (int)c->nroutes; i++)
         resolve_route(c, i);
 }

@@ -298,6 +298,47 @@ int hak_conf_range(const char *text, uint32_t *first, uint32_t *last, char *why,
     return 0;
 }
 
+/* "C5" or "C4-C7": ranges whose both ends are classes. */
+static int class_bits(const char *item, uint8_t *mask, char *why, size_t bytes)
+{
+    uint32_t first = 0, last = 0;
+    const char *dash = strchr(item, '-');
+    const char *high = dash != NULL ? dash + 1 + strspn(dash + 1, " \t") : item;
+    if (conf_lower(item[0]) != 'c' || conf_lower(high[0]) != 'c')
+        return refuse(-EINVAL, why, bytes,
+                      "\"%s\" is no class (C0 to C7, C4-C7, or a mask as in "
+                      "0x60)",
+                      item);
+    int rc = hak_conf_range(item, &first, &last, why, bytes);
+    if (rc != 0)
+        return rc;
+    for (uint32_t i = first; i <= last; i++)
+        *mask |= (uint8_t)(1u << hak_class_of_index(i));
+    return 0;
+}
+
+int hak_conf_classes(const char *text, uint8_t *mask, char *why,
+                     size_t why_bytes)
+{
+    char item[CONF_ITEM_BYTES];
+    uint64_t number = 0;
+    uint8_t bits = 0;
+    int rc = 0;
+    if (text[0] >= '0' && text[0] <= '9') {
+        rc = hak_conf_bytes(text, &number);
+        if (rc != 0 || number > UINT8_MAX)
+            return refuse(rc != 0 ? rc : -ERANGE, why, why_bytes,
+                          "\"%s\" is no mask of classes, 0 to 0xff", text);
+        bits = (uint8_t)number;
+    } else {
+        while (rc == 0 && conf_next_item(&text, item))
+            rc = class_bits(item, &bits, why, why_bytes);
+    }
+    if (rc == 0)
+        *mask = bits;
+    return rc;
+}
+
 /* ---- parameters ---------------------------------------------------------- */
 
 static int parse_bool(const char *text, int64_t *out)

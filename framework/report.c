@@ -60,6 +60,21 @@ void hak_figures(struct hak_loaded *b, struct hak_stats *out)
     };
 }
 
+/* The box's own counters, "hak.counters/1"; at most COUNTERS_MOST. */
+enum { COUNTERS_MOST = 32 };
+
+static uint32_t read_counters(struct hak_loaded *b,
+                              struct hak_counter out[COUNTERS_MOST])
+{
+    const struct hak_counters_1 *table = NULL;
+    if (b->ops.get_extension != NULL)
+        table = b->ops.get_extension(&b->box, HAK_COUNTERS_1);
+    if (table == NULL)
+        return 0;
+    uint32_t n = table->read(&b->box, out, COUNTERS_MOST);
+    return n < COUNTERS_MOST ? n : COUNTERS_MOST;
+}
+
 uint64_t hak_libc_allocs(void)
 {
     uint64_t n = 0;
@@ -132,12 +147,34 @@ static void text_boxes(struct text *t)
         hak_libc_allocs());
 }
 
+static void text_counters(struct text *t)
+{
+    struct hak_counter counter[COUNTERS_MOST];
+    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+        uint32_t n = read_counters(hak_boxes.walk[i], counter);
+        if (n == 0)
+            continue;
+        add(t, "counts %s:", hak_boxes.walk[i]->box.name);
+        for (uint32_t k = 0; k < n; k++)
+            add(t, "%s %s %" PRIu64, k == 0 ? "" : ",", counter[k].name,
+                counter[k].value);
+        add(t, "\n");
+    }
+}
+
 static void add_chain(struct text *t, const struct hak_chain *chain)
 {
     for (uint32_t i = 0; chain->box[i] != NULL; i++)
         add(t, "%s%s", i == 0 ? "" : " > ", chain->box[i]->box.name);
     add(t, "%s%s", chain->box[0] != NULL ? " > " : "",
         chain->last == HAK_FALLBACK_LIBC ? "libc" : "none");
+}
+
+/* Has the route the name of its one box, or of the fallback? */
+static bool names_itself(const struct hak_chain *chain)
+{
+    return chain->box[0] == NULL ||
+           strcmp(chain->box[0]->box.name, chain->route) == 0;
 }
 
 /* Last index of the run from `first` that has one route and one class. */
@@ -179,7 +216,7 @@ static void text_routes(struct text *t)
         add(t, "route  %s%s%s: ", from, strcmp(from, to) ? " .. " : "",
             strcmp(from, to) ? to : "");
         add_chain(t, chain);
-        add(t, "\n");
+        add(t, names_itself(chain) ? "\n" : "  (%s)\n", chain->route);
         i = last + 1;
     }
 }
@@ -230,6 +267,7 @@ static void as_text(struct text *t)
         HAK_VERSION, program(), (int)getpid(), hak_conf.file, free_route_name(),
         hak_core.verify ? ", verified" : "");
     text_boxes(t);
+    text_counters(t);
     add(t, "memory %s in boxes, %s kept for reuse, %s purged, %s metadata\n",
         human(used, f.used_bytes), human(idle, f.free_bytes),
         human(purged, f.purged_bytes), human(meta, hak_meta_bytes()));
@@ -281,7 +319,13 @@ static void json_box(struct text *t, struct hak_loaded *b)
     };
     for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++)
         add(t, ",\"%s\":%" PRIu64, figures[i].name, figures[i].value);
-    add(t, "}");
+    struct hak_counter counter[COUNTERS_MOST];
+    uint32_t n = read_counters(b, counter);
+    add(t, ",\"counters\":{");
+    for (uint32_t k = 0; k < n; k++)
+        add(t, "%s\"%s\":%" PRIu64, k == 0 ? "" : ",", counter[k].name,
+            counter[k].value);
+    add(t, "}}");
 }
 
 static void json_routes(struct text *t)
@@ -298,7 +342,10 @@ static void json_routes(struct text *t)
             add_quoted(t, chain->box[k]->box.name);
             add(t, ",");
         }
-        add(t, "\"%s\"]}", chain->last == HAK_FALLBACK_LIBC ? "libc" : "none");
+        add(t, "\"%s\"],\"route\":",
+            chain->last == HAK_FALLBACK_LIBC ? "libc" : "none");
+        add_quoted(t, chain->route);
+        add(t, "}");
         i = last + 1;
     }
 }
@@ -400,13 +447,13 @@ int hak_report_write(int fd, bool json)
     return error;
 }
 
-/* [stats] at_exit: a file is appended to, one write a process. */
-static int open_file(const char *name)
+/* A file is appended to, one write a process. */
+static int open_file(const char *key, const char *name)
 {
     char path[4096];
     int fd = hak_log_open(name, path, sizeof path);
     if (fd < 0)
-        hak_say("[stats] at_exit = %s: cannot be opened: %s", path,
+        hak_say("[stats] %s = %s: cannot be opened: %s", key, path,
                 strerror(-fd));
     return fd;
 }
@@ -417,9 +464,36 @@ static int open_file(const char *name)
  */
 static int kept_stderr = -1;
 
+/* Where figures go, a descriptor to be closed, or -1. */
+static int open_out(const char *key, const char *to, int own_stderr)
+{
+    if (strcmp(to, "stderr") != 0)
+        return open_file(key, to);
+    return fcntl(own_stderr, F_DUPFD_CLOEXEC, 0);
+}
+
+/* [stats] at_start: the table of routes. */
+static void routes_at_start(void)
+{
+    static struct text text;
+    const char *to = hak_conf.stats_at_start;
+    int fd =
+        strcmp(to, "none") != 0 ? open_out("at_start", to, STDERR_FILENO) : -1;
+    if (fd < 0)
+        return;
+    add(&text, "hakmem %s: %s (%d), %s%s%s\n", HAK_VERSION, program(),
+        (int)getpid(), hak_conf.file,
+        hak_conf.profile != NULL ? ", profile " : "",
+        hak_conf.profile != NULL ? hak_conf.profile : "");
+    text_routes(&text);
+    write_all(fd, text.bytes, text.used);
+    close(fd);
+}
+
 void hak_report_start(void)
 {
     enum { FAR = 400 };
+    routes_at_start();
     if (strcmp(hak_conf.stats_at_exit, "stderr") == 0)
         kept_stderr = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, FAR);
 }
@@ -430,7 +504,7 @@ void hak_report_at_exit(void)
     if (hak_core.mode != HAK_MODE_BOXES || to == NULL ||
         strcmp(to, "none") == 0)
         return;
-    int fd = strcmp(to, "stderr") == 0 ? kept_stderr : open_file(to);
+    int fd = open_out("at_exit", to, kept_stderr);
     if (fd < 0)
         return;
     hak_report_write(fd, hak_conf.stats_json);

@@ -102,7 +102,8 @@ static int load_boxes(void)
 {
     struct hak_loaded *loaded[HAK_MAX_BOXES] = {NULL};
     for (uint32_t i = 0; i < hak_conf.nboxes; i++)
-        loaded[i] = hak_box_load(&hak_conf, &hak_conf.box[i]);
+        if (hak_conf.box[i].used)
+            loaded[i] = hak_box_load(&hak_conf, &hak_conf.box[i]);
     if (hak_boxes.n == 0)
         return -ENOENT;
     hak_policy_build(&hak_conf, loaded);

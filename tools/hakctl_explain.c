@@ -137,6 +137,18 @@ static void print_head(const struct answer *a)
     printf("\n");
 }
 
+/* What let a route claim, when something was said of it. */
+static void print_enabled(const struct hak_conf_route *route)
+{
+    const char *section = route->name - strlen("route ");
+    const struct hak_conf_entry *e =
+        hak_conf_find(&hak_conf, section, "enabled");
+    if (e == NULL)
+        return;
+    printf("; enabled: ");
+    ctl_origin(stdout, e->origin);
+}
+
 static void print_rule(const struct answer *a)
 {
     if (a->rule == NULL) {
@@ -146,8 +158,14 @@ static void print_rule(const struct answer *a)
         printf(")\n");
         return;
     }
-    printf("  rule   %s = %s  (", a->rule->text, a->route->name);
+    if (a->rule->claim)
+        printf("  rule   [route %s] classes = %s  (", a->route->name,
+               a->rule->text);
+    else
+        printf("  rule   %s = %s  (", a->rule->text, a->route->name);
     ctl_origin(stdout, a->rule->origin);
+    if (a->rule->claim)
+        print_enabled(a->route);
     printf(")\n  route  ");
     for (uint32_t i = 0; i < a->nlinks; i++)
         printf("%s > ", a->link[i].conf->name);
@@ -226,7 +244,7 @@ static void json_rule(const struct answer *a)
         fputs(",\"rule\":null,\"route\":null", stdout);
         return;
     }
-    fputs(",\"rule\":{\"sizes\":", stdout);
+    printf(",\"rule\":{\"%s\":", a->rule->claim ? "classes" : "sizes");
     ctl_json(stdout, a->rule->text);
     fputc(',', stdout);
     json_origin(a->rule->origin);

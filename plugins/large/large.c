@@ -295,8 +295,8 @@ static void walk(struct hak_box *box, hak_visit *visit, void *context)
             return;
 }
 
-static size_t read_counters(struct hak_box *box, struct large_counter *out,
-                            size_t most)
+static uint32_t read_counters(struct hak_box *box, struct hak_counter *out,
+                              uint32_t most)
 {
     const struct large *large = large_of(box);
     uint64_t hits = 0, puts = 0;
@@ -304,7 +304,7 @@ static size_t read_counters(struct hak_box *box, struct large_counter *out,
         hits += hak_counted(&large->cache.shard[i].hits);
         puts += hak_counted(&large->cache.shard[i].puts);
     }
-    const struct large_counter all[] = {
+    const struct hak_counter all[] = {
         {"cache_hits", hits},
         {"cache_puts", puts},
         {"cache_unused", hak_counted(&large->unused)},
@@ -319,16 +319,19 @@ static size_t read_counters(struct hak_box *box, struct large_counter *out,
         {"elo_wins", hak_counted(&large->elo.wins)},
         {"elo_losses", hak_counted(&large->elo.losses)},
     };
-    size_t n = hak_min(most, sizeof all / sizeof all[0]);
-    memcpy(out, all, n * sizeof all[0]);
-    return n;
+    size_t have = sizeof all / sizeof all[0];
+    memcpy(out, all, hak_min(most, have) * sizeof all[0]);
+    return (uint32_t)have;
 }
 
 static const void *get_extension(struct hak_box *box, const char *id)
 {
-    static const struct large_counters counters = {read_counters};
+    static const struct hak_counters_1 counters = {
+        .struct_bytes = sizeof counters,
+        .read = read_counters,
+    };
     (void)box;
-    return strcmp(id, "hak.counters/1") == 0 ? &counters : NULL;
+    return strcmp(id, HAK_COUNTERS_1) == 0 ? &counters : NULL;
 }
 
 /* ---- life cycle --------------------------------------------------------- */

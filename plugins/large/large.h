@@ -104,17 +104,4 @@ void *large_resize(struct hak_box *box, void *p, size_t size_bytes);
 /* Aborts when the instance contradicts itself. No other thread is in it. */
 void large_check(struct large *large);
 
-/*
- * get_extension("hak.counters/1"): what the box counts besides
- * struct hak_box_stats, by name. Returns how many were written to out.
- */
-struct large_counter {
-    const char *name;
-    uint64_t value;
-};
-
-struct large_counters {
-    size_t (*read)(struct hak_box *box, struct large_counter *out, size_t most);
-};
-
 #endif

@@ -21,11 +21,8 @@ enum {
 
 static const struct hak_param params[] = {
     {.name = "magazine",
-     .type = HAK_PARAM_ENUM,
-     .min = 0,
+     .type = HAK_PARAM_BOOL,
      .max = 1,
-     .def = 0,
-     .choices = "off|on",
      .help = "keep freed slots of a thread in front; needs lanes = off"},
     {.name = "magazine_classes",
      .type = HAK_PARAM_INT,
@@ -361,18 +358,48 @@ static void snapshot(struct hak_box *box, uint32_t slot_class,
     }
 }
 
+/* All classes together. */
+static uint32_t read_counters(struct hak_box *box, struct hak_counter *out,
+                              uint32_t n)
+{
+    struct hak_magazine_counts sum = {0};
+    for (uint32_t c = 0; c < TINY_CLASSES; c++) {
+        struct hak_magazine_counts one;
+        snapshot(box, c, &one);
+        sum.calls += one.calls;
+        sum.hits += one.hits;
+        sum.misses += one.misses;
+        sum.pushes += one.pushes;
+        sum.refused += one.refused;
+        sum.out_of_memory += one.out_of_memory;
+    }
+    const struct hak_counter all[] = {
+        {"magazine_calls", sum.calls},     {"magazine_hits", sum.hits},
+        {"magazine_misses", sum.misses},   {"magazine_pushes", sum.pushes},
+        {"magazine_refused", sum.refused}, {"out_of_memory", sum.out_of_memory},
+    };
+    size_t have = sizeof all / sizeof all[0];
+    memcpy(out, all, hak_min(n, have) * sizeof all[0]);
+    return (uint32_t)have;
+}
+
 static const void *tiny_get_extension(struct hak_box *box, const char *id)
 {
-    static const struct hak_magazine_extension extension = {
-        .struct_size = sizeof extension,
+    static const struct hak_magazine_extension magazine = {
+        .struct_size = sizeof magazine,
         .nclasses = TINY_CLASSES,
         .snapshot = snapshot,
     };
+    static const struct hak_counters_1 counters = {
+        .struct_bytes = sizeof counters,
+        .read = read_counters,
+    };
     const struct tiny *t = tiny_of(box);
-    return t != NULL && t->with_magazine != 0 &&
-                   strcmp(id, HAK_MAGAZINE_EXTENSION) == 0
-               ? &extension
-               : NULL;
+    if (t == NULL || t->with_magazine == 0)
+        return NULL;
+    if (strcmp(id, HAK_MAGAZINE_EXTENSION) == 0)
+        return &magazine;
+    return strcmp(id, HAK_COUNTERS_1) == 0 ? &counters : NULL;
 }
 
 /* The kit counts slots in magazines as live; they lag, so never below 0. */

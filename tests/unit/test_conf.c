@@ -63,12 +63,9 @@ FAULT(key_before_section, "key-before-section",
 FAULT(key_twice, "key-twice",
       "error 5: \"verify\" given twice in [core]; first in line 3")
 FAULT(learner_classes, "learner-classes",
-      "error 4: \"classes\" in [rule r]: \"C8\": the classes are C0 to C7\n"
-      "error 4: \"classes\" in [rule r]: \"257-300\": no size index ends at "
-      "300; the nearest end at 288 and 304\n"
-      "error 4: \"classes\" in [rule r]: \"1025-32k\" is no class or run of "
-      "classes; they are C0 to C7\n"
-      "error 4: \"classes\" in [rule r]: nothing at a comma")
+      "error 4: \"classes\" in [rule a]: \"C8\": the classes are C0 to C7\n"
+      "error 7: \"classes\" in [rule b]: \"257-512\" is no mask of classes, 0 "
+      "to 0xff")
 FAULT(learner_comma, "learner-comma",
       "error 5: \"when\" in [rule r]: nothing at a comma")
 FAULT(learner_comparison, "learner-comparison",
@@ -247,8 +244,10 @@ TEST(shipped_files_have_no_findings)
 TEST(default_file_serves_every_size)
 {
     EXPECT_EQ(read_file(TEST_TOP "/conf/default.ini", NULL, NULL), 0);
-    EXPECT_EQ(conf.nboxes, 3);
+    EXPECT_EQ(conf.nboxes, 6);
     EXPECT_EQ(conf.nrules, 3);
+    for (uint32_t i = 0; i < conf.nboxes; i++)
+        EXPECT_EQ(conf.box[i].used, i < 3); /* the others wait for a gate */
     EXPECT_STR(route_at(0), "ultra");
     EXPECT_STR(route_at(1024), "ultra");
     EXPECT_STR(route_at(1025), "midmt");

@@ -120,7 +120,7 @@ TEST(comma_list_gives_a_rule_an_item)
     "[rule hot]\nclasses = C5, C7\nroute = midmt\n"                           \
     "when = share>=30%, retire <50 %, utilisation > 6000bps,free_hit<=0bps\n" \
     "[route mid]\nbox = midmt\nfallback = large\n"                            \
-    "[rule cold]\nroute = mid\nclasses = C0-C2,257-512\n"
+    "[rule cold]\nroute = mid\nclasses = C0-C2,C5-C6\n"
 
 TEST(learner_built_in)
 {

@@ -239,6 +239,24 @@ struct hak_box_stats {
     uint64_t adopted_pages; /* taken over from ended threads */
 };
 
+/*
+ * Extension "hak.counters/1": figures of a box's own, by name, for the report.
+ * read fills at most n of *out and returns how many there are; any thread,
+ * those of running threads may lag. Names are a-z 0-9 _, static, and they and
+ * their order stay the same for the life of the box.
+ */
+#define HAK_COUNTERS_1 "hak.counters/1"
+
+struct hak_counter {
+    const char *name;
+    uint64_t value;
+};
+
+struct hak_counters_1 {
+    size_t struct_bytes;
+    uint32_t (*read)(struct hak_box *box, struct hak_counter *out, uint32_t n);
+};
+
 /* Called for each live slot by walk(). Return false to stop. */
 typedef bool hak_visit(void *context, void *p, size_t slot_bytes);
 

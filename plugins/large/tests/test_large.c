@@ -40,11 +40,11 @@ static struct hak_box_stats stats(void)
 
 static uint64_t counter(const char *name)
 {
-    const struct large_counters *counters =
-        box->ops->get_extension(box, "hak.counters/1");
-    struct large_counter all[32];
-    size_t n = counters->read(box, all, 32);
-    for (size_t i = 0; i < n; i++)
+    const struct hak_counters_1 *counters =
+        box->ops->get_extension(box, HAK_COUNTERS_1);
+    struct hak_counter all[32];
+    uint32_t n = counters->read(box, all, 32);
+    for (uint32_t i = 0; i < n; i++)
         if (strcmp(all[i].name, name) == 0)
             return all[i].value;
     test_fail(__FILE__, __LINE__, "no counter %s", name);
