@@ -29,8 +29,8 @@ static int parse_figure(const char **at, struct hak_conf_condition *out,
     snprintf(word, sizeof word, "%.*s", (int)n, *at);
     *at += n;
     skip_blanks(at);
-    for (uint8_t i = 0; i < HAK_LEARN_FIGURES; i++) {
-        out->figure = i;
+    for (int i = 0; i < HAK_LEARN_FIGURES; i++) {
+        out->figure = (uint8_t)i;
         if (strcmp(word, figures[i]) == 0)
             return 0;
     }
@@ -77,14 +77,13 @@ static int parse_limit(const char *at, struct hak_conf_condition *out,
     skip_blanks(&unit);
     bool percent = strcmp(unit, "%") == 0;
     uint32_t one = percent ? PERCENT_BPS : 1, most = ALL_BPS / one;
+    out->bps = (uint16_t)(value * one);
     if (n == 0 || (!percent && strcmp(unit, "bps") != 0))
         snprintf(why, bytes, "\"%s\" is no limit; 30%% and 3000bps are", at);
     else if (value > most)
         snprintf(why, bytes, "%s is out of bounds: 0 to %u%s", at, most, unit);
-    else {
-        out->bps = (uint16_t)(value * one);
+    else
         return 0;
-    }
     return -EINVAL;
 }
 
@@ -135,10 +134,12 @@ void conf_check_learn_rule(struct hak_conf *c, const struct hak_conf_entry *e)
         if (hak_conf_classes(e->value, &rule.classes, why, sizeof why) != 0)
             hak_conf_tell(c, HAK_DIAG_ERROR, e->origin,
                           "\"classes\" in [%s]: %s", e->section, why);
-    } else if (strcmp(e->key, "when") == 0)
+    } else if (strcmp(e->key, "when") == 0) {
         parse_when(c, e, &rule, true);
-    else if (conf_find_box(c, e->value) < 0 && conf_find_route(c, e->value) < 0)
+    } else if (conf_find_box(c, e->value) < 0 &&
+               conf_find_route(c, e->value) < 0) {
         conf_tell_no_name(c, e, "box or route", true, false);
+    }
 }
 
 /* ---- resolving --------------------------------------------------------- */

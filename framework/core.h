@@ -32,15 +32,16 @@
 
 /* One line on stderr, "hakmem: " in front, one write(2). */
 void hak_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same, then abort. */
+void hak_die(const char *format, ...)
+    __attribute__((format(printf, 1, 2), noreturn, cold));
+
 /*
  * A file to append lines to: %p in its name becomes the process id; made with
  * mode 0600, no link is followed. A descriptor, or -errno; path is then the
  * name as it was tried. No cancellation point.
  */
 int hak_log_open(const char *name, char *path, size_t path_bytes);
-/* The same, then abort. */
-void hak_die(const char *format, ...)
-    __attribute__((format(printf, 1, 2), noreturn, cold));
 
 /* ---- os.c: all coupling to the kernel ---------------------------------- */
 
