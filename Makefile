@@ -16,8 +16,9 @@ BASE += -falign-functions=64
 CFLAGS  ?=
 ALL     = $(BASE) $(WARN) $(CFLAGS)
 
-# The core: everything but the three files that make it a malloc.
-CORE_SRCS := $(filter-out %/entry.c %/api.c %/init.c,$(wildcard framework/*.c))
+# The core: everything but the three files that make it a malloc, and fused.c.
+CORE_SRCS := $(filter-out %/entry.c %/api.c %/init.c %/fused.c,\
+    $(wildcard framework/*.c))
 CORE_OBJS := $(CORE_SRCS:%.c=$(B)/obj/%.o)
 LIB_OBJS  := $(CORE_OBJS) $(addprefix $(B)/obj/framework/,entry.o api.o init.o)
 # libinih.a is position-independent; static, so that a preload is one file.
@@ -47,9 +48,10 @@ $(B)/obj/framework/%.o: framework/%.c | $(B)/.deps-build
 	@mkdir -p $(@D)
 	$(CC) $(ALL) $(CORE_INC) -c $< -o $@
 
+LIB_LINK := -shared -Wl,-soname,libhakmem.so.1 -Wl,-z,now -Wl,-z,relro \
+    -Wl,--exclude-libs,ALL -Wl,-z,defs
 $(B)/libhakmem.so.1: $(LIB_OBJS)
-	$(CC) -shared -Wl,-soname,libhakmem.so.1 -Wl,-z,now -Wl,-z,relro \
-	    -Wl,--exclude-libs,ALL -Wl,-z,defs -o $@ $(LIB_OBJS) $(INIH)
+	$(CC) $(LIB_LINK) -o $@ $(LIB_OBJS) $(INIH)
 
 $(B)/libhakmem.so: $(B)/libhakmem.so.1
 	ln -sf libhakmem.so.1 $@
@@ -92,6 +94,10 @@ endef
 PROVE := prove --exec ''
 $(foreach p,$(PLUGINS),$(eval $(call PLUGIN_RULES,$(p))))
 
+# ---- core and boxes in one library ------------------------------------------
+
+include framework/fused.mk
+
 # ---- tests -----------------------------------------------------------------
 
 $(B)/obj/tests/lib/%.o: tests/lib/%.c | $(B)/kit/boxkit
@@ -126,6 +132,8 @@ TEST_BINS = $(UNIT_TESTS) $(PLUGIN_TESTS) $(B)/tests/check_box $(TEST_BOXES) \
 
 .PHONY: tests check
 tests: all $(TEST_BINS)
+	$(MAKE) fused CONF=conf/default.ini PROFILE=
+	$(MAKE) fused CONF=tests/fused/all-boxes.ini PROFILE=
 check: | $(B)/.deps-check
 	$(MAKE) tests
 	tests/run.sh
@@ -145,6 +153,7 @@ $(B)/bench/%: bench/%.c
 
 bench-pair: | $(B)/.deps-bench
 	$(MAKE) all $(B)/bench/pair
+	$(MAKE) fused CONF=conf/default.ini PROFILE=
 	bench/pair.py $(BENCH_ARGS)
 
 .PHONY: benches
@@ -192,6 +201,8 @@ help:
 	@echo 'make bench       all of them, beside other allocators'
 	@echo 'make bench-pair  ns of a malloc/free pair'
 	@echo 'make benches     the other bench programs, into build/bench/'
+	@echo 'make fused       CONF=conf/default.ini and its boxes as one library'
+	@echo 'make check-fused CONF=conf/default.ini   tests on that library'
 	@echo 'make lint        format, clang-tidy, cppcheck, rules for box files'
 	@echo 'make install     DESTDIR= PREFIX=/usr/local'
 	@echo 'make clean       remove build/'

@@ -17,6 +17,7 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PAIR = os.path.join(ROOT, "build/bench/pair")
 HAKMEM = os.path.join(ROOT, "build/libhakmem.so")
+FUSED = os.path.join(ROOT, "build/fused/default/libhakmem.so")
 LIBS = "/usr/lib/x86_64-linux-gnu/"
 PEERS = {
     "glibc": "",
@@ -35,6 +36,8 @@ def contenders():
             print(f"pair.py: {name}: no {lib}, left out", file=sys.stderr)
             continue
         table[name] = (lib, {}, [])
+    if os.path.exists(FUSED):
+        table["hakmem fused"] = (FUSED, {}, [])
     table["hakmem owns()"] = (
         HAKMEM, {**conf, "HAKMEM_CORE_FREE_ROUTE": "owns"}, [])
     table["inlined LIFO"] = ("", {}, ["--floor"])

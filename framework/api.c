@@ -39,6 +39,8 @@ EXPORT int hak_stats(const char *box, struct hak_stats *out)
 EXPORT int hak_route(const char *range, const char *route)
 {
     uint32_t first, last;
+    if (!hak_routes_may_change())
+        return -ENOTSUP;
     if (hak_core.mode != HAK_MODE_BOXES)
         return -ENOSYS;
     int error = hak_conf_range(range, &first, &last, NULL, 0);
@@ -52,6 +54,8 @@ EXPORT int hak_route(const char *range, const char *route)
 
 EXPORT int hak_drain(const char *box)
 {
+    if (!hak_routes_may_change())
+        return -ENOTSUP;
     struct hak_loaded *b = named(box);
     if (b == NULL)
         return -ENOENT;

@@ -4,14 +4,17 @@
  *     entry.c     malloc family                    hot paths, then route
  *     api.c       hakmem.h, malloc_trim and kin    everything below
  *     init.c      the library's constructor        start report
- *     start.c     which configuration              everything below
+ *     start.c     the order of things              everything below
+ *     setup.c     which configuration, its boxes   everything below
+ *     fused.c     the same, fixed when built
  *     fork.c      locks around a fork              everything below
  *     route.c     slow paths of alloc and free     learner thread policy
  *     report.c    statistics                       thread loader
  *     learner.c   retires -> routes                learner_engine.c thread
  *     thread.c    attach, detach, lanes            loader space
  *     policy.c    size index -> chain of boxes     loader
- *     loader.c    dlopen, checks, host table       directory space conf
+ *     boxfile.c   dlopen, checks                   loader conf
+ *     loader.c    boxes, host table                directory space
  *     directory.c granule -> span                  space
  *     space.c     the window of address space      os
  *     boot.c os.c log.c conf*.c learner_engine.c   nothing of ours
@@ -128,7 +131,7 @@ static inline struct hak_span *hak_directory_get(const void *p)
                : NULL;
 }
 
-/* ---- loader.c: boxes ---- */
+/* ---- loader.c, boxfile.c: boxes ---- */
 
 /* The core's side of a box; `box` is what the box sees. */
 struct hak_loaded {
@@ -171,6 +174,12 @@ void hak_box_path(const char *given, const char *name, const char *conf_file,
                   char *out, size_t out_bytes);
 /* Directory of the boxes: beside the library or tool. */
 const char *hak_boxes_dir(void);
+/*
+ * Set up a box whose entry was checked, and let it in. b->path and b->values
+ * are ready. 0, or what init returned: b is not in.
+ */
+int hak_box_begin(struct hak_loaded *b, const struct hak_conf_box *conf,
+                  const struct hak_box_entry *e);
 /* Load one box of the configuration; told through c. NULL = left out. */
 struct hak_loaded *hak_box_load(struct hak_conf *c,
                                 const struct hak_conf_box *conf);
@@ -201,10 +210,6 @@ int hak_policy_reset(uint32_t first, uint32_t last);
 bool hak_policy_leads_to_box(const char *route);
 /* Take a box out of every chain. 0, or -ENOMEM: out of some only. */
 int hak_policy_drop(struct hak_loaded *b);
-static inline const struct hak_chain *hak_chain_of(uint32_t index)
-{
-    return __atomic_load_n(&hak_policy.chain[index], __ATOMIC_ACQUIRE);
-}
 void hak_policy_lock(bool take); /* for fork */
 
 /* ---- thread.c ---- */
@@ -305,10 +310,13 @@ struct hak_core {
 };
 extern struct hak_core hak_core;
 
-void *hak_alloc_slow(struct hak_thread *t, size_t size_bytes, bool zero);
-void *hak_alloc_aligned(size_t align_bytes, size_t size_bytes);
-void *hak_realloc_slow(void *p, size_t size_bytes);
-void hak_free_slow(void *p);
+/* noinline: link-time optimisation must not put their frames into malloc. */
+void *hak_alloc_slow(struct hak_thread *t, size_t size_bytes, bool zero)
+    __attribute__((noinline));
+void *hak_alloc_aligned(size_t align_bytes, size_t size_bytes)
+    __attribute__((noinline));
+void *hak_realloc_slow(void *p, size_t size_bytes) __attribute__((noinline));
+void hak_free_slow(void *p) __attribute__((noinline));
 size_t hak_usable(const void *p); /* aborts on a pointer of nobody */
 
 /* ---- report.c ---- */
@@ -324,10 +332,19 @@ void hak_report_at_exit(void);
 /* ---- start.c ---- */
 
 extern struct hak_conf hak_conf;
-/* The INI when HAKMEM_CONF names none: beside the library; NULL = none. */
-const char *hak_default_conf(void);
 void hak_start(char *const *envp);
 
+/* ---- setup.c, or fused.c in its place ---- */
+
+/* Fill hak_conf; findings go to diag. 0 or -errno. */
+int hak_setup_conf(char *const *envp, hak_diag_fn *diag);
+/* Its boxes and routes. 0, or -errno: without them. */
+int hak_setup_boxes(void);
+/* The INI when HAKMEM_CONF names none: beside the library; NULL = none. */
+const char *hak_default_conf(void);
+
 #pragma GCC visibility pop
+
+#include <fused.h>
 
 #endif

@@ -41,13 +41,13 @@ EXPORT void *malloc(size_t size)
 EXPORT void free(void *p)
 {
     size_t g = ((uintptr_t)p - hak_directory.base) >> HAK_GRANULE_SHIFT;
-    if (likely(g < hak_directory.limit)) {
+    if (hak_frees_inline() && likely(g < hak_directory.limit)) {
         struct hak_span *span = hak_directory.entry[g];
         if (likely(span != NULL && span->owner == hak_self)) {
             *(void **)p = span->local;
             span->local = p;
             if (unlikely(++span->nfree == span->trigger))
-                span->box->ops->drained(span);
+                hak_box_drained(span);
             return;
         }
     }

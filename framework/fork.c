@@ -33,7 +33,8 @@ static void locks(bool take)
 {
     hak_learner_lock(take);
     hak_thread_lock(take);
-    hak_policy_lock(take);
+    if (hak_routes_may_change())
+        hak_policy_lock(take);
     hak_space_lock(take);
     hak_meta_lock(take);
 }

@@ -147,18 +147,22 @@ static void text_boxes(struct text *t)
         hak_libc_allocs());
 }
 
+/* Those that are not 0. */
 static void text_counters(struct text *t)
 {
     struct hak_counter counter[COUNTERS_MOST];
     for (uint32_t i = 0; i < hak_boxes.n; i++) {
-        uint32_t n = read_counters(hak_boxes.walk[i], counter);
-        if (n == 0)
-            continue;
-        add(t, "counts %s:", hak_boxes.walk[i]->box.name);
-        for (uint32_t k = 0; k < n; k++)
-            add(t, "%s %s %" PRIu64, k == 0 ? "" : ",", counter[k].name,
+        uint32_t n = read_counters(hak_boxes.walk[i], counter), told = 0;
+        for (uint32_t k = 0; k < n; k++) {
+            if (counter[k].value == 0)
+                continue;
+            if (told++ == 0)
+                add(t, "counts %s:", hak_boxes.walk[i]->box.name);
+            add(t, "%s %s %" PRIu64, told == 1 ? "" : ",", counter[k].name,
                 counter[k].value);
-        add(t, "\n");
+        }
+        if (told != 0)
+            add(t, "\n");
     }
 }
 
@@ -255,7 +259,7 @@ static void text_learner(struct text *t)
 
 static const char *free_route_name(void)
 {
-    return hak_core.free_route == HAK_FREE_OWNS ? "owns" : "directory";
+    return hak_free_route() == HAK_FREE_OWNS ? "owns" : "directory";
 }
 
 static void as_text(struct text *t)
@@ -263,9 +267,11 @@ static void as_text(struct text *t)
     struct hak_space_figures f;
     char used[24], idle[24], purged[24], meta[24];
     hak_space_read(&f);
-    add(t, "hakmem %s: %s (%d), %s, dlopened boxes, free_route %s%s\n",
-        HAK_VERSION, program(), (int)getpid(), hak_conf.file, free_route_name(),
-        hak_core.verify ? ", verified" : "");
+    const char *profile = hak_conf.profile;
+    add(t, "hakmem %s: %s (%d), %s%s%s, %s boxes, free_route %s%s\n",
+        HAK_VERSION, program(), (int)getpid(), hak_conf.file,
+        profile != NULL ? " profile " : "", profile != NULL ? profile : "",
+        HAK_BUILD, free_route_name(), hak_verifies() ? ", verified" : "");
     text_boxes(t);
     text_counters(t);
     add(t, "memory %s in boxes, %s kept for reuse, %s purged, %s metadata\n",
@@ -393,7 +399,12 @@ static void as_json(struct text *t)
     add_quoted(t, program());
     add(t, ",\"pid\":%d,\"conf\":", (int)getpid());
     add_quoted(t, hak_conf.file);
-    add(t, ",\"build\":\"dlopened\",\"free_route\":\"%s\",\"boxes\":[",
+    add(t, ",\"profile\":");
+    if (hak_conf.profile != NULL)
+        add_quoted(t, hak_conf.profile);
+    else
+        add(t, "null");
+    add(t, ",\"build\":\"%s\",\"free_route\":\"%s\",\"boxes\":[", HAK_BUILD,
         free_route_name());
     for (uint32_t i = 0; i < hak_boxes.n; i++) {
         add(t, "%s", i == 0 ? "" : ",");

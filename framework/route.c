@@ -54,9 +54,9 @@ static void *with_header(char *raw, size_t align, size_t size)
 
 static size_t box_usable(const struct hak_loaded *b, const void *p)
 {
-    if (b->header_bytes != 0)
+    if (hak_box_header_bytes(b) != 0)
         return header_of(p)->size_bytes;
-    return b->ops.usable_size((struct hak_box *)(uintptr_t)&b->box, p);
+    return hak_box_usable_size(b, p);
 }
 
 static void count_alloc(struct hak_thread *t, struct hak_loaded *b, void *p)
@@ -68,30 +68,30 @@ static void count_alloc(struct hak_thread *t, struct hak_loaded *b, void *p)
 
 static void *box_alloc(struct hak_loaded *b, size_t size, bool zero)
 {
-    if (b->header_bytes != 0) {
-        char *raw = b->ops.alloc(&b->box, size + b->header_bytes);
+    if (hak_box_header_bytes(b) != 0) {
+        char *raw = hak_box_alloc(b, size + hak_box_header_bytes(b));
         if (raw == NULL)
             return NULL;
         void *p = with_header(raw, HAK_ALIGN_BYTES, size);
         return zero ? memset(p, 0, size) : p;
     }
-    if (zero && b->ops.zalloc != NULL)
-        return b->ops.zalloc(&b->box, size);
-    void *p = b->ops.alloc(&b->box, size);
+    if (zero && HAK_BOX_HAS(b, zalloc))
+        return hak_box_zalloc(b, size);
+    void *p = hak_box_alloc(b, size);
     return p != NULL && zero ? memset(p, 0, size) : p;
 }
 
 static void box_free(struct hak_loaded *b, void *p)
 {
     struct hak_thread *t = hak_self;
-    if (hak_is_attached(t) && !b->box.lanes) { /* a count needs a place */
+    if (hak_is_attached(t) && !hak_box_lanes(b)) { /* a count needs a place */
         struct hak_counts *count = &t->count[b->box.index];
         hak_count(&count->frees, 1);
         hak_count(&count->bytes_out, box_usable(b, p));
     }
-    if (b->header_bytes != 0)
+    if (hak_box_header_bytes(b) != 0)
         p = (char *)p - header_of(p)->offset;
-    b->ops.free(&b->box, p);
+    hak_box_free(b, p);
 }
 
 /* ---- alloc ---- */
@@ -114,12 +114,12 @@ static void set_lanes(struct hak_thread *t, struct hak_loaded *b,
     if (hak_lane(t, index) == span)
         return;
     hak_thread_set_lane(t, index, span);
-    if (chain->box[0] != b || b->ops.slot_size == NULL)
+    if (chain->box[0] != b || !HAK_BOX_HAS(b, slot_size))
         return;
     for (int step = -1; step <= 1; step += 2) {
         uint32_t i = index + (uint32_t)step; /* wraps below 0: ends the loop */
         while (i < HAK_LANES && hak_chain_of(i) == chain &&
-               b->ops.slot_size(&b->box, lane_bytes(i)) == span->slot_bytes) {
+               hak_box_slot_size(b, lane_bytes(i)) == span->slot_bytes) {
             hak_thread_set_lane(t, i, span);
             i += (uint32_t)step;
         }
@@ -128,6 +128,8 @@ static void set_lanes(struct hak_thread *t, struct hak_loaded *b,
 
 static void sync_epoch(struct hak_thread *t)
 {
+    if (!hak_routes_may_change())
+        return;
     uint64_t epoch = __atomic_load_n(&hak_policy.epoch, __ATOMIC_ACQUIRE);
     if (unlikely(t->epoch != epoch)) {
         t->epoch = epoch;
@@ -141,7 +143,7 @@ static void *from_lanes(struct hak_thread *t, struct hak_loaded *b,
     void *heap = hak_thread_heap(t, b, true);
     if (heap == NULL)
         return NULL;
-    struct hak_span *span = b->ops.refill(&b->box, heap, lane_bytes(index));
+    struct hak_span *span = hak_box_refill(b, heap, lane_bytes(index));
     if (span == NULL)
         return NULL;
     hak_count(&t->count[b->box.index].refills, 1);
@@ -151,7 +153,8 @@ static void *from_lanes(struct hak_thread *t, struct hak_loaded *b,
      * fence pairs with the epoch's store before hak_thread_reroute's: either
      * that empties what was set here, or the new epoch is seen here.
      */
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (hak_routes_may_change())
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
     sync_epoch(t);
     void *p = span->local;
     span->local = *(void **)p;
@@ -181,7 +184,7 @@ static void *from_chain(struct hak_thread *t, uint32_t index, size_t size,
     for (uint32_t i = 0; chain->box[i] != NULL; i++) {
         struct hak_loaded *b = chain->box[i];
         void *p = NULL;
-        if (b->box.lanes && index < HAK_LANES) {
+        if (hak_box_lanes(b) && index < HAK_LANES) {
             p = from_lanes(t, b, index);
             if (p != NULL && zero)
                 memset(p, 0, want);
@@ -240,7 +243,7 @@ static void *aligned_with_header(struct hak_loaded *b, size_t align,
     size_t more = align + sizeof(struct header);
     if (size > PTRDIFF_MAX - more)
         return NULL;
-    char *raw = b->ops.alloc(&b->box, size + more);
+    char *raw = hak_box_alloc(b, size + more);
     return raw == NULL ? NULL : with_header(raw, align, size);
 }
 
@@ -249,18 +252,18 @@ static void *aligned_by_luck(struct hak_loaded *b, size_t align, size_t size)
 {
     if (size > PTRDIFF_MAX - align)
         return NULL;
-    void *p = b->ops.alloc(&b->box, hak_round_up(size, align));
+    void *p = hak_box_alloc(b, hak_round_up(size, align));
     if (p == NULL || is_aligned(p, align))
         return p;
-    b->ops.free(&b->box, p);
+    hak_box_free(b, p);
     return NULL;
 }
 
 static void *aligned_from(struct hak_loaded *b, size_t align, size_t size)
 {
-    if (b->ops.aligned_alloc != NULL && b->header_bytes == 0)
-        return b->ops.aligned_alloc(&b->box, align, size);
-    if (b->header_bytes != 0)
+    if (HAK_BOX_HAS(b, aligned_alloc) && hak_box_header_bytes(b) == 0)
+        return hak_box_aligned_alloc(b, align, size);
+    if (hak_box_header_bytes(b) != 0)
         return aligned_with_header(b, align, size);
     return aligned_by_luck(b, align, size);
 }
@@ -325,13 +328,13 @@ static struct hak_loaded *owner_of(const void *p, struct hak_span **span)
     *span = hak_directory_get(p);
     struct hak_loaded *named =
         *span == NULL ? NULL : hak_loaded_of((*span)->box);
-    if (named != NULL && !hak_core.verify &&
-        hak_core.free_route == HAK_FREE_DIRECTORY)
+    if (named != NULL && !hak_verifies() &&
+        hak_free_route() == HAK_FREE_DIRECTORY)
         return named;
     struct hak_loaded *walked = hak_walk(p);
     if (named != NULL && named->untrusted)
         return named;
-    if (hak_core.verify && named != NULL && named != walked)
+    if (hak_verifies() && named != NULL && named != walked)
         hak_die("verify: the directory says that %p is box %s's, the owns() "
                 "walk says %s; one of their owns() is wrong",
                 p, named->box.name, walked ? walked->box.name : "nobody's");
@@ -360,16 +363,16 @@ void hak_free_slow(void *p)
         if (hak_libc_blocks() == 0)
             nobody_owns("free", p);
         hak_libc_free(p);
-    } else if (b->box.lanes && hak_core.free_route == HAK_FREE_DIRECTORY &&
+    } else if (hak_box_lanes(b) && hak_free_route() == HAK_FREE_DIRECTORY &&
                span != NULL && span != &b->slow) {
         struct hak_thread *t = hak_self;
         if (span->owner == t) { /* only when verifying */
             *(void **)p = span->local;
             span->local = p;
             if (++span->nfree == span->trigger)
-                b->ops.drained(span);
+                hak_box_drained(span);
         } else {
-            b->ops.remote_free(span, p);
+            hak_box_remote_free(span, p);
             if (hak_is_attached(t))
                 hak_count(&t->count[b->box.index].remote_frees, 1);
         }
@@ -404,12 +407,12 @@ static void *resized(void *p, size_t size)
         hak_self == &hak_forker)
         return NULL;
     struct hak_loaded *b = owner_of(p, &span);
-    if (b == NULL || b->ops.resize == NULL || b->header_bytes != 0)
+    if (b == NULL || !HAK_BOX_HAS(b, resize) || hak_box_header_bytes(b) != 0)
         return NULL;
     size_t had = box_usable(b, p);
-    void *q = b->ops.resize(&b->box, p, size);
+    void *q = hak_box_resize(b, p, size);
     struct hak_thread *t = hak_self;
-    if (q != NULL && hak_is_attached(t) && !b->box.lanes) {
+    if (q != NULL && hak_is_attached(t) && !hak_box_lanes(b)) {
         hak_count(&t->count[b->box.index].bytes_out, had);
         hak_count(&t->count[b->box.index].bytes_in, box_usable(b, q));
     }

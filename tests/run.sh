@@ -3,13 +3,15 @@
 #
 #     tests/run.sh                 all of them
 #     tests/run.sh forks midmt     those with one of these words in their name
+#     tests/run.sh --fused NAME    those that build/fused/NAME can be put to
 #     tests/run.sh --list          the names
 #     tests/run.sh --one NAME      one, as prove runs it; its output in full
 #
 # A name is a file; a preload test has its mode in front, as in
 # verify:build/tests/preload/forks. Modes: plain (libc), those of
-# tests/programs/modes.sh, and conf/FILE instead of conf/default.ini. Fails
-# when any test failed or was not built.
+# tests/programs/modes.sh, conf/FILE instead of conf/default.ini, and fused/NAME
+# for the library in build/fused/NAME. Fails when any test failed or was not
+# built.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 # shellcheck source=tests/programs/modes.sh
@@ -74,11 +76,23 @@ programs()
         grep -v -e '/lib\.sh' -e '/modes\.sh' -e '/work-'
 }
 
+# NAME: all that can run on build/fused/NAME.
+fused()
+{
+    {
+        programs
+        sources tests/preload/*.c |
+            sed 's,^tests/preload/\(.*\)\.c$,build/tests/preload/\1,'
+    } | sed "s,^,fused/$1:,"
+}
+
 # The long ones first, so that two jobs end together.
 names()
 {
     programs
     preload
+    fused default | grep -e /preload/ -e /python -e /redis
+    fused all-boxes | grep -e /build$ -e /family -e /stress -e /threads
     sources tests/*/test_*.sh
     conformance
     units
@@ -99,6 +113,14 @@ one()
 {
     case $1 in
     plain:*) HAK_TEST_MODE=plain "${1#*:}" ;;
+    fused/*:*.sh)
+        library=${1%%:*}
+        HAK_TEST_FUSED=${library#*/} sh "${1#*:}"
+        ;;
+    fused/*:*)
+        env LD_PRELOAD="$PWD/build/${1%%:*}/libhakmem.so" \
+            HAK_TEST_MODE="${1%%:*}" "${1#*:}"
+        ;;
     conf/*:*)
         env LD_PRELOAD="$lib" HAKMEM_CONF="$PWD/${1%%:*}" \
             HAKMEM_STATS_AT_EXIT=none HAK_TEST_MODE="${1%%:*}" "${1#*:}"
@@ -123,7 +145,12 @@ fi
 
 # ---- all ---------------------------------------------------------------------
 
-chosen=$(names)
+if [ "${1:-}" = --fused ]; then
+    chosen=$(fused "$2")
+    shift 2
+else
+    chosen=$(names)
+fi
 [ "${1:-}" = --list ] && echo "$chosen" && exit
 if [ $# != 0 ]; then
     words=$(printf '%s\n' "$@")

@@ -19,7 +19,8 @@ struct command {
 static int help(int argc, char **argv);
 
 static const struct command commands[] = {
-    {"run", ctl_run, "[-c INI] [-p PROFILE] [-s] -- PROGRAM [ARGS]",
+    {"run", ctl_run,
+     "[-c INI] [-p PROFILE] [-f LIBRARY] [-s] -- PROGRAM [ARGS]",
      "run a program on hakmem",
      "Checks the configuration, then starts PROGRAM with libhakmem.so in\n"
      "LD_PRELOAD. Errors in the configuration: they are printed, and PROGRAM\n"
@@ -28,6 +29,8 @@ static const struct command commands[] = {
      "  -c, --conf INI         configuration (default: HAKMEM_CONF, else\n"
      "                         conf/default.ini)\n"
      "  -p, --profile PROFILE  apply its [profile PROFILE]\n"
+     "  -f, --fused LIBRARY    run it on a library of make fused, or the one\n"
+     "                         in that folder; its configuration is fixed\n"
      "  -s, --stats            what each box did, on stderr at exit\n"
      "\n"
      "Exit status: that of PROGRAM; 2 bad usage or configuration, 126 PROGRAM\n"
@@ -68,6 +71,24 @@ static const struct command commands[] = {
      "Exit status: 0; 1 a box could not be loaded or took a value amiss; 2 "
      "bad\n"
      "usage or configuration.\n"},
+    {"fuse", ctl_fuse, "-c INI [-p PROFILE] -o DIR",
+     "a configuration as sources, for make fused",
+     "Checks INI and writes what came of it into DIR: boxes.mk, fused_boxes.h\n"
+     "and fused_conf.c, from which make fused builds core and boxes as one\n"
+     "library. HAKMEM_ variables do not count here.\n"
+     "\n"
+     "  -c, --conf INI         configuration\n"
+     "  -p, --profile PROFILE  apply its [profile PROFILE]\n"
+     "  -o, --output DIR       made if it is not there\n"
+     "\n"
+     "Exit status: 0; 2 bad usage, or a configuration that has errors or\n"
+     "cannot be fused.\n"},
+    {"version", ctl_version, "[LIBRARY...]",
+     "which hakctl, or how libraries were built",
+     "Of each LIBRARY: its version, and whether it opens the boxes that a\n"
+     "configuration names or which one it was fused from.\n"
+     "\n"
+     "Exit status: 0; 1 some file is no library of hakmem; 2 bad usage.\n"},
     {"help", help, "[COMMAND]", "this text, or that of a command", ""},
 };
 enum { NCOMMANDS = sizeof commands / sizeof commands[0] };
@@ -242,11 +263,8 @@ static int dispatch(int argc, char **argv)
         usage(stderr);
         return CTL_BAD;
     }
-    if (strcmp(word, "--version") == 0) {
-        printf("hakctl %s, box ABI %d.%d\n", HAK_VERSION, HAK_ABI_MAJOR,
-               HAK_ABI_MINOR);
-        return CTL_OK;
-    }
+    if (strcmp(word, "--version") == 0)
+        return ctl_version(1, (char *[]){argv[1], NULL});
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
         word = "help";
     const struct command *c = find(word);

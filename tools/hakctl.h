@@ -6,8 +6,10 @@
  *     hakctl_boxes.c    boxes    what box files say of themselves
  *     hakctl_lint.c     lint     the findings in configurations
  *     hakctl_explain.c  explain  where a size goes, and why
+ *     hakctl_fuse.c     fuse     an INI as sources, for make fused
+ *     hakctl_version.c  version  which hakctl, what is in a library
  *     hakctl_check.c    reads a configuration and loads its boxes as the
- *                       core does; for run, lint and explain
+ *                       core does; for run, lint, explain, fuse
  *
  * A command gets argv with its own name as argv[0] and returns hakctl's exit
  * status. Output goes to stdout, complaints to stderr.
@@ -32,6 +34,8 @@ int ctl_run(int argc, char **argv);
 int ctl_boxes(int argc, char **argv);
 int ctl_lint(int argc, char **argv);
 int ctl_explain(int argc, char **argv);
+int ctl_fuse(int argc, char **argv);
+int ctl_version(int argc, char **argv);
 
 /* ---- hakctl.c ------------------------------------------------------------ */
 
@@ -68,6 +72,12 @@ const char *ctl_conf(const char *given);
 /* "; did you mean "x"?" in text, or "". */
 void ctl_did_you_mean(char *text, size_t bytes, const char *word,
                       const char *const *candidates, size_t n);
+
+/* ---- hakctl_version.c ---------------------------------------------------- */
+
+/* What a library of hakmem says of itself, to be freed. NULL, errno ENOEXEC:
+ * the file is none. */
+char *ctl_library_text(const char *path);
 
 /* ---- hakctl_check.c ------------------------------------------------------ */
 

@@ -258,8 +258,15 @@ static bool show(const char *file, struct output *out)
     void *handle;
     /* dlopen would look for a name without a slash elsewhere. */
     const char *path = realpath(file, whole) != NULL ? whole : file;
-    const struct hak_box_entry *e =
-        hak_box_file(path, &handle, why, sizeof why);
+    const struct hak_box_entry *e = NULL;
+    char *library = ctl_library_text(path);
+    if (library != NULL) /* loading it here would start an allocator */
+        snprintf(why, sizeof why,
+                 "is a library of hakmem, no box; hakctl "
+                 "version FILE says what is in it");
+    else
+        e = hak_box_file(path, &handle, why, sizeof why);
+    free(library);
     if (e != NULL) {
         next(out);
         (out->json ? print_json : print_text)(file, e);

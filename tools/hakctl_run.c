@@ -91,9 +91,28 @@ static const char *library(void)
     return NULL;
 }
 
-static int set_preload(void)
+/* A library of make fused, or the one in that folder. NULL = none, told. */
+static const char *fused_library(const char *given)
 {
-    const char *path = library();
+    static char path[PATH_MAX + 32];
+    char whole[PATH_MAX];
+    struct stat s;
+    if (realpath(given, whole) == NULL) {
+        ctl_say("%s: %s; make fused CONF=INI builds one", given,
+                strerror(errno));
+        return NULL;
+    }
+    bool folder = stat(whole, &s) == 0 && S_ISDIR(s.st_mode);
+    snprintf(path, sizeof path, "%s%s", whole, folder ? "/libhakmem.so" : "");
+    if (access(path, R_OK) == 0)
+        return path;
+    ctl_say("%s: %s; make fused CONF=INI builds one", path, strerror(errno));
+    return NULL;
+}
+
+static int set_preload(const char *fused)
+{
+    const char *path = fused != NULL ? fused_library(fused) : library();
     const char *old = getenv("LD_PRELOAD");
     if (path == NULL)
         return CTL_BAD;
@@ -197,21 +216,52 @@ static int execute(char **argv)
     return error == ENOENT ? CTL_NOT_FOUND : CTL_CANNOT_RUN;
 }
 
+/* The library has its configuration in it. */
+static int prepare_fused(const char *fused, const char *conf,
+                         const char *profile)
+{
+    if (conf != NULL || profile != NULL) {
+        ctl_say("run: --fused takes no -%c: a fused library has its "
+                "configuration in it",
+                conf != NULL ? 'c' : 'p');
+        return CTL_BAD;
+    }
+    unsetenv("HAKMEM_CONF");
+    unsetenv("HAKMEM_PROFILE");
+    return set_preload(fused);
+}
+
+static int prepare(const char *given, const char *profile)
+{
+    if (profile != NULL)
+        set("HAKMEM_PROFILE", profile);
+    const char *conf = ctl_conf(given);
+    int status = conf != NULL ? check(conf, NULL) : CTL_BAD;
+    if (status == CTL_OK)
+        status = set_preload(NULL);
+    if (status == CTL_OK)
+        set_conf(conf);
+    return status;
+}
+
 int ctl_run(int argc, char **argv)
 {
     static const struct option longs[] = {
         {"conf", required_argument, NULL, 'c'},
         {"profile", required_argument, NULL, 'p'},
+        {"fused", required_argument, NULL, 'f'},
         {"stats", no_argument, NULL, 's'},
         CTL_HELP,
         {NULL, 0, NULL, 0}};
-    const char *given = NULL;
+    const char *given = NULL, *profile = NULL, *fused = NULL;
     int option;
-    while ((option = ctl_option(argc, argv, "+:c:p:sh", longs)) != -1) {
+    while ((option = ctl_option(argc, argv, "+:c:p:f:sh", longs)) != -1) {
         if (option == 'c')
             given = optarg;
         else if (option == 'p')
-            set("HAKMEM_PROFILE", optarg);
+            profile = optarg;
+        else if (option == 'f')
+            fused = optarg;
         else if (option == 's')
             set("HAKMEM_STATS_AT_EXIT", "stderr");
         else
@@ -221,12 +271,7 @@ int ctl_run(int argc, char **argv)
         ctl_say("run: no program given, as in hakctl run -- ls -l");
         return CTL_BAD;
     }
-    const char *conf = ctl_conf(given);
-    int status = conf != NULL ? check(conf, NULL) : CTL_BAD;
-    if (status == CTL_OK)
-        status = set_preload();
-    if (status != CTL_OK)
-        return status;
-    set_conf(conf);
-    return execute(argv + optind);
+    int status = fused != NULL ? prepare_fused(fused, given, profile)
+                               : prepare(given, profile);
+    return status == CTL_OK ? execute(argv + optind) : status;
 }

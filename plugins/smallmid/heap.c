@@ -1,55 +1,16 @@
 /* SPDX-License-Identifier: MIT
- * heap.c - a thread's lists: refill, overflow, open and close.
- *
- * A list's count changes under the pool's lock whenever slots cross between
- * the two, so that a fork, which takes all locks, copies a state in which no
- * slot is in both or in neither.
+ * heap.c - a thread's lists: made, opened, flushed, closed.
  */
 #include "smallmid.h"
 
-bool list_refill(struct list *list)
+static void init_list(struct list *list, struct hak_box *box, struct pool *pool)
 {
-    struct pool *pool = list->pool;
-    hak_lock_take(&pool->lock);
-    uint32_t n = pool_take(pool, list->slot, pool->batch);
-    hak_count(&list->count, n);
-    hak_lock_drop(&pool->lock);
-    return n != 0;
+    list->pool = pool;
+    list->span.box = box;
+    list->span.slot_bytes = pool->slot_bytes;
+    hak_link_init(&list->open);
+    hak_link_init(&list->full);
 }
-
-/* The first n, which have been in the list longest. */
-static void give_first(struct list *list, uint32_t n)
-{
-    struct pool *pool = list->pool;
-    hak_lock_take(&pool->lock);
-    pool_give(pool, list->slot, n);
-    hak_count(&list->count, -(uint64_t)n);
-    memmove(list->slot, list->slot + n, list->count * sizeof(void *));
-    hak_lock_drop(&pool->lock);
-}
-
-void list_overflow(struct list *list)
-{
-    give_first(list, list->pool->batch);
-}
-
-void *pool_take_one(struct pool *pool)
-{
-    void *p = NULL;
-    hak_lock_take(&pool->lock);
-    uint32_t n = pool_take(pool, &p, 1);
-    hak_lock_drop(&pool->lock);
-    return n != 0 ? p : NULL;
-}
-
-void pool_give_one(struct pool *pool, void *p)
-{
-    hak_lock_take(&pool->lock);
-    pool_give(pool, &p, 1);
-    hak_lock_drop(&pool->lock);
-}
-
-/* ---- heaps ------------------------------------------------------------- */
 
 static struct heap *make(struct smallmid *sm)
 {
@@ -59,10 +20,8 @@ static struct heap *make(struct smallmid *sm)
     if (heap == NULL)
         return NULL;
     heap->nclasses = sm->nclasses;
-    for (uint32_t c = 0; c < sm->nclasses; c++) {
-        heap->list[c].capacity = sm->pool[c].capacity;
-        heap->list[c].pool = &sm->pool[c];
-    }
+    for (uint32_t c = 0; c < sm->nclasses; c++)
+        init_list(&heap->list[c], box, &sm->pool[c]);
     hak_lock_take(&sm->heaps_lock);
     heap->all_next = sm->all_heaps;
     /* release: stats and walk go along the chain without the lock */
@@ -71,26 +30,34 @@ static struct heap *make(struct smallmid *sm)
     return heap;
 }
 
-struct heap *heap_open(struct smallmid *sm)
+struct heap *heap_open(struct smallmid *sm, struct hak_thread *thread)
 {
     hak_lock_take(&sm->heaps_lock);
     struct heap *heap = sm->spare_heaps;
     if (heap != NULL)
         sm->spare_heaps = heap->next;
     hak_lock_drop(&sm->heaps_lock);
-    return heap != NULL ? heap : make(sm);
+    if (heap == NULL)
+        heap = make(sm);
+    for (uint32_t c = 0; heap != NULL && c < heap->nclasses; c++)
+        __atomic_store_n(&heap->list[c].span.owner, thread, __ATOMIC_RELAXED);
+    return heap;
 }
 
 void heap_flush(struct heap *heap)
 {
     for (uint32_t c = 0; c < heap->nclasses; c++)
-        if (heap->list[c].count != 0)
-            give_first(&heap->list[c], (uint32_t)heap->list[c].count);
+        list_flush(&heap->list[c]);
 }
 
 void heap_close(struct smallmid *sm, struct heap *heap)
 {
-    heap_flush(heap);
+    for (uint32_t c = 0; c < heap->nclasses; c++) {
+        struct list *list = &heap->list[c];
+        sm->box->host->lane_drop(&list->span);
+        __atomic_store_n(&list->span.owner, NULL, __ATOMIC_RELAXED);
+        list_leave(list);
+    }
     hak_lock_take(&sm->heaps_lock);
     heap->next = sm->spare_heaps;
     sm->spare_heaps = heap;

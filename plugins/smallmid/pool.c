@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * pool.c - the slabs of one class: see pool.h.
+ * pool.c - slots between thread lists and slabs: see pool.h.
  */
 #include "pool.h"
 
@@ -20,13 +20,55 @@ void pool_init(struct pool *pool, struct superslabs *supers,
     pool->slot_bytes = slot_bytes;
     pool->capacity = (uint8_t)capacity_of(slot_bytes);
     pool->batch = pool->capacity / 2;
-    hak_link_init(&pool->slabs);
+    hak_link_init(&pool->left);
 }
 
-/* ---- slabs come and go ------------------------------------------------- */
+/* All below: the caller holds the pool's lock, but where it is taken. */
 
-static struct slab *grow(struct pool *pool)
+/* ---- who holds a slab -------------------------------------------------- */
+
+/* By its holder's lists, or `left`; a full one that nobody holds is in none. */
+static void file_slab(struct pool *pool, struct slab *slab)
 {
+    struct list *list = slab->list;
+    if (hak_link_in_list(&slab->link))
+        hak_link_remove(&slab->link);
+    if (list != NULL)
+        hak_link_after(slab_has_free(slab) ? &list->open : &list->full,
+                       &slab->link);
+    else if (slab_has_free(slab))
+        hak_link_after(&pool->left, &slab->link);
+}
+
+static void name_holder(struct slab *slab, struct list *list)
+{
+    struct hak_box *box = slab->super->box;
+    __atomic_store_n(&slab->list, list, __ATOMIC_RELAXED);
+    box->host->span_set(box, list != NULL ? &list->span : NULL, slab->start,
+                        SLAB_BYTES);
+}
+
+/* Slots that come under the list's count, or leave it. */
+static void count_out(struct list *list, uint64_t n)
+{
+    hak_count(&list->base, n);
+    hak_count(&list->span.nalloc, n);
+}
+
+static struct slab *take_over(struct list *list)
+{
+    struct pool *pool = list->pool;
+    struct slab *slab = hak_item(pool->left.next, struct slab, link);
+    name_holder(slab, list);
+    count_out(list, slab->used);
+    hak_count(&pool->taken_over, slab->used);
+    file_slab(pool, slab);
+    return slab;
+}
+
+static struct slab *grow(struct list *list)
+{
+    struct pool *pool = list->pool;
     struct slab *slab = superslabs_take(pool->supers);
     if (slab == NULL)
         return NULL;
@@ -35,8 +77,9 @@ static struct slab *grow(struct pool *pool)
     slab->capacity = (uint16_t)(SLAB_BYTES / pool->slot_bytes);
     slab->class_number = pool->class_number;
     __atomic_store_n(&slab->slot_bytes, pool->slot_bytes, __ATOMIC_RELAXED);
+    name_holder(slab, list);
     __atomic_store_n(&slab->tag, pool->tag, __ATOMIC_RELAXED);
-    hak_link_after(&pool->slabs, &slab->link);
+    file_slab(pool, slab);
     return slab;
 }
 
@@ -47,63 +90,205 @@ static void retire(struct pool *pool, struct slab *slab)
     superslabs_put(pool->supers, slab);
 }
 
-/* ---- slots ------------------------------------------------------------- */
+/* ---- from slabs to a list ---------------------------------------------- */
 
-/* What was freed first, it may still be in a cache; then what nobody had. A
- * list is popped from its end, so the lowest address is carved last. */
-static uint32_t take_from(struct slab *slab, void **out, uint32_t n)
+static void push(struct list *list, void *p)
 {
-    uint32_t k = 0;
-    for (; k < n && slab->free != NULL; k++) {
-        out[k] = slab->free;
-        slab->free = *(void **)slab->free;
-    }
+    *(void **)p = list->span.local;
+    list->span.local = p;
+}
+
+/* The first slots of the slab's free list, at most n; the list has none. */
+static uint32_t take_freed(struct slab *slab, struct list *list, uint32_t n)
+{
+    void *last = slab->free;
+    uint32_t k = 1;
+    for (; k < n && *(void **)last != NULL; k++)
+        last = *(void **)last;
+    void *rest = *(void **)last;
+    *(void **)last = list->span.local;
+    list->span.local = slab->free;
+    slab->free = rest;
+    return k;
+}
+
+/* What was freed first, it may still be in a cache; then what nobody had, the
+ * lowest address on top. */
+static uint32_t take_from(struct slab *slab, struct list *list, uint32_t n)
+{
+    uint32_t k = slab->free != NULL ? take_freed(slab, list, n) : 0;
     uint32_t carve =
         (uint32_t)hak_min(n - k, (size_t)slab->capacity - slab->carved);
-    for (uint32_t i = carve; i-- != 0; k++)
-        out[k] = slab->start + (size_t)(slab->carved + i) * slab->slot_bytes;
+    for (uint32_t i = carve; i-- != 0;)
+        push(list, slab->start + (size_t)(slab->carved + i) * slab->slot_bytes);
     slab->carved = (uint16_t)(slab->carved + carve);
-    slab->used = (uint16_t)(slab->used + k);
-    return k;
+    slab->used = (uint16_t)(slab->used + k + carve);
+    return k + carve;
 }
 
-uint32_t pool_take(struct pool *pool, void **out, uint32_t n)
+/* What others gave back is no longer out. */
+static void count_returned(struct list *list)
 {
-    uint32_t k = 0;
-    while (k < n) {
-        struct slab *slab = hak_link_empty(&pool->slabs)
-                                ? grow(pool)
-                                : hak_item(pool->slabs.next, struct slab, link);
-        if (slab == NULL)
-            break;
-        k += take_from(slab, out + k, n - k);
+    hak_count(&list->base, -list->returned);
+    hak_count(&list->span.nfree, list->returned);
+    list->returned = 0;
+}
+
+/* drained is to be called when the list has one more than its capacity. */
+static void arm(struct list *list)
+{
+    list->span.trigger =
+        list->span.nfree + list->pool->capacity + 1u - list_count(list);
+}
+
+static struct slab *slab_with_room(struct list *list)
+{
+    if (!hak_link_empty(&list->open))
+        return hak_item(list->open.next, struct slab, link);
+    return hak_link_empty(&list->pool->left) ? grow(list) : take_over(list);
+}
+
+static void send(struct list *list);
+
+bool list_refill(struct list *list)
+{
+    struct pool *pool = list->pool;
+    hak_lock_take(&pool->lock);
+    send(list);
+    count_returned(list);
+    struct slab *slab = slab_with_room(list);
+    uint32_t n = 0;
+    while (slab != NULL) {
+        n += take_from(slab, list, pool->batch - n);
         if (!slab_has_free(slab))
-            hak_link_remove(&slab->link);
+            file_slab(pool, slab);
+        bool more = n < pool->batch && !hak_link_empty(&list->open);
+        slab = more ? slab_with_room(list) : NULL;
     }
-    hak_count(&pool->out, k);
-    return k;
+    hak_count(&list->base, n);
+    hak_count(&pool->out, n);
+    arm(list);
+    hak_lock_drop(&pool->lock);
+    return n != 0;
 }
 
-static void give_one(struct pool *pool, void *p)
+/* ---- and back ---------------------------------------------------------- */
+
+/*
+ * A chain of n slots of one slab, first to last. from: the list that they were
+ * on, or NULL: from the program.
+ */
+static void give(struct pool *pool, void *first, void *last, uint32_t n,
+                 const struct list *from)
 {
-    struct slab *slab = slab_of(pool->supers, p);
+    struct slab *slab = slab_of(pool->supers, first);
     /* freed twice, and the slab has gone since */
     if (unlikely(slab == NULL || slab->tag != pool->tag))
         return;
-    *(void **)p = slab->free;
-    slab->free = p;
-    slab->used--;
-    hak_count(&pool->out, (uint64_t)-1);
-    if (!hak_link_in_list(&slab->link))
-        hak_link_after(&pool->slabs, &slab->link);
+    bool had_free = slab_has_free(slab);
+    *(void **)last = slab->free;
+    slab->free = first;
+    slab->used = (uint16_t)(slab->used - n);
+    hak_count(&pool->out, -(uint64_t)n);
+    if (slab->list != NULL && slab->list != from)
+        slab->list->returned += n;
+    if (!had_free)
+        file_slab(pool, slab);
     if (slab->used == 0)
         retire(pool, slab);
 }
 
-void pool_give(struct pool *pool, void *const *slots, uint32_t n)
+static void send(struct list *list)
 {
-    for (uint32_t i = 0; i < n; i++)
-        give_one(pool, slots[i]);
+    uint64_t n = list->naway;
+    hak_count(&list->naway, -n);
+    for (uint64_t i = 0; i < n; i++)
+        give(list->pool, list->away[i], list->away[i], 1, NULL);
+}
+
+static bool in_one_slab(const void *a, const void *b)
+{
+    return ((uintptr_t)a ^ (uintptr_t)b) < SLAB_BYTES;
+}
+
+/* All that was freed before the last `keep`, by runs that are of one slab. */
+static void give_older(struct list *list, uint64_t keep)
+{
+    void **at = &list->span.local;
+    for (uint64_t i = 0; i < keep && *at != NULL; i++)
+        at = (void **)*at;
+    void *p = *at;
+    *at = NULL;
+    while (p != NULL) {
+        void *first = p, *last = p;
+        uint32_t n = 1;
+        for (; (p = *(void **)last) != NULL && in_one_slab(p, first); n++)
+            last = p;
+        give(list->pool, first, last, n, list);
+        hak_count(&list->base, -(uint64_t)n);
+    }
+}
+
+void list_overflow(struct list *list)
+{
+    const struct pool *pool = list->pool;
+    uint64_t n = list_count(list);
+    if (n <= pool->capacity - pool->batch / 2u) { /* it was taken from, too */
+        arm(list);
+        return;
+    }
+    hak_lock_take(&list->pool->lock);
+    give_older(list, n - pool->batch);
+    count_returned(list);
+    arm(list);
+    hak_lock_drop(&list->pool->lock);
+}
+
+void list_flush(struct list *list)
+{
+    hak_lock_take(&list->pool->lock);
+    send(list);
+    give_older(list, 0);
+    count_returned(list);
+    arm(list);
+    hak_lock_drop(&list->pool->lock);
+}
+
+void list_send(struct list *list)
+{
+    hak_lock_take(&list->pool->lock);
+    send(list);
+    hak_lock_drop(&list->pool->lock);
+}
+
+static void leave_all(struct list *list, struct hak_link *slabs)
+{
+    while (!hak_link_empty(slabs)) {
+        struct slab *slab = hak_item(slabs->next, struct slab, link);
+        name_holder(slab, NULL);
+        file_slab(list->pool, slab);
+    }
+}
+
+void list_leave(struct list *list)
+{
+    hak_lock_take(&list->pool->lock);
+    send(list);
+    give_older(list, 0);
+    leave_all(list, &list->open);
+    leave_all(list, &list->full);
+    count_returned(list);
+    uint64_t out = list->span.nalloc - list->span.nfree; /* others' now */
+    hak_count(&list->base, -out);
+    hak_count(&list->span.nfree, out);
+    hak_lock_drop(&list->pool->lock);
+}
+
+void pool_give_one(struct pool *pool, void *p)
+{
+    hak_lock_take(&pool->lock);
+    give(pool, p, p, 1, NULL);
+    hak_lock_drop(&pool->lock);
 }
 
 /* ---- check ------------------------------------------------------------- */
@@ -120,7 +305,8 @@ static void check_slab(const struct pool *pool, const struct slab *slab)
     HAK_ALWAYS(slab->slot_bytes == pool->slot_bytes);
     HAK_ALWAYS(slab->carved <= slab->capacity);
     HAK_ALWAYS(slab->used != 0 && slab->used + n == slab->carved);
-    HAK_ALWAYS(hak_link_in_list(&slab->link) == slab_has_free(slab));
+    HAK_ALWAYS(hak_link_in_list(&slab->link) ==
+               (slab->list != NULL || slab_has_free(slab)));
 }
 
 void pool_check(const struct pool *pool)

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * pool.h - the slabs of one class: slots leave and return in batches.
+ * pool.h - the slabs of one class, and the thread lists that hold them.
  *
- * `slabs` holds those with a free slot, last used first: slots come from the
- * front, so the slabs at the back have time to become empty.
+ * A slab in use is held by one list: only that one takes its slots, and the
+ * directory names the list's span for it, so what the holder's thread frees
+ * goes on the list inline. Slabs of ended threads are held by nobody until a
+ * list that has run out takes them over.
  *
  *     out == sum of `used` over the class's slabs
+ *     nalloc - nfree == slots out of the slabs that the list holds, less what
+ *                       other threads gave back and the list has not counted
  */
 #ifndef SMALLMID_POOL_H
 #define SMALLMID_POOL_H
@@ -13,13 +17,15 @@
 
 enum {
     LIST_MAX = 64, /* capacity for slots of 16 bytes */
+    AWAY_MAX = LIST_MAX / 2,
 };
 
 struct pool {
     _Alignas(64) struct hak_lock lock;
     struct superslabs *supers;
-    struct hak_link slabs;
-    uint64_t out; /* slots not in slabs: live, or in a thread's list */
+    struct hak_link left; /* slabs with a free slot that no list holds */
+    uint64_t out;         /* slots not in slabs: live, listed or away */
+    uint64_t taken_over;  /* slots that were out of slabs taken over, ever */
     uint32_t slot_bytes;
     uint8_t class_number;
     uint8_t tag;
@@ -27,17 +33,54 @@ struct pool {
     uint8_t batch;    /* what a refill takes, and an overflow returns */
 };
 
+/*
+ * A thread's free slots of one class: span.local, a chain through the slots,
+ * which malloc and free of the core work inline.
+ *
+ *     slots on it = base + nfree - nalloc <= capacity
+ *
+ * away  slots of slabs that others hold, freed by this thread: they go to
+ *       their slabs a batch at a time
+ */
+struct list {
+    struct hak_span span;
+    struct pool *pool;
+    uint64_t base;
+    uint64_t naway;
+    void *away[AWAY_MAX];
+    /* with the pool's lock */
+    struct hak_link open, full; /* slabs held: with a free slot, without */
+    uint64_t returned;          /* to held slabs by others, not in nfree yet */
+};
+
 void pool_init(struct pool *pool, struct superslabs *supers,
                uint32_t class_number, uint32_t slot_bytes);
 
 /*
- * pool_take - up to n slots into out[]. Returns how many: fewer than n only
- *             without memory.
- * pool_give - n slots of the class return to their slabs.
- * The caller holds the lock of the pool.
+ * list_refill    a batch from held slabs, else of one that is taken over or
+ *                new. By the owner; the list is empty. False = no memory.
+ * list_overflow  the list has more than its capacity: the older half goes.
+ * list_flush     all of it, and what is away, to the slabs.
+ * list_leave     the same, and no slab is held any more. The span has no
+ *                owner.
+ * list_send      what is away, to the slabs.
  */
-uint32_t pool_take(struct pool *pool, void **out, uint32_t n);
-void pool_give(struct pool *pool, void *const *slots, uint32_t n);
+bool list_refill(struct list *list);
+void list_overflow(struct list *list);
+void list_flush(struct list *list);
+void list_leave(struct list *list);
+void list_send(struct list *list);
+
+/* A slot goes to its slab, by a thread without a list. */
+void pool_give_one(struct pool *pool, void *p);
+
+/* Slots on the list; of another thread's a guess within its bounds. */
+static inline uint64_t list_count(const struct list *list)
+{
+    uint64_t n = hak_counted(&list->base) + hak_counted(&list->span.nfree) -
+                 hak_counted(&list->span.nalloc);
+    return (int64_t)n < 0 ? 0 : hak_min(n, list->pool->capacity + 1u);
+}
 
 /* Nobody else may use the box meanwhile. */
 void pool_check(const struct pool *pool);

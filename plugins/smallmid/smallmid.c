@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * smallmid.c - 256, 512 and 1024 bytes from thread lists: the operations.
  *
- * A thread's lists mix slots of many slabs, so there is no span that the core
- * could take slots from: this box works by calls, without lanes.
+ * A span is a thread's list of one class: the core takes slots from it inline,
+ * and the directory names it for all slabs that the list holds, so frees go
+ * there inline too.
  */
 #include "smallmid.h"
 
@@ -113,8 +114,7 @@ static int smallmid_init(struct hak_box *box)
 
 static void *smallmid_heap_open(struct hak_box *box, struct hak_thread *thread)
 {
-    (void)thread;
-    return heap_open(smallmid_of(box));
+    return heap_open(smallmid_of(box), thread);
 }
 
 static void smallmid_heap_close(struct hak_box *box, void *heap)
@@ -124,11 +124,41 @@ static void smallmid_heap_close(struct hak_box *box, void *heap)
 
 /* ---- slots ------------------------------------------------------------- */
 
+static struct list *list_of(const struct hak_span *span)
+{
+    return hak_container_of((struct hak_span *)(uintptr_t)span, struct list,
+                            span);
+}
+
+static struct hak_span *smallmid_refill(struct hak_box *box, void *heap,
+                                        size_t size_bytes)
+{
+    uint32_t c = class_of(smallmid_of(box), size_bytes);
+    if (unlikely(c == NO_CLASS))
+        return NULL;
+    struct list *list = &((struct heap *)heap)->list[c];
+    bool ok = list->span.local != NULL || list_refill(list);
+    return ok ? &list->span : NULL;
+}
+
+static void smallmid_drained(struct hak_span *span)
+{
+    list_overflow(list_of(span));
+}
+
+/* A call instead of a lane: the same, by hand. */
 static void *alloc_class(struct hak_box *box, uint32_t c)
 {
     struct heap *heap = box->host->heap(box, true);
-    return likely(heap != NULL) ? list_pop(&heap->list[c])
-                                : pool_take_one(&smallmid_of(box)->pool[c]);
+    if (unlikely(heap == NULL))
+        return NULL;
+    struct list *list = &heap->list[c];
+    if (unlikely(list->span.local == NULL) && !list_refill(list))
+        return NULL;
+    void *p = list->span.local;
+    list->span.local = *(void **)p;
+    list->span.nalloc++;
+    return p;
 }
 
 static void *smallmid_alloc(struct hak_box *box, size_t size_bytes)
@@ -149,11 +179,38 @@ static void *smallmid_aligned_alloc(struct hak_box *box, size_t align_bytes,
     return NULL;
 }
 
-/* By any thread, into its own list: the next malloc there gets it. */
+static void free_on_list(struct list *list, void *p)
+{
+    *(void **)p = list->span.local;
+    list->span.local = p;
+    if (++list->span.nfree == list->span.trigger)
+        list_overflow(list);
+}
+
+/* Of a slab that another list holds, or none: home in batches. */
+static void free_away(struct hak_box *box, struct pool *pool, void *p)
+{
+    struct heap *heap = box->host->heap(box, false);
+    if (unlikely(heap == NULL)) {
+        pool_give_one(pool, p);
+        return;
+    }
+    struct list *list = &heap->list[pool->class_number];
+    list->away[list->naway] = p;
+    hak_count(&list->naway, 1);
+    if (list->naway == pool->batch)
+        list_send(list);
+}
+
+static void smallmid_remote_free(struct hak_span *span, void *p)
+{
+    free_away(span->box, list_of(span)->pool, p);
+}
+
 static void smallmid_free(struct hak_box *box, void *p)
 {
     struct smallmid *sm = smallmid_of(box);
-    const struct slab *slab = slab_of(&sm->supers, p);
+    struct slab *slab = slab_of(&sm->supers, p);
     uint32_t tag = slab != NULL ? slab_tag(slab) : 0;
     uint32_t c = tag ^ SLAB_TAG;
     if (unlikely(c >= sm->nclasses)) {
@@ -161,10 +218,11 @@ static void smallmid_free(struct hak_box *box, void *p)
         return;
     }
     struct heap *heap = box->host->heap(box, false);
-    if (likely(heap != NULL))
-        list_push(&heap->list[c], p);
+    if (heap != NULL &&
+        __atomic_load_n(&slab->list, __ATOMIC_RELAXED) == &heap->list[c])
+        free_on_list(&heap->list[c], p);
     else
-        pool_give_one(&sm->pool[c], p);
+        free_away(box, &sm->pool[c], p);
 }
 
 static bool smallmid_owns(struct hak_box *box, const void *p)
@@ -212,28 +270,42 @@ static size_t smallmid_trim(struct hak_box *box)
     return hak_counted(&supers->given_bytes) - before;
 }
 
-/* Slots of a class in the lists of all threads. */
-static uint64_t listed(const struct smallmid *sm, uint32_t c)
+/* Slots of a class that threads have and the program has not. */
+static uint64_t kept(const struct smallmid *sm, uint32_t c)
 {
     uint64_t n = 0;
     const struct heap *heap = __atomic_load_n(&sm->all_heaps, __ATOMIC_ACQUIRE);
     for (; heap != NULL; heap = heap->all_next)
-        n += hak_counted(&heap->list[c].count);
+        n += list_count(&heap->list[c]) + hak_counted(&heap->list[c].naway);
     return n;
 }
 
-/* While others run, the two sums are of different moments: never below 0. */
+static uint64_t handed_out(const struct smallmid *sm, uint32_t c)
+{
+    uint64_t n = 0;
+    const struct heap *heap = __atomic_load_n(&sm->all_heaps, __ATOMIC_ACQUIRE);
+    for (; heap != NULL; heap = heap->all_next)
+        n += hak_counted(&heap->list[c].span.nalloc);
+    return n - hak_counted(&sm->pool[c].taken_over);
+}
+
+/* While others run, the sums are of different moments: never below 0. */
 static void smallmid_stats(struct hak_box *box, struct hak_box_stats *out)
 {
     const struct smallmid *sm = smallmid_of(box);
     const struct superslabs *supers = &sm->supers;
     for (uint32_t c = 0; c < sm->nclasses; c++) {
-        uint64_t kept = listed(sm, c);
+        uint64_t mine = kept(sm, c);
         uint64_t taken = hak_counted(&sm->pool[c].out);
-        uint64_t live = taken > kept ? taken - kept : 0;
+        uint64_t live = taken > mine ? taken - mine : 0;
+        uint64_t allocs = handed_out(sm, c);
         out->live_count += live;
         out->live_bytes += live * sm->pool[c].slot_bytes;
+        out->allocs += allocs;
+        out->frees += allocs - hak_min(live, allocs);
     }
+    if (!box->lanes)
+        out->allocs = out->frees = 0;
     uint64_t busy = hak_counted(&supers->busy_bytes);
     uint64_t mapped = hak_counted(&supers->mapped_bytes);
     out->peak_bytes = hak_counted(&supers->peak_bytes);
@@ -252,15 +324,20 @@ static void mark(uint64_t *is_free, const struct slab *slab, const void *p)
     is_free[i >> 6] |= 1ull << (i & 63);
 }
 
-static void mark_listed(const struct smallmid *sm, const struct slab *slab,
-                        uint64_t *is_free)
+static void mark_kept(const struct smallmid *sm, const struct slab *slab,
+                      uint64_t *is_free)
 {
     const struct heap *heap = __atomic_load_n(&sm->all_heaps, __ATOMIC_ACQUIRE);
     for (; heap != NULL; heap = heap->all_next) {
         const struct list *list = &heap->list[slab->class_number];
-        uint64_t n = hak_counted(&list->count);
-        for (uint64_t i = 0; i < n && i < LIST_MAX; i++)
-            mark(is_free, slab, list->slot[i]);
+        const void *p = list->span.local;
+        for (uint64_t n = list_count(list); n != 0 && p != NULL; n--) {
+            mark(is_free, slab, p);
+            p = *(void *const *)p;
+        }
+        uint64_t away = hak_counted(&list->naway);
+        for (uint64_t i = 0; i < away && i < AWAY_MAX; i++)
+            mark(is_free, slab, list->away[i]);
     }
 }
 
@@ -280,7 +357,7 @@ static bool walk_slab(struct smallmid *sm, const struct slab *slab,
          p = *(void *const *)p)
         mark(is_free, slab, p);
     if (n != 0)
-        mark_listed(sm, slab, is_free);
+        mark_kept(sm, slab, is_free);
     hak_lock_drop(&pool->lock);
     for (uint32_t i = 0; i < n; i++)
         if ((is_free[i >> 6] >> (i & 63) & 1) == 0 &&
@@ -306,12 +383,8 @@ void smallmid_check(struct smallmid *sm)
     superslabs_check(&sm->supers);
     for (uint32_t c = 0; c < sm->nclasses; c++) {
         pool_check(&sm->pool[c]);
-        HAK_ALWAYS(listed(sm, c) <= sm->pool[c].out);
+        HAK_ALWAYS(kept(sm, c) <= sm->pool[c].out);
     }
-    const struct heap *heap = sm->all_heaps;
-    for (; heap != NULL; heap = heap->all_next)
-        for (uint32_t c = 0; c < sm->nclasses; c++)
-            HAK_ALWAYS(heap->list[c].count <= sm->pool[c].capacity);
 }
 
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
@@ -332,6 +405,9 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .aligned_alloc = smallmid_aligned_alloc,
             .heap_open = smallmid_heap_open,
             .heap_close = smallmid_heap_close,
+            .refill = smallmid_refill,
+            .drained = smallmid_drained,
+            .remote_free = smallmid_remote_free,
             .fork = smallmid_fork,
             .trim = smallmid_trim,
             .stats = smallmid_stats,

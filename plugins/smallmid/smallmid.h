@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * smallmid.h - the box's state: pools by class, and the threads' lists.
  *
- *     live slots of a class = pool.out - sum of list.count over all heaps
+ *     live slots of a class = pool.out - listed and away, over all heaps
  */
 #ifndef SMALLMID_H
 #define SMALLMID_H
@@ -13,20 +13,9 @@ enum {
     NO_CLASS = 0xff,
 };
 
-/* Free slots of one class that a thread keeps; slot[count - 1] goes first.
- * An array, not a chain through the slots: pop and push touch no slot, and
- * half of it is returned without a walk. count: written by the owner, read by
- * anybody. */
-struct list {
-    uint64_t count;
-    uint64_t capacity; /* the pool's: that one is beside its lock */
-    struct pool *pool;
-    void *slot[LIST_MAX];
-};
-
 struct heap {
     uint32_t nclasses;
-    struct heap *next; /* spare: without a thread, lists empty */
+    struct heap *next; /* spare: without a thread, lists empty, no slab held */
     struct heap *all_next;
     struct list list[];
 };
@@ -57,39 +46,14 @@ static inline uint32_t class_of(const struct smallmid *sm, size_t size_bytes)
 
 /* ---- heap.c ------------------------------------------------------------ */
 
-/* A heap of empty lists, or NULL. */
-struct heap *heap_open(struct smallmid *sm);
+/* A heap of empty lists, the thread their spans' owner; or NULL. */
+struct heap *heap_open(struct smallmid *sm, struct hak_thread *thread);
 
 /* All its slots go back; the heap will be another thread's. */
 void heap_close(struct smallmid *sm, struct heap *heap);
 
 /* All slots of the lists go back to their slabs. By the heap's thread. */
 void heap_flush(struct heap *heap);
-
-/* The slow halves. list_refill: false = no memory, the list is empty. */
-bool list_refill(struct list *list);
-void list_overflow(struct list *list);
-
-/* One slot, past the lists: for a thread without a heap. NULL = no memory. */
-void *pool_take_one(struct pool *pool);
-void pool_give_one(struct pool *pool, void *p);
-
-static inline void *list_pop(struct list *list)
-{
-    if (unlikely(list->count == 0) && !list_refill(list))
-        return NULL;
-    void *p = list->slot[list->count - 1];
-    hak_count(&list->count, (uint64_t)-1);
-    return p;
-}
-
-static inline void list_push(struct list *list, void *p)
-{
-    if (unlikely(list->count == list->capacity))
-        list_overflow(list);
-    list->slot[list->count] = p;
-    hak_count(&list->count, 1);
-}
 
 /* ---- smallmid.c -------------------------------------------------------- */
 

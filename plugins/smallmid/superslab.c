@@ -84,6 +84,7 @@ static struct superslab *make(struct superslabs *s)
         return NULL;
     }
     super->base = base;
+    super->box = box;
     super->avail = super->dirty = SUPERSLAB_ALL;
     super->busy = 0;
     for (size_t i = 0; i < SUPERSLAB_SLABS; i++) {

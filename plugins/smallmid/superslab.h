@@ -37,7 +37,8 @@ enum {
  *     used + length of free == carved <= capacity
  */
 struct slab {
-    struct hak_link link; /* in the pool while it has a free slot */
+    struct hak_link link; /* in a list of its holder, or the pool's: pool.h */
+    struct list *list;    /* that holds it, or NULL; pool.h */
     void *free;           /* linked through the first word */
     char *start;
     struct superslab *super;
@@ -49,6 +50,7 @@ struct slab {
 
 struct superslab {
     struct hak_link link;
+    struct hak_box *box;
     char *base;
     uint16_t avail, busy, dirty;
     struct superslab *next; /* spare structs */

@@ -126,6 +126,8 @@ usage: hakctl COMMAND [ARGS]
   boxes    what box files say of themselves
   lint     find the faults in configurations
   explain  where a request of that size goes, and why
+  fuse     a configuration as sources, for make fused
+  version  which hakctl, or how libraries were built
   help     this text, or that of a command
 
 hakctl help COMMAND says more; hakctl --version says which.
@@ -136,7 +138,7 @@ try "$ctl" help
 says 'help' 0 out <"$tmp/usage"
 try "$ctl" --help
 says '--help' 0 out <"$tmp/usage"
-for command in run boxes lint explain help; do
+for command in run boxes lint explain fuse version help; do
     try "$ctl" help $command
     holds "help $command" 0 out "^usage: hakctl $command "
 done

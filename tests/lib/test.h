@@ -102,10 +102,10 @@ test_fail(const char *file, int line, const char *format, ...)
                       test_a);                                            \
     } while (0)
 
-/* Runs one case in a child; returns 1 passed, 0 failed, -1 skipped. */
-static inline int test_run(const struct test_case *c)
+/* Runs one case in a child; returns 1 passed, 0 failed, -1 skipped, why in
+ * said. */
+static inline int test_run(const struct test_case *c, char said[65536])
 {
-    static char said[65536];
     int fd = memfd_create("test-stderr", 0);
     pid_t pid = fork();
     if (pid == 0) {
@@ -117,7 +117,7 @@ static inline int test_run(const struct test_case *c)
     int status = 0;
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    ssize_t n = pread(fd, said, sizeof said - 1, 0);
+    ssize_t n = pread(fd, said, 65535, 0);
     said[n < 0 ? 0 : n] = 0;
     close(fd);
     bool ended = c->signal
@@ -143,9 +143,12 @@ static inline int test_main(int argc, char **argv)
         if (!wanted)
             continue;
         fflush(stdout);
-        int result = test_run(&test_cases[i]);
-        printf("%sok %d - %s%s\n", result ? "" : "not ", ++n,
-               test_cases[i].name, result < 0 ? " # SKIP" : "");
+        static char said[65536];
+        int result = test_run(&test_cases[i], said);
+        const char *why = result < 0 ? strstr(said, "# skip: ") : NULL;
+        printf("%sok %d - %s%s%s", result ? "" : "not ", ++n,
+               test_cases[i].name, result < 0 ? " # SKIP " : "",
+               why != NULL ? why + 8 : "\n");
         failed += result == 0;
     }
     printf("1..%d\n", n);

@@ -148,16 +148,31 @@ static void need_unused(const struct hak_box *box, const char *what,
                bytes, (void *)(th.window + hit * PAGE));
 }
 
-/* Dies when a span that is about to lose its granules serves a lane. */
+static bool lists_slot_of(const struct hak_span *span, const char *p,
+                          size_t bytes)
+{
+    const char *at = span->local;
+    for (; at; at = *(const char *const *)(const void *)at)
+        if ((size_t)(at - p) < bytes)
+            return true;
+    return false;
+}
+
+/*
+ * Dies when a lane could still take slots of granules that their span is about
+ * to lose. Another thread's list cannot be looked at.
+ */
 static void need_no_lane(const struct hak_box *box, const char *what, void *p,
                          size_t bytes, const struct hak_span *but)
 {
     size_t g = granule_of(p), end = g + bytes / HAK_GRANULE_BYTES;
-    for (; g < end; g++)
-        if (th.dir[g].span && th.dir[g].span != but &&
-            th.dir[g].span->lane_last)
+    for (; g < end; g++) {
+        const struct hak_span *span = th.dir[g].span;
+        if (span && span != but && span->lane_last && span->owner == th_me &&
+            lists_slot_of(span, p, bytes))
             th_die(box, "%s(%p, %zu): no lane_drop of its span before", what, p,
                    bytes);
+    }
 }
 
 /* ---- mappings ---------------------------------------------------------- */
@@ -371,7 +386,8 @@ static void need_span(struct hak_box *box, struct hak_span *span)
     if (span->box != box)
         th_die(box, "span_set: span %p has box %p", (void *)span,
                (void *)span->box);
-    if (span->lane_first || span->lane_last)
+    bool in_use = span->owner && span->owner == th_me; /* gets more slots */
+    if (!in_use && (span->lane_first || span->lane_last))
         th_die(box, "span_set: lane_first or lane_last of span %p is not 0",
                (void *)span);
     if ((uintptr_t)span - (uintptr_t)th.meta < th.meta_used)

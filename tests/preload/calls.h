@@ -36,6 +36,14 @@ static inline void *symbol(const char *name)
         EXPECT(strcmp(box_for(100), "libc") != 0); \
     } while (0)
 
+/* For what moves routes or drains boxes. */
+#define NEED_ROUTES()                                        \
+    do {                                                     \
+        NEED_BOXES();                                        \
+        if (hak.route("C0", "no-such-route") == -ENOTSUP)    \
+            SKIP("routes of a fused library are constants"); \
+    } while (0)
+
 static inline void find_calls(void)
 {
     *(void **)&hak.version = symbol("hak_version");

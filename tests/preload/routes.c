@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * routes.c - hakmem.h: routes that move, boxes that are drained, in a program
- * that runs. Skipped without hakmem.
+ * that runs. Skipped without hakmem, and where routes are constants.
  */
 #include "calls.h"
 
@@ -69,7 +69,7 @@ TEST(route_moves_a_range)
     enum { OLD = 300 };
     static void *old[OLD];
     void *const keep[] = {(void *)1, (void *)20, (void *)ROUTED_BLOCKS};
-    NEED_BOXES();
+    NEED_ROUTES();
     const char *from = box_for(ROUTED_BYTES), *to = box_for(5000);
     const char *below = box_for(512);
     pthread_t thread[ROUTED_THREADS];
@@ -101,7 +101,7 @@ TEST(route_moves_a_range)
 
 TEST(route_refuses)
 {
-    NEED_BOXES();
+    NEED_ROUTES();
     const char *box = box_for(600);
     EXPECT_EQ(hak.route("C4", "no-such-route"), -ENOENT);
     EXPECT_EQ(hak.route("C9", box), -EINVAL);
@@ -144,7 +144,7 @@ static void check_drain(size_t n)
 TEST(drain_then_retired)
 {
     bool retired = false;
-    NEED_BOXES();
+    NEED_ROUTES();
     for (int i = 0; i < SIZES; i++) {
         const char *box = box_for(sizes[i]);
         retired |= stats_of(box).live_count == 0;
@@ -172,7 +172,7 @@ static void *work(void *unused)
 TEST(drain_beside_running_threads)
 {
     pthread_t thread[3];
-    NEED_BOXES();
+    NEED_ROUTES();
     const char *box = box_for(600);
     for (int i = 0; i < 3; i++)
         EXPECT_EQ(pthread_create(&thread[i], NULL, work, NULL), 0);
@@ -202,7 +202,7 @@ static void *use_libc(void *unused)
 TEST(threads_that_need_libc_first)
 {
     enum { THREADS = 4, ROUNDS = 400 }; /* one in 50 used to die */
-    NEED_BOXES();
+    NEED_ROUTES();
     for (int i = 0; i < ROUNDS; i++) {
         pid_t pid = fork();
         if (pid == 0) {

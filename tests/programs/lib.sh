@@ -10,7 +10,8 @@
 #
 # `same` runs the command in an empty directory, once on libc and once a mode
 # on hakmem, and compares exit code, output, and the files that it leaves. It
-# also asks hakmem's own report: boxes must have served it.
+# also asks hakmem's own report: boxes must have served it. With
+# HAK_TEST_FUSED=NAME it is build/fused/NAME, which has one mode.
 set -u
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -18,6 +19,11 @@ root=$(cd "$here/../.." && pwd)
 lib=${HAKMEM_LIB:-$root/build/libhakmem.so}
 HAKMEM_CONF=${HAKMEM_CONF:-$root/conf/default.ini}
 export HAKMEM_CONF
+fused=${HAK_TEST_FUSED:-}
+if [ -n "$fused" ]; then
+    lib=$root/build/fused/$fused/libhakmem.so
+    unset HAKMEM_CONF
+fi
 # shellcheck source-path=SCRIPTDIR source=modes.sh
 . "$here/modes.sh"
 # shellcheck disable=SC2034
@@ -99,10 +105,10 @@ same()
     name=$1
     shift
     run "$work/plain" "$@"
-    for mode in $modes; do
+    for mode in ${fused:-$modes}; do
         # shellcheck disable=SC2046
         run "$work/under" LD_PRELOAD="$lib" \
-            $(environment "$mode" "$HAKMEM_CONF") \
+            $([ -n "$fused" ] || environment "$mode" "$HAKMEM_CONF") \
             HAKMEM_STATS_AT_EXIT="$work/stats" HAKMEM_STATS_FORMAT=json "$@"
         compare "$work/plain" "$work/under" >"$work/told" &&
             served "$work/stats" >"$work/told"

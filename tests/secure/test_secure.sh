@@ -85,4 +85,10 @@ fresh
 chown nobody "$dir/conf/default.ini"
 check "or one that is not root's" libc \
     "no configuration that root alone can write"
+
+# A fused library needs no files, so there are none to distrust.
+rm -r "$dir/build/boxes" "$dir/conf"
+cp "$top/build/fused/default/libhakmem.so.1" "$dir/build/"
+check "a fused library runs on its boxes, and ignores the environment" \
+    ultra "" HAKMEM_CONF=/nonexistent HAKMEM_STATS_AT_EXIT=stderr
 echo "1..$n"

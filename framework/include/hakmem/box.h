@@ -148,8 +148,8 @@ struct hak_thread; /* opaque: one attached thread, compared by address */
  *             to nfree - 1 for "not now"
  * slot_bytes  usable bytes of each slot (usable size and realloc read it
  *             inline), or 0: the core asks ops->usable_size
- * lane_first, lane_last  the core's; zero when the span is registered, not
- *             for boxes to read
+ * lane_first, lane_last  the core's; zero when the span is first registered,
+ *             not for boxes to read or write
  * box         the box it belongs to; set once, before registration
  */
 struct hak_span {
@@ -367,9 +367,9 @@ struct hak_box_ops {
      * Returns     a span of this heap with slots of at least size_bytes and
      *             at least one of them on span->local; the same one as
      *             before, or another. NULL = declined or no memory.
-     * Until host->lane_drop(span) the core takes slots of the span inline,
-     * for any number of lanes: drop it before the span serves another size
-     * or its memory goes.
+     * Until host->lane_drop(span) the core takes slots from span->local
+     * inline, for any number of lanes: drop it before the span serves another
+     * size, or memory goes that has slots on the list.
      * Providing refill, drained, remote_free, heap_open and usable_size
      * gives the box lanes.
      */
@@ -450,7 +450,9 @@ struct hak_box_entry {
     .version = (version_text)
 
 #define HAK_BOX_SYMBOL "hak_box_entry"
+#ifndef HAK_BOX_EXPORT /* empty where a box is built into the core */
 #define HAK_BOX_EXPORT __attribute__((visibility("default")))
+#endif
 extern const struct hak_box_entry hak_box_entry;
 
 /* ---- the host table ---- */
@@ -536,7 +538,9 @@ struct hak_host {
     /*
      * span_set - let the directory name span for these granules.
      * p, size_bytes  granule multiples inside one mapping of this box
-     * span           NULL = back to slow frees
+     * span           NULL = back to slow frees. One span may be named by
+     *                granules anywhere in the box's mappings, more of them
+     *                while it is in use
      * With box->lanes false it changes nothing: every free is a slow one and
      * span_of answers NULL.
      * Returns        0; -EINVAL: p is not this box's. Cost: a store a granule

@@ -46,14 +46,15 @@ int hak_stats(const char *box, struct hak_stats *out);
  * hak_route - from now on, sizes of `range` ("C4-C7", "257-1024", "32769-")
  * go to the route or box `route` of the INI, in every thread. Blocks that are
  * live go home to the box that gave them.
- * Returns  0; -EINVAL: range; -ENOENT: no such route; -ENOSYS: no boxes
+ * Returns  0; -EINVAL: range; -ENOENT: no such route; -ENOSYS: no boxes;
+ *          -ENOTSUP: routes are fixed, the library is a fused one
  */
 int hak_route(const char *range, const char *route);
 
 /*
  * hak_drain - take a box out of all routes. It keeps taking frees; when its
  * last block is gone a later call retires it.
- * Returns  0 = draining, 1 = retired; -ENOENT; -ENOMEM
+ * Returns  0 = draining, 1 = retired; -ENOENT; -ENOMEM; -ENOTSUP: fused
  */
 int hak_drain(const char *box);
 

@@ -155,7 +155,7 @@ TEST(a_refill_takes_a_batch_and_the_last_in_goes_out_first)
 {
     start();
     char *a = th_malloc(box, 256);
-    EXPECT_EQ(list_of(0)->count, 15);
+    EXPECT_EQ(list_count(list_of(0)), 15);
     EXPECT_EQ(sm()->pool[0].out, 16);
     char *b = th_malloc(box, 256);
     EXPECT_EQ(b - a, 256); /* carved upwards */
@@ -172,16 +172,17 @@ TEST(a_full_list_gives_its_older_half_back)
 {
     start();
     fill(200, 1024);
-    uint64_t kept = list_of(2)->count, out = sm()->pool[2].out;
+    uint64_t kept = list_count(list_of(2)), out = sm()->pool[2].out;
     EXPECT_EQ(out, 200 + kept);
-    while (list_of(2)->count < 16)
+    while (list_count(list_of(2)) < 16)
         th_free(block[kept++]);
     EXPECT_EQ(sm()->pool[2].out, out);
-    void *newest = list_of(2)->slot[15];
+    void *newest = list_of(2)->span.local;
     th_free(block[kept++]);
-    EXPECT_EQ(list_of(2)->count, 9);
+    EXPECT_EQ(list_count(list_of(2)), 9);
     EXPECT_EQ(sm()->pool[2].out, out - 8);
-    EXPECT(list_of(2)->slot[7] == newest);
+    EXPECT(list_of(2)->span.local == block[kept - 1]);
+    EXPECT(*(void **)list_of(2)->span.local == newest);
     for (size_t i = kept; i < 200; i++)
         if (block[i] != NULL)
             th_free(block[i]);
@@ -200,8 +201,8 @@ TEST(lists_stay_bounded_and_nothing_leaks)
         EXPECT_EQ(stats().live_count, 1000);
         drain(1000);
         for (uint32_t c = 0; c < 3; c++) {
-            EXPECT_LE(list_of(c)->count, sm()->pool[c].capacity);
-            EXPECT_EQ(list_of(c)->count, sm()->pool[c].out);
+            EXPECT_LE(list_count(list_of(c)), sm()->pool[c].capacity);
+            EXPECT_EQ(list_count(list_of(c)), sm()->pool[c].out);
         }
         EXPECT_EQ(stats().live_count, 0);
         if (round == 3)

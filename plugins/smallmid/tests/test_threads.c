@@ -71,36 +71,60 @@ TEST(a_thread_without_a_heap_frees_into_the_slabs)
     expect_nothing_left();
 }
 
-static void *use_then_free_all(void *list_slot)
+static void *use_then_free_all(void *unused)
 {
+    (void)unused;
     th_free(th_malloc(box, 256));
     th_free(th_malloc(box, 512));
     th_free(th_malloc(box, 1024));
+    uint64_t out = sm()->pool[0].out;
     free_all(NULL);
-    struct heap *heap = box->host->heap(box, false);
+    const struct heap *heap = box->host->heap(box, false);
     for (uint32_t c = 0; c < 3; c++) {
-        EXPECT_GT(heap->list[c].count, 0);
-        EXPECT_LE(heap->list[c].count, sm()->pool[c].capacity);
+        EXPECT_LT(heap->list[c].naway, sm()->pool[c].batch);
+        EXPECT_LE(list_count(&heap->list[c]), sm()->pool[c].capacity);
     }
-    uint64_t at = heap->list[0].count - 1;
-    *(void **)list_slot = heap->list[0].slot[at];
-    void *p = th_malloc(box, 200); /* what others had, at once */
-    EXPECT(p == *(void **)list_slot);
-    th_free(p);
+    EXPECT_LT(sm()->pool[0].out, out / 2); /* home, before it ends */
     return NULL;
 }
 
-TEST(frees_go_to_the_list_of_who_frees)
+TEST(frees_of_others_go_home_in_batches)
 {
-    void *p;
     start();
     for (int round = 0; round < 50; round++) {
         make_all(NULL);
-        th_join(th_spawn(use_then_free_all, &p));
+        th_join(th_spawn(use_then_free_all, NULL));
         EXPECT_EQ(live(), 0);
         smallmid_check(sm());
     }
     EXPECT_LE(th_mapped(box), 4 * MIB);
+    expect_nothing_left();
+}
+
+/* What the thread that had them left, the next one gets. */
+static void *make_all_and_free_half(void *unused)
+{
+    make_all(unused);
+    for (size_t i = 0; i < BLOCKS; i += 2)
+        th_free(block[i]);
+    return NULL;
+}
+
+TEST(slabs_of_ended_threads_are_taken_over)
+{
+    start();
+    th_join(th_spawn(make_all_and_free_half, NULL));
+    th_reap();
+    size_t mapped = th_mapped(box);
+    uint64_t maps = th_counts().maps;
+    for (size_t i = 0; i < BLOCKS; i += 2)
+        EXPECT((block[i] = th_malloc(box, 1 + i % 1024)) != NULL);
+    EXPECT_EQ(th_counts().maps, maps);
+    EXPECT_EQ(th_mapped(box), mapped);
+    EXPECT_GT(sm()->pool[0].taken_over, 0);
+    EXPECT_EQ(live(), BLOCKS);
+    smallmid_check(sm());
+    free_all(NULL);
     expect_nothing_left();
 }
 

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT
+ * boxfile.c - box files: found, checked, opened.
+ *
+ * A file is checked on an open descriptor before dlopen sees it, since
+ * dlopen's own words ("invalid ELF header") help nobody.
+ */
+#include "core.h"
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <link.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+/* ---- where boxes are ---------------------------------------------------- */
+
+static bool is_file(const char *path)
+{
+    struct stat s;
+    return stat(path, &s) == 0 && S_ISREG(s.st_mode);
+}
+
+/*
+ * Beside the library (or tool) that holds this code: DIR/boxes in the build
+ * tree, DIR/hakmem installed as PREFIX/lib, DIR/../lib/hakmem for PREFIX/bin.
+ */
+const char *hak_boxes_dir(void)
+{
+    static char dir[PATH_MAX];
+    static const char *const places[] = {"boxes", "hakmem", "../lib/hakmem"};
+    Dl_info info;
+    struct link_map *object = NULL;
+    void *got = NULL;
+    char own[PATH_MAX], probe[PATH_MAX + 32];
+    if (dir[0] != 0)
+        return dir;
+    if (dladdr1(&hak_boxes, &info, &got, RTLD_DL_LINKMAP) != 0)
+        object = got;
+    /* The program itself has no name there; its argv[0] may be any text. */
+    if (object == NULL ||
+        realpath(object->l_name[0] != 0 ? object->l_name : "/proc/self/exe",
+                 own) == NULL)
+        return ".";
+    char *slash = strrchr(own, '/');
+    *slash = 0;
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        snprintf(probe, sizeof probe, "%s/%s", own, places[i]);
+        if (realpath(probe, dir) != NULL)
+            return dir;
+    }
+    return strcpy(dir, own);
+}
+
+/*
+ * No path: NAME.so among our boxes. With a slash: as it is when absolute,
+ * else relative to the INI, or failing that to the working directory.
+ * Without a slash: among our boxes.
+ */
+void hak_box_path(const char *given, const char *name, const char *conf_file,
+                  char *out, size_t out_bytes)
+{
+    if (given == NULL) {
+        snprintf(out, out_bytes, "%s/%s.so", hak_boxes_dir(), name);
+        return;
+    }
+    if (strchr(given, '/') == NULL) {
+        snprintf(out, out_bytes, "%s/%s", hak_boxes_dir(), given);
+        return;
+    }
+    const char *slash = conf_file ? strrchr(conf_file, '/') : NULL;
+    if (given[0] != '/' && slash != NULL) {
+        snprintf(out, out_bytes, "%.*s/%s", (int)(slash - conf_file), conf_file,
+                 given);
+        if (is_file(out))
+            return;
+    }
+    snprintf(out, out_bytes, "%s", given);
+}
+
+/* ---- checks -------------------------------------------------------------- */
+
+__attribute__((format(printf, 3, 4))) static int
+refuse(char *why, size_t why_bytes, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(why, why_bytes, format, ap);
+    va_end(ap);
+    return -EINVAL;
+}
+
+static int check_rights(const struct stat *s, char *why, size_t why_bytes)
+{
+    if (!hak_os_secure())
+        return 0;
+    if (s->st_uid != 0)
+        return refuse(why, why_bytes,
+                      "is not owned by root, and this program "
+                      "runs with raised rights (AT_SECURE)");
+    if (s->st_mode & (S_IWGRP | S_IWOTH))
+        return refuse(why, why_bytes,
+                      "can be written by others, and this "
+                      "program runs with raised rights "
+                      "(AT_SECURE); chmod go-w it");
+    return 0;
+}
+
+static int check_elf(int fd, char *why, size_t why_bytes)
+{
+    Elf64_Ehdr e;
+    if (pread(fd, &e, sizeof e, 0) != (ssize_t)sizeof e ||
+        memcmp(e.e_ident, ELFMAG, SELFMAG) != 0)
+        return refuse(why, why_bytes, "is no shared object (no ELF header)");
+    if (e.e_ident[EI_CLASS] != ELFCLASS64 || e.e_machine != EM_X86_64)
+        return refuse(why, why_bytes,
+                      "is for another kind of machine; build it for x86-64");
+    if (e.e_type != ET_DYN)
+        return refuse(why, why_bytes,
+                      "is no shared object; link it with "
+                      "-shared -fPIC");
+    return 0;
+}
+
+/* Returns a descriptor of a file that may be opened as a box, or -errno. */
+static int open_checked(const char *path, char *why, size_t why_bytes)
+{
+    struct stat s;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return refuse(why, why_bytes, "cannot be opened: %s", strerror(errno));
+    int error = fstat(fd, &s) == 0 && S_ISREG(s.st_mode)
+                    ? check_rights(&s, why, why_bytes)
+                    : refuse(why, why_bytes, "is not a regular file");
+    if (error == 0)
+        error = check_elf(fd, why, why_bytes);
+    if (error == 0)
+        return fd;
+    close(fd);
+    return error;
+}
+
+#define ENTRY_LEAST                        \
+    (offsetof(struct hak_box_entry, ops) + \
+     offsetof(struct hak_box_ops, owns) + sizeof(void *))
+
+static int check_entry(const struct hak_box_entry *e, char *why, size_t n)
+{
+    if (e->magic != HAK_BOX_MAGIC)
+        return refuse(why, n,
+                      "its hak_box_entry has no box magic; fill it "
+                      "with HAK_BOX_HEADER of hakmem/box.h");
+    if (e->abi_major != HAK_ABI_MAJOR)
+        return refuse(why, n,
+                      "is for box ABI %u, this core speaks %u; "
+                      "rebuild it with this core's hakmem/box.h",
+                      e->abi_major, HAK_ABI_MAJOR);
+    if (e->host_minor_min > HAK_ABI_MINOR)
+        return refuse(why, n,
+                      "needs a core of box ABI %u.%u or later, this "
+                      "one is %u.%u",
+                      e->abi_major, e->host_minor_min, HAK_ABI_MAJOR,
+                      HAK_ABI_MINOR);
+    if (e->struct_size < ENTRY_LEAST)
+        return refuse(why, n,
+                      "its entry has %u bytes, at least %zu are "
+                      "needed for alloc, free and owns",
+                      e->struct_size, ENTRY_LEAST);
+    if (e->ops.alloc == NULL || e->ops.free == NULL || e->ops.owns == NULL)
+        return refuse(why, n, "gives no %s; a box has alloc, free and owns",
+                      e->ops.alloc == NULL  ? "alloc"
+                      : e->ops.free == NULL ? "free"
+                                            : "owns");
+    if (e->id == NULL || e->version == NULL ||
+        (e->nparams != 0 && e->params == NULL))
+        return refuse(why, n, "its entry has no id, version or parameters");
+    if (e->nparams != 0 && e->param_bytes < sizeof(struct hak_param))
+        return refuse(why, n,
+                      "its parameters have %u bytes each, %zu are "
+                      "needed; begin its entry with HAK_BOX_HEADER",
+                      e->param_bytes, sizeof(struct hak_param));
+    return 0;
+}
+
+/* As many bytes of each as this core knows; a newer box has longer ones. */
+const struct hak_param *hak_box_params(const struct hak_box_entry *e)
+{
+    if (e->nparams == 0 || e->param_bytes == sizeof(struct hak_param))
+        return e->params;
+    struct hak_param *copy = hak_meta(e->nparams * sizeof *copy);
+    for (uint32_t i = 0; copy != NULL && i < e->nparams; i++)
+        memcpy(&copy[i], (const char *)e->params + (size_t)i * e->param_bytes,
+               sizeof *copy);
+    return copy;
+}
+
+static int check_lanes(const struct hak_box_ops *ops, char *why, size_t n)
+{
+    if (ops->refill == NULL)
+        return 0;
+    if (ops->drained == NULL || ops->remote_free == NULL ||
+        ops->heap_open == NULL || ops->usable_size == NULL)
+        return refuse(why, n,
+                      "gives refill but not all of drained, "
+                      "remote_free, heap_open and usable_size, which "
+                      "go with it");
+    return 0;
+}
+
+const struct hak_box_entry *hak_box_file(const char *path, void **handle,
+                                         char *why, size_t why_bytes)
+{
+    char by_descriptor[64];
+    int fd = open_checked(path, why, why_bytes);
+    if (fd < 0)
+        return NULL;
+    /* With raised rights: the very file that was checked. */
+    snprintf(by_descriptor, sizeof by_descriptor, "/proc/self/fd/%d", fd);
+    *handle =
+        dlopen(hak_os_secure() ? by_descriptor : path, RTLD_NOW | RTLD_LOCAL);
+    close(fd);
+    if (*handle == NULL) {
+        refuse(why, why_bytes, "cannot be loaded: %s", dlerror());
+        return NULL;
+    }
+    const struct hak_box_entry *e = dlsym(*handle, HAK_BOX_SYMBOL);
+    struct hak_box_ops ops;
+    int error = e != NULL ? check_entry(e, why, why_bytes)
+                          : refuse(why, why_bytes,
+                                   "has no symbol " HAK_BOX_SYMBOL
+                                   "; it is no box of hakmem");
+    if (e != NULL && error == 0) {
+        hak_box_ops_of(e, &ops);
+        error = check_lanes(&ops, why, why_bytes);
+    }
+    if (error == 0)
+        return e;
+    dlclose(*handle);
+    return NULL;
+}
+
+/* ---- loading ---- */
+
+struct hak_loaded *hak_box_load(struct hak_conf *c,
+                                const struct hak_conf_box *conf)
+{
+    char path[PATH_MAX], why[256];
+    void *handle;
+    struct hak_origin where =
+        conf->path != NULL ? conf->path_origin : conf->origin;
+    hak_box_path(conf->path, conf->name, c->file, path, sizeof path);
+    const struct hak_box_entry *e =
+        hak_box_file(path, &handle, why, sizeof why);
+    if (e == NULL) {
+        hak_conf_tell(c, HAK_DIAG_ERROR, where, "box %s: %s %s", conf->name,
+                      path, why);
+        return NULL;
+    }
+    struct hak_loaded *b = hak_meta(sizeof *b);
+    char *kept_path = hak_meta(strlen(path) + 1);
+    union hak_value *values =
+        hak_meta(sizeof *values * (e->nparams == 0 ? 1 : e->nparams));
+    const struct hak_param *params = hak_box_params(e);
+    if (b == NULL || values == NULL || kept_path == NULL ||
+        (e->nparams != 0 && params == NULL)) {
+        hak_conf_tell(c, HAK_DIAG_ERROR, where, "box %s: no memory",
+                      conf->name);
+        return NULL;
+    }
+    b->values = values;
+    b->path = strcpy(kept_path, path);
+    hak_conf_params(c, conf, params, e->nparams, values);
+    int error = hak_box_begin(b, conf, e);
+    if (error != 0) {
+        hak_conf_tell(c, HAK_DIAG_ERROR, where, "box %s: init failed: %s",
+                      conf->name, strerror(-error));
+        return NULL;
+    }
+    return b;
+}

@@ -1,0 +1,65 @@
+# fused.mk - the core and the boxes of an INI as one library; included by the
+# Makefile. `make fused CONF=x.ini [PROFILE=p]` makes build/fused/x[.p]/:
+#
+#     boxes.mk fused_boxes.h fused_conf.c   hakctl fuse, of the INI
+#     libhakmem.so libhakmem.map            the library, what the linker took
+#
+# Box objects serve all INIs: build/fused/obj/. The external names of a box get
+# its name behind them, since two boxes may use one.
+
+CONF    ?= conf/default.ini
+PROFILE ?=
+FUSED   := $(B)/fused/$(basename $(notdir $(CONF)))$(PROFILE:%=.%)
+LTO     := -flto -fno-fat-lto-objects -DHAK_FUSED
+
+# The core without what reads an INI, changes routes or opens boxes.
+FUSED_SRCS := $(filter-out $(addprefix framework/,boxfile.c setup.c policy.c \
+    conf.c conf_file.c conf_layer.c conf_policy.c conf_resolve.c),\
+    $(wildcard framework/*.c))
+FUSED_OBJS = $(FUSED_SRCS:framework/%.c=$(FUSED)/obj/%.o) \
+    $(FUSED)/obj/fused_conf.o \
+    $(foreach p,$(FUSED_BOXES),$($(p)_SRCS:%.c=$(B)/fused/obj/$(p)/%.o))
+
+.PHONY: fused check-fused
+fused: | $(B)/.deps-build
+	$(MAKE) all
+	$(B)/hakctl fuse -c '$(CONF)' $(PROFILE:%=-p '%') -o '$(FUSED)'
+	$(MAKE) '$(FUSED)/libhakmem.so' CONF='$(CONF)' PROFILE='$(PROFILE)'
+
+check-fused: | $(B)/.deps-check
+	$(MAKE) tests
+	$(MAKE) fused
+	tests/run.sh --fused '$(notdir $(FUSED))'
+
+ifneq ($(filter $(FUSED)/libhakmem.so,$(MAKECMDGOALS)),)
+include $(FUSED)/boxes.mk
+$(foreach p,$(FUSED_BOXES),$(if $($(p)_SRCS),,$(error $(CONF): box file \
+    $(p).so has no plugins/$(p)/$(p).mk, so no sources to fuse it from)))
+endif
+
+$(FUSED)/obj/%.o: framework/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL) $(LTO) -I$(FUSED) $(CORE_INC) -c $< -o $@
+
+$(FUSED)/obj/fused_conf.o: $(FUSED)/fused_conf.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL) $(LTO) -I$(FUSED) $(CORE_INC) -c $< -o $@
+
+define FUSED_RULES
+$(B)/fused/obj/$(1)/names.h: $$($(1)_OBJS)
+	@mkdir -p $$(@D)
+	nm -g --defined-only $$^ | awk -v box=$(1) 'NF == 3 { \
+	    print "#define " $$$$3 " " $$$$3 "_" box }' | sort -u >$$@
+$(B)/fused/obj/$(1)/%.o: plugins/$(1)/%.c $(B)/fused/obj/$(1)/names.h
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL) $(LTO) $(BOX_INC) '-DHAK_BOX_EXPORT=' \
+	    -include $(B)/fused/obj/$(1)/names.h -c $$< -o $$@
+endef
+$(foreach p,$(PLUGINS),$(eval $(call FUSED_RULES,$(p))))
+
+$(FUSED)/libhakmem.so.1: $(FUSED_OBJS)
+	$(CC) $(ALL) $(LTO) -flto-partition=one $(LIB_LINK) -o $@ \
+	    -Wl,-Map=$(FUSED)/libhakmem.map $(FUSED_OBJS)
+
+$(FUSED)/libhakmem.so: $(FUSED)/libhakmem.so.1
+	ln -sf libhakmem.so.1 $@
