@@ -89,6 +89,8 @@ EXPORT const char *hak_owner(const void *p)
 
 EXPORT int hak_learner(struct hak_learner_figures *out)
 {
+    if (!hak_routes_may_change())
+        return -ENODATA;
     return hak_core.mode == HAK_MODE_BOXES ? hak_learner_read(out) : -ENOSYS;
 }
 

@@ -271,14 +271,14 @@ void hak_thread_fork_child(void);
 struct hak_thread *hak_thread_first(void); /* list of all, for reports */
 void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open);
 
-/* ---- learner.c ---- */
+/* ---- learner.c: not in a fused library ---- */
 
 struct hak_learner_figures;
 
 /* Before threads run; reads conf->learner for ever after. */
 void hak_learner_start(const struct hak_conf *conf);
 /* host->retired */
-void hak_learner_retired(struct hak_box *box, const struct hak_retire *record);
+void hak_learner_retired(const struct hak_retire *record);
 /* Are so many retires waiting that an evaluation is due? */
 extern uint32_t hak_learner_due;
 static inline bool hak_learner_is_due(void)

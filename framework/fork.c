@@ -31,7 +31,8 @@ void hak_fork_defer(void *p)
 
 static void locks(bool take)
 {
-    hak_learner_lock(take);
+    if (hak_routes_may_change())
+        hak_learner_lock(take);
     hak_thread_lock(take);
     if (hak_routes_may_change())
         hak_policy_lock(take);

@@ -47,10 +47,9 @@ void hak_learner_start(const struct hak_conf *conf)
 /* ---- records ----------------------------------------------------------- */
 
 /* A thread that is not attached has no tallies: its rare retires are lost. */
-void hak_learner_retired(struct hak_box *box, const struct hak_retire *record)
+void hak_learner_retired(const struct hak_retire *record)
 {
     struct hak_thread *t = hak_self;
-    (void)box;
     if (learner.conf == NULL || !hak_is_attached(t) ||
         record->struct_bytes < sizeof *record ||
         !hak_tally_add(t->retired, record) || ++t->nretired < BATCH)

@@ -234,7 +234,7 @@ static void add_percent(struct text *t, const char *name, uint32_t bps)
 static void text_learner(struct text *t)
 {
     struct hak_learner_figures f;
-    if (hak_learner_read(&f) != 0)
+    if (!hak_routes_may_change() || hak_learner_read(&f) != 0)
         return;
     add(t,
         "learner %s, %" PRIu64 " evaluations, %" PRIu64
@@ -378,7 +378,7 @@ static void json_class(struct text *t, uint32_t c,
 static void json_learner(struct text *t)
 {
     struct hak_learner_figures f;
-    if (hak_learner_read(&f) != 0)
+    if (!hak_routes_may_change() || hak_learner_read(&f) != 0)
         return;
     add(t,
         ",\"learner\":{\"mode\":\"%s\",\"evaluations\":%" PRIu64

@@ -17,7 +17,7 @@ static const char *mode; /* "apply", "observe", "off" */
 
 static void need_learner(void)
 {
-    NEED_BOXES();
+    NEED_ROUTES();
     *(void **)&hak_learner_call = symbol("hak_learner");
     mode = getenv("HAKMEM_LEARNER_MODE");
     mode = mode != NULL ? mode : "apply";

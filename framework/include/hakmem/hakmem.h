@@ -88,7 +88,7 @@ struct hak_learner_figures {
 /*
  * hak_learner - what the learner sees and has decided. Those of running
  * threads may lag by a moment. Cost: a lock and a walk over the threads.
- * Returns  0; -ENODATA: mode = off; -ENOSYS: no boxes
+ * Returns  0; -ENODATA: mode = off, as in a fused library; -ENOSYS: no boxes
  */
 int hak_learner(struct hak_learner_figures *out);
 
