@@ -87,6 +87,13 @@ EXPORT const char *hak_owner(const void *p)
     return b != NULL ? b->box.name : NULL;
 }
 
+EXPORT int hak_learner(struct hak_learner_figures *out)
+{
+    if (!hak_routes_may_change())
+        return -ENODATA;
+    return hak_core.mode == HAK_MODE_BOXES ? hak_learner_read(out) : -ENOSYS;
+}
+
 /*
  * Boxes first, then the window. Parked threads' heaps are closed, so that
  * their free pages go too. Running threads keep their lanes.

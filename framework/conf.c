@@ -44,6 +44,20 @@ static const struct hak_param route_keys[] = {
     {.name = "enabled", .type = HAK_PARAM_BOOL},
     {.name = "classes", .type = HAK_PARAM_TEXT},
 };
+static const struct hak_param learner_keys[] = {
+    {.name = "mode",
+     .type = HAK_PARAM_ENUM,
+     .choices = "off|observe|apply"}, /* enum hak_learn_mode */
+    {.name = "every", .type = HAK_PARAM_INT, .min = 16, .max = 1000000},
+    {.name = "settle", .type = HAK_PARAM_INT, .min = 1, .max = 100},
+    {.name = "margin", .type = HAK_PARAM_INT, .min = 0, .max = 50},
+    {.name = "log", .type = HAK_PARAM_TEXT},
+};
+static const struct hak_param rule_keys[] = {
+    {.name = "classes", .type = HAK_PARAM_TEXT},
+    {.name = "when", .type = HAK_PARAM_TEXT},
+    {.name = "route", .type = HAK_PARAM_TEXT},
+};
 
 #define VOCABULARY(keys) \
     ((struct conf_vocabulary){(keys), sizeof(keys) / sizeof *(keys)})
@@ -61,6 +75,10 @@ struct conf_vocabulary conf_vocabulary(const char *section)
         return VOCABULARY(core_keys);
     if (strcmp(section, "stats") == 0)
         return VOCABULARY(stats_keys);
+    if (strcmp(section, "learner") == 0)
+        return VOCABULARY(learner_keys);
+    if (conf_name(section, "rule") != NULL)
+        return VOCABULARY(rule_keys);
     if (conf_name(section, "box") != NULL)
         return VOCABULARY(box_keys);
     if (conf_name(section, "route") != NULL)
@@ -107,6 +125,7 @@ void conf_tell_limit(struct hak_conf *c, struct hak_origin where,
         [CONF_LIMIT_BOXES] = {"boxes", HAK_MAX_BOXES},
         [CONF_LIMIT_ROUTES] = {"routes", HAK_CONF_ROUTES},
         [CONF_LIMIT_RULES] = {"policy ranges", HAK_CONF_RULES},
+        [CONF_LIMIT_LEARN_RULES] = {"learner rules", HAK_CONF_LEARN_RULES},
         [CONF_LIMIT_TEXT] = {"bytes of names and values", sizeof c->text},
     };
     if (c->told_limits >> limit & 1)
@@ -204,6 +223,8 @@ void conf_check(struct hak_conf *c, const struct hak_conf_entry *e)
         conf_tell_key(c, e, v, (struct conf_vocabulary){NULL, 0});
     else if (conf_name(e->section, "route") != NULL)
         conf_check_route(c, e);
+    else if (conf_name(e->section, "rule") != NULL)
+        conf_check_learn_rule(c, e);
     else
         conf_check_value(c, e, param, &value);
 }
@@ -247,6 +268,8 @@ int hak_conf_read(struct hak_conf *c, const char *path, int fd,
     memset(c, 0, offsetof(struct hak_conf, text));
     c->purge_delay_ms = 100;
     c->stats_at_exit = "none";
+    c->learner = (struct hak_conf_learner){
+        .every = 256, .settle = 3, .margin_bps = 500, .log = "none"};
     c->stats_at_start = "none";
     c->diag = diag;
     c->diag_context = diag_context;

@@ -21,6 +21,14 @@
  *     [route NAME]    box = BOX
  *                     fallback = ROUTE | BOX | libc | none
  *                     enabled = BOOL      classes = C5,C6 or 0x60
+ *     [learner]       mode = off | observe | apply
+ *                     every = 16..1000000 (retires between evaluations)
+ *                     settle = 1..100 (evaluations that must agree)
+ *                     margin = 0..50 (percent points for what stands)
+ *                     log = none | stderr | FILE
+ *     [rule NAME]     classes = C5,C6-C7   route = BOX or ROUTE
+ *                     when = FIGURE < <= > or >= N% or Nbps, and more of them
+ *                     (share, retire, utilisation, free_hit: docs/learner.md)
  *     [policy]        C0-C3,C5 = BOX or ROUTE    1025-32k = ...    32769- = ...
  *     [profile NAME]  SECTION.KEY = VALUE, as in box ultra.lanes = off
  *
@@ -35,8 +43,8 @@
  * The environment sets the key K of section S by HAKMEM_S_K, upper case, each
  * character that is no letter or digit turned to _: HAKMEM_CORE_FREE_ROUTE,
  * HAKMEM_BOX_ULTRA_LANES, HAKMEM_POLICY_C4_C7 (here _ stands for the -). The
- * section must be core, stats, policy or a box or route of the file; the
- * longest such name wins. The gates are short names for such keys:
+ * section must be core, stats, learner, policy or a box, route or rule of the
+ * file; the longest such name wins. The gates are short names for such keys:
  *
  *     HAKMEM_MID_V35_ENABLED           [route MID_V35] enabled
  *     HAKMEM_MID_V35_CLASSES           [route MID_V35] classes
@@ -68,6 +76,9 @@ enum {
     HAK_CONF_ROUTES = 32,
     HAK_CONF_RULES = 64,
     HAK_CONF_CHAIN = 8,
+    HAK_CONF_LEARN_RULES = 32,
+    HAK_CONF_CONDITIONS = 8, /* of one learner rule */
+    HAK_CLASSES = 8,         /* C0..C7 */
 };
 
 /* Where a value came from. line 0: file is "built-in" or "environment NAME". */
@@ -142,6 +153,52 @@ struct hak_conf_rule {
     struct hak_origin origin;
 };
 
+/* ---- [learner], [rule NAME] */
+
+enum hak_learn_mode { HAK_LEARN_OFF, HAK_LEARN_OBSERVE, HAK_LEARN_APPLY };
+
+/* What a rule may look at, each of one class; docs/learner.md defines them. */
+enum hak_learn_figure {
+    HAK_LEARN_SHARE,
+    HAK_LEARN_RETIRE,
+    HAK_LEARN_UTILISATION,
+    HAK_LEARN_FREE_HIT,
+    HAK_LEARN_FIGURES,
+};
+
+enum hak_learn_compare {
+    HAK_LEARN_BELOW,
+    HAK_LEARN_AT_MOST,
+    HAK_LEARN_ABOVE,
+    HAK_LEARN_AT_LEAST,
+};
+
+struct hak_conf_condition {
+    uint8_t figure;  /* enum hak_learn_figure */
+    uint8_t compare; /* enum hak_learn_compare */
+    uint16_t bps;    /* 0..10000 */
+};
+
+/* A [rule NAME]: where its classes go while all its conditions hold. */
+struct hak_conf_learn_rule {
+    const char *name;
+    uint8_t classes; /* bit n: Cn */
+    uint8_t nwhen;   /* 0: always */
+    struct hak_conf_condition when[HAK_CONF_CONDITIONS];
+    uint32_t route;           /* position in conf->route */
+    struct hak_origin origin; /* of its section's line */
+};
+
+struct hak_conf_learner {
+    enum hak_learn_mode mode; /* off */
+    uint32_t every;           /* retires; 256 */
+    uint32_t settle;          /* evaluations; 3 */
+    uint32_t margin_bps;      /* 500 */
+    const char *log;          /* "none" | "stderr" | file name; none */
+    struct hak_conf_learn_rule rule[HAK_CONF_LEARN_RULES]; /* file's order */
+    uint32_t nrules;
+};
+
 enum hak_diag_level { HAK_DIAG_ERROR, HAK_DIAG_WARNING };
 
 /* Told once for each finding; file is NULL and line 0 where there is none. */
@@ -161,6 +218,7 @@ struct hak_conf {
     const char *stats_at_exit;  /* "none" | "stderr" | file name; none */
     const char *stats_at_start; /* the same: the table of routes */
     bool stats_json;            /* format = text | json; text */
+    struct hak_conf_learner learner;
     /* [box NAME], sorted by priority */
     struct hak_conf_box box[HAK_MAX_BOXES];
     uint32_t nboxes;

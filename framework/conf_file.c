@@ -37,10 +37,10 @@ struct kind {
     const char *word;
     bool named;
 };
-enum { NKINDS = 6 };
+enum { NKINDS = 8 };
 static const struct kind kinds[NKINDS] = {
-    {"core", false}, {"stats", false}, {"policy", false},
-    {"box", true},   {"route", true},  {"profile", true},
+    {"core", false}, {"stats", false},  {"policy", false},  {"box", true},
+    {"route", true}, {"profile", true}, {"learner", false}, {"rule", true},
 };
 
 static void tell_unknown_section(const struct lines *l, const char *name,

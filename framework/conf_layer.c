@@ -7,8 +7,8 @@
 #include <stdio.h>
 
 /* Sections that need not stand in the file to be given keys. */
-enum { NFIXED = 3 };
-static const char *const fixed[NFIXED] = {"core", "stats", "policy"};
+enum { NFIXED = 4 };
+static const char *const fixed[NFIXED] = {"core", "stats", "learner", "policy"};
 
 /* The i-th section that a higher layer may set keys of, NULL for a profile;
  * i below NFIXED + c->nsections. Fixed ones may come twice. */

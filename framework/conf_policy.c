@@ -25,8 +25,7 @@ void conf_check_rule(struct hak_conf *c, const struct hak_conf_entry *e)
         conf_tell_no_name(c, e, "box or route", true, false);
 }
 
-/* The route of that name, or a new one of the box of that name; -1: told. */
-static int route_for(struct hak_conf *c, const struct hak_conf_entry *e)
+int conf_route_for(struct hak_conf *c, const struct hak_conf_entry *e)
 {
     int route = conf_find_route(c, e->value);
     int box = conf_find_box(c, e->value);
@@ -94,7 +93,7 @@ static void add_rule(struct hak_conf *c, struct cover *cover,
 static void add_rules(struct hak_conf *c, struct cover *cover,
                       const struct hak_conf_entry *e)
 {
-    int route = route_for(c, e);
+    int route = conf_route_for(c, e);
     const char *list = e->key;
     char item[CONF_ITEM_BYTES];
     struct hak_conf_rule rule = {.text = e->key, .origin = e->origin};
@@ -262,6 +261,12 @@ static void warn_unreached(struct hak_conf *c)
         for (uint32_t k = 0; k < route->nchain; k++)
             reached[route->chain[k]] = true;
     }
+    for (uint32_t i = 0; i < c->learner.nrules; i++) {
+        const struct hak_conf_route *route =
+            &c->route[c->learner.rule[i].route];
+        for (uint32_t k = 0; k < route->nchain; k++)
+            reached[route->chain[k]] = true;
+    }
     for (uint32_t i = 0; i < c->nboxes; i++)
         if (!reached[i] && c->box[i].used)
             hak_conf_tell(c, HAK_DIAG_WARNING, c->box[i].origin,
@@ -272,6 +277,7 @@ static void warn_unreached(struct hak_conf *c)
 void conf_resolve_policy(struct hak_conf *c)
 {
     cover_all(c);
+    conf_resolve_learn_rules(c);
     resolve_used(c);
     if (c->nerrors > 0)
         return; /* what follows would only repeat an error in other words */

@@ -6,6 +6,7 @@
  *     conf_layer.c    profile and environment -> entries above them
  *     conf_resolve.c  entries -> core settings, boxes, routes
  *     conf_policy.c   [policy] entries -> rules, index by index
+ *     conf_learner.c  [learner] and [rule NAME] entries -> rules of the learner
  *     conf_text.c     one text -> one value; knows no struct hak_conf
  *
  * A text is judged once, where it was given (the check functions, which
@@ -49,6 +50,7 @@ enum conf_limit {
     CONF_LIMIT_BOXES,
     CONF_LIMIT_ROUTES,
     CONF_LIMIT_RULES,
+    CONF_LIMIT_LEARN_RULES,
     CONF_LIMIT_TEXT,
 };
 
@@ -113,6 +115,16 @@ void conf_tell_no_name(struct hak_conf *c, const struct hak_conf_entry *e,
 void conf_check_rule(struct hak_conf *c, const struct hak_conf_entry *e);
 /* Rules, index_rule, and warnings of what no rule covers or reaches. */
 void conf_resolve_policy(struct hak_conf *c);
+
+/* The route named by e's value, or a new one of the box so named; -1: told,
+ * here or when e was checked. */
+int conf_route_for(struct hak_conf *c, const struct hak_conf_entry *e);
+
+/* ---- conf_learner.c ------------------------------------------------------ */
+
+void conf_check_learn_rule(struct hak_conf *c, const struct hak_conf_entry *e);
+/* Fill c->learner.rule. After the routes, since rules may name boxes. */
+void conf_resolve_learn_rules(struct hak_conf *c);
 
 /* ---- conf_text.c ---- */
 

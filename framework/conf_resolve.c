@@ -177,6 +177,17 @@ static void resolve_core(struct hak_conf *c)
     c->stats_json = number(c, "stats", "format", 0) != 0;
 }
 
+static void resolve_learner(struct hak_conf *c)
+{
+    struct hak_conf_learner *l = &c->learner;
+    l->mode = (enum hak_learn_mode)number(c, "learner", "mode", HAK_LEARN_OFF);
+    l->every = (uint32_t)number(c, "learner", "every", l->every);
+    l->settle = (uint32_t)number(c, "learner", "settle", l->settle);
+    int64_t percent = number(c, "learner", "margin", l->margin_bps / 100);
+    l->margin_bps = (uint32_t)percent * 100;
+    l->log = text(c, "learner", "log", l->log);
+}
+
 static void sort_boxes(struct hak_conf *c)
 {
     for (uint32_t i = 1; i < c->nboxes; i++) {
@@ -321,6 +332,7 @@ static void resolve_claim(struct hak_conf *c, struct hak_conf_route *route)
 void conf_resolve(struct hak_conf *c)
 {
     resolve_core(c);
+    resolve_learner(c);
     resolve_boxes(c);
     for (uint32_t i = 0; i < c->nroutes; i++)
         resolve_claim(c, &c->route[i]);

@@ -9,7 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { NCLASSES = 8, WORD_BYTES = 63, DISTANCE_MAX = 2 };
+enum { NCLASSES = HAK_CLASSES, WORD_BYTES = 63, DISTANCE_MAX = 2 };
 
 static const uint16_t class_bytes[NCLASSES] = {16,  32,  64,  128,
                                                256, 384, 512, 1024};

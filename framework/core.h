@@ -8,15 +8,16 @@
  *     setup.c     which configuration, its boxes   everything below
  *     fused.c     the same, fixed when built
  *     fork.c      locks around a fork              everything below
- *     route.c     slow paths of alloc and free     thread policy directory
+ *     route.c     slow paths of alloc and free     learner thread policy
  *     report.c    statistics                       thread loader
+ *     learner.c   retires -> routes                learner_engine.c thread
  *     thread.c    attach, detach, lanes            loader space
  *     policy.c    size index -> chain of boxes     loader
  *     boxfile.c   dlopen, checks                   loader conf
  *     loader.c    boxes, host table                directory space
  *     directory.c granule -> span                  space
  *     space.c     the window of address space      os
- *     boot.c os.c log.c conf*.c                    nothing of ours
+ *     boot.c os.c log.c conf*.c learner_engine.c   nothing of ours
  */
 #ifndef HAKMEM_CORE_H
 #define HAKMEM_CORE_H
@@ -24,6 +25,7 @@
 #include <boxkit/base.h>
 #include <boxkit/sync.h>
 #include <conf.h>
+#include <learner.h>
 
 #define HAK_VERSION "0.1.0"
 
@@ -36,6 +38,13 @@ void hak_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same, then abort. */
 void hak_die(const char *format, ...)
     __attribute__((format(printf, 1, 2), noreturn, cold));
+
+/*
+ * A file to append lines to: %p in its name becomes the process id; made with
+ * mode 0600, no link is followed. A descriptor, or -errno; path is then the
+ * name as it was tried. No cancellation point.
+ */
+int hak_log_open(const char *name, char *path, size_t path_bytes);
 
 /* ---- os.c: all coupling to the kernel ---------------------------------- */
 
@@ -195,6 +204,10 @@ void hak_policy_build(const struct hak_conf *c,
                       struct hak_loaded *const loaded[HAK_MAX_BOXES]);
 /* Point indexes first..last at a route by name. 0, -EINVAL, -ENOENT. */
 int hak_policy_set(uint32_t first, uint32_t last, const char *route);
+/* Point them where [policy] did at start. 0 or -EINVAL. */
+int hak_policy_reset(uint32_t first, uint32_t last);
+/* Does the route of that name lead to a box, now? */
+bool hak_policy_leads_to_box(const char *route);
 /* Take a box out of every chain. 0, or -ENOMEM: out of some only. */
 int hak_policy_drop(struct hak_loaded *b);
 void hak_policy_lock(bool take); /* for fork */
@@ -221,6 +234,8 @@ struct hak_thread {
     struct hak_thread *next_parked; /* or ending */
     uint64_t libc_allocs;
     struct hak_counts count[HAK_MAX_BOXES];
+    struct hak_tally retired[HAK_CLASSES]; /* in it, by any box */
+    uint32_t nretired;                     /* since it last said so */
 };
 
 /* The core's only thread-local variable; never NULL. */
@@ -255,6 +270,25 @@ void hak_thread_lock(bool take);
 void hak_thread_fork_child(void);
 struct hak_thread *hak_thread_first(void); /* list of all, for reports */
 void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open);
+
+/* ---- learner.c: not in a fused library ---- */
+
+struct hak_learner_figures;
+
+/* Before threads run; reads conf->learner for ever after. */
+void hak_learner_start(const struct hak_conf *conf);
+/* host->retired */
+void hak_learner_retired(const struct hak_retire *record);
+/* Are so many retires waiting that an evaluation is due? */
+extern uint32_t hak_learner_due;
+static inline bool hak_learner_is_due(void)
+{
+    return __atomic_load_n(&hak_learner_due, __ATOMIC_RELAXED) != 0;
+}
+/* Evaluate, apply, write the log, if nobody else just does. Keeps errno. */
+void hak_learner_evaluate(void);
+int hak_learner_read(struct hak_learner_figures *out); /* 0, -ENODATA: off */
+void hak_learner_lock(bool take);                      /* for fork */
 
 /* ---- fork.c ---- */
 

@@ -6,8 +6,8 @@
  * allocate: the thread is hak_forker then, which libc serves, as its own locks
  * are taken after all handlers; what is freed waits until the fork is over.
  *
- * Lock order: report, boxes by index, threads, policy, space, metadata: the
- * order in which reports and slow paths take them.
+ * Lock order: report, boxes by index, learner, threads, policy, space,
+ * metadata: the order in which reports and slow paths take them.
  *
  * The child has the forking thread alone. The others may have been halted
  * between two steps of a list, so their structures are never used again: their
@@ -31,6 +31,8 @@ void hak_fork_defer(void *p)
 
 static void locks(bool take)
 {
+    if (hak_routes_may_change())
+        hak_learner_lock(take);
     hak_thread_lock(take);
     if (hak_routes_may_change())
         hak_policy_lock(take);

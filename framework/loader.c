@@ -139,6 +139,13 @@ static const void *host_extension(const char *id)
     return NULL;
 }
 
+static void host_retired(struct hak_box *box, const struct hak_retire *record)
+{
+    (void)box;
+    if (hak_routes_may_change())
+        hak_learner_retired(record);
+}
+
 static struct hak_host host = {
     .struct_size = sizeof(struct hak_host),
     .abi_major = HAK_ABI_MAJOR,
@@ -157,6 +164,7 @@ static struct hak_host host = {
     .random = hak_os_random,
     .log = host_log,
     .get_extension = host_extension,
+    .retired = host_retired,
 };
 
 /* ---- loading ---- */

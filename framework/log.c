@@ -3,6 +3,7 @@
 #include "core.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -33,4 +34,21 @@ void hak_die(const char *format, ...)
     say(format, ap);
     va_end(ap);
     abort();
+}
+
+int hak_log_open(const char *name, char *path, size_t path_bytes)
+{
+    const char *mark = strstr(name, "%p");
+    int n;
+    if (mark != NULL)
+        n = snprintf(path, path_bytes, "%.*s%d%s", (int)(mark - name), name,
+                     (int)getpid(), mark + 2);
+    else
+        n = snprintf(path, path_bytes, "%s", name);
+    if (n < 0 || (size_t)n >= path_bytes)
+        return -ENAMETOOLONG;
+    int fd = (int)syscall(
+        SYS_openat, AT_FDCWD, path,
+        O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    return fd < 0 ? -errno : fd;
 }

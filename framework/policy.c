@@ -16,6 +16,8 @@ static struct hak_chain no_boxes_libc = {.last = HAK_FALLBACK_LIBC,
 static struct hak_chain no_boxes = {.last = HAK_FALLBACK_NONE, .route = "none"};
 static struct hak_chain *routes[HAK_CONF_ROUTES];
 static uint32_t nroutes;
+static int base[HAK_LANES + 1]; /* position in routes; -1: the fallback */
+static const struct hak_chain *fallback; /* where no rule covers */
 static struct hak_lock lock;
 
 void hak_policy_lock(bool take)
@@ -38,6 +40,13 @@ static struct hak_chain *make_chain(const struct hak_conf_route *route,
     return chain;
 }
 
+static const struct hak_chain *base_chain(uint32_t index)
+{
+    const struct hak_chain *chain =
+        base[index] >= 0 ? routes[base[index]] : NULL;
+    return chain != NULL ? chain : fallback;
+}
+
 /* loaded is by position in c->box; NULL for those left out */
 void hak_policy_build(const struct hak_conf *c,
                       struct hak_loaded *const loaded[HAK_MAX_BOXES])
@@ -45,15 +54,11 @@ void hak_policy_build(const struct hak_conf *c,
     for (uint32_t i = 0; i < c->nroutes; i++)
         routes[i] = make_chain(&c->route[i], loaded);
     nroutes = c->nroutes;
+    fallback = c->fallback == HAK_FALLBACK_LIBC ? &no_boxes_libc : &no_boxes;
     for (uint32_t i = 0; i <= HAK_LANES; i++) {
-        const struct hak_chain *chain =
-            c->fallback == HAK_FALLBACK_LIBC ? &no_boxes_libc : &no_boxes;
-        if (c->index_rule[i] >= 0) {
-            uint32_t route = c->rule[c->index_rule[i]].route;
-            if (routes[route] != NULL)
-                chain = routes[route];
-        }
-        hak_policy.chain[i] = chain;
+        int rule = c->index_rule[i];
+        base[i] = rule >= 0 ? (int)c->rule[rule].route : -1;
+        hak_policy.chain[i] = base_chain(i);
     }
     hak_policy.epoch = 1;
 }
@@ -68,15 +73,41 @@ static void next_epoch(void)
     __atomic_add_fetch(&hak_policy.epoch, 1, __ATOMIC_SEQ_CST);
 }
 
-int hak_policy_set(uint32_t first, uint32_t last, const char *name)
+/* lock held */
+static const struct hak_chain *named(const char *name)
 {
-    const struct hak_chain *chain = NULL;
+    for (uint32_t i = 0; i < nroutes; i++)
+        if (routes[i] != NULL && strcmp(routes[i]->route, name) == 0)
+            return routes[i];
+    return NULL;
+}
+
+bool hak_policy_leads_to_box(const char *name)
+{
+    hak_lock_take(&lock);
+    const struct hak_chain *chain = named(name);
+    hak_lock_drop(&lock);
+    return chain != NULL && chain->box[0] != NULL;
+}
+
+int hak_policy_reset(uint32_t first, uint32_t last)
+{
     if (first > last || last > HAK_LANES)
         return -EINVAL;
     hak_lock_take(&lock);
-    for (uint32_t i = 0; i < nroutes && chain == NULL; i++)
-        if (routes[i] != NULL && strcmp(routes[i]->route, name) == 0)
-            chain = routes[i];
+    for (uint32_t i = first; i <= last; i++)
+        publish(i, base_chain(i));
+    next_epoch();
+    hak_lock_drop(&lock);
+    return 0;
+}
+
+int hak_policy_set(uint32_t first, uint32_t last, const char *name)
+{
+    if (first > last || last > HAK_LANES)
+        return -EINVAL;
+    hak_lock_take(&lock);
+    const struct hak_chain *chain = named(name);
     if (chain != NULL) {
         for (uint32_t i = first; i <= last; i++)
             publish(i, chain);

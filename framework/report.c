@@ -225,6 +225,38 @@ static void text_routes(struct text *t)
     }
 }
 
+static void add_percent(struct text *t, const char *name, uint32_t bps)
+{
+    add(t, "%s%3u.%02u%%", name, bps / 100, bps % 100);
+}
+
+/* Classes of which nothing retired yet are left out. */
+static void text_learner(struct text *t)
+{
+    struct hak_learner_figures f;
+    if (!hak_routes_may_change() || hak_learner_read(&f) != 0)
+        return;
+    add(t,
+        "learner %s, %" PRIu64 " evaluations, %" PRIu64
+        " decisions; last window: %" PRIu64 " retires",
+        f.mode, f.evaluations, f.decisions, f.window_retires);
+    add_percent(t, ", utilisation ", f.utilisation_bps);
+    add_percent(t, ", free hit ", f.free_hit_bps);
+    add(t, "\n");
+    for (uint32_t c = 0; c < HAK_CLASSES; c++) {
+        const struct hak_learner_class_figures *k = &f.classes[c];
+        if (k->retires == 0)
+            continue;
+        add(t, "learner C%u %-10s", c, k->route);
+        add_percent(t, " share ", k->share_bps);
+        add_percent(t, "  retire ", k->retire_bps);
+        add_percent(t, "  utilisation ", k->utilisation_bps);
+        add_percent(t, "  free hit ", k->free_hit_bps);
+        add(t, "  %" PRIu64 " switches, rule %s\n", k->switches,
+            k->rule != NULL ? k->rule : "none");
+    }
+}
+
 static const char *free_route_name(void)
 {
     return hak_free_route() == HAK_FREE_OWNS ? "owns" : "directory";
@@ -246,6 +278,7 @@ static void as_text(struct text *t)
         human(used, f.used_bytes), human(idle, f.free_bytes),
         human(purged, f.purged_bytes), human(meta, hak_meta_bytes()));
     text_routes(t);
+    text_learner(t);
 }
 
 /* ---- JSON ---- */
@@ -323,6 +356,41 @@ static void json_routes(struct text *t)
     }
 }
 
+static void json_class(struct text *t, uint32_t c,
+                       const struct hak_learner_class_figures *k)
+{
+    add(t, "%s{\"class\":\"C%u\",\"route\":", c == 0 ? "" : ",", c);
+    add_quoted(t, k->route);
+    add(t, ",\"rule\":");
+    if (k->rule != NULL)
+        add_quoted(t, k->rule);
+    else
+        add(t, "null");
+    add(t,
+        ",\"retires\":%" PRIu64 ",\"allocations\":%" PRIu64
+        ",\"switches\":%" PRIu64
+        ",\"share_bps\":%u,\"retire_bps\":%u,\"utilisation_bps\":%u,"
+        "\"free_hit_bps\":%u}",
+        k->retires, k->allocations, k->switches, k->share_bps, k->retire_bps,
+        k->utilisation_bps, k->free_hit_bps);
+}
+
+static void json_learner(struct text *t)
+{
+    struct hak_learner_figures f;
+    if (!hak_routes_may_change() || hak_learner_read(&f) != 0)
+        return;
+    add(t,
+        ",\"learner\":{\"mode\":\"%s\",\"evaluations\":%" PRIu64
+        ",\"decisions\":%" PRIu64 ",\"window_retires\":%" PRIu64
+        ",\"utilisation_bps\":%u,\"free_hit_bps\":%u,\"classes\":[",
+        f.mode, f.evaluations, f.decisions, f.window_retires, f.utilisation_bps,
+        f.free_hit_bps);
+    for (uint32_t c = 0; c < HAK_CLASSES; c++)
+        json_class(t, c, &f.classes[c]);
+    add(t, "]}");
+}
+
 static void as_json(struct text *t)
 {
     struct hak_space_figures f;
@@ -349,7 +417,9 @@ static void as_json(struct text *t)
         hak_libc_allocs(), f.used_bytes, f.free_bytes, f.purged_bytes,
         hak_meta_bytes());
     json_routes(t);
-    add(t, "]}\n");
+    add(t, "]");
+    json_learner(t);
+    add(t, "}\n");
 }
 
 /* ---- out ---- */
@@ -388,24 +458,14 @@ int hak_report_write(int fd, bool json)
     return error;
 }
 
-/*
- * A file is appended to, one write a process; %p in its name becomes the
- * process id.
- */
+/* A file is appended to, one write a process. */
 static int open_file(const char *key, const char *name)
 {
     char path[4096];
-    const char *mark = strstr(name, "%p");
-    if (mark != NULL)
-        snprintf(path, sizeof path, "%.*s%d%s", (int)(mark - name), name,
-                 (int)getpid(), mark + 2);
-    else
-        snprintf(path, sizeof path, "%s", name);
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
-                  0600);
+    int fd = hak_log_open(name, path, sizeof path);
     if (fd < 0)
         hak_say("[stats] %s = %s: cannot be opened: %s", key, path,
-                strerror(errno));
+                strerror(-fd));
     return fd;
 }
 

@@ -222,6 +222,8 @@ void *hak_alloc_slow(struct hak_thread *t, size_t size, bool zero)
         if (t == NULL)
             return alloc_unattached(size, zero);
     }
+    if (hak_routes_may_change() && unlikely(hak_learner_is_due()))
+        hak_learner_evaluate();
     sync_epoch(t);
     tick(t);
     return from_chain(t, hak_index_of(size), size, zero);

@@ -69,6 +69,8 @@ static int set_up(char *const *envp)
 
 static void open_for_business(void)
 {
+    if (hak_routes_may_change())
+        hak_learner_start(&hak_conf);
     hak_core.free_route = hak_conf.free_route;
     hak_core.verify = hak_conf.verify;
     if (!hak_verifies() && hak_free_route() == HAK_FREE_DIRECTORY)

@@ -49,6 +49,10 @@ preload()
     for file in tests/preload/*.c; do
         name=$(basename "$file" .c)
         case $name in
+        learner)
+            modes='learner learner-verify learner-lanes-off learner-observe
+                   learner-off'
+            ;;
         api | routes) modes='default verify owns lanes-off' ;;
         family | figures | stress)
             modes='plain default verify owns lanes-off no-fallback'

@@ -195,6 +195,29 @@ static void print_link(const struct answer *a, const struct link *l)
     printf(", priority %d\n         %s\n", l->box->priority, l->box->path);
 }
 
+/* Does the learner's rule speak of the size's class? */
+static bool may_move(const struct answer *a,
+                     const struct hak_conf_learn_rule *rule)
+{
+    uint32_t class_number = hak_class_of_index(a->index);
+    return hak_conf.learner.mode != HAK_LEARN_OFF &&
+           class_number < HAK_CLASSES && (rule->classes >> class_number & 1);
+}
+
+static void print_learner(const struct answer *a)
+{
+    for (uint32_t i = 0; i < hak_conf.learner.nrules; i++) {
+        const struct hak_conf_learn_rule *rule = &hak_conf.learner.rule[i];
+        if (!may_move(a, rule))
+            continue;
+        printf("  learns rule %s %s move it to %s  (", rule->name,
+               hak_conf.learner.mode == HAK_LEARN_APPLY ? "may" : "would",
+               hak_conf.route[rule->route].name);
+        ctl_origin(stdout, rule->origin);
+        printf(")\n");
+    }
+}
+
 static void print_text(const struct answer *a)
 {
     print_head(a);
@@ -206,6 +229,7 @@ static void print_text(const struct answer *a)
                              ? "libc serves it"
                              : "malloc fails: no box takes it, and the "
                                "fallback is none");
+    print_learner(a);
 }
 
 /* ---- JSON ---- */
@@ -255,6 +279,28 @@ static void json_rule(const struct answer *a)
     fputc('}', stdout);
 }
 
+static void json_learner(const struct answer *a)
+{
+    bool first = true;
+    if (hak_conf.learner.mode == HAK_LEARN_OFF)
+        return;
+    fputs(",\"learner\":[", stdout);
+    for (uint32_t i = 0; i < hak_conf.learner.nrules; i++) {
+        const struct hak_conf_learn_rule *rule = &hak_conf.learner.rule[i];
+        if (!may_move(a, rule))
+            continue;
+        fputs(first ? "{\"rule\":" : ",{\"rule\":", stdout);
+        ctl_json(stdout, rule->name);
+        fputs(",\"route\":", stdout);
+        ctl_json(stdout, hak_conf.route[rule->route].name);
+        fputc(',', stdout);
+        json_origin(rule->origin);
+        fputc('}', stdout);
+        first = false;
+    }
+    fputc(']', stdout);
+}
+
 static void print_json(const struct answer *a)
 {
     uint32_t class_number = hak_class_of_index(a->index);
@@ -269,7 +315,9 @@ static void print_json(const struct answer *a)
         fputs(i == 0 ? "" : ",", stdout);
         json_link(&a->link[i]);
     }
-    printf("],\"last\":\"%s\"}", last_name(a));
+    printf("],\"last\":\"%s\"", last_name(a));
+    json_learner(a);
+    fputc('}', stdout);
 }
 
 /* ---- the command ---- */

@@ -74,6 +74,8 @@ static bool has_constant(const char *section, const char *key)
         {"core", " fallback free_route verify strict purge_delay_ms "},
         {"stats", " at_exit at_start format "},
         {"route", " box fallback enabled classes "},
+        {"learner", " every settle margin log "}, /* mode must be off */
+        {"rule", NULL},
         {"box", NULL},
         {"policy", NULL},
         {"profile", NULL},

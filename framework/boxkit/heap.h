@@ -133,6 +133,7 @@ static inline void hak_heap_retire(struct hak_heap *heap, struct hak_page *page)
                        (uint64_t)page->capacity * page->span.slot_bytes,
                        __ATOMIC_RELAXED);
     hak_count(&heap->retired, 1);
+    hak_page_tell_retired(page);
     heap->all->page_put(heap, page);
 }
 
@@ -410,6 +411,7 @@ static inline bool hak_heap_restock(struct hak_heap *heap,
             hak_page_take_remote(page, HAK_REMOTE_PENDING, 0);
         page->span.local = list.head;
         page->span.nfree += list.count;
+        page->remote_frees += list.count;
         page->span.trigger = page->span.nfree - 1;
         return true;
     }

@@ -15,6 +15,11 @@
  * nalloc and nfree are never reset, whatever the page serves in turn: their
  * sums over all pages are the box's totals.
  *
+ * What the page did since it was taken is told when it goes back (hakmem/box.h,
+ * hak_retire): nalloc - taken_nalloc slots were handed out, as many came back,
+ * remote_frees of them by other threads, counted by the owner as it collects
+ * them.
+ *
  * The remote word packs head, length and two flags, so that one compare and
  * exchange keeps them together:
  *
@@ -48,7 +53,9 @@ struct hak_page {
     uint32_t capacity;
     uint32_t carved;
     uint16_t class_number;
-    uint8_t state; /* enum hak_page_state */
+    uint8_t state;                      /* enum hak_page_state */
+    uint64_t taken_nalloc, taken_nfree; /* of the span at hak_page_init */
+    uint64_t remote_frees;              /* collected since then */
     /* what other threads write: on a line of its own */
     _Alignas(64) uint64_t remote;
     struct hak_page *pending_next;
@@ -100,6 +107,9 @@ static inline void hak_page_init(struct hak_page *page, char *start,
     page->capacity = (uint32_t)(size_bytes / slot_bytes);
     page->carved = 0;
     page->class_number = (uint16_t)class_number;
+    page->taken_nalloc = page->span.nalloc;
+    page->taken_nfree = page->span.nfree;
+    page->remote_frees = 0;
     __atomic_store_n(&page->remote, 0, __ATOMIC_RELAXED);
 }
 
@@ -165,6 +175,25 @@ static inline void hak_page_return(struct hak_page *page, struct hak_list list)
         *(void **)tail = longer;
     }
     page->span.nfree += list.count;
+    page->remote_frees += list.count;
+}
+
+/* Tell the core of the page, of which nothing is out, as it goes back. */
+static inline void hak_page_tell_retired(const struct hak_page *page)
+{
+    struct hak_box *box = page->span.box;
+    uint64_t frees = page->span.nfree - page->taken_nfree;
+    struct hak_retire record = {
+        .struct_bytes = sizeof record,
+        .slot_bytes = page->span.slot_bytes,
+        .capacity = page->capacity,
+        .used = page->carved,
+        .allocations = page->span.nalloc - page->taken_nalloc,
+        .frees = frees,
+        .local_frees = frees - page->remote_frees,
+    };
+    if (HAK_HAS(box->host, retired))
+        box->host->retired(box, &record);
 }
 
 /*

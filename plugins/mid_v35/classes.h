@@ -9,10 +9,8 @@
 
 #include <hakmem/box.h>
 
-#include "retires.h"
-
 enum {
-    CLASSES_MAX = MID_V35_CLASSES_MAX,
+    CLASSES_MAX = 64, /* every multiple of 16 up to 1024 */
     CLASS_NONE = CLASSES_MAX,
 };
 

@@ -12,9 +12,6 @@ static void enter(struct hak_heap *heap, struct hak_page *page,
                   struct segment_page *entry)
 {
     page->source = entry;
-    entry->nalloc = page->span.nalloc;
-    entry->nfree = page->span.nfree;
-    entry->remote_frees = 0;
     __atomic_store_n(&page->heap, heap, __ATOMIC_RELAXED);
     __atomic_store_n(&page->span.owner, heap->thread, __ATOMIC_RELAXED);
     __atomic_store_n(&entry->page, page, __ATOMIC_RELEASE);
@@ -57,17 +54,7 @@ void retire_page(struct hak_heap *heap, struct hak_page *page)
 {
     struct mid_v35 *m = mid_v35_of_heap(heap);
     struct hak_box *box = heap->all->box;
-    retires_add(&m->retires, page);
     box->host->span_set(box, NULL, page->start, HAK_GRANULE_BYTES);
     leave(heap, page);
     segments_tick(&m->segments);
-}
-
-/* Counted first: with the slot still out, the page keeps its entry. */
-void mid_v35_remote_free(struct hak_span *span, void *p)
-{
-    struct hak_page *page = hak_container_of(span, struct hak_page, span);
-    struct segment_page *entry = page->source;
-    hak_count_shared(&entry->remote_frees, 1);
-    hak_heap_remote_free(span, p);
 }

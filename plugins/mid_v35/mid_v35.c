@@ -165,11 +165,7 @@ static void mid_v35_free(struct hak_box *box, void *p)
         box->host->log(box, HAK_LOG_ERROR, "free of %p, which is no slot", p);
         return;
     }
-    struct hak_heap *heap = box->host->heap(box, false);
-    if (heap != NULL && __atomic_load_n(&page->heap, __ATOMIC_RELAXED) == heap)
-        hak_heap_free_local(page, p);
-    else
-        mid_v35_remote_free(&page->span, p);
+    hak_heap_free(box->host->heap(box, false), page, p);
 }
 
 static bool mid_v35_owns(struct hak_box *box, const void *p)
@@ -195,8 +191,7 @@ static size_t mid_v35_slot_size(struct hak_box *box, size_t size_bytes)
 static void mid_v35_fork(struct hak_box *box, enum hak_fork_phase phase)
 {
     struct mid_v35 *m = mid_v35_of(box);
-    struct hak_lock *locks[] = {&m->heaps.lock, &m->segments.lock,
-                                &m->retires.lock};
+    struct hak_lock *locks[] = {&m->heaps.lock, &m->segments.lock};
     for (size_t i = 0; i < sizeof locks / sizeof locks[0]; i++)
         (phase == HAK_FORK_PREPARE ? hak_lock_take : hak_lock_drop)(locks[i]);
 }
@@ -242,12 +237,6 @@ static void mid_v35_walk(struct hak_box *box, hak_visit *visit, void *context)
     hak_heaps_walk(&mid_v35_of(box)->heaps, visit, context);
 }
 
-static const void *mid_v35_get_extension(struct hak_box *box, const char *id)
-{
-    (void)box;
-    return strcmp(id, "hak.retires/1") == 0 ? &mid_v35_retires : NULL;
-}
-
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
     HAK_BOX_HEADER("mid_v35", "1.0"),
     .summary = "257..1024 bytes from 2 MiB segments that threads share",
@@ -268,12 +257,11 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .heap_close = mid_v35_heap_close,
             .refill = mid_v35_refill,
             .drained = hak_heap_drained,
-            .remote_free = mid_v35_remote_free,
+            .remote_free = hak_heap_remote_free,
             .fork = mid_v35_fork,
             .trim = mid_v35_trim,
             .stats = mid_v35_stats,
             .walk = mid_v35_walk,
             .set_param = mid_v35_set_param,
-            .get_extension = mid_v35_get_extension,
         },
 };

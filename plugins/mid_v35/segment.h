@@ -30,12 +30,10 @@ enum {
     SEGMENT_PAGES = 32, /* metadata is elsewhere: all are usable */
 };
 
-/* One page's entry; on a line of its own, for other threads count in it. */
+/* One page's entry. */
 struct segment_page {
-    _Alignas(64) struct hak_page *page; /* NULL: free */
+    struct hak_page *page; /* NULL: free */
     struct segment *segment;
-    uint64_t nalloc, nfree; /* of the span when the page was taken */
-    uint64_t remote_frees;  /* since */
 };
 
 struct segment {

@@ -114,6 +114,9 @@ refuses CONF=tests/conf/unknown-key.ini &&
     said 'tests/conf/unknown-key.ini:7: error: unknown key "fallbak"' &&
     [ ! -e build/fused/unknown-key ]
 ok 'an INI with errors'
+refuses CONF=conf/learner.ini &&
+    said '"mode" in [learner] cannot be fused: it decides while programs run'
+ok 'routes that change'
 refuses CONF=nosuch.ini && said 'nosuch.ini: error: cannot open'
 ok 'no INI'
 refuses CONF=conf/tiny.ini PROFILE=none && said 'no [profile none]'

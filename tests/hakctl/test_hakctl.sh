@@ -116,7 +116,7 @@ default=$prefix/share/hakmem/conf/default.ini
 version=$(sed -n 's/^#define HAK_VERSION "\(.*\)"/\1/p' framework/core.h)
 try "$ctl" --version
 says 'version' 0 out <<EOF
-hakctl $version, box ABI 1.0
+hakctl $version, box ABI 1.1
 EOF
 
 cat >"$tmp/usage" <<'EOF'
@@ -190,7 +190,7 @@ sample 2.1  TMP/prefix/lib/hakmem/sample.so
   says "no"
   sizes       16-1024
   served by   calls
-  ABI         1.0
+  ABI         1.1
   operations  alloc free owns init usable_size slot_size
   number             int   default 5, -1 to 10, may change at run time
                      things that are kept
@@ -210,7 +210,7 @@ says 'boxes FILE.so, one that needs the header' 0 out <<'EOF'
 bare 0.1  TMP/prefix/lib/hakmem/bare.so
   sizes       any
   served by   calls
-  ABI         1.0
+  ABI         1.1
   operations  alloc free owns
   no usable_size: the core adds a header of 16 bytes to each request
 EOF
@@ -233,7 +233,7 @@ holds 'boxes FILE.so without a slash, hakctl by PATH' 0 out \
 try "$ctl" boxes --json
 json 'boxes --json: the array' 0 '[.[] | .id]' '["bare","sample","swift"]'
 json 'boxes --json: a box' 0 '.[1] | del(.parameters, .file)' \
-    '{"id":"sample","version":"2.1","summary":"says \"no\"","abi":"1.0","min_bytes":16,"max_bytes":1024,"lanes":false,"header_bytes":0,"operations":["init","usable_size","slot_size"]}'
+    '{"id":"sample","version":"2.1","summary":"says \"no\"","abi":"1.1","min_bytes":16,"max_bytes":1024,"lanes":false,"header_bytes":0,"operations":["init","usable_size","slot_size"]}'
 json 'boxes --json: numbers' 0 '.[1].parameters[0:3]' \
     '[{"name":"number","type":"int","mutable":true,"default":5,"min":-1,"max":10,"help":"things that are kept"},{"name":"limit","type":"size","mutable":false,"default":65536,"min":4096,"max":1048576,"help":"bytes that are kept"},{"name":"wait","type":"ms","mutable":false,"default":100,"min":0,"max":1000,"help":"milliseconds between"}]'
 json 'boxes --json: words' 0 '[.[1].parameters[3:6][] | [.default, .choices]]' \
@@ -452,6 +452,33 @@ json 'explain --json: a large size' 0 \
 try "$ctl" explain --json -c "$tmp/profiles.ini" 4k
 json 'explain --json: no rule' 0 '.[0] | [.rule, .route, .chain, .last]' \
     '[null,null,[],"libc"]'
+
+cat >"$tmp/learner.ini" <<'EOF'
+[box sample]
+[box swift]
+[policy]
+0- = sample
+[learner]
+mode = apply
+[rule one]
+classes = C3,C4
+when = share > 10%
+route = swift
+[rule two]
+classes = C4
+route = swift
+EOF
+try "$ctl" explain -c "$tmp/learner.ini" 200
+holds 'explain: what rules may do' 0 out \
+    '^  learns rule one may move it to swift  (TMP/learner.ini:7)$'
+holds 'explain: all of them' 0 out \
+    '^  learns rule two may move it to swift  (TMP/learner.ini:11)$'
+try "$ctl" explain --json -c "$tmp/learner.ini" 100 300
+json 'explain --json: what rules may do' 0 '[.[].learner]' \
+    '[[{"rule":"one","route":"swift","file":"TMP/learner.ini","line":7}],[]]'
+try env HAKMEM_LEARNER_MODE=off "$ctl" explain -c "$tmp/learner.ini" 100
+! grep -q learns "$tmp/out"
+ok 'explain: not when it is off'
 
 cat >"$tmp/gone.ini" <<'EOF'
 [box gone]

@@ -130,6 +130,38 @@ static const void *host_get_extension(const char *id)
     return NULL;
 }
 
+/* ---- retires ----------------------------------------------------------- */
+
+static struct th_retires retires;
+
+static void host_retired(struct hak_box *box, const struct hak_retire *r)
+{
+    th_need_box(box);
+    if (r->struct_bytes < sizeof *r || r->slot_bytes == 0 ||
+        r->used > r->capacity || r->frees > r->allocations ||
+        r->local_frees > r->frees)
+        th_die(box,
+               "retired: %zu bytes of record, slots of %u, %u of %u used, "
+               "%lu allocations, %lu frees, %lu of them local",
+               r->struct_bytes, r->slot_bytes, r->used, r->capacity,
+               r->allocations, r->frees, r->local_frees);
+    pthread_mutex_lock(&th.lock);
+    retires.n++;
+    retires.allocations += r->allocations;
+    retires.frees += r->frees;
+    retires.local_frees += r->local_frees;
+    retires.last = *r;
+    pthread_mutex_unlock(&th.lock);
+}
+
+struct th_retires th_retires(void)
+{
+    pthread_mutex_lock(&th.lock);
+    struct th_retires now = retires;
+    pthread_mutex_unlock(&th.lock);
+    return now;
+}
+
 static struct hak_host host = {
     .struct_size = sizeof(struct hak_host),
     .abi_major = HAK_ABI_MAJOR,
@@ -149,6 +181,7 @@ static struct hak_host host = {
     .random = host_random,
     .log = host_log,
     .get_extension = host_get_extension,
+    .retired = host_retired,
 };
 
 static void start(void)

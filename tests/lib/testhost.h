@@ -159,6 +159,14 @@ struct th_counts {
     uint64_t slow_frees; /* ops->free */
 };
 
+/* What boxes told host->retired(): how often, sums, and the last record. */
+struct th_retires {
+    uint64_t n, allocations, frees, local_frees;
+    struct hak_retire last;
+};
+
+struct th_retires th_retires(void);
+
 const struct hak_host *th_host(void);
 struct th_counts th_counts(void);
 size_t th_mapped(const struct hak_box *box); /* bytes, now, this box */

@@ -6,6 +6,8 @@
 #   owns         each free asks the boxes alone
 #   lanes-off    each call crosses the boundary
 #   no-fallback  libc is never asked
+#   learner...   as conf/learner.ini says, evaluated more often; -verify,
+#                -lanes-off as above, -observe and -off with that mode
 
 boxes()
 {
@@ -24,6 +26,15 @@ environment()
             sed 's/.*/HAKMEM_BOX_&_LANES=off/'
         ;;
     no-fallback) echo HAKMEM_CORE_FALLBACK=none ;;
+    learner | learner-*)
+        echo HAKMEM_CONF=conf/learner.ini HAKMEM_LEARNER_EVERY=64
+        case $1 in
+        learner-verify | learner-lanes-off)
+            environment "${1#learner-}" conf/learner.ini
+            ;;
+        learner-*) echo HAKMEM_LEARNER_MODE="${1#learner-}" ;;
+        esac
+        ;;
     *)
         echo "modes.sh: no mode $1" >&2
         return 2

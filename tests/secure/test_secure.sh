@@ -13,6 +13,13 @@ trap 'rm -rf "$dir"' EXIT
 chmod 755 "$dir"
 mkdir -p "$dir/build/boxes" "$dir/conf"
 n=0
+turns=
+
+# verdict NAME 0|1
+verdict() {
+    n=$((n + 1))
+    if [ "$2" = 0 ]; then echo "ok $n - $1"; else echo "not ok $n - $1"; fi
+}
 
 fresh() {
     cp "$top/build/libhakmem.so.1" "$dir/build/"
@@ -30,7 +37,7 @@ check() {
     shift 3
     n=$((n + 1))
     out=$(env "$@" setpriv --reuid=65534 --regid=65534 --clear-groups \
-        "$dir/owner" 2>"$dir/stderr")
+        "$dir/owner" ${turns:+"$turns"} 2>"$dir/stderr")
     said=$(cat "$dir/stderr")
     case "$said" in *"$message"*) told=yes ;; *) told=no ;; esac
     if [ "$out" = "$want" ] && [ $told = yes ] &&
@@ -53,6 +60,18 @@ check "runs on the boxes" ultra ""
 check "HAKMEM_CONF is ignored" ultra "" HAKMEM_CONF=/nonexistent
 check "keys in the environment are ignored" ultra "" HAKMEM_CORE_VERIFY=what
 check "so is the exit report" ultra "" HAKMEM_STATS_AT_EXIT=stderr
+
+turns=200
+sed "s,^log .*,log = $dir/learner.log," "$top/conf/learner.ini" \
+    >"$dir/conf/default.ini"
+check "routes are learned" mid_v35 ""
+[ ! -e "$dir/learner.log" ]
+verdict "but no log is written" $?
+"$dir/owner" $turns >"$dir/stdout"
+grep -q '^owner .*C7 ultra -> mid_v35, rule light' "$dir/learner.log"
+verdict "as it is without raised rights" $?
+turns=
+fresh
 
 chmod o+w "$dir/build/boxes/ultra.so"
 check "a box that others can write is refused" libc "can be written by others"

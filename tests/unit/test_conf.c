@@ -62,6 +62,53 @@ FAULT(key_before_section, "key-before-section",
       "error 2: \"verify\" stands before any [section]")
 FAULT(key_twice, "key-twice",
       "error 5: \"verify\" given twice in [core]; first in line 3")
+FAULT(learner_classes, "learner-classes",
+      "error 4: \"classes\" in [rule a]: \"C8\": the classes are C0 to C7\n"
+      "error 7: \"classes\" in [rule b]: \"257-512\" is no mask of classes, 0 "
+      "to 0xff")
+FAULT(learner_comma, "learner-comma",
+      "error 5: \"when\" in [rule r]: nothing at a comma")
+FAULT(learner_comparison, "learner-comparison",
+      "error 5: \"when\" in [rule r]: \"==\"; a comparison is <, <=, > or >=\n"
+      "error 5: \"when\" in [rule r]: no comparison at \"5%\"; a comparison is "
+      "<, <=, > or >=\n"
+      "error 5: \"when\" in [rule r]: \"=\"; a comparison is <, <=, > or >=")
+FAULT(learner_conditions, "learner-conditions",
+      "error 5: \"when\" in [rule r]: too many conditions; at most 8")
+FAULT(learner_empty, "learner-empty",
+      "error 2: [rule r] has no \"classes =\"\n"
+      "error 2: [rule r] has no \"route =\"")
+FAULT(learner_every, "learner-every",
+      "error 3: \"every\" in [learner]: 3 is out of bounds: 16 to 1000000")
+FAULT(learner_figure, "learner-figure",
+      "error 5: \"when\" in [rule r]: unknown figure \"shar\"; did you mean "
+      "\"share\"?\n"
+      "error 5: \"when\" in [rule r]: unknown figure \"speed\"; there are "
+      "share, retire, utilisation, free_hit")
+FAULT(learner_key, "learner-key",
+      "error 3: unknown key \"setle\" in [learner]; did you mean \"settle\"?")
+FAULT(learner_limit, "learner-limit",
+      "error 5: \"when\" in [rule r]: \"30\" is no limit; 30% and 3000bps "
+      "are\n"
+      "error 5: \"when\" in [rule r]: 101% is out of bounds: 0 to 100%\n"
+      "error 5: \"when\" in [rule r]: 10001bps is out of bounds: 0 to "
+      "10000bps\n"
+      "error 5: \"when\" in [rule r]: \"x\" is no limit; 30% and 3000bps are")
+FAULT(learner_margin, "learner-margin",
+      "error 3: \"margin\" in [learner]: \"51%\" is not a whole number")
+FAULT(learner_mode, "learner-mode",
+      "error 3: \"mode\" in [learner]: \"on\" is none of off, observe, apply")
+FAULT(learner_no_rule, "learner-no-rule",
+      "warning 3: mode = apply without a [rule NAME]: no route changes")
+FAULT(learner_route, "learner-route",
+      "error 4: \"route\" in [rule r]: there is no box or route \"midmd\"; did "
+      "you mean \"midmt\"?")
+FAULT(learner_rule_key, "learner-rule-key",
+      "error 5: unknown key \"class\" in [rule r]; did you mean \"classes\"?")
+FAULT(learner_rules, "learner-rules",
+      "error 98: too many learner rules; at most 32")
+FAULT(learner_settle, "learner-settle",
+      "error 3: \"settle\" in [learner]: 0 is out of bounds: 1 to 100")
 FAULT(line_long, "line-long",
       "error 3: line of 221 bytes, comment not counted; at most 199")
 FAULT(many_boxes, "many-boxes", "error 18: too many boxes; at most 16")

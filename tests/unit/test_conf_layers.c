@@ -114,6 +114,94 @@ TEST(comma_list_gives_a_rule_an_item)
     EXPECT_STR(conf.rule[1].text, "C0 , C2 - C3,1025-2k");
 }
 
+/* ---- learner ------------------------------------------------------------- */
+
+#define RULES                                                                 \
+    "[rule hot]\nclasses = C5, C7\nroute = midmt\n"                           \
+    "when = share>=30%, retire <50 %, utilisation > 6000bps,free_hit<=0bps\n" \
+    "[route mid]\nbox = midmt\nfallback = large\n"                            \
+    "[rule cold]\nroute = mid\nclasses = C0-C2,C5-C6\n"
+
+TEST(learner_built_in)
+{
+    EXPECT_EQ(read_text(BOXES POLICY), 0);
+    EXPECT_EQ(conf.learner.mode, HAK_LEARN_OFF);
+    EXPECT_EQ(conf.learner.every, 256);
+    EXPECT_EQ(conf.learner.settle, 3);
+    EXPECT_EQ(conf.learner.margin_bps, 500);
+    EXPECT_STR(conf.learner.log, "none");
+    EXPECT_EQ(conf.learner.nrules, 0);
+}
+
+static void expect_condition(const struct hak_conf_condition *when, int figure,
+                             int compare, int bps)
+{
+    EXPECT_EQ(when->figure, figure);
+    EXPECT_EQ(when->compare, compare);
+    EXPECT_EQ(when->bps, bps);
+}
+
+TEST(learner_rules_in_the_order_of_the_file)
+{
+    EXPECT_EQ(read_env("[learner]\nmode = apply\nevery = 64\nsettle = 2\n"
+                       "margin = 7\nlog = /tmp/a b\n" RULES,
+                       NULL, NULL),
+              0);
+    EXPECT_STR(told, "");
+    EXPECT_EQ(conf.learner.mode, HAK_LEARN_APPLY);
+    EXPECT_EQ(conf.learner.every, 64);
+    EXPECT_EQ(conf.learner.settle, 2);
+    EXPECT_EQ(conf.learner.margin_bps, 700);
+    EXPECT_STR(conf.learner.log, "/tmp/a b");
+    EXPECT_EQ(conf.learner.nrules, 2);
+    const struct hak_conf_learn_rule *r = conf.learner.rule;
+    EXPECT_STR(r[0].name, "hot");
+    EXPECT_EQ(r[0].classes, 0xa0);
+    EXPECT_EQ(r[0].nwhen, 4);
+    expect_condition(&r[0].when[0], HAK_LEARN_SHARE, HAK_LEARN_AT_LEAST, 3000);
+    expect_condition(&r[0].when[1], HAK_LEARN_RETIRE, HAK_LEARN_BELOW, 5000);
+    expect_condition(&r[0].when[2], HAK_LEARN_UTILISATION, HAK_LEARN_ABOVE,
+                     6000);
+    expect_condition(&r[0].when[3], HAK_LEARN_FREE_HIT, HAK_LEARN_AT_MOST, 0);
+    EXPECT_STR(conf.route[r[0].route].name, "midmt");
+    EXPECT_STR(r[1].name, "cold");
+    EXPECT_EQ(r[1].classes, 0x67);
+    EXPECT_EQ(r[1].nwhen, 0);
+    EXPECT_STR(conf.route[r[1].route].name, "mid");
+    EXPECT_EQ(conf.nroutes, 4); /* mid, and one for each box of [policy] */
+}
+
+TEST(learner_by_profile_and_environment)
+{
+    EXPECT_EQ(
+        read_env(RULES "[profile fast]\nlearner.mode = observe\n"
+                       "rule hot.when = share > 1%\n",
+                 ENV("HAKMEM_LEARNER_MODE=apply", "HAKMEM_LEARNER_EVERY=16",
+                     "HAKMEM_RULE_COLD_ROUTE=large"),
+                 "fast"),
+        0);
+    EXPECT_STR(told, "");
+    EXPECT_EQ(conf.learner.mode, HAK_LEARN_APPLY);
+    EXPECT_EQ(conf.learner.every, 16);
+    EXPECT_EQ(conf.learner.rule[0].nwhen, 1);
+    expect_condition(&conf.learner.rule[0].when[0], HAK_LEARN_SHARE,
+                     HAK_LEARN_ABOVE, 100);
+    EXPECT_STR(conf.route[conf.learner.rule[1].route].name, "large");
+    read_env("", ENV("HAKMEM_LEARNER_MOD=off", "HAKMEM_LEARNER_MODE=no"), NULL);
+    EXPECT_STR(told,
+               "warning environment HAKMEM_LEARNER_MOD: unknown variable; did "
+               "you mean \"HAKMEM_LEARNER_MODE\"?\n"
+               "error environment HAKMEM_LEARNER_MODE: \"mode\" in [learner]: "
+               "\"no\" is none of off, observe, apply\n");
+}
+
+TEST(a_rule_of_the_learner_reaches_its_boxes)
+{
+    EXPECT_EQ(
+        read_text(BOXES "[policy]\n0-32k = ultra\n32769- = large\n" RULES), 0);
+    EXPECT_STR(told, "");
+}
+
 /* ---- profiles ------------------------------------------------------------ */
 
 #define PROFILES                                                 \

@@ -132,6 +132,37 @@ TEST(set_refuses_and_changes_nothing)
     EXPECT_STR(chain_at(40000), "a: a > none");
 }
 
+TEST(reset_goes_back_to_what_the_file_said)
+{
+    build(NULL);
+    EXPECT_EQ(hak_policy_set(0, HAK_INDEX_LARGE, "tail"), 0);
+    EXPECT_EQ(hak_policy_reset(hak_index_of(65), hak_index_of(600)), 0);
+    EXPECT_EQ(epoch(), 3);
+    EXPECT_STR(chain_at(64), "tail: b c > none");
+    EXPECT_STR(chain_at(65), "mixed: a b c > none");
+    EXPECT_STR(chain_at(200), "lenient: b > libc");
+    EXPECT_STR(chain_at(300), "c: c > none");
+    EXPECT_STR(chain_at(500), "none: > none"); /* no rule of [policy] */
+    EXPECT_STR(chain_at(2000), "tail: b c > none");
+    EXPECT_EQ(hak_policy_drop(box("b")), 0);
+    EXPECT_EQ(hak_policy_reset(0, HAK_INDEX_LARGE), 0);
+    EXPECT_STR(chain_at(100), "mixed: a c > none"); /* dropped is dropped */
+    EXPECT_EQ(hak_policy_reset(5, 4), -EINVAL);
+    EXPECT_EQ(hak_policy_reset(0, HAK_INDEX_LARGE + 1), -EINVAL);
+}
+
+TEST(leads_to_box_as_long_as_there_is_one)
+{
+    build("a");
+    EXPECT(!hak_policy_leads_to_box("a"));
+    EXPECT(!hak_policy_leads_to_box("nowhere"));
+    EXPECT(hak_policy_leads_to_box("tail"));
+    EXPECT_EQ(hak_policy_drop(box("b")), 0);
+    EXPECT(hak_policy_leads_to_box("tail"));
+    EXPECT_EQ(hak_policy_drop(box("c")), 0);
+    EXPECT(!hak_policy_leads_to_box("tail"));
+}
+
 /* ---- drop ------------------------------------------------------------ */
 
 TEST(drop_takes_a_box_out_of_every_chain)

@@ -67,7 +67,7 @@ extern "C" {
 
 #define HAK_BOX_MAGIC 0x31584f424b4148ffull /* ff "HAKBOX1", little endian */
 #define HAK_ABI_MAJOR 1                     /* another major is refused */
-#define HAK_ABI_MINOR 0                     /* what this header describes */
+#define HAK_ABI_MINOR 1                     /* what this header describes */
 
 #define HAK_ALIGN_BYTES 16u  /* alignment of every slot */
 #define HAK_GRANULE_SHIFT 16 /* 64 KiB: docs/decisions.md, granule */
@@ -457,6 +457,27 @@ extern const struct hak_box_entry hak_box_entry;
 
 /* ---- the host table ---- */
 
+/*
+ * One run of slots, from when it was taken to when it went back empty: what
+ * host->retired() is told.
+ *
+ * struct_bytes  sizeof(struct hak_retire) when compiled: it grows at its end
+ * slot_bytes    usable bytes of each slot; the class is told by it
+ * capacity      slots that the run has room for
+ * used          slots of it that were ever handed out or made ready to be;
+ *               1 .. capacity
+ * allocations   slots handed out, each time counted
+ * frees         slots taken back, likewise; equal to allocations but for a
+ *               box that cannot count them all
+ * local_frees   those of them by the thread that owned the run; <= frees
+ */
+struct hak_retire {
+    size_t struct_bytes;
+    uint32_t slot_bytes;
+    uint32_t capacity, used;
+    uint64_t allocations, frees, local_frees;
+};
+
 enum hak_map_flags {
     HAK_MAP_ZERO = 1, /* every byte must read zero; else: content unspecified */
     HAK_MAP_HUGE = 2, /* hint: transparent huge pages are welcome */
@@ -559,6 +580,18 @@ struct hak_host {
 
     /* get_extension - a table of the core for id "hak.NAME/N", or NULL. */
     const void *(*get_extension)(const char *id);
+
+    /* ---- since minor 1 ---- */
+
+    /*
+     * retired - a run of slots of one size has become empty and goes back.
+     * record  read during the call only
+     * Once a run. It takes no lock, so it may be called under the box's own;
+     * what the core makes of it (docs/learner.md) happens later, in a malloc.
+     * Cost: a few additions in memory of the calling thread; with [learner]
+     * mode = off nothing but the call.
+     */
+    void (*retired)(struct hak_box *box, const struct hak_retire *record);
 };
 
 /* Is host function `member` there in the core that runs us? */

@@ -58,6 +58,40 @@ int hak_route(const char *range, const char *route);
  */
 int hak_drain(const char *box);
 
+/* ---- the learner: docs/learner.md ---- */
+
+/*
+ * One class. Ratios are those of the last window that was evaluated, in basis
+ * points (10000 = all); 0 when nothing of the class retired in it.
+ */
+struct hak_learner_class_figures {
+    const char *route; /* of its largest size, now; static */
+    const char *rule;  /* of the INI that stands, NULL: none; static. With
+                          mode = observe: that would */
+    uint64_t retires, allocations; /* since start, in pages that retired */
+    uint64_t switches;             /* decisions for it */
+    uint32_t share_bps;            /* of the window's allocations */
+    uint32_t retire_bps;           /* of the window's retires */
+    uint32_t utilisation_bps; /* mean of used slots / capacity of its pages */
+    uint32_t free_hit_bps;    /* of its frees, those by the page's owner */
+};
+
+struct hak_learner_figures {
+    const char *mode; /* "observe" or "apply"; static */
+    uint64_t evaluations, decisions;
+    uint64_t window_retires;  /* that the last evaluation looked at */
+    uint32_t utilisation_bps; /* over all classes, of the last window */
+    uint32_t free_hit_bps;
+    struct hak_learner_class_figures classes[8]; /* C0..C7 */
+};
+
+/*
+ * hak_learner - what the learner sees and has decided. Those of running
+ * threads may lag by a moment. Cost: a lock and a walk over the threads.
+ * Returns  0; -ENODATA: mode = off, as in a fused library; -ENOSYS: no boxes
+ */
+int hak_learner(struct hak_learner_figures *out);
+
 /* Name of the box that owns p; NULL: libc's, or nobody's. */
 const char *hak_owner(const void *p);
 

@@ -401,97 +401,46 @@ TEST(trim_gives_all_back)
 
 /* ---- retires ----------------------------------------------------------- */
 
-static const struct hak_retires_1 *table_of(struct hak_box *box)
-{
-    EXPECT(box->ops->get_extension(box, "hak.retires/2") == NULL);
-    return box->ops->get_extension(box, "hak.retires/1");
-}
-
-static struct hak_retires retires_of(struct hak_box *box)
-{
-    struct hak_retires r = {.struct_bytes = sizeof r};
-    EXPECT_EQ(table_of(box)->snapshot(box, &r), 0);
-    EXPECT_EQ(r.struct_bytes, sizeof r);
-    return r;
-}
-
 static void *free_some(void *argument)
 {
     put_many(argument, SLOTS_1K / 4);
     return NULL;
 }
 
-TEST(a_retire_is_recorded)
+TEST(a_retire_is_told)
 {
     struct hak_box *box = OPEN(0, "slots=512,1024", "carve=1024");
-    EXPECT_EQ(retires_of(box).retires, 0);
-    EXPECT_EQ(retires_of(box).free_hit_bps, 0);
+    EXPECT_EQ(th_retires().n, 0);
     for (int i = 0; i < 100; i++)
         th_free(th_malloc(box, 600)); /* 100 pairs in the first page */
     get_many(box, block, SLOTS_1K / 2, 1024);
     put_many(block + SLOTS_1K / 4, SLOTS_1K / 4);
     th_join(th_spawn(free_some, block)); /* the other half, by another */
     box->ops->trim(box);
-    struct hak_retire one;
-    EXPECT_EQ(table_of(box)->recent(box, &one, 1), 1);
-    EXPECT_EQ(one.class_number, 1);
+    struct hak_retire one = th_retires().last;
+    EXPECT_EQ(th_retires().n, 1);
     EXPECT_EQ(one.slot_bytes, 1024);
+    EXPECT_EQ(one.capacity, SLOTS_1K);
+    EXPECT_EQ(one.used, SLOTS_1K / 2);
     EXPECT_EQ(one.allocations, 100 + SLOTS_1K / 2);
     EXPECT_EQ(one.frees, one.allocations);
-    EXPECT_EQ(one.capacity, SLOTS_1K);
-    EXPECT_EQ(one.carved, SLOTS_1K / 2);
-    EXPECT_EQ(one.free_hit_bps, (100 + 16) * 10000 / 132);
-    struct hak_retires all = retires_of(box);
-    EXPECT_EQ(all.retires, 1);
-    EXPECT_EQ(all.nclasses, 2);
-    EXPECT_EQ(all.classes[0].slot_bytes, 512);
-    EXPECT_EQ(all.classes[0].retires, 0);
-    EXPECT_EQ(all.classes[1].retires, 1);
-    EXPECT_EQ(all.classes[1].allocations, 132);
-    EXPECT_EQ(all.classes[1].local_frees, 116);
-    EXPECT_EQ(all.utilisation_bps, 5000);
-    EXPECT_EQ(all.free_hit_bps, one.free_hit_bps);
+    EXPECT_EQ(one.local_frees, 116);
 }
 
 TEST(a_page_used_again_starts_from_nothing)
 {
     struct hak_box *box = OPEN(0);
-    struct hak_retire one[2];
     get_many(box, block, SLOTS_1K / 4, 1024);
     th_join(th_spawn(free_some, block));
     box->ops->trim(box);
+    EXPECT_EQ(th_retires().last.allocations, SLOTS_1K / 4);
+    EXPECT_EQ(th_retires().last.local_frees, 0);
     get_many(box, block, 8, 1024);
     put_many(block, 8);
     box->ops->trim(box);
-    EXPECT_EQ(table_of(box)->recent(box, one, 2), 2);
-    EXPECT_EQ(one[1].allocations, SLOTS_1K / 4);
-    EXPECT_EQ(one[1].free_hit_bps, 0);
-    EXPECT_EQ(one[0].allocations, 8);
-    EXPECT_EQ(one[0].free_hit_bps, 10000);
-}
-
-TEST(the_latest_records_are_kept)
-{
-    struct hak_box *box = OPEN(TH_NO_LANES);
-    static struct hak_retire got[2 * MID_V35_RECENT];
-    for (size_t n = 1; n <= 100; n++) {
-        get_many(box, block, n % 60 + 1, 1024);
-        put_many(block, n % 60 + 1);
-        box->ops->trim(box);
-    }
-    EXPECT_EQ(retires_of(box).retires, 100);
-    EXPECT_EQ(table_of(box)->recent(box, got, 2 * MID_V35_RECENT),
-              MID_V35_RECENT);
-    for (size_t i = 0; i < MID_V35_RECENT; i++)
-        EXPECT_EQ(got[i].allocations, (100 - i) % 60 + 1);
-    EXPECT_EQ(table_of(box)->recent(box, got, 0), 0);
-}
-
-TEST(a_short_struct_is_refused)
-{
-    struct hak_retires r = {.struct_bytes = sizeof r - 1, .retires = 7};
-    EXPECT_EQ(mid_v35_retires.snapshot(OPEN(0), &r), -EINVAL);
-    EXPECT_EQ(r.retires, 7);
+    EXPECT_EQ(th_retires().n, 2);
+    EXPECT_EQ(th_retires().last.allocations, 8);
+    EXPECT_EQ(th_retires().last.local_frees, 8);
 }
 
 /* ---- threads ----------------------------------------------------------- */
@@ -574,15 +523,10 @@ static void threads_at_random(unsigned flags)
     shared->ops->trim(shared);
     EXPECT_EQ(th_live(shared, true), 0);
     EXPECT_EQ(th_mapped(shared), 0);
-    struct hak_retires all = retires_of(shared);
-    uint64_t allocations = 0, frees = 0;
-    for (uint32_t c = 0; c < all.nclasses; c++) {
-        allocations += all.classes[c].allocations;
-        frees += all.classes[c].frees;
-    }
-    EXPECT_EQ(allocations, 4 * 60000 + 1); /* every page was retired */
-    EXPECT_EQ(frees, allocations);
-    EXPECT(all.free_hit_bps > 0 && all.free_hit_bps < 10000);
+    struct th_retires all = th_retires();
+    EXPECT_EQ(all.allocations, 4 * 60000 + 1); /* every page was retired */
+    EXPECT_EQ(all.frees, all.allocations);
+    EXPECT(all.local_frees > 0 && all.local_frees < all.frees);
     check(shared);
 }
 
@@ -613,14 +557,13 @@ TEST(fork_holds_every_lock)
 {
     struct hak_box *box = OPEN(0);
     struct mid_v35 *m = mid_v35_of(box);
-    struct hak_lock *locks[] = {&m->heaps.lock, &m->segments.lock,
-                                &m->retires.lock};
+    struct hak_lock *locks[] = {&m->heaps.lock, &m->segments.lock};
     for (int phase = HAK_FORK_PARENT; phase <= HAK_FORK_CHILD; phase++) {
         box->ops->fork(box, HAK_FORK_PREPARE);
-        for (size_t i = 0; i < 3; i++)
+        for (size_t i = 0; i < 2; i++)
             EXPECT(!hak_lock_try(locks[i]));
         box->ops->fork(box, (enum hak_fork_phase)phase);
-        for (size_t i = 0; i < 3; i++)
+        for (size_t i = 0; i < 2; i++)
             EXPECT_EQ(locks[i]->word, 0);
     }
 }
@@ -635,7 +578,6 @@ TEST(a_child_of_fork_can_go_on)
             alarm(10);
             EXPECT_EQ(get_many(shared, block, SEGMENT_1K, 1024), SEGMENT_1K);
             put_many(block, SEGMENT_1K);
-            retires_of(shared);
             _exit(0);
         }
         int status = 1;
