@@ -23,6 +23,7 @@
 #define HAKMEM_CORE_H
 
 #include <boxkit/base.h>
+#include <boxkit/span.h>
 #include <boxkit/sync.h>
 #include <conf.h>
 #include <learner.h>

@@ -156,10 +156,7 @@ static void *from_lanes(struct hak_thread *t, struct hak_loaded *b,
     if (hak_routes_may_change())
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
     sync_epoch(t);
-    void *p = span->local;
-    span->local = *(void **)p;
-    span->nalloc++;
-    return p;
+    return hak_span_pop(span);
 }
 
 static void *from_libc(struct hak_thread *t, enum hak_fallback last,
@@ -367,9 +364,7 @@ void hak_free_slow(void *p)
                span != NULL && span != &b->slow) {
         struct hak_thread *t = hak_self;
         if (span->owner == t) { /* only when verifying */
-            *(void **)p = span->local;
-            span->local = p;
-            if (++span->nfree == span->trigger)
+            if (hak_span_push(span, p))
                 hak_box_drained(span);
         } else {
             hak_box_remote_free(span, p);

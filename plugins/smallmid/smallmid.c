@@ -7,6 +7,8 @@
  */
 #include "smallmid.h"
 
+#include <boxkit/span.h>
+
 #include <errno.h>
 
 enum {
@@ -155,10 +157,7 @@ static void *alloc_class(struct hak_box *box, uint32_t c)
     struct list *list = &heap->list[c];
     if (unlikely(list->span.local == NULL) && !list_refill(list))
         return NULL;
-    void *p = list->span.local;
-    list->span.local = *(void **)p;
-    list->span.nalloc++;
-    return p;
+    return hak_span_pop(&list->span);
 }
 
 static void *smallmid_alloc(struct hak_box *box, size_t size_bytes)
@@ -181,9 +180,7 @@ static void *smallmid_aligned_alloc(struct hak_box *box, size_t align_bytes,
 
 static void free_on_list(struct list *list, void *p)
 {
-    *(void **)p = list->span.local;
-    list->span.local = p;
-    if (++list->span.nfree == list->span.trigger)
+    if (hak_span_push(&list->span, p))
         list_overflow(list);
 }
 
