@@ -211,34 +211,40 @@ static bool in_one_slab(const void *a, const void *b)
     return ((uintptr_t)a ^ (uintptr_t)b) < SLAB_BYTES;
 }
 
-/* All that was freed before the last `keep`, by runs that are of one slab. */
-static void give_older(struct list *list, uint64_t keep)
+/* The last n that were freed, by runs that are of one slab. */
+static void give_newest(struct list *list, uint64_t n)
 {
-    void **at = &list->span.local;
-    for (uint64_t i = 0; i < keep && *at != NULL; i++)
-        at = (void **)*at;
-    void *p = *at;
-    *at = NULL;
-    while (p != NULL) {
+    void *p = list->span.local;
+    hak_count(&list->base, -n);
+    while (n != 0) {
         void *first = p, *last = p;
-        uint32_t n = 1;
-        for (; (p = *(void **)last) != NULL && in_one_slab(p, first); n++)
+        uint32_t k = 1;
+        p = *(void **)last;
+        for (; k < n && in_one_slab(p, first); k++) {
             last = p;
-        give(list->pool, first, last, n, list);
-        hak_count(&list->base, -(uint64_t)n);
+            p = *(void **)last;
+        }
+        list->span.local = p; /* first: their memory may go */
+        give(list->pool, first, last, k, list);
+        n -= k;
     }
 }
 
+/*
+ * More than the capacity: a batch goes. Near it, where the program takes and
+ * frees in turn, half of one, so that this is not asked at each free.
+ */
 void list_overflow(struct list *list)
 {
+    enum { NEAR = 4 };
     const struct pool *pool = list->pool;
     uint64_t n = list_count(list);
-    if (n <= pool->capacity - pool->batch / 2u) { /* it was taken from, too */
+    if (n + NEAR <= pool->capacity) {
         arm(list);
         return;
     }
     hak_lock_take(&list->pool->lock);
-    give_older(list, n - pool->batch);
+    give_newest(list, n > pool->capacity ? pool->batch : pool->batch / 2u);
     count_returned(list);
     arm(list);
     hak_lock_drop(&list->pool->lock);
@@ -248,7 +254,7 @@ void list_flush(struct list *list)
 {
     hak_lock_take(&list->pool->lock);
     send(list);
-    give_older(list, 0);
+    give_newest(list, list_count(list));
     count_returned(list);
     arm(list);
     hak_lock_drop(&list->pool->lock);
@@ -274,7 +280,7 @@ void list_leave(struct list *list)
 {
     hak_lock_take(&list->pool->lock);
     send(list);
-    give_older(list, 0);
+    give_newest(list, list_count(list));
     leave_all(list, &list->open);
     leave_all(list, &list->full);
     count_returned(list);

@@ -59,7 +59,7 @@ void pool_init(struct pool *pool, struct superslabs *supers,
 /*
  * list_refill    a batch from held slabs, else of one that is taken over or
  *                new. By the owner; the list is empty. False = no memory.
- * list_overflow  the list has more than its capacity: the older half goes.
+ * list_overflow  the list has about its capacity or more: some of it goes.
  * list_flush     all of it, and what is away, to the slabs.
  * list_leave     the same, and no slab is held any more. The span has no
  *                owner.

