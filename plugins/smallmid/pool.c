@@ -12,13 +12,13 @@ static uint32_t capacity_of(uint32_t slot_bytes)
 }
 
 void pool_init(struct pool *pool, struct superslabs *supers,
-               uint32_t class_number, uint32_t slot_bytes)
+               uint32_t class_number, uint32_t slot_bytes, uint32_t lists)
 {
     pool->supers = supers;
     pool->class_number = (uint8_t)class_number;
     pool->tag = (uint8_t)(SLAB_TAG | class_number);
     pool->slot_bytes = slot_bytes;
-    pool->capacity = (uint8_t)capacity_of(slot_bytes);
+    pool->capacity = (uint16_t)(capacity_of(slot_bytes) * lists);
     pool->batch = pool->capacity / 2;
     hak_link_init(&pool->left);
 }
@@ -134,11 +134,10 @@ static void count_returned(struct list *list)
     list->returned = 0;
 }
 
-/* drained is to be called when the list has one more than its capacity. */
+/* When drained is to be called. */
 static void arm(struct list *list)
 {
-    list->span.trigger =
-        list->span.nfree + list->pool->capacity + 1u - list_count(list);
+    list->span.trigger = list->span.nfree + list->pool->capacity;
 }
 
 static struct slab *slab_with_room(struct list *list)
@@ -230,21 +229,16 @@ static void give_newest(struct list *list, uint64_t n)
     }
 }
 
-/*
- * More than the capacity: a batch goes. Near it, where the program takes and
- * frees in turn, half of one, so that this is not asked at each free.
- */
 void list_overflow(struct list *list)
 {
-    enum { NEAR = 4 };
     const struct pool *pool = list->pool;
     uint64_t n = list_count(list);
-    if (n + NEAR <= pool->capacity) {
+    if (n <= pool->capacity) {
         arm(list);
         return;
     }
     hak_lock_take(&list->pool->lock);
-    give_newest(list, n > pool->capacity ? pool->batch : pool->batch / 2u);
+    give_newest(list, n - pool->batch);
     count_returned(list);
     arm(list);
     hak_lock_drop(&list->pool->lock);

@@ -13,6 +13,7 @@
 
 enum {
     PARAM_SLOTS,
+    PARAM_LISTS,
     PARAM_REUSE,
     PARAM_WARM,
     PARAM_PREWARM,
@@ -23,6 +24,12 @@ static const struct hak_param params[] = {
      .type = HAK_PARAM_TEXT,
      .def_text = "256,512,1024",
      .help = "slot sizes in bytes, rising, multiples of 16 up to 1024"},
+    {.name = "lists",
+     .type = HAK_PARAM_INT,
+     .min = 1,
+     .max = LISTS_MOST,
+     .def = 1,
+     .help = "a thread's lists in multiples of 32, 24 and 16 slots"},
     {.name = "reuse",
      .type = HAK_PARAM_BOOL,
      .max = 1,
@@ -63,14 +70,14 @@ static uint32_t next_slot(const char **text)
     return n % HAK_ALIGN_BYTES == 0 && n <= HAK_SMALL_MAX_BYTES ? n : 0;
 }
 
-static bool parse_slots(struct smallmid *sm, const char *text)
+static bool parse_slots(struct smallmid *sm, const char *text, uint32_t lists)
 {
     uint32_t last = 0, index = 0;
     do {
         uint32_t c = sm->nclasses, slot_bytes = next_slot(&text);
         if (slot_bytes <= last || c == CLASSES_MAX)
             return false;
-        pool_init(&sm->pool[c], &sm->supers, c, slot_bytes);
+        pool_init(&sm->pool[c], &sm->supers, c, slot_bytes, lists);
         for (; index <= hak_index_of(slot_bytes); index++)
             sm->class_of[index] = (uint8_t)c;
         sm->nclasses++;
@@ -92,7 +99,7 @@ static int smallmid_init(struct hak_box *box)
     sm->supers.reuse = box->params[PARAM_REUSE].i != 0;
     sm->supers.warm = (uint32_t)box->params[PARAM_WARM].i;
     memset(sm->class_of, NO_CLASS, sizeof sm->class_of);
-    if (!parse_slots(sm, slots)) {
+    if (!parse_slots(sm, slots, (uint32_t)box->params[PARAM_LISTS].i)) {
         host->log(box, HAK_LOG_ERROR,
                   "slots = %s: need up to %d rising multiples of 16 up to %u, "
                   "with commas between",
