@@ -40,7 +40,7 @@ endif
 MAKEFLAGS += --no-print-directory
 
 .PHONY: all
-all: $(B)/libhakmem.so $(BOXES) $(B)/hakctl
+all: $(B)/libhakmem.so $(BOXES) $(B)/hakctl $(B)/hakctl-check-box
 
 # ---- library, tool -------------------------------------------------------
 
@@ -63,6 +63,18 @@ $(B)/obj/tools/%.o: tools/%.c | $(B)/.deps-build
 HAKCTL_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/hakctl*.c))
 $(B)/hakctl: $(HAKCTL_OBJS) $(CORE_OBJS)
 	$(CC) -o $@ $^ $(INIH)
+
+# hakctl check-box: the conformance suite, which boxes' own tests share.
+$(B)/obj/tests/%.o: tests/%.c | $(B)/kit/boxkit
+	@mkdir -p $(@D)
+	$(CC) $(ALL) $(TEST_INC) -c $< -o $@
+$(B)/testhost.a: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c))
+	ar rcs $@ $^
+# Properties are listed in the order of the files here.
+CHECK_BOX_OBJS := $(patsubst %,$(B)/obj/tests/abi/check_%.o,file entry basic \
+                  lanes memory threads box) $(B)/obj/framework/conf_text.o
+$(B)/hakctl-check-box: $(CHECK_BOX_OBJS) $(B)/testhost.a
+	$(CC) -o $@ $^ -lpthread
 
 # ---- boxes ----------------------------------------------------------------
 
@@ -87,9 +99,10 @@ $(B)/tests/$(1)/%: plugins/$(1)/tests/%.c $$($(1)_OBJS) $(B)/testhost.a
 	    $$(filter %.c %.o %.a,$$^) -lpthread
 PLUGIN_TESTS += $$($(1)_TEST_BINS)
 .PHONY: check-$(1)
-check-$(1): $(B)/boxes/$(1).so $$($(1)_TEST_BINS) $(B)/tests/check_box
+check-$(1): $(B)/boxes/$(1).so $$($(1)_TEST_BINS) $(B)/hakctl-check-box \
+    $(B)/hakctl
 	$(PROVE) $$($(1)_TEST_BINS)
-	$(B)/tests/check_box $(B)/boxes/$(1).so
+	$(B)/hakctl check-box $(B)/boxes/$(1).so
 endef
 PROVE := prove --exec ''
 $(foreach p,$(PLUGINS),$(eval $(call PLUGIN_RULES,$(p))))
@@ -100,26 +113,18 @@ include framework/fused.mk
 
 # ---- tests -----------------------------------------------------------------
 
-$(B)/obj/tests/lib/%.o: tests/lib/%.c | $(B)/kit/boxkit
-	@mkdir -p $(@D)
-	$(CC) $(ALL) $(TEST_INC) -c $< -o $@
-$(B)/testhost.a: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c))
-	ar rcs $@ $^
-
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/*.c))
 $(B)/tests/unit/%: tests/unit/%.c $(CORE_OBJS)
 	@mkdir -p $(@D)
 	$(CC) $(ALL) $(TEST_INC) -o $@ $< $(CORE_OBJS) $(INIH) -lpthread
 
-$(B)/tests/check_box: $(wildcard tests/abi/*.c) $(B)/testhost.a
-	@mkdir -p $(@D)
-	$(CC) $(ALL) $(TEST_INC) -o $@ $^ -lpthread
-
 # Boxes for the loader's and the conformance suite's own tests.
 TEST_BOXES := $(patsubst tests/boxes/%.c,$(B)/tests/boxes/%.so,$(wildcard tests/boxes/*.c))
 $(B)/tests/boxes/%.so: tests/boxes/%.c framework/include/hakmem/box.h
 	@mkdir -p $(@D)
-	$(CC) $(ALL) -Iframework/include -shared -o $@ $<
+	$(CC) $(ALL) -Iframework/include -shared -o $@ $< $(LDLIBS)
+
+$(B)/tests/boxes/broken_library.so: LDLIBS := -lm
 
 # Programs that run under the preload, malloc's own calls unoptimised.
 PRELOAD_PROGS := $(patsubst tests/preload/%.c,$(B)/tests/preload/%,$(wildcard tests/preload/*.c))
@@ -127,8 +132,7 @@ $(B)/tests/preload/%: tests/preload/%.c tests/lib/test.h
 	@mkdir -p $(@D)
 	$(CC) $(ALL) -fno-builtin $(TEST_INC) -o $@ $< -lpthread -ldl
 
-TEST_BINS = $(UNIT_TESTS) $(PLUGIN_TESTS) $(B)/tests/check_box $(TEST_BOXES) \
-            $(PRELOAD_PROGS)
+TEST_BINS = $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_BOXES) $(PRELOAD_PROGS)
 
 .PHONY: tests check
 tests: all $(TEST_BINS)
@@ -140,7 +144,7 @@ check: | $(B)/.deps-check
 
 # ---- demo, bench, lint, install ------------------------------------------------
 
-.PHONY: demo bench bench-pair lint install clean help format
+.PHONY: demo bench bench-pair bench-boxes lint install clean help format
 demo: | $(B)/.deps-demo
 	$(MAKE) all
 	tools/demo.sh
@@ -161,6 +165,12 @@ benches: | $(B)/.deps-bench
 	$(MAKE) all $(BENCH_PROGS)
 
 BENCH_PEERS := glibc,mimalloc,jemalloc,tcmalloc
+# Each box on its own sizes; options on and off; dlopened against fused.
+BOXES_CONFS := default tiny mid-v35 smallmid
+bench-boxes: benches
+	for c in $(BOXES_CONFS); do $(MAKE) fused CONF=conf/$$c.ini || exit 1; done
+	bench/boxes.py $(BENCH_ARGS)
+
 bench: bench-pair benches
 	for b in bench_random_mixed bench_fixed_size bench_mid_mt_gap \
 	    bench_mid_large_mt; do \
@@ -180,7 +190,7 @@ install: all
 	install -m 755 $(B)/libhakmem.so.1 $(DESTDIR)$(PREFIX)/lib
 	ln -sf libhakmem.so.1 $(DESTDIR)$(PREFIX)/lib/libhakmem.so
 	install -m 755 $(BOXES) $(DESTDIR)$(PREFIX)/lib/hakmem
-	install -m 755 $(B)/hakctl $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(B)/hakctl $(B)/hakctl-check-box $(DESTDIR)$(PREFIX)/bin
 	install -m 644 framework/include/hakmem/*.h \
 	    $(DESTDIR)$(PREFIX)/include/hakmem
 	install -m 644 conf/*.ini $(DESTDIR)$(PREFIX)/share/hakmem/conf
@@ -200,6 +210,7 @@ help:
 	@echo 'make check       all tests      make check-NAME   those of one box'
 	@echo 'make bench       all of them, beside other allocators'
 	@echo 'make bench-pair  ns of a malloc/free pair'
+	@echo 'make bench-boxes each box on its own sizes, options on and off'
 	@echo 'make benches     the other bench programs, into build/bench/'
 	@echo 'make fused       CONF=conf/default.ini and its boxes as one library'
 	@echo 'make check-fused CONF=conf/default.ini   tests on that library'

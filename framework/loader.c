@@ -27,7 +27,7 @@ static void enter_range(struct hak_loaded *b, void *p, size_t size_bytes)
             continue;
         other->untrusted = true;
         hak_say("box %s claims to own %p, which is box %s's; its owns() is "
-                "wrong and is asked no more (check_box tests it)",
+                "wrong and is asked no more (hakctl check-box tests it)",
                 other->box.name, p, b->box.name);
     }
     hak_directory_set(&b->slow, p, size_bytes);

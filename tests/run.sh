@@ -130,7 +130,7 @@ one()
         env LD_PRELOAD="$lib" HAKMEM_CONF="$conf" HAK_TEST_MODE="${1%%:*}" \
             $(environment "${1%%:*}" "$conf") "${1#*:}"
         ;;
-    *.so) build/tests/check_box "$1" ;;
+    *.so) build/hakctl check-box "$1" ;;
     *.sh) sh "$1" ;;
     *) "$1" ;;
     esac

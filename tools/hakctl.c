@@ -89,6 +89,21 @@ static const struct command commands[] = {
      "configuration names or which one it was fused from.\n"
      "\n"
      "Exit status: 0; 1 some file is no library of hakmem; 2 bad usage.\n"},
+    {"check-box", ctl_check_box,
+     "FILE.so [KEY=VALUE...] [OPTIONS] [PROPERTY...]",
+     "does a box keep the contract, property by property",
+     "Runs the conformance suite on a box file: each property in a process of\n"
+     "its own and with its own line (TAP), so one that crashes or hangs fails\n"
+     "alone. A box with lanes is tried with them and, as NAME_direct, "
+     "without.\n"
+     "\n"
+     "  KEY=VALUE          a parameter, as in [box NAME] of an INI\n"
+     "  PROPERTY           only these; \"owns_*\" is those that match\n"
+     "  --list             print the properties and what each demands\n"
+     "  --may-decline      the box refuses requests in its range at will\n"
+     "  --timeout SECONDS  for each property (default: 60)\n"
+     "\n"
+     "Exit status: 0 all hold, 1 some do not, 2 bad usage or no such box.\n"},
     {"help", help, "[COMMAND]", "this text, or that of a command", ""},
 };
 enum { NCOMMANDS = sizeof commands / sizeof commands[0] };
@@ -188,7 +203,7 @@ int ctl_option(int argc, char **argv, const char *shorts,
     opterr = 0; /* getopt's own words do not say where help is */
     int option = getopt_long(argc, argv, shorts, longs, NULL);
     if (option == 'h') {
-        help(2, (char *[]){argv[0], argv[0], NULL});
+        ctl_help(argv[0]);
         exit(fflush(stdout) == 0 ? CTL_OK : CTL_BAD);
     }
     if (option != '?' && option != ':')
@@ -217,13 +232,24 @@ const char *ctl_conf(const char *given)
     return path;
 }
 
+bool ctl_own_dir(char *dir, size_t bytes)
+{
+    ssize_t n = readlink("/proc/self/exe", dir, bytes - 1);
+    char *slash = n > 0 ? memrchr(dir, '/', (size_t)n) : NULL;
+    if (slash == NULL)
+        ctl_say("cannot tell where hakctl is; is /proc mounted?");
+    else
+        *slash = 0;
+    return slash != NULL;
+}
+
 /* ---- help and main ---- */
 
 static void usage(FILE *out)
 {
     fputs("usage: hakctl COMMAND [ARGS]\n\n", out);
     for (size_t i = 0; i < NCOMMANDS; i++)
-        fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
+        fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
     fputs("\nhakctl help COMMAND says more; hakctl --version says which.\n",
           out);
 }
@@ -243,10 +269,10 @@ static const struct command *find(const char *name)
     return NULL;
 }
 
-static int help(int argc, char **argv)
+int ctl_help(const char *command)
 {
     const struct command *c = NULL;
-    if (argc > 1 && (c = find(argv[1])) == NULL)
+    if (command != NULL && (c = find(command)) == NULL)
         return CTL_BAD;
     if (c == NULL)
         usage(stdout);
@@ -254,6 +280,11 @@ static int help(int argc, char **argv)
         printf("usage: hakctl %s %s\n\n%s%s", c->name, c->synopsis, c->help,
                c->help[0] != 0 ? "" : "Prints the help of hakctl.\n");
     return CTL_OK;
+}
+
+static int help(int argc, char **argv)
+{
+    return ctl_help(argc > 1 ? argv[1] : NULL);
 }
 
 static int dispatch(int argc, char **argv)

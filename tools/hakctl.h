@@ -10,6 +10,8 @@
  *     hakctl_version.c  version  which hakctl, what is in a library
  *     hakctl_check.c    reads a configuration and loads its boxes as the
  *                       core does; for run, lint, explain, fuse
+ *     hakctl_check_box.c
+ *                       check-box  starts the conformance suite
  *
  * A command gets argv with its own name as argv[0] and returns hakctl's exit
  * status. Output goes to stdout, complaints to stderr.
@@ -36,6 +38,7 @@ int ctl_lint(int argc, char **argv);
 int ctl_explain(int argc, char **argv);
 int ctl_fuse(int argc, char **argv);
 int ctl_version(int argc, char **argv);
+int ctl_check_box(int argc, char **argv);
 
 /* ---- hakctl.c ------------------------------------------------------------ */
 
@@ -57,6 +60,12 @@ void ctl_die(const char *format, ...)
     }
 int ctl_option(int argc, char **argv, const char *shorts,
                const struct option *longs);
+
+/* The help of a command, or of hakctl: hakctl's exit status. */
+int ctl_help(const char *command);
+
+/* The directory that hakctl is in. false = cannot be told, told. */
+bool ctl_own_dir(char *dir, size_t bytes);
 
 /* A JSON string, quotes and all. NULL = null. What is no UTF-8 becomes U+FFFD:
  * a file's bytes must not make the output invalid. */

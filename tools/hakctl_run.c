@@ -70,13 +70,8 @@ static const char *library(void)
         const char *dir, *name;
     } places[] = {{".", "libhakmem.so"}, {"../lib", "libhakmem.so.1"}};
     char own[PATH_MAX], probe[PATH_MAX + 8], dir[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", own, sizeof own - 1);
-    char *slash = n > 0 ? memrchr(own, '/', (size_t)n) : NULL;
-    if (slash == NULL) {
-        ctl_say("cannot tell where hakctl is; is /proc mounted?");
+    if (!ctl_own_dir(own, sizeof own))
         return NULL;
-    }
-    *slash = 0;
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
         snprintf(probe, sizeof probe, "%s/%s", own, places[i].dir);
         if (realpath(probe, dir) == NULL)

@@ -2,15 +2,19 @@
  * check.h - what the parts of the conformance program share.
  *
  *     check_box.c      main, blocks with a pattern in them
- *     check_basic.c    entry, slots, owns, optional operations
+ *     check_file.c     what can be read off the file
+ *     check_entry.c    the entry, parameters, init
+ *     check_basic.c    slots, owns, optional operations
+ *     check_lanes.c    spans and lanes
  *     check_memory.c   exhaustion, reuse, memory given back
  *     check_threads.c  heaps, remote frees, ended threads, fork
  *
- * A property is a test that runs twice: NAME with the box's lanes, and
- * NAME_direct as under `lanes = off`; the latter is skipped when the box has
- * no lanes anyway. It finds the box open in ck.box, takes blocks with
- * ck_new(), and must have freed all when it ends: then every heap is closed
- * and nothing may be live.
+ * A property is a test, in a process of its own, with a line that says what
+ * it demands. PROPERTY runs twice: NAME with the box's lanes, and NAME_direct
+ * as under `lanes = off`, which a box without lanes has not. It finds the box
+ * open in ck.box, takes blocks with ck_new(), and must have freed all when it
+ * ends: then every heap is closed and nothing may be live. For each property,
+ * tests/boxes has a box that breaks it.
  */
 #ifndef HAK_TESTS_CHECK_H
 #define HAK_TESTS_CHECK_H
@@ -32,9 +36,25 @@ struct check {
 };
 extern struct check ck;
 
-#define PROPERTY(fn)             \
+/* Runs once, and opens the box itself. */
+#define PROPERTY_OF_ENTRY(fn, line) TEST_CASE(fn, 0, NULL, line)
+
+/* Runs once, on a box with lanes. */
+#define PROPERTY_OF_LANES(fn, line)       \
+    static void fn##_body(void);          \
+    TEST_CASE(fn, 0, NULL, line)          \
+    {                                     \
+        ck_begin(false);                  \
+        if (!ck.box->lanes)               \
+            SKIP("the box has no lanes"); \
+        fn##_body();                      \
+        ck_end();                         \
+    }                                     \
+    static void fn##_body(void)
+
+#define PROPERTY(fn, line)       \
     static void fn##_body(void); \
-    TEST(fn)                     \
+    TEST_CASE(fn, 0, NULL, line) \
     {                            \
         ck_begin(false);         \
         fn##_body();             \
@@ -57,6 +77,14 @@ extern struct check ck;
 void ck_begin(bool direct);
 void ck_end(void);
 struct hak_box *ck_open(const char *name); /* one more instance */
+
+/* fork with an alarm in the child; waits for one that must exit with 0 or
+ * CK_NO_FAULT, and returns which. */
+enum { CK_NO_FAULT = 3 };
+pid_t ck_fork(void);
+int ck_wait(pid_t pid, const char *what);
+
+int64_t ck_nchoices(const char *choices); /* in "a|b|c" */
 
 /* ---- requests ---------------------------------------------------------- */
 
@@ -93,6 +121,7 @@ size_t ck_fill(struct block *b, size_t n, size_t most, size_t total);
 void ck_shuffle(struct block *b, size_t n);
 
 /* Fails when more than `bound` bytes are mapped by the box. */
-#define EXPECT_MAPPED(bound) EXPECT_LE(th_mapped(ck.box), bound)
+#define EXPECT_MAPPED(bound) ck_expect_mapped(__LINE__, __FILE__, bound)
+void ck_expect_mapped(int line, const char *file, size_t bound);
 
 #endif

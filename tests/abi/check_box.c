@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT
- * check_box.c - does a box keep the contract of hakmem/box.h?
+ * check_box.c - hakctl check-box: does a box keep the contract of box.h?
  *
- *     check_box FILE.so [key=value...] [--may-decline] [PROPERTY...]
- *
- * key=value are the box's own parameters. --may-decline is for boxes that
- * refuse requests at will (sampling, a fixed number of slots); of others
- * every request in the range that their entry states must succeed.
- * TAP on stdout; exit status 0: all properties hold.
+ * hakctl runs this program; `hakctl help check-box` says how to use it. TAP on
+ * stdout; exit status 0: all properties hold, 1: some do not, 2: bad usage.
  */
-#include "check.h"
+#include <elf.h>
+#include <fnmatch.h>
+#include <getopt.h>
 
-struct test_case test_cases[TEST_MAX];
-int test_ncases;
+#include "check.h"
+#include "conf.h"
+
+TEST_STATE();
 struct check ck;
 
 /* ---- sizes ------------------------------------------------------------- */
@@ -110,6 +110,28 @@ void ck_end(void)
                   ck.declined);
 }
 
+pid_t ck_fork(void)
+{
+    pid_t pid = fork();
+    if (pid == 0)
+        alarm(test_seconds);
+    return pid;
+}
+
+int ck_wait(pid_t pid, const char *what)
+{
+    int status = 0;
+    EXPECT_GT(pid, 0);
+    EXPECT_EQ(waitpid(pid, &status, 0), pid);
+    if (WIFSIGNALED(status))
+        test_fail(__FILE__, __LINE__, "%s: SIG%s", what,
+                  sigabbrev_np(WTERMSIG(status)));
+    if (status != 0 && WEXITSTATUS(status) != CK_NO_FAULT)
+        test_fail(__FILE__, __LINE__, "%s: exit status %d", what,
+                  WEXITSTATUS(status));
+    return WEXITSTATUS(status);
+}
+
 /* ---- blocks ------------------------------------------------------------ */
 
 struct block *ck_blocks(size_t n)
@@ -169,6 +191,16 @@ size_t ck_fill(struct block *b, size_t n, size_t most, size_t total)
     return i;
 }
 
+void ck_expect_mapped(int line, const char *file, size_t bound)
+{
+    size_t mapped = th_mapped(ck.box);
+    if (mapped > bound)
+        test_fail(file, line,
+                  "%zu KiB are mapped, %zu would do: what was freed is not "
+                  "used again",
+                  mapped / 1024, bound / 1024);
+}
+
 void ck_shuffle(struct block *b, size_t n)
 {
     for (size_t i = n; i > 1; i--) {
@@ -179,31 +211,216 @@ void ck_shuffle(struct block *b, size_t n)
     }
 }
 
-/* ---- main -------------------------------------------------------------- */
+/* ---- the command line -------------------------------------------------- */
+
+enum { BAD = 2 };
+
+__attribute__((noreturn, format(printf, 1, 2))) static void
+bad(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    fputs("hakctl: check-box: ", stderr);
+    vfprintf(stderr, format, ap);
+    fputc('\n', stderr);
+    _exit(BAD);
+}
+
+/* "; did you mean "x"?", or what else to do. */
+static const char *nearest(const char *word, const char *const *words, size_t n,
+                           const char *otherwise)
+{
+    static char text[256];
+    const char *near = hak_conf_nearest(word, words, n);
+    snprintf(text, sizeof text, "; did you mean \"%s\"?", near);
+    return near ? text : otherwise;
+}
+
+static int list(void)
+{
+    for (int i = 0; i < test_ncases; i++)
+        if (test_cases[i].about)
+            printf("%-30s %s\n", test_cases[i].name, test_cases[i].about);
+    return fflush(stdout) ? BAD : 0;
+}
+
+static bool matches(const char *pattern, const char *name)
+{
+    return fnmatch(pattern, name, 0) == 0;
+}
+
+/* NAME also means NAME_direct. */
+static bool selects(const char *pattern, const char *name)
+{
+    char base[128];
+    size_t n = strlen(name), tail = strlen("_direct");
+    if (matches(pattern, name))
+        return true;
+    if (n <= tail || strcmp(name + n - tail, "_direct") != 0)
+        return false;
+    snprintf(base, sizeof base, "%.*s", (int)(n - tail), name);
+    return matches(pattern, base);
+}
+
+static void need_property(const char *pattern)
+{
+    const char *names[TEST_MAX];
+    for (int i = 0; i < test_ncases; i++) {
+        names[i] = test_cases[i].name;
+        if (selects(pattern, names[i]))
+            return;
+    }
+    bad("no property \"%s\"%s", pattern,
+        nearest(pattern, names, (size_t)test_ncases,
+                "; hakctl check-box --list lists them"));
+}
+
+static unsigned seconds(const char *text)
+{
+    char *end;
+    unsigned long n = strtoul(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end || n < 1 || n > 86400)
+        bad("--timeout %s: not a number of seconds, 1..86400", text);
+    return (unsigned)n;
+}
+
+static void need_elf(const char *path)
+{
+    Elf64_Ehdr e;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        bad("%s: %s", path, strerror(errno));
+    ssize_t n = pread(fd, &e, sizeof e, 0);
+    close(fd);
+    if (n < 0)
+        bad("%s: %s", path, strerror(errno));
+    if (n != (ssize_t)sizeof e || memcmp(e.e_ident, ELFMAG, SELFMAG) != 0 ||
+        e.e_type != ET_DYN)
+        bad("%s is no shared object; build it with cc -shared -fPIC", path);
+}
+
+static void need_params(const struct hak_box_entry *entry)
+{
+    const char *names[64];
+    uint32_t n = entry->nparams < 64 ? entry->nparams : 64;
+    int error = th_check_params(entry, ck.params);
+    if (error != -EINVAL)
+        return; /* a refused entry: the properties tell */
+    for (uint32_t i = 0; i < n; i++)
+        names[i] = entry->params[i].name;
+    for (const char *const *p = ck.params; *p; p++) {
+        char name[128];
+        bool known = false;
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(*p, "="), *p);
+        for (uint32_t i = 0; i < n; i++)
+            known |= strcmp(names[i], name) == 0;
+        if (!known)
+            bad("%s: no parameter \"%s\"%s", ck.path, name,
+                nearest(name, names, n, "; hakctl boxes FILE.so lists them"));
+    }
+    bad("%s: %s", ck.path, th_error());
+}
+
+/* In a child, as the file may crash on being opened; then the properties
+ * tell. Returns whether the box has lanes. */
+static bool look_at_file(void)
+{
+    enum { NO_LANES, LANES };
+    int status = 0;
+    need_elf(ck.path);
+    fflush(stdout);
+    pid_t pid = ck_fork();
+    if (pid == 0) {
+        const struct hak_box_entry *entry = th_entry_of(ck.path);
+        if (!entry)
+            bad("%s", th_error());
+        need_params(entry);
+        _exit(entry->struct_size >=
+                          offsetof(struct hak_box_entry, ops.drained) &&
+                      entry->ops.refill
+                  ? LANES
+                  : NO_LANES);
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) != pid)
+        bad("cannot start a process: %s", strerror(errno));
+    if (WIFEXITED(status) && WEXITSTATUS(status) == BAD)
+        exit(BAD);
+    return WIFEXITED(status) && WEXITSTATUS(status) == LANES;
+}
+
+static int run(char *const *names, int nnames, bool lanes)
+{
+    int n = 0, failed = 0;
+    for (int i = 0; i < test_ncases; i++) {
+        const struct test_case *c = &test_cases[i];
+        bool wanted = nnames == 0;
+        for (int k = 0; k < nnames; k++)
+            wanted |= selects(names[k], c->name);
+        if (wanted && (lanes || nnames || c->about)) /* else NAME_direct */
+            failed += !test_run(c, ++n);
+    }
+    printf("1..%d\n", n);
+    return fflush(stdout) ? BAD : failed != 0;
+}
+
+/* Puts key=value into ck.params and leaves the other words; returns their
+ * number. */
+static int take_params(char **words, int n)
+{
+    size_t nparams = 0;
+    int left = 0;
+    for (int i = 0; i < n; i++) {
+        if (!strchr(words[i], '='))
+            words[left++] = words[i];
+        else if (nparams + 1 < sizeof ck.params / sizeof ck.params[0])
+            ck.params[nparams++] = words[i];
+        else
+            bad("more than %zu parameters", nparams);
+    }
+    return left;
+}
+
+static bool options(int argc, char **argv)
+{
+    static const struct option longs[] = {
+        {"list", no_argument, NULL, 'l'},
+        {"may-decline", no_argument, NULL, 'm'},
+        {"timeout", required_argument, NULL, 't'},
+        {NULL, 0, NULL, 0}};
+    bool listing = false;
+    int option;
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, ":", longs, NULL)) != -1) {
+        if (option == 'l')
+            listing = true;
+        else if (option == 'm')
+            ck.may_decline = true;
+        else if (option == 't')
+            test_seconds = seconds(optarg);
+        else
+            bad(option == ':' ? "option %s needs a value; see hakctl help "
+                                "check-box"
+                              : "unknown option \"%s\"; see hakctl help "
+                                "check-box",
+                argv[optind - 1]);
+    }
+    return listing;
+}
 
 int main(int argc, char **argv)
 {
-    const char *names[TEST_MAX + 2] = {argv[0]};
-    int nnames = 1;
-    size_t nparams = 0;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--may-decline") == 0)
-            ck.may_decline = true;
-        else if (!ck.path)
-            ck.path = argv[i];
-        else if (!strchr(argv[i], '='))
-            names[nnames++] = argv[i];
-        else if (nparams + 1 < sizeof ck.params / sizeof ck.params[0])
-            ck.params[nparams++] = argv[i];
-    }
-    if (!ck.path) {
-        fputs("usage: check_box FILE.so [key=value...] [--may-decline] "
-              "[PROPERTY...]\n",
-              stderr);
-        return 2;
-    }
     char with_slash[4096]; /* dlopen searches for a name without one */
-    snprintf(with_slash, sizeof with_slash, "./%s", ck.path);
-    ck.path = strchr(ck.path, '/') ? ck.path : with_slash;
-    return test_main(nnames, (char **)(uintptr_t)names);
+    if (options(argc, argv))
+        return list();
+    if (optind == argc)
+        bad("no box given, as in hakctl check-box ./mine.so");
+    ck.path = argv[optind++];
+    if (!strchr(ck.path, '/')) {
+        snprintf(with_slash, sizeof with_slash, "./%s", ck.path);
+        ck.path = with_slash;
+    }
+    int nnames = take_params(argv + optind, argc - optind);
+    for (int i = 0; i < nnames; i++)
+        need_property(argv[optind + i]);
+    return run(argv + optind, nnames, look_at_file());
 }

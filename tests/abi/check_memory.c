@@ -5,7 +5,7 @@
 
 /* ---- exhaustion -------------------------------------------------------- */
 
-enum { NO_FAULT = 3, BLOCKS = 300, MOST_FAULTS = 500 };
+enum { BLOCKS = 300, MOST_FAULTS = 500 };
 
 static void *any_alloc(size_t i, size_t size)
 {
@@ -53,7 +53,6 @@ static void fail_from(uint64_t n)
 {
     struct block *b = ck_blocks(BLOCKS), *other = ck_blocks(BLOCKS);
     unsigned flags = ck.direct ? TH_NO_LANES : 0;
-    alarm(20);
     th_fail_at(n);
     int error = th_try_open(ck.path, "faulty", ck.params, flags, &ck.box);
     if (!error) {
@@ -69,42 +68,23 @@ static void fail_from(uint64_t n)
     ck_free_all(b, BLOCKS);
     ck_free_all(other, BLOCKS);
     ck_end();
-    _exit(refused ? 0 : NO_FAULT);
+    _exit(refused ? 0 : CK_NO_FAULT);
 }
 
-/* Where init fails for want of memory, it must have logged why. */
-TEST(init_says_why_it_fails)
-{
-    struct hak_box *box;
-    bool failed = false;
-    for (uint64_t n = 1; n < HAK_MAX_BOXES; n++) {
-        th_fail_at(n);
-        int error = th_try_open(ck.path, "faulty", ck.params, 0, &box);
-        th_fail_never();
-        if (!error)
-            break;
-        failed = true;
-        EXPECT_LT(error, 0);
-        EXPECT_CONTAINS(th_last_log(), "faulty");
-    }
-    if (!failed)
-        SKIP("init takes no memory");
-}
-
-PROPERTY(exhaustion)
+PROPERTY(
+    exhaustion,
+    "whichever request for memory fails: NULL, nothing lost, then it works")
 {
     /* each of the first 24, then at growing distances */
     for (uint64_t n = 1; n <= MOST_FAULTS; n += 1 + n / 24) {
-        int status = 0;
-        pid_t pid = fork();
+        char what[64];
+        pid_t pid = ck_fork();
         if (pid == 0)
             fail_from(n);
-        EXPECT_EQ(waitpid(pid, &status, 0), pid);
-        if (status == NO_FAULT << 8)
+        snprintf(what, sizeof what, "request %llu fails",
+                 (unsigned long long)n);
+        if (ck_wait(pid, what) == CK_NO_FAULT)
             return;
-        if (status != 0)
-            test_fail(__FILE__, __LINE__, "request %llu fails: status 0x%x",
-                      (unsigned long long)n, (unsigned)status);
     }
 }
 
@@ -132,7 +112,8 @@ static void working_set(struct block *b, size_t n, size_t size, size_t steps)
  * 128 first: a working set of exactly that hung a bench of the project's
  * first life, and it was never found out why.
  */
-PROPERTY(power_of_two_working_sets)
+PROPERTY(power_of_two_working_sets,
+         "working sets of 1, 2, 4 .. 2048 blocks of one size turn over")
 {
     static const size_t counts[] = {128,  64, 256, 32, 512, 16,
                                     1024, 8,  4,   2,  1,   2048};
@@ -146,7 +127,8 @@ PROPERTY(power_of_two_working_sets)
 }
 
 /* All, then none, in several orders: the peak must not creep up. */
-PROPERTY(reuse_is_bounded)
+PROPERTY(reuse_is_bounded,
+         "all freed, then all taken again: memory does not creep up")
 {
     enum { N = 4000, ROUNDS = 60, WARM = 10 };
     struct block *b = ck_blocks(N);
@@ -180,7 +162,7 @@ static void *fill_and_free(void *blocks)
  * Enough that address space or memory shrinks: a box that must keep its
  * header pages (spans are for ever) may purge what it cannot unmap.
  */
-PROPERTY(memory_is_given_back)
+PROPERTY(memory_is_given_back, "trim() gives back what is free")
 {
     enum { N = 20000 };
     NEED_OP(trim);
@@ -205,7 +187,7 @@ PROPERTY(memory_is_given_back)
 }
 
 /* trim between allocations, with live blocks around: they keep their bytes. */
-PROPERTY(trim_keeps_the_living)
+PROPERTY(trim_keeps_the_living, "trim() leaves live slots alone")
 {
     enum { N = 3000 };
     NEED_OP(trim);

@@ -51,7 +51,7 @@ static void open_and_close(const int *order, bool newest_first)
         ck_free_all(w[i].b, w[i].n);
 }
 
-PROPERTY(heaps_in_any_order)
+PROPERTY(heaps_in_any_order, "heaps open and close in any order")
 {
     static const int orders[][HEAP_THREADS] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
                                                {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
@@ -128,12 +128,14 @@ static void remote_frees(bool one_way)
     th_join(other);
 }
 
-PROPERTY(remote_frees_both_ways)
+PROPERTY(remote_frees_both_ways,
+         "what threads free of each other comes back and is used again")
 {
     remote_frees(false);
 }
 
-PROPERTY(remote_frees_one_way)
+PROPERTY(remote_frees_one_way,
+         "the same when one thread only allocates, the other only frees")
 {
     remote_frees(true);
 }
@@ -155,7 +157,8 @@ static void *free_all_of(void *argument)
 }
 
 /* Blocks outlive their thread; freed before its heap is closed, and after. */
-PROPERTY(blocks_outlive_their_thread)
+PROPERTY(blocks_outlive_their_thread,
+         "blocks of an ended thread stay, are freed, are used again")
 {
     struct worker w = {.b = ck_blocks(PER_THREAD)};
     size_t warm = 0;
@@ -223,13 +226,15 @@ static void many_threads(bool keep)
     ck_free_all(l.kept, MANY);
 }
 
-PROPERTY(thousand_threads_in_turn)
+PROPERTY(thousand_threads_in_turn,
+         "threads that come and go leave no memory behind")
 {
     many_threads(false);
 }
 
 /* Heaps of ended threads must be adopted, or each leaves its pages behind. */
-PROPERTY(thousand_threads_leave_a_block)
+PROPERTY(thousand_threads_leave_a_block,
+         "what is free of an ended thread is used, a block left or not")
 {
     many_threads(true);
 }
@@ -246,7 +251,7 @@ static void *park_after(void *argument)
 }
 
 /* A heap goes on in another system thread, as the core's parked ones do. */
-PROPERTY(heaps_change_threads)
+PROPERTY(heaps_change_threads, "a heap goes on in another system thread")
 {
     struct worker w = {.b = ck_blocks(PER_THREAD)};
     for (int round = 0; round < 40; round++) {
@@ -292,7 +297,7 @@ static void *stress(void *argument)
     return NULL;
 }
 
-PROPERTY(threads_at_once)
+PROPERTY(threads_at_once, "threads at once, with trim and stats in between")
 {
     pthread_t t[STRESS_THREADS];
     for (int i = 0; i < SHARED; i++)
@@ -338,7 +343,7 @@ static void *in_childs_thread(void *argument)
 /* The child has the parent's blocks and may do all that the parent may. */
 static void live_as_child(struct worker *mine, struct worker *theirs)
 {
-    alarm(10);
+    alarm(test_seconds);
     struct block *b = ck_blocks(PER_THREAD);
     size_t n = ck_fill(b, PER_THREAD, ck.max_bytes, CK_MIB);
     ck_free_all(mine->b, mine->n);
@@ -352,7 +357,7 @@ static void live_as_child(struct worker *mine, struct worker *theirs)
     _exit(ck.declined && !ck.may_decline ? 1 : 0);
 }
 
-PROPERTY(fork_with_threads)
+PROPERTY(fork_with_threads, "a child may do all; no lock is held in it")
 {
     struct worker mine = {.b = ck_blocks(PER_THREAD)};
     struct worker theirs = {.b = ck_blocks(PER_THREAD)};
@@ -360,14 +365,10 @@ PROPERTY(fork_with_threads)
     th_join(th_spawn(fill_and_end, &theirs));
     pthread_t other = th_spawn(busy, (void *)7);
     for (int i = 0; i < 20; i++) {
-        int status = 0;
         pid_t pid = th_fork();
         if (pid == 0)
             live_as_child(&mine, &theirs);
-        EXPECT_EQ(waitpid(pid, &status, 0), pid);
-        if (status != 0)
-            test_fail(__FILE__, __LINE__, "child %d: status 0x%x", i,
-                      (unsigned)status);
+        ck_wait(pid, "a child");
     }
     __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
     th_join(other);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * broken_exhausted.c - three.c, but once out of memory it stays so.
  *
- * check_box must fail: exhaustion.
+ * breaks: exhaustion
+ * says: request
  */
 #define THREE_NO_ENTRY
 #include "three.c"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * broken_leak.c - three.c, but every fourth free loses the slot.
  *
- * check_box must fail: reuse_is_bounded, and all else that counts memory.
+ * breaks: reuse_is_bounded
+ * says: is not used again
  */
 #define THREE_NO_ENTRY
 #include "three.c"

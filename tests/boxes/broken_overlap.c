@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * broken_overlap.c - three.c, but now and then a slot reaches into the next.
  *
- * check_box must fail: blocks_are_distinct.
+ * breaks: blocks_are_distinct
+ * says: overlaps one that is out
  */
 #define THREE_NO_ENTRY
 #include "three.c"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * broken_owns.c - three.c, but it claims the whole window.
  *
- * check_box must fail: owns, and two_instances.
+ * breaks: owns_nothing_of_others
+ * says: not its own
  */
 #define THREE_NO_ENTRY
 #include "three.c"

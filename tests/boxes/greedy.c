@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * greedy.c - owns() is true for everything: claims the memory of others.
+ *
+ * breaks: owns_no_wild_pointer
+ * says: is true: no address of anything
  */
 #include "common.h"
 

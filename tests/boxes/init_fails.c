@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * init_fails.c - init says why and gives up: the box is left out.
+ *
+ * breaks: init
+ * says: init of checked failed: -12
  */
 #include <errno.h>
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * missing_op.c - no free operation: refused.
+ *
+ * breaks: entry_operations
+ * says: e.ops.free
  */
 #include "common.h"
 

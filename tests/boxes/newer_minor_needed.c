@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * newer_minor_needed.c - asks for a host newer than there is: refused.
+ *
+ * breaks: entry_versions
+ * says: host_minor_min
  */
 #include "common.h"
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * other_major.c - built for another major of the ABI: refused.
+ *
+ * breaks: entry_versions
+ * says: abi_major
  */
 #include "common.h"
 

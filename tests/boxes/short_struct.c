@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * short_struct.c - struct_size ends before owns: refused.
+ *
+ * breaks: entry_versions
+ * says: struct_size
  */
 #include "common.h"
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * two_symbols.c - exports a second symbol: lint rejects it.
+ *
+ * breaks: file_exports
+ * says: exports second_symbol
  */
 #include "common.h"
 

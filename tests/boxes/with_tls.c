@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * with_tls.c - has a thread-local variable: lint rejects it.
+ *
+ * breaks: file_tls
+ * says: has thread-local variables
  */
 #include "common.h"
 

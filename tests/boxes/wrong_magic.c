@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * wrong_magic.c - an entry that does not begin with the magic: refused.
+ *
+ * breaks: entry_versions
+ * says: magic
  */
 #include "common.h"
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# test_hakctl.sh - hakctl and lint-box.sh, every command: good and bad input,
-# exact words and exit codes. TAP; run from the repository root after
+# test_hakctl.sh - hakctl and lint.sh, every command: good and bad input, exact
+# words and exit codes. TAP; run from the repository root after
 # `make tests`.
 #
 # Works on a tree like an installed one, in a directory of its own, so that
@@ -79,7 +79,7 @@ json() { # NAME STATUS FILTER RESULT: of stdout, compact
 prefix=$tmp/prefix
 ctl=$prefix/bin/hakctl
 mkdir -p "$prefix/bin" "$prefix/lib/hakmem" "$prefix/share/hakmem/conf"
-cp build/hakctl "$prefix/bin"
+cp build/hakctl build/hakctl-check-box "$prefix/bin"
 cp build/libhakmem.so.1 "$prefix/lib"
 
 box() { # FILE FLAGS...
@@ -122,13 +122,14 @@ EOF
 cat >"$tmp/usage" <<'EOF'
 usage: hakctl COMMAND [ARGS]
 
-  run      run a program on hakmem
-  boxes    what box files say of themselves
-  lint     find the faults in configurations
-  explain  where a request of that size goes, and why
-  fuse     a configuration as sources, for make fused
-  version  which hakctl, or how libraries were built
-  help     this text, or that of a command
+  run       run a program on hakmem
+  boxes     what box files say of themselves
+  lint      find the faults in configurations
+  explain   where a request of that size goes, and why
+  fuse      a configuration as sources, for make fused
+  version   which hakctl, or how libraries were built
+  check-box does a box keep the contract, property by property
+  help      this text, or that of a command
 
 hakctl help COMMAND says more; hakctl --version says which.
 EOF
@@ -138,7 +139,7 @@ try "$ctl" help
 says 'help' 0 out <"$tmp/usage"
 try "$ctl" --help
 says '--help' 0 out <"$tmp/usage"
-for command in run boxes lint explain fuse version help; do
+for command in run boxes lint explain fuse version check-box help; do
     try "$ctl" help $command
     holds "help $command" 0 out "^usage: hakctl $command "
 done
@@ -158,7 +159,7 @@ try "$ctl" help explian
 says 'help of an unknown command' 2 err <<'EOF'
 hakctl: unknown command "explian"; did you mean "explain"?
 EOF
-for command in run boxes lint explain; do
+for command in run boxes lint explain check-box; do
     try "$ctl" $command --frob
     says "$command: unknown option" 2 err <<EOF
 hakctl: $command: unknown option "--frob"; see hakctl help $command
@@ -626,27 +627,129 @@ json 'boxes --json without any' 1 . '[]'
 holds 'boxes without any' 1 err \
     '^hakctl: no boxes in TMP/lone/lib/hakmem; give FILE.so$'
 
-# ---- lint-box.sh -----------------------------------------------------------------
+# ---- check-box -------------------------------------------------------------------
 
-try tools/lint-box.sh "$prefix/lib/hakmem/sample.so" build/boxes/*.so
-says 'lint-box of good boxes' 0 out </dev/null
-try tools/lint-box.sh build/tests/boxes/with_tls.so
-says 'lint-box: thread-local variables' 1 out <<'EOF'
-build/tests/boxes/with_tls.so: has thread-local variables (PT_TLS): keep what belongs to a thread in the heap that heap_open makes
+faulty=build/tests/boxes
+bad_usage() { # NAME WORDS...: what comes on stdin, status 2
+    name=$1
+    shift
+    try "$ctl" check-box "$@"
+    says "check-box: $name" 2 err
+}
+
+try "$ctl" help check-box
+cp "$tmp/out" "$tmp/help"
+try "$ctl" check-box x.so --help
+says 'check-box --help is help check-box' 0 out <"$tmp/help"
+bad_usage 'no box' <<'EOF'
+hakctl: check-box: no box given, as in hakctl check-box ./mine.so
 EOF
-try tools/lint-box.sh build/tests/boxes/two_symbols.so
-says 'lint-box: a second symbol' 1 out <<'EOF'
-build/tests/boxes/two_symbols.so: exports second_symbol: only hak_box_entry may be visible; make it static or build with -fvisibility=hidden
+bad_usage 'no such file' nosuch.so <<'EOF'
+hakctl: check-box: ./nosuch.so: No such file or directory
 EOF
-try tools/lint-box.sh build/tests/boxes/no_entry.so
-says 'lint-box: no entry' 1 out <<'EOF'
-build/tests/boxes/no_entry.so: does not export hak_box_entry: mark it HAK_BOX_EXPORT
+bad_usage 'a directory' "$tmp" <<'EOF'
+hakctl: check-box: TMP: Is a directory
 EOF
-try tools/lint-box.sh "$tmp/text.so" "$ctl"
-says 'lint-box: no shared object' 1 out <<'EOF'
-TMP/text.so: is no shared object: build it with -shared -fPIC
-TMP/prefix/bin/hakctl: is no shared object: build it with -shared -fPIC
+bad_usage 'no ELF file' "$tmp/text.so" <<'EOF'
+hakctl: check-box: TMP/text.so is no shared object; build it with cc -shared -fPIC
 EOF
+bad_usage 'no entry' $faulty/no_entry.so <<EOF
+hakctl: check-box: $faulty/no_entry.so has no symbol hak_box_entry; it is no box of hakmem
+EOF
+bad_usage 'a program' "$ctl" <<'EOF'
+hakctl: check-box: TMP/prefix/bin/hakctl: cannot dynamically load position-independent executable
+EOF
+bad_usage 'unknown property, one is near' $faulty/whole.so aligment <<'EOF'
+hakctl: check-box: no property "aligment"; did you mean "alignment"?
+EOF
+bad_usage 'unknown property, none is near' $faulty/whole.so init 'x*' <<'EOF'
+hakctl: check-box: no property "x*"; hakctl check-box --list lists them
+EOF
+bad_usage 'unknown parameter, one is near' $faulty/whole.so spar=1 <<EOF
+hakctl: check-box: $faulty/whole.so: no parameter "spar"; did you mean "spare"?
+EOF
+bad_usage 'unknown parameter, none is near' $faulty/three.so spare=1 <<EOF
+hakctl: check-box: $faulty/three.so: no parameter "spare"; hakctl boxes FILE.so lists them
+EOF
+bad_usage 'a value out of bounds' $faulty/whole.so spare=2M <<EOF
+hakctl: check-box: $faulty/whole.so: spare = 2M: not in 0..1048576
+EOF
+bad_usage 'a value that is no number' $faulty/whole.so spare=much <<EOF
+hakctl: check-box: $faulty/whole.so: spare = much: not a number
+EOF
+bad_usage 'neither yes nor no' $faulty/whole.so zero=maybe <<EOF
+hakctl: check-box: $faulty/whole.so: zero = maybe: not one of no|yes|off|on|false|true|0|1
+EOF
+bad_usage 'none of the choices' $faulty/whole.so way=left <<EOF
+hakctl: check-box: $faulty/whole.so: way = left: not one of up|down
+EOF
+bad_usage 'no time' $faulty/whole.so --timeout 1h <<'EOF'
+hakctl: check-box: --timeout 1h: not a number of seconds, 1..86400
+EOF
+bad_usage 'an option without its value' $faulty/whole.so --timeout <<'EOF'
+hakctl: check-box: option --timeout needs a value; see hakctl help check-box
+EOF
+try "$ctl" check-box --list
+awk 'NF < 3' "$tmp/out" >"$tmp/why"
+[ "$status" = 0 ] && grep -q '^alignment  *every slot is' "$tmp/out" ||
+    echo "status $status, or no line for alignment" >>"$tmp/why"
+judge 'check-box --list'
+
+try "$ctl" check-box $faulty/whole.so spare=8k way=down alignment 'file_t*'
+says 'check-box of a good box' 0 out <<'EOF'
+ok 1 - file_tls
+ok 2 - alignment
+ok 3 - alignment_direct
+1..3
+EOF
+try "$ctl" check-box $faulty/three.so alignment_direct zalloc
+says 'check-box: what a box has not is skipped, with the reason' 0 out <<'EOF'
+ok 1 - alignment_direct # SKIP the box has no lanes to turn off
+ok 2 - zalloc # SKIP the box has no zalloc
+ok 3 - zalloc_direct # SKIP the box has no lanes to turn off
+1..3
+EOF
+# shellcheck disable=SC2016 # the other shell expands them
+try sh -c 'cd "$1" && "$2" check-box three.so init' sh $faulty "$ctl"
+holds 'check-box of a name without a slash' 0 out '^ok 1 - init$'
+try "$ctl" check-box $faulty/broken_bounds.so spare=0 alignment init
+says 'check-box: a crash is the reason of each line that it hits' 1 out <<'EOF'
+not ok 1 - init: SIGFPE
+not ok 2 - alignment: SIGFPE
+not ok 3 - alignment_direct: SIGFPE
+1..3
+EOF
+try "$ctl" check-box --timeout 1 $faulty/broken_hang.so alignment \
+    power_of_two_working_sets trim_keeps_the_living entry_words
+says 'check-box: a hang is one line, the others still run' 1 out <<'EOF'
+ok 1 - entry_words
+ok 2 - alignment
+ok 3 - alignment_direct # SKIP the box has no lanes to turn off
+not ok 4 - power_of_two_working_sets: timed out after 1 s
+ok 5 - power_of_two_working_sets_direct # SKIP the box has no lanes to turn off
+ok 6 - trim_keeps_the_living # SKIP the box has no trim
+ok 7 - trim_keeps_the_living_direct # SKIP the box has no lanes to turn off
+1..7
+EOF
+try "$ctl" check-box "$tmp/crashes.so" file_tls init
+holds 'check-box of a box that crashes in init' 1 out \
+    '^not ok 2 - init: SIGSEGV$'
+try "$ctl" check-box $faulty/init_fails.so init
+holds 'check-box of a box whose init fails' 1 out \
+    '^not ok 1 - init: .*init of checked failed: -12$'
+mkdir "$tmp/alone"
+cp build/hakctl "$tmp/alone"
+try "$tmp/alone/hakctl" check-box $faulty/whole.so
+says 'check-box: the suite is not there' 2 err <<'EOF'
+hakctl: cannot run TMP/alone/hakctl-check-box: No such file or directory; make builds it, make install puts it there
+EOF
+
+for file in "$prefix/lib/hakmem/sample.so" build/boxes/*.so; do
+    try "$ctl" check-box "$file" 'file_*'
+    cp "$tmp/out" "$tmp/why"
+    [ "$status" = 0 ] && : >"$tmp/why"
+    judge "check-box: the file ${file##*/} follows the rules"
+done
 cat >"$tmp/calls.c" <<'EOF'
 #include <dlfcn.h>
 #include <math.h>
@@ -654,28 +757,53 @@ cat >"$tmp/calls.c" <<'EOF'
 #include <stdlib.h>
 #include <sys/mman.h>
 double hak_box_entry(double x);
+double second(double x);
+static __thread double third;
 double hak_box_entry(double x)
 {
     void *p = malloc((size_t)x);
     printf("%p %p\n", p, mmap(p, 1, 2, 3, 4, 5));
     dlopen("x", RTLD_NOW);
-    return cos(x);
+    third += x;
+    return cos(third);
+}
+double second(double x)
+{
+    return x;
 }
 EOF
 "${CC:-gcc}" -shared -fPIC -o "$tmp/calls.so" "$tmp/calls.c" -lm
-try tools/lint-box.sh "$tmp/calls.so"
-sort "$tmp/out" >"$tmp/sorted" && cp "$tmp/sorted" "$tmp/out"
-says 'lint-box: calls and libraries that are not for a box' 1 out <<'EOF'
-TMP/calls.so: calls dlopen: a box opens nothing
-TMP/calls.so: calls malloc: memory comes from host->map and host->meta
-TMP/calls.so: calls mmap: address space comes from host->map
-TMP/calls.so: needs libm.so.6: a box may need libc.so.6 alone
-TMP/calls.so: uses printf: a box never prints; host->log does
+try "$ctl" check-box "$tmp/calls.so" 'file_*'
+sed -n 's/^#   # //p' "$tmp/out" | sort >"$tmp/sorted"
+cp "$tmp/sorted" "$tmp/out"
+says 'check-box: all that a file may do wrong, a line each' 1 out <<'EOF'
+calls dlopen: a box opens nothing
+calls malloc: memory comes from host->map and host->meta
+calls mmap: address space comes from host->map
+exports second: only hak_box_entry may be visible; make it static or build with -fvisibility=hidden
+has thread-local variables (PT_TLS): keep what belongs to a thread in the heap that heap_open makes
+needs libm.so.6: a box may need libc.so.6 alone
+uses printf: a box never prints; host->log does
 EOF
-try tools/lint-box.sh
-says 'lint-box of nothing' 2 err <<'EOF'
-usage: lint-box.sh FILE.so...
+
+# ---- installed -------------------------------------------------------------------
+
+try make -s install DESTDIR="$tmp/dest" PREFIX=/opt/hakmem
+{
+    [ "$status" = 0 ] || cat "$tmp/out" "$tmp/err"
+} >"$tmp/why"
+judge 'make install'
+there=$tmp/dest/opt/hakmem
+try "$there/bin/hakctl" check-box "$there/lib/hakmem/ultra.so" 'entry_*'
+says 'installed: check-box' 0 out <<'EOF'
+ok 1 - entry_versions
+ok 2 - entry_operations
+ok 3 - entry_words
+1..3
 EOF
+ln -s "$there/bin/hakctl" "$tmp/alone/link"
+try "$tmp/alone/link" check-box "$there/lib/hakmem/ultra.so" entry_words
+holds 'installed: check-box by a link' 0 out '^ok 1 - entry_words$'
 
 # ---- lint.sh ---------------------------------------------------------------------
 
@@ -689,7 +817,8 @@ if lint_tools; then
     repo=$tmp/repo
     mkdir -p "$repo/tools" "$repo/framework" "$repo/plugins" \
         "$repo/build/boxes"
-    cp tools/lint.sh tools/lint-box.sh "$repo/tools"
+    cp tools/lint.sh "$repo/tools"
+    cp build/hakctl build/hakctl-check-box "$repo/build"
     cp .clang-format .clang-tidy "$repo"
     cp "$prefix/lib/hakmem/bare.so" "$repo/build/boxes"
     printf 'int least(int a);\nint least(int a)\n{\n    return a;\n}\n' \
@@ -702,8 +831,8 @@ clang-format   ok    1 files
 clang-tidy     ok    1 files
 cppcheck       ok    1 files
 boxes          ok    1 boxes
-shellcheck     ok    2 scripts
-paths          ok    5 files
+shellcheck     ok    1 scripts
+paths          ok    4 files
 lint: 6 steps, nothing found
 EOF
     cp build/tests/boxes/with_tls.so "$repo/build/boxes"
@@ -736,7 +865,8 @@ EOF
         '^    framework/bad.c: not formatted; make format does it$'
     holds 'lint.sh: clang-tidy' 1 out 'bad.c:4:.*\[bugprone-suspicious-semicolon'
     holds 'lint.sh: cppcheck' 1 out 'bad.c:5.*at\[2\].*out of bounds'
-    holds 'lint.sh: boxes' 1 out 'with_tls.so: has thread-local variables'
+    holds 'lint.sh: boxes' 1 out '^    build/boxes/with_tls.so:$'
+    holds 'lint.sh: boxes' 1 out 'not ok . - file_tls: has thread-local variables'
     holds 'lint.sh: shellcheck' 1 out 'tools/bad.sh line 1:'
     holds 'lint.sh: paths' 1 out \
         '^    notes:1:see TMP/repo/README   <- a path of one machine'

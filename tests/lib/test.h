@@ -6,9 +6,15 @@
  *     TEST_MAIN()
  *
  * A test passes when its process ends with 0 (or, for TEST_DIES, by that
- * signal with that text on stderr). SKIP("why") ends it as skipped. Nothing
- * here allocates, so it works beside a broken allocator. `prove` runs it:
- * `PROGRAM` runs all, `PROGRAM NAME...` those named.
+ * signal with that text on stderr) within test_seconds; what it leaves running
+ * is killed. SKIP("why") ends it as skipped. A failed one says why in its line:
+ *
+ *     not ok 7 - adds_up: tests/unit/sum.c:12: 1 + 1 == 2: 3 (0x3), 2 (0x2)
+ *     not ok 8 - ends: timed out after 60 s
+ *     not ok 9 - stays_inside: SIGSEGV
+ *
+ * Nothing here allocates, so it works beside a broken allocator. `prove` runs
+ * it: `PROGRAM` runs all, `PROGRAM NAME...` those named.
  */
 #ifndef HAK_TESTS_TEST_H
 #define HAK_TESTS_TEST_H
@@ -23,6 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,20 +40,23 @@ struct test_case {
     void (*run)(void);
     int signal;          /* 0: must exit 0 */
     const char *message; /* must stand on stderr, or NULL */
+    const char *about;   /* one line, or NULL */
 };
 
 extern struct test_case test_cases[TEST_MAX];
 extern int test_ncases;
+extern unsigned test_seconds;
 
-#define TEST_CASE(fn, sig, msg)                                            \
-    static void fn(void);                                                  \
-    __attribute__((constructor)) static void register_##fn(void)           \
-    {                                                                      \
-        test_cases[test_ncases++] = (struct test_case){#fn, fn, sig, msg}; \
-    }                                                                      \
+#define TEST_CASE(fn, sig, msg, line)                            \
+    static void fn(void);                                        \
+    __attribute__((constructor)) static void register_##fn(void) \
+    {                                                            \
+        test_cases[test_ncases++] =                              \
+            (struct test_case){#fn, fn, sig, msg, line};         \
+    }                                                            \
     static void fn(void)
-#define TEST(fn) TEST_CASE(fn, 0, NULL)
-#define TEST_DIES(fn, sig, msg) TEST_CASE(fn, sig, msg)
+#define TEST(fn) TEST_CASE(fn, 0, NULL, NULL)
+#define TEST_DIES(fn, sig, msg) TEST_CASE(fn, sig, msg, NULL)
 
 __attribute__((noreturn, format(printf, 3, 4))) static inline void
 test_fail(const char *file, int line, const char *format, ...)
@@ -102,35 +112,100 @@ test_fail(const char *file, int line, const char *format, ...)
                       test_a);                                            \
     } while (0)
 
-/* Runs one case in a child; returns 1 passed, 0 failed, -1 skipped, why in
- * said. */
-static inline int test_run(const struct test_case *c, char said[65536])
+/* In the child: a process group of its own, that ends with its parent. */
+__attribute__((noreturn)) static inline void
+test_child(const struct test_case *c, int fd)
 {
-    int fd = memfd_create("test-stderr", 0);
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    dup2(fd, 2);
+    alarm(test_seconds);
+    c->run();
+    _exit(0);
+}
+
+/* Runs one case; leaves its wait status and what it said on stderr. */
+static inline int test_process(const struct test_case *c, char *said, size_t n)
+{
+    int fd = memfd_create("test-stderr", 0), status = 0;
+    siginfo_t ended;
     pid_t pid = fork();
-    if (pid == 0) {
-        dup2(fd, 2);
-        alarm(TEST_SECONDS);
-        c->run();
-        _exit(0);
-    }
-    int status = 0;
+    if (pid < 0)
+        test_fail(__FILE__, __LINE__, "fork: %s", strerror(errno));
+    if (pid == 0)
+        test_child(c, fd);
+    while (waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOWAIT) < 0 &&
+           errno == EINTR)
+        ;
+    kill(-pid, SIGKILL); /* what it left; it is not reaped yet itself */
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    ssize_t n = pread(fd, said, 65535, 0);
-    said[n < 0 ? 0 : n] = 0;
+    ssize_t length = pread(fd, said, n - 1, 0);
+    said[length < 0 ? 0 : length] = 0;
     close(fd);
+    return status;
+}
+
+/* The line of stderr that says it: the first of ours, else the last. */
+static inline const char *test_reason(const char *said, int *length)
+{
+    const char *best = "";
+    *length = 0;
+    for (const char *line = said; *line; line += strcspn(line, "\n")) {
+        line += strspn(line, "\n");
+        bool ours = strncmp(line, "# ", 2) == 0;
+        best = *line ? line + (ours ? 2 : 0) : best;
+        *length = (int)strcspn(best, "\n");
+        if (ours || strncmp(line, "testhost: ", 10) == 0)
+            break;
+    }
+    return best;
+}
+
+static inline void test_print_failure(const struct test_case *c, int status,
+                                      bool told, const char *said)
+{
+    int length;
+    const char *reason = test_reason(said, &length);
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+        printf("timed out after %u s", test_seconds);
+    else if (WIFSIGNALED(status))
+        printf("SIG%s%s%.*s", sigabbrev_np(WTERMSIG(status)),
+               length ? ": " : "", length, reason);
+    else if (length)
+        printf("%.*s", length, reason);
+    else
+        printf("exit status %d", WEXITSTATUS(status));
+    if (!told)
+        printf(", without the message: %s", c->message);
+    while (*said) {
+        length = (int)strcspn(said, "\n");
+        printf("\n#   %.*s", length, said);
+        said += length + (said[length] == '\n');
+    }
+}
+
+/* Runs one case and prints its line as number n; false = it failed. */
+static inline bool test_run(const struct test_case *c, int n)
+{
+    static char said[65536];
+    fflush(stdout);
+    int status = test_process(c, said, sizeof said);
     bool ended = c->signal
                      ? WIFSIGNALED(status) && WTERMSIG(status) == c->signal
                      : WIFEXITED(status) && WEXITSTATUS(status) == 0;
     bool told = c->message == NULL || strstr(said, c->message) != NULL;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == TEST_SKIPPED)
-        return -1;
-    if (ended && told)
-        return 1;
-    printf("# %s: status 0x%x%s%s\n# stderr: %s\n", c->name, (unsigned)status,
-           told ? "" : ", without the message: ", told ? "" : c->message, said);
-    return 0;
+    bool skipped = WIFEXITED(status) && WEXITSTATUS(status) == TEST_SKIPPED;
+    bool good = skipped || (ended && told);
+    printf("%sok %d - %s", good ? "" : "not ", n, c->name);
+    const char *why = strstr(said, "# skip: ");
+    if (skipped)
+        printf(" # SKIP %.*s", why ? (int)strcspn(why + 8, "\n") : 0,
+               why ? why + 8 : "");
+    else if (!good)
+        printf(": "), test_print_failure(c, status, told, said);
+    printf("\n");
+    return good;
 }
 
 static inline int test_main(int argc, char **argv)
@@ -142,25 +217,22 @@ static inline int test_main(int argc, char **argv)
             wanted |= strcmp(argv[a], test_cases[i].name) == 0;
         if (!wanted)
             continue;
-        fflush(stdout);
-        static char said[65536];
-        int result = test_run(&test_cases[i], said);
-        const char *why = result < 0 ? strstr(said, "# skip: ") : NULL;
-        printf("%sok %d - %s%s%s", result ? "" : "not ", ++n,
-               test_cases[i].name, result < 0 ? " # SKIP " : "",
-               why != NULL ? why + 8 : "\n");
-        failed += result == 0;
+        failed += !test_run(&test_cases[i], ++n);
     }
     printf("1..%d\n", n);
     return failed != 0 || n == 0;
 }
 
-#define TEST_MAIN()                        \
+#define TEST_STATE()                       \
     struct test_case test_cases[TEST_MAX]; \
     int test_ncases;                       \
-    int main(int argc, char **argv)        \
-    {                                      \
-        return test_main(argc, argv);      \
+    unsigned test_seconds = TEST_SECONDS
+
+#define TEST_MAIN()                   \
+    TEST_STATE();                     \
+    int main(int argc, char **argv)   \
+    {                                 \
+        return test_main(argc, argv); \
     }
 
 #endif

@@ -54,6 +54,15 @@ struct hak_box *th_open(const char *path, const char *name,
 int th_open_entry(const struct hak_box_entry *entry, const char *name,
                   const char *const *params, unsigned flags,
                   struct hak_box **out);
+
+/*
+ * The two steps before: the entry of a file, NULL with th_error(); and do the
+ * texts fit its parameters? 0, -EINVAL, -ENOEXEC for a refused entry.
+ */
+const struct hak_box_entry *th_entry_of(const char *path);
+int th_check_params(const struct hak_box_entry *entry,
+                    const char *const *params);
+
 const char *th_error(void);
 const char *th_last_log(void); /* the last line any box logged, "" if none */
 
@@ -63,8 +72,10 @@ const struct hak_box_entry *th_entry(const struct hak_box *box);
 /* Changes a parameter that HAK_PARAM_MUTABLE allows. 0 or -errno. */
 int th_set_param(struct hak_box *box, const char *assignment);
 
-/* Makes the box draining: alloc and refill are not called any more. */
+/* Makes the box draining: alloc and refill are not called any more. Then, with
+ * nothing out, retired: nothing but heap_close is. */
 void th_drain(struct hak_box *box);
+void th_retire(struct hak_box *box);
 
 /* ---- what the core does with a box ------------------------------------- */
 

@@ -60,16 +60,22 @@ static int parse_value(const struct hak_param *param, const char *text,
         out->text = text;
         return 0;
     }
-    if (param->type == HAK_PARAM_ENUM)
-        i = position(param->choices, text);
-    else if (param->type == HAK_PARAM_BOOL &&
-             (i = position("no|yes|off|on|false|true|0|1", text)) >= 0)
-        i &= 1;
-    else if (parse_number(text, param->type == HAK_PARAM_SIZE, &i))
-        return th_refuse(-EINVAL, "%s = %s: not a value", param->name, text);
-    if (param->type == HAK_PARAM_ENUM ? i < 0
-                                      : i < param->min || i > param->max)
-        return th_refuse(-EINVAL, "%s = %s: out of range", param->name, text);
+    if (param->type == HAK_PARAM_ENUM || param->type == HAK_PARAM_BOOL) {
+        bool is_enum = param->type == HAK_PARAM_ENUM;
+        const char *words =
+            is_enum ? param->choices : "no|yes|off|on|false|true|0|1";
+        i = position(words, text);
+        if (i < 0)
+            return th_refuse(-EINVAL, "%s = %s: not one of %s", param->name,
+                             text, words);
+        out->i = is_enum ? i : i & 1;
+        return 0;
+    }
+    if (parse_number(text, param->type == HAK_PARAM_SIZE, &i))
+        return th_refuse(-EINVAL, "%s = %s: not a number", param->name, text);
+    if (i < param->min || i > param->max)
+        return th_refuse(-EINVAL, "%s = %s: not in %lld..%lld", param->name,
+                         text, (long long)param->min, (long long)param->max);
     out->i = i;
     return 0;
 }
@@ -86,7 +92,7 @@ static const struct hak_param *find_param(const struct hak_box_entry *entry,
             return &entry->params[i];
         }
     }
-    th_refuse(-EINVAL, "\"%s\": no such parameter", text);
+    th_refuse(-EINVAL, "no parameter \"%.*s\"", (int)n, text);
     return NULL;
 }
 
@@ -128,6 +134,9 @@ static int check_entry(const struct hak_box_entry *e)
                          least);
     if (e->host_minor_min > HAK_ABI_MINOR)
         return th_refuse(-ENOEXEC, "needs host minor %u", e->host_minor_min);
+    if (e->nparams && e->param_bytes != sizeof(struct hak_param))
+        return th_refuse(-ENOEXEC, "param_bytes %u, this host has %zu",
+                         e->param_bytes, sizeof(struct hak_param));
     return 0;
 }
 
@@ -180,16 +189,35 @@ int th_open_entry(const struct hak_box_entry *entry, const char *name,
     return 0;
 }
 
+const struct hak_box_entry *th_entry_of(const char *path)
+{
+    void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    const struct hak_box_entry *entry = so ? dlsym(so, HAK_BOX_SYMBOL) : NULL;
+    if (!so)
+        th_refuse(-ENOENT, "%s", dlerror());
+    else if (!entry)
+        th_refuse(-ENOENT, "%s has no symbol %s; it is no box of hakmem", path,
+                  HAK_BOX_SYMBOL);
+    return entry;
+}
+
+int th_check_params(const struct hak_box_entry *entry,
+                    const char *const *params)
+{
+    struct instance b = {.entry = {.nparams = 0}};
+    int error = check_entry(entry);
+    if (error)
+        return error;
+    b.entry.nparams = entry->nparams;
+    b.entry.params = entry->params;
+    return fill_params(&b, params);
+}
+
 int th_try_open(const char *path, const char *name, const char *const *params,
                 unsigned flags, struct hak_box **out)
 {
-    void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!so)
-        return th_refuse(-ENOENT, "%s", dlerror());
-    const struct hak_box_entry *entry = dlsym(so, HAK_BOX_SYMBOL);
-    if (!entry)
-        return th_refuse(-ENOENT, "%s: no %s", path, HAK_BOX_SYMBOL);
-    return th_open_entry(entry, name, params, flags, out);
+    const struct hak_box_entry *entry = th_entry_of(path);
+    return entry ? th_open_entry(entry, name, params, flags, out) : -ENOENT;
 }
 
 struct hak_box *th_open(const char *path, const char *name,
@@ -233,9 +261,22 @@ int th_set_param(struct hak_box *box, const char *assignment)
     return error;
 }
 
-void th_drain(struct hak_box *box)
+static void go_to(struct hak_box *box, enum hak_box_state state)
 {
-    box->state_now = HAK_BOX_DRAINING;
+    box->state_now = state;
     if (box->ops->retire)
         box->ops->retire(box);
+}
+
+void th_drain(struct hak_box *box)
+{
+    go_to(box, HAK_BOX_DRAINING);
+}
+
+void th_retire(struct hak_box *box)
+{
+    if (th_live(box, true) || box->state_now != HAK_BOX_DRAINING)
+        th_die(box, "test: retired while %zu slots are out or not draining",
+               th_live(box, true));
+    go_to(box, HAK_BOX_RETIRED);
 }

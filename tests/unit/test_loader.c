@@ -347,10 +347,11 @@ TEST(greedy_box_is_told_once_and_asked_no_more)
     struct hak_loaded *honest = load("honest"), *greedy = load("greedy");
     EXPECT(hak_walk(told) == greedy);
     void *p = alloc_and_hear(honest, 100, said);
-    snprintf(want, sizeof want,
-             "hakmem: box greedy claims to own %p, which is box honest's; its "
-             "owns() is wrong and is asked no more (check_box tests it)\n",
-             (void *)((uintptr_t)p & ~(HAK_GRANULE_BYTES - 1)));
+    snprintf(
+        want, sizeof want,
+        "hakmem: box greedy claims to own %p, which is box honest's; its "
+        "owns() is wrong and is asked no more (hakctl check-box tests it)\n",
+        (void *)((uintptr_t)p & ~(HAK_GRANULE_BYTES - 1)));
     EXPECT_STR(said, want);
     EXPECT(greedy->untrusted && !honest->untrusted);
     EXPECT(hak_walk(p) == honest);

@@ -228,8 +228,7 @@ static void print_cost(const char *shards, int nthreads)
            (now_ns() - begin) / PAIRS);
 }
 
-struct test_case test_cases[TEST_MAX];
-int test_ncases;
+TEST_STATE();
 
 int main(int argc, char **argv)
 {

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT
+ * broken_lane_drop.c - whole.c, but it never tells the lanes that a span goes.
+ *
+ * breaks: span_reuse
+ * says: no lane_drop of its span before
+ */
+#include "whole.h"
+
+static void drop_nothing(struct hak_span *span)
+{
+    (void)span;
+}
+
+static int dropless_init(struct hak_box *box)
+{
+    host_copy(box)->lane_drop = drop_nothing;
+    return lanes_init(box);
+}
+
+HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
+    WHOLE_ENTRY("broken_lane_drop"),
+    .ops = {WHOLE_OPS, .init = dropless_init},
+};

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT
+ * broken_mutable.c - whole.c, but its mutable parameters have no set_param.
+ *
+ * breaks: entry_operations
+ * says: e.ops.set_param
+ */
+#include "whole.h"
+
+HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
+    WHOLE_ENTRY("broken_mutable"),
+    .ops = {WHOLE_OPS, .set_param = NULL},
+};

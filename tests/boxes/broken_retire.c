@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT
+ * broken_retire.c - whole.c, but retire() unmaps what is still out.
+ *
+ * breaks: draining
+ * says: is out
+ */
+#include "whole.h"
+
+static void hasty_retire(struct hak_box *box)
+{
+    for (struct page *p = pages_ever(box); p; p = p->made_before)
+        if (p->cls != NO_CLASS)
+            page_release(box, p);
+}
+
+HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
+    WHOLE_ENTRY("broken_retire"),
+    .ops = {WHOLE_OPS, .retire = hasty_retire},
+};

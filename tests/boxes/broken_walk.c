@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT
+ * broken_walk.c - whole.c, but walk() visits free slots too.
+ *
+ * breaks: walk
+ * says: which is not live
+ */
+#include "whole.h"
+
+static void whole_page_walk(struct hak_box *box, hak_visit *visit,
+                            void *context)
+{
+    for (struct page *p = pages_ever(box); p; p = p->made_before) {
+        if (p->cls == NO_CLASS)
+            continue;
+        size_t size = p->cls == LARGE ? p->bytes : p->span.slot_bytes;
+        for (size_t at = 0; at < p->bytes; at += size)
+            if (!visit(context, p->base + at, size))
+                return;
+    }
+}
+
+HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
+    WHOLE_ENTRY("broken_walk"),
+    .ops = {WHOLE_OPS, .walk = whole_page_walk},
+};

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT
+ * whole.h - lanes.c with every operation of box.h, to build faults upon.
+ *
+ * A faulty box includes this and overrides what it breaks:
+ *
+ *     HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
+ *         WHOLE_ENTRY("broken_zalloc"),
+ *         .ops = {WHOLE_OPS, .zalloc = dirty_zalloc},
+ *     };
+ *
+ * Faults in how the box talks to the host go into a copy of the host table,
+ * host_copy(), which an init puts in place of box->host.
+ */
+#ifndef HAK_TESTS_BOXES_WHOLE_H
+#define HAK_TESTS_BOXES_WHOLE_H
+
+#define LANES_NO_ENTRY
+#include "lanes.c"
+
+#pragma GCC diagnostic ignored "-Woverride-init" /* what faults are made by */
+#pragma GCC diagnostic ignored "-Wunused-function"
+
+enum whole_param { WHOLE_SPARE, WHOLE_ZERO, WHOLE_WAY, WHOLE_NPARAMS };
+
+static const struct hak_param whole_params[] = {
+    [WHOLE_SPARE] = {.name = "spare",
+                     .type = HAK_PARAM_SIZE,
+                     .flags = HAK_PARAM_MUTABLE,
+                     .min = 0,
+                     .max = 1 << 20,
+                     .def = 4096,
+                     .help = "bytes that trim leaves"},
+    [WHOLE_ZERO] = {.name = "zero",
+                    .type = HAK_PARAM_BOOL,
+                    .flags = HAK_PARAM_MUTABLE,
+                    .max = 1,
+                    .def = 0,
+                    .help = "slots come zeroed"},
+    [WHOLE_WAY] = {.name = "way",
+                   .type = HAK_PARAM_ENUM,
+                   .flags = HAK_PARAM_MUTABLE,
+                   .choices = "up|down",
+                   .help = "of nothing"},
+};
+
+/* Both in the class of a power of two, so a slot has its natural alignment. */
+static void *whole_aligned_alloc(struct hak_box *box, size_t align_bytes,
+                                 size_t size_bytes)
+{
+    size_t size = size_bytes > align_bytes ? size_bytes : align_bytes;
+    if (align_bytes > HAK_GRANULE_BYTES)
+        return NULL;
+    return lanes_alloc(box, size);
+}
+
+static void *whole_zalloc(struct hak_box *box, size_t size_bytes)
+{
+    char *p = lanes_alloc(box, size_bytes);
+    for (size_t i = 0; p && i < lanes_usable_size(box, p); i++)
+        p[i] = 0;
+    return p;
+}
+
+static void *whole_resize(struct hak_box *box, void *p, size_t size_bytes)
+{
+    size_t had = lanes_usable_size(box, p);
+    if (size_bytes <= had)
+        return p;
+    char *moved = lanes_alloc(box, size_bytes);
+    for (size_t i = 0; moved && i < had; i++)
+        moved[i] = ((char *)p)[i];
+    if (moved)
+        lanes_free(box, p);
+    return moved;
+}
+
+static int whole_set_param(struct hak_box *box, uint32_t param)
+{
+    (void)box;
+    return param < WHOLE_NPARAMS ? 0 : -EINVAL;
+}
+
+static void whole_retire(struct hak_box *box)
+{
+    lanes_trim(box);
+}
+
+static const void *whole_get_extension(struct hak_box *box, const char *id)
+{
+    (void)box;
+    (void)id;
+    return NULL;
+}
+
+/* One for all instances: faults need no more. */
+static struct hak_host *host_copy(struct hak_box *box)
+{
+    static struct hak_host copy;
+    copy = *box->host;
+    box->host = &copy;
+    return &copy;
+}
+
+#define WHOLE_ENTRY(id)                                          \
+    HAK_BOX_HEADER(id, "1.0"), .summary = "a box for the tests", \
+                               .params = whole_params,           \
+                               .nparams = WHOLE_NPARAMS
+
+#define WHOLE_OPS                                                             \
+    .alloc = lanes_alloc, .free = lanes_free, .owns = lanes_owns,             \
+    .init = lanes_init, .usable_size = lanes_usable_size,                     \
+    .slot_size = lanes_slot_size, .aligned_alloc = whole_aligned_alloc,       \
+    .zalloc = whole_zalloc, .resize = whole_resize,                           \
+    .heap_open = lanes_heap_open, .heap_close = lanes_heap_close,             \
+    .refill = lanes_refill, .drained = lanes_drained,                         \
+    .remote_free = lanes_remote_free, .fork = lanes_fork, .trim = lanes_trim, \
+    .stats = lanes_stats, .walk = lanes_walk, .set_param = whole_set_param,   \
+    .retire = whole_retire, .get_extension = whole_get_extension
+
+#endif
