@@ -2,7 +2,7 @@
  * broken_lane_drop.c - whole.c, but it never tells the lanes that a span goes.
  *
  * breaks: span_reuse
- * says: no lane_drop of its span before
+ * says: lane_first or lane_last of span
  */
 #include "whole.h"
 
