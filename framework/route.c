@@ -96,34 +96,22 @@ static void box_free(struct hak_loaded *b, void *p)
 
 /* ---- alloc ---- */
 
-/* The size that a refill of a lane asks for. */
-static size_t lane_bytes(uint32_t index)
-{
-    return index == 0 ? HAK_ALIGN_BYTES : hak_index_bytes(index);
-}
-
 /*
  * The span into the lane, and into its neighbours' whose requests get the
  * same slots: with coarse slots each of them would else ask for a refill of
  * its own whenever the box goes on to the next span.
  */
-static void set_lanes(struct hak_thread *t, struct hak_loaded *b,
+static void set_lanes(struct hak_thread *t, const struct hak_loaded *b,
                       uint32_t index, struct hak_span *span)
 {
-    const struct hak_chain *chain = hak_chain_of(index);
+    struct hak_lane_group group = hak_lane_groups[index];
     if (hak_lane(t, index) == span)
         return;
-    hak_thread_set_lane(t, index, span);
-    if (chain->box[0] != b || !HAK_BOX_HAS(b, slot_size))
-        return;
-    for (int step = -1; step <= 1; step += 2) {
-        uint32_t i = index + (uint32_t)step; /* wraps below 0: ends the loop */
-        while (i < HAK_LANES && hak_chain_of(i) == chain &&
-               hak_box_slot_size(b, lane_bytes(i)) == span->slot_bytes) {
-            hak_thread_set_lane(t, i, span);
-            i += (uint32_t)step;
-        }
-    }
+    if (hak_chain_of(index)->box[0] != b ||
+        span->slot_bytes < hak_lane_bytes(group.last))
+        group.first = group.last = (uint8_t)index;
+    for (uint32_t i = group.first; i <= group.last; i++)
+        hak_thread_set_lane(t, i, span);
 }
 
 static void sync_epoch(struct hak_thread *t)
@@ -143,18 +131,20 @@ static void *from_lanes(struct hak_thread *t, struct hak_loaded *b,
     void *heap = hak_thread_heap(t, b, true);
     if (heap == NULL)
         return NULL;
-    struct hak_span *span = hak_box_refill(b, heap, lane_bytes(index));
+    struct hak_span *span = hak_box_refill(b, heap, hak_lane_bytes(index));
     if (span == NULL)
         return NULL;
     hak_count(&t->count[b->box.index].refills, 1);
     set_lanes(t, b, index, span);
     /*
      * A change of route may have emptied the lane just before it was set. The
-     * fence pairs with the epoch's store before hak_thread_reroute's: either
-     * that empties what was set here, or the new epoch is seen here.
+     * barrier of hak_thread_reroute, after the epoch's store, stands between
+     * any thread's store above and load below: either that empties what was
+     * set here, or the new epoch is seen here.
      */
-    if (hak_routes_may_change())
+    if (hak_routes_may_change() && unlikely(hak_core.fences))
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     sync_epoch(t);
     return hak_span_pop(span);
 }
