@@ -59,11 +59,18 @@ static size_t box_usable(const struct hak_loaded *b, const void *p)
     return hak_box_usable_size(b, p);
 }
 
+/* A box without figures of its own has its bytes counted, at a call each. */
+static bool counts_bytes(const struct hak_loaded *b)
+{
+    return !HAK_BOX_HAS(b, stats);
+}
+
 static void count_alloc(struct hak_thread *t, struct hak_loaded *b, void *p)
 {
     struct hak_counts *count = &t->count[b->box.index];
     hak_count(&count->allocs, 1);
-    hak_count(&count->bytes_in, box_usable(b, p));
+    if (counts_bytes(b))
+        hak_count(&count->bytes_in, box_usable(b, p));
 }
 
 static void *box_alloc(struct hak_loaded *b, size_t size, bool zero)
@@ -87,7 +94,8 @@ static void box_free(struct hak_loaded *b, void *p)
     if (hak_is_attached(t) && !hak_box_lanes(b)) { /* a count needs a place */
         struct hak_counts *count = &t->count[b->box.index];
         hak_count(&count->frees, 1);
-        hak_count(&count->bytes_out, box_usable(b, p));
+        if (counts_bytes(b))
+            hak_count(&count->bytes_out, box_usable(b, p));
     }
     if (hak_box_header_bytes(b) != 0)
         p = (char *)p - header_of(p)->offset;
@@ -334,9 +342,28 @@ __attribute__((noreturn, cold)) static void nobody_owns(const char *call,
     hak_die("%s(%p): no box and not libc gave out this pointer", call, p);
 }
 
+/* A block of a box that sees each call: no more to find out. */
+static bool free_by_call(void *p)
+{
+    struct hak_span *span = hak_directory_get(p);
+    if (span == NULL || hak_verifies() ||
+        hak_free_route() != HAK_FREE_DIRECTORY ||
+        unlikely(hak_self == &hak_forker))
+        return false;
+    struct hak_loaded *b = hak_loaded_of(span->box);
+    if (span != &b->slow)
+        return false;
+    int kept = errno;
+    box_free(b, p);
+    errno = kept;
+    return true;
+}
+
 void hak_free_slow(void *p)
 {
     struct hak_span *span;
+    if (free_by_call(p))
+        return;
     if (p == NULL || hak_boot_owns(p))
         return;
     if (unlikely(hak_self == &hak_forker)) {
@@ -394,10 +421,11 @@ static void *resized(void *p, size_t size)
     struct hak_loaded *b = owner_of(p, &span);
     if (b == NULL || !HAK_BOX_HAS(b, resize) || hak_box_header_bytes(b) != 0)
         return NULL;
-    size_t had = box_usable(b, p);
+    size_t had = counts_bytes(b) ? box_usable(b, p) : 0;
     void *q = hak_box_resize(b, p, size);
     struct hak_thread *t = hak_self;
-    if (q != NULL && hak_is_attached(t) && !hak_box_lanes(b)) {
+    if (q != NULL && hak_is_attached(t) && !hak_box_lanes(b) &&
+        counts_bytes(b)) {
         hak_count(&t->count[b->box.index].bytes_out, had);
         hak_count(&t->count[b->box.index].bytes_in, box_usable(b, q));
     }
