@@ -4,12 +4,13 @@
 usage: bench.py [--bench WORDS] [--peers LIST] [--rounds N] [--quick] [--list]
        bench.py [--peers LIST] [--rounds N] -- PROGRAM [ARGS...]
 
-Prints Markdown, and leaves it with all figures and pictures in --out:
-bench.md, bench.json, bench.svg, growth.svg and both as .png. WORDS, with
-commas, choose rows: a row takes part if one of them is a group, a tag or a
-word of its name (--list shows all). Peers: glibc, mimalloc, jemalloc,
-tcmalloc, tbbmalloc, fused, or paths of libraries. After `--`: any command, or
-a program of build/bench/ by its name. Exit status 1: a run failed.
+Prints Markdown, and leaves it with all figures and pictures in build/bench/:
+bench.md, bench.json, bench.svg, growth.svg and both as .png; in
+build/bench/part/ when not all rows run. WORDS, with commas, choose rows: a row
+takes part if one of them is a group, a tag or a word of its name (--list shows
+all). Peers: glibc, mimalloc, jemalloc, tcmalloc, tbbmalloc, fused, or paths of
+libraries. After `--`: a program of build/bench/ by its name, for what it
+prints, or any other command, for its time. Exit status 1: a run failed.
 """
 import argparse
 import json
@@ -35,9 +36,7 @@ def options():
     parser.add_argument("--quick", action="store_true",
                         help="a little of everything, to see that it runs")
     parser.add_argument("--list", action="store_true", help="name the rows")
-    parser.add_argument("--out", default=harness.BENCH, metavar="FOLDER")
-    parser.add_argument("--unit", default="op/s", choices=["op/s", "ns", "s"],
-                        help="what PROGRAM prints; s: time its process")
+    parser.add_argument("--out", default="", metavar="FOLDER")
     parser.add_argument("command", nargs="*", metavar="PROGRAM")
     args = parser.parse_args()
     if args.rounds < 1:
@@ -54,14 +53,16 @@ def chosen(candidates, wanted):
             if not wanted or any(w in r.words for w in wanted)]
 
 
-def of_command(command, contenders, unit):
+def of_command(command, contenders):
     """The row of a command line that the user gives."""
     own = os.path.join(harness.BENCH, command[0])
-    path = own if os.access(own, os.X_OK) else shutil.which(command[0])
+    is_own = "/" not in command[0] and os.access(own, os.X_OK)
+    path = own if is_own else shutil.which(command[0])
     if path is None:
         sys.exit(f"bench: no program \"{command[0]}\", here or in build/bench")
+    unit = "s" if not is_own else "ns" if command[0] == "pair" else "op/s"
     return harness.Row(" ".join(command), [path, *command[1:]], contenders,
-                       unit=unit, group="command", quiet=unit != "s")
+                       unit=unit, group="command", quiet=is_own)
 
 
 def write(folder, name, text):
@@ -84,7 +85,7 @@ def main():
         else args.peers.split(","))]
     names = [c.name for c in contenders[1:]]
     if args.command:
-        parts = [[of_command(args.command, contenders, args.unit)], [], []]
+        parts = [[of_command(args.command, contenders)], [], []]
     else:
         wanted = words(args.bench)
         parts = [chosen(part, wanted) for part in (
@@ -99,15 +100,17 @@ def main():
     if not every:
         sys.exit(f"bench: no row has the word \"{args.bench}\"; "
                  "bench.py --list names them all")
-    os.makedirs(args.out, exist_ok=True)
+    is_part = bool(args.bench or args.command or args.quick)
+    out = args.out or os.path.join(harness.BENCH, "part" if is_part else "")
+    os.makedirs(out, exist_ok=True)
     about = report.machine()
     good = harness.run_rows(every, args.rounds)
     text = report.whole(*parts, names, about, args.rounds)
     print(text)
-    write(args.out, "bench.md", text)
-    write(args.out, "bench.json", json.dumps(
+    write(out, "bench.md", text)
+    write(out, "bench.json", json.dumps(
         report.as_dict(*parts, names, about, args.rounds), indent=1) + "\n")
-    plot(args.out)
+    plot(out)
     return 0 if good else 1
 
 

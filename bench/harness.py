@@ -119,7 +119,8 @@ class Process:
 
     def finish(self, quiet=True):
         """(stdout, cost). quiet: a word on stderr is a failure, since it may
-        mean that the program is on libc alone; else only hakmem's words."""
+        mean that the program is on libc alone; else only hakmem's words and
+        the dynamic linker's."""
         try:
             out, said = self.child.communicate(timeout=LIMIT_SECONDS)
         except subprocess.TimeoutExpired:
@@ -129,12 +130,13 @@ class Process:
             self.stop()
             with self.cost:
                 cost = self.cost.read() if self.child.returncode == 0 else ""
-        said = said.decode(errors="replace")
+        said = said.decode(errors="replace").strip()[:300].split("\n")[:3]
+        said = " ".join(said)
         if self.child.returncode != 0:
-            raise RunFailed(f"status {self.child.returncode} "
-                            f"{said.strip()[-400:]}")
-        if said and (quiet or "hakmem: " in said):
-            raise RunFailed(f"it said: {said.strip()[-400:]}")
+            raise RunFailed(f"status {self.child.returncode} {said}")
+        if said and (quiet or "hakmem: " in said or
+                     "cannot be preloaded" in said):
+            raise RunFailed(f"it said: {said}")
         return out, cost
 
 
@@ -172,8 +174,10 @@ class Row:
             raise RunFailed("its output differs from the first run's")
         self.output = digest
 
-    def one_round(self):
-        for c in self.contenders:
+    def one_round(self, number=0):
+        """Each takes its turn, another one first in every round."""
+        first = number % len(self.contenders)
+        for c in self.contenders[first:] + self.contenders[:first]:
             if c.name in self.failures:
                 continue
             try:
@@ -224,7 +228,7 @@ def run_rows(rows, rounds):
                 print(f"\r\033[Kbench: round {number + 1} of {rounds}, "
                       f"{at + 1} of {len(rows)}: {row.name} ", end="",
                       file=sys.stderr, flush=True)
-            row.one_round()
+            row.one_round(number)
         if sys.stderr.isatty():
             print("\r\033[K", end="", file=sys.stderr)
         print(f"bench: round {number + 1} of {rounds}", file=sys.stderr)

@@ -218,7 +218,7 @@ def program_rows(contenders, quick):
             [python, "-S", script("objects.py"), str(size(30000, 1000))],
             {"PYTHONMALLOC": "malloc", "PYTHONHASHSEED": "0"})
     if sqlite := installed("sqlite3"):
-        n = size(40000, 1000)
+        n = size(60000, 1000)
         add("sqlite3",
             [sqlite, ":memory:", ".read " + made(f"{n}.sql", lambda: sql(n))])
     if redis := installed("redis-server"):
@@ -238,9 +238,9 @@ def program_rows(contenders, quick):
     if node := installed("node"):
         add("node, start", [node, "-e", "0"])
         add("node, JSON",
-            [node, script("documents.js"), str(size(8000, 500))])
+            [node, script("documents.js"), str(size(12000, 500))])
     if xz := installed("xz"):
-        n = size(800, 50)
+        n = size(1600, 50)
         add("xz -T2", [xz, "-T2", "-1", "--block-size=256KiB", "-k", "-c",
                        made(f"{n}.txt", lambda: text(n))])
     if z3 := installed("z3"):

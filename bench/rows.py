@@ -43,9 +43,10 @@ def in_bytes(size):
 def pairs(r):
     for batch in (1, 30, 100, 1000):
         for size in (16, 64, 256, 1024, 4096, 32768):
-            count = r.count(6000000 if size <= 1024 else 2000000)
+            # Some give the top of the heap back and fetch it again here.
+            full = 2000000 if size * batch > 100000 else 16000000
             r.add("pair", f"pair, {in_bytes(size)}, batch {batch}",
-                  program("pair", size, batch, count), unit="ns")
+                  program("pair", size, batch, r.count(full)), unit="ns")
 
 
 def random_replacement(r):
@@ -55,9 +56,9 @@ def random_replacement(r):
         for ws in (100, 1000, 10000, 100000):
             if most * ws > 2 << 30:
                 continue  # more memory than a bench may take
-            full = {1024: 5000000, 8192: 2000000, 65536: 500000}[most]
+            full = {1024: 12000000, 8192: 3000000, 65536: 400000}[most]
             r.add("random", f"random, {sizes}, ws {ws}",
-                  **r.mixed(least, most, ws, full // (1 + ws // 100000)))
+                  **r.mixed(least, most, ws, full // (1 + ws // 20000)))
 
 
 def threads(r):
@@ -70,21 +71,21 @@ def threads(r):
                 each if mode != "storm" else r.count(iterations)),
                 tags=[mode, f"{n}t"])
 
-    add("server", (1, 2, 4, 8), 6000000, "server, blocks handed on")
-    add("producer", (2, 4, 8), 3000000, "producer/consumer, all remote")
-    add("barrier", (2, 8), 100, "barrier, free in random order")
-    add("active", (2, 4), 6000000, "cache lines, active")
-    add("passive", (2, 4), 6000000, "cache lines, passive")
-    add("storm", (2, 8), 6000, "thread storm")
+    add("server", (1, 2, 4, 8), 16000000, "server, blocks handed on")
+    add("producer", (2, 4, 8), 4000000, "producer/consumer, all remote")
+    add("barrier", (2, 4, 8), 200, "barrier, free in random order")
+    add("active", (2, 4), 4000000, "cache lines, active")
+    add("passive", (2, 4), 4000000, "cache lines, passive")
+    add("storm", (1, 2, 4, 8), 6000, "thread storm")
 
 
 def memory(r):
     for mode, n, iterations, what in (
             ("burst", 64, 8, "burst and shrink, 64 MiB"),
             ("fragment", 16, 24, "fragmentation, 16 MiB live"),
-            ("realloc", 8, 40000, "realloc growth to 1 MiB"),
-            ("calloc", 1000, 1000000, "calloc, 16..8192 B"),
-            ("memalign", 1000, 1500000, "memalign 64, 64..8192 B"),
+            ("realloc", 8, 60000, "realloc growth to 1 MiB"),
+            ("calloc", 1000, 3000000, "calloc, 16..8192 B"),
+            ("memalign", 1000, 4000000, "memalign 64, 64..8192 B"),
             ("large", 16, 60000, "large, 64 KiB..32 MiB"),
             ("pages", 16, 200, "large, every page written to")):
         r.add("memory", what,
@@ -95,16 +96,16 @@ def memory(r):
 def notes(r):
     """The benches of hakmem's notes, as they stand there."""
     r.add("notes", "bench_random_mixed, ws 400",
-          program("bench_random_mixed", r.count(6000000), 400))
+          program("bench_random_mixed", r.count(15000000), 400))
     r.add("notes", "bench_fixed_size, 64 B, ws 128",
-          program("bench_fixed_size", 64, 128, r.count(12000000)))
+          program("bench_fixed_size", 64, 128, r.count(20000000)))
     for n in (1, 2, 4, 8):
         s = "s" * (n > 1)
         r.add("notes", f"bench_mid_mt_gap, {n} thread{s}",
-              program("bench_mid_mt_gap", n, r.count(3000000) // n),
+              program("bench_mid_mt_gap", n, r.count(8000000) // n),
               tags=[f"{n}t"])
         r.add("notes", f"bench_mid_large_mt, {n} thread{s}",
-              program("bench_mid_large_mt", n, r.count(200000) // n),
+              program("bench_mid_large_mt", n, r.count(600000) // n),
               tags=[f"{n}t"])
 
 
@@ -157,20 +158,20 @@ def curve_rows(contenders, quick):
                   argv=program("bench_memory", "heap", mib, r.count(1000000)))
     for n in (1, 2, 4, 8, 16):
         point("threads", n, f"growth, {n} threads", argv=program(
-            "bench_threads", "server", n, r.count(6000000) // n))
+            "bench_threads", "server", n, r.count(16000000) // n))
     own = [hakmem()]
     for spans in (64, 256, 1024, 4096, 16384):
         if spans <= (256 if quick else most * 16):
             point("spans", spans, f"{spans} spans held", who=own +
                   [hakmem("owns()", CORE_FREE_ROUTE="owns")],
                   argv=program("bench_memory", "spans", spans,
-                               r.count(3000000)))
+                               r.count(5000000)))
     for n in (1, 2, 4, 8, 16):
         conf = many_boxes(n)
         point("boxes", n, f"{n} boxes", who=[
             hakmem("hakmem", conf),
             hakmem("owns()", conf, CORE_FREE_ROUTE="owns")],
-            **r.mixed(16, 1024, 400, 3000000))
+            **r.mixed(16, 1024, 400, 5000000))
     return r.rows
 
 
@@ -183,14 +184,14 @@ def mechanism_rows(quick):
     floor = Contender("inlined LIFO", args=["--floor"])
     for size in (16, 256, 1024, 4096):
         r.add("mechanisms", f"pair of {in_bytes(size)}, hakmem's variants",
-              program("pair", size, 100, r.count(6000000)), unit="ns",
+              program("pair", size, 100, r.count(12000000)), unit="ns",
               who=r.contenders + [floor])
     r.add("mechanisms", "random 16..1024 B, hakmem's variants",
-          **r.mixed(16, 1024, 1000, 5000000))
+          **r.mixed(16, 1024, 1000, 10000000))
     r.add("mechanisms", "random 1..8 KiB, hakmem's variants",
-          **r.mixed(1024, 8192, 1000, 2000000))
+          **r.mixed(1024, 8192, 1000, 5000000))
     r.add("mechanisms", "server of 2 threads, hakmem's variants",
-          program("bench_threads", "server", 2, r.count(3000000)))
+          program("bench_threads", "server", 2, r.count(8000000)))
     r.add("mechanisms", "start of true, hakmem's variants", ["/bin/true"],
           unit="s", times=r.count(50))
     return r.rows
