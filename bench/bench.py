@@ -62,7 +62,7 @@ def of_command(command, contenders):
         sys.exit(f"bench: no program \"{command[0]}\", here or in build/bench")
     unit = "s" if not is_own else "ns" if command[0] == "pair" else "op/s"
     return harness.Row(" ".join(command), [path, *command[1:]], contenders,
-                       unit=unit, group="command", quiet=is_own)
+                       unit=unit, group="command", quiet=is_own, same=False)
 
 
 def write(folder, name, text):

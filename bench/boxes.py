@@ -53,7 +53,7 @@ def own_rows():
     add("smallmid", "smallmid", "257..1024 B, ws 10000",
         *mixed(257, 1024, 10000, 3000000))
     add("smallmid", "smallmid", "pair 512 B, 16 at once",
-        program("pair", 512, 16, 4000000), ns=True)
+        program("pair", 512, 16, 4000000), unit="ns")
     add("midmt", "default", "1..8 KiB, ws 256",
         program("bench_mid_mt_gap", 1, 3000000))
     add("midmt", "default", "1..8 KiB, ws 256, 2 threads",

@@ -146,13 +146,15 @@ class Row:
     unit   "op/s" or "ns": what the program prints; "s": time of the process
     tags   words that select it, beside those of its name
     times  so many runs of the process are one measurement ("s" only)
+    same   every run of the process must print the same ("s" only)
+    argv   the command line, or a function that makes its inputs and gives it
     """
 
     def __init__(self, name, argv, contenders, env=None, unit="op/s",
-                 group="", tags=(), times=1, quiet=True):
+                 group="", tags=(), times=1, quiet=True, same=True):
         self.name, self.argv, self.contenders = name, argv, contenders
         self.env, self.unit, self.group = env or {}, unit, group
-        self.times, self.quiet = times, quiet
+        self.times, self.quiet, self.same = times, quiet, same
         self.words = {w for text in (name, group, *tags)
                       for w in re.findall(r"[\w-]+", text.lower())}
         self.runs = {c.name: [] for c in contenders}
@@ -164,15 +166,11 @@ class Row:
         out, cost = process.finish(self.quiet)
         if self.unit != "s":
             return Run(out.decode(), cost)
-        self.same_output(out)
-        return Run(None, cost)
-
-    def same_output(self, out):
-        """Programs do the same work on every allocator."""
         digest = hashlib.sha256(out).hexdigest()
-        if self.output not in (None, digest):
+        if self.same and self.output not in (None, digest):
             raise RunFailed("its output differs from the first run's")
         self.output = digest
+        return Run(None, cost)
 
     def one_round(self, number=0):
         """Each takes its turn, another one first in every round."""
@@ -222,6 +220,11 @@ class Row:
 
 def run_rows(rows, rounds):
     """All rows, round after round; true if no run failed."""
+    if not os.path.exists(os.path.join(BENCH, "measure")):
+        sys.exit("bench: nothing built; make benches does that")
+    for row in rows:
+        if callable(row.argv):
+            row.argv = row.argv()
     for number in range(rounds):
         for at, row in enumerate(rows):
             if sys.stderr.isatty():

@@ -209,43 +209,47 @@ def program_rows(contenders, quick):
         return os.path.join(SCRIPTS, name)
 
     if gcc := installed("gcc"):
-        n = size(90, 20)
-        add("gcc -O2", [gcc, "-O2", "-c", made(f"{n}.c", lambda: c_source(n)),
-                        "-o", os.path.join(DATA, "out.o")])
-    python = "/usr/bin/python3"
-    if os.path.exists(python):
+        functions = size(90, 20)
+        add("gcc -O2", lambda: [
+            gcc, "-O2", "-c",
+            made(f"{functions}.c", lambda: c_source(functions)),
+            "-o", os.path.join(DATA, "out.o")])
+    if python := installed("python3"):
         add("python3, objects",
             [python, "-S", script("objects.py"), str(size(30000, 1000))],
             {"PYTHONMALLOC": "malloc", "PYTHONHASHSEED": "0"})
     if sqlite := installed("sqlite3"):
-        n = size(60000, 1000)
-        add("sqlite3",
-            [sqlite, ":memory:", ".read " + made(f"{n}.sql", lambda: sql(n))])
+        lines = size(60000, 1000)
+        add("sqlite3", lambda: [
+            sqlite, ":memory:",
+            ".read " + made(f"{lines}.sql", lambda: sql(lines))])
     if redis := installed("redis-server"):
         rows.append(RedisRow(
             size(50000, 500), "redis", [
-                redis, "--save", "", "--bind", "127.0.0.1", "--dir", DATA,
+                redis, "--save", "", "--bind", "127.0.0.1",
                 "--daemonize", "no", "--loglevel", "warning"],
             contenders, unit="s", group="programs", quiet=False))
     if perl := installed("perl"):
         add("perl, words", [perl, script("words.pl"), str(size(60000, 2000))],
             {"PERL_HASH_SEED": "0"})
     if git := installed("git"):
-        add("git repack",
-            [git, "-C", repository(git, size(1200, 30)), "-c",
-             "pack.threads=2", "repack", "-adfq"],
+        add("git repack", lambda: [
+            git, "-C", repository(git, size(1200, 30)), "-c",
+            "pack.threads=2", "repack", "-adfq"],
             {"GIT_CONFIG_NOSYSTEM": "1"})
     if node := installed("node"):
         add("node, start", [node, "-e", "0"])
         add("node, JSON",
             [node, script("documents.js"), str(size(12000, 500))])
     if xz := installed("xz"):
-        n = size(1600, 50)
-        add("xz -T2", [xz, "-T2", "-1", "--block-size=256KiB", "-k", "-c",
-                       made(f"{n}.txt", lambda: text(n))])
+        npages = size(1600, 50)
+        add("xz -T2", lambda: [
+            xz, "-T2", "-1", "--block-size=256KiB", "-k", "-c",
+            made(f"{npages}.txt", lambda: text(npages))])
     if z3 := installed("z3"):
-        add("z3", [z3, made(f"bv{size(20, 6)}.smt2",
-                      lambda: smt(size(20, 6), size(12, 5)))])
+        bits, count = size((20, 12), (6, 5))
+        add("z3", lambda: [
+            z3, made(f"bv{bits}.smt2", lambda: smt(bits, count))])
     add("true", [installed("true")], times=size(50, 3), group="start",
         tags=["start-up"])
     return rows

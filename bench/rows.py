@@ -152,7 +152,7 @@ def curve_rows(contenders, quick):
         row.words |= {"curve", *curve.split()}
 
     most = available_bytes() // 4 // MIB
-    for mib in (10, 30, 100, 300, 1000, 3000, 10000, 30000):
+    for mib in (10, 100, 1000, 3000, 10000, 30000):
         if mib <= (10 if quick else most):
             point("live heap, MiB", mib, f"live heap of {mib} MiB",
                   argv=program("bench_memory", "heap", mib, r.count(1000000)))
@@ -160,8 +160,8 @@ def curve_rows(contenders, quick):
         point("threads", n, f"growth, {n} threads", argv=program(
             "bench_threads", "server", n, r.count(16000000) // n))
     own = [hakmem()]
-    for spans in (64, 256, 1024, 4096, 16384):
-        if spans <= (256 if quick else most * 16):
+    for spans in (64, 512, 4096, 16384):
+        if spans <= (512 if quick else most * 16):
             point("spans", spans, f"{spans} spans held", who=own +
                   [hakmem("owns()", CORE_FREE_ROUTE="owns")],
                   argv=program("bench_memory", "spans", spans,
