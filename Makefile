@@ -210,7 +210,7 @@ help:
 	@echo 'make             library, boxes and hakctl into build/'
 	@echo 'make demo        run a real program on hakmem, show what each box did'
 	@echo 'make check       all tests      make check-NAME   those of one box'
-	@echo 'make bench       hakmem beside other allocators: times, memory, pictures'
+	@echo 'make bench       beside other allocators: times, memory, pictures'
 	@echo '                 BENCH=words PEERS=a,b ROUNDS=n QUICK=1'
 	@echo 'make bench-pair  ns of a malloc/free pair'
 	@echo 'make bench-boxes each box on its own sizes, options on and off'

@@ -45,7 +45,7 @@ def options():
 
 
 def words(text):
-    return [w for w in text.lower().replace(",", " ").split() if w]
+    return text.replace(",", " ").split()
 
 
 def chosen(candidates, wanted):
@@ -80,14 +80,12 @@ def plot(folder):
 
 def main():
     args = options()
-    contenders = [harness.hakmem(), *harness.peers(
-        words(args.peers) if "/" not in args.peers
-        else args.peers.split(","))]
+    contenders = [harness.hakmem(), *harness.peers(words(args.peers))]
     names = [c.name for c in contenders[1:]]
     if args.command:
         parts = [[of_command(args.command, contenders)], [], []]
     else:
-        wanted = words(args.bench)
+        wanted = words(args.bench.lower())
         parts = [chosen(part, wanted) for part in (
             rows.table_rows(contenders, args.quick),
             rows.curve_rows(contenders, args.quick),

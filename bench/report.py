@@ -113,19 +113,25 @@ def table(rows, names):
             "(worst - best) / median.\n\n" + markdown(head, lines))
 
 
+def kept(row, name):
+    """What was resident at the end; None if the row does not say."""
+    if not row.took_part(name) or None in row.values(name, "after_bytes"):
+        return None
+    return row.median(name, "after_bytes")
+
+
 def after(rows, names):
     """What is resident after memory was given back; "" if no row says."""
     lines = []
     for row in rows:
-        who = [n for n in (BASE, *names) if row.took_part(n)]
-        if all(row.median(n, "after_bytes") for n in who
-               if None not in row.values(n, "after_bytes")) and who and \
-                None not in row.values(who[0], "after_bytes"):
-            lines.append([row.name, *(
-                f"{row.median(n, 'after_bytes') / 2**20:.1f}"
-                if n in who else "failed" for n in (BASE, *names))])
-    return lines and ("Resident one second after, MiB.\n\n"
-                      + markdown(["workload", BASE, *names], lines)) or ""
+        cells = [kept(row, n) for n in (BASE, *names)]
+        if any(cells):
+            lines.append([row.name, *(f"{c / 2**20:.1f}" if c else "-"
+                                      for c in cells)])
+    if not lines:
+        return ""
+    return ("Resident one second after, MiB.\n\n"
+            + markdown(["workload", BASE, *names], lines))
 
 
 def curve_tables(rows):
@@ -175,7 +181,8 @@ def whole(rows, curves, variants, names, about, rounds):
     if rows:
         parts += ["### Means", summary(rows, names),
                   "### Rows", table(rows, names)]
-        parts += [text] if (text := after(rows, names)) else []
+        if text := after(rows, names):
+            parts.append(text)
     if curves:
         parts += ["### How the cost grows", curve_tables(curves)]
     if variants:

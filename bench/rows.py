@@ -175,7 +175,7 @@ def curve_rows(contenders, quick):
     return r.rows
 
 
-# ---- mechanisms ----------------------------------------------------------------
+# ---- mechanisms --------------------------------------------------------------
 
 def mechanism_rows(quick):
     """hakmem as it is, and with one mechanism at a time otherwise."""
