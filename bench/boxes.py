@@ -87,6 +87,13 @@ def option_rows():
              hakmem("on", "smallmid"),
              hakmem("on, prewarm 2", "smallmid", BOX_SMALLMID_PREWARM="2")],
             unit="ns"),
+        Row("learner, phases of one class", program("bench_learner", 1, 8),
+            [hakmem(mode, "learner", LEARNER_MODE=mode)
+             for mode in ("off", "observe", "apply")]),
+        Row("learner, 16..1024 B, ws 400", mixed(16, 1024, 400)[0],
+            [hakmem(mode, "learner", LEARNER_MODE=mode)
+             for mode in ("off", "observe", "apply")],
+            mixed(16, 1024, 400)[1]),
     ]
 
 

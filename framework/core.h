@@ -23,6 +23,7 @@
 #define HAKMEM_CORE_H
 
 #include <boxkit/base.h>
+#include <boxkit/span.h>
 #include <boxkit/sync.h>
 #include <conf.h>
 #include <learner.h>
@@ -49,6 +50,10 @@ int hak_log_open(const char *name, char *path, size_t path_bytes);
 /* ---- os.c: all coupling to the kernel ---------------------------------- */
 
 bool hak_os_thread_is_gone(int tid);
+/* A full memory barrier in every running thread of the process; the first
+ * sets it up. False: the kernel has none. */
+bool hak_os_barrier_start(void);
+void hak_os_barrier(void);
 int hak_os_tid(void);
 bool hak_os_secure(void);        /* AT_SECURE: the environment is not trusted */
 uint64_t hak_os_now_ms(void);    /* CLOCK_MONOTONIC_COARSE */
@@ -263,6 +268,20 @@ void hak_thread_resync(struct hak_thread *t);
 void hak_thread_set_lane(struct hak_thread *t, uint32_t index,
                          struct hak_span *span);
 void hak_thread_drop_lanes(struct hak_thread *t, struct hak_span *span);
+
+/* The largest request of a lane: what its refill asks for. */
+static inline size_t hak_lane_bytes(uint32_t index)
+{
+    return index == 0 ? HAK_ALIGN_BYTES : hak_index_bytes(index);
+}
+
+/* By index: the lanes about it whose requests get the same slots. */
+struct hak_lane_group {
+    uint8_t first, last;
+};
+extern struct hak_lane_group hak_lane_groups[HAK_LANES];
+/* Find them, from routes and boxes; at start and when routes change. */
+void hak_thread_group_lanes(void);
 /* Routes of these indexes changed: every thread's next malloc looks. */
 void hak_thread_reroute(uint32_t first, uint32_t last);
 void hak_thread_reap(uint64_t now_ms, bool all); /* close long parked ones */
@@ -307,6 +326,7 @@ struct hak_core {
     enum hak_mode mode;
     enum hak_free_route free_route;
     bool verify;
+    bool fences; /* no barrier from outside: each refill has its own */
 };
 extern struct hak_core hak_core;
 

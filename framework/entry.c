@@ -14,13 +14,7 @@
 
 static inline void *pop(struct hak_thread *t, uint32_t index)
 {
-    struct hak_span *span = hak_lane(t, index);
-    void *p = span->local;
-    if (likely(p != NULL)) {
-        span->local = *(void **)p;
-        span->nalloc++;
-    }
-    return p;
+    return hak_span_pop(hak_lane(t, index));
 }
 
 EXPORT void *malloc(size_t size)
@@ -44,9 +38,7 @@ EXPORT void free(void *p)
     if (hak_frees_inline() && likely(g < hak_directory.limit)) {
         struct hak_span *span = hak_directory.entry[g];
         if (likely(span != NULL && span->owner == hak_self)) {
-            *(void **)p = span->local;
-            span->local = p;
-            if (unlikely(++span->nfree == span->trigger))
+            if (hak_span_push(span, p))
                 hak_box_drained(span);
             return;
         }

@@ -3,6 +3,7 @@
 #include "core.h"
 
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -24,6 +25,25 @@ bool hak_os_thread_is_gone(int tid)
     bool gone = syscall(SYS_tgkill, getpid(), tid, 0) != 0 && errno == ESRCH;
     errno = kept;
     return gone;
+}
+
+static bool membarrier(int command)
+{
+    int kept = errno;
+    bool done = syscall(SYS_membarrier, command, 0, 0) == 0;
+    errno = kept;
+    return done;
+}
+
+bool hak_os_barrier_start(void)
+{
+    return membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
+}
+
+void hak_os_barrier(void)
+{
+    if (!membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) && hak_os_barrier_start())
+        membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED); /* a fork's child */
 }
 
 bool hak_os_secure(void)

@@ -40,8 +40,10 @@ void hak_figures(struct hak_loaded *b, struct hak_stats *out)
     if (!b->box.lanes) { /* every call was counted here */
         own.allocs = c.allocs;
         own.frees = c.frees;
-        own.live_count = c.allocs - c.frees;
-        own.live_bytes = c.bytes_in - c.bytes_out;
+        if (b->ops.stats == NULL) {
+            own.live_count = c.allocs - c.frees;
+            own.live_bytes = c.bytes_in - c.bytes_out;
+        }
     }
     *out = (struct hak_stats){
         .allocs = own.allocs,

@@ -59,11 +59,18 @@ static size_t box_usable(const struct hak_loaded *b, const void *p)
     return hak_box_usable_size(b, p);
 }
 
+/* A box without figures of its own has its bytes counted, at a call each. */
+static bool counts_bytes(const struct hak_loaded *b)
+{
+    return !HAK_BOX_HAS(b, stats);
+}
+
 static void count_alloc(struct hak_thread *t, struct hak_loaded *b, void *p)
 {
     struct hak_counts *count = &t->count[b->box.index];
     hak_count(&count->allocs, 1);
-    hak_count(&count->bytes_in, box_usable(b, p));
+    if (counts_bytes(b))
+        hak_count(&count->bytes_in, box_usable(b, p));
 }
 
 static void *box_alloc(struct hak_loaded *b, size_t size, bool zero)
@@ -87,7 +94,8 @@ static void box_free(struct hak_loaded *b, void *p)
     if (hak_is_attached(t) && !hak_box_lanes(b)) { /* a count needs a place */
         struct hak_counts *count = &t->count[b->box.index];
         hak_count(&count->frees, 1);
-        hak_count(&count->bytes_out, box_usable(b, p));
+        if (counts_bytes(b))
+            hak_count(&count->bytes_out, box_usable(b, p));
     }
     if (hak_box_header_bytes(b) != 0)
         p = (char *)p - header_of(p)->offset;
@@ -96,34 +104,22 @@ static void box_free(struct hak_loaded *b, void *p)
 
 /* ---- alloc ---- */
 
-/* The size that a refill of a lane asks for. */
-static size_t lane_bytes(uint32_t index)
-{
-    return index == 0 ? HAK_ALIGN_BYTES : hak_index_bytes(index);
-}
-
 /*
  * The span into the lane, and into its neighbours' whose requests get the
  * same slots: with coarse slots each of them would else ask for a refill of
  * its own whenever the box goes on to the next span.
  */
-static void set_lanes(struct hak_thread *t, struct hak_loaded *b,
+static void set_lanes(struct hak_thread *t, const struct hak_loaded *b,
                       uint32_t index, struct hak_span *span)
 {
-    const struct hak_chain *chain = hak_chain_of(index);
+    struct hak_lane_group group = hak_lane_groups[index];
     if (hak_lane(t, index) == span)
         return;
-    hak_thread_set_lane(t, index, span);
-    if (chain->box[0] != b || !HAK_BOX_HAS(b, slot_size))
-        return;
-    for (int step = -1; step <= 1; step += 2) {
-        uint32_t i = index + (uint32_t)step; /* wraps below 0: ends the loop */
-        while (i < HAK_LANES && hak_chain_of(i) == chain &&
-               hak_box_slot_size(b, lane_bytes(i)) == span->slot_bytes) {
-            hak_thread_set_lane(t, i, span);
-            i += (uint32_t)step;
-        }
-    }
+    if (hak_chain_of(index)->box[0] != b ||
+        span->slot_bytes < hak_lane_bytes(group.last))
+        group.first = group.last = (uint8_t)index;
+    for (uint32_t i = group.first; i <= group.last; i++)
+        hak_thread_set_lane(t, i, span);
 }
 
 static void sync_epoch(struct hak_thread *t)
@@ -143,23 +139,22 @@ static void *from_lanes(struct hak_thread *t, struct hak_loaded *b,
     void *heap = hak_thread_heap(t, b, true);
     if (heap == NULL)
         return NULL;
-    struct hak_span *span = hak_box_refill(b, heap, lane_bytes(index));
+    struct hak_span *span = hak_box_refill(b, heap, hak_lane_bytes(index));
     if (span == NULL)
         return NULL;
     hak_count(&t->count[b->box.index].refills, 1);
     set_lanes(t, b, index, span);
     /*
      * A change of route may have emptied the lane just before it was set. The
-     * fence pairs with the epoch's store before hak_thread_reroute's: either
-     * that empties what was set here, or the new epoch is seen here.
+     * barrier of hak_thread_reroute, after the epoch's store, stands between
+     * any thread's store above and load below: either that empties what was
+     * set here, or the new epoch is seen here.
      */
-    if (hak_routes_may_change())
+    if (hak_routes_may_change() && unlikely(hak_core.fences))
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     sync_epoch(t);
-    void *p = span->local;
-    span->local = *(void **)p;
-    span->nalloc++;
-    return p;
+    return hak_span_pop(span);
 }
 
 static void *from_libc(struct hak_thread *t, enum hak_fallback last,
@@ -347,9 +342,28 @@ __attribute__((noreturn, cold)) static void nobody_owns(const char *call,
     hak_die("%s(%p): no box and not libc gave out this pointer", call, p);
 }
 
+/* A block of a box that sees each call: no more to find out. */
+static bool free_by_call(void *p)
+{
+    struct hak_span *span = hak_directory_get(p);
+    if (span == NULL || hak_verifies() ||
+        hak_free_route() != HAK_FREE_DIRECTORY ||
+        unlikely(hak_self == &hak_forker))
+        return false;
+    struct hak_loaded *b = hak_loaded_of(span->box);
+    if (span != &b->slow)
+        return false;
+    int kept = errno;
+    box_free(b, p);
+    errno = kept;
+    return true;
+}
+
 void hak_free_slow(void *p)
 {
     struct hak_span *span;
+    if (free_by_call(p))
+        return;
     if (p == NULL || hak_boot_owns(p))
         return;
     if (unlikely(hak_self == &hak_forker)) {
@@ -367,9 +381,7 @@ void hak_free_slow(void *p)
                span != NULL && span != &b->slow) {
         struct hak_thread *t = hak_self;
         if (span->owner == t) { /* only when verifying */
-            *(void **)p = span->local;
-            span->local = p;
-            if (++span->nfree == span->trigger)
+            if (hak_span_push(span, p))
                 hak_box_drained(span);
         } else {
             hak_box_remote_free(span, p);
@@ -409,10 +421,11 @@ static void *resized(void *p, size_t size)
     struct hak_loaded *b = owner_of(p, &span);
     if (b == NULL || !HAK_BOX_HAS(b, resize) || hak_box_header_bytes(b) != 0)
         return NULL;
-    size_t had = box_usable(b, p);
+    size_t had = counts_bytes(b) ? box_usable(b, p) : 0;
     void *q = hak_box_resize(b, p, size);
     struct hak_thread *t = hak_self;
-    if (q != NULL && hak_is_attached(t) && !hak_box_lanes(b)) {
+    if (q != NULL && hak_is_attached(t) && !hak_box_lanes(b) &&
+        counts_bytes(b)) {
         hak_count(&t->count[b->box.index].bytes_out, had);
         hak_count(&t->count[b->box.index].bytes_in, box_usable(b, q));
     }

@@ -62,6 +62,8 @@ static int set_up(char *const *envp)
         return error;
     }
     error = hak_setup_boxes();
+    if (error == 0)
+        hak_thread_group_lanes();
     if (error == 0 && told != 0 && hak_conf.strict)
         error = -EINVAL;
     return error;

@@ -57,6 +57,8 @@ static void set_lane(struct hak_thread *t, uint32_t index,
  * A span may be in several lanes, when its slots serve more than one index:
  * lane_first and lane_last bound them (the latter exclusive, 0 = none).
  */
+struct hak_lane_group hak_lane_groups[HAK_LANES];
+
 void hak_thread_set_lane(struct hak_thread *t, uint32_t index,
                          struct hak_span *span)
 {
@@ -92,8 +94,32 @@ void hak_thread_resync(struct hak_thread *t)
  * its lanes are emptied from here. One that is just setting a lane may undo
  * that; it sees the new epoch on its next slow path.
  */
+static size_t slot_of_lane(uint32_t index)
+{
+    struct hak_loaded *b = hak_chain_of(index)->box[0];
+    bool tells = b != NULL && HAK_BOX_HAS(b, slot_size);
+    return tells ? hak_box_slot_size(b, hak_lane_bytes(index)) : 0;
+}
+
+void hak_thread_group_lanes(void)
+{
+    for (uint32_t first = 0, last; first < HAK_LANES; first = last + 1) {
+        size_t slot_bytes = slot_of_lane(first);
+        last = first;
+        while (slot_bytes != 0 && last + 1 < HAK_LANES &&
+               hak_chain_of(last + 1) == hak_chain_of(first) &&
+               slot_of_lane(last + 1) == slot_bytes)
+            last++;
+        for (uint32_t i = first; i <= last; i++)
+            hak_lane_groups[i] =
+                (struct hak_lane_group){(uint8_t)first, (uint8_t)last};
+    }
+}
+
 void hak_thread_reroute(uint32_t first, uint32_t last)
 {
+    hak_os_barrier();
+    hak_thread_group_lanes();
     for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next)
         for (uint32_t i = first; i <= last && i < HAK_LANES; i++)
             set_lane(t, i, &hak_no_span);
@@ -163,6 +189,7 @@ static void ending(void *self)
 
 int hak_thread_start(void)
 {
+    hak_core.fences = hak_routes_may_change() && !hak_os_barrier_start();
     threads.ending_end = &threads.ending;
     return -pthread_key_create(&threads.key, ending);
 }

@@ -21,6 +21,7 @@
 #define HAK_KIT_HEAP_H
 
 #include "page.h"
+#include "span.h"
 
 struct hak_bin {
     struct hak_page *current;
@@ -482,17 +483,12 @@ static inline void *hak_heap_alloc(struct hak_heap *heap, uint32_t class_number)
         span = hak_heap_refill(heap, class_number);
     if (span == NULL)
         return NULL;
-    void *p = span->local;
-    span->local = *(void **)p;
-    span->nalloc++;
-    return p;
+    return hak_span_pop(span);
 }
 
 static inline void hak_heap_free_local(struct hak_page *page, void *p)
 {
-    *(void **)p = page->span.local;
-    page->span.local = p;
-    if (++page->span.nfree == page->span.trigger)
+    if (hak_span_push(&page->span, p))
         hak_heap_drained(&page->span);
 }
 

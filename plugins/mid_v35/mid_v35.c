@@ -13,14 +13,15 @@ enum {
     FULL_DIVISOR = 8,  /* README.md, measured */
 };
 
-/*
- * Every 32 bytes: two size indexes, so two lanes, share a class; README.md has
- * figures for other lists.
+/* Every 16 bytes, one size index each; README.md has figures for other lists.
  */
 #define DEFAULT_SLOTS                      \
-    "256,288,320,352,384,416,448,480,512," \
-    "544,576,608,640,672,704,736,768,"     \
-    "800,832,864,896,928,960,992,1024"
+    "256,272,288,304,320,336,352,368,384," \
+    "400,416,432,448,464,480,496,512,528," \
+    "544,560,576,592,608,624,640,656,672," \
+    "688,704,720,736,752,768,784,800,816," \
+    "832,848,864,880,896,912,928,944,960," \
+    "976,992,1008,1024"
 
 static const struct hak_param params[] = {
     {.name = "slots",

@@ -12,13 +12,13 @@ static uint32_t capacity_of(uint32_t slot_bytes)
 }
 
 void pool_init(struct pool *pool, struct superslabs *supers,
-               uint32_t class_number, uint32_t slot_bytes)
+               uint32_t class_number, uint32_t slot_bytes, uint32_t lists)
 {
     pool->supers = supers;
     pool->class_number = (uint8_t)class_number;
     pool->tag = (uint8_t)(SLAB_TAG | class_number);
     pool->slot_bytes = slot_bytes;
-    pool->capacity = (uint8_t)capacity_of(slot_bytes);
+    pool->capacity = (uint16_t)(capacity_of(slot_bytes) * lists);
     pool->batch = pool->capacity / 2;
     hak_link_init(&pool->left);
 }
@@ -134,11 +134,10 @@ static void count_returned(struct list *list)
     list->returned = 0;
 }
 
-/* drained is to be called when the list has one more than its capacity. */
+/* When drained is to be called. */
 static void arm(struct list *list)
 {
-    list->span.trigger =
-        list->span.nfree + list->pool->capacity + 1u - list_count(list);
+    list->span.trigger = list->span.nfree + list->pool->capacity;
 }
 
 static struct slab *slab_with_room(struct list *list)
@@ -211,21 +210,22 @@ static bool in_one_slab(const void *a, const void *b)
     return ((uintptr_t)a ^ (uintptr_t)b) < SLAB_BYTES;
 }
 
-/* All that was freed before the last `keep`, by runs that are of one slab. */
-static void give_older(struct list *list, uint64_t keep)
+/* The last n that were freed, by runs that are of one slab. */
+static void give_newest(struct list *list, uint64_t n)
 {
-    void **at = &list->span.local;
-    for (uint64_t i = 0; i < keep && *at != NULL; i++)
-        at = (void **)*at;
-    void *p = *at;
-    *at = NULL;
-    while (p != NULL) {
+    void *p = list->span.local;
+    hak_count(&list->base, -n);
+    while (n != 0) {
         void *first = p, *last = p;
-        uint32_t n = 1;
-        for (; (p = *(void **)last) != NULL && in_one_slab(p, first); n++)
+        uint32_t k = 1;
+        p = *(void **)last;
+        for (; k < n && in_one_slab(p, first); k++) {
             last = p;
-        give(list->pool, first, last, n, list);
-        hak_count(&list->base, -(uint64_t)n);
+            p = *(void **)last;
+        }
+        list->span.local = p; /* first: their memory may go */
+        give(list->pool, first, last, k, list);
+        n -= k;
     }
 }
 
@@ -233,12 +233,12 @@ void list_overflow(struct list *list)
 {
     const struct pool *pool = list->pool;
     uint64_t n = list_count(list);
-    if (n <= pool->capacity - pool->batch / 2u) { /* it was taken from, too */
+    if (n <= pool->capacity) {
         arm(list);
         return;
     }
     hak_lock_take(&list->pool->lock);
-    give_older(list, n - pool->batch);
+    give_newest(list, n - pool->batch);
     count_returned(list);
     arm(list);
     hak_lock_drop(&list->pool->lock);
@@ -248,7 +248,7 @@ void list_flush(struct list *list)
 {
     hak_lock_take(&list->pool->lock);
     send(list);
-    give_older(list, 0);
+    give_newest(list, list_count(list));
     count_returned(list);
     arm(list);
     hak_lock_drop(&list->pool->lock);
@@ -274,7 +274,7 @@ void list_leave(struct list *list)
 {
     hak_lock_take(&list->pool->lock);
     send(list);
-    give_older(list, 0);
+    give_newest(list, list_count(list));
     leave_all(list, &list->open);
     leave_all(list, &list->full);
     count_returned(list);

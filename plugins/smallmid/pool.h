@@ -16,7 +16,8 @@
 #include "superslab.h"
 
 enum {
-    LIST_MAX = 64, /* capacity for slots of 16 bytes */
+    LISTS_MOST = 4,             /* of the parameter `lists` */
+    LIST_MAX = 64 * LISTS_MOST, /* capacity for slots of 16 bytes */
     AWAY_MAX = LIST_MAX / 2,
 };
 
@@ -29,15 +30,19 @@ struct pool {
     uint32_t slot_bytes;
     uint8_t class_number;
     uint8_t tag;
-    uint8_t capacity; /* of a thread's list */
-    uint8_t batch;    /* what a refill takes, and an overflow returns */
+    uint16_t capacity; /* of a thread's list */
+    uint16_t batch;    /* what a refill takes, and an overflow returns */
 };
 
 /*
  * A thread's free slots of one class: span.local, a chain through the slots,
  * which malloc and free of the core work inline.
  *
- *     slots on it = base + nfree - nalloc <= capacity
+ *     slots on it = base + nfree - nalloc < 2 * capacity
+ *
+ * It is looked at every `capacity` frees, and cut when it has more than that:
+ * an exact bound would be asked for at each free of a program that takes and
+ * frees in turn.
  *
  * away  slots of slabs that others hold, freed by this thread: they go to
  *       their slabs a batch at a time
@@ -53,13 +58,14 @@ struct list {
     uint64_t returned;          /* to held slabs by others, not in nfree yet */
 };
 
+/* lists: the capacity in multiples of the notes', 1..LISTS_MOST. */
 void pool_init(struct pool *pool, struct superslabs *supers,
-               uint32_t class_number, uint32_t slot_bytes);
+               uint32_t class_number, uint32_t slot_bytes, uint32_t lists);
 
 /*
  * list_refill    a batch from held slabs, else of one that is taken over or
  *                new. By the owner; the list is empty. False = no memory.
- * list_overflow  the list has more than its capacity: the older half goes.
+ * list_overflow  a capacity of frees came: a batch goes if there are more.
  * list_flush     all of it, and what is away, to the slabs.
  * list_leave     the same, and no slab is held any more. The span has no
  *                owner.
@@ -79,7 +85,7 @@ static inline uint64_t list_count(const struct list *list)
 {
     uint64_t n = hak_counted(&list->base) + hak_counted(&list->span.nfree) -
                  hak_counted(&list->span.nalloc);
-    return (int64_t)n < 0 ? 0 : hak_min(n, list->pool->capacity + 1u);
+    return (int64_t)n < 0 ? 0 : hak_min(n, 2u * list->pool->capacity);
 }
 
 /* Nobody else may use the box meanwhile. */

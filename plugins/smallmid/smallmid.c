@@ -7,10 +7,13 @@
  */
 #include "smallmid.h"
 
+#include <boxkit/span.h>
+
 #include <errno.h>
 
 enum {
     PARAM_SLOTS,
+    PARAM_LISTS,
     PARAM_REUSE,
     PARAM_WARM,
     PARAM_PREWARM,
@@ -21,6 +24,12 @@ static const struct hak_param params[] = {
      .type = HAK_PARAM_TEXT,
      .def_text = "256,512,1024",
      .help = "slot sizes in bytes, rising, multiples of 16 up to 1024"},
+    {.name = "lists",
+     .type = HAK_PARAM_INT,
+     .min = 1,
+     .max = LISTS_MOST,
+     .def = 1,
+     .help = "a thread's lists in multiples of 32, 24 and 16 slots"},
     {.name = "reuse",
      .type = HAK_PARAM_BOOL,
      .max = 1,
@@ -61,14 +70,14 @@ static uint32_t next_slot(const char **text)
     return n % HAK_ALIGN_BYTES == 0 && n <= HAK_SMALL_MAX_BYTES ? n : 0;
 }
 
-static bool parse_slots(struct smallmid *sm, const char *text)
+static bool parse_slots(struct smallmid *sm, const char *text, uint32_t lists)
 {
     uint32_t last = 0, index = 0;
     do {
         uint32_t c = sm->nclasses, slot_bytes = next_slot(&text);
         if (slot_bytes <= last || c == CLASSES_MAX)
             return false;
-        pool_init(&sm->pool[c], &sm->supers, c, slot_bytes);
+        pool_init(&sm->pool[c], &sm->supers, c, slot_bytes, lists);
         for (; index <= hak_index_of(slot_bytes); index++)
             sm->class_of[index] = (uint8_t)c;
         sm->nclasses++;
@@ -90,7 +99,7 @@ static int smallmid_init(struct hak_box *box)
     sm->supers.reuse = box->params[PARAM_REUSE].i != 0;
     sm->supers.warm = (uint32_t)box->params[PARAM_WARM].i;
     memset(sm->class_of, NO_CLASS, sizeof sm->class_of);
-    if (!parse_slots(sm, slots)) {
+    if (!parse_slots(sm, slots, (uint32_t)box->params[PARAM_LISTS].i)) {
         host->log(box, HAK_LOG_ERROR,
                   "slots = %s: need up to %d rising multiples of 16 up to %u, "
                   "with commas between",
@@ -155,10 +164,7 @@ static void *alloc_class(struct hak_box *box, uint32_t c)
     struct list *list = &heap->list[c];
     if (unlikely(list->span.local == NULL) && !list_refill(list))
         return NULL;
-    void *p = list->span.local;
-    list->span.local = *(void **)p;
-    list->span.nalloc++;
-    return p;
+    return hak_span_pop(&list->span);
 }
 
 static void *smallmid_alloc(struct hak_box *box, size_t size_bytes)
@@ -181,9 +187,7 @@ static void *smallmid_aligned_alloc(struct hak_box *box, size_t align_bytes,
 
 static void free_on_list(struct list *list, void *p)
 {
-    *(void **)p = list->span.local;
-    list->span.local = p;
-    if (++list->span.nfree == list->span.trigger)
+    if (hak_span_push(&list->span, p))
         list_overflow(list);
 }
 

@@ -223,6 +223,50 @@ TEST(return_long_and_short_lists)
             return_lists(nlocal, nremote);
 }
 
+/* ---- retires ---------------------------------------------------------- */
+
+static struct hak_retire told;
+static int times;
+
+static void take_record(struct hak_box *box, const struct hak_retire *record)
+{
+    EXPECT(box == page.span.box);
+    told = *record;
+    times++;
+}
+
+TEST(a_retired_page_tells_what_it_did)
+{
+    static struct hak_host host = {.retired = take_record};
+    static struct hak_box box = {.host = &host};
+    page.span.box = &box;
+    for (uint32_t n = 1; n <= 3; n++) { /* taken again and again */
+        new_page(512);
+        carve(8);
+        for (uint32_t i = 0; i < 8 - n; i++)
+            EXPECT(alloc());
+        for (uint32_t i = 0; i < n; i++)
+            free_by_other(slot_at(i));
+        for (uint32_t i = n; i < 8 - n; i++)
+            free_by_owner(slot_at(i));
+        return_remote();
+        EXPECT_EQ(hak_page_out(&page), 0);
+        host.struct_size = offsetof(struct hak_host, retired);
+        hak_page_tell_retired(&page); /* a core that is older */
+        EXPECT_EQ(times, n - 1);
+        host.struct_size = sizeof host;
+        hak_page_tell_retired(&page);
+        EXPECT_EQ(times, n);
+        EXPECT_EQ(told.struct_bytes, sizeof told);
+        EXPECT_EQ(told.slot_bytes, 512);
+        EXPECT_EQ(told.capacity, 128);
+        EXPECT_EQ(told.used, 8);
+        EXPECT_EQ(told.allocations, 8 - n);
+        EXPECT_EQ(told.frees, 8 - n);
+        EXPECT_EQ(told.local_frees, 8 - 2 * n);
+    }
+}
+
 /* ---- flags ----------------------------------------------------------- */
 
 static const uint64_t both = HAK_REMOTE_NOTIFY | HAK_REMOTE_PENDING;
