@@ -85,7 +85,7 @@ static inline uint64_t list_count(const struct list *list)
 {
     uint64_t n = hak_counted(&list->base) + hak_counted(&list->span.nfree) -
                  hak_counted(&list->span.nalloc);
-    return (int64_t)n < 0 ? 0 : hak_min(n, 2u * list->pool->capacity);
+    return (int64_t)n < 0 ? 0 : hak_min(n, (uint64_t)2 * list->pool->capacity);
 }
 
 /* Nobody else may use the box meanwhile. */
