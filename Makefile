@@ -155,8 +155,7 @@ $(B)/bench/%: bench/%.c
 	$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -fno-builtin -MMD -MP \
 	    -Iframework/include -o $@ $< -lpthread -lm
 
-bench-pair: | $(B)/.deps-bench
-	$(MAKE) all $(B)/bench/pair
+bench-pair: benches
 	$(MAKE) fused CONF=conf/default.ini PROFILE=
 	bench/pair.py $(BENCH_ARGS)
 
@@ -164,17 +163,20 @@ bench-pair: | $(B)/.deps-bench
 benches: | $(B)/.deps-bench
 	$(MAKE) all $(BENCH_PROGS)
 
-BENCH_PEERS := glibc,mimalloc,jemalloc,tcmalloc
 # Each box on its own sizes; options on and off; dlopened against fused.
 BOXES_CONFS := default tiny mid-v35 smallmid
 bench-boxes: benches
 	for c in $(BOXES_CONFS); do $(MAKE) fused CONF=conf/$$c.ini || exit 1; done
 	bench/boxes.py $(BENCH_ARGS)
 
-bench: bench-pair benches
-	for b in bench_random_mixed bench_fixed_size bench_mid_mt_gap \
-	    bench_mid_large_mt; do \
-	    echo; echo $$b; $(B)/bench/$$b --vs $(BENCH_PEERS) || exit 1; done
+# BENCH: words that choose rows, PEERS: with commas, ROUNDS: a number, QUICK=1:
+# a little of everything.
+bench: benches
+	$(MAKE) fused CONF=conf/default.ini PROFILE=
+	bench/bench.py $(if $(BENCH),--bench '$(BENCH)') \
+	    $(if $(PEERS),--peers '$(PEERS)') \
+	    $(if $(ROUNDS),--rounds '$(ROUNDS)') \
+	    $(if $(QUICK),--quick) $(BENCH_ARGS)
 
 lint: | $(B)/.deps-lint
 	$(MAKE) all
@@ -208,10 +210,11 @@ help:
 	@echo 'make             library, boxes and hakctl into build/'
 	@echo 'make demo        run a real program on hakmem, show what each box did'
 	@echo 'make check       all tests      make check-NAME   those of one box'
-	@echo 'make bench       all of them, beside other allocators'
+	@echo 'make bench       beside other allocators: times, memory, pictures'
+	@echo '                 BENCH=words PEERS=a,b ROUNDS=n QUICK=1'
 	@echo 'make bench-pair  ns of a malloc/free pair'
 	@echo 'make bench-boxes each box on its own sizes, options on and off'
-	@echo 'make benches     the other bench programs, into build/bench/'
+	@echo 'make benches     the bench programs, into build/bench/'
 	@echo 'make fused       CONF=conf/default.ini and its boxes as one library'
 	@echo 'make check-fused CONF=conf/default.ini   tests on that library'
 	@echo 'make lint        format, clang-tidy, cppcheck, rules for box files'

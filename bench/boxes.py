@@ -8,7 +8,6 @@ dlopened boxes against the fused library. Times are ns of an operation (a
 free and a malloc); ratios are of medians in one run.
 """
 import argparse
-import math
 
 import harness
 from harness import Row, fused, hakmem, peers, program
@@ -27,11 +26,11 @@ def own_rows():
     """box, its configuration, workload; the box is what conf sends it to."""
     rows = []
 
-    def add(box, conf, what, argv, env=None, ns=False, with_ultra=True):
+    def add(box, conf, what, argv, env=None, unit="op/s", with_ultra=True):
         who = [hakmem(box, conf), fused("fused", conf)]
         if conf != "default" and with_ultra:
             who.append(hakmem("ultra", "default"))
-        row = Row(f"{box}, {what}", argv, who + peers(OTHERS), env, ns)
+        row = Row(f"{box}, {what}", argv, who + peers(OTHERS), env, unit)
         row.box = box
         rows.append(row)
 
@@ -39,22 +38,22 @@ def own_rows():
     add("tiny", "tiny", "64 B, ws 128",
         program("bench_fixed_size", 64, 128, 8000000))
     add("tiny", "tiny", "pair 64 B", program("pair", 64, 100, 2000000),
-        ns=True)
+        unit="ns")
     add("ultra", "default", "16..1024 B, ws 400", *mixed(16, 1024, 400))
     add("ultra", "default", "129..1024 B, ws 10000",
         *mixed(129, 1024, 10000, 3000000))
     add("ultra", "default", "pair 256 B", program("pair", 256, 100, 2000000),
-        ns=True)
+        unit="ns")
     add("mid_v35", "mid-v35", "257..1024 B, ws 400", *mixed(257, 1024, 400))
     add("mid_v35", "mid-v35", "257..1024 B, ws 10000",
         *mixed(257, 1024, 10000, 3000000))
     add("mid_v35", "mid-v35", "pair 512 B", program("pair", 512, 100, 2000000),
-        ns=True)
+        unit="ns")
     add("smallmid", "smallmid", "257..1024 B, ws 400", *mixed(257, 1024, 400))
     add("smallmid", "smallmid", "257..1024 B, ws 10000",
         *mixed(257, 1024, 10000, 3000000))
     add("smallmid", "smallmid", "pair 512 B, 16 at once",
-        program("pair", 512, 16, 4000000), ns=True)
+        program("pair", 512, 16, 4000000), unit="ns")
     add("midmt", "default", "1..8 KiB, ws 256",
         program("bench_mid_mt_gap", 1, 3000000))
     add("midmt", "default", "1..8 KiB, ws 256, 2 threads",
@@ -87,7 +86,7 @@ def option_rows():
             [hakmem("off", "smallmid", BOX_SMALLMID_REUSE="off"),
              hakmem("on", "smallmid"),
              hakmem("on, prewarm 2", "smallmid", BOX_SMALLMID_PREWARM="2")],
-            ns=True),
+            unit="ns"),
         Row("learner, phases of one class", program("bench_learner", 1, 8),
             [hakmem(mode, "learner", LEARNER_MODE=mode)
              for mode in ("off", "observe", "apply")]),
@@ -115,10 +114,10 @@ def print_own(rows):
         lines.append(cells + [f"**{ratio(mine, best)}**"])
     print("Time of each in multiples of the box's; last, the box in multiples "
           "of the fastest peer.\n")
-    harness.markdown(head, lines)
-    logs = [math.log(r.time_ns(r.box) / r.time_ns("fused")) for r in rows]
-    print(f"\nDlopened boxes take {math.exp(sum(logs) / len(logs)):.3f} times "
-          "the fused library's time (geometric mean of these rows).")
+    print(harness.markdown(head, lines))
+    mean = harness.geomean(r.ratio(r.box, "fused") for r in rows)
+    print(f"\nDlopened boxes take {mean:.3f} times the fused library's time "
+          "(geometric mean of these rows).")
 
 
 def print_options(rows):
@@ -135,7 +134,7 @@ def print_options(rows):
                 f"{row.median(c.name, 'faults'):.0f}",
                 f"{100 * row.median(c.name, 'sys_share'):.1f} %",
                 f"{row.median(c.name, 'rss_bytes') / 2**20:.1f} MiB"])
-    harness.markdown(head, lines)
+    print(harness.markdown(head, lines))
 
 
 def main():
@@ -148,7 +147,7 @@ def main():
     args = parser.parse_args()
     own = [r for r in own_rows() if args.only in r.name]
     options = [r for r in option_rows() if args.only in r.name]
-    harness.run_rows(own + options, args.rounds)
+    harness.run_rows_or_exit(own + options, args.rounds)
     if args.json:
         harness.as_json(own + options)
         return

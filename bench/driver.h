@@ -1,36 +1,33 @@
 /* SPDX-License-Identifier: MIT
- * driver.h - one bench, several allocators, side by side.
+ * driver.h - what the bench programs share: time, random numbers, main.
  *
- *     BENCH ARGS...                  run on what is preloaded, print op/s
- *     BENCH --vs LIST ARGS...        run on hakmem and on each of LIST in turn,
- *                                    ROUNDS times (default 5), print medians
- *                                    and ratios to hakmem
+ *     BENCH ARGS...     run on what is preloaded, print op/s
+ *     BENCH --help      what ARGS are
  *
- * LIST: names (glibc mimalloc jemalloc tcmalloc tbbmalloc) or paths of
- * libraries, with commas. --rounds N. hakmem is build/libhakmem.so with the
- * environment as it is, so HAKMEM_CONF and the like choose its configuration.
- *
- * A bench defines bench_usage and bench_run: it parses argv (without the
- * driver's options), runs, and returns operations per second.
+ * A bench defines bench_usage and bench_run: it parses argv, runs, and returns
+ * operations per second. One that looks at what memory stays behind sets
+ * bench_after_bytes; it is printed behind op/s. bench.py runs any of them
+ * beside other allocators.
  */
 #ifndef HAK_BENCH_DRIVER_H
 #define HAK_BENCH_DRIVER_H
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
 static const char *const bench_usage;
 static double bench_run(int argc, char **argv);
 
-enum { DRIVER_MOST = 12, DRIVER_ROUNDS_MOST = 99 };
+static size_t bench_after_bytes;
 
 static inline double bench_seconds(void)
 {
@@ -148,107 +145,85 @@ static inline double bench_in_threads(const struct bench_plan *plan, size_t n)
     return (double)(plan->iter * n) / (bench_seconds() - start);
 }
 
-static inline const char *driver_library(const char *name)
+/* Resident bytes of this process now. */
+static inline size_t bench_rss_bytes(void)
 {
-    static const char *const known[][2] = {
-        {"glibc", ""},
-        {"mimalloc", "libmimalloc.so.2.0"},
-        {"jemalloc", "libjemalloc.so.2"},
-        {"tcmalloc", "libtcmalloc_minimal.so.4"},
-        {"tbbmalloc", "libtbbmalloc_proxy.so.2"},
-    };
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-        if (strcmp(name, known[i][0]) == 0)
-            return known[i][1];
-    return name;
+    char text[128] = "";
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    char *second = n > 0 ? strchr(text, ' ') : NULL;
+    return second == NULL ? 0 : strtoul(second, NULL, 10) * 4096;
 }
 
-/* One run in a process of its own; returns op/s. */
-static inline double driver_child(const char *library, char **argv)
+/* A second of light use, as a server has at night: every 10 ms a request of 100
+ * blocks of 16..8192 bytes; then what is resident. */
+static inline void bench_look_after_a_second(void)
 {
-    int pipe_fd[2];
-    char text[64] = "";
-    if (pipe(pipe_fd) != 0)
-        return 0;
-    pid_t pid = fork();
-    if (pid == 0) {
-        dup2(pipe_fd[1], STDOUT_FILENO);
-        if (*library != 0)
-            setenv("LD_PRELOAD", library, 1);
-        else
-            unsetenv("LD_PRELOAD");
-        execv("/proc/self/exe", argv);
-        _exit(127);
+    enum { REQUESTS = 100, BLOCKS = 100 };
+    void *block[BLOCKS];
+    uint64_t state = 42;
+    for (int i = 0; i < REQUESTS; i++) {
+        usleep(10000);
+        for (size_t k = 0; k < BLOCKS; k++) {
+            size_t size = 16 + (size_t)(bench_random(&state) >> 20) % 8177;
+            block[k] = malloc(size);
+            bench_touch(block[k], size);
+        }
+        for (size_t k = 0; k < BLOCKS; k++)
+            free(block[k]);
     }
-    close(pipe_fd[1]);
-    ssize_t n = read(pipe_fd[0], text, sizeof text - 1);
-    close(pipe_fd[0]);
-    int status = 0;
-    waitpid(pid, &status, 0);
-    if (n <= 0 || status != 0) {
-        fprintf(stderr, "bench: run on \"%s\" failed\n", library);
+    bench_after_bytes = bench_rss_bytes();
+}
+
+/* Memory that no allocator counts: for the bench's own tables. */
+static inline void *bench_table(size_t bytes)
+{
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) {
+        fputs("bench: no memory for a table\n", stderr);
         exit(1);
     }
-    return strtod(text, NULL);
+    return p;
 }
 
-static inline int driver_compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
+/* A bench of several modes: MODE [N [ITER [SEED]]], each with defaults. */
+struct bench_mode {
+    const char *name;
+    size_t n, iter;
+    double (*run)(size_t n, size_t iter, uint64_t seed);
+};
 
-static inline int driver_versus(char *list, size_t rounds, char **argv)
+static inline double bench_run_mode(const struct bench_mode *mode, int argc,
+                                    char **argv)
 {
-    static double ops[DRIVER_MOST][DRIVER_ROUNDS_MOST];
-    static char hakmem[4096];
-    const char *name[DRIVER_MOST] = {"hakmem"};
-    size_t n = 1;
-    ssize_t length = readlink("/proc/self/exe", hakmem, sizeof hakmem - 64);
-    char *slash = length > 0 ? strstr(hakmem, "/bench/") : NULL;
-    strcpy(slash != NULL ? slash : hakmem, "/libhakmem.so");
-    for (char *w = strtok(list, ","); w && n < DRIVER_MOST;
-         w = strtok(NULL, ","))
-        name[n++] = w;
-    for (size_t r = 0; r < rounds; r++)
-        for (size_t i = 0; i < n; i++)
-            ops[i][r] =
-                driver_child(i == 0 ? hakmem : driver_library(name[i]), argv);
-    for (size_t i = 0; i < n; i++) {
-        qsort(ops[i], rounds, sizeof ops[i][0], driver_compare);
-        double median = ops[i][rounds / 2];
-        printf("%-12s %10.2f Mop/s  x%.2f  (%.2f .. %.2f)\n", name[i],
-               median * 1e-6, median / ops[0][rounds / 2], ops[i][0] * 1e-6,
-               ops[i][rounds - 1] * 1e-6);
+    const char *name = argc > 1 ? argv[1] : "";
+    while (mode->name != NULL && strcmp(mode->name, name) != 0)
+        mode++;
+    if (mode->name == NULL) {
+        fprintf(stderr, "bench: no mode \"%s\"\n%s\n", name, bench_usage);
+        exit(2);
     }
-    return 0;
+    size_t n = argc > 2 ? bench_number(argv[2]) : mode->n;
+    size_t iter = argc > 3 ? bench_number(argv[3]) : mode->iter;
+    uint64_t seed = argc > 4 ? bench_number(argv[4]) : 42;
+    return mode->run(n == 0 ? 1 : n, iter == 0 ? 1 : iter, seed);
 }
 
 int main(int argc, char **argv)
 {
-    char *list = NULL;
-    size_t rounds = 5;
-    int n = 1;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--vs") == 0 && i + 1 < argc)
-            list = argv[++i];
-        else if (strcmp(argv[i], "--rounds") == 0 && i + 1 < argc)
-            rounds = bench_number(argv[++i]);
-        else if (strcmp(argv[i], "--help") == 0)
-            return puts(bench_usage) < 0;
-        else
-            argv[n++] = argv[i];
-    }
-    argv[n] = NULL;
-    if (rounds == 0 || rounds > DRIVER_ROUNDS_MOST)
-        rounds = 5;
-    if (list != NULL)
-        return driver_versus(list, rounds, argv);
-    double ops = bench_run(n, argv);
+    if (argc > 1 && strcmp(argv[1], "--help") == 0)
+        return puts(bench_usage) < 0;
+    double ops = bench_run(argc, argv);
     if (isatty(STDOUT_FILENO))
-        printf("%.2f Mop/s\n", ops * 1e-6);
+        printf("%.2f Mop/s", ops * 1e-6);
     else
-        printf("%.0f\n", ops);
+        printf("%.0f", ops);
+    if (bench_after_bytes != 0)
+        printf(" %zu", bench_after_bytes);
+    puts("");
     return 0;
 }
 

@@ -1,11 +1,15 @@
 """harness.py - runs programs under several allocators, side by side.
 
-A run is a process of its own. Every round takes each row's contenders in
-turn, so that what else the machine does falls on all alike; tables show
-medians of the rounds.
+A run is a process of its own, started by build/bench/measure, which says what
+it cost. Every round takes each row's contenders in turn, so that what else the
+machine does falls on all alike; tables show medians of the rounds.
 """
+import hashlib
 import json
+import math
 import os
+import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -14,13 +18,15 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BENCH = os.path.join(ROOT, "build/bench")
 HAKMEM = os.path.join(ROOT, "build/libhakmem.so")
 LIBS = "/usr/lib/x86_64-linux-gnu/"
+# glibc is preloaded as the others are: some programs link an allocator.
 PEERS = {
-    "glibc": "",
+    "glibc": LIBS + "libc.so.6",
     "mimalloc": LIBS + "libmimalloc.so.2.0",
     "jemalloc": LIBS + "libjemalloc.so.2",
     "tcmalloc": LIBS + "libtcmalloc_minimal.so.4",
     "tbbmalloc": LIBS + "libtbbmalloc_proxy.so.2",
 }
+LIMIT_SECONDS = 120
 
 
 class Contender:
@@ -33,9 +39,10 @@ class Contender:
 
 def hakmem(name="hakmem", conf="default", **env):
     """hakmem on conf/CONF.ini, its boxes dlopened; env: HAKMEM_ variables."""
-    path = os.path.join(ROOT, f"conf/{conf}.ini")
+    path = conf if conf.endswith(".ini") else f"conf/{conf}.ini"
     more = {f"HAKMEM_{key}": value for key, value in env.items()}
-    return Contender(name, HAKMEM, {"HAKMEM_CONF": path, **more})
+    return Contender(name, HAKMEM,
+                     {"HAKMEM_CONF": os.path.join(ROOT, path), **more})
 
 
 def fused(name="fused", conf="default"):
@@ -45,80 +52,196 @@ def fused(name="fused", conf="default"):
 
 
 def peers(names=None):
-    """Those of PEERS that are installed."""
+    """Those of PEERS that are installed; a name with a slash is a library,
+    `fused` is the fused library of the default configuration."""
     out = []
     for name in names or PEERS:
-        lib = PEERS[name]
-        if lib and not os.path.exists(lib):
-            print(f"bench: {name}: no {lib}, left out", file=sys.stderr)
+        if name == "fused":
+            out.append(fused())
+            continue
+        if "/" not in name and name not in PEERS:
+            sys.exit(f"bench: no peer \"{name}\"; there are "
+                     f"{', '.join(PEERS)}, fused and paths of libraries")
+        lib = os.path.abspath(name) if "/" in name else PEERS[name]
+        if os.path.exists(lib):
+            out.append(Contender(os.path.basename(name), lib))
         else:
-            out.append(Contender(name, lib))
+            print(f"bench: {name}: no {lib}, left out", file=sys.stderr)
     return out
 
 
+class RunFailed(Exception):
+    """A run that cannot be counted; the text says why."""
+
+
 class Run:
-    """What one process did."""
+    """What one process did: its figures, and what measure says it cost."""
 
-    def __init__(self, value, usage):
-        self.value = value  # op/s, or ns for a program that prints those
-        self.rss_bytes = usage.ru_maxrss * 1024
-        self.faults = usage.ru_minflt
-        self.sys_share = usage.ru_stime / max(
-            1e-9, usage.ru_utime + usage.ru_stime)
+    def __init__(self, text, cost):
+        """text: what the program printed, None when time is all it gives."""
+        self.seconds, user, kernel, peak_kib, self.faults, self.major = map(
+            float, cost.split())
+        self.rss_bytes = peak_kib * 1024
+        self.sys_share = kernel / max(1e-9, user + kernel)
+        self.cpu_seconds = user + kernel
+        try:
+            figures = [float(w) for w in text.split()] if text else []
+        except ValueError:
+            raise RunFailed(f"printed \"{text.strip()[:80]}\"") from None
+        self.value = figures[0] if figures else self.seconds
+        self.after_bytes = figures[1] if len(figures) > 1 else None
 
 
-def run(argv, env, contender):
-    """One run in a process of its own; ends the program when it fails."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("HAKMEM")}
-    clean.update(env)
-    clean.update(contender.env)
-    if contender.preload:
-        clean["LD_PRELOAD"] = contender.preload
-    else:
-        clean.pop("LD_PRELOAD", None)
-    argv = [*argv[:1], *contender.args, *argv[1:]]
-    child = subprocess.Popen(argv, env=clean, stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, text=True)
-    text, said = child.stdout.read(), child.stderr.read()
-    _, child.returncode, usage = os.wait4(child.pid, 0)
-    if child.returncode != 0 or said:  # a word may mean: on libc alone
-        sys.exit(f"bench: {' '.join(argv)} on {contender.name}: status "
-                 f"{child.returncode}\n{said}")
-    return Run(float(text), usage)
+class Process:
+    """A measured process: start, then finish, or stop."""
+
+    def __init__(self, argv, env, contender, times=1):
+        clean = {k: v for k, v in os.environ.items()
+                 if not k.startswith("HAKMEM") and k != "LD_PRELOAD"}
+        clean.update(env)
+        clean.update(contender.env)
+        self.argv = [*argv[:1], *contender.args, *argv[1:]]
+        cost_fd, child_fd = os.pipe()
+        self.cost = os.fdopen(cost_fd)
+        self.child = subprocess.Popen(
+            [os.path.join(BENCH, "measure"), str(child_fd), str(times),
+             contender.preload, *self.argv],
+            env=clean, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, pass_fds=[child_fd],
+            start_new_session=True)
+        os.close(child_fd)
+
+    def stop(self):
+        """End it and what it started."""
+        if self.child.poll() is None:
+            os.killpg(self.child.pid, signal.SIGKILL)
+            self.child.communicate()
+
+    def finish(self, quiet=True):
+        """(stdout, cost). quiet: a word on stderr is a failure, since it may
+        mean that the program is on libc alone; else only hakmem's words and
+        the dynamic linker's."""
+        try:
+            out, said = self.child.communicate(timeout=LIMIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.stop()
+            raise RunFailed(f"not done after {LIMIT_SECONDS} s") from None
+        finally:
+            self.stop()
+            with self.cost:
+                cost = self.cost.read() if self.child.returncode == 0 else ""
+        said = said.decode(errors="replace").strip()[:300].split("\n")[:3]
+        said = " ".join(said)
+        if self.child.returncode != 0:
+            raise RunFailed(f"status {self.child.returncode} {said}")
+        if said and (quiet or "hakmem: " in said or
+                     "cannot be preloaded" in said):
+            raise RunFailed(f"it said: {said}")
+        return out, cost
 
 
 class Row:
-    """A workload and who takes part. ns: the program prints ns, not op/s."""
+    """A workload and who takes part.
 
-    def __init__(self, name, argv, contenders, env=None, ns=False):
+    unit   "op/s" or "ns": what the program prints; "s": time of the process
+    tags   words that select it, beside those of its name
+    times  so many runs of the process are one measurement ("s" only)
+    same   every run of the process must print the same ("s" only)
+    argv   the command line, or a function that makes its inputs and gives it
+    """
+
+    def __init__(self, name, argv, contenders, env=None, unit="op/s",
+                 group="", tags=(), times=1, quiet=True, same=True):
         self.name, self.argv, self.contenders = name, argv, contenders
-        self.env, self.ns = env or {}, ns
+        self.env, self.unit, self.group = env or {}, unit, group
+        self.times, self.quiet, self.same = times, quiet, same
+        self.words = {w for text in (name, group, *tags)
+                      for w in re.findall(r"[\w-]+", text.lower())}
         self.runs = {c.name: [] for c in contenders}
+        self.failures = {}
+        self.output = None
 
-    def one_round(self):
-        for c in self.contenders:
-            self.runs[c.name].append(run(self.argv, self.env, c))
+    def one_run(self, contender):
+        process = Process(self.argv, self.env, contender, self.times)
+        out, cost = process.finish(self.quiet)
+        if self.unit != "s":
+            return Run(out.decode(), cost)
+        digest = hashlib.sha256(out).hexdigest()
+        if self.same and self.output not in (None, digest):
+            raise RunFailed("its output differs from the first run's")
+        self.output = digest
+        return Run(None, cost)
+
+    def one_round(self, number=0):
+        """Each takes its turn, another one first in every round."""
+        first = number % len(self.contenders)
+        for c in self.contenders[first:] + self.contenders[:first]:
+            if c.name in self.failures:
+                continue
+            try:
+                self.runs[c.name].append(self.one_run(c))
+            except RunFailed as why:
+                self.failures[c.name] = str(why)
+                print(f"bench: {self.name} on {c.name} failed: {why}",
+                      file=sys.stderr)
+
+    def took_part(self, name):
+        return name in self.runs and name not in self.failures
+
+    def values(self, name, what="value"):
+        return [getattr(r, what) for r in self.runs[name]]
 
     def median(self, name, what="value"):
-        return statistics.median(getattr(r, what) for r in self.runs[name])
+        return statistics.median(self.values(name, what))
 
     def time_ns(self, name):
-        """ns of an operation, the median."""
+        """ns of an operation, or of the process; the median."""
         value = self.median(name)
-        return value if self.ns else 1e9 / value
+        return {"ns": value, "op/s": 1e9 / max(value, 1e-9),
+                "s": value * 1e9}[self.unit]
 
     def spread(self, name):
-        """(worst - best) / median, of times."""
-        values = [r.value for r in self.runs[name]]
-        return (max(values) - min(values)) / statistics.median(values)
+        """(worst - best) / median."""
+        values = self.values(name)
+        return (max(values) - min(values)) / max(statistics.median(values),
+                                                 1e-9)
+
+    def ratio(self, name, base, what="time"):
+        """name's median over base's, above 1 when base is better; None when
+        one of them has no figure."""
+        if not (self.took_part(name) and self.took_part(base)):
+            return None
+        if what == "time":
+            return self.time_ns(name) / self.time_ns(base)
+        if None in self.values(name, what) + self.values(base, what):
+            return None
+        return self.median(name, what) / max(1, self.median(base, what))
 
 
 def run_rows(rows, rounds):
-    """All rows, round after round."""
+    """All rows, round after round; true if no run failed."""
+    if not os.path.exists(os.path.join(BENCH, "measure")):
+        sys.exit("bench: nothing built; make benches does that")
+    for row in rows:
+        if callable(row.argv):
+            row.argv = row.argv()
     for number in range(rounds):
-        for row in rows:
-            row.one_round()
+        for at, row in enumerate(rows):
+            if sys.stderr.isatty():
+                print(f"\r\033[Kbench: round {number + 1} of {rounds}, "
+                      f"{at + 1} of {len(rows)}: {row.name} ", end="",
+                      file=sys.stderr, flush=True)
+            row.one_round(number)
+        if sys.stderr.isatty():
+            print("\r\033[K", end="", file=sys.stderr)
         print(f"bench: round {number + 1} of {rounds}", file=sys.stderr)
+    return not any(row.failures for row in rows)
+
+
+def run_rows_or_exit(rows, rounds):
+    """The same for tables that need every figure."""
+    if not run_rows(rows, rounds):
+        sys.exit("bench: no table, since runs failed")
 
 
 def program(name, *args):
@@ -126,17 +249,29 @@ def program(name, *args):
     return [os.path.join(BENCH, name), *map(str, args)]
 
 
+def geomean(values):
+    """Geometric mean of those that are there; None if none is."""
+    logs = [math.log(v) for v in values if v]
+    return math.exp(sum(logs) / len(logs)) if logs else None
+
+
 def markdown(head, lines):
-    """A table; all but the first column to the right."""
-    print("| " + " | ".join(head) + " |")
-    print("|---|" + "---:|" * (len(head) - 1))
-    for line in lines:
-        print("| " + " | ".join(line) + " |")
+    """A table, as text; all but the first column to the right."""
+    text = ["| " + " | ".join(head) + " |",
+            "|---|" + "---:|" * (len(head) - 1)]
+    text += ["| " + " | ".join(line) + " |" for line in lines]
+    return "\n".join(text)
+
+
+def as_dict(row):
+    """All figures of all runs."""
+    return {"name": row.name, "group": row.group, "unit": row.unit,
+            "argv": [os.path.relpath(a, ROOT) if a.startswith(ROOT) else a
+                     for a in row.argv],
+            "env": row.env, "failures": row.failures,
+            "runs": {name: [vars(r) for r in runs]
+                     for name, runs in row.runs.items()}}
 
 
 def as_json(rows):
-    """All figures of all runs."""
-    print(json.dumps({
-        row.name: {name: [vars(r) for r in runs]
-                   for name, runs in row.runs.items()}
-        for row in rows}))
+    print(json.dumps([as_dict(row) for row in rows]))

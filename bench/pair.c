@@ -61,11 +61,14 @@ static double stretch(void (*round)(size_t, size_t), size_t size, size_t batch,
 
 int main(int argc, char **argv)
 {
+    static const char usage[] = "usage: pair [--floor] SIZE [BATCH [PAIRS]]";
+    if (argc > 1 && strcmp(argv[1], "--help") == 0)
+        return puts(usage) < 0;
     int a = 1;
     int is_floor = argc > 1 && strcmp(argv[1], "--floor") == 0;
     a += is_floor;
     if (a >= argc) {
-        fputs("usage: pair [--floor] SIZE [BATCH [PAIRS]]\n", stderr);
+        fprintf(stderr, "%s\n", usage);
         return 2;
     }
     size_t size = strtoul(argv[a], NULL, 10);

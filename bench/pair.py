@@ -24,9 +24,9 @@ def main():
            hakmem("hakmem owns()", CORE_FREE_ROUTE="owns"),
            Contender("inlined LIFO", args=["--floor"])]
     rows = [Row(f"{size} B", program("pair", size, args.batch, args.pairs),
-                who, ns=True)
+                who, unit="ns")
             for size in map(int, args.sizes.split(","))]
-    harness.run_rows(rows, args.rounds)
+    harness.run_rows_or_exit(rows, args.rounds)
     if args.json:
         harness.as_json(rows)
         return
@@ -34,11 +34,11 @@ def main():
           "(x the fastest peer)\n")
     best = {row: min(row.time_ns(n) for n in PEERS if n in row.runs)
             for row in rows}
-    harness.markdown(
+    print(harness.markdown(
         ["", *(row.name for row in rows)],
         [[c.name, *(f"{row.time_ns(c.name):.2f} "
                     f"({row.time_ns(c.name) / best[row]:.2f})"
-                    for row in rows)] for c in who])
+                    for row in rows)] for c in who]))
 
 
 if __name__ == "__main__":
