@@ -10,7 +10,8 @@ build/bench/part/ when not all rows run. WORDS, with commas, choose rows: a row
 takes part if one of them is a group, a tag or a word of its name (--list shows
 all). Peers: glibc, mimalloc, jemalloc, tcmalloc, tbbmalloc, fused, or paths of
 libraries. After `--`: a program of build/bench/ by its name, for what it
-prints, or any other command, for its time. Exit status 1: a run failed.
+prints, or any other command, for its time; there HAKMEM_ variables choose
+hakmem's configuration. Exit status 1: a run failed.
 """
 import argparse
 import json
@@ -61,8 +62,10 @@ def of_command(command, contenders):
     if path is None:
         sys.exit(f"bench: no program \"{command[0]}\", here or in build/bench")
     unit = "s" if not is_own else "ns" if command[0] == "pair" else "op/s"
+    given = {k: v for k, v in os.environ.items() if k.startswith("HAKMEM")}
+    contenders[0].env.update(given)
     return harness.Row(" ".join(command), [path, *command[1:]], contenders,
-                       unit=unit, group="command", quiet=is_own, same=False)
+                       env=given, unit=unit, group="command", quiet=is_own, same=False)
 
 
 def write(folder, name, text):

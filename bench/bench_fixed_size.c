@@ -4,7 +4,7 @@
 #include "driver.h"
 
 static const char *const bench_usage =
-    "usage: bench_fixed_size [SIZE [WS [ITER]]]\n"
+    "usage: bench_fixed_size [--vs LIST] [SIZE [WS [ITER]]]\n"
     "WS blocks (default 128) of SIZE bytes (64), replaced round robin ITER\n"
     "times (20000000); prints op/s, an operation being a free and a malloc";
 

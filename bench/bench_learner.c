@@ -9,7 +9,7 @@
 #include "driver.h"
 
 static const char *const bench_usage =
-    "usage: bench_learner [THREADS [PHASES [ROUNDS [SEED]]]]\n"
+    "usage: bench_learner [--vs LIST] [THREADS [PHASES [ROUNDS [SEED]]]]\n"
     "each of THREADS (default 1) goes through PHASES (24), in each of which\n"
     "another class of sizes is heavy. ROUNDS (100) a phase: 8000 blocks come,\n"
     "8000 are replaced at random, all go. Prints op/s of all threads\n"

@@ -3,7 +3,7 @@
 #include "driver.h"
 
 static const char *const bench_usage =
-    "usage: bench_memory MODE [N [ITER [SEED]]]\n"
+    "usage: bench_memory [--vs LIST] MODE [N [ITER [SEED]]]\n"
     "burst     ITER times: N MiB come in blocks of 16..1024 B, and all go\n"
     "fragment  ITER phases: N MiB are live; in each phase that many bytes\n"
     "          are replaced by blocks of other sizes, 32..8192 B; a few stay\n"

@@ -3,7 +3,7 @@
 #include "driver.h"
 
 static const char *const bench_usage =
-    "usage: bench_mid_large_mt [THREADS [ITER [WS [SEED]]]]\n"
+    "usage: bench_mid_large_mt [--vs LIST] [THREADS [ITER [WS [SEED]]]]\n"
     "each of THREADS (default 2) replaces ITER times (200000) in its own WS\n"
     "blocks (64) of 8 KiB..1 MiB, log-uniform, or HAKMEM_BENCH_MIN_SIZE ..\n"
     "_MAX_SIZE, uniform; prints op/s of all threads together";

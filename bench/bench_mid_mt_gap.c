@@ -3,7 +3,7 @@
 #include "driver.h"
 
 static const char *const bench_usage =
-    "usage: bench_mid_mt_gap [THREADS [ITER [WS [SEED]]]]\n"
+    "usage: bench_mid_mt_gap [--vs LIST] [THREADS [ITER [WS [SEED]]]]\n"
     "each of THREADS (default 1) replaces ITER times (5000000) in its own WS\n"
     "blocks (256) of 1..8 KiB, or HAKMEM_BENCH_MIN_SIZE .. _MAX_SIZE; prints\n"
     "op/s of all threads together";

@@ -3,7 +3,7 @@
 #include "driver.h"
 
 static const char *const bench_usage =
-    "usage: bench_random_mixed [ITER [WS [SEED]]]\n"
+    "usage: bench_random_mixed [--vs LIST] [ITER [WS [SEED]]]\n"
     "ITER replacements (default 10000000) in WS blocks (400) of 16..1024\n"
     "bytes, or HAKMEM_BENCH_MIN_SIZE .. HAKMEM_BENCH_MAX_SIZE; prints op/s,\n"
     "an operation being a free and a malloc";

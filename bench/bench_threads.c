@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 
 static const char *const bench_usage =
-    "usage: bench_threads MODE [THREADS [ITER [SEED]]]\n"
+    "usage: bench_threads [--vs LIST] MODE [THREADS [ITER [SEED]]]\n"
     "server    each thread replaces ITER blocks of 16..1024 B in 1000, in 20\n"
     "          lives: a life ends by a new thread, which gets the blocks\n"
     "          (the idea of Larson and Krishnan's server simulation)\n"

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * driver.h - what the bench programs share: time, random numbers, main.
  *
- *     BENCH ARGS...     run on what is preloaded, print op/s
- *     BENCH --help      what ARGS are
+ *     BENCH ARGS...                     run on what is preloaded, print op/s
+ *     BENCH --vs LIST [--rounds N] ...  beside the allocators of LIST, by
+ *                                       bench.py, with ratios
+ *     BENCH --help                      what ARGS are
  *
  * A bench defines bench_usage and bench_run: it parses argv, runs, and returns
  * operations per second. One that looks at what memory stays behind sets
@@ -212,10 +214,53 @@ static inline double bench_run_mode(const struct bench_mode *mode, int argc,
     return mode->run(n == 0 ? 1 : n, iter == 0 ? 1 : iter, seed);
 }
 
+/* TOP/bench/bench.py, from TOP/build/bench/NAME. Does not return. */
+__attribute__((noreturn)) static inline void
+driver_versus(const char *list, const char *rounds, char **argv)
+{
+    enum { MOST = 64 };
+    static char script[4096];
+    char *args[MOST] = {script,
+                        (char *)(uintptr_t) "--peers",
+                        (char *)(uintptr_t)list,
+                        (char *)(uintptr_t) "--rounds",
+                        (char *)(uintptr_t)rounds,
+                        (char *)(uintptr_t) "--"};
+    ssize_t length = readlink("/proc/self/exe", script, sizeof script - 64);
+    char *end = length > 0 ? strstr(script, "/build/bench/") : NULL;
+    char *name = length > 0 ? strrchr(script, '/') : NULL;
+    if (end == NULL) {
+        fputs("bench: --vs needs bench/bench.py, beside build/bench/\n",
+              stderr);
+        exit(2);
+    }
+    size_t n = 6;
+    args[n++] = strdup(name + 1);
+    for (char **at = argv + 1; *at != NULL && n < MOST - 1; at++)
+        args[n++] = *at;
+    strcpy(end, "/bench/bench.py");
+    execv(script, args);
+    fprintf(stderr, "bench: %s: %s\n", script, strerror(errno));
+    exit(127);
+}
+
 int main(int argc, char **argv)
 {
-    if (argc > 1 && strcmp(argv[1], "--help") == 0)
-        return puts(bench_usage) < 0;
+    const char *list = NULL, *rounds = "5";
+    int n = 1;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0)
+            return puts(bench_usage) < 0;
+        if (strcmp(argv[i], "--vs") == 0 && i + 1 < argc)
+            list = argv[++i];
+        else if (strcmp(argv[i], "--rounds") == 0 && i + 1 < argc)
+            rounds = argv[++i];
+        else
+            argv[n++] = argv[i];
+    }
+    argv[argc = n] = NULL;
+    if (list != NULL)
+        driver_versus(list, rounds, argv);
     double ops = bench_run(argc, argv);
     if (isatty(STDOUT_FILENO))
         printf("%.2f Mop/s", ops * 1e-6);
