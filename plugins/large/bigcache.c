@@ -138,7 +138,7 @@ bool bigcache_free(struct bigcache *cache, uint32_t shard, struct block *b,
 {
     struct shard *s = &cache->shard[shard];
     b->freed_ms = (uint32_t)now_ms;
-    b->bucket = bucket_of(b->ngranules);
+    b->bucket = (uint16_t)bucket_of(b->ngranules);
     hak_lock_take(&s->lock);
     account_add(&s->account, -1, -(int64_t)b->size_bytes);
     keep = keep && s->bytes + block_bytes(b) <= s->allowance;
@@ -155,7 +155,7 @@ void bigcache_put(struct bigcache *cache, uint32_t shard, struct block *b,
 {
     struct shard *s = &cache->shard[shard];
     b->freed_ms = (uint32_t)now_ms;
-    b->bucket = bucket_of(b->ngranules);
+    b->bucket = (uint16_t)bucket_of(b->ngranules);
     hak_lock_take(&s->lock);
     insert(s, b);
     hak_count(&s->puts, 1);

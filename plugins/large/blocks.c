@@ -210,7 +210,8 @@ void blocks_check(struct blocks *blocks)
     for (size_t g = 0; (b = blocks_next(blocks, &g)) != NULL; entered++) {
         HAK_ALWAYS(granule_of(blocks, b->base) == g - 1);
         HAK_ALWAYS(g - 1 >= free_from && b->ngranules != 0);
-        HAK_ALWAYS(b->size_bytes != 0 && b->size_bytes <= block_bytes(b));
+        HAK_ALWAYS(b->size_bytes != 0);
+        HAK_ALWAYS(b->color + b->size_bytes <= block_bytes(b));
         HAK_ALWAYS(b->state != BLOCK_SPARE);
         free_from = g - 1 + b->ngranules;
     }

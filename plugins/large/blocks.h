@@ -38,6 +38,9 @@ enum block_state {
  * state       LIVE -> CACHED by one atomic exchange in free(): of two frees
  *             of one block one sees that it comes too late
  * base, ngranules  constant while entered; read without a lock
+ * color       from base to the slot, a multiple of 64 below an OS page:
+ *             color + size_bytes <= ngranules * HAK_GRANULE_BYTES; constant
+ *             while LIVE
  * the rest    under the lock of its shard, while CACHED
  */
 struct block {
@@ -46,7 +49,7 @@ struct block {
     uint32_t ngranules;
     uint32_t state;    /* enum block_state */
     uint32_t freed_ms; /* the clock's low half: ages are differences */
-    uint32_t bucket;
+    uint16_t bucket, color;
     struct hak_link same; /* blocks of its bucket, newest first */
     struct hak_link age;  /* blocks of its shard, newest first */
 };
@@ -74,6 +77,11 @@ static inline size_t block_size(const struct block *b)
     return __atomic_load_n(&b->size_bytes, __ATOMIC_RELAXED);
 }
 
+static inline char *block_slot(const struct block *b)
+{
+    return b->base + __atomic_load_n(&b->color, __ATOMIC_RELAXED);
+}
+
 static inline uint32_t block_state(const struct block *b)
 {
     return __atomic_load_n(&b->state, __ATOMIC_ACQUIRE);
@@ -90,15 +98,15 @@ void blocks_recycle(struct blocks *blocks, struct block *b);
 void blocks_enter(struct blocks *blocks, struct block *b);
 void blocks_leave(struct blocks *blocks, struct block *b);
 
-/* The block that starts at p, or NULL. Any p. */
+/* The block whose slot starts at p, or NULL. Any p. */
 static inline struct block *blocks_at(const struct blocks *blocks,
                                       const void *p)
 {
-    uintptr_t offset = (uintptr_t)p - blocks->base;
-    size_t g = offset >> HAK_GRANULE_SHIFT;
-    if (unlikely(g >= blocks->n || offset % HAK_GRANULE_BYTES != 0))
+    size_t g = ((uintptr_t)p - blocks->base) >> HAK_GRANULE_SHIFT;
+    if (unlikely(g >= blocks->n))
         return NULL;
-    return __atomic_load_n(&blocks->entry[g], __ATOMIC_ACQUIRE);
+    struct block *b = __atomic_load_n(&blocks->entry[g], __ATOMIC_ACQUIRE);
+    return likely(b != NULL && block_slot(b) == p) ? b : NULL;
 }
 
 /* The block that has p anywhere in its mapping, or NULL. Any p. */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * large.c - the box `large`: requests above 32 KiB, a mapping each.
  *
- * A slot starts where its mapping does and is the request rounded up to OS
- * pages; the rest of the last granule is address space that is not touched.
+ * A slot is the request rounded up to OS pages; the rest of the last granule is
+ * address space that is not touched. It starts where its mapping does, or up to
+ * a page behind: starts that are all 64 KiB apart would meet in a few sets of
+ * the caches.
  */
 #include "large.h"
 
@@ -154,15 +156,32 @@ uint32_t large_shard(const struct large *large)
     return (uint32_t)sched_getcpu() & (large->cache.nshards - 1);
 }
 
-static void *hand_out(struct large *large, struct block *b, size_t size_bytes,
-                      bool counted)
+/*
+ * From the mapping to the slot: of a block always the same, so that its pages
+ * are; 0 where no page is left for it, or the slot is to be aligned.
+ */
+static uint16_t color_of(const struct large *large, const struct block *b,
+                         size_t size_bytes, size_t align_bytes)
 {
+    enum { LINE_BYTES = 64 };
+    if (align_bytes > LINE_BYTES ||
+        size_bytes + large->page_bytes > block_bytes(b))
+        return 0;
+    size_t g = (uintptr_t)b->base >> HAK_GRANULE_SHIFT;
+    return (uint16_t)(g * LINE_BYTES % large->page_bytes);
+}
+
+static void *hand_out(struct large *large, struct block *b, size_t size_bytes,
+                      size_t align_bytes, bool counted)
+{
+    __atomic_store_n(&b->color, color_of(large, b, size_bytes, align_bytes),
+                     __ATOMIC_RELAXED);
     __atomic_store_n(&b->size_bytes, size_bytes, __ATOMIC_RELAXED);
     __atomic_store_n(&b->state, BLOCK_LIVE, __ATOMIC_RELEASE);
     if (unlikely(!counted))
         ledger_add(&large->ledger, &large->cache, large_shard(large), 1,
                    (int64_t)size_bytes);
-    return b->base;
+    return block_slot(b);
 }
 
 /* Nothing kept fits. */
@@ -176,8 +195,10 @@ static void *alloc_fresh(struct large *large, size_t size_bytes,
     elo_asked(&large->elo, n << HAK_GRANULE_SHIFT,
               bigcache_most(&large->cache, n) << HAK_GRANULE_SHIFT, now_ms,
               supply_age_ms(large));
-    struct block *b = supply_map(large, n, align_bytes, flags);
-    return b != NULL ? hand_out(large, b, size_bytes, false) : NULL;
+    struct block *b =
+        supply_map(large, n, hak_max(align_bytes, HAK_GRANULE_BYTES), flags);
+    return b != NULL ? hand_out(large, b, size_bytes, align_bytes, false)
+                     : NULL;
 }
 
 static void *alloc_aligned(struct hak_box *box, size_t align_bytes,
@@ -187,20 +208,19 @@ static void *alloc_aligned(struct hak_box *box, size_t align_bytes,
     bool counted;
     if (unlikely(size_bytes > large->blocks.n << HAK_GRANULE_SHIFT))
         return NULL;
-    align_bytes = hak_max(align_bytes, HAK_GRANULE_BYTES);
     size_bytes = slot_bytes(large, size_bytes);
-    struct block *b = bigcache_take(&large->cache, large_shard(large),
-                                    granules_of(size_bytes), align_bytes,
-                                    size_bytes, &counted);
+    struct block *b = bigcache_take(
+        &large->cache, large_shard(large), granules_of(size_bytes),
+        hak_max(align_bytes, HAK_GRANULE_BYTES), size_bytes, &counted);
     if (unlikely(b == NULL))
         return alloc_fresh(large, size_bytes, align_bytes, 0);
     elo_reused(&large->elo, block_bytes(b));
-    return hand_out(large, b, size_bytes, counted);
+    return hand_out(large, b, size_bytes, align_bytes, counted);
 }
 
 static void *alloc(struct hak_box *box, size_t size_bytes)
 {
-    return alloc_aligned(box, HAK_GRANULE_BYTES, size_bytes);
+    return alloc_aligned(box, HAK_ALIGN_BYTES, size_bytes);
 }
 
 /*
@@ -221,12 +241,12 @@ static void *zalloc(struct hak_box *box, size_t size_bytes)
                                     fresh ? 0 : size_bytes, &counted);
     if (b != NULL && !fresh) {
         elo_reused(&large->elo, block_bytes(b));
-        memset(b->base, 0, size_bytes);
-        return hand_out(large, b, size_bytes, counted);
+        return memset(hand_out(large, b, size_bytes, HAK_ALIGN_BYTES, counted),
+                      0, size_bytes);
     }
     if (b != NULL)
         supply_give_back(large, b);
-    return alloc_fresh(large, size_bytes, HAK_GRANULE_BYTES, HAK_MAP_ZERO);
+    return alloc_fresh(large, size_bytes, HAK_ALIGN_BYTES, HAK_MAP_ZERO);
 }
 
 __attribute__((cold, noinline, noreturn)) static void
@@ -291,7 +311,7 @@ static void walk(struct hak_box *box, hak_visit *visit, void *context)
     const struct block *b;
     for (size_t g = 0; (b = blocks_next(&large->blocks, &g)) != NULL;)
         if (block_state(b) == BLOCK_LIVE &&
-            !visit(context, b->base, block_size(b)))
+            !visit(context, block_slot(b), block_size(b)))
             return;
 }
 

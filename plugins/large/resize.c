@@ -64,15 +64,15 @@ void *large_resize(struct hak_box *box, void *p, size_t size_bytes)
     if (size_bytes <= HAK_LANE_MAX_BYTES && size_bytes < b->size_bytes / 2)
         return NULL;
     size_t nbytes = slot_bytes(large, size_bytes);
-    size_t ngranules = granules_of(nbytes);
+    size_t ngranules = granules_of(b->color + nbytes);
     if (ngranules > b->ngranules && !grow(large, b, ngranules))
         return NULL;
     if (nbytes < b->size_bytes &&
         b->ngranules > bigcache_most(&large->cache, ngranules)) {
         set_size(large, b, nbytes); /* first: blocks_enter's invariant */
         remap(large, b, ngranules); /* if it fails, it stays longer */
-        return b->base;
+        return block_slot(b);
     }
     set_size(large, b, nbytes);
-    return b->base;
+    return block_slot(b);
 }

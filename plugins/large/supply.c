@@ -51,6 +51,7 @@ static struct block *map_once(struct large *large, size_t ngranules,
         return NULL;
     }
     b->base = p;
+    __atomic_store_n(&b->color, 0, __ATOMIC_RELAXED);
     /* Atomic: whoever had the struct's last block may still be reading. */
     __atomic_store_n(&b->size_bytes, ngranules << HAK_GRANULE_SHIFT,
                      __ATOMIC_RELAXED);

@@ -348,6 +348,65 @@ TEST(direct_bytes_without_elo)
     EXPECT_NE(th_set_param(box, "shards=2"), 0);
 }
 
+/* ---- where slots start --------------------------------------------------- */
+
+TEST(slots_start_in_different_sets)
+{
+    enum { BLOCKS = 64, LINES = PAGE / 64 };
+    bool seen[LINES] = {false};
+    char *p[BLOCKS];
+    size_t different = 0;
+    start();
+    for (size_t i = 0; i < BLOCKS; i++) {
+        p[i] = th_malloc(box, 40 * KIB);
+        EXPECT_EQ((uintptr_t)p[i] % 64, 0);
+        different += !seen[(uintptr_t)p[i] % PAGE / 64];
+        seen[(uintptr_t)p[i] % PAGE / 64] = true;
+        fill(p[i], 40 * KIB, i << 32);
+    }
+    EXPECT_GE(different, LINES / 2);
+    check();
+    for (size_t i = 0; i < BLOCKS; i++) {
+        expect_filled(p[i], 40 * KIB, i << 32);
+        EXPECT(!box->ops->usable_size(box, p[i] + PAGE));
+        th_free(p[i]);
+    }
+    check();
+}
+
+TEST(slots_of_whole_granules_are_aligned_to_them)
+{
+    start();
+    for (size_t size = 64 * KIB; size <= MIB; size *= 2) {
+        char *p = th_malloc(box, size);
+        EXPECT_EQ((uintptr_t)p % (64 * KIB), 0);
+        th_free(p);
+        p = th_malloc(box, size - 100); /* its last page is used */
+        EXPECT_EQ((uintptr_t)p % (64 * KIB), 0);
+        th_free(p);
+    }
+}
+
+TEST(growth_keeps_a_shifted_slot_whole)
+{
+    char *block[8];
+    start();
+    for (size_t i = 0; i < 8; i++) {
+        char *p = th_malloc(box, MIB + 8 * KIB);
+        fill(p, MIB + 8 * KIB, 7);
+        p = th_realloc(box, p, 3 * MIB + 60 * KIB);
+        expect_filled(p, MIB + 8 * KIB, 7);
+        fill(p, 3 * MIB + 60 * KIB, 8);
+        check();
+        block[i] = p;
+    }
+    for (size_t i = 0; i < 8; i++) {
+        expect_filled(block[i], 3 * MIB + 60 * KIB, 8);
+        th_free(block[i]);
+    }
+    check();
+}
+
 /* ---- realloc ----------------------------------------------------------- */
 
 TEST(resize_in_place)
@@ -356,9 +415,9 @@ TEST(resize_in_place)
     char *p = th_malloc(box, 40 * KIB);
     fill(p, 40 * KIB, 1);
     uint64_t calls = host_calls();
-    EXPECT(box->ops->resize(box, p, 64 * KIB) == p);
-    EXPECT_EQ(box->ops->usable_size(box, p), 64 * KIB);
-    EXPECT_EQ(stats().live_bytes, 64 * KIB);
+    EXPECT(box->ops->resize(box, p, 60 * KIB) == p);
+    EXPECT_EQ(box->ops->usable_size(box, p), 60 * KIB);
+    EXPECT_EQ(stats().live_bytes, 60 * KIB);
     EXPECT(box->ops->resize(box, p, 33 * KIB) == p);
     EXPECT(box->ops->resize(box, p, 40 * KIB) == p);
     EXPECT_EQ(host_calls(), calls);
