@@ -24,6 +24,7 @@ enum param {
     PARAM_ZERO_MAP,
     PARAM_REMAP,
     PARAM_HUGE,
+    PARAM_NEAR,
 };
 
 #define MIB ((int64_t)1 << 20)
@@ -69,6 +70,9 @@ static const struct hak_param params[] = {
     [PARAM_HUGE] = {"huge_bytes", A_SIZE,
                     .help = "from this size on blocks ask for huge pages; 0 = "
                             "none does"},
+    [PARAM_NEAR] = {"near_bytes", A_SIZE, .def = 1 * MIB,
+                    .help = "most bytes that a thread keeps for itself of "
+                            "freed blocks up to 512 KiB; 0 = none"},
 };
 
 /* ---- setting up --------------------------------------------------------- */
@@ -94,6 +98,7 @@ static void configure(struct large *large)
     set(&s->zero_map_bytes, param(box, PARAM_ZERO_MAP));
     set(&s->remap_bytes, param(box, PARAM_REMAP));
     set(&s->huge_bytes, param(box, PARAM_HUGE));
+    set(&s->near_bytes, param(box, PARAM_NEAR));
     __atomic_store_n(&large->cache.waste_percent,
                      (uint32_t)param(box, PARAM_WASTE), __ATOMIC_RELAXED);
 }
@@ -136,11 +141,20 @@ static int init(struct hak_box *box)
     return 0;
 }
 
+/* The calling thread's near blocks; those of others stay until they call. */
+static void flush_own(struct hak_box *box)
+{
+    struct near *near = box->host->heap(box, false);
+    if (near != NULL)
+        near_flush(large_of(box), near);
+}
+
 static int set_param(struct hak_box *box, uint32_t i)
 {
     struct large *large = large_of(box);
     if (i >= sizeof params / sizeof params[0] || i == PARAM_SHARDS)
         return -EINVAL;
+    flush_own(box);
     configure(large);
     if (i == PARAM_ELO || i == PARAM_ELO_K || i == PARAM_DIRECT)
         start_elo(large);
@@ -168,7 +182,7 @@ static uint16_t color_of(const struct large *large, const struct block *b,
         size_bytes + large->page_bytes > block_bytes(b))
         return 0;
     size_t g = (uintptr_t)b->base >> HAK_GRANULE_SHIFT;
-    return (uint16_t)(g * LINE_BYTES % large->page_bytes);
+    return (uint16_t)(g * LINE_BYTES & (large->page_bytes - 1));
 }
 
 static void *hand_out(struct large *large, struct block *b, size_t size_bytes,
@@ -182,6 +196,24 @@ static void *hand_out(struct large *large, struct block *b, size_t size_bytes,
         ledger_add(&large->ledger, &large->cache, large_shard(large), 1,
                    (int64_t)size_bytes);
     return block_slot(b);
+}
+
+static struct near *near_of(struct large *large, bool open)
+{
+    const struct settings *s = &large->settings;
+    bool any =
+        settings_get(&s->near_bytes) != 0 && settings_get(&s->cache_bytes) != 0;
+    return any ? large->box->host->heap(large->box, open) : NULL;
+}
+
+/* What this thread has just freed, or NULL. */
+static struct block *take_near(struct large *large, size_t size_bytes)
+{
+    size_t n = granules_of(size_bytes);
+    struct near *near = n <= NEAR_GRANULES ? near_of(large, true) : NULL;
+    return near != NULL
+               ? near_take(near, n, bigcache_most(&large->cache, n), size_bytes)
+               : NULL;
 }
 
 /* Nothing kept fits. */
@@ -209,7 +241,11 @@ static void *alloc_aligned(struct hak_box *box, size_t align_bytes,
     if (unlikely(size_bytes > large->blocks.n << HAK_GRANULE_SHIFT))
         return NULL;
     size_bytes = slot_bytes(large, size_bytes);
-    struct block *b = bigcache_take(
+    struct block *b =
+        align_bytes <= HAK_GRANULE_BYTES ? take_near(large, size_bytes) : NULL;
+    if (likely(b != NULL))
+        return hand_out(large, b, size_bytes, align_bytes, true);
+    b = bigcache_take(
         &large->cache, large_shard(large), granules_of(size_bytes),
         hak_max(align_bytes, HAK_GRANULE_BYTES), size_bytes, &counted);
     if (unlikely(b == NULL))
@@ -235,10 +271,14 @@ static void *zalloc(struct hak_box *box, size_t size_bytes)
         return NULL;
     size_bytes = slot_bytes(large, size_bytes);
     bool fresh = size_bytes >= settings_get(&large->settings.zero_map_bytes);
-    bool counted;
-    struct block *b = bigcache_take(&large->cache, large_shard(large),
-                                    granules_of(size_bytes), HAK_GRANULE_BYTES,
-                                    fresh ? 0 : size_bytes, &counted);
+    bool counted = true;
+    struct block *b = fresh ? NULL : take_near(large, size_bytes);
+    if (b != NULL)
+        return memset(hand_out(large, b, size_bytes, HAK_ALIGN_BYTES, counted),
+                      0, size_bytes);
+    b = bigcache_take(&large->cache, large_shard(large),
+                      granules_of(size_bytes), HAK_GRANULE_BYTES,
+                      fresh ? 0 : size_bytes, &counted);
     if (b != NULL && !fresh) {
         elo_reused(&large->elo, block_bytes(b));
         return memset(hand_out(large, b, size_bytes, HAK_ALIGN_BYTES, counted),
@@ -258,12 +298,33 @@ free_of_no_slot(struct hak_box *box, const void *p)
     abort();
 }
 
-/* The exchange decides between two frees of one block, in any threads. */
+/* To this thread's own blocks. False: not so, and nothing changed. */
+static bool free_near(struct large *large, struct block *b)
+{
+    if (b == NULL || b->ngranules > NEAR_GRANULES ||
+        block_state(b) != BLOCK_LIVE)
+        return false;
+    struct near *near = near_of(large, false);
+    if (near == NULL)
+        return false;
+    near_age(large, near);
+    if (likely(large->box->state_now == HAK_BOX_ACTIVE))
+        return near_put(near, b);
+    near_flush(large, near);
+    return false;
+}
+
+/*
+ * The exchange decides between two frees of one block, in any threads; without
+ * it, on the short way, a second free in the same moment is not noticed.
+ */
 static void free_slot(struct hak_box *box, void *p)
 {
     struct large *large = large_of(box);
     struct block *b = blocks_at(&large->blocks, p);
     uint32_t live = BLOCK_LIVE;
+    if (likely(free_near(large, b)))
+        return;
     if (unlikely(b == NULL || !__atomic_compare_exchange_n(
                                   &b->state, &live, BLOCK_CACHED, false,
                                   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)))
@@ -296,11 +357,12 @@ static size_t slot_size(struct hak_box *box, size_t size_bytes)
 static void stats(struct hak_box *box, struct hak_box_stats *out)
 {
     const struct large *large = large_of(box);
+    struct near_sums near = near_sum(large);
     *out = (struct hak_box_stats){
-        .live_count = (uint64_t)ledger_nlive(&large->cache),
-        .live_bytes = (uint64_t)ledger_live(&large->cache),
+        .live_count = (uint64_t)ledger_nlive(&large->cache) - near.count,
+        .live_bytes = (uint64_t)ledger_live(&large->cache) + near.live_bytes,
         .peak_bytes = (uint64_t)ledger_read(&large->ledger.peak),
-        .cached_bytes = bigcache_bytes(&large->cache),
+        .cached_bytes = bigcache_bytes(&large->cache) + near.bytes,
         .retired_pages = hak_counted(&large->given_back),
     };
 }
@@ -364,15 +426,29 @@ static void at_fork(struct hak_box *box, enum hak_fork_phase phase)
     bigcache_lock(&large->cache, take);
     (take ? hak_lock_take : hak_lock_drop)(&large->elo.lock);
     (take ? hak_lock_take : hak_lock_drop)(&large->blocks.lock);
+    (take ? hak_lock_take : hak_lock_drop)(&large->near_lock);
+}
+
+static void *heap_open(struct hak_box *box, struct hak_thread *thread)
+{
+    (void)thread;
+    return near_open(large_of(box));
+}
+
+static void heap_close(struct hak_box *box, void *heap)
+{
+    near_close(large_of(box), heap);
 }
 
 static size_t trim(struct hak_box *box)
 {
+    flush_own(box);
     return supply_flush(large_of(box));
 }
 
 static void retire(struct hak_box *box)
 {
+    flush_own(box);
     supply_flush(large_of(box)); /* supply_free keeps nothing from now on */
 }
 
@@ -393,9 +469,10 @@ void large_check(struct large *large)
     }
     for (uint32_t i = 0; i < large->cache.nshards; i++)
         count += large->cache.shard[i].count;
-    HAK_ALWAYS(nlive == ledger_nlive(&large->cache));
-    HAK_ALWAYS(nbytes == ledger_live(&large->cache));
-    HAK_ALWAYS(ncached == count);
+    struct near_sums near = near_sum(large);
+    HAK_ALWAYS(nlive == ledger_nlive(&large->cache) - (int64_t)near.count);
+    HAK_ALWAYS(nbytes == ledger_live(&large->cache) + (int64_t)near.live_bytes);
+    HAK_ALWAYS(ncached == count + near.count);
 }
 
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
@@ -416,6 +493,8 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .aligned_alloc = alloc_aligned,
             .zalloc = zalloc,
             .resize = large_resize,
+            .heap_open = heap_open,
+            .heap_close = heap_close,
             .fork = at_fork,
             .trim = trim,
             .stats = stats,

@@ -2,6 +2,7 @@
  * large.h - one instance of the box, and what its files share.
  *
  *     large.c     entry, parameters, alloc and free
+ *     near.c      a thread's last freed blocks
  *     resize.c    realloc: in place, by remap, or not at all
  *     supply.c    all coupling to the host: map, give back, how much to keep
  *     bigcache.c  freed blocks          elo.c     which sizes are kept
@@ -14,6 +15,7 @@
 
 #include "bigcache.h"
 #include "elo.h"
+#include "near.h"
 
 /* [box large]: copied from box->params, read with settings_get(). */
 struct settings {
@@ -24,6 +26,7 @@ struct settings {
     uint64_t zero_map_bytes;
     uint64_t remap_bytes;
     uint64_t huge_bytes;
+    uint64_t near_bytes;
 };
 
 static inline uint64_t settings_get(const uint64_t *setting)
@@ -39,6 +42,9 @@ struct large {
     size_t page_bytes;
     struct elo elo;
     uint64_t next_sweep_ms, next_stretch_ms;
+    struct hak_lock near_lock; /* of all but reading all_near */
+    struct near *all_near, *spare_near;
+    uint64_t nnear; /* open */
     /* Written on slow paths, by any thread. */
     struct ledger ledger __attribute__((aligned(64)));
     uint64_t maps, given_back, unused, passed, grown, shrunk, moved;
@@ -66,6 +72,25 @@ static inline size_t granules_of(size_t nbytes)
  * next thread on it as well.
  */
 uint32_t large_shard(const struct large *large);
+
+/* ---- near.c ------------------------------------------------------------ */
+
+/* A thread's heap, or NULL: no memory. near_close: by any thread. */
+struct near *near_open(struct large *large);
+void near_close(struct large *large, struct near *near);
+
+/* All its blocks go on to the BigCache, or back. */
+void near_flush(struct large *large, struct near *near);
+
+/* The same for what was not needed of late; looks at the clock now and then. */
+void near_age(struct large *large, struct near *near);
+
+/* Of all threads: blocks and bytes of mappings on the lists; live_bytes, to be
+ * added to the ledger's, modulo 2^64. */
+struct near_sums {
+    uint64_t count, bytes, live_bytes;
+};
+struct near_sums near_sum(const struct large *large);
 
 /* ---- supply.c ---------------------------------------------------------- */
 
