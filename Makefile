@@ -21,8 +21,8 @@ CORE_SRCS := $(filter-out %/entry.c %/api.c %/init.c %/fused.c,\
     $(wildcard framework/*.c))
 CORE_OBJS := $(CORE_SRCS:%.c=$(B)/obj/%.o)
 LIB_OBJS  := $(CORE_OBJS) $(addprefix $(B)/obj/framework/,entry.o api.o init.o)
-# libinih.a is position-independent; static, so that a preload is one file.
-INIH := -l:libinih.a
+# Position-independent archives, so that a preload is one file.
+CORE_LIBS := -l:libinih.a -l:libffi_pic.a
 
 # A plugin is a folder: NAME/NAME.mk says NAME_SRCS and NAME_TESTS.
 PLUGINS := $(notdir $(patsubst %/,%,$(dir $(wildcard plugins/*/*.mk))))
@@ -51,7 +51,7 @@ $(B)/obj/framework/%.o: framework/%.c | $(B)/.deps-build
 LIB_LINK := -shared -Wl,-soname,libhakmem.so.1 -Wl,-z,now -Wl,-z,relro \
     -Wl,--exclude-libs,ALL -Wl,-z,defs
 $(B)/libhakmem.so.1: $(LIB_OBJS)
-	$(CC) $(LIB_LINK) -o $@ $(LIB_OBJS) $(INIH)
+	$(CC) $(LIB_LINK) -o $@ $(LIB_OBJS) $(CORE_LIBS)
 
 $(B)/libhakmem.so: $(B)/libhakmem.so.1
 	ln -sf libhakmem.so.1 $@
@@ -62,7 +62,7 @@ $(B)/obj/tools/%.o: tools/%.c | $(B)/.deps-build
 
 HAKCTL_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/hakctl*.c))
 $(B)/hakctl: $(HAKCTL_OBJS) $(CORE_OBJS)
-	$(CC) -o $@ $^ $(INIH)
+	$(CC) -o $@ $^ $(CORE_LIBS)
 
 # hakctl check-box: the conformance suite, which boxes' own tests share.
 $(B)/obj/tests/%.o: tests/%.c | $(B)/kit/boxkit
@@ -72,9 +72,9 @@ $(B)/testhost.a: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c))
 	ar rcs $@ $^
 # Properties are listed in the order of the files here.
 CHECK_BOX_OBJS := $(patsubst %,$(B)/obj/tests/abi/check_%.o,file entry basic \
-                  lanes memory threads box) $(B)/obj/framework/conf_text.o
+                  lanes memory threads box) $(patsubst %,$(B)/obj/framework/%.o,conf_text signature foreign)
 $(B)/hakctl-check-box: $(CHECK_BOX_OBJS) $(B)/testhost.a
-	$(CC) -o $@ $^ -lpthread
+	$(CC) -o $@ $^ $(CORE_LIBS) -lpthread
 
 # ---- boxes ----------------------------------------------------------------
 
@@ -116,7 +116,7 @@ include framework/fused.mk
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/*.c))
 $(B)/tests/unit/%: tests/unit/%.c $(CORE_OBJS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL) $(TEST_INC) -o $@ $< $(CORE_OBJS) $(INIH) -lpthread
+	$(CC) $(ALL) $(TEST_INC) -o $@ $< $(CORE_OBJS) $(CORE_LIBS) -lpthread
 
 # Boxes for the loader's and the conformance suite's own tests.
 TEST_BOXES := $(patsubst tests/boxes/%.c,$(B)/tests/boxes/%.so,$(wildcard tests/boxes/*.c))

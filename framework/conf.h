@@ -17,6 +17,7 @@
  *     [stats]         at_exit = none | stderr | FILE      format = text | json
  *                     at_start = none | stderr | FILE
  *     [box NAME]      path = FILE     priority = INT     lanes = BOOL
+ *                     type = NAME (NAME.so is the box; path is then its own)
  *                     and the parameters of that box
  *     [route NAME]    box = BOX
  *                     fallback = ROUTE | BOX | libc | none
@@ -120,12 +121,14 @@ enum hak_free_route { HAK_FREE_DIRECTORY, HAK_FREE_OWNS };
 struct hak_conf_box {
     const char *name;         /* NAME of [box NAME] */
     const char *path;         /* as given, or NULL: NAME.so beside the others */
+    const char *type;         /* as given, or NULL: the box file by its name,
+                                 and path is a parameter of that box */
     int priority;             /* owns() walk: lower asks first; default: place
                                  of its section in the file, 0, 10, 20 ... */
     bool lanes;               /* lanes = on | off; default on */
     bool used;                /* false: only routes not enabled name it */
     struct hak_origin origin; /* of its section's first line */
-    struct hak_origin path_origin;
+    struct hak_origin path_origin; /* of the key that names the box file */
 };
 
 /*

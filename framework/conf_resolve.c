@@ -205,7 +205,9 @@ static void resolve_boxes(struct hak_conf *c)
         struct hak_conf_box *box = &c->box[i];
         const char *section = conf_section_of("box", box->name);
         box->path = text(c, section, "path", NULL);
-        box->path_origin = hak_conf_origin(c, section, "path");
+        box->type = text(c, section, "type", NULL);
+        box->path_origin = hak_conf_origin(
+            c, section, box->type != NULL ? "type" : "path");
         box->priority = (int)number(c, section, "priority", box->priority);
         box->lanes = number(c, section, "lanes", box->lanes) != 0;
     }

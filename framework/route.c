@@ -52,6 +52,22 @@ static void *with_header(char *raw, size_t align, size_t size)
     return (void *)at;
 }
 
+/*
+ * A foreign library may itself call malloc, in the middle of its own: what no
+ * lane can serve goes to libc then.
+ */
+static void go_abroad(struct hak_thread *t, const struct hak_loaded *b)
+{
+    if (unlikely(b->foreign) && hak_is_attached(t))
+        t->abroad++;
+}
+
+static void come_home(struct hak_thread *t, const struct hak_loaded *b)
+{
+    if (unlikely(b->foreign) && hak_is_attached(t))
+        t->abroad--;
+}
+
 static size_t box_usable(const struct hak_loaded *b, const void *p)
 {
     if (hak_box_header_bytes(b) != 0)
@@ -63,10 +79,11 @@ static void count_alloc(struct hak_thread *t, struct hak_loaded *b, void *p)
 {
     struct hak_counts *count = &t->count[b->box.index];
     hak_count(&count->allocs, 1);
-    hak_count(&count->bytes_in, box_usable(b, p));
+    if (!b->foreign) /* there, asking costs as much as the call */
+        hak_count(&count->bytes_in, box_usable(b, p));
 }
 
-static void *box_alloc(struct hak_loaded *b, size_t size, bool zero)
+static void *box_alloc_here(struct hak_loaded *b, size_t size, bool zero)
 {
     if (hak_box_header_bytes(b) != 0) {
         char *raw = hak_box_alloc(b, size + hak_box_header_bytes(b));
@@ -81,17 +98,31 @@ static void *box_alloc(struct hak_loaded *b, size_t size, bool zero)
     return p != NULL && zero ? memset(p, 0, size) : p;
 }
 
+static void *box_alloc(struct hak_thread *t, struct hak_loaded *b, size_t size,
+                       bool zero)
+{
+    go_abroad(t, b);
+    void *p = box_alloc_here(b, size, zero);
+    come_home(t, b);
+    if (p != NULL)
+        count_alloc(t, b, p);
+    return p;
+}
+
 static void box_free(struct hak_loaded *b, void *p)
 {
     struct hak_thread *t = hak_self;
     if (hak_is_attached(t) && !hak_box_lanes(b)) { /* a count needs a place */
         struct hak_counts *count = &t->count[b->box.index];
         hak_count(&count->frees, 1);
-        hak_count(&count->bytes_out, box_usable(b, p));
+        if (!b->foreign)
+            hak_count(&count->bytes_out, box_usable(b, p));
     }
     if (hak_box_header_bytes(b) != 0)
         p = (char *)p - header_of(p)->offset;
+    go_abroad(t, b);
     hak_box_free(b, p);
+    come_home(t, b);
 }
 
 /* ---- alloc ---- */
@@ -175,6 +206,26 @@ static void *from_libc(struct hak_thread *t, enum hak_fallback last,
     return p;
 }
 
+static void *aligned_from(struct hak_thread *t, struct hak_loaded *b,
+                          size_t align, size_t size);
+
+/*
+ * libc, but where a residual box is that one: libc's blocks are known one by
+ * one then, which is for few of them.
+ */
+static void *last_resort(struct hak_thread *t, const struct hak_chain *chain,
+                         size_t align, size_t size, bool zero)
+{
+    struct hak_loaded *b = hak_boxes.residual;
+    if (likely(b == NULL) || chain->last != HAK_FALLBACK_LIBC)
+        return from_libc(t, chain->last, align, size, zero);
+    for (uint32_t i = 0; chain->box[i] != NULL; i++)
+        if (chain->box[i] == b)
+            return NULL; /* it was asked */
+    return align > HAK_ALIGN_BYTES ? aligned_from(t, b, align, size)
+                                   : box_alloc(t, b, size, zero);
+}
+
 static void *from_chain(struct hak_thread *t, uint32_t index, size_t size,
                         bool zero)
 {
@@ -188,15 +239,17 @@ static void *from_chain(struct hak_thread *t, uint32_t index, size_t size,
             p = from_lanes(t, b, index);
             if (p != NULL && zero)
                 memset(p, 0, want);
-        } else if ((p = box_alloc(b, want, zero)) != NULL) {
-            count_alloc(t, b, p);
+        } else {
+            p = box_alloc(t, b, want, zero);
         }
         errno = kept;
         if (p != NULL)
             return p;
         hak_count(&t->count[b->box.index].declines, 1);
     }
-    return from_libc(t, chain->last, HAK_ALIGN_BYTES, size, zero);
+    void *p = last_resort(t, chain, HAK_ALIGN_BYTES, want, zero);
+    errno = p != NULL ? kept : ENOMEM;
+    return p;
 }
 
 /* Before the core is ready, without it, while it forks, without memory. */
@@ -222,6 +275,8 @@ void *hak_alloc_slow(struct hak_thread *t, size_t size, bool zero)
         if (t == NULL)
             return alloc_unattached(size, zero);
     }
+    if (unlikely(t->abroad != 0))
+        return from_libc(t, HAK_FALLBACK_LIBC, HAK_ALIGN_BYTES, size, zero);
     if (hak_routes_may_change() && unlikely(hak_learner_is_due()))
         hak_learner_evaluate();
     sync_epoch(t);
@@ -259,13 +314,24 @@ static void *aligned_by_luck(struct hak_loaded *b, size_t align, size_t size)
     return NULL;
 }
 
-static void *aligned_from(struct hak_loaded *b, size_t align, size_t size)
+static void *aligned_from_here(struct hak_loaded *b, size_t align, size_t size)
 {
     if (HAK_BOX_HAS(b, aligned_alloc) && hak_box_header_bytes(b) == 0)
         return hak_box_aligned_alloc(b, align, size);
     if (hak_box_header_bytes(b) != 0)
         return aligned_with_header(b, align, size);
     return aligned_by_luck(b, align, size);
+}
+
+static void *aligned_from(struct hak_thread *t, struct hak_loaded *b,
+                          size_t align, size_t size)
+{
+    go_abroad(t, b);
+    void *p = aligned_from_here(b, align, size);
+    come_home(t, b);
+    if (p != NULL)
+        count_alloc(t, b, p);
+    return p;
 }
 
 /*
@@ -305,22 +371,33 @@ void *hak_alloc_aligned(size_t align, size_t size)
     struct hak_thread *t = hak_self;
     if (!hak_is_attached(t) && (t = hak_thread_attach()) == NULL)
         return from_libc(&hak_nobody, HAK_FALLBACK_LIBC, align, size, false);
+    if (unlikely(t->abroad != 0))
+        return from_libc(t, HAK_FALLBACK_LIBC, align, size, false);
     const struct hak_chain *chain =
         hak_chain_of(hak_index_of(hak_max(size, align)));
     for (uint32_t i = 0; chain->box[i] != NULL; i++) {
         struct hak_loaded *b = chain->box[i];
-        p = aligned_from(b, align, size == 0 ? 1 : size);
+        p = aligned_from(t, b, align, size == 0 ? 1 : size);
         errno = kept;
-        if (p != NULL) {
-            count_alloc(t, b, p);
+        if (p != NULL)
             return p;
-        }
         hak_count(&t->count[b->box.index].declines, 1);
     }
-    return from_libc(t, chain->last, align, size, false);
+    p = last_resort(t, chain, align, size == 0 ? 1 : size, false);
+    errno = p != NULL ? kept : ENOMEM;
+    return p;
 }
 
 /* ---- who owns it ---- */
+
+/* The residual box, when p can be its; or NULL: libc's. */
+static struct hak_loaded *left_over(const void *p)
+{
+    struct hak_loaded *b = hak_boxes.residual;
+    if (likely(b == NULL) || hak_directory_in_window(p) || hak_libc_owns(p))
+        return NULL;
+    return b;
+}
 
 /* The box of p: by the directory, else by the walk; both when verifying. */
 static struct hak_loaded *owner_of(const void *p, struct hak_span **span)
@@ -338,7 +415,7 @@ static struct hak_loaded *owner_of(const void *p, struct hak_span **span)
         hak_die("verify: the directory says that %p is box %s's, the owns() "
                 "walk says %s; one of their owns() is wrong",
                 p, named->box.name, walked ? walked->box.name : "nobody's");
-    return walked;
+    return walked != NULL || named != NULL ? walked : left_over(p);
 }
 
 __attribute__((noreturn, cold)) static void nobody_owns(const char *call,
@@ -409,10 +486,15 @@ static void *resized(void *p, size_t size)
     struct hak_loaded *b = owner_of(p, &span);
     if (b == NULL || !HAK_BOX_HAS(b, resize) || hak_box_header_bytes(b) != 0)
         return NULL;
-    size_t had = box_usable(b, p);
-    void *q = hak_box_resize(b, p, size);
+    /* Another's size: the box would keep what is not routed to it. */
+    if (b->foreign && hak_chain_of(hak_index_of(size))->box[0] != b)
+        return NULL;
     struct hak_thread *t = hak_self;
-    if (q != NULL && hak_is_attached(t) && !hak_box_lanes(b)) {
+    size_t had = b->foreign ? 0 : box_usable(b, p);
+    go_abroad(t, b);
+    void *q = hak_box_resize(b, p, size);
+    come_home(t, b);
+    if (q != NULL && !b->foreign && hak_is_attached(t) && !hak_box_lanes(b)) {
         hak_count(&t->count[b->box.index].bytes_out, had);
         hak_count(&t->count[b->box.index].bytes_in, box_usable(b, q));
     }

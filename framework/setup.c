@@ -4,6 +4,7 @@
  * fused.c does the same where both were fixed when the library was built.
  */
 #include "core.h"
+#include "foreign.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -81,6 +82,11 @@ int hak_setup_conf(char *const *envp, hak_diag_fn *diag)
 }
 
 /* ---- its boxes ---- */
+
+const void *hak_setup_extension(const char *id)
+{
+    return strcmp(id, HAK_FOREIGN_1) == 0 ? &hak_ffi_table : NULL;
+}
 
 int hak_setup_boxes(void)
 {

@@ -1,0 +1,2 @@
+foreign_SRCS := foreign.c adapter.c bind.c
+foreign_TESTS :=
