@@ -136,7 +136,11 @@ void hak_libc_free(void *p)
 
 void *hak_libc_realloc(void *p, size_t size_bytes)
 {
-    return __libc_realloc(p, size_bytes);
+    forget(p);
+    void *q = __libc_realloc(p, size_bytes);
+    if (q == NULL)
+        (void)kept(p); /* it is still there, and its place was */
+    return kept(q);
 }
 
 /*

@@ -90,7 +90,8 @@ static const struct command commands[] = {
      "\n"
      "Exit status: 0; 1 some file is no library of hakmem; 2 bad usage.\n"},
     {"check-box", ctl_check_box,
-     "FILE.so [KEY=VALUE...] [OPTIONS] [PROPERTY...]",
+     "FILE.so [KEY=VALUE...] [OPTIONS] [PROPERTY...]\n"
+     "       hakctl check-box -c INI BOX [OPTIONS] [PROPERTY...]",
      "does a box keep the contract, property by property",
      "Runs the conformance suite on a box file: each property in a process of\n"
      "its own and with its own line (TAP), so one that crashes or hangs fails\n"
@@ -98,6 +99,7 @@ static const struct command commands[] = {
      "without.\n"
      "\n"
      "  KEY=VALUE          a parameter, as in [box NAME] of an INI\n"
+     "  -c INI BOX         file and parameters of that [box BOX]\n"
      "  PROPERTY           only these; \"owns_*\" is those that match\n"
      "  --list             print the properties and what each demands\n"
      "  --may-decline      the box refuses requests in its range at will\n"
@@ -304,6 +306,7 @@ static int dispatch(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    ctl_foreign_start(argv);
     int status = dispatch(argc, argv);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         ctl_say("cannot write the output: %s", strerror(errno));

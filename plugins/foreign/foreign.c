@@ -31,7 +31,7 @@ enum param {
 #define MOST_REGION ((int64_t)1 << 40)
 
 static const struct hak_param params[] = {
-    [PARAM_PATH] = {"path", HAK_PARAM_TEXT,
+    [PARAM_PATH] = {"path", HAK_PARAM_TEXT, .def_text = "",
                     .help = "the library: a file, or a name as in "
                             "libjemalloc.so.2"},
     [PARAM_ALLOC] = {"alloc", HAK_PARAM_CALL,
@@ -50,7 +50,7 @@ static const struct hak_param params[] = {
     [PARAM_SLOT] = {"slot", HAK_PARAM_CALL,
                     .help = "bytes that a request would get: good(size) -> "
                             "size"},
-    [PARAM_OWNS] = {"owns", HAK_PARAM_TEXT,
+    [PARAM_OWNS] = {"owns", HAK_PARAM_TEXT, .def_text = "",
                     .help = "whose is a pointer: residual (all that nobody "
                             "else's is), region, or owns(ptr) -> bool, which "
                             "must take any pointer"},
@@ -138,10 +138,22 @@ static void *zalloc(struct hak_box *box, size_t size_bytes)
     return take(foreign_of(box), OP_ZALLOC, rounded(size_bytes), 0);
 }
 
+/*
+ * mimalloc 2.0.9 takes blocks of a power of two for aligned by nature, and
+ * they are not in each of its pages; half an alignment more is no power.
+ */
 static void *aligned_alloc_slot(struct hak_box *box, size_t align_bytes,
                                 size_t size_bytes)
 {
-    return take(foreign_of(box), OP_ALIGNED, align_bytes, rounded(size_bytes));
+    const struct foreign *f = foreign_of(box);
+    word size = rounded(size_bytes);
+    for (int more = 0; more < 2; more++, size += align_bytes / 2) {
+        void *p = take(f, OP_ALIGNED, align_bytes, size);
+        if (likely(p == NULL || ((uintptr_t)p & (align_bytes - 1)) == 0))
+            return p;
+        drop(f, p);
+    }
+    return NULL;
 }
 
 static void free_slot(struct hak_box *box, void *p)
@@ -244,10 +256,10 @@ static int open_library(struct foreign *f)
     if (f->host == NULL)
         return REFUSE(f, "this core cannot call other libraries: it lacks the "
                          "extension " HAK_FOREIGN_1);
-    if (path == NULL)
+    if (path[0] == 0)
         return REFUSE(f, "no path = LIBRARY, as in path = libjemalloc.so.2");
     if (text_of(f, PARAM_ALLOC) == NULL || text_of(f, PARAM_FREE) == NULL ||
-        text_of(f, PARAM_OWNS) == NULL)
+        text_of(f, PARAM_OWNS)[0] == 0)
         return REFUSE(f, "needs alloc =, free = and owns =, as in alloc = "
                          "malloc(size) -> ptr, free = free(ptr), owns = "
                          "residual");
