@@ -270,9 +270,9 @@ struct hak_loaded *hak_box_load(struct hak_conf *c,
 {
     char path[PATH_MAX], why[256];
     void *handle;
-    struct hak_origin where =
-        conf->path != NULL || conf->type != NULL ? conf->path_origin
-                                                 : conf->origin;
+    struct hak_origin where = conf->path != NULL || conf->type != NULL
+                                  ? conf->path_origin
+                                  : conf->origin;
     hak_box_path(conf->type != NULL ? NULL : conf->path,
                  conf->type != NULL ? conf->type : conf->name, c->file, path,
                  sizeof path);
@@ -304,7 +304,8 @@ struct hak_loaded *hak_box_load(struct hak_conf *c,
         error = hak_box_begin(b, conf, e);
     if (error != 0) {
         hak_conf_tell(c, HAK_DIAG_ERROR, where,
-                      b->said[0] != 0 ? "box %s: %s" : "box %s: init failed: %s",
+                      b->said[0] != 0 ? "box %s: %s"
+                                      : "box %s: init failed: %s",
                       conf->name, b->said[0] != 0 ? b->said : strerror(-error));
         return NULL;
     }

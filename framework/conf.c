@@ -60,6 +60,12 @@ static const struct hak_param rule_keys[] = {
     {.name = "route", .type = HAK_PARAM_TEXT},
 };
 
+static const struct hak_param call_keys[] = {
+    {.name = "box", .type = HAK_PARAM_TEXT},
+    {.name = "call", .type = HAK_PARAM_CALL},
+    {.name = "poll", .type = HAK_PARAM_BOOL},
+};
+
 #define VOCABULARY(keys) \
     ((struct conf_vocabulary){(keys), sizeof(keys) / sizeof *(keys)})
 
@@ -84,6 +90,8 @@ struct conf_vocabulary conf_vocabulary(const char *section)
         return VOCABULARY(box_keys);
     if (conf_name(section, "route") != NULL)
         return VOCABULARY(route_keys);
+    if (conf_name(section, "call") != NULL)
+        return VOCABULARY(call_keys);
     return (struct conf_vocabulary){NULL, 0};
 }
 

@@ -31,6 +31,8 @@
  *                     when = FIGURE < <= > or >= N% or Nbps, and more of them
  *                     (share, retire, utilisation, free_hit: docs/learner.md)
  *     [policy]        C0-C3,C5 = BOX or ROUTE    1025-32k = ...    32769- = ...
+ *     [call NAME]     box = BOX    call = CALL of its library    poll = BOOL
+ *                     (docs/foreign.md)
  *     [profile NAME]  SECTION.KEY = VALUE, as in box ultra.lanes = off
  *
  * Comments start with ; or # at the start of a line or after a blank.
@@ -269,6 +271,13 @@ hak_conf_find(const struct hak_conf *c, const char *section, const char *key);
 /* Where section's key got its value: its entry's origin, or "built-in". */
 struct hak_origin hak_conf_origin(const struct hak_conf *c, const char *section,
                                   const char *key);
+
+/*
+ * hak_conf_call - the nth [call NAME] whose box is of that name (NULL: any).
+ * Returns its name, with *text its call and *poll; NULL = no more.
+ */
+const char *hak_conf_call(const struct hak_conf *c, const char *box, uint32_t n,
+                          const char **text, bool *poll);
 
 /* Tell a finding through c->diag and count it. printf-like. */
 void hak_conf_tell(struct hak_conf *c, enum hak_diag_level level,

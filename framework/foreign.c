@@ -150,8 +150,9 @@ static int prepare(struct hak_bound *b, char *why, size_t n)
             : ffi_prep_cif(&p->cif, FFI_DEFAULT_ABI, call->nparams, type,
                            p->types);
     return status == FFI_OK ? 0
-                            : refuse(why, n, "libffi refuses the signature "
-                                             "of %s (status %d)",
+                            : refuse(why, n,
+                                     "libffi refuses the signature "
+                                     "of %s (status %d)",
                                      call->symbol, (int)status);
 }
 

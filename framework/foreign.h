@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * foreign.h - foreign.c by name, for what is linked with it; hakmem/foreign.h says
- * what the functions do, where a box finds them: struct hak_foreign_host_1.
+ * foreign.h - foreign.c by name, for what is linked with it; hakmem/foreign.h
+ * says what the functions do, where a box finds them: struct
+ * hak_foreign_host_1.
  */
 #ifndef HAKMEM_CORE_FOREIGN_H
 #define HAKMEM_CORE_FOREIGN_H

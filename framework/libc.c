@@ -50,8 +50,7 @@ static bool replace(const void *p, const void *from, const void *to)
             const void *want = from;
             if (__atomic_load_n(&slot[i], __ATOMIC_RELAXED) == from &&
                 __atomic_compare_exchange_n(&slot[i], &want, to, false,
-                                            __ATOMIC_ACQ_REL,
-                                            __ATOMIC_RELAXED))
+                                            __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
                 return true;
         }
     }

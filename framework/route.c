@@ -53,8 +53,8 @@ static void *with_header(char *raw, size_t align, size_t size)
 }
 
 /*
- * A foreign library may itself call malloc, in the middle of its own: what no
- * lane can serve goes to libc then.
+ * A foreign library may itself call malloc, in the middle of its own: foreign
+ * boxes are passed over then, and libc is the last resort.
  */
 static void go_abroad(struct hak_thread *t, const struct hak_loaded *b)
 {
@@ -217,6 +217,8 @@ static void *last_resort(struct hak_thread *t, const struct hak_chain *chain,
                          size_t align, size_t size, bool zero)
 {
     struct hak_loaded *b = hak_boxes.residual;
+    if (unlikely(t->abroad != 0))
+        return from_libc(t, HAK_FALLBACK_LIBC, align, size, zero);
     if (likely(b == NULL) || chain->last != HAK_FALLBACK_LIBC)
         return from_libc(t, chain->last, align, size, zero);
     for (uint32_t i = 0; chain->box[i] != NULL; i++)
@@ -235,6 +237,8 @@ static void *from_chain(struct hak_thread *t, uint32_t index, size_t size,
     for (uint32_t i = 0; chain->box[i] != NULL; i++) {
         struct hak_loaded *b = chain->box[i];
         void *p = NULL;
+        if (unlikely(t->abroad != 0) && b->foreign)
+            continue;
         if (hak_box_lanes(b) && index < HAK_LANES) {
             p = from_lanes(t, b, index);
             if (p != NULL && zero)
@@ -275,8 +279,6 @@ void *hak_alloc_slow(struct hak_thread *t, size_t size, bool zero)
         if (t == NULL)
             return alloc_unattached(size, zero);
     }
-    if (unlikely(t->abroad != 0))
-        return from_libc(t, HAK_FALLBACK_LIBC, HAK_ALIGN_BYTES, size, zero);
     if (hak_routes_may_change() && unlikely(hak_learner_is_due()))
         hak_learner_evaluate();
     sync_epoch(t);
@@ -371,12 +373,12 @@ void *hak_alloc_aligned(size_t align, size_t size)
     struct hak_thread *t = hak_self;
     if (!hak_is_attached(t) && (t = hak_thread_attach()) == NULL)
         return from_libc(&hak_nobody, HAK_FALLBACK_LIBC, align, size, false);
-    if (unlikely(t->abroad != 0))
-        return from_libc(t, HAK_FALLBACK_LIBC, align, size, false);
     const struct hak_chain *chain =
         hak_chain_of(hak_index_of(hak_max(size, align)));
     for (uint32_t i = 0; chain->box[i] != NULL; i++) {
         struct hak_loaded *b = chain->box[i];
+        if (unlikely(t->abroad != 0) && b->foreign)
+            continue;
         p = aligned_from(t, b, align, size == 0 ? 1 : size);
         errno = kept;
         if (p != NULL)

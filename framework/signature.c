@@ -23,8 +23,8 @@ struct scan {
 
 enum { WORD_BYTES = HAK_CALL_SYMBOL_BYTES };
 
-__attribute__((format(printf, 2, 3))) static int
-refuse(struct scan *s, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static int refuse(struct scan *s,
+                                                        const char *format, ...)
 {
     char text[160];
     va_list ap;
@@ -149,9 +149,8 @@ static uint32_t type_of(const char *name)
 static int no_type(struct scan *s, const char *start, const char *name)
 {
     s->at = start;
-    return refuse(s,
-                  "\"%s\" is no type (bool i32 u32 i64 u64 size ptr f64 cstr)",
-                  name);
+    return refuse(
+        s, "\"%s\" is no type (bool i32 u32 i64 u64 size ptr f64 cstr)", name);
 }
 
 /* ---- values -------------------------------------------------------------- */
@@ -240,8 +239,7 @@ static int library_name(struct scan *s, struct hak_call_param *p)
     char name[WORD_BYTES];
     bool address = *s->at == '&';
     if (address && p->type != HAK_TYPE_PTR)
-        return refuse(s, "an address is a ptr, not a %s,",
-                      types[p->type].name);
+        return refuse(s, "an address is a ptr, not a %s,", types[p->type].name);
     s->at++;
     int error = word(s, name, "a variable of the library");
     int place = error == 0 ? keep(s, name, strlen(name)) : error;
@@ -340,8 +338,7 @@ static int one_param(struct scan *s, struct hak_call *call)
     int error = param(s, p);
     if (error != 0)
         return error;
-    if (call->variadic && p->type == HAK_TYPE_BOOL &&
-        p->from != HAK_FROM_OUT) {
+    if (call->variadic && p->type == HAK_TYPE_BOOL && p->from != HAK_FROM_OUT) {
         s->at = start;
         return refuse(s, "bool cannot come after \"...\"; i32 does");
     }
@@ -369,9 +366,9 @@ static const struct {
     const char *text;
     uint8_t test;
 } tests[] = {
-    {"==", HAK_TEST_EQUAL},         {"!=", HAK_TEST_NOT_EQUAL},
-    {"<=", HAK_TEST_LESS_EQUAL},    {">=", HAK_TEST_GREATER_EQUAL},
-    {"<", HAK_TEST_LESS},           {">", HAK_TEST_GREATER},
+    {"==", HAK_TEST_EQUAL},      {"!=", HAK_TEST_NOT_EQUAL},
+    {"<=", HAK_TEST_LESS_EQUAL}, {">=", HAK_TEST_GREATER_EQUAL},
+    {"<", HAK_TEST_LESS},        {">", HAK_TEST_GREATER},
     {"%", HAK_TEST_MULTIPLE},
 };
 
@@ -463,8 +460,7 @@ int hak_call_arguments(const char *text, const struct hak_call *call,
             cell[i].p = strings + cell[i].u;
     }
     if (error == 0 && !take(&s, ')'))
-        error = refuse(&s, "expected \")\"; it takes %u arguments, ",
-                       given);
+        error = refuse(&s, "expected \")\"; it takes %u arguments, ", given);
     skip_blanks(&s);
     if (error == 0 && *s.at != 0)
         error = refuse(&s, "expected the end");

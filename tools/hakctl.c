@@ -106,6 +106,24 @@ static const struct command commands[] = {
      "  --timeout SECONDS  for each property (default: 60)\n"
      "\n"
      "Exit status: 0 all hold, 1 some do not, 2 bad usage or no such box.\n"},
+    {"call", ctl_call, "INI BOX 'NAME(ARGS)'...",
+     "call functions of a foreign box's library",
+     "NAME is a [call NAME] of the INI with box = BOX; ARGS are the values that\n"
+     "its call leaves open: numbers and strings in \"\". Prints the result and\n"
+     "what out parameters got, each with its type.\n"
+     "\n"
+     "Exit status: 0; 1 the condition of a call does not hold; 2 bad usage or\n"
+     "configuration.\n"},
+    {"check-so", ctl_check_so, "LIBRARY CASES",
+     "calls of any library as test cases",
+     "Each line of CASES is a call in the language of docs/foreign.md with a\n"
+     "condition on its result, or some with commas between; it runs in a\n"
+     "process of its own (TAP). A line that starts with ; or # is a comment.\n"
+     "\n"
+     "    strlen(cstr:\"abc\") -> size == 3\n"
+     "    mi_malloc(size:100) -> ptr % 16\n"
+     "\n"
+     "Exit status: 0 all hold, 1 some do not, 2 bad usage.\n"},
     {"help", help, "[COMMAND]", "this text, or that of a command", ""},
 };
 enum { NCOMMANDS = sizeof commands / sizeof commands[0] };

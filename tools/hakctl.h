@@ -10,6 +10,7 @@
  *     hakctl_version.c  version  which hakctl, what is in a library
  *     hakctl_check.c    reads a configuration and loads its boxes as the
  *                       core does; for run, lint, explain, fuse
+ *     hakctl_call.c     call, check-so   typed calls of other libraries
  *     hakctl_foreign.c  foreign boxes: static TLS, how they are called
  *     hakctl_check_box.c
  *                       check-box  starts the conformance suite
@@ -40,6 +41,8 @@ int ctl_explain(int argc, char **argv);
 int ctl_fuse(int argc, char **argv);
 int ctl_version(int argc, char **argv);
 int ctl_check_box(int argc, char **argv);
+int ctl_call(int argc, char **argv);
+int ctl_check_so(int argc, char **argv);
 
 /* ---- hakctl.c ------------------------------------------------------------ */
 
@@ -94,6 +97,8 @@ void ctl_foreign_start(char **argv);
  * return. To be called before anything is printed.
  */
 void ctl_foreign_tls(const char *path, const char *profile);
+/* The same without an INI. */
+void ctl_foreign_tls_now(void);
 /* The same for the program that this process becomes next. */
 void ctl_foreign_tls_for_next(void);
 

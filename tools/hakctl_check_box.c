@@ -9,7 +9,8 @@
 #include <errno.h>
 #include <limits.h>
 
-/* ---- file and parameters from an INI -------------------------------------- */
+/* ---- file and parameters from an INI --------------------------------------
+ */
 
 enum { WORDS = 64 };
 

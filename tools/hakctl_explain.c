@@ -184,9 +184,9 @@ static void print_foreign(const struct answer *a, const struct link *l)
     for (uint32_t i = 0;
          table != NULL && table->describe(box, i, text, sizeof text); i++)
         printf("         %s\n", text);
-    double ns =
-        table != NULL ? ctl_foreign_pair_ns(l->box, asked_bytes(l, a->size))
-                      : -1;
+    double ns = table != NULL
+                    ? ctl_foreign_pair_ns(l->box, asked_bytes(l, a->size))
+                    : -1;
     if (ns >= 0)
         printf("         alloc and free: %.0f ns a pair, measured here\n", ns);
 }

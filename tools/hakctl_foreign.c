@@ -49,6 +49,12 @@ void ctl_foreign_tls(const char *path, const char *profile)
                 execv("/proc/self/exe", own_argv); /* ld.so reads it at start */
 }
 
+void ctl_foreign_tls_now(void)
+{
+    if (raise_tls())
+        execv("/proc/self/exe", own_argv);
+}
+
 void ctl_foreign_tls_for_next(void)
 {
     raise_tls();

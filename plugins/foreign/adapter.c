@@ -62,10 +62,10 @@ word (*adapter_of(const char *shape))(const struct op *, word, word, void **)
         const char *shape;
         word (*run)(const struct op *, word, word, void **);
     } all[] = {
-        {"v", run_v},     {"vk", run_vk},   {"kv", run_kv},
-        {"vkk", run_vkk}, {"kvk", run_kvk}, {"kkv", run_kkv},
-        {"vw", run_vw},   {"wv", run_wv},   {"vwk", run_vwk},
-        {"wvk", run_wvk}, {"kvw", run_kvw}, {"kwv", run_kwv},
+        {"v", run_v},     {"vk", run_vk},     {"kv", run_kv},
+        {"vkk", run_vkk}, {"kvk", run_kvk},   {"kkv", run_kkv},
+        {"vw", run_vw},   {"wv", run_wv},     {"vwk", run_vwk},
+        {"wvk", run_wvk}, {"kvw", run_kvw},   {"kwv", run_kwv},
         {"ovw", run_ovw}, {"kovw", run_kovw},
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)

@@ -107,10 +107,9 @@ static int check_result(struct foreign *f, struct op *op, enum op_kind kind,
                       op->text, kinds[kind].gives_ptr ? "ptr" : "number", key,
                       kinds[kind].example);
     /* posix_memalign's kind: an error number, 0 is none */
-    if (op->has_out && call->test == HAK_TEST_NONE &&
-        is_number(call->result)) {
-        call->test = call->result == HAK_TYPE_BOOL ? HAK_TEST_NOT_EQUAL
-                                                   : HAK_TEST_EQUAL;
+    if (op->has_out && call->test == HAK_TEST_NONE && is_number(call->result)) {
+        call->test =
+            call->result == HAK_TYPE_BOOL ? HAK_TEST_NOT_EQUAL : HAK_TEST_EQUAL;
         call->test_value.u = 0;
     }
     return 0;
@@ -165,13 +164,12 @@ static int fill_region(struct foreign *f, struct hak_bound *b, const char *key)
         else if (p->role == HAK_ROLE_REGION_SIZE && f->region != NULL)
             b->cell[i].u = f->region_bytes;
         else
-            return REFUSE(f,
-                          "%s: parameter %u of %s has no value here; give it "
-                          "one, as in %s:0%s",
-                          key, i + 1, b->call.symbol, f->host->type_name(p->type),
-                          p->role >= HAK_ROLE_REGION
-                              ? ", or set owns = region"
-                              : "");
+            return REFUSE(
+                f,
+                "%s: parameter %u of %s has no value here; give it "
+                "one, as in %s:0%s",
+                key, i + 1, b->call.symbol, f->host->type_name(p->type),
+                p->role >= HAK_ROLE_REGION ? ", or set owns = region" : "");
     }
     return 0;
 }

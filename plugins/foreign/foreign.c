@@ -36,8 +36,7 @@ static const struct hak_param params[] = {
                             "libjemalloc.so.2"},
     [PARAM_ALLOC] = {"alloc", HAK_PARAM_CALL,
                      .help = "memory for size bytes: malloc(size) -> ptr"},
-    [PARAM_FREE] = {"free", HAK_PARAM_CALL,
-                    .help = "gives it back: free(ptr)"},
+    [PARAM_FREE] = {"free", HAK_PARAM_CALL, .help = "gives it back: free(ptr)"},
     [PARAM_USABLE] = {"usable", HAK_PARAM_CALL,
                       .help = "bytes that may be used: usable(ptr) -> size; "
                               "without it a header keeps them"},
@@ -234,8 +233,16 @@ static bool describe(struct hak_box *box, uint32_t i, char *text,
 
 static const void *get_extension(struct hak_box *box, const char *id)
 {
+    static const struct hak_counters_1 counters = {
+        .struct_bytes = sizeof counters,
+        .read = counters_read,
+    };
     const struct foreign *f = foreign_of(box);
-    return f != NULL && strcmp(id, HAK_FOREIGN_1) == 0 ? &f->table : NULL;
+    if (f == NULL)
+        return NULL;
+    if (strcmp(id, HAK_COUNTERS_1) == 0)
+        return &counters;
+    return strcmp(id, HAK_FOREIGN_1) == 0 ? &f->table : NULL;
 }
 
 /* ---- setting up ---------------------------------------------------------- */
@@ -296,6 +303,11 @@ static int bind_owner(struct foreign *f)
                              "region over, as in manage(region, region_size)");
         return take_region(f);
     }
+    if (strchr(text, '(') == NULL)
+        return REFUSE(f,
+                      "owns = %s: it is residual, region or a call, as in "
+                      "owns(ptr) -> bool",
+                      text);
     f->owner = OWNER_SYMBOL;
     return bind_op(f, OP_OWNS, "owns", text);
 }
@@ -317,6 +329,8 @@ static int bind_all(struct foreign *f)
                           &f->nexit);
     if (error == 0)
         error = bind_list(f, "init", text_of(f, PARAM_INIT), &list, &n);
+    if (error == 0)
+        error = counters_init(f);
     return error == 0 ? run_list(f, "init", list, n) : error;
 }
 
@@ -330,9 +344,8 @@ static void fill_tables(struct foreign *f)
         .slot_size = f->op[OP_SLOT].given ? slot_size : NULL,
         .aligned_alloc = f->op[OP_ALIGNED].given ? aligned_alloc_slot : NULL,
         .zalloc = f->op[OP_ZALLOC].given ? zalloc : NULL,
-        .resize = f->op[OP_REALLOC].given && f->owner != OWNER_REGION
-                      ? resize
-                      : NULL,
+        .resize =
+            f->op[OP_REALLOC].given && f->owner != OWNER_REGION ? resize : NULL,
         .trim = f->ntrim != 0 ? trim : NULL,
         .retire = retire,
         .get_extension = get_extension,
@@ -342,6 +355,7 @@ static void fill_tables(struct foreign *f)
         .ops = &f->ops,
         .residual = f->owner == OWNER_RESIDUAL,
         .describe = describe,
+        .library = f->library,
         .slow = f->op[OP_ALLOC].by_ffi || f->op[OP_FREE].by_ffi,
     };
 }

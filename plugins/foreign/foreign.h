@@ -4,6 +4,7 @@
  *     foreign.c   the box: parameters, operations
  *     bind.c      texts of the INI -> ops that can be called
  *     adapter.c   calls of the usual shapes without libffi
+ *     counters.c  calls polled for the report
  */
 #ifndef HAKMEM_FOREIGN_BOX_H
 #define HAKMEM_FOREIGN_BOX_H
@@ -23,7 +24,10 @@ enum op_kind {
     OPS,
 };
 
-enum { LIST_CALLS = 8 }; /* most in init, exit, trim */
+enum {
+    LIST_CALLS = 8, /* most in init, exit, trim */
+    COUNTERS = 32,  /* as many as a report shows */
+};
 
 typedef uint64_t word; /* an argument or result in a register */
 
@@ -45,6 +49,11 @@ struct op {
     bool by_ffi;
 };
 
+struct counter {
+    const char *name;
+    struct hak_bound bound;
+};
+
 enum owner { OWNER_SYMBOL, OWNER_REGION, OWNER_RESIDUAL };
 
 /* State of an instance. Written in init alone, so no lock is needed. */
@@ -57,6 +66,8 @@ struct foreign {
     size_t region_bytes;
     struct hak_bound *exit_call, *trim_call; /* lists */
     uint32_t nexit, ntrim;
+    struct counter counter[COUNTERS]; /* [call NAME] with poll = yes */
+    uint32_t ncounters;
     void *library;
     struct hak_box_ops ops;
     struct hak_foreign_box_1 table;
@@ -71,6 +82,13 @@ struct foreign {
 word (*adapter_of(const char *shape))(const struct op *, word, word, void **);
 /* The same for any shape, by the prepared cif. */
 word adapter_ffi(const struct op *op, word v, word w, void **out);
+
+/* ---- counters.c ---------------------------------------------------------- */
+
+/* Bind the polled calls of the INI. 0, or -errno and the reason is logged. */
+int counters_init(struct foreign *f);
+uint32_t counters_read(struct hak_box *box, struct hak_counter *out,
+                       uint32_t most);
 
 /* ---- bind.c -------------------------------------------------------------- */
 

@@ -1,2 +1,2 @@
-foreign_SRCS := foreign.c adapter.c bind.c
+foreign_SRCS := foreign.c adapter.c bind.c counters.c
 foreign_TESTS :=

@@ -26,12 +26,12 @@ static size_t nfar;
 int th_far_start(struct instance *b)
 {
     const struct hak_foreign_box_1 *table =
-        b->ops.get_extension
-            ? b->ops.get_extension(&b->box, HAK_FOREIGN_1)
-            : NULL;
+        b->ops.get_extension ? b->ops.get_extension(&b->box, HAK_FOREIGN_1)
+                             : NULL;
     if (!table)
         return 0;
-    far = far ? far : th_reserve(FAR_SLOTS * sizeof *far, PROT_READ | PROT_WRITE);
+    far =
+        far ? far : th_reserve(FAR_SLOTS * sizeof *far, PROT_READ | PROT_WRITE);
     if (!far)
         return th_refuse(-ENOMEM, "no address space for a record of slots");
     b->ops = *table->ops;

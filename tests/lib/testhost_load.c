@@ -102,8 +102,7 @@ static int fill_params(struct instance *b, const char *const *texts)
     if (b->entry.nparams > MAX_PARAMS)
         return th_refuse(-EINVAL, "%u parameters", b->entry.nparams);
     for (uint32_t i = 0; i < b->entry.nparams; i++) {
-        if (table[i].type == HAK_PARAM_TEXT ||
-            table[i].type == HAK_PARAM_CALL)
+        if (table[i].type == HAK_PARAM_TEXT || table[i].type == HAK_PARAM_CALL)
             b->params[i].text = table[i].def_text;
         else
             b->params[i].i = table[i].def;

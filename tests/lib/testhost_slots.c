@@ -193,10 +193,10 @@ static void *slot_of(const struct hak_box *box, const void *p)
     uintptr_t at = (uintptr_t)p;
     if (has_header(box))
         at -= ((const struct header *)(at - HEADER))->offset;
-    bool held = th_is_far(box, (void *)at)
-                    ? th_far_box((void *)at, true) == box
-                    : in_window((void *)at) &&
-                          bit(th.test_bits, unit_of((void *)at));
+    bool held =
+        th_is_far(box, (void *)at)
+            ? th_far_box((void *)at, true) == box
+            : in_window((void *)at) && bit(th.test_bits, unit_of((void *)at));
     if (!held)
         th_die(box, "test: %p is no live block", p);
     return (void *)at;

@@ -182,9 +182,19 @@ struct hak_foreign_host_1 {
      */
     void (*call)(const struct hak_bound *bound, union hak_scalar *cell,
                  union hak_scalar *result);
+
+    /*
+     * polled - the nth [call NAME] of the INI that is this box's and has
+     * poll = yes.
+     * Returns  NAME, with *text its call; NULL = no more. NULL itself where
+     *          there is no INI
+     */
+    const char *(*polled)(const struct hak_box *box, uint32_t n,
+                          const char **text);
 };
 
-/* ---- "hak.foreign/1" of a box --------------------------------------------- */
+/* ---- "hak.foreign/1" of a box ---------------------------------------------
+ */
 
 /*
  * For a box whose slots are not in memory of host->map. The core asks for the
@@ -206,6 +216,7 @@ struct hak_foreign_box_1 {
                      size_t text_bytes);
     /* Does alloc or free go through libffi? */
     bool slow;
+    void *library; /* as host->open gave it */
 };
 
 #ifdef __cplusplus
