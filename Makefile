@@ -132,7 +132,13 @@ $(B)/tests/preload/%: tests/preload/%.c tests/lib/test.h
 	@mkdir -p $(@D)
 	$(CC) $(ALL) -fno-builtin $(TEST_INC) -o $@ $< -lpthread -ldl
 
-TEST_BINS = $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_BOXES) $(PRELOAD_PROGS)
+# Libraries for the foreign box's tests.
+TEST_LIBS := $(patsubst tests/foreign/%.c,$(B)/tests/foreign/%.so,$(wildcard tests/foreign/*.c))
+$(B)/tests/foreign/%.so: tests/foreign/%.c
+	@mkdir -p $(@D)
+	$(CC) $(BASE) -fvisibility=default -shared -o $@ $<
+
+TEST_BINS = $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_BOXES) $(TEST_LIBS) $(PRELOAD_PROGS)
 
 .PHONY: tests check
 tests: all $(TEST_BINS)
@@ -194,6 +200,9 @@ install: all
 	install -m 644 framework/include/hakmem/*.h \
 	    $(DESTDIR)$(PREFIX)/include/hakmem
 	install -m 644 conf/*.ini $(DESTDIR)$(PREFIX)/share/hakmem/conf
+	install -d $(DESTDIR)$(PREFIX)/share/hakmem/conf/foreign
+	install -m 644 conf/foreign/*.ini \
+	    $(DESTDIR)$(PREFIX)/share/hakmem/conf/foreign
 
 # Missing packages are installed by name, or named.
 $(B)/.deps-%: tools/deps.sh

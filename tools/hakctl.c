@@ -108,8 +108,10 @@ static const struct command commands[] = {
      "Exit status: 0 all hold, 1 some do not, 2 bad usage or no such box.\n"},
     {"call", ctl_call, "INI BOX 'NAME(ARGS)'...",
      "call functions of a foreign box's library",
-     "NAME is a [call NAME] of the INI with box = BOX; ARGS are the values that\n"
-     "its call leaves open: numbers and strings in \"\". Prints the result and\n"
+     "NAME is a [call NAME] of the INI with box = BOX; ARGS are the values "
+     "that\n"
+     "its call leaves open: numbers and strings in \"\". Prints the result "
+     "and\n"
      "what out parameters got, each with its type.\n"
      "\n"
      "Exit status: 0; 1 the condition of a call does not hold; 2 bad usage or\n"

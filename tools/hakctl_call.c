@@ -176,8 +176,9 @@ __attribute__((noreturn)) static void try_case(const char *path,
         for (uint32_t i = 0; good && i < call.nparams; i++) {
             good = call.param[i].from != HAK_FROM_CALLER;
             if (!good)
-                snprintf(why, sizeof why, "parameter %u has no value; give it "
-                                          "one, as in %s:0",
+                snprintf(why, sizeof why,
+                         "parameter %u has no value; give it "
+                         "one, as in %s:0",
                          i + 1, hak_type_name(call.param[i].type));
         }
         if (!good)
@@ -191,7 +192,9 @@ __attribute__((noreturn)) static void try_case(const char *path,
         else if (!good)
             snprintf(why, sizeof why, "%s returned %" PRId64, call.symbol,
                      result.i);
-        if (good && *rest == 0)
+        if (!good)
+            break;
+        if (*rest == 0)
             _exit(CTL_OK);
     }
     fputs(why, to);
@@ -222,8 +225,8 @@ static bool one_case(const char *path, const char *text, int n)
                  WTERMSIG(status) == SIGALRM ? "does not come to an end"
                                              : strsignal(WTERMSIG(status)));
     bool good = WIFEXITED(status) && WEXITSTATUS(status) == CTL_OK;
-    printf("%sok %d - %s%s%s\n", good ? "" : "not ", n, text,
-           good ? "" : ": ", good ? "" : why);
+    printf("%sok %d - %s%s%s\n", good ? "" : "not ", n, text, good ? "" : ": ",
+           good ? "" : why);
     return good;
 }
 

@@ -50,8 +50,10 @@ int counters_init(struct foreign *f)
             f->host->bind(f->library, &call, &c->bound, why, sizeof why) != 0)
             return REFUSE(f, "call %s: %s", name, why);
         if (!is_whole(&call) || *text != 0)
-            return REFUSE(f, "call %s: to be polled, it is one call whose "
-                             "parameters all have values", name);
+            return REFUSE(f,
+                          "call %s: to be polled, it is one call whose "
+                          "parameters all have values",
+                          name);
     }
     return 0;
 }

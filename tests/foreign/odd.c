@@ -25,8 +25,8 @@ void *odd_alloc(double weight, size_t bytes, int level)
         return NULL;
     free(own);
     __atomic_add_fetch(&ncalls, 1, __ATOMIC_RELAXED);
-    size_t at = __atomic_fetch_add(&used, (bytes + 15) & ~(size_t)15,
-                                   __ATOMIC_RELAXED);
+    size_t at =
+        __atomic_fetch_add(&used, (bytes + 15) & ~(size_t)15, __ATOMIC_RELAXED);
     return base != NULL && at + bytes <= BYTES ? base + at : NULL;
 }
 

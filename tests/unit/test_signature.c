@@ -116,8 +116,9 @@ TEST(errors_point_at_the_character)
     bad("f(i32:2147483648)", "number too large for i32 at character 7, before "
                              "\"2147483648)\"");
     bad("f(u32:-1)", "number too large for u32 at character 7, before \"-1)\"");
-    bad("f(size:99999999999999999999)", "number too large for size at character "
-                                        "8, before \"99999999999999999999)\"");
+    bad("f(size:99999999999999999999)",
+        "number too large for size at character "
+        "8, before \"99999999999999999999)\"");
     bad("f(i32:4k)", "expected a whole number at character 7, before \"4k)\"");
     bad("f(i32:)", "expected a number at character 7, before \")\"");
     bad("f(cstr:x)", "expected a string in \"\" at character 8, before \"x)\"");
@@ -146,7 +147,8 @@ TEST(too_much)
 {
     bad("f(ptr,ptr,ptr,ptr,ptr,ptr,ptr,ptr,ptr,ptr,ptr,ptr,ptr)",
         "more than 12 parameters at character 51, before \"ptr)\"");
-    bad("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+    bad("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+        "a"
         "()",
         "a symbol of the library of 71 characters, at most 63, at character 1, "
         "before \"aaaaaaaaaaaaaaaaaaaaaaaa\"");
@@ -160,10 +162,9 @@ TEST(too_much)
 /* Any bytes at all: no fault, and a reason whenever it is refused. */
 TEST(noise)
 {
-    static const char *const pieces[] = {"f",  "(",   ")",     ",",    "->",
-                                         "i32", ":",  "0",     "size", "out",
-                                         "...", "\"", "cstr:", "==",   "\\",
-                                         "*x",  "%",  "\xff",  " ",    "-"};
+    static const char *const pieces[] = {
+        "f",   "(",  ")",     ",",  "->", "i32", ":", "0",    "size", "out",
+        "...", "\"", "cstr:", "==", "\\", "*x",  "%", "\xff", " ",    "-"};
     uint64_t seed = 1;
     for (int i = 0; i < 200000; i++) {
         char text[128] = "";
@@ -188,9 +189,9 @@ TEST(arguments)
               0);
     EXPECT_STR(cell[0].p, "opt.narenas");
     EXPECT_EQ(cell[3].i, -3);
-    EXPECT_EQ(hak_call_arguments("(\"x\")", &call, cell, strings, why,
-                                 sizeof why),
-              -EINVAL);
+    EXPECT_EQ(
+        hak_call_arguments("(\"x\")", &call, cell, strings, why, sizeof why),
+        -EINVAL);
     EXPECT_STR(why, "expected \",\" at character 5, before \")\"");
     EXPECT_EQ(hak_call_arguments("(\"x\", 1, 2)", &call, cell, strings, why,
                                  sizeof why),
