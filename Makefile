@@ -155,7 +155,8 @@ demo: | $(B)/.deps-demo
 	$(MAKE) all
 	tools/demo.sh
 
-BENCH_PROGS := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
+BENCH_PROGS := $(patsubst bench/%.c,$(B)/bench/%,\
+    $(filter-out bench/foreign_calls.c,$(wildcard bench/*.c)))
 $(B)/bench/%: bench/%.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -fno-builtin -MMD -MP \
@@ -165,6 +166,17 @@ bench-pair: | $(B)/.deps-bench
 	$(MAKE) all $(B)/bench/pair
 	$(MAKE) fused CONF=conf/default.ini PROFILE=
 	bench/pair.py $(BENCH_ARGS)
+
+# The ways to call another library; programs on other allocators as boxes.
+$(B)/bench/foreign_calls: bench/foreign_calls.c $(CORE_OBJS) \
+    $(B)/obj/plugins/foreign/adapter.o
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(WARN) $(CORE_INC) -o $@ $(filter %.c %.o,$^) $(CORE_LIBS)
+.PHONY: bench-foreign
+bench-foreign: | $(B)/.deps-bench
+	$(MAKE) all $(B)/bench/foreign_calls
+	$(B)/bench/foreign_calls
+	bench/foreign.py $(BENCH_ARGS)
 
 .PHONY: benches
 benches: | $(B)/.deps-bench
@@ -220,6 +232,7 @@ help:
 	@echo 'make bench       all of them, beside other allocators'
 	@echo 'make bench-pair  ns of a malloc/free pair'
 	@echo 'make bench-boxes each box on its own sizes, options on and off'
+	@echo 'make bench-foreign  calls of other libraries, programs on them as boxes'
 	@echo 'make benches     the other bench programs, into build/bench/'
 	@echo 'make fused       CONF=conf/default.ini and its boxes as one library'
 	@echo 'make check-fused CONF=conf/default.ini   tests on that library'

@@ -517,7 +517,7 @@ void *hak_realloc_slow(void *p, size_t size)
         errno = ENOMEM;
         return NULL;
     }
-    if (is_libc_block(p) && hak_core.mode != HAK_MODE_BOXES)
+    if (hak_core.mode != HAK_MODE_BOXES && is_libc_block(p))
         return hak_libc_realloc(p, size);
     int kept = errno;
     void *q = resized(p, size);

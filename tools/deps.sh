@@ -10,7 +10,7 @@ demo) want="$build python3" ;;
 check) want="$build perl python3 git sqlite3 redis-server redis-tools xz-utils \
 tar findutils coreutils jq libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 \
 libtbbmalloc2 libmemkind0" ;;
-bench) want="$build python3 libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4" ;;
+bench) want="$build python3 libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 perl" ;;
 lint) want="$build clang-format-14 clang-tidy cppcheck shellcheck" ;;
 *) echo "deps.sh: unknown group $1" >&2; exit 2 ;;
 esac

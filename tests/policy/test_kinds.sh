@@ -119,6 +119,7 @@ END
 # VARIABLE=VALUE...: the report of a run of perl
 report()
 {
+    # shellcheck disable=SC2016
     env "$@" HAKMEM_STATS_AT_EXIT="$tmp/report" HAKMEM_STATS_FORMAT=json \
         LD_PRELOAD="$PWD/build/libhakmem.so" \
         perl -e 'my @a = map { "x" x ($_ % 900) } 1 .. 20000; print scalar @a' \

@@ -178,7 +178,7 @@ struct hak_foreign_host_1 {
      * cell     a copy of bound->cell with the caller's values in it; the OUT
      *          cells get what the function stored
      * result   the function's, 0 for void
-     * Cost     some tens of ns: bench/bench_ffi
+     * Cost     some tens of ns: make bench-foreign
      */
     void (*call)(const struct hak_bound *bound, union hak_scalar *cell,
                  union hak_scalar *result);
