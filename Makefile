@@ -68,11 +68,12 @@ $(B)/hakctl: $(HAKCTL_OBJS) $(CORE_OBJS)
 $(B)/obj/tests/%.o: tests/%.c | $(B)/kit/boxkit
 	@mkdir -p $(@D)
 	$(CC) $(ALL) $(TEST_INC) -c $< -o $@
-$(B)/testhost.a: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c))
+$(B)/testhost.a: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c)) \
+    $(patsubst %,$(B)/obj/framework/%.o,signature foreign)
 	ar rcs $@ $^
 # Properties are listed in the order of the files here.
 CHECK_BOX_OBJS := $(patsubst %,$(B)/obj/tests/abi/check_%.o,file entry basic \
-                  lanes memory threads box) $(patsubst %,$(B)/obj/framework/%.o,conf_text signature foreign)
+                  lanes memory threads box) $(B)/obj/framework/conf_text.o
 $(B)/hakctl-check-box: $(CHECK_BOX_OBJS) $(B)/testhost.a
 	$(CC) -o $@ $^ $(CORE_LIBS) -lpthread
 
@@ -96,13 +97,13 @@ $(1)_TEST_BINS := $$(patsubst tests/%.c,$(B)/tests/$(1)/%,$$($(1)_TESTS))
 $(B)/tests/$(1)/%: plugins/$(1)/tests/%.c $$($(1)_OBJS) $(B)/testhost.a
 	@mkdir -p $$(@D)
 	$$(CC) $$(ALL) $(BOX_INC) -Itests/lib -Iplugins/$(1) -o $$@ \
-	    $$(filter %.c %.o %.a,$$^) -lpthread
+	    $$(filter %.c %.o %.a,$$^) $(CORE_LIBS) -lpthread
 PLUGIN_TESTS += $$($(1)_TEST_BINS)
 .PHONY: check-$(1)
 check-$(1): $(B)/boxes/$(1).so $$($(1)_TEST_BINS) $(B)/hakctl-check-box \
     $(B)/hakctl
 	$(PROVE) $$($(1)_TEST_BINS)
-	$(B)/hakctl check-box $(B)/boxes/$(1).so
+	$(B)/hakctl check-box $$(or $$($(1)_CHECK),$(B)/boxes/$(1).so)
 endef
 PROVE := prove --exec ''
 $(foreach p,$(PLUGINS),$(eval $(call PLUGIN_RULES,$(p))))

@@ -137,6 +137,9 @@ one()
         env LD_PRELOAD="$lib" HAKMEM_CONF="$conf" HAK_TEST_MODE="${1%%:*}" \
             $(environment "${1%%:*}" "$conf") "${1#*:}"
         ;;
+    */foreign.so) # the file alone is no allocator
+        build/hakctl check-box -c conf/foreign/glibc.ini glibc
+        ;;
     *.so) build/hakctl check-box "$1" ;;
     *.sh) sh "$1" ;;
     *) "$1" ;;
