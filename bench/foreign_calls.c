@@ -36,17 +36,17 @@ static double now_ns(void)
     return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
-#define MEASURE(name, call)                                     \
-    do {                                                        \
-        double best = 1e9;                                      \
-        for (int r = 0; r < ROUNDS; r++) {                      \
-            double start = now_ns();                            \
-            for (size_t i = 0; i < CALLS; i++)                  \
-                __asm__ volatile("" : : "r"((void *)(call)));   \
-            double each = (now_ns() - start) / CALLS;           \
-            best = each < best ? each : best;                   \
-        }                                                       \
-        printf("%-18s %6.1f ns a call\n", name, best);          \
+#define MEASURE(name, call)                                   \
+    do {                                                      \
+        double best = 1e9;                                    \
+        for (int r = 0; r < ROUNDS; r++) {                    \
+            double start = now_ns();                          \
+            for (size_t i = 0; i < CALLS; i++)                \
+                __asm__ volatile("" : : "r"((void *)(call))); \
+            double each = (now_ns() - start) / CALLS;         \
+            best = each < best ? each : best;                 \
+        }                                                     \
+        printf("%-18s %6.1f ns a call\n", name, best);        \
     } while (0)
 
 static void die(const char *why)

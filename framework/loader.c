@@ -232,7 +232,7 @@ static void fill(struct hak_loaded *b, const struct hak_conf_box *conf,
 static int become_foreign(struct hak_loaded *b)
 {
     const struct hak_foreign_box_1 *table =
-        b->ops.get_extension != NULL
+        b->entry->host_minor_min >= 2 && b->ops.get_extension != NULL
             ? b->ops.get_extension(&b->box, HAK_FOREIGN_1)
             : NULL;
     if (table == NULL)

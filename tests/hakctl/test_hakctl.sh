@@ -129,6 +129,8 @@ usage: hakctl COMMAND [ARGS]
   fuse      a configuration as sources, for make fused
   version   which hakctl, or how libraries were built
   check-box does a box keep the contract, property by property
+  call      call functions of a foreign box's library
+  check-so  calls of any library as test cases
   help      this text, or that of a command
 
 hakctl help COMMAND says more; hakctl --version says which.

@@ -26,8 +26,9 @@ static size_t nfar;
 int th_far_start(struct instance *b)
 {
     const struct hak_foreign_box_1 *table =
-        b->ops.get_extension ? b->ops.get_extension(&b->box, HAK_FOREIGN_1)
-                             : NULL;
+        b->entry.host_minor_min >= 2 && b->ops.get_extension
+            ? b->ops.get_extension(&b->box, HAK_FOREIGN_1)
+            : NULL;
     if (!table)
         return 0;
     far =

@@ -197,8 +197,8 @@ struct hak_foreign_host_1 {
  */
 
 /*
- * For a box whose slots are not in memory of host->map. The core asks for the
- * table after init.
+ * For a box whose slots are not in memory of host->map. The core asks a box of
+ * host_minor_min 2 or more for the table, after init.
  */
 struct hak_foreign_box_1 {
     size_t struct_bytes;
