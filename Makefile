@@ -102,7 +102,7 @@ PLUGIN_TESTS += $$($(1)_TEST_BINS)
 .PHONY: check-$(1)
 check-$(1): $(B)/boxes/$(1).so $$($(1)_TEST_BINS) $(B)/hakctl-check-box \
     $(B)/hakctl
-	$(PROVE) $$($(1)_TEST_BINS)
+	$$(if $$($(1)_TEST_BINS),$(PROVE) $$($(1)_TEST_BINS))
 	$(B)/hakctl check-box $$(or $$($(1)_CHECK),$(B)/boxes/$(1).so)
 endef
 PROVE := prove --exec ''
