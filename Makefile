@@ -21,8 +21,8 @@ CORE_SRCS := $(filter-out %/entry.c %/api.c %/init.c %/fused.c,\
     $(wildcard framework/*.c))
 CORE_OBJS := $(CORE_SRCS:%.c=$(B)/obj/%.o)
 LIB_OBJS  := $(CORE_OBJS) $(addprefix $(B)/obj/framework/,entry.o api.o init.o)
-# libinih.a is position-independent; static, so that a preload is one file.
-INIH := -l:libinih.a
+# Position-independent archives, so that a preload is one file.
+CORE_LIBS := -l:libinih.a -l:libffi_pic.a
 
 # A plugin is a folder: NAME/NAME.mk says NAME_SRCS and NAME_TESTS.
 PLUGINS := $(notdir $(patsubst %/,%,$(dir $(wildcard plugins/*/*.mk))))
@@ -51,7 +51,7 @@ $(B)/obj/framework/%.o: framework/%.c | $(B)/.deps-build
 LIB_LINK := -shared -Wl,-soname,libhakmem.so.1 -Wl,-z,now -Wl,-z,relro \
     -Wl,--exclude-libs,ALL -Wl,-z,defs
 $(B)/libhakmem.so.1: $(LIB_OBJS)
-	$(CC) $(LIB_LINK) -o $@ $(LIB_OBJS) $(INIH)
+	$(CC) $(LIB_LINK) -o $@ $(LIB_OBJS) $(CORE_LIBS)
 
 $(B)/libhakmem.so: $(B)/libhakmem.so.1
 	ln -sf libhakmem.so.1 $@
@@ -62,19 +62,20 @@ $(B)/obj/tools/%.o: tools/%.c | $(B)/.deps-build
 
 HAKCTL_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/hakctl*.c))
 $(B)/hakctl: $(HAKCTL_OBJS) $(CORE_OBJS)
-	$(CC) -o $@ $^ $(INIH)
+	$(CC) -o $@ $^ $(CORE_LIBS)
 
 # hakctl check-box: the conformance suite, which boxes' own tests share.
 $(B)/obj/tests/%.o: tests/%.c | $(B)/kit/boxkit
 	@mkdir -p $(@D)
 	$(CC) $(ALL) $(TEST_INC) -c $< -o $@
-$(B)/testhost.a: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c))
+$(B)/testhost.a: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c)) \
+    $(patsubst %,$(B)/obj/framework/%.o,signature foreign)
 	ar rcs $@ $^
 # Properties are listed in the order of the files here.
 CHECK_BOX_OBJS := $(patsubst %,$(B)/obj/tests/abi/check_%.o,file entry basic \
                   lanes memory threads box) $(B)/obj/framework/conf_text.o
 $(B)/hakctl-check-box: $(CHECK_BOX_OBJS) $(B)/testhost.a
-	$(CC) -o $@ $^ -lpthread
+	$(CC) -o $@ $^ $(CORE_LIBS) -lpthread
 
 # ---- boxes ----------------------------------------------------------------
 
@@ -96,13 +97,13 @@ $(1)_TEST_BINS := $$(patsubst tests/%.c,$(B)/tests/$(1)/%,$$($(1)_TESTS))
 $(B)/tests/$(1)/%: plugins/$(1)/tests/%.c $$($(1)_OBJS) $(B)/testhost.a
 	@mkdir -p $$(@D)
 	$$(CC) $$(ALL) $(BOX_INC) -Itests/lib -Iplugins/$(1) -o $$@ \
-	    $$(filter %.c %.o %.a,$$^) -lpthread
+	    $$(filter %.c %.o %.a,$$^) $(CORE_LIBS) -lpthread
 PLUGIN_TESTS += $$($(1)_TEST_BINS)
 .PHONY: check-$(1)
 check-$(1): $(B)/boxes/$(1).so $$($(1)_TEST_BINS) $(B)/hakctl-check-box \
     $(B)/hakctl
-	$(PROVE) $$($(1)_TEST_BINS)
-	$(B)/hakctl check-box $(B)/boxes/$(1).so
+	$$(if $$($(1)_TEST_BINS),$(PROVE) $$($(1)_TEST_BINS))
+	$(B)/hakctl check-box $$(or $$($(1)_CHECK),$(B)/boxes/$(1).so)
 endef
 PROVE := prove --exec ''
 $(foreach p,$(PLUGINS),$(eval $(call PLUGIN_RULES,$(p))))
@@ -116,7 +117,7 @@ include framework/fused.mk
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/*.c))
 $(B)/tests/unit/%: tests/unit/%.c $(CORE_OBJS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL) $(TEST_INC) -o $@ $< $(CORE_OBJS) $(INIH) -lpthread
+	$(CC) $(ALL) $(TEST_INC) -o $@ $< $(CORE_OBJS) $(CORE_LIBS) -lpthread
 
 # Boxes for the loader's and the conformance suite's own tests.
 TEST_BOXES := $(patsubst tests/boxes/%.c,$(B)/tests/boxes/%.so,$(wildcard tests/boxes/*.c))
@@ -132,7 +133,13 @@ $(B)/tests/preload/%: tests/preload/%.c tests/lib/test.h
 	@mkdir -p $(@D)
 	$(CC) $(ALL) -fno-builtin $(TEST_INC) -o $@ $< -lpthread -ldl
 
-TEST_BINS = $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_BOXES) $(PRELOAD_PROGS)
+# Libraries for the foreign box's tests.
+TEST_LIBS := $(patsubst tests/foreign/%.c,$(B)/tests/foreign/%.so,$(wildcard tests/foreign/*.c))
+$(B)/tests/foreign/%.so: tests/foreign/%.c
+	@mkdir -p $(@D)
+	$(CC) $(BASE) -fvisibility=default -shared -o $@ $<
+
+TEST_BINS = $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_BOXES) $(TEST_LIBS) $(PRELOAD_PROGS)
 
 .PHONY: tests check
 tests: all $(TEST_BINS)
@@ -149,7 +156,8 @@ demo: | $(B)/.deps-demo
 	$(MAKE) all
 	tools/demo.sh
 
-BENCH_PROGS := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
+BENCH_PROGS := $(patsubst bench/%.c,$(B)/bench/%,\
+    $(filter-out bench/foreign_calls.c,$(wildcard bench/*.c)))
 $(B)/bench/%: bench/%.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -fno-builtin -MMD -MP \
@@ -158,6 +166,17 @@ $(B)/bench/%: bench/%.c
 bench-pair: benches
 	$(MAKE) fused CONF=conf/default.ini PROFILE=
 	bench/pair.py $(BENCH_ARGS)
+
+# The ways to call another library; programs on other allocators as boxes.
+$(B)/bench/foreign_calls: bench/foreign_calls.c $(CORE_OBJS) \
+    $(B)/obj/plugins/foreign/adapter.o
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(WARN) $(CORE_INC) -o $@ $(filter %.c %.o,$^) $(CORE_LIBS)
+.PHONY: bench-foreign
+bench-foreign: | $(B)/.deps-bench
+	$(MAKE) all $(B)/bench/foreign_calls
+	$(B)/bench/foreign_calls
+	bench/foreign.py $(BENCH_ARGS)
 
 .PHONY: benches
 benches: | $(B)/.deps-bench
@@ -196,6 +215,9 @@ install: all
 	install -m 644 framework/include/hakmem/*.h \
 	    $(DESTDIR)$(PREFIX)/include/hakmem
 	install -m 644 conf/*.ini $(DESTDIR)$(PREFIX)/share/hakmem/conf
+	install -d $(DESTDIR)$(PREFIX)/share/hakmem/conf/foreign
+	install -m 644 conf/foreign/*.ini \
+	    $(DESTDIR)$(PREFIX)/share/hakmem/conf/foreign
 
 # Missing packages are installed by name, or named.
 $(B)/.deps-%: tools/deps.sh
@@ -214,6 +236,7 @@ help:
 	@echo '                 BENCH=words PEERS=a,b ROUNDS=n QUICK=1'
 	@echo 'make bench-pair  ns of a malloc/free pair'
 	@echo 'make bench-boxes each box on its own sizes, options on and off'
+	@echo 'make bench-foreign  calls of other libraries, programs on them as boxes'
 	@echo 'make benches     the bench programs, into build/bench/'
 	@echo 'make fused       CONF=conf/default.ini and its boxes as one library'
 	@echo 'make check-fused CONF=conf/default.ini   tests on that library'

@@ -244,14 +244,38 @@ const struct hak_box_entry *hak_box_file(const char *path, void **handle,
 
 /* ---- loading ---- */
 
+/* With `type`, `path` is the box's own; relative ones are so to the INI. */
+static int place_library(const struct hak_conf *c,
+                         const struct hak_conf_box *conf,
+                         const struct hak_param *params, uint32_t n,
+                         union hak_value *values)
+{
+    char path[PATH_MAX];
+    if (conf->type == NULL || conf->path == NULL ||
+        strchr(conf->path, '/') == NULL)
+        return 0;
+    hak_box_path(conf->path, conf->name, c->file, path, sizeof path);
+    char *kept = hak_meta(strlen(path) + 1);
+    if (kept == NULL)
+        return -ENOMEM;
+    strcpy(kept, path);
+    for (uint32_t i = 0; i < n; i++)
+        if (strcmp(params[i].name, "path") == 0)
+            values[i].text = kept;
+    return 0;
+}
+
 struct hak_loaded *hak_box_load(struct hak_conf *c,
                                 const struct hak_conf_box *conf)
 {
     char path[PATH_MAX], why[256];
     void *handle;
-    struct hak_origin where =
-        conf->path != NULL ? conf->path_origin : conf->origin;
-    hak_box_path(conf->path, conf->name, c->file, path, sizeof path);
+    struct hak_origin where = conf->path != NULL || conf->type != NULL
+                                  ? conf->path_origin
+                                  : conf->origin;
+    hak_box_path(conf->type != NULL ? NULL : conf->path,
+                 conf->type != NULL ? conf->type : conf->name, c->file, path,
+                 sizeof path);
     const struct hak_box_entry *e =
         hak_box_file(path, &handle, why, sizeof why);
     if (e == NULL) {
@@ -272,11 +296,17 @@ struct hak_loaded *hak_box_load(struct hak_conf *c,
     }
     b->values = values;
     b->path = strcpy(kept_path, path);
-    hak_conf_params(c, conf, params, e->nparams, values);
-    int error = hak_box_begin(b, conf, e);
+    if (hak_conf_params(c, conf, params, e->nparams, values) != 0 &&
+        conf->type != NULL)
+        return NULL; /* without what it was told it is no box at all */
+    int error = place_library(c, conf, params, e->nparams, values);
+    if (error == 0)
+        error = hak_box_begin(b, conf, e);
     if (error != 0) {
-        hak_conf_tell(c, HAK_DIAG_ERROR, where, "box %s: init failed: %s",
-                      conf->name, strerror(-error));
+        hak_conf_tell(c, HAK_DIAG_ERROR, where,
+                      b->said[0] != 0 ? "box %s: %s"
+                                      : "box %s: init failed: %s",
+                      conf->name, b->said[0] != 0 ? b->said : strerror(-error));
         return NULL;
     }
     return b;

@@ -32,6 +32,7 @@ static const struct hak_param stats_keys[] = {
 };
 static const struct hak_param box_keys[] = {
     {.name = "path", .type = HAK_PARAM_TEXT},
+    {.name = "type", .type = HAK_PARAM_TEXT},
     {.name = "priority",
      .type = HAK_PARAM_INT,
      .min = -PRIORITY_MAX,
@@ -59,6 +60,12 @@ static const struct hak_param rule_keys[] = {
     {.name = "route", .type = HAK_PARAM_TEXT},
 };
 
+static const struct hak_param call_keys[] = {
+    {.name = "box", .type = HAK_PARAM_TEXT},
+    {.name = "call", .type = HAK_PARAM_CALL},
+    {.name = "poll", .type = HAK_PARAM_BOOL},
+};
+
 #define VOCABULARY(keys) \
     ((struct conf_vocabulary){(keys), sizeof(keys) / sizeof *(keys)})
 
@@ -83,6 +90,8 @@ struct conf_vocabulary conf_vocabulary(const char *section)
         return VOCABULARY(box_keys);
     if (conf_name(section, "route") != NULL)
         return VOCABULARY(route_keys);
+    if (conf_name(section, "call") != NULL)
+        return VOCABULARY(call_keys);
     return (struct conf_vocabulary){NULL, 0};
 }
 
@@ -236,7 +245,8 @@ int hak_conf_params(struct hak_conf *c, const struct hak_conf_box *box,
     struct conf_vocabulary own = {params, n};
     uint32_t before = c->nerrors;
     for (uint32_t i = 0; i < n; i++) {
-        if (params[i].type == HAK_PARAM_TEXT)
+        if (params[i].type == HAK_PARAM_TEXT ||
+            params[i].type == HAK_PARAM_CALL)
             values[i].text = params[i].def_text;
         else
             values[i].i = params[i].def;
@@ -248,7 +258,8 @@ int hak_conf_params(struct hak_conf *c, const struct hak_conf_box *box,
             continue;
         struct conf_vocabulary core = conf_vocabulary(e->section);
         const struct hak_param *param = conf_key(own, e->key);
-        if (conf_key(core, e->key) != NULL)
+        bool its_path = box->type != NULL && strcmp(e->key, "path") == 0;
+        if (conf_key(core, e->key) != NULL && !its_path)
             continue;
         if (param != NULL)
             conf_check_value(c, e, param, &values[param - params]);

@@ -17,6 +17,7 @@
  *     [stats]         at_exit = none | stderr | FILE      format = text | json
  *                     at_start = none | stderr | FILE
  *     [box NAME]      path = FILE     priority = INT     lanes = BOOL
+ *                     type = NAME (NAME.so is the box; path is then its own)
  *                     and the parameters of that box
  *     [route NAME]    box = BOX
  *                     fallback = ROUTE | BOX | libc | none
@@ -30,6 +31,8 @@
  *                     when = FIGURE < <= > or >= N% or Nbps, and more of them
  *                     (share, retire, utilisation, free_hit: docs/learner.md)
  *     [policy]        C0-C3,C5 = BOX or ROUTE    1025-32k = ...    32769- = ...
+ *     [call NAME]     box = BOX    call = CALL of its library    poll = BOOL
+ *                     (docs/foreign.md)
  *     [profile NAME]  SECTION.KEY = VALUE, as in box ultra.lanes = off
  *
  * Comments start with ; or # at the start of a line or after a blank.
@@ -120,12 +123,14 @@ enum hak_free_route { HAK_FREE_DIRECTORY, HAK_FREE_OWNS };
 struct hak_conf_box {
     const char *name;         /* NAME of [box NAME] */
     const char *path;         /* as given, or NULL: NAME.so beside the others */
+    const char *type;         /* as given, or NULL: the box file by its name,
+                                 and path is a parameter of that box */
     int priority;             /* owns() walk: lower asks first; default: place
                                  of its section in the file, 0, 10, 20 ... */
     bool lanes;               /* lanes = on | off; default on */
     bool used;                /* false: only routes not enabled name it */
     struct hak_origin origin; /* of its section's first line */
-    struct hak_origin path_origin;
+    struct hak_origin path_origin; /* of the key that names the box file */
 };
 
 /*
@@ -266,6 +271,13 @@ hak_conf_find(const struct hak_conf *c, const char *section, const char *key);
 /* Where section's key got its value: its entry's origin, or "built-in". */
 struct hak_origin hak_conf_origin(const struct hak_conf *c, const char *section,
                                   const char *key);
+
+/*
+ * hak_conf_call - the nth [call NAME] whose box is of that name (NULL: any).
+ * Returns its name, with *text its call and *poll; NULL = no more.
+ */
+const char *hak_conf_call(const struct hak_conf *c, const char *box, uint32_t n,
+                          const char **text, bool *poll);
 
 /* Tell a finding through c->diag and count it. printf-like. */
 void hak_conf_tell(struct hak_conf *c, enum hak_diag_level level,

@@ -37,10 +37,11 @@ struct kind {
     const char *word;
     bool named;
 };
-enum { NKINDS = 8 };
+enum { NKINDS = 9 };
 static const struct kind kinds[NKINDS] = {
-    {"core", false}, {"stats", false},  {"policy", false},  {"box", true},
-    {"route", true}, {"profile", true}, {"learner", false}, {"rule", true},
+    {"core", false},    {"stats", false}, {"policy", false},
+    {"box", true},      {"route", true},  {"profile", true},
+    {"learner", false}, {"rule", true},   {"call", true},
 };
 
 static void tell_unknown_section(const struct lines *l, const char *name,

@@ -205,7 +205,9 @@ static void resolve_boxes(struct hak_conf *c)
         struct hak_conf_box *box = &c->box[i];
         const char *section = conf_section_of("box", box->name);
         box->path = text(c, section, "path", NULL);
-        box->path_origin = hak_conf_origin(c, section, "path");
+        box->type = text(c, section, "type", NULL);
+        box->path_origin =
+            hak_conf_origin(c, section, box->type != NULL ? "type" : "path");
         box->priority = (int)number(c, section, "priority", box->priority);
         box->lanes = number(c, section, "lanes", box->lanes) != 0;
     }
@@ -329,8 +331,44 @@ static void resolve_claim(struct hak_conf *c, struct hak_conf_route *route)
     hak_conf_classes(text(c, own, "classes", "0"), &route->classes, NULL, 0);
 }
 
+/* ---- calls --------------------------------------------------------------- */
+
+const char *hak_conf_call(const struct hak_conf *c, const char *box, uint32_t n,
+                          const char **call, bool *poll)
+{
+    for (uint32_t i = 0; i < c->nsections; i++) {
+        const char *section = c->section[i].name;
+        const char *of = text(c, section, "box", "");
+        if (conf_name(section, "call") == NULL ||
+            (box != NULL && strcmp(of, box) != 0) || n-- > 0)
+            continue;
+        *call = text(c, section, "call", "");
+        *poll = number(c, section, "poll", 0) != 0;
+        return conf_name(section, "call");
+    }
+    return NULL;
+}
+
+/* Each has a box that there is, and a call. */
+static void check_calls(struct hak_conf *c)
+{
+    for (uint32_t i = 0; i < c->nsections; i++) {
+        const char *section = c->section[i].name;
+        if (conf_name(section, "call") == NULL)
+            continue;
+        const struct hak_conf_entry *box = hak_conf_find(c, section, "box");
+        struct hak_origin where = {c->file, c->section[i].line};
+        if (box == NULL || hak_conf_find(c, section, "call") == NULL)
+            hak_conf_tell(c, HAK_DIAG_ERROR, where, "[%s] has no \"%s =\"",
+                          section, box == NULL ? "box" : "call");
+        else if (conf_find_box(c, box->value) < 0)
+            conf_tell_no_name(c, box, "box", false, false);
+    }
+}
+
 void conf_resolve(struct hak_conf *c)
 {
+    check_calls(c);
     resolve_core(c);
     resolve_learner(c);
     resolve_boxes(c);

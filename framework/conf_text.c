@@ -4,6 +4,7 @@
  * No strtoull, isdigit and the like: they change errno or ask the locale.
  */
 #include "conf_private.h"
+#include <hakmem/foreign.h>
 
 #include <limits.h>
 #include <stdarg.h>
@@ -402,6 +403,17 @@ static int parse_number(const struct hak_param *param, const char *text,
     return 0;
 }
 
+/* Are these calls, in form? */
+static int parse_calls(const char *text, char *why, size_t bytes)
+{
+    struct hak_call call;
+    int rc = 0;
+    do
+        rc = hak_call_parse(&text, &call, why, bytes);
+    while (rc == 0 && *text != 0);
+    return rc;
+}
+
 int hak_conf_param(const struct hak_param *param, const char *text,
                    union hak_value *out, char *why, size_t why_bytes)
 {
@@ -426,6 +438,11 @@ int hak_conf_param(const struct hak_param *param, const char *text,
     case HAK_PARAM_TEXT:
         out->text = text;
         return 0;
+    case HAK_PARAM_CALL:
+        rc = parse_calls(text, why, why_bytes);
+        if (rc == 0)
+            out->text = text;
+        return rc;
     default:
         rc = refuse(-EINVAL, why, why_bytes, "parameter of unknown type %u",
                     (unsigned)param->type);

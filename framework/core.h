@@ -18,6 +18,7 @@
  *     directory.c granule -> span                  space
  *     space.c     the window of address space      os
  *     boot.c os.c log.c conf*.c learner_engine.c   nothing of ours
+ *     signature.c foreign.c                        nothing of ours
  */
 #ifndef HAKMEM_CORE_H
 #define HAKMEM_CORE_H
@@ -88,6 +89,12 @@ void hak_libc_free(void *p);
 size_t hak_libc_usable(void *p);
 void *hak_libc_realloc(void *p, size_t size_bytes);
 uint64_t hak_libc_blocks(void); /* handed out so far by the fallback */
+/*
+ * Is p a live block of libc's? Known while the core starts, and for good once
+ * hak_libc_keep(true) said so; else always false. Any p, any thread.
+ */
+bool hak_libc_owns(const void *p);
+void hak_libc_keep(bool keep); /* at start */
 
 /* ---- space.c: the window ---- */
 
@@ -128,6 +135,11 @@ int hak_directory_start(uintptr_t base, size_t window_bytes);
 /* Make the entries of a range writable. False = no memory. */
 bool hak_directory_ready(const void *p, size_t size_bytes);
 void hak_directory_set(struct hak_span *span, const void *p, size_t size_bytes);
+static inline bool hak_directory_in_window(const void *p)
+{
+    size_t g = ((uintptr_t)p - hak_directory.base) >> HAK_GRANULE_SHIFT;
+    return g < hak_directory.limit_real;
+}
 static inline struct hak_span *hak_directory_get(const void *p)
 {
     size_t g = ((uintptr_t)p - hak_directory.base) >> HAK_GRANULE_SHIFT;
@@ -146,6 +158,9 @@ struct hak_loaded {
     uint32_t header_bytes; /* 16 for a box without usable_size, else 0 */
     int priority;
     bool untrusted; /* its owns() claimed what is another's */
+    bool foreign;   /* its slots are not in the window: hakmem/foreign.h */
+    bool residual;  /* what nobody owns is its */
+    char said[400]; /* its error message in init */
     const struct hak_box_entry *entry;
     union hak_value *values;
     const char *path;
@@ -156,6 +171,7 @@ struct hak_boxes {
     struct hak_loaded *all[HAK_MAX_BOXES];  /* by box->index */
     struct hak_loaded *walk[HAK_MAX_BOXES]; /* by priority: the owns() walk */
     uint32_t n;
+    struct hak_loaded *residual; /* the one of the walk that is, or NULL */
 };
 extern struct hak_boxes hak_boxes;
 
@@ -181,14 +197,16 @@ void hak_box_path(const char *given, const char *name, const char *conf_file,
 const char *hak_boxes_dir(void);
 /*
  * Set up a box whose entry was checked, and let it in. b->path and b->values
- * are ready. 0, or what init returned: b is not in.
+ * are ready. 0, or what init returned: b is not in; b->said is what it said
+ * then, or "".
  */
 int hak_box_begin(struct hak_loaded *b, const struct hak_conf_box *conf,
                   const struct hak_box_entry *e);
 /* Load one box of the configuration; told through c. NULL = left out. */
 struct hak_loaded *hak_box_load(struct hak_conf *c,
                                 const struct hak_conf_box *conf);
-/* Which box owns p, by the walk in priority order; NULL = none. */
+/* Which box owns p, by the walk in priority order; NULL = none. A residual box
+ * is not asked. */
 struct hak_loaded *hak_walk(const void *p);
 
 /* ---- policy.c: size index -> chain of boxes ---- */
@@ -231,6 +249,7 @@ struct hak_thread {
                                              there is none, and in the last */
     void *heap[HAK_MAX_BOXES];
     uint64_t epoch;
+    uint32_t abroad; /* calls of foreign boxes that it is inside of */
     uint32_t ticks;
     uint32_t rounds; /* of destructors that its thread ran */
     int tid;         /* of its thread, while that is ending */
@@ -360,6 +379,8 @@ void hak_start(char *const *envp);
 int hak_setup_conf(char *const *envp, hak_diag_fn *diag);
 /* Its boxes and routes. 0, or -errno: without them. */
 int hak_setup_boxes(void);
+/* What the host table answers for an extension, or NULL. */
+const void *hak_setup_extension(const char *id);
 /* The INI when HAKMEM_CONF names none: beside the library; NULL = none. */
 const char *hak_default_conf(void);
 

@@ -87,6 +87,13 @@ int hak_setup_conf(char *const *envp, hak_diag_fn *diag)
     return 0;
 }
 
+/* None: what needs one is not fused. */
+const void *hak_setup_extension(const char *id)
+{
+    (void)id;
+    return NULL;
+}
+
 /* Routes lead to all boxes for good, so none can be left out. */
 int hak_setup_boxes(void)
 {
@@ -100,7 +107,7 @@ int hak_setup_boxes(void)
                         : -EINVAL; /* made of an older build of the box */
         if (error != 0) {
             hak_say("%s: box %s: init failed: %s", hak_fused.file, f->conf.name,
-                    strerror(-error));
+                    b->said[0] != 0 ? b->said : strerror(-error));
             return error;
         }
     }

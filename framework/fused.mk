@@ -13,7 +13,7 @@ FUSED   := $(B)/fused/$(basename $(notdir $(CONF)))$(PROFILE:%=.%)
 LTO     := -flto -fno-fat-lto-objects -DHAK_FUSED
 
 # The core without what reads an INI, changes or learns routes, opens boxes.
-FUSED_SRCS := $(filter-out $(addprefix framework/,boxfile.c setup.c policy.c \
+FUSED_SRCS := $(filter-out $(addprefix framework/,boxfile.c setup.c policy.c foreign.c \
     conf.c conf_file.c conf_layer.c conf_learner.c conf_policy.c \
     conf_resolve.c learner.c learner_engine.c),\
     $(wildcard framework/*.c))

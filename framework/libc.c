@@ -13,6 +13,85 @@ void __libc_free(void *p);
 
 static uint64_t blocks;
 
+/* ---- which blocks are libc's ------------------------------------------- */
+
+/*
+ * With a residual box, a pointer that no box owns may be libc's or that
+ * box's. libc then serves few requests (fork handlers, threads that ended,
+ * what a foreign library itself asks for), so their addresses are kept: two
+ * buckets of one cache line are possible for each. Without a lock, since a
+ * forking thread allocates too.
+ */
+enum { BUCKETS = 8192, BUCKET_SLOTS = 8 };
+
+static struct {
+    _Alignas(64) const void *slot[BUCKET_SLOTS];
+} buckets[BUCKETS]; /* .bss: costs what is touched */
+static uint64_t nkept;
+static bool keeping = true; /* it may turn out that there is a residual box */
+
+void hak_libc_keep(bool keep)
+{
+    keeping = keep;
+}
+
+static const void **bucket(const void *p, bool second)
+{
+    uint64_t h = (uint64_t)(uintptr_t)p * 0x9e3779b97f4a7c15ull;
+    return buckets[(second ? h >> 32 : h >> 51) % BUCKETS].slot;
+}
+
+/* Put `to` where `from` is, in the buckets of p. */
+static bool replace(const void *p, const void *from, const void *to)
+{
+    for (int second = 0; second < 2; second++) {
+        const void **slot = bucket(p, second);
+        for (uint32_t i = 0; i < BUCKET_SLOTS; i++) {
+            const void *want = from;
+            if (__atomic_load_n(&slot[i], __ATOMIC_RELAXED) == from &&
+                __atomic_compare_exchange_n(&slot[i], &want, to, false,
+                                            __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+                return true;
+        }
+    }
+    return false;
+}
+
+bool hak_libc_owns(const void *p)
+{
+    if (__atomic_load_n(&nkept, __ATOMIC_RELAXED) == 0)
+        return false;
+    for (int second = 0; second < 2; second++) {
+        const void **slot = bucket(p, second);
+        for (uint32_t i = 0; i < BUCKET_SLOTS; i++)
+            if (__atomic_load_n(&slot[i], __ATOMIC_RELAXED) == p)
+                return true;
+    }
+    return false;
+}
+
+/* A new block, or NULL when there is no place for it in the table. */
+static void *kept(void *p)
+{
+    if (!keeping || p == NULL)
+        return p;
+    if (!replace(p, NULL, p)) {
+        __libc_free(p);
+        return NULL;
+    }
+    __atomic_add_fetch(&nkept, 1, __ATOMIC_RELAXED);
+    return p;
+}
+
+/* Before the block can be anybody else's. */
+static void forget(const void *p)
+{
+    if (keeping && replace(p, p, NULL))
+        __atomic_sub_fetch(&nkept, 1, __ATOMIC_RELAXED);
+}
+
+/* ---- the allocator ------------------------------------------------------ */
+
 /*
  * glibc sets its malloc up at the first call, without a lock, since that
  * comes before there are threads; ours may come after. A request that cannot
@@ -20,9 +99,9 @@ static uint64_t blocks;
  */
 void hak_libc_start(void)
 {
-    int kept = errno;
+    int error = errno;
     (void)!__libc_malloc(SIZE_MAX);
-    errno = kept;
+    errno = error;
 }
 
 uint64_t hak_libc_blocks(void)
@@ -40,6 +119,7 @@ void *hak_libc_alloc(size_t align_bytes, size_t size_bytes, bool zero)
     } else {
         p = zero ? __libc_calloc(1, size_bytes) : __libc_malloc(size_bytes);
     }
+    p = kept(p);
     if (p != NULL)
         hak_count_shared(&blocks, 1);
     return p;
@@ -47,14 +127,19 @@ void *hak_libc_alloc(size_t align_bytes, size_t size_bytes, bool zero)
 
 void hak_libc_free(void *p)
 {
-    int kept = errno; /* glibc 2.36's free keeps it, older ones did not */
+    int error = errno; /* glibc 2.36's free keeps it, older ones did not */
+    forget(p);
     __libc_free(p);
-    errno = kept;
+    errno = error;
 }
 
 void *hak_libc_realloc(void *p, size_t size_bytes)
 {
-    return __libc_realloc(p, size_bytes);
+    forget(p);
+    void *q = __libc_realloc(p, size_bytes);
+    if (q == NULL)
+        (void)kept(p); /* it is still there, and its place was */
+    return kept(q);
 }
 
 /*

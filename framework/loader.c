@@ -6,6 +6,7 @@
 #include "core.h"
 
 #include <errno.h>
+#include <hakmem/foreign.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -130,13 +131,17 @@ static void host_log(struct hak_box *box, enum hak_log_level level,
     va_start(ap, format);
     vsnprintf(text, sizeof text, format, ap);
     va_end(ap);
-    hak_say("box %s: %s%s", box->name, levels[level % 3], text);
+    struct hak_loaded *b = hak_loaded_of(box);
+    if (level == HAK_LOG_ERROR && box->state_now == HAK_BOX_LOADED)
+        snprintf(b->said, sizeof b->said, "%.*s", (int)sizeof b->said - 1,
+                 text); /* told by who loads */
+    else
+        hak_say("box %s: %s%s", box->name, levels[level % 3], text);
 }
 
 static const void *host_extension(const char *id)
 {
-    (void)id; /* this core offers none */
-    return NULL;
+    return hak_setup_extension(id);
 }
 
 static void host_retired(struct hak_box *box, const struct hak_retire *record)
@@ -174,7 +179,7 @@ struct hak_loaded *hak_walk(const void *p)
     for (uint32_t i = 0; i < hak_boxes.n; i++) {
         struct hak_loaded *b = hak_boxes.walk[i];
         const char *at = (const char *)p - hak_box_header_bytes(b);
-        if (!b->untrusted && hak_box_owns(b, at))
+        if (!b->untrusted && !b->residual && hak_box_owns(b, at))
             return b;
     }
     return NULL;
@@ -220,11 +225,44 @@ static void fill(struct hak_loaded *b, const struct hak_conf_box *conf,
     b->box.lanes = conf->lanes && b->ops.refill != NULL;
 }
 
+/*
+ * What a foreign box says of itself. Two residual ones cannot be told apart,
+ * so the second stays out.
+ */
+static int become_foreign(struct hak_loaded *b)
+{
+    const struct hak_foreign_box_1 *table =
+        b->entry->host_minor_min >= 2 && b->ops.get_extension != NULL
+            ? b->ops.get_extension(&b->box, HAK_FOREIGN_1)
+            : NULL;
+    if (table == NULL)
+        return 0;
+    if (table->residual && hak_boxes.residual != NULL) {
+        snprintf(b->said, sizeof b->said,
+                 "owns = residual, as box %s has; one box of a process may "
+                 "be so, give one of them owns = SYMBOL(ptr) -> bool",
+                 hak_boxes.residual->box.name);
+        return -EEXIST;
+    }
+    b->foreign = true;
+    b->residual = table->residual;
+    if (b->residual)
+        hak_boxes.residual = b;
+    b->ops = *table->ops;
+    b->header_bytes = b->ops.usable_size == NULL ? 16 : 0;
+    return 0;
+}
+
 int hak_box_begin(struct hak_loaded *b, const struct hak_conf_box *conf,
                   const struct hak_box_entry *e)
 {
     fill(b, conf, e);
     int error = b->ops.init != NULL ? b->ops.init(&b->box) : 0;
+    if (error != 0)
+        return error;
+    if (b->said[0] != 0)
+        hak_say("box %s: %s", b->box.name, b->said);
+    error = become_foreign(b);
     if (error != 0)
         return error;
     b->box.state_now = HAK_BOX_ACTIVE;

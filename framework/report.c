@@ -196,7 +196,7 @@ static uint32_t run_end(uint32_t first)
 static void class_name(char out[48], uint32_t first, uint32_t last)
 {
     uint32_t c = hak_class_of_index(first);
-    if (first == HAK_INDEX_LARGE)
+    if (last == HAK_INDEX_LARGE) /* a run of one class: it begins above 0 */
         snprintf(out, 48, "%zu-", hak_index_bytes(first - 1) + 1);
     else if (c < 8 && hak_class_bytes(c) == hak_index_bytes(last))
         snprintf(out, 48, "C%u", c);

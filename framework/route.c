@@ -52,6 +52,22 @@ static void *with_header(char *raw, size_t align, size_t size)
     return (void *)at;
 }
 
+/*
+ * A foreign library may itself call malloc, in the middle of its own: foreign
+ * boxes are passed over then, and libc is the last resort.
+ */
+static void go_abroad(struct hak_thread *t, const struct hak_loaded *b)
+{
+    if (unlikely(b->foreign) && hak_is_attached(t))
+        t->abroad++;
+}
+
+static void come_home(struct hak_thread *t, const struct hak_loaded *b)
+{
+    if (unlikely(b->foreign) && hak_is_attached(t))
+        t->abroad--;
+}
+
 static size_t box_usable(const struct hak_loaded *b, const void *p)
 {
     if (hak_box_header_bytes(b) != 0)
@@ -59,10 +75,11 @@ static size_t box_usable(const struct hak_loaded *b, const void *p)
     return hak_box_usable_size(b, p);
 }
 
-/* A box without figures of its own has its bytes counted, at a call each. */
+/* A box without figures of its own has its bytes counted, at a call each; not
+ * a foreign one, where asking costs as much as the call. */
 static bool counts_bytes(const struct hak_loaded *b)
 {
-    return !HAK_BOX_HAS(b, stats);
+    return !HAK_BOX_HAS(b, stats) && !b->foreign;
 }
 
 static void count_alloc(struct hak_thread *t, struct hak_loaded *b, void *p)
@@ -73,7 +90,7 @@ static void count_alloc(struct hak_thread *t, struct hak_loaded *b, void *p)
         hak_count(&count->bytes_in, box_usable(b, p));
 }
 
-static void *box_alloc(struct hak_loaded *b, size_t size, bool zero)
+static void *box_alloc_here(struct hak_loaded *b, size_t size, bool zero)
 {
     if (hak_box_header_bytes(b) != 0) {
         char *raw = hak_box_alloc(b, size + hak_box_header_bytes(b));
@@ -88,6 +105,17 @@ static void *box_alloc(struct hak_loaded *b, size_t size, bool zero)
     return p != NULL && zero ? memset(p, 0, size) : p;
 }
 
+static void *box_alloc(struct hak_thread *t, struct hak_loaded *b, size_t size,
+                       bool zero)
+{
+    go_abroad(t, b);
+    void *p = box_alloc_here(b, size, zero);
+    come_home(t, b);
+    if (p != NULL)
+        count_alloc(t, b, p);
+    return p;
+}
+
 static void box_free(struct hak_loaded *b, void *p)
 {
     struct hak_thread *t = hak_self;
@@ -99,7 +127,9 @@ static void box_free(struct hak_loaded *b, void *p)
     }
     if (hak_box_header_bytes(b) != 0)
         p = (char *)p - header_of(p)->offset;
+    go_abroad(t, b);
     hak_box_free(b, p);
+    come_home(t, b);
 }
 
 /* ---- alloc ---- */
@@ -170,6 +200,28 @@ static void *from_libc(struct hak_thread *t, enum hak_fallback last,
     return p;
 }
 
+static void *aligned_from(struct hak_thread *t, struct hak_loaded *b,
+                          size_t align, size_t size);
+
+/*
+ * libc, but where a residual box is that one: libc's blocks are known one by
+ * one then, which is for few of them.
+ */
+static void *last_resort(struct hak_thread *t, const struct hak_chain *chain,
+                         size_t align, size_t size, bool zero)
+{
+    struct hak_loaded *b = hak_boxes.residual;
+    if (unlikely(t->abroad != 0))
+        return from_libc(t, HAK_FALLBACK_LIBC, align, size, zero);
+    if (likely(b == NULL) || chain->last != HAK_FALLBACK_LIBC)
+        return from_libc(t, chain->last, align, size, zero);
+    for (uint32_t i = 0; chain->box[i] != NULL; i++)
+        if (chain->box[i] == b)
+            return NULL; /* it was asked */
+    return align > HAK_ALIGN_BYTES ? aligned_from(t, b, align, size)
+                                   : box_alloc(t, b, size, zero);
+}
+
 static void *from_chain(struct hak_thread *t, uint32_t index, size_t size,
                         bool zero)
 {
@@ -179,19 +231,23 @@ static void *from_chain(struct hak_thread *t, uint32_t index, size_t size,
     for (uint32_t i = 0; chain->box[i] != NULL; i++) {
         struct hak_loaded *b = chain->box[i];
         void *p = NULL;
+        if (unlikely(t->abroad != 0) && b->foreign)
+            continue;
         if (hak_box_lanes(b) && index < HAK_LANES) {
             p = from_lanes(t, b, index);
             if (p != NULL && zero)
                 memset(p, 0, want);
-        } else if ((p = box_alloc(b, want, zero)) != NULL) {
-            count_alloc(t, b, p);
+        } else {
+            p = box_alloc(t, b, want, zero);
         }
         errno = kept;
         if (p != NULL)
             return p;
         hak_count(&t->count[b->box.index].declines, 1);
     }
-    return from_libc(t, chain->last, HAK_ALIGN_BYTES, size, zero);
+    void *p = last_resort(t, chain, HAK_ALIGN_BYTES, want, zero);
+    errno = p != NULL ? kept : ENOMEM;
+    return p;
 }
 
 /* Before the core is ready, without it, while it forks, without memory. */
@@ -254,13 +310,24 @@ static void *aligned_by_luck(struct hak_loaded *b, size_t align, size_t size)
     return NULL;
 }
 
-static void *aligned_from(struct hak_loaded *b, size_t align, size_t size)
+static void *aligned_from_here(struct hak_loaded *b, size_t align, size_t size)
 {
     if (HAK_BOX_HAS(b, aligned_alloc) && hak_box_header_bytes(b) == 0)
         return hak_box_aligned_alloc(b, align, size);
     if (hak_box_header_bytes(b) != 0)
         return aligned_with_header(b, align, size);
     return aligned_by_luck(b, align, size);
+}
+
+static void *aligned_from(struct hak_thread *t, struct hak_loaded *b,
+                          size_t align, size_t size)
+{
+    go_abroad(t, b);
+    void *p = aligned_from_here(b, align, size);
+    come_home(t, b);
+    if (p != NULL)
+        count_alloc(t, b, p);
+    return p;
 }
 
 /*
@@ -304,18 +371,29 @@ void *hak_alloc_aligned(size_t align, size_t size)
         hak_chain_of(hak_index_of(hak_max(size, align)));
     for (uint32_t i = 0; chain->box[i] != NULL; i++) {
         struct hak_loaded *b = chain->box[i];
-        p = aligned_from(b, align, size == 0 ? 1 : size);
+        if (unlikely(t->abroad != 0) && b->foreign)
+            continue;
+        p = aligned_from(t, b, align, size == 0 ? 1 : size);
         errno = kept;
-        if (p != NULL) {
-            count_alloc(t, b, p);
+        if (p != NULL)
             return p;
-        }
         hak_count(&t->count[b->box.index].declines, 1);
     }
-    return from_libc(t, chain->last, align, size, false);
+    p = last_resort(t, chain, align, size == 0 ? 1 : size, false);
+    errno = p != NULL ? kept : ENOMEM;
+    return p;
 }
 
 /* ---- who owns it ---- */
+
+/* The residual box, when p can be its; or NULL: libc's. */
+static struct hak_loaded *left_over(const void *p)
+{
+    struct hak_loaded *b = hak_boxes.residual;
+    if (likely(b == NULL) || hak_directory_in_window(p) || hak_libc_owns(p))
+        return NULL;
+    return b;
+}
 
 /* The box of p: by the directory, else by the walk; both when verifying. */
 static struct hak_loaded *owner_of(const void *p, struct hak_span **span)
@@ -333,7 +411,7 @@ static struct hak_loaded *owner_of(const void *p, struct hak_span **span)
         hak_die("verify: the directory says that %p is box %s's, the owns() "
                 "walk says %s; one of their owns() is wrong",
                 p, named->box.name, walked ? walked->box.name : "nobody's");
-    return walked;
+    return walked != NULL || named != NULL ? walked : left_over(p);
 }
 
 __attribute__((noreturn, cold)) static void nobody_owns(const char *call,
@@ -421,9 +499,14 @@ static void *resized(void *p, size_t size)
     struct hak_loaded *b = owner_of(p, &span);
     if (b == NULL || !HAK_BOX_HAS(b, resize) || hak_box_header_bytes(b) != 0)
         return NULL;
-    size_t had = counts_bytes(b) ? box_usable(b, p) : 0;
-    void *q = hak_box_resize(b, p, size);
+    /* Another's size: the box would keep what is not routed to it. */
+    if (b->foreign && hak_chain_of(hak_index_of(size))->box[0] != b)
+        return NULL;
     struct hak_thread *t = hak_self;
+    size_t had = counts_bytes(b) ? box_usable(b, p) : 0;
+    go_abroad(t, b);
+    void *q = hak_box_resize(b, p, size);
+    come_home(t, b);
     if (q != NULL && hak_is_attached(t) && !hak_box_lanes(b) &&
         counts_bytes(b)) {
         hak_count(&t->count[b->box.index].bytes_out, had);
@@ -446,7 +529,7 @@ void *hak_realloc_slow(void *p, size_t size)
         errno = ENOMEM;
         return NULL;
     }
-    if (is_libc_block(p) && hak_core.mode != HAK_MODE_BOXES)
+    if (hak_core.mode != HAK_MODE_BOXES && is_libc_block(p))
         return hak_libc_realloc(p, size);
     int kept = errno;
     void *q = resized(p, size);

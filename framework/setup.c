@@ -4,6 +4,7 @@
  * fused.c does the same where both were fixed when the library was built.
  */
 #include "core.h"
+#include "foreign.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -81,6 +82,29 @@ int hak_setup_conf(char *const *envp, hak_diag_fn *diag)
 }
 
 /* ---- its boxes ---- */
+
+static const char *polled(const struct hak_box *box, uint32_t n,
+                          const char **text)
+{
+    const char *name;
+    bool poll;
+    for (uint32_t i = 0;
+         (name = hak_conf_call(&hak_conf, box->name, i, text, &poll)) != NULL;
+         i++)
+        if (poll && n-- == 0)
+            return name;
+    return NULL;
+}
+
+const void *hak_setup_extension(const char *id)
+{
+    static struct hak_foreign_host_1 table;
+    if (strcmp(id, HAK_FOREIGN_1) != 0)
+        return NULL;
+    table = hak_ffi_table;
+    table.polled = polled;
+    return &table;
+}
 
 int hak_setup_boxes(void)
 {

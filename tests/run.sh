@@ -68,6 +68,12 @@ preload()
         echo "$file:build/tests/preload/family"
         echo "$file:build/tests/preload/stress"
     done
+    for file in conf/foreign/*.ini; do
+        echo "$file:build/tests/preload/family"
+    done
+    for file in jemalloc two-makers; do
+        echo "conf/foreign/$file.ini:build/tests/preload/life"
+    done
 }
 
 programs()
@@ -121,14 +127,18 @@ one()
         env LD_PRELOAD="$PWD/build/${1%%:*}/libhakmem.so" \
             HAK_TEST_MODE="${1%%:*}" "${1#*:}"
         ;;
-    conf/*:*)
-        env LD_PRELOAD="$lib" HAKMEM_CONF="$PWD/${1%%:*}" \
+    conf/*:*) # the tunable: as hakctl run sets it for foreign boxes
+        env GLIBC_TUNABLES=glibc.rtld.optional_static_tls=16384 \
+             LD_PRELOAD="$lib" HAKMEM_CONF="$PWD/${1%%:*}" \
             HAKMEM_STATS_AT_EXIT=none HAK_TEST_MODE="${1%%:*}" "${1#*:}"
         ;;
     *:*)
         # shellcheck disable=SC2046
         env LD_PRELOAD="$lib" HAKMEM_CONF="$conf" HAK_TEST_MODE="${1%%:*}" \
             $(environment "${1%%:*}" "$conf") "${1#*:}"
+        ;;
+    */foreign.so) # the file alone is no allocator
+        build/hakctl check-box -c conf/foreign/glibc.ini glibc
         ;;
     *.so) build/hakctl check-box "$1" ;;
     *.sh) sh "$1" ;;

@@ -90,7 +90,8 @@ static const struct command commands[] = {
      "\n"
      "Exit status: 0; 1 some file is no library of hakmem; 2 bad usage.\n"},
     {"check-box", ctl_check_box,
-     "FILE.so [KEY=VALUE...] [OPTIONS] [PROPERTY...]",
+     "FILE.so [KEY=VALUE...] [OPTIONS] [PROPERTY...]\n"
+     "       hakctl check-box -c INI BOX [OPTIONS] [PROPERTY...]",
      "does a box keep the contract, property by property",
      "Runs the conformance suite on a box file: each property in a process of\n"
      "its own and with its own line (TAP), so one that crashes or hangs fails\n"
@@ -98,12 +99,33 @@ static const struct command commands[] = {
      "without.\n"
      "\n"
      "  KEY=VALUE          a parameter, as in [box NAME] of an INI\n"
+     "  -c INI BOX         file and parameters of that [box BOX]\n"
      "  PROPERTY           only these; \"owns_*\" is those that match\n"
      "  --list             print the properties and what each demands\n"
      "  --may-decline      the box refuses requests in its range at will\n"
      "  --timeout SECONDS  for each property (default: 60)\n"
      "\n"
      "Exit status: 0 all hold, 1 some do not, 2 bad usage or no such box.\n"},
+    {"call", ctl_call, "INI BOX 'NAME(ARGS)'...",
+     "call functions of a foreign box's library",
+     "NAME is a [call NAME] of the INI with box = BOX; ARGS are the values "
+     "that\n"
+     "its call leaves open: numbers and strings in \"\". Prints the result "
+     "and\n"
+     "what out parameters got, each with its type.\n"
+     "\n"
+     "Exit status: 0; 1 the condition of a call does not hold; 2 bad usage or\n"
+     "configuration.\n"},
+    {"check-so", ctl_check_so, "LIBRARY CASES",
+     "calls of any library as test cases",
+     "Each line of CASES is a call in the language of docs/foreign.md with a\n"
+     "condition on its result, or some with commas between; it runs in a\n"
+     "process of its own (TAP). A line that starts with ; or # is a comment.\n"
+     "\n"
+     "    strlen(cstr:\"abc\") -> size == 3\n"
+     "    mi_malloc(size:100) -> ptr % 16\n"
+     "\n"
+     "Exit status: 0 all hold, 1 some do not, 2 bad usage.\n"},
     {"help", help, "[COMMAND]", "this text, or that of a command", ""},
 };
 enum { NCOMMANDS = sizeof commands / sizeof commands[0] };
@@ -304,6 +326,7 @@ static int dispatch(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    ctl_foreign_start(argv);
     int status = dispatch(argc, argv);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         ctl_say("cannot write the output: %s", strerror(errno));

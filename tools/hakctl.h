@@ -10,6 +10,8 @@
  *     hakctl_version.c  version  which hakctl, what is in a library
  *     hakctl_check.c    reads a configuration and loads its boxes as the
  *                       core does; for run, lint, explain, fuse
+ *     hakctl_call.c     call, check-so   typed calls of other libraries
+ *     hakctl_foreign.c  foreign boxes: static TLS, how they are called
  *     hakctl_check_box.c
  *                       check-box  starts the conformance suite
  *
@@ -39,6 +41,8 @@ int ctl_explain(int argc, char **argv);
 int ctl_fuse(int argc, char **argv);
 int ctl_version(int argc, char **argv);
 int ctl_check_box(int argc, char **argv);
+int ctl_call(int argc, char **argv);
+int ctl_check_so(int argc, char **argv);
 
 /* ---- hakctl.c ------------------------------------------------------------ */
 
@@ -81,6 +85,29 @@ const char *ctl_conf(const char *given);
 /* "; did you mean "x"?" in text, or "". */
 void ctl_did_you_mean(char *text, size_t bytes, const char *word,
                       const char *const *candidates, size_t n);
+
+/* ---- hakctl_foreign.c ---------------------------------------------------- */
+
+/* Keeps main's argv, for ctl_foreign_tls(). */
+void ctl_foreign_start(char **argv);
+
+/*
+ * When an INI has foreign boxes and this process no room for their
+ * thread-local variables: starts hakctl anew with room, and so does not
+ * return. To be called before anything is printed.
+ */
+void ctl_foreign_tls(const char *path, const char *profile);
+/* The same without an INI. */
+void ctl_foreign_tls_now(void);
+/* The same for the program that this process becomes next. */
+void ctl_foreign_tls_for_next(void);
+
+struct hak_foreign_box_1;
+/* What a foreign box says of itself; NULL: b is none. */
+const struct hak_foreign_box_1 *ctl_foreign(const struct hak_loaded *b);
+/* ns of alloc and free of such a block, the best of some runs; negative: not
+ * to be measured. */
+double ctl_foreign_pair_ns(const struct hak_loaded *b, size_t size);
 
 /* ---- hakctl_version.c ---------------------------------------------------- */
 

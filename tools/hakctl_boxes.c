@@ -43,8 +43,14 @@ static const char *type_name(uint32_t type)
         [HAK_PARAM_BOOL] = "bool", [HAK_PARAM_INT] = "int",
         [HAK_PARAM_SIZE] = "size", [HAK_PARAM_MS] = "ms",
         [HAK_PARAM_ENUM] = "enum", [HAK_PARAM_TEXT] = "text",
+        [HAK_PARAM_CALL] = "call",
     };
     return type < sizeof names / sizeof names[0] ? names[type] : "unknown";
+}
+
+static bool is_text(const struct hak_param *p)
+{
+    return p->type == HAK_PARAM_TEXT || p->type == HAK_PARAM_CALL;
 }
 
 /* As the INI writes it: 4096 is 4k. */
@@ -126,7 +132,7 @@ static void print_param(const struct hak_param *p)
     value_text(min, p, p->min);
     value_text(max, p, p->max);
     printf("  %-18s %-5s ", p->name, type_name(p->type));
-    if (p->type == HAK_PARAM_TEXT)
+    if (is_text(p))
         printf("default %s", p->def_text != NULL ? p->def_text : "none");
     else
         printf("default %s", def);
@@ -169,7 +175,7 @@ static void json_param(const struct hak_param *p)
     printf(",\"type\":\"%s\",\"mutable\":%s,\"default\":", type_name(p->type),
            p->flags & HAK_PARAM_MUTABLE ? "true" : "false");
     value_text(def, p, p->def);
-    if (p->type == HAK_PARAM_TEXT)
+    if (is_text(p))
         ctl_json(stdout, p->def_text);
     else if (p->type == HAK_PARAM_ENUM)
         ctl_json(stdout, def);

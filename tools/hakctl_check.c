@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <hakmem/foreign.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -14,6 +15,7 @@ int ctl_load(struct ctl_core *core, const char *path, const char *profile,
              void (*before)(const struct hak_conf_box *box, void *context))
 {
     memset(core, 0, sizeof *core);
+    ctl_foreign_tls(path, profile);
     int error =
         hak_conf_read(&hak_conf, path, -1, environ, profile, diag, context);
     if (error != 0 && error != -EINVAL)
@@ -126,6 +128,30 @@ static void warn_of_ranges(const struct ctl_core *core)
     }
 }
 
+/* Small sizes of a box that is called through libffi. */
+static void warn_of_calls(const struct ctl_core *core)
+{
+    bool told[HAK_CONF_RULES] = {false};
+    for (uint32_t i = 0; i < HAK_INDEX_LARGE; i++) {
+        int16_t at = hak_conf.index_rule[i];
+        if (at < 0 || told[at])
+            continue;
+        const struct hak_conf_rule *rule = &hak_conf.rule[at];
+        const struct hak_conf_route *route = &hak_conf.route[rule->route];
+        const struct hak_foreign_box_1 *table =
+            route->nchain > 0 ? ctl_foreign(core->box[route->chain[0]]) : NULL;
+        if (table == NULL || !table->slow)
+            continue;
+        told[at] = true;
+        hak_conf_tell(&hak_conf, HAK_DIAG_WARNING, rule->origin,
+                      "\"%s\" leads sizes under 32 KiB to box \"%s\", whose "
+                      "alloc or free goes through libffi, some tens of ns a "
+                      "call; docs/foreign.md lists the shapes that have an "
+                      "adapter",
+                      rule->text, core->box[route->chain[0]]->box.name);
+    }
+}
+
 /* ---- findings ---- */
 
 static const char *copy(const char *text)
@@ -212,8 +238,10 @@ __attribute__((noreturn)) static void child(int fd, const char *path,
     if (to == NULL)
         _exit(CTL_BAD);
     alarm(PATIENCE_S);
-    if (ctl_load(&core, path, profile, send_finding, to, send_box) == 0)
+    if (ctl_load(&core, path, profile, send_finding, to, send_box) == 0) {
         warn_of_ranges(&core);
+        warn_of_calls(&core);
+    }
     fclose(to);
     _exit(CTL_OK);
 }
@@ -294,6 +322,7 @@ static void collect(struct ctl_findings *all, const char *path, FILE *from,
 void ctl_check(struct ctl_findings *all, const char *path, const char *profile)
 {
     int ends[2];
+    ctl_foreign_tls(path, profile);
     fflush(NULL);
     if (pipe2(ends, O_CLOEXEC) != 0)
         ctl_die("pipe: %s", strerror(errno));

@@ -49,6 +49,13 @@ static void check_box(struct fuse *f, uint32_t i)
     const struct hak_conf_box *conf = &hak_conf.box[i];
     const char *path = f->core.box[i]->path;
     char whole[PATH_MAX];
+    if (f->core.box[i]->foreign) {
+        refuse(f, conf->origin,
+               "box %s cannot be fused: its library is opened when the "
+               "program starts; run it with the library that opens boxes",
+               conf->name);
+        return;
+    }
     char *slash = realpath(path, whole) != NULL ? strrchr(whole, '/') : NULL;
     size_t n = slash != NULL ? strcspn(slash + 1, ".") : 0;
     bool ours = slash != NULL && strcmp(slash + 1 + n, ".so") == 0 &&

@@ -76,6 +76,10 @@ extern struct check ck;
 
 void ck_begin(bool direct);
 void ck_end(void);
+/* Skips when owns() is never asked: a residual box of hakmem/foreign.h. */
+void ck_need_owns(void);
+bool ck_is_residual(void);
+bool ck_is_foreign(void);
 struct hak_box *ck_open(const char *name); /* one more instance */
 
 /* fork with an alarm in the child; waits for one that must exit with 0 or

@@ -120,6 +120,7 @@ static void disown_others(struct hak_box *box)
 PROPERTY(owns_live_slots, "owns() is true for every byte of a live slot")
 {
     enum { N = 1000 };
+    ck_need_owns();
     struct block *b = ck_blocks(N);
     size_t n = ck_fill(b, N, ck.max_bytes, 4 * CK_MIB);
     for (size_t i = 0; i < n; i++)
@@ -187,6 +188,8 @@ PROPERTY(two_instances,
          "one .so serves as two boxes that know nothing of each other")
 {
     enum { N = 500 };
+    if (ck_is_foreign())
+        SKIP("its library is the same for all boxes of the process");
     struct hak_box *first = ck.box, *second = ck_open("second");
     struct block *mine = ck_blocks(N), *theirs = ck_blocks(N);
     for (int round = 0; round < 3; round++) {
@@ -428,7 +431,8 @@ PROPERTY(draining,
     size_t n = ck_fill(b, N, ck.max_bytes, 4 * CK_MIB);
     th_drain(ck.box);
     for (size_t i = 0; i < n; i++)
-        EXPECT(!b[i].p || ck.box->ops->owns(ck.box, b[i].p));
+        if (!ck_is_residual())
+            EXPECT(!b[i].p || ck.box->ops->owns(ck.box, b[i].p));
     ck_free_all(b, n);
     th_retire(ck.box);
 }

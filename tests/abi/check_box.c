@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "conf.h"
+#include "hakmem/foreign.h"
 
 TEST_STATE();
 struct check ck;
@@ -77,6 +78,30 @@ static void find_range(void)
 }
 
 /* ---- a property's beginning and end ------------------------------------ */
+
+static const struct hak_foreign_box_1 *foreign(void)
+{
+    return ck.entry->host_minor_min >= 2 && ck.box->ops->get_extension
+               ? ck.box->ops->get_extension(ck.box, HAK_FOREIGN_1)
+               : NULL;
+}
+
+bool ck_is_foreign(void)
+{
+    return foreign() != NULL;
+}
+
+bool ck_is_residual(void)
+{
+    const struct hak_foreign_box_1 *table = foreign();
+    return table && table->residual;
+}
+
+void ck_need_owns(void)
+{
+    if (ck_is_residual())
+        SKIP("the box is residual: its owns() is not asked");
+}
 
 struct hak_box *ck_open(const char *name)
 {

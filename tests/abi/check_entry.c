@@ -29,9 +29,11 @@ int64_t ck_nchoices(const char *choices)
 static void check_param(const struct hak_param *p)
 {
     EXPECT(is_name(p->name));
-    EXPECT_LE(p->type, HAK_PARAM_TEXT);
+    EXPECT_LE(p->type, HAK_PARAM_CALL);
     EXPECT_EQ(p->flags & ~HAK_PARAM_MUTABLE, 0);
     EXPECT(p->help && *p->help && !isupper((unsigned char)*p->help));
+    if (p->type == HAK_PARAM_CALL)
+        return; /* NULL: not given */
     if (p->type == HAK_PARAM_TEXT) {
         EXPECT(p->def_text != NULL);
         return;

@@ -11,6 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <foreign.h>
+
 #include "testhost_private.h"
 
 struct th_state th = {
@@ -126,8 +128,7 @@ static void host_log(struct hak_box *box, enum hak_log_level level,
 
 static const void *host_get_extension(const char *id)
 {
-    (void)id;
-    return NULL;
+    return strcmp(id, HAK_FOREIGN_1) == 0 ? &hak_ffi_table : NULL;
 }
 
 /* ---- retires ----------------------------------------------------------- */

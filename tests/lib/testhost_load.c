@@ -56,7 +56,7 @@ static int parse_value(const struct hak_param *param, const char *text,
                        union hak_value *out)
 {
     int64_t i = 0;
-    if (param->type == HAK_PARAM_TEXT) {
+    if (param->type == HAK_PARAM_TEXT || param->type == HAK_PARAM_CALL) {
         out->text = text;
         return 0;
     }
@@ -102,7 +102,7 @@ static int fill_params(struct instance *b, const char *const *texts)
     if (b->entry.nparams > MAX_PARAMS)
         return th_refuse(-EINVAL, "%u parameters", b->entry.nparams);
     for (uint32_t i = 0; i < b->entry.nparams; i++) {
-        if (table[i].type == HAK_PARAM_TEXT)
+        if (table[i].type == HAK_PARAM_TEXT || table[i].type == HAK_PARAM_CALL)
             b->params[i].text = table[i].def_text;
         else
             b->params[i].i = table[i].def;
@@ -184,6 +184,9 @@ int th_open_entry(const struct hak_box_entry *entry, const char *name,
         th_die(&b->box, "init returned %d: neither 0 nor -errno", error);
     if (error) /* the place stays taken: the box may have kept memory */
         return th_refuse(error, "init of %s failed: %d", name, error);
+    error = th_far_start(b);
+    if (error)
+        return error;
     b->box.state_now = HAK_BOX_ACTIVE;
     *out = &b->box;
     return 0;

@@ -5,6 +5,7 @@
  *     testhost_slots.c   malloc and free: lanes, spans, headers
  *     testhost.c         host table, threads, fork
  *     testhost_space.c   window, mappings, the record of slots
+ *     testhost_far.c     foreign boxes: the record of slots elsewhere
  *
  * Three records are kept, all outside the window:
  *   dir   a granule: which box maps it, which span the box registered
@@ -34,6 +35,7 @@ struct instance {
     struct hak_box_entry entry;
     union hak_value params[MAX_PARAMS];
     size_t mapped, out, in_test;
+    bool foreign, residual; /* slots outside of the window: foreign.h */
 };
 
 struct hak_thread {
@@ -87,6 +89,19 @@ void th_record_out(struct hak_box *box, void *p, size_t bytes);
 size_t th_record_in(struct hak_box *box, void *p);
 void th_record_test(struct hak_box *box, void *p, bool held);
 
+/* ---- testhost_far.c ---------------------------------------------------- */
+
+/*
+ * Slots that are not in the window, of foreign boxes only. As the record
+ * above, but by first address: overlaps show in what is written to them.
+ */
+int th_far_start(struct instance *b); /* after init; 0 or refused */
+void th_far_out(struct hak_box *box, void *p, size_t bytes);
+size_t th_far_in(struct hak_box *box, void *p);
+void th_far_test(struct hak_box *box, void *p, bool held);
+struct hak_box *th_far_box(const void *p, bool held); /* or NULL */
+static inline bool th_is_far(const struct hak_box *box, const void *p);
+
 /* ---- the rest ---------------------------------------------------------- */
 
 void th_need_box(const struct hak_box *box);
@@ -106,6 +121,11 @@ static inline bool bit(const uint64_t *bits, size_t at)
 static inline bool in_window(const void *p)
 {
     return th.dir && (uintptr_t)p - th.window < th.window_bytes;
+}
+
+static inline bool th_is_far(const struct hak_box *box, const void *p)
+{
+    return th.boxes[box->index].foreign && !in_window(p);
 }
 
 static inline size_t granule_of(const void *p)
@@ -136,7 +156,7 @@ static inline void *at_unit(size_t unit)
 static inline struct hak_box *box_at(const void *p)
 {
     if (!in_window(p))
-        return NULL;
+        return th_far_box(p, false);
     return __atomic_load_n(&th.dir[granule_of(p)].box, __ATOMIC_ACQUIRE);
 }
 

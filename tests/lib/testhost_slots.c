@@ -28,7 +28,7 @@ static void check_place(const struct hak_box *box, const void *p)
 {
     if ((uintptr_t)p % HAK_ALIGN_BYTES)
         th_die(box, "slot %p is not 16-byte aligned", p);
-    if (box_at(p) != box)
+    if (!th_is_far(box, p) && box_at(p) != box)
         th_die(box, "slot %p is outside the box's mappings", p);
 }
 
@@ -41,8 +41,12 @@ static void *accept(struct hak_box *box, void *p, size_t asked)
     size_t bytes = slot_bytes(box, p, asked);
     if (bytes < asked)
         th_die(box, "slot %p has %zu bytes, asked %zu", p, bytes, asked);
-    if (!th_holds(box, p, bytes))
+    if (!th_is_far(box, p) && !th_holds(box, p, bytes))
         th_die(box, "slot %p of %zu bytes ends outside the mappings", p, bytes);
+    if (th.boxes[box->index].residual) {
+        th_record_out(box, p, bytes);
+        return p;
+    }
     if (!box->ops->owns(box, p) || !box->ops->owns(box, (char *)p + bytes - 1))
         th_die(box, "owns() denies slot %p of %zu bytes", p, bytes);
     th_record_out(box, p, bytes);
@@ -189,7 +193,11 @@ static void *slot_of(const struct hak_box *box, const void *p)
     uintptr_t at = (uintptr_t)p;
     if (has_header(box))
         at -= ((const struct header *)(at - HEADER))->offset;
-    if (!in_window((void *)at) || !bit(th.test_bits, unit_of((void *)at)))
+    bool held =
+        th_is_far(box, (void *)at)
+            ? th_far_box((void *)at, true) == box
+            : in_window((void *)at) && bit(th.test_bits, unit_of((void *)at));
+    if (!held)
         th_die(box, "test: %p is no live block", p);
     return (void *)at;
 }
@@ -390,5 +398,8 @@ struct hak_box *th_owner(const void *p)
             th_die(b, "claims %p, which box %s claims too", p, owner->name);
         owner = b;
     }
+    struct hak_box *far = owner ? NULL : th_far_box(p, false);
+    if (far && th.boxes[far->index].residual)
+        owner = far; /* what nobody claims */
     return owner;
 }

@@ -422,6 +422,10 @@ int th_span_set(struct hak_box *box, struct hak_span *span, void *p,
 void th_record_out(struct hak_box *box, void *p, size_t bytes)
 {
     size_t unit = unit_of(p), n = (bytes + UNIT - 1) / UNIT;
+    if (th_is_far(box, p)) {
+        th_far_out(box, p, bytes);
+        return;
+    }
     if (bits_change(th.out_bits, unit, n, true))
         th_die(box, "slot %p of %zu bytes overlaps one that is out", p, bytes);
     bits_change(th.first_bits, unit, 1, true);
@@ -433,6 +437,8 @@ void th_record_out(struct hak_box *box, void *p, size_t bytes)
 size_t th_record_in(struct hak_box *box, void *p)
 {
     size_t unit = unit_of(p);
+    if (th_is_far(box, p))
+        return th_far_in(box, p);
     if (!bit(th.first_bits, unit))
         th_die(box, "%p is no slot that is out", p);
     size_t n =
@@ -446,7 +452,9 @@ size_t th_record_in(struct hak_box *box, void *p)
 
 void th_record_test(struct hak_box *box, void *p, bool held)
 {
-    if (bits_change(th.test_bits, unit_of(p), 1, held) == held)
+    if (th_is_far(box, p))
+        th_far_test(box, p, held);
+    else if (bits_change(th.test_bits, unit_of(p), 1, held) == held)
         th_die(box, "%p: %s", p, held ? "handed out twice" : "freed twice");
     __atomic_fetch_add(&th.boxes[box->index].in_test, held ? 1 : (size_t)-1,
                        __ATOMIC_RELAXED);

@@ -152,8 +152,8 @@ TEST(init_fails)
     EXPECT(load("init_fails") == NULL);
     char want[256];
     snprintf(want, sizeof want,
-             "tests/loader/refused.ini:%d: box init_fails: init failed: "
-             "Cannot allocate memory\n",
+             "tests/loader/refused.ini:%d: box init_fails: no memory for the "
+             "test\n",
              conf_of("init_fails")->path_origin.line);
     EXPECT_STR(told, want);
     EXPECT_EQ(hak_boxes.n, 0);

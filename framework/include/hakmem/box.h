@@ -67,7 +67,7 @@ extern "C" {
 
 #define HAK_BOX_MAGIC 0x31584f424b4148ffull /* ff "HAKBOX1", little endian */
 #define HAK_ABI_MAJOR 1                     /* another major is refused */
-#define HAK_ABI_MINOR 1                     /* what this header describes */
+#define HAK_ABI_MINOR 2                     /* what this header describes */
 
 #define HAK_ALIGN_BYTES 16u  /* alignment of every slot */
 #define HAK_GRANULE_SHIFT 16 /* 64 KiB: docs/decisions.md, granule */
@@ -172,6 +172,9 @@ enum hak_param_type {
     HAK_PARAM_MS,   /* milliseconds */
     HAK_PARAM_ENUM, /* one of `choices`, the value is its position */
     HAK_PARAM_TEXT, /* any text, the box parses it in init */
+    /* ---- since minor 2 ---- */
+    HAK_PARAM_CALL, /* text too: calls in the language of hakmem/foreign.h,
+                       with a comma between; the core has checked the form */
 };
 
 #define HAK_PARAM_MUTABLE 1u /* set_param may change it while active */
@@ -187,13 +190,14 @@ struct hak_param {
     int64_t min, max;     /* inclusive, in the type's unit */
     int64_t def;          /* default; ENUM: position */
     const char *choices;  /* ENUM: "a|b|c" */
-    const char *def_text; /* TEXT: default */
+    const char *def_text; /* TEXT, CALL: default */
     const char *help;     /* one line, starts lower case, says the unit */
 };
 
 union hak_value {
     int64_t i;        /* BOOL INT SIZE MS ENUM */
-    const char *text; /* TEXT: NUL-terminated, lives as long as the box */
+    const char *text; /* TEXT, CALL: NUL-terminated, lives as long as the box;
+                         CALL: NULL = not given */
 };
 
 /* ---- the box, as the core hands it to each operation -------------------- */

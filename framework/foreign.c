@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT
+ * foreign.c - libraries opened, calls bound and made; all coupling to libffi.
+ *
+ * Knows nothing of boxes or of the core, so the conformance suite links it
+ * as well. libffi is linked statically: a preload stays one file.
+ */
+#include "foreign.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <ffi.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/auxv.h>
+
+struct prepared {
+    ffi_cif cif;
+    ffi_type *types[HAK_CALL_PARAMS];
+};
+_Static_assert(sizeof(struct prepared) <= sizeof((struct hak_bound *)0)->cif,
+               "hak_bound.cif holds it");
+
+__attribute__((format(printf, 3, 4))) static int
+refuse(char *why, size_t why_bytes, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(why, why_bytes, format, ap);
+    va_end(ap);
+    return -EINVAL;
+}
+
+/* ---- libraries ----------------------------------------------------------- */
+
+/* The loader's words, and what to do where they do not say it. */
+static void say_unloaded(const char *path, const char *error, char *why,
+                         size_t n)
+{
+    if (error == NULL)
+        error = "the loader does not say why";
+    if (strstr(error, "static TLS") != NULL)
+        refuse(why, n,
+               "%s needs more static TLS than this process has left; start it "
+               "by hakctl run, or with "
+               "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=16384",
+               path);
+    else if (strstr(error, "wrong ELF class") != NULL)
+        refuse(why, n, "%s is a 32-bit library; one for x86-64 is needed",
+               path);
+    else
+        refuse(why, n, "cannot be loaded: %s", error);
+}
+
+void *hak_ffi_open(const char *path, char *why, size_t why_bytes)
+{
+    if (getauxval(AT_SECURE) != 0 && strchr(path, '/') != NULL) {
+        refuse(why, why_bytes,
+               "%s: with raised rights only a name without \"/\" is taken",
+               path);
+        return NULL;
+    }
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL)
+        say_unloaded(path, dlerror(), why, why_bytes);
+    return library;
+}
+
+/* ---- binding ------------------------------------------------------------- */
+
+static ffi_type *ffi_type_of(uint32_t type)
+{
+    static ffi_type *const map[HAK_TYPES] = {
+        [HAK_TYPE_VOID] = &ffi_type_void,   [HAK_TYPE_BOOL] = &ffi_type_uint8,
+        [HAK_TYPE_I32] = &ffi_type_sint32,  [HAK_TYPE_U32] = &ffi_type_uint32,
+        [HAK_TYPE_I64] = &ffi_type_sint64,  [HAK_TYPE_U64] = &ffi_type_uint64,
+        [HAK_TYPE_SIZE] = &ffi_type_uint64, [HAK_TYPE_PTR] = &ffi_type_pointer,
+        [HAK_TYPE_F64] = &ffi_type_double,  [HAK_TYPE_CSTR] = &ffi_type_pointer,
+    };
+    return map[type];
+}
+
+/* What is in memory as a type, extended to a scalar. */
+static union hak_scalar load(uint32_t type, const void *at)
+{
+    union hak_scalar s = {.u = 0};
+    int32_t i32;
+    switch (type) {
+    case HAK_TYPE_VOID:
+        break;
+    case HAK_TYPE_BOOL:
+        s.u = *(const uint8_t *)at != 0;
+        break;
+    case HAK_TYPE_I32:
+        memcpy(&i32, at, sizeof i32);
+        s.i = i32;
+        break;
+    case HAK_TYPE_U32:
+        memcpy(&s.u, at, sizeof(uint32_t));
+        break;
+    default:
+        memcpy(&s.u, at, sizeof s.u);
+    }
+    return s;
+}
+
+static void *symbol(void *library, const char *name, char *why, size_t n)
+{
+    void *found = dlsym(library, name);
+    if (found == NULL)
+        refuse(why, n,
+               "the library has no symbol \"%s\"; nm -D FILE lists them", name);
+    return found;
+}
+
+/* The cell of one parameter; 0 or -ENOENT. */
+static int fill_cell(void *library, struct hak_bound *b, uint32_t i, char *why,
+                     size_t n)
+{
+    const struct hak_call_param *p = &b->call.param[i];
+    const char *name = b->call.strings + p->name;
+    b->cell[i] = p->value;
+    if (p->from == HAK_FROM_CONSTANT && p->type == HAK_TYPE_CSTR)
+        b->cell[i].p = name;
+    if (p->from != HAK_FROM_VARIABLE && p->from != HAK_FROM_ADDRESS)
+        return 0;
+    const void *found = symbol(library, name, why, n);
+    if (found == NULL)
+        return -ENOENT;
+    if (p->from == HAK_FROM_VARIABLE)
+        b->cell[i] = load(p->type, found);
+    else
+        b->cell[i].p = found;
+    return 0;
+}
+
+static int prepare(struct hak_bound *b, char *why, size_t n)
+{
+    struct prepared *p = (struct prepared *)b->cif;
+    const struct hak_call *call = &b->call;
+    for (uint32_t i = 0; i < call->nparams; i++)
+        p->types[i] = call->param[i].from == HAK_FROM_OUT
+                          ? &ffi_type_pointer
+                          : ffi_type_of(call->param[i].type);
+    ffi_type *type = ffi_type_of(call->result);
+    ffi_status status =
+        call->variadic
+            ? ffi_prep_cif_var(&p->cif, FFI_DEFAULT_ABI, call->nfixed,
+                               call->nparams, type, p->types)
+            : ffi_prep_cif(&p->cif, FFI_DEFAULT_ABI, call->nparams, type,
+                           p->types);
+    return status == FFI_OK ? 0
+                            : refuse(why, n,
+                                     "libffi refuses the signature "
+                                     "of %s (status %d)",
+                                     call->symbol, (int)status);
+}
+
+int hak_ffi_bind(void *library, const struct hak_call *call,
+                 struct hak_bound *out, char *why, size_t why_bytes)
+{
+    memset(out, 0, sizeof *out);
+    out->call = *call;
+    out->function = symbol(library, call->symbol, why, why_bytes);
+    if (out->function == NULL)
+        return -ENOENT;
+    for (uint32_t i = 0; i < call->nparams; i++) {
+        int error = fill_cell(library, out, i, why, why_bytes);
+        if (error != 0)
+            return error;
+    }
+    return prepare(out, why, why_bytes);
+}
+
+/* ---- calling ------------------------------------------------------------- */
+
+void hak_ffi_call(const struct hak_bound *bound, union hak_scalar *cell,
+                  union hak_scalar *result)
+{
+    const struct hak_call *call = &bound->call;
+    void *values[HAK_CALL_PARAMS];
+    void *out[HAK_CALL_PARAMS];
+    union {
+        ffi_arg small; /* integers come widened to this */
+        double d;
+    } raw = {0};
+    void (*function)(void);
+    memcpy(&function, &bound->function, sizeof function);
+    for (uint32_t i = 0; i < call->nparams; i++) {
+        out[i] = &cell[i];
+        values[i] = call->param[i].from == HAK_FROM_OUT ? (void *)&out[i]
+                                                        : (void *)&cell[i];
+    }
+    ffi_call((ffi_cif *)(uintptr_t)bound->cif, function, &raw, values);
+    for (uint32_t i = 0; i < call->nparams; i++)
+        if (call->param[i].from == HAK_FROM_OUT)
+            cell[i] = load(call->param[i].type, &cell[i]);
+    *result = load(call->result, &raw);
+}
+
+const struct hak_foreign_host_1 hak_ffi_table = {
+    .struct_bytes = sizeof hak_ffi_table,
+    .parse = hak_call_parse,
+    .passed = hak_call_passed,
+    .type_name = hak_type_name,
+    .open = hak_ffi_open,
+    .bind = hak_ffi_bind,
+    .call = hak_ffi_call,
+};

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT
+ * foreign.h - foreign.c by name, for what is linked with it; hakmem/foreign.h
+ * says what the functions do, where a box finds them: struct
+ * hak_foreign_host_1.
+ */
+#ifndef HAKMEM_CORE_FOREIGN_H
+#define HAKMEM_CORE_FOREIGN_H
+
+#include <hakmem/foreign.h>
+
+void *hak_ffi_open(const char *path, char *why, size_t why_bytes);
+int hak_ffi_bind(void *library, const struct hak_call *call,
+                 struct hak_bound *out, char *why, size_t why_bytes);
+void hak_ffi_call(const struct hak_bound *bound, union hak_scalar *cell,
+                  union hak_scalar *result);
+
+/* What host->get_extension(HAK_FOREIGN_1) answers. */
+extern const struct hak_foreign_host_1 hak_ffi_table;
+
+#endif

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT
+ * bind.c - the calls of an INI bound to the library, with every reason why
+ * one cannot be.
+ */
+#include "foreign.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { WHY_BYTES = 200 };
+
+/* What each operation is called with, and what it must give. */
+static const struct {
+    uint8_t v, w; /* roles; w NONE: there is one */
+    bool gives_ptr, gives_number;
+    const char *example;
+} kinds[OPS] = {
+    [OP_ALLOC] = {HAK_ROLE_SIZE, 0, true, false, "malloc(size) -> ptr"},
+    [OP_FREE] = {HAK_ROLE_PTR, 0, false, false, "free(ptr)"},
+    [OP_USABLE] = {HAK_ROLE_PTR, 0, false, true,
+                   "malloc_usable_size(ptr) -> size"},
+    [OP_ALIGNED] = {HAK_ROLE_ALIGN, HAK_ROLE_SIZE, true, false,
+                    "memalign(align, size) -> ptr"},
+    [OP_REALLOC] = {HAK_ROLE_PTR, HAK_ROLE_SIZE, true, false,
+                    "realloc(ptr, size) -> ptr"},
+    [OP_ZALLOC] = {HAK_ROLE_SIZE, 0, true, false,
+                   "calloc(size:1, size) -> ptr"},
+    [OP_SLOT] = {HAK_ROLE_SIZE, 0, false, true, "good_size(size) -> size"},
+    [OP_OWNS] = {HAK_ROLE_PTR, 0, false, true, "owns(ptr) -> bool"},
+};
+
+#define REFUSE(f, ...) \
+    ((f)->box->host->log((f)->box, HAK_LOG_ERROR, __VA_ARGS__), -EINVAL)
+
+/* ---- operations ---------------------------------------------------------- */
+
+static bool is_number(uint32_t type)
+{
+    return type >= HAK_TYPE_BOOL && type <= HAK_TYPE_SIZE;
+}
+
+/* A parameter as a letter of the shape, its place remembered; 0: unusable. */
+static char letter(struct op *op, enum op_kind kind, uint32_t i)
+{
+    const struct hak_call_param *p = &op->bound.call.param[i];
+    bool first = op->bound.call.nparams > 0;
+    if (p->from == HAK_FROM_OUT && p->type == HAK_TYPE_PTR && !op->has_out &&
+        kinds[kind].gives_ptr) {
+        op->has_out = true;
+        op->out = (uint8_t)i;
+        return 'o';
+    }
+    if (p->from == HAK_FROM_OUT)
+        return 'x'; /* a cell that nobody reads */
+    if (p->from != HAK_FROM_CALLER)
+        return p->type == HAK_TYPE_F64 ? 'x' : 'k';
+    if (p->role == kinds[kind].v) {
+        op->v = (uint8_t)i;
+        return 'v';
+    }
+    if (first && p->role != 0 && p->role == kinds[kind].w) {
+        op->w = (uint8_t)i;
+        return 'w';
+    }
+    return 0;
+}
+
+static uint32_t count(const char *shape, char what)
+{
+    uint32_t n = 0;
+    for (; *shape != 0; shape++)
+        n += *shape == what;
+    return n;
+}
+
+/* The roles of the operation, each once; nothing else that needs a value. */
+static int check_roles(struct foreign *f, struct op *op, enum op_kind kind,
+                       const char *key, char shape[HAK_CALL_PARAMS + 1])
+{
+    const struct hak_call *call = &op->bound.call;
+    for (uint32_t i = 0; i < call->nparams; i++) {
+        shape[i] = letter(op, kind, i);
+        if (shape[i] != 0)
+            continue;
+        const char *type = f->host->type_name(call->param[i].type);
+        return REFUSE(f,
+                      "%s = %s: parameter %u has no value here; give it one, "
+                      "as in %s:0, or begin with %s = %s",
+                      key, op->text, i + 1, type, key, kinds[kind].example);
+    }
+    shape[call->nparams] = 0;
+    if (count(shape, 'v') == 1 && count(shape, 'w') == (kinds[kind].w != 0))
+        return 0;
+    return REFUSE(f, "%s = %s: each of its roles is needed once, as in %s = %s",
+                  key, op->text, key, kinds[kind].example);
+}
+
+static int check_result(struct foreign *f, struct op *op, enum op_kind kind,
+                        const char *key)
+{
+    struct hak_call *call = &op->bound.call;
+    bool ptr = op->has_out || call->result == HAK_TYPE_PTR;
+    if ((kinds[kind].gives_ptr && !ptr) ||
+        (kinds[kind].gives_number && !is_number(call->result)))
+        return REFUSE(f, "%s = %s: it gives no %s, as in %s = %s", key,
+                      op->text, kinds[kind].gives_ptr ? "ptr" : "number", key,
+                      kinds[kind].example);
+    /* posix_memalign's kind: an error number, 0 is none */
+    if (op->has_out && call->test == HAK_TEST_NONE && is_number(call->result)) {
+        call->test =
+            call->result == HAK_TYPE_BOOL ? HAK_TEST_NOT_EQUAL : HAK_TEST_EQUAL;
+        call->test_value.u = 0;
+    }
+    return 0;
+}
+
+int bind_op(struct foreign *f, enum op_kind kind, const char *key,
+            const char *text)
+{
+    struct op *op = &f->op[kind];
+    struct hak_call call;
+    char why[WHY_BYTES], shape[HAK_CALL_PARAMS + 1] = "";
+    const char *rest = text;
+    if (text == NULL)
+        return 0;
+    if (f->host->parse(&rest, &call, why, sizeof why) != 0)
+        return REFUSE(f, "%s: %s", key, why);
+    if (*rest != 0)
+        return REFUSE(f, "%s = %s: one call is enough", key, text);
+    int error = f->host->bind(f->library, &call, &op->bound, why, sizeof why);
+    if (error != 0)
+        return REFUSE(f, "%s = %s: %s", key, text, why);
+    op->text = text;
+    op->host = f->host;
+    error = check_roles(f, op, kind, key, shape);
+    if (error == 0)
+        error = check_result(f, op, kind, key);
+    if (error != 0)
+        return error;
+    if (count(shape, 'w') == 0)
+        op->w = op->v;
+    op->run = NULL;
+    if (!call.variadic && call.result != HAK_TYPE_F64)
+        op->run = adapter_of(shape);
+    op->by_ffi = op->run == NULL;
+    if (op->by_ffi)
+        op->run = adapter_ffi;
+    op->given = true;
+    return 0;
+}
+
+/* ---- lists --------------------------------------------------------------- */
+
+/* The caller's values of a list's call: the region's, or there is none. */
+static int fill_region(struct foreign *f, struct hak_bound *b, const char *key)
+{
+    for (uint32_t i = 0; i < b->call.nparams; i++) {
+        const struct hak_call_param *p = &b->call.param[i];
+        if (p->from != HAK_FROM_CALLER)
+            continue;
+        if (p->role == HAK_ROLE_REGION && f->region != NULL)
+            b->cell[i].p = f->region;
+        else if (p->role == HAK_ROLE_REGION_SIZE && f->region != NULL)
+            b->cell[i].u = f->region_bytes;
+        else
+            return REFUSE(
+                f,
+                "%s: parameter %u of %s has no value here; give it "
+                "one, as in %s:0%s",
+                key, i + 1, b->call.symbol, f->host->type_name(p->type),
+                p->role >= HAK_ROLE_REGION ? ", or set owns = region" : "");
+    }
+    return 0;
+}
+
+int bind_list(struct foreign *f, const char *key, const char *text,
+              struct hak_bound **list, uint32_t *n)
+{
+    char why[WHY_BYTES];
+    struct hak_call call;
+    *n = 0;
+    if (text == NULL)
+        return 0;
+    struct hak_bound *all =
+        f->box->host->meta(f->box, LIST_CALLS * sizeof *all);
+    if (all == NULL)
+        return REFUSE(f, "no memory for %s", key);
+    while (*text != 0) {
+        if (*n == LIST_CALLS)
+            return REFUSE(f, "%s: more than %d calls", key, LIST_CALLS);
+        struct hak_bound *b = &all[*n];
+        if (f->host->parse(&text, &call, why, sizeof why) != 0 ||
+            f->host->bind(f->library, &call, b, why, sizeof why) != 0)
+            return REFUSE(f, "%s: %s", key, why);
+        int error = fill_region(f, b, key);
+        if (error != 0)
+            return error;
+        ++*n;
+    }
+    *list = all;
+    return 0;
+}
+
+int run_list(struct foreign *f, const char *key, const struct hak_bound *list,
+             uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        union hak_scalar cell[HAK_CALL_PARAMS], result;
+        memcpy(cell, list[i].cell, sizeof cell);
+        f->host->call(&list[i], cell, &result);
+        if (!f->host->passed(&list[i].call, result)) {
+            f->box->host->log(f->box, HAK_LOG_ERROR,
+                              "%s: %s failed: it returned %d", key,
+                              list[i].call.symbol, (int)result.i);
+            return -EIO;
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: MIT
+ * foreign.c - the box `foreign`: another allocator's library, as an INI
+ * describes it.
+ *
+ * Its operations are calls of the library. The core gets a table of those
+ * that the INI gave, in place of the entry's, which names all that there are.
+ */
+#include "foreign.h"
+
+#include <boxkit/base.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+enum param {
+    PARAM_PATH,
+    PARAM_ALLOC,
+    PARAM_FREE,
+    PARAM_USABLE,
+    PARAM_ALIGNED,
+    PARAM_REALLOC,
+    PARAM_ZALLOC,
+    PARAM_SLOT,
+    PARAM_OWNS,
+    PARAM_REGION,
+    PARAM_INIT,
+    PARAM_EXIT,
+    PARAM_TRIM,
+};
+
+#define MOST_REGION ((int64_t)1 << 40)
+
+static const struct hak_param params[] = {
+    [PARAM_PATH] = {"path", HAK_PARAM_TEXT, .def_text = "",
+                    .help = "the library: a file, or a name as in "
+                            "libjemalloc.so.2"},
+    [PARAM_ALLOC] = {"alloc", HAK_PARAM_CALL,
+                     .help = "memory for size bytes: malloc(size) -> ptr"},
+    [PARAM_FREE] = {"free", HAK_PARAM_CALL, .help = "gives it back: free(ptr)"},
+    [PARAM_USABLE] = {"usable", HAK_PARAM_CALL,
+                      .help = "bytes that may be used: usable(ptr) -> size; "
+                              "without it a header keeps them"},
+    [PARAM_ALIGNED] = {"aligned", HAK_PARAM_CALL,
+                       .help = "aligned memory: memalign(align, size) -> ptr"},
+    [PARAM_REALLOC] = {"realloc", HAK_PARAM_CALL,
+                       .help = "another size: realloc(ptr, size) -> ptr"},
+    [PARAM_ZALLOC] = {"zalloc", HAK_PARAM_CALL,
+                      .help = "zeroed memory: calloc(size:1, size) -> ptr"},
+    [PARAM_SLOT] = {"slot", HAK_PARAM_CALL,
+                    .help = "bytes that a request would get: good(size) -> "
+                            "size"},
+    [PARAM_OWNS] = {"owns", HAK_PARAM_TEXT, .def_text = "",
+                    .help = "whose is a pointer: residual (all that nobody "
+                            "else's is), region, or owns(ptr) -> bool, which "
+                            "must take any pointer"},
+    [PARAM_REGION] = {"region", HAK_PARAM_SIZE, .min = 1 << 20,
+                      .max = MOST_REGION, .def = 1 << 30,
+                      .help = "with owns = region: bytes that init hands over "
+                              "as region, region_size"},
+    [PARAM_INIT] = {"init", HAK_PARAM_CALL,
+                    .help = "calls before the first alloc, a comma between"},
+    [PARAM_EXIT] = {"exit", HAK_PARAM_CALL,
+                    .help = "calls once the box is retired"},
+    [PARAM_TRIM] = {"trim", HAK_PARAM_CALL,
+                    .help = "calls that give free memory back"},
+};
+
+/* The parameter of each operation; OP_OWNS has words of its own. */
+static const uint8_t param_of[OPS] = {
+    [OP_ALLOC] = PARAM_ALLOC,     [OP_FREE] = PARAM_FREE,
+    [OP_USABLE] = PARAM_USABLE,   [OP_ALIGNED] = PARAM_ALIGNED,
+    [OP_REALLOC] = PARAM_REALLOC, [OP_ZALLOC] = PARAM_ZALLOC,
+    [OP_SLOT] = PARAM_SLOT,       [OP_OWNS] = PARAM_OWNS,
+};
+
+static struct foreign *foreign_of(const struct hak_box *box)
+{
+    return box->state;
+}
+
+/* ---- operations ---------------------------------------------------------- */
+
+/*
+ * Slots are 16-byte aligned here; allocators align as the size class does, and
+ * classes of other multiples of 8 exist.
+ */
+static word rounded(size_t size_bytes)
+{
+    return hak_round_up(size_bytes, HAK_ALIGN_BYTES);
+}
+
+static bool in_region(const struct foreign *f, const void *p)
+{
+    return (uintptr_t)p - (uintptr_t)f->region < f->region_bytes;
+}
+
+static void drop(const struct foreign *f, void *p)
+{
+    void *none;
+    f->op[OP_FREE].run(&f->op[OP_FREE], (word)(uintptr_t)p, 0, &none);
+}
+
+/* What a call that allocates gave: its out cell or its result. */
+static inline void *given(const struct op *op, word result, void *out)
+{
+    union hak_scalar value = {.u = result};
+    if (!op->has_out)
+        return (void *)(uintptr_t)result;
+    return op->host->passed(&op->bound.call, value) ? out : NULL;
+}
+
+/* Outside of the region nobody would know whose it is. */
+static inline void *inside(const struct foreign *f, void *p)
+{
+    if (likely(f->owner != OWNER_REGION) || p == NULL || in_region(f, p))
+        return p;
+    drop(f, p);
+    return NULL;
+}
+
+static inline void *take(const struct foreign *f, enum op_kind kind, word v,
+                         word w)
+{
+    const struct op *op = &f->op[kind];
+    void *out = NULL;
+    word result = op->run(op, v, w, &out);
+    return inside(f, given(op, result, out));
+}
+
+static void *alloc(struct hak_box *box, size_t size_bytes)
+{
+    return take(foreign_of(box), OP_ALLOC, rounded(size_bytes), 0);
+}
+
+static void *zalloc(struct hak_box *box, size_t size_bytes)
+{
+    return take(foreign_of(box), OP_ZALLOC, rounded(size_bytes), 0);
+}
+
+/*
+ * mimalloc 2.0.9 takes blocks of a power of two for aligned by nature, and
+ * they are not in each of its pages; half an alignment more is no power.
+ */
+static void *aligned_alloc_slot(struct hak_box *box, size_t align_bytes,
+                                size_t size_bytes)
+{
+    const struct foreign *f = foreign_of(box);
+    word size = rounded(size_bytes);
+    for (int more = 0; more < 2; more++, size += align_bytes / 2) {
+        void *p = take(f, OP_ALIGNED, align_bytes, size);
+        if (likely(p == NULL || ((uintptr_t)p & (align_bytes - 1)) == 0))
+            return p;
+        drop(f, p);
+    }
+    return NULL;
+}
+
+static void free_slot(struct hak_box *box, void *p)
+{
+    drop(foreign_of(box), p);
+}
+
+/* A block that moved out of the region is lost to us: it moves back. */
+static void *resize(struct hak_box *box, void *p, size_t size_bytes)
+{
+    const struct foreign *f = foreign_of(box);
+    const struct op *op = &f->op[OP_REALLOC];
+    void *out = NULL;
+    word result = op->run(op, (word)(uintptr_t)p, rounded(size_bytes), &out);
+    return given(op, result, out);
+}
+
+static size_t usable_size(struct hak_box *box, const void *p)
+{
+    const struct op *op = &foreign_of(box)->op[OP_USABLE];
+    void *none;
+    return op->run(op, (word)(uintptr_t)p, 0, &none);
+}
+
+static size_t slot_size(struct hak_box *box, size_t size_bytes)
+{
+    const struct op *op = &foreign_of(box)->op[OP_SLOT];
+    void *none;
+    return op->run(op, rounded(size_bytes), 0, &none);
+}
+
+static bool owns(struct hak_box *box, const void *p)
+{
+    const struct foreign *f = foreign_of(box);
+    const struct op *op = &f->op[OP_OWNS];
+    union hak_scalar result;
+    void *none;
+    if (f->owner == OWNER_REGION)
+        return in_region(f, p);
+    if (f->owner == OWNER_RESIDUAL)
+        return false;
+    result.u = op->run(op, (word)(uintptr_t)p, 0, &none);
+    return op->bound.call.test == HAK_TEST_NONE
+               ? result.u != 0
+               : op->host->passed(&op->bound.call, result);
+}
+
+static size_t trim(struct hak_box *box)
+{
+    struct foreign *f = foreign_of(box);
+    run_list(f, "trim", f->trim_call, f->ntrim);
+    return 0; /* nobody says how much */
+}
+
+static void retire(struct hak_box *box)
+{
+    struct foreign *f = foreign_of(box);
+    if (box->state_now == HAK_BOX_RETIRED)
+        run_list(f, "exit", f->exit_call, f->nexit);
+}
+
+/* ---- what there is to say ------------------------------------------------ */
+
+static bool describe(struct hak_box *box, uint32_t i, char *text,
+                     size_t text_bytes)
+{
+    const struct foreign *f = foreign_of(box);
+    for (uint32_t k = 0; k < OPS; k++) {
+        const struct op *op = &f->op[k];
+        if (!op->given || i-- > 0)
+            continue;
+        snprintf(text, text_bytes, "%s by %s: %s", params[param_of[k]].name,
+                 op->by_ffi ? "libffi" : "adapter", op->text);
+        return true;
+    }
+    return false;
+}
+
+static const void *get_extension(struct hak_box *box, const char *id)
+{
+    static const struct hak_counters_1 counters = {
+        .struct_bytes = sizeof counters,
+        .read = counters_read,
+    };
+    const struct foreign *f = foreign_of(box);
+    if (f == NULL)
+        return NULL;
+    if (strcmp(id, HAK_COUNTERS_1) == 0)
+        return &counters;
+    return strcmp(id, HAK_FOREIGN_1) == 0 ? &f->table : NULL;
+}
+
+/* ---- setting up ---------------------------------------------------------- */
+
+#define REFUSE(f, ...) \
+    ((f)->box->host->log((f)->box, HAK_LOG_ERROR, __VA_ARGS__), -EINVAL)
+
+static const char *text_of(const struct foreign *f, enum param i)
+{
+    return f->box->params[i].text;
+}
+
+static int open_library(struct foreign *f)
+{
+    char why[200];
+    const char *path = text_of(f, PARAM_PATH);
+    f->host = f->box->host->get_extension(HAK_FOREIGN_1);
+    if (f->host == NULL)
+        return REFUSE(f, "this core cannot call other libraries: it lacks the "
+                         "extension " HAK_FOREIGN_1);
+    if (path[0] == 0)
+        return REFUSE(f, "no path = LIBRARY, as in path = libjemalloc.so.2");
+    if (text_of(f, PARAM_ALLOC) == NULL || text_of(f, PARAM_FREE) == NULL ||
+        text_of(f, PARAM_OWNS)[0] == 0)
+        return REFUSE(f, "needs alloc =, free = and owns =, as in alloc = "
+                         "malloc(size) -> ptr, free = free(ptr), owns = "
+                         "residual");
+    f->library = f->host->open(path, why, sizeof why);
+    return f->library != NULL ? 0 : REFUSE(f, "%s", why);
+}
+
+/* A power of two of the region's own size suits the library's segments. */
+static int take_region(struct foreign *f)
+{
+    size_t bytes = (size_t)f->box->params[PARAM_REGION].i;
+    size_t align = HAK_GRANULE_BYTES;
+    bytes = hak_round_up(bytes, HAK_GRANULE_BYTES);
+    while (align * 2 <= bytes && align < (size_t)1 << 30)
+        align *= 2;
+    f->region = f->box->host->map(f->box, bytes, align, HAK_MAP_ZERO);
+    if (f->region == NULL)
+        return REFUSE(f, "no address space for region = %zu", bytes);
+    f->region_bytes = bytes;
+    return 0;
+}
+
+static int bind_owner(struct foreign *f)
+{
+    const char *text = text_of(f, PARAM_OWNS);
+    if (strcmp(text, "residual") == 0) {
+        f->owner = OWNER_RESIDUAL;
+        return 0;
+    }
+    if (strcmp(text, "region") == 0) {
+        f->owner = OWNER_REGION;
+        if (text_of(f, PARAM_INIT) == NULL)
+            return REFUSE(f, "owns = region needs an init = that hands the "
+                             "region over, as in manage(region, region_size)");
+        return take_region(f);
+    }
+    if (strchr(text, '(') == NULL)
+        return REFUSE(f,
+                      "owns = %s: it is residual, region or a call, as in "
+                      "owns(ptr) -> bool",
+                      text);
+    f->owner = OWNER_SYMBOL;
+    return bind_op(f, OP_OWNS, "owns", text);
+}
+
+static int bind_all(struct foreign *f)
+{
+    struct hak_bound *list = NULL;
+    uint32_t n = 0;
+    int error = bind_owner(f);
+    for (uint32_t k = 0; error == 0 && k < OPS; k++)
+        if (k != OP_OWNS)
+            error = bind_op(f, k, params[param_of[k]].name,
+                            text_of(f, param_of[k]));
+    if (error == 0)
+        error = bind_list(f, "trim", text_of(f, PARAM_TRIM), &f->trim_call,
+                          &f->ntrim);
+    if (error == 0)
+        error = bind_list(f, "exit", text_of(f, PARAM_EXIT), &f->exit_call,
+                          &f->nexit);
+    if (error == 0)
+        error = bind_list(f, "init", text_of(f, PARAM_INIT), &list, &n);
+    if (error == 0)
+        error = counters_init(f);
+    return error == 0 ? run_list(f, "init", list, n) : error;
+}
+
+static void fill_tables(struct foreign *f)
+{
+    f->ops = (struct hak_box_ops){
+        .alloc = alloc,
+        .free = free_slot,
+        .owns = owns,
+        .usable_size = f->op[OP_USABLE].given ? usable_size : NULL,
+        .slot_size = f->op[OP_SLOT].given ? slot_size : NULL,
+        .aligned_alloc = f->op[OP_ALIGNED].given ? aligned_alloc_slot : NULL,
+        .zalloc = f->op[OP_ZALLOC].given ? zalloc : NULL,
+        .resize =
+            f->op[OP_REALLOC].given && f->owner != OWNER_REGION ? resize : NULL,
+        .trim = f->ntrim != 0 ? trim : NULL,
+        .retire = retire,
+        .get_extension = get_extension,
+    };
+    f->table = (struct hak_foreign_box_1){
+        .struct_bytes = sizeof f->table,
+        .ops = &f->ops,
+        .residual = f->owner == OWNER_RESIDUAL,
+        .describe = describe,
+        .library = f->library,
+        .slow = f->op[OP_ALLOC].by_ffi || f->op[OP_FREE].by_ffi,
+    };
+}
+
+static int init(struct hak_box *box)
+{
+    struct foreign *f = box->host->meta(box, sizeof *f);
+    if (f == NULL) {
+        box->host->log(box, HAK_LOG_ERROR, "no memory for its tables");
+        return -ENOMEM;
+    }
+    f->box = box;
+    int error = open_library(f);
+    if (error == 0)
+        error = bind_all(f);
+    if (error != 0)
+        return error;
+    fill_tables(f);
+    box->state = f;
+    return 0;
+}
+
+HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
+    HAK_BOX_HEADER("foreign", "1.0"),
+    .host_minor_min = 2,
+    .summary = "another allocator's library, as the INI describes it",
+    .params = params,
+    .nparams = sizeof params / sizeof params[0],
+    .ops =
+        {
+            .alloc = alloc,
+            .free = free_slot,
+            .owns = owns,
+            .init = init,
+            .usable_size = usable_size,
+            .slot_size = slot_size,
+            .aligned_alloc = aligned_alloc_slot,
+            .zalloc = zalloc,
+            .resize = resize,
+            .trim = trim,
+            .retire = retire,
+            .get_extension = get_extension,
+        },
+};

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT
+ * foreign.h - what the files of the box share.
+ *
+ *     foreign.c   the box: parameters, operations
+ *     bind.c      texts of the INI -> ops that can be called
+ *     adapter.c   calls of the usual shapes without libffi
+ *     counters.c  calls polled for the report
+ */
+#ifndef HAKMEM_FOREIGN_BOX_H
+#define HAKMEM_FOREIGN_BOX_H
+
+#include <hakmem/foreign.h>
+
+/* The calls that a box makes, in the order of its parameters. */
+enum op_kind {
+    OP_ALLOC,
+    OP_FREE,
+    OP_USABLE,
+    OP_ALIGNED,
+    OP_REALLOC,
+    OP_ZALLOC,
+    OP_SLOT,
+    OP_OWNS,
+    OPS,
+};
+
+enum {
+    LIST_CALLS = 8, /* most in init, exit, trim */
+    COUNTERS = 32,  /* as many as a report shows */
+};
+
+typedef uint64_t word; /* an argument or result in a register */
+
+/*
+ * One call of the library.
+ *
+ * run    the adapter of its shape, or through libffi. v and w are the values
+ *        of its roles; *out gets what an `out ptr` was filled with
+ * v, w   places of the roles among the parameters; out: of `out ptr`
+ */
+struct op {
+    struct hak_bound bound;
+    word (*run)(const struct op *op, word v, word w, void **out);
+    const struct hak_foreign_host_1 *host; /* for libffi */
+    const char *text;                      /* of the INI */
+    uint8_t v, w, out;
+    bool has_out;
+    bool given;
+    bool by_ffi;
+};
+
+struct counter {
+    const char *name;
+    struct hak_bound bound;
+};
+
+enum owner { OWNER_SYMBOL, OWNER_REGION, OWNER_RESIDUAL };
+
+/* State of an instance. Written in init alone, so no lock is needed. */
+struct foreign {
+    struct hak_box *box;
+    const struct hak_foreign_host_1 *host;
+    struct op op[OPS];
+    enum owner owner;
+    char *region; /* OWNER_REGION: given to the library by init */
+    size_t region_bytes;
+    struct hak_bound *exit_call, *trim_call; /* lists */
+    uint32_t nexit, ntrim;
+    struct counter counter[COUNTERS]; /* [call NAME] with poll = yes */
+    uint32_t ncounters;
+    void *library;
+    struct hak_box_ops ops;
+    struct hak_foreign_box_1 table;
+};
+
+/* ---- adapter.c ----------------------------------------------------------- */
+
+/*
+ * The adapter for a call of this shape: a letter a parameter, v and w the
+ * roles, k a constant, o an `out ptr`, all in integer registers. NULL: none.
+ */
+word (*adapter_of(const char *shape))(const struct op *, word, word, void **);
+/* The same for any shape, by the prepared cif. */
+word adapter_ffi(const struct op *op, word v, word w, void **out);
+
+/* ---- counters.c ---------------------------------------------------------- */
+
+/* Bind the polled calls of the INI. 0, or -errno and the reason is logged. */
+int counters_init(struct foreign *f);
+uint32_t counters_read(struct hak_box *box, struct hak_counter *out,
+                       uint32_t most);
+
+/* ---- bind.c -------------------------------------------------------------- */
+
+/* Bind the text of one operation. 0, or -errno and the reason is logged. */
+int bind_op(struct foreign *f, enum op_kind kind, const char *key,
+            const char *text);
+
+/*
+ * Bind a list of calls without roles (but those of the region).
+ * *list    becomes *n bound calls of metadata memory
+ * Returns  0 or -errno, logged. text NULL: an empty list
+ */
+int bind_list(struct foreign *f, const char *key, const char *text,
+              struct hak_bound **list, uint32_t *n);
+
+/* Call them in turn; -EIO, logged, at the first whose result fails its test. */
+int run_list(struct foreign *f, const char *key, const struct hak_bound *list,
+             uint32_t n);
+
+#endif

@@ -1,0 +1,259 @@
+#!/bin/sh
+# test_foreign.sh - foreign boxes: every way to describe one badly, each with its
+# one message; what hakctl says of them; calls of their libraries. TAP; run from
+# the repository root after `make tests`.
+set -u
+unset HAKMEM_CONF HAKMEM_PROFILE LD_PRELOAD LD_LIBRARY_PATH GLIBC_TUNABLES
+export LC_ALL=C
+
+ctl=$(pwd)/build/hakctl
+lib=$(pwd)/build/libhakmem.so
+libs=$(pwd)/build/tests/foreign
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+
+n=0
+is() { # NAME WANT GOT
+    n=$((n + 1))
+    if [ "$2" = "$3" ]; then
+        echo "ok $n - $1"
+    else
+        echo "not ok $n - $1"
+        printf 'wanted: %s\ngot:    %s\n' "$2" "$3" | sed 's/^/# /'
+    fi
+}
+
+has() { # NAME PATTERN TEXT
+    n=$((n + 1))
+    if printf '%s\n' "$3" | grep -q -e "$2"; then
+        echo "ok $n - $1"
+    else
+        echo "not ok $n - $1"
+        printf 'no line like: %s\ngot: %s\n' "$2" "$3" | sed 's/^/# /'
+    fi
+}
+
+# ---- bad input: one message, with file and line ------------------------------
+
+# Its stdin are the keys of [box x]; the policy leads all to it.
+ini() {
+    {
+        echo '[box x]'
+        echo 'type = foreign'
+        cat
+        echo '[policy]'
+        echo '0- = x'
+    } >"$tmp/x.ini"
+}
+
+bad() { # NAME WANT, stdin: as ini
+    ini
+    (cd "$tmp" && "$ctl" lint x.ini) >"$tmp/out" 2>&1
+    is "$1" "$2" "$(cat "$tmp/out")"
+    got=$(cd "$tmp" && HAKMEM_CONF=x.ini LD_PRELOAD=$lib /bin/echo served \
+        2>/dev/null)
+    is "$1: the program runs" served "$got"
+}
+
+good='alloc = malloc(size) -> ptr
+free = free(ptr)
+owns = residual'
+
+cp "$libs/odd.so" "$tmp/odd.so"
+cp "$libs/odd.so" "$tmp/narrow.so"
+printf '\001' | dd of="$tmp/narrow.so" bs=1 seek=4 conv=notrunc 2>/dev/null
+
+bad 'no path' 'x.ini:2: error: box x: no path = LIBRARY, as in path = libjemalloc.so.2' <<EOF
+$good
+EOF
+bad 'no calls' 'x.ini:2: error: box x: needs alloc =, free = and owns =, as in alloc = malloc(size) -> ptr, free = free(ptr), owns = residual' <<EOF
+path = libc.so.6
+EOF
+bad 'no such library' 'x.ini:2: error: box x: cannot be loaded: libnone.so.9: cannot open shared object file: No such file or directory' <<EOF
+path = libnone.so.9
+$good
+EOF
+bad 'a 32-bit library' 'x.ini:2: error: box x: ./narrow.so is a 32-bit library; one for x86-64 is needed' <<EOF
+path = ./narrow.so
+$good
+EOF
+bad 'symbol missing' 'x.ini:2: error: box x: alloc = mallok(size) -> ptr: the library has no symbol "mallok"; nm -D FILE lists them' <<EOF
+path = libc.so.6
+alloc = mallok(size) -> ptr
+free = free(ptr)
+owns = residual
+EOF
+bad 'signature wrong' 'x.ini:4: error: "alloc" in [box x]: expected "," or ")" at character 13, before "-> ptr"' <<EOF
+path = libc.so.6
+alloc = malloc(size -> ptr
+free = free(ptr)
+owns = residual
+EOF
+bad 'type unknown' 'x.ini:4: error: "alloc" in [box x]: "int" is no type (bool i32 u32 i64 u64 size ptr f64 cstr) at character 14, before "int:0) -> ptr"' <<EOF
+path = libc.so.6
+alloc = malloc(size, int:0) -> ptr
+free = free(ptr)
+owns = residual
+EOF
+bad 'signature too long' 'x.ini:4: error: "alloc" in [box x]: more than 12 parameters at character 71, before "size) -> ptr"' <<EOF
+path = libc.so.6
+alloc = m(ptr:0,ptr:0,ptr:0,ptr:0,ptr:0,ptr:0,ptr:0,ptr:0,i32:0,i32:0,i32,i32,size) -> ptr
+free = free(ptr)
+owns = residual
+EOF
+bad 'no pointer' 'x.ini:2: error: box x: alloc = malloc(size): it gives no ptr, as in alloc = malloc(size) -> ptr' <<EOF
+path = libc.so.6
+alloc = malloc(size)
+free = free(ptr)
+owns = residual
+EOF
+bad 'a value left open' 'x.ini:2: error: box x: free = free(ptr, i32): parameter 2 has no value here; give it one, as in i32:0, or begin with free = free(ptr)' <<EOF
+path = libc.so.6
+alloc = malloc(size) -> ptr
+free = free(ptr, i32)
+owns = residual
+EOF
+bad 'a role missing' 'x.ini:2: error: box x: alloc = malloc(size:3) -> ptr: each of its roles is needed once, as in alloc = malloc(size) -> ptr' <<EOF
+path = libc.so.6
+alloc = malloc(size:3) -> ptr
+free = free(ptr)
+owns = residual
+EOF
+bad 'no such owner' 'x.ini:2: error: box x: owns = residul: it is residual, region or a call, as in owns(ptr) -> bool' <<EOF
+path = libc.so.6
+alloc = malloc(size) -> ptr
+free = free(ptr)
+owns = residul
+EOF
+bad 'a region that nobody gets' 'x.ini:2: error: box x: owns = region needs an init = that hands the region over, as in manage(region, region_size)' <<EOF
+path = libc.so.6
+alloc = malloc(size) -> ptr
+free = free(ptr)
+owns = region
+EOF
+bad 'init fails' 'x.ini:2: error: box x: init: odd_start failed: it returned -1' <<EOF
+path = ./odd.so
+alloc = odd_alloc(f64:1.5, size, i32:3) -> ptr
+free = odd_free(ptr, f64:1.5)
+owns = odd_owns(ptr) -> bool
+init = odd_start(cstr:"y", out u64) -> i32 == 0
+EOF
+bad 'key unknown' 'x.ini:7: error: unknown key "aloc" in [box x]; did you mean "alloc"?' <<EOF
+path = libc.so.6
+$good
+aloc = malloc(size) -> ptr
+EOF
+bad 'a polled call with an open value' 'x.ini:2: error: box x: call level: to be polled, it is one call whose parameters all have values' <<EOF
+path = libc.so.6
+$good
+[call level]
+box = x
+call = abs(i32) -> i32
+poll = yes
+EOF
+bad 'a call of no box' 'x.ini:8: error: "box" in [call level]: there is no box "y"' <<EOF
+path = libc.so.6
+$good
+[call level]
+box = y
+call = abs(i32) -> i32
+EOF
+
+ini <<EOF
+path = $libs/crash.so
+$good
+EOF
+is 'a library that crashes at load' \
+    'x.ini:1: error: box x: loading it: Illegal instruction' \
+    "$(cd "$tmp" && "$ctl" lint x.ini 2>&1)"
+
+cat >"$tmp/two.ini" <<EOF
+[box a]
+type = foreign
+path = libc.so.6
+$good
+[box b]
+type = foreign
+path = $libs/odd.so
+alloc = odd_alloc(f64:1.5, size, i32:3) -> ptr
+free = odd_free(ptr, f64:1.5)
+owns = residual
+[policy]
+0-32k = a
+32769- = b
+EOF
+is 'two residual boxes' 'two.ini:8: error: box b: owns = residual, as box a has; one box of a process may be so, give one of them owns = SYMBOL(ptr) -> bool' \
+    "$(cd "$tmp" && "$ctl" lint two.ini)"
+is 'the other one serves' 5000000 "$(HAKMEM_CONF=$tmp/two.ini \
+    LD_PRELOAD=$lib perl -e 'print length("x" x 5000000)' 2>/dev/null)"
+
+has 'it is not fused' 'box glibc cannot be fused: its library is opened' \
+    "$("$ctl" fuse -c conf/foreign/glibc.ini -o "$tmp/fused" 2>&1)"
+
+# ---- what is said of good ones -----------------------------------------------
+
+odd=tests/foreign/odd.ini
+is 'lint: libffi under 32 KiB' "$odd:13: warning: \"0-1024\" leads sizes under 32 KiB to box \"odd\", whose alloc or free goes through libffi, some tens of ns a call; docs/foreign.md lists the shapes that have an adapter" \
+    "$("$ctl" lint $odd)"
+said=$("$ctl" explain 100 -c $odd)
+has 'explain: libffi' 'alloc by libffi: odd_alloc(f64:1.5, size, i32:\*odd_level) -> ptr' "$said"
+has 'explain: adapter' 'owns by adapter: odd_owns(ptr) -> bool' "$said"
+has 'explain: cost' 'alloc and free: [0-9]* ns a pair, measured here' "$said"
+has 'explain: JSON' '"calls":"adapter"' \
+    "$("$ctl" explain 100 --json -c conf/foreign/glibc.ini)"
+has 'boxes: calls are parameters' '  alloc  *call  default none' \
+    "$("$ctl" boxes foreign)"
+
+is 'libffi, headers, malloc inside alloc' 0 "$(HAK_TEST_MODE=odd \
+    HAKMEM_CONF=$odd LD_PRELOAD=$lib build/tests/preload/family |
+    grep -c '^not ok')"
+
+# ---- call, check-so, check-box -----------------------------------------------
+
+cat >"$tmp/call.ini" <<EOF
+[box c]
+type = foreign
+path = libc.so.6
+$good
+[call length]
+box = c
+call = strlen(cstr) -> size
+[call scan]
+box = c
+call = sscanf(cstr, cstr:"%d", ..., out i32) -> i32 == 1
+[policy]
+0- = c
+EOF
+is 'call' 'result size 5
+result i32 1
+out 3 i32 -42' "$("$ctl" call "$tmp/call.ini" c 'length("a \"b\"")' 'scan("-42")')"
+"$ctl" call "$tmp/call.ini" c 'scan("x")' >/dev/null
+is 'call: its condition does not hold' 1 $?
+is 'call: an argument of another type' \
+    'hakctl: call: length(3): expected a string in "" at character 2, before "3)"' \
+    "$("$ctl" call "$tmp/call.ini" c 'length(3)' 2>&1)"
+has 'call: not declared' 'no \[call lenght\] with box = c in .*; did you mean "length"?' \
+    "$("$ctl" call "$tmp/call.ini" c 'lenght("x")' 2>&1)"
+
+is 'check-so' 0 "$("$ctl" check-so libc.so.6 tests/foreign/libc.cases |
+    grep -c '^not ok')"
+is 'check-so: what fails, and why' 'not ok 1 - abs(i32:-7) -> i32 == 8: abs returned 7
+not ok 2 - abort(): Aborted
+not ok 3 - nothing(): the library has no symbol "nothing"; nm -D FILE lists them
+not ok 4 - abs(int:7): "int" is no type (bool i32 u32 i64 u64 size ptr f64 cstr) at character 5, before "int:7)"
+not ok 5 - abs(i32): parameter 1 has no value; give it one, as in i32:0
+not ok 6 - sqrt: expected "(" at the end of "sqrt"
+1..6' "$("$ctl" check-so libc.so.6 tests/foreign/bad.cases)"
+
+# All properties hold (hakctl check-box -c INI BOX); here those that are short.
+for ini in conf/foreign/*.ini; do
+    box=$(sed -n 's/^\[box \(.*\)\]/\1/p' "$ini" | tail -1)
+    "$ctl" check-box -c "$ini" "$box" --may-decline alignment zalloc \
+        resize aligned_blocks 'owns_*' fork_with_threads >"$tmp/out" 2>&1
+    is "check-box $ini $box" 0 $?
+done
+
+has 'polled calls in the report' \
+    '^counts jemalloc: epoch 1, allocated_bytes [0-9]' \
+    "$("$ctl" run -s -c conf/foreign/jemalloc.ini -- /bin/true 2>&1)"
+echo "1..$n"

@@ -1,0 +1,32 @@
+#!/bin/sh
+# foreign.sh - real programs on each INI of conf/foreign whose library is
+# there, against the same on libc.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+[ -z "$fused" ] || skip_all "a fused library opens no other"
+modes=
+for ini in "$root"/conf/foreign/*.ini; do
+    "$root/build/hakctl" lint "$ini" >/dev/null 2>&1 &&
+        modes="$modes $(basename "$ini" .ini)"
+done
+[ -n "$modes" ] || skip_all 'no library of another allocator is installed'
+
+# Each INI is a mode here; as hakctl run has it.
+environment()
+{
+    echo "HAKMEM_CONF=$root/conf/foreign/$1.ini" \
+        GLIBC_TUNABLES=glibc.rtld.optional_static_tls=16384
+}
+
+command -v perl >/dev/null && same 'perl' perl "$here/work.pl" 3000
+command -v git >/dev/null && same 'git' sh "$here/work-git.sh" 5
+command -v sqlite3 >/dev/null &&
+    same 'sqlite' sqlite3 :memory: 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL
+        SELECT i + 1 FROM n WHERE i < 20000) SELECT count(*), sum(length(
+        printf("%d-%x", i, i * i))) FROM n'
+python=$(command -v /usr/bin/python3 || command -v python3) &&
+    same 'python' env PYTHONMALLOC=malloc "$python" "$here/work.py" 1000
+echo 'int main(void) { return 0; }' >"$work/small.c"
+command -v gcc >/dev/null && same 'gcc' gcc -O2 -c "$work/small.c" -o small.o
+finish

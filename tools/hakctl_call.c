@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT
+ * hakctl_call.c - hakctl call: typed calls of a box's library;
+ *                 hakctl check-so: calls as test cases.
+ */
+#include "hakctl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <foreign.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+/* ---- values -------------------------------------------------------------- */
+
+static void print_value(uint32_t type, union hak_scalar v)
+{
+    switch (type) {
+    case HAK_TYPE_BOOL:
+        printf("%s", v.u != 0 ? "true" : "false");
+        break;
+    case HAK_TYPE_I32:
+    case HAK_TYPE_I64:
+        printf("%" PRId64, v.i);
+        break;
+    case HAK_TYPE_PTR:
+        printf("%p", v.p);
+        break;
+    case HAK_TYPE_F64:
+        printf("%.17g", v.d);
+        break;
+    case HAK_TYPE_CSTR:
+        ctl_json(stdout, v.p);
+        break;
+    default:
+        printf("%" PRIu64, v.u);
+    }
+}
+
+/* The result, then what the out parameters got, a line each. */
+static void print_values(const struct hak_call *call,
+                         const union hak_scalar *cell, union hak_scalar result)
+{
+    if (call->result != HAK_TYPE_VOID) {
+        printf("result %s ", hak_type_name(call->result));
+        print_value(call->result, result);
+        printf("\n");
+    }
+    for (uint32_t i = 0; i < call->nparams; i++) {
+        if (call->param[i].from != HAK_FROM_OUT)
+            continue;
+        printf("out %u %s ", i + 1, hak_type_name(call->param[i].type));
+        print_value(call->param[i].type, cell[i]);
+        printf("\n");
+    }
+}
+
+/* ---- call ---------------------------------------------------------------- */
+
+/* The declaration that "NAME(...)" names. NULL: none, told. */
+static const char *declared(const char *box, const char *words, size_t n)
+{
+    const char *names[HAK_CONF_SECTIONS], *text, *name;
+    char mean[128], word[HAK_CONF_LINE_BYTES];
+    uint32_t count = 0;
+    bool poll;
+    snprintf(word, sizeof word, "%.*s", (int)n, words);
+    for (; (name = hak_conf_call(&hak_conf, box, count, &text, &poll)) != NULL;
+         count++) {
+        names[count] = name;
+        if (strcmp(name, word) == 0)
+            return text;
+    }
+    ctl_did_you_mean(mean, sizeof mean, word, names, count);
+    ctl_say("call: no [call %s] with box = %s in %s%s", word, box,
+            hak_conf.file, mean);
+    return NULL;
+}
+
+static void tell(void *context, enum hak_diag_level level, const char *file,
+                 int line, const char *text)
+{
+    (void)context;
+    ctl_print_finding(stderr, &(struct ctl_finding){level, file, line, text});
+}
+
+/* The foreign box of that name, loaded; NULL: told. */
+static const struct hak_foreign_box_1 *box_named(const struct ctl_core *core,
+                                                 const char *name)
+{
+    const char *names[HAK_MAX_BOXES];
+    char mean[128];
+    for (uint32_t i = 0; i < hak_conf.nboxes; i++) {
+        names[i] = hak_conf.box[i].name;
+        if (strcmp(names[i], name) != 0)
+            continue;
+        if (core->box[i] != NULL && !core->box[i]->foreign)
+            ctl_say("call: box %s is not foreign: it has no library to call",
+                    name);
+        return ctl_foreign(core->box[i]); /* left out: told */
+    }
+    ctl_did_you_mean(mean, sizeof mean, name, names, hak_conf.nboxes);
+    ctl_say("call: no [box %s] in %s%s", name, hak_conf.file, mean);
+    return NULL;
+}
+
+static int call_one(const struct hak_foreign_box_1 *table, const char *box,
+                    const char *words)
+{
+    static struct hak_bound bound;
+    struct hak_call call;
+    union hak_scalar cell[HAK_CALL_PARAMS], result;
+    char why[256], strings[HAK_CALL_STRING_BYTES];
+    size_t n = strcspn(words, "( ");
+    const char *text = declared(box, words, n);
+    if (text == NULL)
+        return CTL_BAD;
+    const char *arguments = words[n] != 0 ? words + n : "()";
+    if (hak_call_parse(&text, &call, why, sizeof why) != 0 ||
+        hak_ffi_bind(table->library, &call, &bound, why, sizeof why) != 0) {
+        ctl_say("call: %s", why);
+        return CTL_BAD;
+    }
+    memcpy(cell, bound.cell, sizeof cell);
+    if (hak_call_arguments(arguments, &bound.call, cell, strings, why,
+                           sizeof why) != 0) {
+        ctl_say("call: %s: %s", words, why);
+        return CTL_BAD;
+    }
+    hak_ffi_call(&bound, cell, &result);
+    print_values(&call, cell, result);
+    return hak_call_passed(&call, result) ? CTL_OK : CTL_SOME;
+}
+
+int ctl_call(int argc, char **argv)
+{
+    static const struct option longs[] = {CTL_HELP, {NULL, 0, NULL, 0}};
+    struct ctl_core core;
+    if (ctl_option(argc, argv, "+:h", longs) != -1)
+        return CTL_BAD;
+    if (argc - optind < 3) {
+        ctl_say("call: it takes an INI, a box and calls; see hakctl help call");
+        return CTL_BAD;
+    }
+    const char *box = argv[optind + 1];
+    if (ctl_load(&core, argv[optind], NULL, tell, NULL, NULL) != 0)
+        return CTL_BAD;
+    const struct hak_foreign_box_1 *table = box_named(&core, box);
+    int worst = table != NULL ? CTL_OK : CTL_BAD;
+    for (int i = optind + 2; i < argc && worst != CTL_BAD; i++) {
+        int status = call_one(table, box, argv[i]);
+        worst = status > worst ? status : worst;
+    }
+    return worst;
+}
+
+/* ---- check-so ------------------------------------------------------------ */
+
+/* One case, in the child. why: to the parent, on a pipe. */
+__attribute__((noreturn)) static void try_case(const char *path,
+                                               const char *text, FILE *to)
+{
+    enum { PATIENCE_S = 10 };
+    static struct hak_bound bound;
+    struct hak_call call;
+    union hak_scalar cell[HAK_CALL_PARAMS], result;
+    char why[256] = "";
+    alarm(PATIENCE_S);
+    const char *rest = text;
+    void *library = NULL;
+    bool good = hak_call_parse(&rest, &call, why, sizeof why) == 0 &&
+                (library = hak_ffi_open(path, why, sizeof why)) != NULL;
+    for (; good; good = hak_call_parse(&rest, &call, why, sizeof why) == 0) {
+        good = hak_ffi_bind(library, &call, &bound, why, sizeof why) == 0;
+        for (uint32_t i = 0; good && i < call.nparams; i++) {
+            good = call.param[i].from != HAK_FROM_CALLER;
+            if (!good)
+                snprintf(why, sizeof why,
+                         "parameter %u has no value; give it "
+                         "one, as in %s:0",
+                         i + 1, hak_type_name(call.param[i].type));
+        }
+        if (!good)
+            break;
+        memcpy(cell, bound.cell, sizeof cell);
+        hak_ffi_call(&bound, cell, &result);
+        good = hak_call_passed(&call, result);
+        if (!good && call.result == HAK_TYPE_F64)
+            snprintf(why, sizeof why, "%s returned %.17g", call.symbol,
+                     result.d);
+        else if (!good)
+            snprintf(why, sizeof why, "%s returned %" PRId64, call.symbol,
+                     result.i);
+        if (!good)
+            break;
+        if (*rest == 0)
+            _exit(CTL_OK);
+    }
+    fputs(why, to);
+    fclose(to);
+    _exit(CTL_SOME);
+}
+
+static bool one_case(const char *path, const char *text, int n)
+{
+    int ends[2], status = 0;
+    char why[256] = "";
+    fflush(NULL);
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        ctl_die("pipe: %s", strerror(errno));
+    pid_t pid = fork();
+    if (pid < 0)
+        ctl_die("fork: %s", strerror(errno));
+    if (pid == 0)
+        try_case(path, text, fdopen(ends[1], "w"));
+    close(ends[1]);
+    ssize_t got = read(ends[0], why, sizeof why - 1);
+    why[got > 0 ? got : 0] = 0;
+    close(ends[0]);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (WIFSIGNALED(status))
+        snprintf(why, sizeof why, "%s",
+                 WTERMSIG(status) == SIGALRM ? "does not come to an end"
+                                             : strsignal(WTERMSIG(status)));
+    bool good = WIFEXITED(status) && WEXITSTATUS(status) == CTL_OK;
+    printf("%sok %d - %s%s%s\n", good ? "" : "not ", n, text, good ? "" : ": ",
+           good ? "" : why);
+    return good;
+}
+
+int ctl_check_so(int argc, char **argv)
+{
+    static const struct option longs[] = {CTL_HELP, {NULL, 0, NULL, 0}};
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t length;
+    int n = 0, failed = 0;
+    if (ctl_option(argc, argv, "+:h", longs) != -1)
+        return CTL_BAD;
+    if (argc - optind != 2) {
+        ctl_say("check-so: it takes a library and a file of cases; see hakctl "
+                "help check-so");
+        return CTL_BAD;
+    }
+    FILE *cases = fopen(argv[optind + 1], "re");
+    if (cases == NULL) {
+        ctl_say("check-so: %s: %s", argv[optind + 1], strerror(errno));
+        return CTL_BAD;
+    }
+    ctl_foreign_tls_now();
+    while ((length = getline(&line, &room, cases)) > 0) {
+        line[length - 1] = line[length - 1] == '\n' ? 0 : line[length - 1];
+        const char *text = line + strspn(line, " \t");
+        if (*text != 0 && *text != ';' && *text != '#')
+            failed += !one_case(argv[optind], text, ++n);
+    }
+    printf("1..%d\n", n);
+    free(line);
+    fclose(cases);
+    return failed == 0 ? CTL_OK : CTL_SOME;
+}
