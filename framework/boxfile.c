@@ -5,6 +5,7 @@
  * dlopen's own words ("invalid ELF header") help nobody.
  */
 #include "core.h"
+#include <why.h>
 
 #include <dlfcn.h>
 #include <elf.h>
@@ -12,7 +13,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <link.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -83,29 +83,19 @@ void hak_box_path(const char *given, const char *name, const char *conf_file,
 
 /* ---- checks -------------------------------------------------------------- */
 
-__attribute__((format(printf, 3, 4))) static int
-refuse(char *why, size_t why_bytes, const char *format, ...)
-{
-    va_list ap;
-    va_start(ap, format);
-    vsnprintf(why, why_bytes, format, ap);
-    va_end(ap);
-    return -EINVAL;
-}
-
 static int check_rights(const struct stat *s, char *why, size_t why_bytes)
 {
     if (!hak_os_secure())
         return 0;
     if (s->st_uid != 0)
-        return refuse(why, why_bytes,
-                      "is not owned by root, and this program "
-                      "runs with raised rights (AT_SECURE)");
+        return hak_refuse(-EINVAL, why, why_bytes,
+                          "is not owned by root, and this program "
+                          "runs with raised rights (AT_SECURE)");
     if (s->st_mode & (S_IWGRP | S_IWOTH))
-        return refuse(why, why_bytes,
-                      "can be written by others, and this "
-                      "program runs with raised rights "
-                      "(AT_SECURE); chmod go-w it");
+        return hak_refuse(-EINVAL, why, why_bytes,
+                          "can be written by others, and this "
+                          "program runs with raised rights "
+                          "(AT_SECURE); chmod go-w it");
     return 0;
 }
 
@@ -114,14 +104,16 @@ static int check_elf(int fd, char *why, size_t why_bytes)
     Elf64_Ehdr e;
     if (pread(fd, &e, sizeof e, 0) != (ssize_t)sizeof e ||
         memcmp(e.e_ident, ELFMAG, SELFMAG) != 0)
-        return refuse(why, why_bytes, "is no shared object (no ELF header)");
+        return hak_refuse(-EINVAL, why, why_bytes,
+                          "is no shared object (no ELF header)");
     if (e.e_ident[EI_CLASS] != ELFCLASS64 || e.e_machine != EM_X86_64)
-        return refuse(why, why_bytes,
-                      "is for another kind of machine; build it for x86-64");
+        return hak_refuse(
+            -EINVAL, why, why_bytes,
+            "is for another kind of machine; build it for x86-64");
     if (e.e_type != ET_DYN)
-        return refuse(why, why_bytes,
-                      "is no shared object; link it with "
-                      "-shared -fPIC");
+        return hak_refuse(-EINVAL, why, why_bytes,
+                          "is no shared object; link it with "
+                          "-shared -fPIC");
     return 0;
 }
 
@@ -131,10 +123,12 @@ static int open_checked(const char *path, char *why, size_t why_bytes)
     struct stat s;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return refuse(why, why_bytes, "cannot be opened: %s", strerror(errno));
-    int error = fstat(fd, &s) == 0 && S_ISREG(s.st_mode)
-                    ? check_rights(&s, why, why_bytes)
-                    : refuse(why, why_bytes, "is not a regular file");
+        return hak_refuse(-EINVAL, why, why_bytes, "cannot be opened: %s",
+                          strerror(errno));
+    int error =
+        fstat(fd, &s) == 0 && S_ISREG(s.st_mode)
+            ? check_rights(&s, why, why_bytes)
+            : hak_refuse(-EINVAL, why, why_bytes, "is not a regular file");
     if (error == 0)
         error = check_elf(fd, why, why_bytes);
     if (error == 0)
@@ -150,38 +144,40 @@ static int open_checked(const char *path, char *why, size_t why_bytes)
 static int check_entry(const struct hak_box_entry *e, char *why, size_t n)
 {
     if (e->magic != HAK_BOX_MAGIC)
-        return refuse(why, n,
-                      "its hak_box_entry has no box magic; fill it "
-                      "with HAK_BOX_HEADER of hakmem/box.h");
+        return hak_refuse(-EINVAL, why, n,
+                          "its hak_box_entry has no box magic; fill it "
+                          "with HAK_BOX_HEADER of hakmem/box.h");
     if (e->abi_major != HAK_ABI_MAJOR)
-        return refuse(why, n,
-                      "is for box ABI %u, this core speaks %u; "
-                      "rebuild it with this core's hakmem/box.h",
-                      e->abi_major, HAK_ABI_MAJOR);
+        return hak_refuse(-EINVAL, why, n,
+                          "is for box ABI %u, this core speaks %u; "
+                          "rebuild it with this core's hakmem/box.h",
+                          e->abi_major, HAK_ABI_MAJOR);
     if (e->host_minor_min > HAK_ABI_MINOR)
-        return refuse(why, n,
-                      "needs a core of box ABI %u.%u or later, this "
-                      "one is %u.%u",
-                      e->abi_major, e->host_minor_min, HAK_ABI_MAJOR,
-                      HAK_ABI_MINOR);
+        return hak_refuse(-EINVAL, why, n,
+                          "needs a core of box ABI %u.%u or later, this "
+                          "one is %u.%u",
+                          e->abi_major, e->host_minor_min, HAK_ABI_MAJOR,
+                          HAK_ABI_MINOR);
     if (e->struct_size < ENTRY_LEAST)
-        return refuse(why, n,
-                      "its entry has %u bytes, at least %zu are "
-                      "needed for alloc, free and owns",
-                      e->struct_size, ENTRY_LEAST);
+        return hak_refuse(-EINVAL, why, n,
+                          "its entry has %u bytes, at least %zu are "
+                          "needed for alloc, free and owns",
+                          e->struct_size, ENTRY_LEAST);
     if (e->ops.alloc == NULL || e->ops.free == NULL || e->ops.owns == NULL)
-        return refuse(why, n, "gives no %s; a box has alloc, free and owns",
-                      e->ops.alloc == NULL  ? "alloc"
-                      : e->ops.free == NULL ? "free"
-                                            : "owns");
+        return hak_refuse(-EINVAL, why, n,
+                          "gives no %s; a box has alloc, free and owns",
+                          e->ops.alloc == NULL  ? "alloc"
+                          : e->ops.free == NULL ? "free"
+                                                : "owns");
     if (e->id == NULL || e->version == NULL ||
         (e->nparams != 0 && e->params == NULL))
-        return refuse(why, n, "its entry has no id, version or parameters");
+        return hak_refuse(-EINVAL, why, n,
+                          "its entry has no id, version or parameters");
     if (e->nparams != 0 && e->param_bytes < sizeof(struct hak_param))
-        return refuse(why, n,
-                      "its parameters have %u bytes each, %zu are "
-                      "needed; begin its entry with HAK_BOX_HEADER",
-                      e->param_bytes, sizeof(struct hak_param));
+        return hak_refuse(-EINVAL, why, n,
+                          "its parameters have %u bytes each, %zu are "
+                          "needed; begin its entry with HAK_BOX_HEADER",
+                          e->param_bytes, sizeof(struct hak_param));
     return 0;
 }
 
@@ -203,10 +199,10 @@ static int check_lanes(const struct hak_box_ops *ops, char *why, size_t n)
         return 0;
     if (ops->drained == NULL || ops->remote_free == NULL ||
         ops->heap_open == NULL || ops->usable_size == NULL)
-        return refuse(why, n,
-                      "gives refill but not all of drained, "
-                      "remote_free, heap_open and usable_size, which "
-                      "go with it");
+        return hak_refuse(-EINVAL, why, n,
+                          "gives refill but not all of drained, "
+                          "remote_free, heap_open and usable_size, which "
+                          "go with it");
     return 0;
 }
 
@@ -223,15 +219,15 @@ const struct hak_box_entry *hak_box_file(const char *path, void **handle,
         dlopen(hak_os_secure() ? by_descriptor : path, RTLD_NOW | RTLD_LOCAL);
     close(fd);
     if (*handle == NULL) {
-        refuse(why, why_bytes, "cannot be loaded: %s", dlerror());
+        hak_refuse(-EINVAL, why, why_bytes, "cannot be loaded: %s", dlerror());
         return NULL;
     }
     const struct hak_box_entry *e = dlsym(*handle, HAK_BOX_SYMBOL);
     struct hak_box_ops ops;
     int error = e != NULL ? check_entry(e, why, why_bytes)
-                          : refuse(why, why_bytes,
-                                   "has no symbol " HAK_BOX_SYMBOL
-                                   "; it is no box of hakmem");
+                          : hak_refuse(-EINVAL, why, why_bytes,
+                                       "has no symbol " HAK_BOX_SYMBOL
+                                       "; it is no box of hakmem");
     if (e != NULL && error == 0) {
         hak_box_ops_of(e, &ops);
         error = check_lanes(&ops, why, why_bytes);

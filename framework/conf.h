@@ -264,6 +264,9 @@ int hak_conf_read(struct hak_conf *c, const char *path, int fd,
                   char *const *envp, const char *profile, hak_diag_fn *diag,
                   void *diag_context);
 
+/* The value of a variable of envp (NULL = none), or NULL. */
+const char *hak_conf_variable(char *const *envp, const char *name);
+
 /* The winning entry of section and key, or NULL: built-in. */
 const struct hak_conf_entry *
 hak_conf_find(const struct hak_conf *c, const char *section, const char *key);

@@ -18,6 +18,17 @@ static const char *section_at(const struct hak_conf *c, uint32_t i)
     return conf_name(name, "profile") == NULL ? name : NULL;
 }
 
+/* The section of that name, or NULL. */
+static const char *section_of_name(const struct hak_conf *c, const char *name)
+{
+    for (uint32_t i = 0; i < NFIXED + c->nsections; i++) {
+        const char *section = section_at(c, i);
+        if (section != NULL && strcmp(section, name) == 0)
+            return section;
+    }
+    return NULL;
+}
+
 /* ---- profile ------------------------------------------------------------- */
 
 static const char *find_section(struct hak_conf *c,
@@ -27,11 +38,11 @@ static const char *find_section(struct hak_conf *c,
     const char *names[NFIXED + HAK_CONF_SECTIONS];
     char mean[CONF_ITEM_BYTES];
     uint32_t n = NFIXED + c->nsections;
-    for (uint32_t i = 0; i < n; i++) {
+    const char *section = section_of_name(c, name);
+    if (section != NULL)
+        return section;
+    for (uint32_t i = 0; i < n; i++)
         names[i] = section_at(c, i);
-        if (names[i] != NULL && strcmp(names[i], name) == 0)
-            return names[i];
-    }
     conf_did_you_mean(mean, sizeof mean, name, names, n);
     hak_conf_tell(c, HAK_DIAG_ERROR, e->origin,
                   "\"%s\" in [%s]: there is no [%s]%s", e->key, e->section,
@@ -63,8 +74,7 @@ static bool profile_key(struct hak_conf *c, const struct hak_conf_entry *e,
     return true;
 }
 
-/* Value of the variable, or NULL. */
-static const char *variable(char *const *envp, const char *name)
+const char *hak_conf_variable(char *const *envp, const char *name)
 {
     size_t n = strlen(name);
     for (; envp != NULL && *envp != NULL; envp++)
@@ -91,7 +101,7 @@ static const char *choose_profile(struct hak_conf *c, char *const *envp,
 {
     struct hak_origin where = {c->file, 0};
     if (name == NULL) {
-        name = variable(envp, "HAKMEM_PROFILE");
+        name = hak_conf_variable(envp, "HAKMEM_PROFILE");
         where.file = "environment HAKMEM_PROFILE";
     }
     if (name == NULL || *name == 0)
@@ -229,12 +239,9 @@ static bool apply_gate(struct hak_conf *c, const char *word, const char *value,
     const char *told = NULL;
     bool found = false;
     for (uint32_t g = 0; g < NGATES; g++) {
-        const char *section = NULL;
         if (strcmp(word, gates[g].variable) != 0)
             continue;
-        for (uint32_t i = 0; i < NFIXED + c->nsections && !section; i++)
-            if (section_at(c, i) && !strcmp(section_at(c, i), gates[g].section))
-                section = section_at(c, i);
+        const char *section = section_of_name(c, gates[g].section);
         if (section == NULL && !found)
             told = gates[g].section;
         else if (section != NULL && gates[g].when_on == NULL)

@@ -4,6 +4,7 @@
  * No strtoull, isdigit and the like: they change errno or ask the locale.
  */
 #include "conf_private.h"
+#include "why.h"
 #include <hakmem/foreign.h>
 
 #include <limits.h>
@@ -29,19 +30,6 @@ size_t hak_class_bytes(uint32_t class_number)
 }
 
 /* ---- texts --------------------------------------------------------------- */
-
-/* Sets why, printf-like, and returns error. */
-__attribute__((format(printf, 4, 5))) static int
-refuse(int error, char *why, size_t bytes, const char *format, ...)
-{
-    if (why == NULL || bytes == 0)
-        return error;
-    va_list ap;
-    va_start(ap, format);
-    vsnprintf(why, bytes, format, ap);
-    va_end(ap);
-    return error;
-}
 
 void conf_append(char *text, size_t bytes, const char *format, ...)
 {
@@ -186,8 +174,8 @@ static int parse_bound(const char *text, struct bound *out, char *why,
         uint64_t k = 0;
         int rc = parse_digits(&at, &k);
         if (*at == 0 && (rc != 0 || k >= NCLASSES))
-            return refuse(-ERANGE, why, bytes,
-                          "\"%s\": the classes are C0 to C7", text);
+            return hak_refuse(-ERANGE, why, bytes,
+                              "\"%s\": the classes are C0 to C7", text);
         if (*at == 0) {
             out->first = k == 0 ? 0 : class_bytes[k - 1] + 1u;
             out->last = class_bytes[k];
@@ -197,21 +185,21 @@ static int parse_bound(const char *text, struct bound *out, char *why,
     uint64_t size = 0;
     int rc = hak_conf_bytes(text, &size);
     if (rc == -ERANGE)
-        return refuse(rc, why, bytes, "\"%s\" is too large", text);
+        return hak_refuse(rc, why, bytes, "\"%s\" is too large", text);
     if (rc != 0)
-        return refuse(rc, why, bytes,
-                      "\"%s\" is neither a size (64, 4k, 4KiB) nor a class "
-                      "(C0 to C7)",
-                      text);
+        return hak_refuse(rc, why, bytes,
+                          "\"%s\" is neither a size (64, 4k, 4KiB) nor a class "
+                          "(C0 to C7)",
+                          text);
     *out = (struct bound){size, size};
     return 0;
 }
 
 static int refuse_large(const char *text, char *why, size_t bytes)
 {
-    return refuse(-EINVAL, why, bytes,
-                  "\"%s\": sizes above %u go together; write %u-", text,
-                  HAK_LANE_MAX_BYTES, HAK_LANE_MAX_BYTES + 1);
+    return hak_refuse(-EINVAL, why, bytes,
+                      "\"%s\": sizes above %u go together; write %u-", text,
+                      HAK_LANE_MAX_BYTES, HAK_LANE_MAX_BYTES + 1);
 }
 
 /* The index that starts with size. */
@@ -223,7 +211,7 @@ static int start_index(const char *text, uint64_t size, uint32_t *out,
     if (size != start && index == HAK_INDEX_LARGE)
         return refuse_large(text, why, bytes);
     if (size != start)
-        return refuse(
+        return hak_refuse(
             -EINVAL, why, bytes,
             "\"%s\": no size index starts at %zu; the nearest start at "
             "%zu and %zu",
@@ -241,7 +229,7 @@ static int end_index(const char *text, uint64_t size, uint32_t *out, char *why,
         return refuse_large(text, why, bytes);
     size_t end = hak_index_bytes(index);
     if (size != end)
-        return refuse(
+        return hak_refuse(
             -EINVAL, why, bytes,
             "\"%s\": no size index ends at %zu; the nearest end at %zu "
             "and %zu",
@@ -285,9 +273,9 @@ int hak_conf_range(const char *text, uint32_t *first, uint32_t *last, char *why,
     if (rc == 0 && !open_end)
         rc = parse_bound(high_text, &high, why, why_bytes);
     if (rc == 0 && low.first > high.last)
-        rc = refuse(-EINVAL, why, why_bytes,
-                    "\"%s\" is upside down: %s is above %s", text, low_text,
-                    high_text);
+        rc = hak_refuse(-EINVAL, why, why_bytes,
+                        "\"%s\" is upside down: %s is above %s", text, low_text,
+                        high_text);
     if (rc == 0)
         rc = start_index(text, low.first, &start, why, why_bytes);
     if (rc == 0 && !open_end)
@@ -306,10 +294,11 @@ static int class_bits(const char *item, uint8_t *mask, char *why, size_t bytes)
     const char *dash = strchr(item, '-');
     const char *high = dash != NULL ? dash + 1 + strspn(dash + 1, " \t") : item;
     if (conf_lower(item[0]) != 'c' || conf_lower(high[0]) != 'c')
-        return refuse(-EINVAL, why, bytes,
-                      "\"%s\" is no class (C0 to C7, C4-C7, or a mask as in "
-                      "0x60)",
-                      item);
+        return hak_refuse(
+            -EINVAL, why, bytes,
+            "\"%s\" is no class (C0 to C7, C4-C7, or a mask as in "
+            "0x60)",
+            item);
     int rc = hak_conf_range(item, &first, &last, why, bytes);
     if (rc != 0)
         return rc;
@@ -328,8 +317,8 @@ int hak_conf_classes(const char *text, uint8_t *mask, char *why,
     if (text[0] >= '0' && text[0] <= '9') {
         rc = hak_conf_bytes(text, &number);
         if (rc != 0 || number > UINT8_MAX)
-            return refuse(rc != 0 ? rc : -ERANGE, why, why_bytes,
-                          "\"%s\" is no mask of classes, 0 to 0xff", text);
+            return hak_refuse(rc != 0 ? rc : -ERANGE, why, why_bytes,
+                              "\"%s\" is no mask of classes, 0 to 0xff", text);
         bits = (uint8_t)number;
     } else {
         while (rc == 0 && conf_next_item(&text, item))
@@ -372,7 +361,7 @@ static int parse_enum(const char *choices, const char *text, int64_t *out,
             break;
         at += span + 1;
     }
-    refuse(0, why, bytes, "\"%s\" is none of ", text);
+    hak_refuse(0, why, bytes, "\"%s\" is none of ", text);
     for (at = choices; at != NULL && why != NULL && bytes > 0;) {
         size_t span = strcspn(at, "|");
         conf_append(why, bytes, "%.*s%s", (int)span, at, at[span] ? ", " : "");
@@ -390,15 +379,17 @@ static int parse_number(const struct hak_param *param, const char *text,
     int64_t value = 0;
     int rc = size ? hak_conf_bytes(text, &wide) : parse_int(text, &value);
     if (rc == -EINVAL)
-        return refuse(rc, why, bytes, "\"%s\" is not a %s", text,
-                      size                          ? "size (64, 4k, 4KiB, 1M)"
-                      : param->type == HAK_PARAM_MS ? "number of milliseconds"
-                                                    : "whole number");
+        return hak_refuse(rc, why, bytes, "\"%s\" is not a %s", text,
+                          size ? "size (64, 4k, 4KiB, 1M)"
+                          : param->type == HAK_PARAM_MS
+                              ? "number of milliseconds"
+                              : "whole number");
     if (size)
         value = wide > (uint64_t)INT64_MAX ? INT64_MAX : (int64_t)wide;
     if (rc != 0 || value < param->min || value > param->max)
-        return refuse(-EINVAL, why, bytes, "%s is out of bounds: %lld to %lld",
-                      text, (long long)param->min, (long long)param->max);
+        return hak_refuse(-EINVAL, why, bytes,
+                          "%s is out of bounds: %lld to %lld", text,
+                          (long long)param->min, (long long)param->max);
     *out = value;
     return 0;
 }
@@ -423,9 +414,9 @@ int hak_conf_param(const struct hak_param *param, const char *text,
     case HAK_PARAM_BOOL:
         rc = parse_bool(text, &value);
         if (rc != 0)
-            refuse(rc, why, why_bytes,
-                   "\"%s\" is none of yes, no, on, off, true, false, 1, 0",
-                   text);
+            hak_refuse(rc, why, why_bytes,
+                       "\"%s\" is none of yes, no, on, off, true, false, 1, 0",
+                       text);
         break;
     case HAK_PARAM_INT:
     case HAK_PARAM_SIZE:
@@ -444,8 +435,8 @@ int hak_conf_param(const struct hak_param *param, const char *text,
             out->text = text;
         return rc;
     default:
-        rc = refuse(-EINVAL, why, why_bytes, "parameter of unknown type %u",
-                    (unsigned)param->type);
+        rc = hak_refuse(-EINVAL, why, why_bytes, "parameter of unknown type %u",
+                        (unsigned)param->type);
     }
     if (rc == 0)
         out->i = value;

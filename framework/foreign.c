@@ -5,12 +5,11 @@
  * as well. libffi is linked statically: a preload stays one file.
  */
 #include "foreign.h"
+#include "why.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <ffi.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/auxv.h>
 
@@ -21,16 +20,6 @@ struct prepared {
 _Static_assert(sizeof(struct prepared) <= sizeof((struct hak_bound *)0)->cif,
                "hak_bound.cif holds it");
 
-__attribute__((format(printf, 3, 4))) static int
-refuse(char *why, size_t why_bytes, const char *format, ...)
-{
-    va_list ap;
-    va_start(ap, format);
-    vsnprintf(why, why_bytes, format, ap);
-    va_end(ap);
-    return -EINVAL;
-}
-
 /* ---- libraries ----------------------------------------------------------- */
 
 /* The loader's words, and what to do where they do not say it. */
@@ -40,24 +29,25 @@ static void say_unloaded(const char *path, const char *error, char *why,
     if (error == NULL)
         error = "the loader does not say why";
     if (strstr(error, "static TLS") != NULL)
-        refuse(why, n,
-               "%s needs more static TLS than this process has left; start it "
-               "by hakctl run, or with "
-               "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=16384",
-               path);
+        hak_refuse(
+            -EINVAL, why, n,
+            "%s needs more static TLS than this process has left; start it "
+            "by hakctl run, or with "
+            "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=16384",
+            path);
     else if (strstr(error, "wrong ELF class") != NULL)
-        refuse(why, n, "%s is a 32-bit library; one for x86-64 is needed",
-               path);
+        hak_refuse(-EINVAL, why, n,
+                   "%s is a 32-bit library; one for x86-64 is needed", path);
     else
-        refuse(why, n, "cannot be loaded: %s", error);
+        hak_refuse(-EINVAL, why, n, "cannot be loaded: %s", error);
 }
 
 void *hak_ffi_open(const char *path, char *why, size_t why_bytes)
 {
     if (getauxval(AT_SECURE) != 0 && strchr(path, '/') != NULL) {
-        refuse(why, why_bytes,
-               "%s: with raised rights only a name without \"/\" is taken",
-               path);
+        hak_refuse(-EINVAL, why, why_bytes,
+                   "%s: with raised rights only a name without \"/\" is taken",
+                   path);
         return NULL;
     }
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -108,8 +98,9 @@ static void *symbol(void *library, const char *name, char *why, size_t n)
 {
     void *found = dlsym(library, name);
     if (found == NULL)
-        refuse(why, n,
-               "the library has no symbol \"%s\"; nm -D FILE lists them", name);
+        hak_refuse(-EINVAL, why, n,
+                   "the library has no symbol \"%s\"; nm -D FILE lists them",
+                   name);
     return found;
 }
 
@@ -150,10 +141,10 @@ static int prepare(struct hak_bound *b, char *why, size_t n)
             : ffi_prep_cif(&p->cif, FFI_DEFAULT_ABI, call->nparams, type,
                            p->types);
     return status == FFI_OK ? 0
-                            : refuse(why, n,
-                                     "libffi refuses the signature "
-                                     "of %s (status %d)",
-                                     call->symbol, (int)status);
+                            : hak_refuse(-EINVAL, why, n,
+                                         "libffi refuses the signature "
+                                         "of %s (status %d)",
+                                         call->symbol, (int)status);
 }
 
 int hak_ffi_bind(void *library, const struct hak_call *call,

@@ -447,9 +447,11 @@ void hak_report_lock(bool take)
     (take ? hak_lock_take : hak_lock_drop)(&lock);
 }
 
+/* What is written next; under the lock, but at start. */
+static struct text text;
+
 int hak_report_write(int fd, bool json)
 {
-    static struct text text;
     if (hak_core.mode != HAK_MODE_BOXES)
         return -ENOSYS;
     hak_lock_take(&lock);
@@ -488,12 +490,12 @@ static int open_out(const char *key, const char *to, int own_stderr)
 /* [stats] at_start: the table of routes. */
 static void routes_at_start(void)
 {
-    static struct text text;
     const char *to = hak_conf.stats_at_start;
     int fd =
         strcmp(to, "none") != 0 ? open_out("at_start", to, STDERR_FILENO) : -1;
     if (fd < 0)
         return;
+    text.used = 0;
     add(&text, "hakmem %s: %s (%d), %s%s%s\n", HAK_VERSION, program(),
         (int)getpid(), hak_conf.file,
         hak_conf.profile != NULL ? ", profile " : "",

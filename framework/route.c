@@ -515,13 +515,6 @@ static void *resized(void *p, size_t size)
     return q;
 }
 
-static bool is_libc_block(const void *p)
-{
-    struct hak_span *span;
-    return !hak_boot_owns(p) &&
-           (hak_core.mode != HAK_MODE_BOXES || owner_of(p, &span) == NULL);
-}
-
 /* p is live, size > 0, and does not fit well where it is. */
 void *hak_realloc_slow(void *p, size_t size)
 {
@@ -529,7 +522,7 @@ void *hak_realloc_slow(void *p, size_t size)
         errno = ENOMEM;
         return NULL;
     }
-    if (hak_core.mode != HAK_MODE_BOXES && is_libc_block(p))
+    if (hak_core.mode != HAK_MODE_BOXES && !hak_boot_owns(p))
         return hak_libc_realloc(p, size);
     int kept = errno;
     void *q = resized(p, size);

@@ -18,15 +18,6 @@ __attribute__((section(HAK_NOTE_SECTION), used)) static const char note[] =
 
 /* ---- which configuration ----------------------------------------------- */
 
-static const char *environment(char *const *envp, const char *name)
-{
-    size_t n = strlen(name);
-    for (; envp != NULL && *envp != NULL; envp++)
-        if (strncmp(*envp, name, n) == 0 && (*envp)[n] == '=')
-            return *envp + n + 1;
-    return NULL;
-}
-
 /*
  * conf/default.ini beside the library: build/../conf in the build tree,
  * PREFIX/share/hakmem/conf installed. hak_boxes_dir() is build/boxes or
@@ -65,7 +56,7 @@ static int open_secure(const char *path)
 int hak_setup_conf(char *const *envp, hak_diag_fn *diag)
 {
     bool secure = hak_os_secure();
-    const char *path = secure ? NULL : environment(envp, "HAKMEM_CONF");
+    const char *path = secure ? NULL : hak_conf_variable(envp, "HAKMEM_CONF");
     int fd = -1;
     if (path == NULL)
         path = hak_default_conf();

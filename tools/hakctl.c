@@ -4,6 +4,7 @@
 #include "hakctl.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 
 /* ---- words ---- */
@@ -156,6 +157,17 @@ void ctl_die(const char *format, ...)
     say(format, ap);
     va_end(ap);
     exit(CTL_BAD);
+}
+
+pid_t ctl_fork(int ends[2])
+{
+    fflush(NULL);
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        ctl_die("pipe: %s", strerror(errno));
+    pid_t pid = fork();
+    if (pid < 0)
+        ctl_die("fork: %s", strerror(errno));
+    return pid;
 }
 
 /* Length of the UTF-8 character at text (RFC 3629), or 0. */

@@ -51,6 +51,9 @@ void ctl_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same, then exit: no memory and the like. */
 void ctl_die(const char *format, ...)
     __attribute__((format(printf, 1, 2), noreturn));
+/* A child and a pipe to hear from it, close-on-exec; output is flushed before.
+ * Dies when there is none. */
+pid_t ctl_fork(int ends[2]);
 
 /*
  * ctl_option - getopt_long, which in a bad case tells in our words.

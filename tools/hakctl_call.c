@@ -206,12 +206,7 @@ static bool one_case(const char *path, const char *text, int n)
 {
     int ends[2], status = 0;
     char why[256] = "";
-    fflush(NULL);
-    if (pipe2(ends, O_CLOEXEC) != 0)
-        ctl_die("pipe: %s", strerror(errno));
-    pid_t pid = fork();
-    if (pid < 0)
-        ctl_die("fork: %s", strerror(errno));
+    pid_t pid = ctl_fork(ends);
     if (pid == 0)
         try_case(path, text, fdopen(ends[1], "w"));
     close(ends[1]);

@@ -323,12 +323,7 @@ void ctl_check(struct ctl_findings *all, const char *path, const char *profile)
 {
     int ends[2];
     ctl_foreign_tls(path, profile);
-    fflush(NULL);
-    if (pipe2(ends, O_CLOEXEC) != 0)
-        ctl_die("pipe: %s", strerror(errno));
-    pid_t pid = fork();
-    if (pid < 0)
-        ctl_die("fork: %s", strerror(errno));
+    pid_t pid = ctl_fork(ends);
     if (pid == 0) {
         close(ends[0]);
         child(ends[1], path, profile);

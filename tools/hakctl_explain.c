@@ -141,7 +141,8 @@ static void print_head(const struct answer *a)
 /* What let a route claim, when something was said of it. */
 static void print_enabled(const struct hak_conf_route *route)
 {
-    const char *section = route->name - strlen("route ");
+    char section[HAK_CONF_NAME_BYTES + sizeof "route "];
+    snprintf(section, sizeof section, "route %s", route->name);
     const struct hak_conf_entry *e =
         hak_conf_find(&hak_conf, section, "enabled");
     if (e == NULL)

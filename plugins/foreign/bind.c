@@ -30,9 +30,6 @@ static const struct {
     [OP_OWNS] = {HAK_ROLE_PTR, 0, false, true, "owns(ptr) -> bool"},
 };
 
-#define REFUSE(f, ...) \
-    ((f)->box->host->log((f)->box, HAK_LOG_ERROR, __VA_ARGS__), -EINVAL)
-
 /* ---- operations ---------------------------------------------------------- */
 
 static bool is_number(uint32_t type)
@@ -44,7 +41,6 @@ static bool is_number(uint32_t type)
 static char letter(struct op *op, enum op_kind kind, uint32_t i)
 {
     const struct hak_call_param *p = &op->bound.call.param[i];
-    bool first = op->bound.call.nparams > 0;
     if (p->from == HAK_FROM_OUT && p->type == HAK_TYPE_PTR && !op->has_out &&
         kinds[kind].gives_ptr) {
         op->has_out = true;
@@ -59,7 +55,7 @@ static char letter(struct op *op, enum op_kind kind, uint32_t i)
         op->v = (uint8_t)i;
         return 'v';
     }
-    if (first && p->role != 0 && p->role == kinds[kind].w) {
+    if (p->role != 0 && p->role == kinds[kind].w) {
         op->w = (uint8_t)i;
         return 'w';
     }

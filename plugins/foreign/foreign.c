@@ -247,9 +247,6 @@ static const void *get_extension(struct hak_box *box, const char *id)
 
 /* ---- setting up ---------------------------------------------------------- */
 
-#define REFUSE(f, ...) \
-    ((f)->box->host->log((f)->box, HAK_LOG_ERROR, __VA_ARGS__), -EINVAL)
-
 static const char *text_of(const struct foreign *f, enum param i)
 {
     return f->box->params[i].text;

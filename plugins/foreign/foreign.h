@@ -11,6 +11,8 @@
 
 #include <hakmem/foreign.h>
 
+#include <errno.h>
+
 /* The calls that a box makes, in the order of its parameters. */
 enum op_kind {
     OP_ALLOC,
@@ -72,6 +74,10 @@ struct foreign {
     struct hak_box_ops ops;
     struct hak_foreign_box_1 table;
 };
+
+/* Logs the reason and is -EINVAL. */
+#define REFUSE(f, ...) \
+    ((f)->box->host->log((f)->box, HAK_LOG_ERROR, __VA_ARGS__), -EINVAL)
 
 /* ---- adapter.c ----------------------------------------------------------- */
 

@@ -233,6 +233,23 @@ static void *alloc_fresh(struct large *large, size_t size_bytes,
                      : NULL;
 }
 
+/* A kept block for the request, this thread's or the BigCache's; or NULL. */
+static struct block *take(struct large *large, size_t size_bytes,
+                          size_t align_bytes, bool *counted)
+{
+    struct block *b =
+        align_bytes <= HAK_GRANULE_BYTES ? take_near(large, size_bytes) : NULL;
+    *counted = true; /* in the ledger all the time */
+    if (likely(b != NULL))
+        return b;
+    b = bigcache_take(
+        &large->cache, large_shard(large), granules_of(size_bytes),
+        hak_max(align_bytes, HAK_GRANULE_BYTES), size_bytes, counted);
+    if (b != NULL)
+        elo_reused(&large->elo, block_bytes(b));
+    return b;
+}
+
 static void *alloc_aligned(struct hak_box *box, size_t align_bytes,
                            size_t size_bytes)
 {
@@ -241,17 +258,10 @@ static void *alloc_aligned(struct hak_box *box, size_t align_bytes,
     if (unlikely(size_bytes > large->blocks.n << HAK_GRANULE_SHIFT))
         return NULL;
     size_bytes = slot_bytes(large, size_bytes);
-    struct block *b =
-        align_bytes <= HAK_GRANULE_BYTES ? take_near(large, size_bytes) : NULL;
-    if (likely(b != NULL))
-        return hand_out(large, b, size_bytes, align_bytes, true);
-    b = bigcache_take(
-        &large->cache, large_shard(large), granules_of(size_bytes),
-        hak_max(align_bytes, HAK_GRANULE_BYTES), size_bytes, &counted);
-    if (unlikely(b == NULL))
-        return alloc_fresh(large, size_bytes, align_bytes, 0);
-    elo_reused(&large->elo, block_bytes(b));
-    return hand_out(large, b, size_bytes, align_bytes, counted);
+    struct block *b = take(large, size_bytes, align_bytes, &counted);
+    return likely(b != NULL)
+               ? hand_out(large, b, size_bytes, align_bytes, counted)
+               : alloc_fresh(large, size_bytes, align_bytes, 0);
 }
 
 static void *alloc(struct hak_box *box, size_t size_bytes)
@@ -270,22 +280,21 @@ static void *zalloc(struct hak_box *box, size_t size_bytes)
     if (unlikely(size_bytes > large->blocks.n << HAK_GRANULE_SHIFT))
         return NULL;
     size_bytes = slot_bytes(large, size_bytes);
-    bool fresh = size_bytes >= settings_get(&large->settings.zero_map_bytes);
-    bool counted = true;
-    struct block *b = fresh ? NULL : take_near(large, size_bytes);
-    if (b != NULL)
-        return memset(hand_out(large, b, size_bytes, HAK_ALIGN_BYTES, counted),
-                      0, size_bytes);
-    b = bigcache_take(&large->cache, large_shard(large),
-                      granules_of(size_bytes), HAK_GRANULE_BYTES,
-                      fresh ? 0 : size_bytes, &counted);
-    if (b != NULL && !fresh) {
-        elo_reused(&large->elo, block_bytes(b));
-        return memset(hand_out(large, b, size_bytes, HAK_ALIGN_BYTES, counted),
-                      0, size_bytes);
+    bool counted;
+    struct block *b;
+    if (size_bytes < settings_get(&large->settings.zero_map_bytes)) {
+        b = take(large, size_bytes, HAK_ALIGN_BYTES, &counted);
+        if (b != NULL)
+            return memset(
+                hand_out(large, b, size_bytes, HAK_ALIGN_BYTES, counted), 0,
+                size_bytes);
+    } else {
+        b = bigcache_take(&large->cache, large_shard(large),
+                          granules_of(size_bytes), HAK_GRANULE_BYTES, 0,
+                          &counted);
+        if (b != NULL)
+            supply_give_back(large, b);
     }
-    if (b != NULL)
-        supply_give_back(large, b);
     return alloc_fresh(large, size_bytes, HAK_ALIGN_BYTES, HAK_MAP_ZERO);
 }
 
