@@ -140,9 +140,13 @@ TEST(works_when_full)
     free_all(&large, MIB);
 }
 
+/* Threads start together: one alone leaves no room for another's stack. */
+static pthread_barrier_t all_started;
+
 static void *thread_takes(void *unused)
 {
     struct link *list = NULL;
+    pthread_barrier_wait(&all_started);
     for (int i = 0; i < 3; i++) {
         take_all(&list, 50000, SIZE_MAX);
         free_all(&list, 50000);
@@ -158,6 +162,7 @@ TEST(threads_run_out_together)
     struct link *list = NULL;
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, 256 * KIB);
+    pthread_barrier_init(&all_started, NULL, 3);
     for (int i = 0; i < 3; i++)
         EXPECT_EQ(pthread_create(&thread[i], &attr, thread_takes, NULL), 0);
     for (int i = 0; i < 3; i++)
