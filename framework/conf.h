@@ -30,8 +30,8 @@
  *     [rule NAME]     classes = C5,C6-C7   route = BOX or ROUTE
  *                     when = FIGURE < <= > or >= N% or Nbps, and more of them
  *                     (share, retire, utilisation, free_hit: docs/learner.md)
- *     [policy]        C0-C3,C5 = BOX or ROUTE    1025-32k = ...    32769- = ...
- *     [call NAME]     box = BOX    call = CALL of its library    poll = BOOL
+ *     [policy]        C0-C3,C5 = BOX or ROUTE    1025-256k = ...   262145- =
+ * ... [call NAME]     box = BOX    call = CALL of its library    poll = BOOL
  *                     (docs/foreign.md)
  *     [profile NAME]  SECTION.KEY = VALUE, as in box ultra.lanes = off
  *
@@ -307,11 +307,11 @@ int hak_conf_param(const struct hak_param *param, const char *text,
 int hak_conf_bytes(const char *text, uint64_t *out);
 
 /*
- * hak_conf_range - "C4", "C4-C7", "257-1024", "32769-", "17": one item.
+ * hak_conf_range - "C4", "C4-C7", "257-1024", "262145-", "17": one item.
  * Sets first and last size index. A size alone stands for the index that it
  * is in, the start 1 for index 0 too (requests of 0 bytes). A bound that is
  * no index boundary is -EINVAL, with the nearest ones in why; sizes above
- * HAK_LANE_MAX_BYTES are one index, so 32769- is the only range there.
+ * HAK_LANE_MAX_BYTES are one index, so 262145- is the only range there.
  * Returns 0, -EINVAL or -ERANGE (class or number too large); why as above.
  */
 int hak_conf_range(const char *text, uint32_t *first, uint32_t *last, char *why,

@@ -160,7 +160,7 @@ bool conf_next_item(const char **list, char item[CONF_ITEM_BYTES]);
 void conf_append(char *text, size_t bytes, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* "257-1024", "32769-": the sizes of a run of indexes, added to text. */
+/* "257-1024", "262145-": the sizes of a run of indexes, added to text. */
 void conf_append_sizes(char *text, size_t bytes, uint32_t first, uint32_t last);
 
 /* `; did you mean "x"?` for word in text, or "". */

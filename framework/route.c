@@ -336,8 +336,8 @@ static void *aligned_from(struct hak_thread *t, struct hak_loaded *b,
  */
 static void *aligned_from_lane(size_t align, size_t size)
 {
-    if (align > HAK_LANE_MAX_BYTES || size > HAK_LANE_MAX_BYTES)
-        return NULL;
+    if (align > HAK_GRANULE_BYTES || size > HAK_LANE_MAX_BYTES)
+        return NULL; /* pages start at a granule */
     size_t rounded = hak_round_up(size == 0 ? 1 : size, align);
     if (rounded > HAK_LANE_MAX_BYTES)
         return NULL;
@@ -367,8 +367,9 @@ void *hak_alloc_aligned(size_t align, size_t size)
     struct hak_thread *t = hak_self;
     if (!hak_is_attached(t) && (t = hak_thread_attach()) == NULL)
         return from_libc(&hak_nobody, HAK_FALLBACK_LIBC, align, size, false);
-    const struct hak_chain *chain =
-        hak_chain_of(hak_index_of(hak_max(size, align)));
+    const struct hak_chain *chain = hak_chain_of(
+        align > HAK_GRANULE_BYTES ? HAK_INDEX_LARGE
+                                  : hak_index_of(hak_max(size, align)));
     for (uint32_t i = 0; chain->box[i] != NULL; i++) {
         struct hak_loaded *b = chain->box[i];
         if (unlikely(t->abroad != 0) && b->foreign)

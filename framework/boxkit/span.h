@@ -14,7 +14,9 @@ static inline void *hak_span_pop(struct hak_span *span)
 {
     void *p = span->local;
     if (likely(p != NULL)) {
-        span->local = *(void **)p;
+        void *next = *(void **)p;
+        span->local = next;
+        __builtin_prefetch(next, 1);
         span->nalloc++;
     }
     return p;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * large.c - the box `large`: requests above 32 KiB, a mapping each.
+ * large.c - the box `large`: requests above 256 KiB, a mapping each.
  *
  * A slot is the request rounded up to OS pages; the rest of the last granule is
  * address space that is not touched. It starts where its mapping does, or up to
@@ -486,7 +486,7 @@ void large_check(struct large *large)
 
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
     HAK_BOX_HEADER("large", "1.0"),
-    .summary = "above 32 KiB: a mapping each, BigCache, ELO, mremap",
+    .summary = "above 256 KiB: a mapping each, BigCache, ELO, mremap",
     .params = params,
     .nparams = sizeof params / sizeof params[0],
     .min_bytes = HAK_LANE_MAX_BYTES + 1,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * midmt.c - 1..32 KiB from per-thread segments: the operations.
+ * midmt.c - 1..256 KiB from per-thread segments: the operations.
  */
 #include "midmt.h"
 
@@ -23,7 +23,7 @@ static const struct hak_param params[] = {
      .type = HAK_PARAM_SIZE,
      .min = SEGMENT_MIN_BYTES,
      .max = SEGMENT_MAX_BYTES,
-     .def = 1 << 20,
+     .def = 2 << 20,
      .help = "bytes of a thread's first segment, rounded up to 64 KiB"},
     {.name = "segment_max",
      .type = HAK_PARAM_SIZE,
@@ -166,7 +166,7 @@ static void *midmt_alloc(struct hak_box *box, size_t size_bytes)
 static void *midmt_aligned_alloc(struct hak_box *box, size_t align_bytes,
                                  size_t size_bytes)
 {
-    if (align_bytes > HAK_LANE_MAX_BYTES || size_bytes > HAK_LANE_MAX_BYTES)
+    if (align_bytes > HAK_GRANULE_BYTES || size_bytes > HAK_LANE_MAX_BYTES)
         return NULL;
     return midmt_alloc(box, hak_round_up(size_bytes, align_bytes));
 }
@@ -247,7 +247,7 @@ static void midmt_walk(struct hak_box *box, hak_visit *visit, void *context)
 
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
     HAK_BOX_HEADER("midmt", "1.0"),
-    .summary = "1..32 KiB from per-thread segments in one sorted registry",
+    .summary = "1..256 KiB from per-thread segments in one sorted registry",
     .params = params,
     .nparams = sizeof params / sizeof params[0],
     .min_bytes = HAK_SMALL_MAX_BYTES / 2 + 1, /* below, half a slot is lost */

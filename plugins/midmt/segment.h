@@ -23,7 +23,7 @@ struct pool;
 
 enum {
     SEGMENT_GRANULES_MAX = 64, /* bits of `free`: 4 MiB */
-    SEGMENT_RUN_MAX = 16,      /* granules of the longest span: 32 of 32 KiB */
+    SEGMENT_RUN_MAX = 32,      /* granules of the longest span: 8 of 256 KiB */
     SEGMENT_BIN_EMPTY = SEGMENT_RUN_MAX + 1,
     SEGMENT_BINS,
 };
@@ -41,6 +41,8 @@ struct segment {
     struct segment *next; /* spare structs */
     struct segment *all_next;
     struct hak_page *page[SEGMENT_GRANULES_MAX];
+    uint64_t seen[SEGMENT_GRANULES_MAX]; /* of the page that starts there: its
+                                            calls at the last tick; pages.c */
 };
 
 static inline uint64_t segment_range(const struct segment *s)

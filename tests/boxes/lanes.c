@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * lanes.c - the least that makes a box with lanes, spans and thread heaps.
  *
- * A page is one granule of slots of one power of two, its metadata is a
- * struct page out of band, which begins with the span. Larger requests get
- * granules of their own and a page without a span. A table with an entry for
- * each granule of the window leads from any address to its page.
+ * A page is a granule of slots of one power of two, or one larger slot; its
+ * metadata is a struct page out of band, which begins with the span. Larger
+ * requests get granules of their own and a page without a span. A table with an
+ * entry for each granule of the window leads from any address to its page.
  *
  * All slots of a page are cut at once. For each page, by its owner:
  *
@@ -21,13 +21,13 @@
 
 #include "hakmem/box.h"
 
-enum { CLASSES = 12, LARGE = CLASSES, NO_CLASS, ADOPT_MOST = 4 };
+enum { CLASSES = 15, LARGE = CLASSES, NO_CLASS, ADOPT_MOST = 4 };
 
 struct page {
     struct hak_span span;  /* first */
     void *remote;          /* pushed by any thread */
     uint32_t remote_count; /* for stats, may lag */
-    uint32_t cls;          /* size class: 0..11, LARGE, NO_CLASS while spare */
+    uint32_t cls;          /* size class: 0..14, LARGE, NO_CLASS while spare */
     char *base;
     size_t bytes;
     struct heap *heap;
@@ -197,11 +197,12 @@ static struct page *page_fresh(struct hak_box *box, struct heap *heap,
                                uint32_t cls)
 {
     uint32_t size = 16u << cls;
-    struct page *page = page_map(box, HAK_GRANULE_BYTES, cls);
+    size_t bytes = size > HAK_GRANULE_BYTES ? size : HAK_GRANULE_BYTES;
+    struct page *page = page_map(box, bytes, cls);
     if (!page)
         return NULL;
     page->span.local = NULL;
-    for (char *at = page->base + HAK_GRANULE_BYTES; at > page->base;) {
+    for (char *at = page->base + bytes; at > page->base;) {
         at -= size;
         *(void **)at = page->span.local;
         page->span.local = at;
@@ -472,7 +473,7 @@ static void mark_free(struct page *page, uint64_t *marks)
 {
     void *lists[] = {page->span.local,
                      __atomic_load_n(&page->remote, __ATOMIC_ACQUIRE)};
-    size_t size = page->span.slot_bytes, n = HAK_GRANULE_BYTES / size;
+    size_t size = page->span.slot_bytes, n = page->bytes / size;
     for (size_t i = 0; i < n / 64 + 1; i++)
         marks[i] = 0;
     for (size_t l = 0; l < 2; l++)

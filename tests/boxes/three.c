@@ -19,6 +19,7 @@
 #include "hakmem/box.h"
 
 enum { CLASSES = 12, LARGE = 64, SLOT_BITS = 40 }; /* 16 bytes << 0..11 */
+#define SLOT_MAX_BYTES ((size_t)16 << (CLASSES - 1))
 
 struct three {
     uint64_t head[CLASSES];
@@ -138,7 +139,7 @@ static void *three_alloc(struct hak_box *box, size_t size_bytes)
     uint32_t c = 0;
     if (!t)
         return NULL;
-    if (size_bytes > HAK_LANE_MAX_BYTES)
+    if (size_bytes > SLOT_MAX_BYTES)
         return alloc_large(box, t, size_bytes);
     while ((size_t)16 << c < size_bytes)
         c++;

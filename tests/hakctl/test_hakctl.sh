@@ -424,7 +424,7 @@ says 'explain: a list; a slot of unknown size' 0 out <<'EOF'
 EOF
 try env HAKMEM_POLICY_1025_=sample HAKMEM_CORE_FALLBACK=none "$ctl" explain 1M
 says 'explain: a rule of the environment; nobody serves' 0 out <<'EOF'
-1048576 bytes: size index 105, 32769-
+1048576 bytes: size index 129, 262145-
   rule   1025- = sample  (environment HAKMEM_POLICY_1025_)
   route  sample > none  (environment HAKMEM_POLICY_1025_)
   boxes  sample declines, priority 10

@@ -32,8 +32,8 @@ routes()
 routes
 same 'default.ini without gates' <<'END'
 route  C0 .. C7: ultra > libc
-route  1025-32768: midmt > libc
-route  32769-: large > libc
+route  1025-262144: midmt > libc
+route  262145-: large > libc
 END
 
 routes HAKMEM_MID_V35_ENABLED=1
@@ -41,8 +41,8 @@ same 'HAKMEM_MID_V35_ENABLED' <<'END'
 route  C0 .. C4: ultra > libc
 route  C5 .. C6: mid_v35 > ultra > libc  (MID_V35)
 route  C7: ultra > libc
-route  1025-32768: midmt > libc
-route  32769-: large > libc
+route  1025-262144: midmt > libc
+route  262145-: large > libc
 END
 
 routes HAKMEM_MID_V35_ENABLED=1 HAKMEM_MID_V35_CLASSES=0x20
@@ -50,8 +50,8 @@ same 'HAKMEM_MID_V35_CLASSES' <<'END'
 route  C0 .. C4: ultra > libc
 route  C5: mid_v35 > ultra > libc  (MID_V35)
 route  C6 .. C7: ultra > libc
-route  1025-32768: midmt > libc
-route  32769-: large > libc
+route  1025-262144: midmt > libc
+route  262145-: large > libc
 END
 
 routes HAKMEM_SMALLMID_ENABLE=1 HAKMEM_MID_V35_ENABLED=1
@@ -60,8 +60,8 @@ route  C0 .. C3: ultra > libc
 route  C4: smallmid > ultra > libc  (SMALLMID)
 route  C5 .. C6: mid_v35 > ultra > libc  (MID_V35)
 route  C7: smallmid > ultra > libc  (SMALLMID)
-route  1025-32768: midmt > libc
-route  32769-: large > libc
+route  1025-262144: midmt > libc
+route  262145-: large > libc
 END
 
 routes HAKMEM_PROFILE=MIXED_TINYV3_C7_SAFE
@@ -70,8 +70,8 @@ route  C0 .. C3: tiny > ultra > libc  (TINY)
 route  C4: ultra > libc
 route  C5 .. C6: mid_v35 > ultra > libc  (MID_V35)
 route  C7: ultra > libc
-route  1025-32768: midmt > libc
-route  32769-: large > libc
+route  1025-262144: midmt > libc
+route  262145-: large > libc
 END
 
 routes HAKMEM_PROFILE=C6_HEAVY_LEGACY_POOLV1
@@ -79,8 +79,8 @@ same 'profile C6_HEAVY_LEGACY_POOLV1' <<'END'
 route  C0 .. C5: ultra > libc
 route  C6: smallmid > ultra > libc  (SMALLMID)
 route  C7: ultra > libc
-route  1025-32768: midmt > libc
-route  32769-: large > libc
+route  1025-262144: midmt > libc
+route  262145-: large > libc
 END
 
 routes HAKMEM_CONF=conf/kinds.ini
@@ -89,8 +89,8 @@ route  C0 .. C3: tiny > libc  (LEGACY)
 route  C4: ultra > libc  (ULTRA)
 route  C5 .. C6: mid_v35 > ultra > libc  (MID_V35)
 route  C7: ultra > libc  (ULTRA)
-route  1025-32768: midmt > libc
-route  32769-: large > libc
+route  1025-262144: midmt > libc
+route  262145-: large > libc
 END
 
 routes HAKMEM_CONF=conf/kinds.ini HAKMEM_PROFILE=research
@@ -98,8 +98,8 @@ same 'kinds.ini: V7 bound to a box file' <<'END'
 route  C0 .. C3: tiny > libc  (LEGACY)
 route  C4: ultra > libc  (ULTRA)
 route  C5 .. C7: v7 > ultra > libc  (V7)
-route  1025-32768: midmt > libc
-route  32769-: large > libc
+route  1025-262144: midmt > libc
+route  262145-: large > libc
 END
 
 routes HAKMEM_CONF=conf/kinds.ini HAKMEM_ROUTE_MID_V3_ENABLED=1 \
@@ -110,8 +110,8 @@ route  C4: ultra > libc  (ULTRA)
 route  C5: mid_v3 > ultra > libc  (MID_V3)
 route  C6: mid_v35 > ultra > libc  (MID_V35)
 route  C7: ultra > libc  (ULTRA)
-route  1025-32768: midmt > libc
-route  32769-: large > libc
+route  1025-262144: midmt > libc
+route  262145-: large > libc
 END
 
 # ---- what serves is what the table says ------------------------------------

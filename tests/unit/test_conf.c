@@ -153,8 +153,8 @@ FAULT(range_end, "range-end",
       "error 6: in [policy]: \"1-1000\": no size index ends at 1000; the "
       "nearest end at 992 and 1008")
 FAULT(range_large, "range-large",
-      "error 8: in [policy]: \"32769-1M\": sizes above 32768 go together; "
-      "write 32769-")
+      "error 8: in [policy]: \"262145-1M\": sizes above 262144 go together; "
+      "write 262145-")
 FAULT(range_start, "range-start",
       "error 7: in [policy]: \"1024-32k\": no size index starts at 1024; the "
       "nearest start at 1009 and 1025")
@@ -251,8 +251,8 @@ TEST(default_file_serves_every_size)
     EXPECT_STR(route_at(0), "ultra");
     EXPECT_STR(route_at(1024), "ultra");
     EXPECT_STR(route_at(1025), "midmt");
-    EXPECT_STR(route_at(32768), "midmt");
-    EXPECT_STR(route_at(32769), "large");
+    EXPECT_STR(route_at(262144), "midmt");
+    EXPECT_STR(route_at(262145), "large");
     EXPECT_STR(route_at(SIZE_MAX), "large");
     EXPECT_STR(chain_of("ultra"), "ultra > libc");
     EXPECT_STR(conf.file, TEST_TOP "/conf/default.ini");

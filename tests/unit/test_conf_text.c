@@ -73,7 +73,7 @@ TEST(range)
     expect_range("0-0", 0, 0);
     expect_range("257-1024", 257, 1024);
     expect_range("257 - 1k", 257, 1024);
-    expect_range("32769-", 32769, SIZE_MAX);
+    expect_range("262145-", 262145, SIZE_MAX);
     expect_range("1025-1152", 1025, 1025);
     expect_range("30721-32k", 32768, 32768);
     expect_range("513-C7", 513, 1024);
@@ -122,13 +122,14 @@ TEST(range_bad)
     expect_no_range("1-1000", -EINVAL,
                     "\"1-1000\": no size index ends at 1000; the nearest end "
                     "at 992 and 1008");
-    expect_no_range("1025-40000", -EINVAL,
-                    "\"1025-40000\": sizes above 32768 go together; write "
-                    "32769-");
-    expect_no_range("40000-", -EINVAL,
-                    "\"40000-\": sizes above 32768 go together; write 32769-");
+    expect_no_range("1025-400000", -EINVAL,
+                    "\"1025-400000\": sizes above 262144 go together; write "
+                    "262145-");
+    expect_no_range(
+        "400000-", -EINVAL,
+        "\"400000-\": sizes above 262144 go together; write 262145-");
     expect_no_range("1M", -EINVAL,
-                    "\"1M\": sizes above 32768 go together; write 32769-");
+                    "\"1M\": sizes above 262144 go together; write 262145-");
     expect_no_range("99999999999999999999-", -ERANGE,
                     "\"99999999999999999999\" is too large");
     expect_no_range("-16", -EINVAL,

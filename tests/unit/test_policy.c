@@ -115,8 +115,8 @@ TEST(set_points_indexes_at_a_route)
     EXPECT_STR(chain_at(0), "a: a > none");
     EXPECT_STR(chain_at(SIZE_MAX), "a: a > none");
     EXPECT_EQ(hak_policy_set(HAK_INDEX_LARGE, HAK_INDEX_LARGE, "mixed"), 0);
-    EXPECT_STR(chain_at(32768), "a: a > none");
-    EXPECT_STR(chain_at(32769), "mixed: a b c > none");
+    EXPECT_STR(chain_at(262144), "a: a > none");
+    EXPECT_STR(chain_at(262145), "mixed: a b c > none");
 }
 
 TEST(set_refuses_and_changes_nothing)

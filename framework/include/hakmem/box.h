@@ -75,14 +75,14 @@ extern "C" {
 
 /*
  * Size index: requests up to 1 KiB in steps of 16 bytes (index 0 is a
- * request of 0 bytes), then 8 steps a doubling up to 32 KiB. Requests above
+ * request of 0 bytes), then 8 steps a doubling up to 256 KiB. Requests above
  * have the one index HAK_INDEX_LARGE and no lane. hak_index_of() and
  * hak_index_bytes() convert; both are pure.
  */
 #define HAK_SMALL_MAX_BYTES 1024u
-#define HAK_LANE_MAX_BYTES 32768u
+#define HAK_LANE_MAX_BYTES 262144u
 #define HAK_INDEX_SMALL_MAX 64u                    /* 1024 bytes */
-#define HAK_LANES (HAK_INDEX_SMALL_MAX + 1u + 40u) /* 0..104 */
+#define HAK_LANES (HAK_INDEX_SMALL_MAX + 1u + 64u) /* 0..128 */
 #define HAK_INDEX_LARGE HAK_LANES
 
 /* Index of a request. size_bytes: any. Cost: a few instructions. */
@@ -92,8 +92,8 @@ static inline uint32_t hak_index_of(size_t size_bytes)
         return (uint32_t)((size_bytes + 15) >> 4);
     if (size_bytes > HAK_LANE_MAX_BYTES)
         return HAK_INDEX_LARGE;
-    uint64_t top = (uint64_t)size_bytes - 1;              /* 1024 .. 32767 */
-    uint32_t log2 = 63u - (uint32_t)__builtin_clzll(top); /* 10 .. 14 */
+    uint64_t top = (uint64_t)size_bytes - 1;              /* 1024 .. 262143 */
+    uint32_t log2 = 63u - (uint32_t)__builtin_clzll(top); /* 10 .. 17 */
     return 57u + (log2 - 10u) * 8u + (uint32_t)(top >> (log2 - 3u));
 }
 
@@ -367,7 +367,8 @@ struct hak_box_ops {
 
     /*
      * refill - a lane of the calling thread has no free slot. [active, owner]
-     * size_bytes  the largest request of the lane, 1 .. 32768
+     * size_bytes  the largest request of the lane, 1 ..
+     *             HAK_LANE_MAX_BYTES
      * Returns     a span of this heap with slots of at least size_bytes and
      *             at least one of them on span->local; the same one as
      *             before, or another. NULL = declined or no memory.

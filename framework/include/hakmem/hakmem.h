@@ -43,7 +43,7 @@ struct hak_stats {
 int hak_stats(const char *box, struct hak_stats *out);
 
 /*
- * hak_route - from now on, sizes of `range` ("C4-C7", "257-1024", "32769-")
+ * hak_route - from now on, sizes of `range` ("C4-C7", "257-1024", "262145-")
  * go to the route or box `route` of the INI, in every thread. Blocks that are
  * live go home to the box that gave them.
  * Returns  0; -EINVAL: range; -ENOENT: no such route; -ENOSYS: no boxes;

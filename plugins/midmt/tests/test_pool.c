@@ -8,7 +8,7 @@
 #include "test.h"
 #include "testhost.h"
 
-enum { MIB = 1 << 20, DELAY_MS = 1000 };
+enum { MIB = 1 << 20, DELAY_MS = 1000, SPAN_MAX = MIB >> HAK_GRANULE_SHIFT };
 
 static struct segments segments;
 static struct hak_box *box;
@@ -123,7 +123,7 @@ TEST(random_spans_never_overlap)
             put(&pool, held[i], n[i]);
             n[i] = 0;
         } else {
-            n[i] = 1 + (uint32_t)(seed >> 33) % SEGMENT_RUN_MAX;
+            n[i] = 1 + (uint32_t)(seed >> 33) % SPAN_MAX;
             held[i] = take(&pool, n[i]); /* page[] finds overlaps */
             EXPECT(held[i].segment != NULL);
         }
@@ -360,7 +360,7 @@ static void *work(void *number)
     pool_init(&pool);
     for (int round = 0; round < ROUNDS; round++) {
         seed = seed * 6364136223846793005ull + 1442695040888963407u;
-        uint32_t n = 1 + (uint32_t)(seed >> 33) % SEGMENT_RUN_MAX;
+        uint32_t n = 1 + (uint32_t)(seed >> 33) % SPAN_MAX;
         struct span_at span = take(&pool, n);
         EXPECT(span.segment != NULL);
         swap((uint32_t)(seed >> 40) % SLOTS, &span, &n);

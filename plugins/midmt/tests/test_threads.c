@@ -8,7 +8,7 @@
 #include "test.h"
 #include "testhost.h"
 
-enum { KIB = 1024, MIB = 1 << 20, MOST = 32 * KIB };
+enum { KIB = 1024, MIB = 1 << 20, MOST = 256 * KIB };
 
 static struct hak_box *box;
 
@@ -328,7 +328,7 @@ static void *lock_often(void *unused)
 
 TEST(no_child_inherits_a_lock)
 {
-    static const char *const params[] = {"segment_min=1M", "segment_max=1M",
+    static const char *const params[] = {"segment_min=2M", "segment_max=2M",
                                          "empty_segments=0", NULL};
     start_with(params, 0);
     pthread_t a = th_spawn(lock_often, NULL), b = th_spawn(lock_often, NULL);
