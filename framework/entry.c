@@ -37,8 +37,10 @@ EXPORT void free(void *p)
     size_t g = ((uintptr_t)p - hak_directory.base) >> HAK_GRANULE_SHIFT;
     if (hak_frees_inline() && likely(g < hak_directory.limit)) {
         struct hak_span *span = hak_directory.entry[g];
-        if (likely(span != NULL && span->owner == hak_self)) {
-            if (hak_span_push(span, p))
+        if (likely(span != NULL)) {
+            if (unlikely(span->owner != hak_self))
+                hak_free_other(span, p);
+            else if (hak_span_push(span, p))
                 hak_box_drained(span);
             return;
         }

@@ -421,28 +421,32 @@ __attribute__((noreturn, cold)) static void nobody_owns(const char *call,
     hak_die("%s(%p): no box and not libc gave out this pointer", call, p);
 }
 
-/* A block of a box that sees each call: no more to find out. */
-static bool free_by_call(void *p)
+static void remote_free(struct hak_loaded *b, struct hak_span *span, void *p)
 {
-    struct hak_span *span = hak_directory_get(p);
-    if (span == NULL || hak_verifies() ||
-        hak_free_route() != HAK_FREE_DIRECTORY ||
-        unlikely(hak_self == &hak_forker))
-        return false;
+    struct hak_thread *t = hak_self;
+    hak_box_remote_free(span, p);
+    if (hak_is_attached(t))
+        hak_count(&t->count[b->box.index].remote_frees, 1);
+}
+
+void hak_free_other(struct hak_span *span, void *p)
+{
     struct hak_loaded *b = hak_loaded_of(span->box);
-    if (span != &b->slow)
-        return false;
+    if (unlikely(hak_self == &hak_forker)) {
+        hak_fork_defer(p);
+        return;
+    }
     int kept = errno;
-    box_free(b, p);
+    if (span == &b->slow)
+        box_free(b, p);
+    else
+        remote_free(b, span, p);
     errno = kept;
-    return true;
 }
 
 void hak_free_slow(void *p)
 {
     struct hak_span *span;
-    if (free_by_call(p))
-        return;
     if (p == NULL || hak_boot_owns(p))
         return;
     if (unlikely(hak_self == &hak_forker)) {
@@ -458,15 +462,10 @@ void hak_free_slow(void *p)
         hak_libc_free(p);
     } else if (hak_box_lanes(b) && hak_free_route() == HAK_FREE_DIRECTORY &&
                span != NULL && span != &b->slow) {
-        struct hak_thread *t = hak_self;
-        if (span->owner == t) { /* only when verifying */
-            if (hak_span_push(span, p))
-                hak_box_drained(span);
-        } else {
-            hak_box_remote_free(span, p);
-            if (hak_is_attached(t))
-                hak_count(&t->count[b->box.index].remote_frees, 1);
-        }
+        if (span->owner != hak_self)
+            remote_free(b, span, p);
+        else if (hak_span_push(span, p)) /* only when verifying */
+            hak_box_drained(span);
     } else {
         box_free(b, p);
     }

@@ -16,7 +16,6 @@ static inline void *hak_span_pop(struct hak_span *span)
     if (likely(p != NULL)) {
         void *next = *(void **)p;
         span->local = next;
-        __builtin_prefetch(next, 1);
         span->nalloc++;
     }
     return p;
