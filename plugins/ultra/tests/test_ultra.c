@@ -233,7 +233,7 @@ static void keeps_three(size_t bytes, size_t other_bytes)
 
 TEST(a_thread_keeps_no_more_than_empty_pages)
 {
-    keeps_three(512, 128);
+    keeps_three(256, 128);
 }
 
 TEST(a_thread_keeps_no_more_than_empty_large_pages)
@@ -251,20 +251,20 @@ TEST(pages_of_two_sizes_are_not_mixed_up)
         empty_pages(8, 64);
         check_pages(box);
     }
-    EXPECT_EQ(th_mapped(box), 8 * (GRANULE + 2 * GRANULE));
+    EXPECT_EQ(th_mapped(box), 8 * (GRANULE + 4 * GRANULE));
 }
 
 /* Once it serves again, another empty page may be kept. */
 TEST(each_class_keeps_one_empty_page)
 {
     struct hak_box *box = OPEN(0, "empty_pages=0");
-    size_t n = slots_a_page(512);
+    size_t n = slots_a_page(256);
     th_purge_delay(UINT64_MAX);
-    fill_pages(box, 2, 512);
+    fill_pages(box, 2, 256);
     put_many(block, n); /* the first page is empty and kept */
-    struct hak_page *first = page_of(block[n])->heap->bin[31].kept;
+    struct hak_page *first = page_of(block[n])->heap->bin[15].kept;
     EXPECT(first != NULL && first->state == HAK_PAGE_AVAIL);
-    EXPECT(page_of(th_malloc(box, 512)) == first);
+    EXPECT(page_of(th_malloc(box, 256)) == first);
     EXPECT_EQ(first->state, HAK_PAGE_CURRENT);
     put_many(block + n, n); /* now the second is */
     EXPECT_EQ(th_mapped(box), 2 * GRANULE);
@@ -289,9 +289,9 @@ TEST(a_kept_page_goes_after_the_purge_delay)
     th_clock_add(1000);
     fill_pages(box, 1, 16); /* many refills: the clock was looked at */
     empty_pages(1, 16);
-    fill_pages(box, 3, 512);
-    empty_pages(3, 512);
-    EXPECT_EQ(th_mapped(box), 3 * GRANULE); /* 16: current; 512: and kept */
+    fill_pages(box, 3, 256);
+    empty_pages(3, 256);
+    EXPECT_EQ(th_mapped(box), 3 * GRANULE); /* 16: current; 256: and kept */
     get_many(box, block, 1024, 32);
     EXPECT_EQ(th_mapped(box), 4 * GRANULE); /* no time has passed */
     th_clock_add(150);
@@ -510,7 +510,7 @@ static void exhausted_at(struct hak_box *box, uint64_t n)
     put_many(block, 4096);
     EXPECT_EQ(th_live(box, true), 0);
     EXPECT_EQ(count_heaps(box), 1); /* failures used up none */
-    EXPECT_EQ(count_structs(box), (4096 + 129) / 130); /* slots of 1008 */
+    EXPECT_EQ(count_structs(box), (4096 + 259) / 260); /* slots of 1008 */
 }
 
 TEST(exhaustion_at_the_nth_request)
@@ -522,7 +522,7 @@ TEST(exhaustion_at_the_nth_request)
 TEST(exhaustion_again_and_again)
 {
     struct hak_box *box = OPEN(0, "empty_pages=1024");
-    for (uint64_t n = 1; n <= 30; n++) {
+    for (uint64_t n = 1; n <= 15; n++) {
         exhausted_at(box, n);
         box->ops->trim(box);
     }

@@ -41,7 +41,7 @@ static inline struct hak_page *page_of(const void *p)
 /* Slots of more than 512 bytes have pages of two granules. */
 static inline size_t page_bytes(size_t slot_bytes)
 {
-    return slot_bytes > 512 ? 2 * GRANULE : GRANULE;
+    return (slot_bytes > 512 ? 4u : slot_bytes > 256 ? 2u : 1u) * GRANULE;
 }
 
 static inline size_t slots_a_page(size_t slot_bytes)
