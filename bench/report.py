@@ -4,6 +4,7 @@ import platform
 import subprocess
 
 import harness
+import marks
 from harness import geomean, markdown
 
 PACKAGES = ["libc6", "libmimalloc2.0", "libjemalloc2", "libtcmalloc-minimal4",
@@ -179,8 +180,10 @@ def whole(rows, curves, variants, names, about, rounds):
     if rounds < 5:
         parts.append("Fewer than 5 rounds: a glance, no figures to quote.")
     if rows:
-        parts += ["### Means", summary(rows, names),
-                  "### Rows", table(rows, names)]
+        parts += ["### Means", summary(rows, names)]
+        if text := marks.table(rows, names):
+            parts += ["### Marks", text]
+        parts += ["### Rows", table(rows, names)]
         if text := after(rows, names):
             parts.append(text)
     if curves:
