@@ -60,8 +60,10 @@ def own_rows():
         program("bench_mid_mt_gap", 2, 3000000))
     add("midmt", "default", "1025..32768 B, ws 400",
         *mixed(1025, 32768, 400, 2000000))
-    add("large", "default", "32 KiB..1 MiB, ws 64",
-        *mixed(32769, 1 << 20, 64, 300000))
+    add("midmt", "default", "32..256 KiB, ws 64",
+        *mixed(32769, 256 << 10, 64, 1000000))
+    add("large", "default", "256 KiB..2 MiB, ws 64",
+        *mixed((256 << 10) + 1, 2 << 20, 64, 200000))
     add("large", "default", "8 KiB..1 MiB, ws 64, 2 threads",
         program("bench_mid_large_mt", 2, 200000))
     return rows

@@ -101,6 +101,13 @@ EXPORT void *memalign(size_t align, size_t size)
     }
     if (!hak_is_power_of_two(align))
         align = (size_t)1 << (64 - __builtin_clzl(align));
+    if (likely(size <= HAK_LANE_MAX_BYTES && align <= HAK_GRANULE_BYTES)) {
+        struct hak_thread *t = hak_self;
+        void *p = pop(t, hak_index_of(hak_round_up(size, align)));
+        if (likely(((uintptr_t)p & (align - 1)) == 0 && p != NULL))
+            return p;
+        free(p);
+    }
     return hak_alloc_aligned(align, size);
 }
 
