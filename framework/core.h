@@ -356,6 +356,8 @@ void *hak_alloc_aligned(size_t align_bytes, size_t size_bytes)
     __attribute__((noinline));
 void *hak_realloc_slow(void *p, size_t size_bytes) __attribute__((noinline));
 void hak_free_slow(void *p) __attribute__((noinline));
+/* The caller's free was the one that the span's trigger waits for. */
+void hak_freed_many(struct hak_span *span) __attribute__((noinline));
 /* A block of a span, as the directory says, that is not the caller's. */
 void hak_free_other(struct hak_span *span, void *p) __attribute__((noinline));
 size_t hak_usable(const void *p); /* aborts on a pointer of nobody */

@@ -41,7 +41,7 @@ EXPORT void free(void *p)
             if (unlikely(span->owner != hak_self))
                 hak_free_other(span, p);
             else if (hak_span_push(span, p))
-                hak_box_drained(span);
+                hak_freed_many(span);
             return;
         }
     }

@@ -12,11 +12,11 @@
 struct hak_core hak_core;
 
 /* slow paths of a thread between two looks at the clock */
-enum { TICK_REFILLS = 64 };
+enum { TICK_CALLS = 8 };
 
 static void tick(struct hak_thread *t)
 {
-    if (++t->ticks % TICK_REFILLS != 0)
+    if (++t->ticks % TICK_CALLS != 0)
         return;
     hak_space_tick();
     hak_thread_reap(hak_os_now_ms(), false);
@@ -429,6 +429,12 @@ static void remote_free(struct hak_loaded *b, struct hak_span *span, void *p)
         hak_count(&t->count[b->box.index].remote_frees, 1);
 }
 
+void hak_freed_many(struct hak_span *span)
+{
+    hak_box_drained(span);
+    tick(hak_self);
+}
+
 void hak_free_other(struct hak_span *span, void *p)
 {
     struct hak_loaded *b = hak_loaded_of(span->box);
@@ -465,7 +471,7 @@ void hak_free_slow(void *p)
         if (span->owner != hak_self)
             remote_free(b, span, p);
         else if (hak_span_push(span, p)) /* only when verifying */
-            hak_box_drained(span);
+            hak_freed_many(span);
     } else {
         box_free(b, p);
     }

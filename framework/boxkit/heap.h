@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * heap.h - kit layer 4: one thread's pages, by class; refill, drain, orphans.
+ * heap.h - kit layer 5: one thread's pages, by class; refill, drain, orphans.
  *
  *     bin of a class:  current page, available pages, full pages
  *
  * Lanes take slots from the current page. A refill gives it what it has: its
- * remote list, else freshly carved slots; else the page is full and the next
- * one is made current: an available one, one of an orphaned heap, or a fresh
- * one from the box. Only the current page may be in a lane.
+ * remote list, else slots that sleep, else freshly carved ones; else the page
+ * is full and the next one is made current: an available one, one of an
+ * orphaned heap, or a fresh one from the box. Only the current page may be in a
+ * lane.
  *
  * Ended threads: hak_heap_close makes a heap an orphan. Who frees into one of
  * its pages, or runs out of pages, adopts the whole heap: its pages change
@@ -20,6 +21,8 @@
 #ifndef HAK_KIT_HEAP_H
 #define HAK_KIT_HEAP_H
 
+#include "bits.h"
+#include "idle.h"
 #include "page.h"
 #include "span.h"
 
@@ -38,7 +41,7 @@ struct hak_heap {
     void *own;              /* the box's */
     uint64_t retired, adopted;
     uint64_t aged_ms; /* when kept pages were last looked at */
-    uint32_t refills;
+    uint32_t age_calls;
     /* written by other threads */
     _Alignas(64) struct hak_page *pending;
     uint32_t orphan;
@@ -60,6 +63,9 @@ struct hak_heaps {
      */
     struct hak_page *(*page_get)(struct hak_heap *heap, uint32_t class_number);
     void (*page_put)(struct hak_heap *heap, struct hak_page *page);
+    /* tick: NULL, or called now and then, by the heap's thread. Pages may go,
+     * current ones too. */
+    void (*tick)(struct hak_heap *heap);
     struct hak_page *all_pages; /* push only, for statistics */
     struct hak_heap *all_heaps; /* push only */
     uint64_t in_use_bytes, peak_bytes;
@@ -167,19 +173,52 @@ static inline void hak_heap_retire_kept(struct hak_heap *heap)
     }
 }
 
-enum { HAK_HEAP_AGE_REFILLS = 256 }; /* between two looks at the clock */
+enum {
+    HAK_HEAP_LOOK_FREES = 128, /* of a current page; bench/pair of 64 B: 1 % */
+    HAK_HEAP_AGE_CALLS = 16,   /* of hak_heap_age, between looks at the clock */
+    HAK_HEAP_PURGES = 256,     /* calls of the host in one look at pages */
+};
 
-/* Empty pages that bins keep go after a purge delay, give or take one. */
+/*
+ * Look at the pages that are not full; those that are idle lose what is free
+ * in them. now: idle or not. Returns the bytes that went.
+ */
+static inline size_t hak_heap_look(struct hak_heap *heap, bool now)
+{
+    uint32_t ncalls = 0;
+    size_t bytes = 0;
+    for (uint32_t c = 0; c < heap->all->nclasses; c++) {
+        struct hak_bin *bin = &heap->bin[c];
+        if (bin->current != NULL)
+            bytes += hak_page_look(bin->current, now, &ncalls);
+        for (struct hak_link *at = bin->avail.next; at != &bin->avail;
+             at = at->next) {
+            if (ncalls >= HAK_HEAP_PURGES && !now)
+                return bytes; /* the rest at the next look */
+            bytes += hak_page_look(hak_item(at, struct hak_page, link), now,
+                                   &ncalls);
+        }
+    }
+    return bytes;
+}
+
+/*
+ * Empty pages that bins keep, and what is free in pages that are idle, go
+ * after a purge delay, give or take one.
+ */
 static inline void hak_heap_age(struct hak_heap *heap)
 {
-    if (likely(++heap->refills % HAK_HEAP_AGE_REFILLS != 0))
+    if (likely(++heap->age_calls % HAK_HEAP_AGE_CALLS != 0))
         return;
     const struct hak_host *host = heap->all->box->host;
+    if (heap->all->tick != NULL)
+        heap->all->tick(heap);
     uint64_t now = host->now_ms();
     if (now - heap->aged_ms < host->purge_delay_ms())
         return;
     heap->aged_ms = now;
     hak_heap_retire_kept(heap);
+    hak_heap_look(heap, false);
 }
 
 /*
@@ -211,15 +250,24 @@ static inline void hak_heap_set_current(struct hak_bin *bin,
                                         struct hak_page *page)
 {
     page->state = HAK_PAGE_CURRENT;
-    page->span.trigger = page->span.nfree - 1;
+    page->span.trigger = page->span.nfree + HAK_HEAP_LOOK_FREES;
     bin->current = page;
 }
 
-/* ops->drained: a full page has room again, or an available one is empty. */
+/*
+ * ops->drained: a full page has room again, or an available one is empty, or
+ * it is time to look at the clock: a thread may live for long on what its
+ * current pages have, without a refill.
+ */
 static inline void hak_heap_drained(struct hak_span *span)
 {
     struct hak_page *page = hak_container_of(span, struct hak_page, span);
     struct hak_heap *heap = page->heap;
+    if (page->state == HAK_PAGE_CURRENT) {
+        span->trigger = span->nfree + HAK_HEAP_LOOK_FREES;
+        hak_heap_age(heap);
+        return;
+    }
     if (page->state == HAK_PAGE_FULL) {
         hak_link_remove(&page->link);
         hak_heap_avail(heap, page);
@@ -237,7 +285,7 @@ static inline void hak_heap_collect_page(struct hak_heap *heap,
     uint64_t set = page->state == HAK_PAGE_CURRENT ? 0u : HAK_REMOTE_NOTIFY;
     hak_page_return(page, hak_page_take_remote(page, 0, set));
     if (page->state == HAK_PAGE_CURRENT)
-        page->span.trigger = page->span.nfree - 1;
+        page->span.trigger = page->span.nfree + HAK_HEAP_LOOK_FREES;
     if (page->state == HAK_PAGE_FULL && hak_page_nlocal(page) != 0) {
         hak_link_remove(&page->link);
         hak_heap_avail(heap, page);
@@ -299,7 +347,7 @@ static inline bool hak_heap_move_page(struct hak_heap *to,
     __atomic_store_n(&page->heap, to, __ATOMIC_RELAXED);
     __atomic_store_n(&page->span.owner, to->thread, __ATOMIC_RELAXED);
     hak_count(&to->adopted, 1);
-    bool has_free = hak_page_nlocal(page) != 0 || page->carved < page->capacity;
+    bool has_free = hak_page_out(page) < page->capacity;
     page->state = has_free ? HAK_PAGE_AVAIL : HAK_PAGE_FULL;
     if (has_free) {
         hak_heap_avail(to, page);
@@ -413,9 +461,11 @@ static inline bool hak_heap_restock(struct hak_heap *heap,
         page->span.local = list.head;
         page->span.nfree += list.count;
         page->remote_frees += list.count;
-        page->span.trigger = page->span.nfree - 1;
+        page->span.trigger = page->span.nfree + HAK_HEAP_LOOK_FREES;
         return true;
     }
+    if (hak_page_wake(page))
+        return true;
     uint32_t n = heap->all->carve_bytes / page->span.slot_bytes;
     n = n == 0 ? 1 : n;
     if (n > page->capacity - page->carved)
@@ -627,13 +677,25 @@ static inline void hak_page_mark(const struct hak_page *page, const void *list,
     }
 }
 
+/* Its own lists, and what sleeps. */
+static inline void hak_page_mark_free(const struct hak_page *page,
+                                      uint64_t *is_free)
+{
+    hak_page_mark(page, page->span.local, is_free);
+    hak_page_mark(page, hak_remote_head(page->remote), is_free);
+    for (uint64_t map = page->asleep; map != 0; map &= map - 1) {
+        struct hak_group group =
+            hak_page_group(page, (uint32_t)__builtin_ctzll(map));
+        hak_bits_set(is_free, group.first, group.end - group.first);
+    }
+}
+
 /* False: visit asked to stop. */
 static inline bool hak_page_walk(const struct hak_page *page, hak_visit *visit,
                                  void *context)
 {
     uint64_t is_free[HAK_PAGE_SLOTS_MAX / 64] = {0};
-    hak_page_mark(page, page->span.local, is_free);
-    hak_page_mark(page, hak_remote_head(page->remote), is_free);
+    hak_page_mark_free(page, is_free);
     for (uint32_t i = 0; i < page->carved; i++)
         if (!(is_free[i >> 6] >> (i & 63) & 1) &&
             !visit(context, page->start + (size_t)i * page->span.slot_bytes,

@@ -4,12 +4,13 @@
  *   not carved    slots [carved, capacity) that nobody has had yet
  *   span.local    freed by the owner; the core pushes here (hakmem/box.h)
  *   remote        freed by other threads; one atomic word
+ *   asleep        free, in no list, without memory (idle.h)
  *
  * Invariants, with out = slots handed out and not known to be free again
  * (those waiting in `remote` count as out):
  *
  *   out                   = span.nalloc - span.nfree
- *   length of span.local  = carved - out
+ *   length of span.local  = carved - out - slots asleep
  *   carved                <= capacity
  *
  * nalloc and nfree are never reset, whatever the page serves in turn: their
@@ -56,6 +57,7 @@ struct hak_page {
     uint8_t state;                      /* enum hak_page_state */
     uint64_t taken_nalloc, taken_nfree; /* of the span at hak_page_init */
     uint64_t remote_frees;              /* collected since then */
+    uint64_t seen, asleep;              /* idle.h */
     /* what other threads write: on a line of its own */
     _Alignas(64) uint64_t remote;
     struct hak_page *pending_next;
@@ -85,9 +87,51 @@ static inline uint32_t hak_page_out(const struct hak_page *page)
     return (uint32_t)(page->span.nalloc - page->span.nfree);
 }
 
+/* ---- groups of slots, at most 64 (idle.h) ---- */
+
+/* log2 of the bytes of a group: pages of the system. */
+static inline uint32_t hak_page_group_shift(const struct hak_page *page)
+{
+    size_t bytes = (size_t)page->capacity * page->span.slot_bytes;
+    size_t os_page = page->span.box->host->os_page_bytes;
+    uint32_t shift = (uint32_t)__builtin_ctzll(os_page);
+    while ((bytes - 1) >> shift >= 64)
+        shift++;
+    return shift;
+}
+
+/* Slots first .. end - 1; none where a long slot goes on. */
+struct hak_group {
+    uint32_t first, end;
+};
+
+static inline struct hak_group hak_page_group(const struct hak_page *page,
+                                              uint32_t g)
+{
+    size_t bytes = (size_t)1 << hak_page_group_shift(page);
+    size_t slot = page->span.slot_bytes;
+    size_t first = (g * bytes + slot - 1) / slot;
+    size_t end = ((g + 1) * bytes + slot - 1) / slot;
+    return (struct hak_group){
+        .first = (uint32_t)hak_min(first, page->capacity),
+        .end = (uint32_t)hak_min(end, page->capacity),
+    };
+}
+
+static inline uint32_t hak_page_nasleep(const struct hak_page *page)
+{
+    uint32_t n = 0;
+    for (uint64_t map = page->asleep; map != 0; map &= map - 1) {
+        struct hak_group group =
+            hak_page_group(page, (uint32_t)__builtin_ctzll(map));
+        n += group.end - group.first;
+    }
+    return n;
+}
+
 static inline uint32_t hak_page_nlocal(const struct hak_page *page)
 {
-    return page->carved - hak_page_out(page);
+    return page->carved - hak_page_out(page) - hak_page_nasleep(page);
 }
 
 /* Slots on their way: linked through their first word; NULL, 0 = none. */
@@ -110,6 +154,7 @@ static inline void hak_page_init(struct hak_page *page, char *start,
     page->taken_nalloc = page->span.nalloc;
     page->taken_nfree = page->span.nfree;
     page->remote_frees = 0;
+    page->seen = page->asleep = 0;
     __atomic_store_n(&page->remote, 0, __ATOMIC_RELAXED);
 }
 
@@ -145,15 +190,22 @@ static inline struct hak_list hak_page_take_remote(struct hak_page *page,
     return (struct hak_list){hak_remote_head(old), hak_remote_length(old)};
 }
 
-/* Put the next n uncarved slots on local, which is empty. */
-static inline void hak_page_carve(struct hak_page *page, uint32_t n)
+/* Put n slots, one or more from the `from`th, on local, which is empty. */
+static inline void hak_page_link(struct hak_page *page, uint32_t from,
+                                 uint32_t n)
 {
     size_t slot = page->span.slot_bytes;
-    char *first = page->start + (size_t)page->carved * slot, *p = first;
+    char *first = page->start + (size_t)from * slot, *p = first;
     for (uint32_t i = 1; i < n; i++, p += slot)
         *(void **)(void *)p = p + slot;
     *(void **)(void *)p = NULL;
     page->span.local = first;
+}
+
+/* Put the next n uncarved slots on local, which is empty. */
+static inline void hak_page_carve(struct hak_page *page, uint32_t n)
+{
+    hak_page_link(page, page->carved, n);
     page->carved += n;
 }
 

@@ -9,8 +9,7 @@ enum {
     PARAM_SLOTS,
     PARAM_EMPTY_SEGMENTS,
     PARAM_CARVE,
-    TICK_REFILLS = 64, /* the clock is looked at once in so many */
-    FULL_DIVISOR = 8,  /* README.md, measured */
+    FULL_DIVISOR = 8, /* README.md, measured */
 };
 
 /* Every 16 bytes, one size index each; README.md has figures for other lists.
@@ -63,6 +62,11 @@ static int read_slots(struct hak_box *box, struct classes *classes)
     return -EINVAL;
 }
 
+static void tick(struct hak_heap *heap)
+{
+    segments_tick(&mid_v35_of(heap->all->box)->segments);
+}
+
 static int mid_v35_init(struct hak_box *box)
 {
     struct classes classes;
@@ -82,6 +86,7 @@ static int mid_v35_init(struct hak_box *box)
         .full_divisor = FULL_DIVISOR,
         .page_get = refill_page,
         .page_put = retire_page,
+        .tick = tick,
     };
     box->state = m;
     set_mutable(box);
@@ -115,14 +120,10 @@ static struct hak_span *mid_v35_refill(struct hak_box *box, void *heap,
                                        size_t size_bytes)
 {
     struct mid_v35 *m = mid_v35_of(box);
-    struct hak_heap *h = heap;
     uint32_t c = class_of(&m->classes, size_bytes);
     if (unlikely(c == CLASS_NONE))
         return NULL;
-    struct hak_span *span = hak_heap_refill(h, c);
-    if (unlikely(h->refills % TICK_REFILLS == 0))
-        segments_tick(&m->segments);
-    return span;
+    return hak_heap_refill(heap, c);
 }
 
 static void *alloc_of_class(struct hak_box *box, uint32_t c)
@@ -208,7 +209,7 @@ static size_t count_orphans(const struct hak_heaps *all)
     return n;
 }
 
-static void trim_heap(struct hak_heap *heap)
+static size_t trim_heap(struct hak_heap *heap)
 {
     hak_heap_collect(heap);
     for (size_t n = count_orphans(heap->all); n != 0; n--)
@@ -217,14 +218,14 @@ static void trim_heap(struct hak_heap *heap)
     for (uint32_t c = 0; c < heap->all->nclasses; c++)
         hak_bin_close(heap, &heap->bin[c]);
     hak_heap_retire_kept(heap);
+    return hak_heap_look(heap, true);
 }
 
 static size_t mid_v35_trim(struct hak_box *box)
 {
     struct hak_heap *heap = box->host->heap(box, false);
-    if (heap != NULL)
-        trim_heap(heap);
-    return segments_trim(&mid_v35_of(box)->segments);
+    size_t bytes = heap != NULL ? trim_heap(heap) : 0;
+    return bytes + segments_trim(&mid_v35_of(box)->segments);
 }
 
 static void mid_v35_stats(struct hak_box *box, struct hak_box_stats *out)

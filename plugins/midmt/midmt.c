@@ -11,7 +11,6 @@ enum {
     PARAM_EMPTY_SEGMENTS,
     PARAM_WARM,
     PARAM_CARVE,
-    TICK_REFILLS = 64, /* as the core's: the clock costs 1 % of a refill */
     FULL_DIVISOR = 16,
 };
 
@@ -91,6 +90,7 @@ static int midmt_init(struct hak_box *box)
         .full_divisor = FULL_DIVISOR,
         .page_get = midmt_page_get,
         .page_put = midmt_page_put,
+        .tick = midmt_tick,
     };
     for (uint32_t c = 0; c < MIDMT_CLASSES; c++)
         m->ngranules[c] = (uint8_t)midmt_page_granules(midmt_slot_bytes(c));
@@ -137,17 +137,13 @@ static void midmt_close(struct hak_box *box, void *heap)
 
 /* ---- slots ------------------------------------------------------------- */
 
-/* The tick comes first: it may close current pages that are empty. */
 static struct hak_span *midmt_refill(struct hak_box *box, void *heap_of_thread,
                                      size_t size_bytes)
 {
     struct hak_heap *heap = heap_of_thread;
-    struct midmt_heap *own = heap->own;
     (void)box;
     if (unlikely(size_bytes > HAK_LANE_MAX_BYTES))
         return NULL;
-    if (unlikely(++own->refills % TICK_REFILLS == 0))
-        midmt_tick(heap);
     return hak_heap_refill(heap, midmt_class(size_bytes));
 }
 

@@ -42,7 +42,6 @@ struct midmt_heap {
     struct midmt_warm warm[MIDMT_CLASSES];
     uint64_t warm_bytes; /* cut to slots in them; stats reads it */
     uint64_t next_tick_ms;
-    uint32_t refills;
     bool closed; /* nothing is to become warm */
 };
 

@@ -9,8 +9,6 @@ enum {
      * BENCH="random, 1..8"`, 10000 blocks: 34 ns with 32, 26 with 64, 23 with
      * 128, 22 with 256. */
     PAGE_SLOTS_MIN = 128,
-    /* Free slots from here on give their pages back when they are idle. */
-    PURGED_SLOT_BYTES = 32 << 10,
     TAIL_DIVISOR = 16, /* 6.25 %; what no slot covers is never touched */
 };
 
@@ -207,53 +205,6 @@ void midmt_heap_close(struct hak_heap *heap)
     hak_heap_close(heap);
 }
 
-/* ---- idle slots -------------------------------------------------------- */
-
-/* The pages of the system in free slots, but for those with a link in them. */
-static void purge_slots(struct hak_heap *heap, struct hak_page *page)
-{
-    struct hak_box *box = heap->all->box;
-    size_t os_page = box->host->os_page_bytes, purged_bytes = 0;
-    for (char *p = page->span.local; p != NULL; p = *(void **)(void *)p) {
-        size_t at = (uintptr_t)p & (os_page - 1);
-        size_t from = hak_round_up(at + sizeof(void *), os_page) - at;
-        size_t end = hak_round_down(at + page->span.slot_bytes, os_page) - at;
-        box->host->purge(box, p + from, end - from);
-        purged_bytes += end - from;
-    }
-    hak_count_shared(&midmt_of_heap(heap)->segments.given_bytes,
-                     (int64_t)purged_bytes);
-}
-
-/*
- * A page of large slots that nobody called for from one tick to the next, or
- * any (all), once: `seen` has its lowest bit set when its slots were purged.
- */
-static void purge_idle(struct hak_heap *heap, struct hak_page *page, bool all)
-{
-    struct segment *s = page->source;
-    uint64_t *seen = &s->seen[segment_granule(s, page->start)];
-    uint64_t calls = (page->span.nalloc + page->span.nfree) << 1;
-    if ((*seen | 1) != (calls | 1) && !all) {
-        *seen = calls;
-    } else if (*seen != (calls | 1)) {
-        purge_slots(heap, page);
-        *seen = calls | 1;
-    }
-}
-
-static void purge_idle_slots(struct hak_heap *heap, bool all)
-{
-    for (uint32_t c = midmt_class(PURGED_SLOT_BYTES); c < MIDMT_CLASSES; c++) {
-        struct hak_bin *bin = &heap->bin[c];
-        if (bin->current != NULL)
-            purge_idle(heap, bin->current, all);
-        for (struct hak_link *at = bin->avail.next; at != &bin->avail;
-             at = at->next)
-            purge_idle(heap, hak_item(at, struct hak_page, link), all);
-    }
-}
-
 /* Current pages: all, or those of which nothing is out. */
 static void close_bins(struct hak_heap *heap, bool all)
 {
@@ -290,7 +241,6 @@ void midmt_tick(struct hak_heap *heap)
         return;
     cool(heap, false);
     close_bins(heap, false);
-    purge_idle_slots(heap, false);
     pool_age(segments, &own->pool, now_ms > delay_ms ? now_ms - delay_ms : 0);
     if (is_due(&segments->next_tick_ms, now_ms, delay_ms))
         segments_purge(segments, &own->pool, false);
@@ -304,7 +254,8 @@ void midmt_heap_trim(struct hak_heap *heap)
     close_bins(heap, true);
     hak_heap_retire_kept(heap);
     cool(heap, true);
-    purge_idle_slots(heap, true);
+    hak_count_shared(&midmt_of_heap(heap)->segments.given_bytes,
+                     (int64_t)hak_heap_look(heap, true));
     pool_age(&midmt_of_heap(heap)->segments, &own->pool, UINT64_MAX);
 }
 

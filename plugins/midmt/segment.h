@@ -41,8 +41,6 @@ struct segment {
     struct segment *next; /* spare structs */
     struct segment *all_next;
     struct hak_page *page[SEGMENT_GRANULES_MAX];
-    uint64_t seen[SEGMENT_GRANULES_MAX]; /* of the page that starts there: its
-                                            calls at the last tick; pages.c */
 };
 
 static inline uint64_t segment_range(const struct segment *s)

@@ -15,7 +15,6 @@ enum {
     PARAM_MAGAZINE_CLASSES,
     PARAM_EMPTY_SUPERSLABS,
     PARAM_CARVE,
-    TICK_REFILLS = 64, /* the clock costs 1 % of a refill */
     FULL_DIVISOR = 32, /* as ultra's */
 };
 
@@ -128,6 +127,11 @@ static void empty_magazines(struct hak_heap *heap)
     }
 }
 
+static void tick(struct hak_heap *heap)
+{
+    superslabs_tick(superslabs_of(heap));
+}
+
 static void *tiny_heap_open(struct hak_box *box, struct hak_thread *thread)
 {
     struct tiny *t = tiny_of(box);
@@ -153,29 +157,13 @@ static void tiny_heap_close(struct hak_box *box, void *heap)
 
 /* ---- slots --------------------------------------------------------------- */
 
-/* The kit counts the heap's refills. */
-static void tick_sometimes(struct hak_heap *heap)
-{
-    if (unlikely(heap->refills % TICK_REFILLS == 0))
-        superslabs_tick(superslabs_of(heap));
-}
-
 static struct hak_span *tiny_refill(struct hak_box *box, void *heap,
                                     size_t size_bytes)
 {
     (void)box;
     if (unlikely(size_bytes > TINY_MAX_BYTES))
         return NULL;
-    tick_sometimes(heap);
     return hak_heap_refill(heap, class_of(size_bytes));
-}
-
-static void *heap_alloc(struct hak_heap *heap, uint32_t class_number)
-{
-    const struct hak_page *page = heap->bin[class_number].current;
-    if (unlikely(page == NULL || page->span.local == NULL))
-        tick_sometimes(heap);
-    return hak_heap_alloc(heap, class_number);
 }
 
 static void *magazine_alloc(struct hak_heap *heap, uint32_t class_number)
@@ -184,7 +172,7 @@ static void *magazine_alloc(struct hak_heap *heap, uint32_t class_number)
     void *p = magazine_pop(m);
     if (p != NULL)
         return p;
-    p = heap_alloc(heap, class_number); /* and the magazine stays empty */
+    p = hak_heap_alloc(heap, class_number); /* and the magazine stays empty */
     if (unlikely(p == NULL))
         hak_count(&m->out_of_memory, 1);
     return p;
@@ -203,7 +191,7 @@ static void *tiny_alloc(struct hak_box *box, size_t size_bytes)
         return NULL;
     }
     return has_magazine(t, class_number) ? magazine_alloc(heap, class_number)
-                                         : heap_alloc(heap, class_number);
+                                         : hak_heap_alloc(heap, class_number);
 }
 
 /* Slots of a multiple of align are aligned: slabs start at a granule. */
@@ -289,6 +277,7 @@ static int tiny_init(struct hak_box *box)
         .full_divisor = FULL_DIVISOR,
         .page_get = page_get,
         .page_put = page_put,
+        .tick = tick,
     };
     if (magazine)
         t->with_magazine =
@@ -325,6 +314,8 @@ static void heap_trim(struct hak_heap *heap)
     for (uint32_t c = 0; c < TINY_CLASSES; c++)
         hak_bin_close(heap, &heap->bin[c]);
     hak_heap_retire_kept(heap);
+    hak_count_shared(&superslabs_of(heap)->given_bytes,
+                     (int64_t)hak_heap_look(heap, true));
 }
 
 static size_t tiny_trim(struct hak_box *box)
@@ -441,8 +432,7 @@ static bool page_walk(const struct tiny *t, const struct hak_page *page,
                       hak_visit *visit, void *context)
 {
     uint64_t is_free[HAK_BITS_WORDS(HAK_PAGE_SLOTS_MAX)] = {0};
-    hak_page_mark(page, page->span.local, is_free);
-    hak_page_mark(page, hak_remote_head(page->remote), is_free);
+    hak_page_mark_free(page, is_free);
     mark_magazines(t, page, is_free);
     for (size_t i = 0; i < page->carved; i++)
         if (!hak_bit(is_free, i) &&

@@ -4,7 +4,8 @@
  * Slot sizes are the core's size index itself, every multiple of 16, so a
  * request loses at most 15 bytes. A page is one granule, two or four
  * for slots of more than 256 and 512 bytes, taken from the host one at a time;
- * a thread keeps a few empty ones for any of its classes. The rest is the kit's page and heap.
+ * a thread keeps a few empty ones for any of its classes. The rest is the kit's
+ * page and heap.
  */
 #include <boxkit/heap.h>
 #include <boxkit/map.h>
@@ -284,6 +285,8 @@ static size_t ultra_trim(struct hak_box *box)
     hak_heap_adopt_all(heap);
     hak_heap_retire_kept(heap);
     return_empties(heap);
+    hak_count_shared(&ultra_of(box)->given_bytes,
+                     (int64_t)hak_heap_look(heap, true));
     return hak_counted(&ultra_of(box)->given_bytes) - before;
 }
 

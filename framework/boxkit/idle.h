@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT
+ * idle.h - kit layer 4: memory of free slots in pages that stay in use.
+ *
+ * One live slot keeps its page. When nobody called for the page for a while,
+ * what is free in it goes back to the system without the page:
+ *
+ *     |  group 0  |  group 1  |  group 2  | ...      at most 64 in a page
+ *     | s s s s s | s s s s s | s s s s s |
+ *
+ * A group is the slots that start in one or more pages of the system. One
+ * whose slots are all free may sleep: its slots are in no list, its bit in
+ * page->asleep is set and its memory is the system's, as far as no slot of a
+ * waking group reaches into it. A refill that finds nothing else wakes a group.
+ *
+ * Owner only. Double frees into a sleeping group are not found out: the marks
+ * went with the memory.
+ */
+#ifndef HAK_KIT_IDLE_H
+#define HAK_KIT_IDLE_H
+
+#include "page.h"
+#include "span.h"
+
+static inline bool hak_page_is_asleep(const struct hak_page *page, uint32_t g)
+{
+    return page->asleep >> g & 1;
+}
+
+static inline uint32_t hak_page_ngroups(const struct hak_page *page)
+{
+    size_t bytes = (size_t)page->capacity * page->span.slot_bytes;
+    return (uint32_t)(((bytes - 1) >> hak_page_group_shift(page)) + 1);
+}
+
+/* A map of the groups that may sleep; *none: of those without a slot. */
+static inline uint64_t hak_page_free_groups(const struct hak_page *page,
+                                            uint64_t *none)
+{
+    uint16_t nfree[64] = {0};
+    uint32_t shift = hak_page_group_shift(page);
+    uint64_t map = 0;
+    for (const void *p = page->span.local; p != NULL; p = *(void *const *)p)
+        nfree[(size_t)((const char *)p - page->start) >> shift]++;
+    for (uint32_t g = 0; g < hak_page_ngroups(page); g++) {
+        struct hak_group group = hak_page_group(page, g);
+        if (group.first == group.end)
+            *none |= 1ull << g;
+        else if (nfree[g] == group.end - group.first)
+            map |= 1ull << g; /* all of it is carved, or there would be fewer */
+    }
+    return map;
+}
+
+/* Off the list with the slots of these groups. */
+static inline void hak_page_unlist(struct hak_page *page, uint64_t groups)
+{
+    uint32_t shift = hak_page_group_shift(page);
+    void **at = &page->span.local;
+    for (char *p = page->span.local; p != NULL; p = *(void **)(void *)p) {
+        if (groups >> ((size_t)(p - page->start) >> shift) & 1)
+            continue;
+        *at = p;
+        at = (void **)(void *)p;
+    }
+    *at = NULL;
+}
+
+/*
+ * Put what is free to sleep, in whole pages of the system. Returns the bytes
+ * that went; *ncalls grows by the calls of the host.
+ */
+static inline size_t hak_page_sleep(struct hak_page *page, uint32_t *ncalls)
+{
+    struct hak_box *box = page->span.box;
+    size_t os_page = box->host->os_page_bytes, slot = page->span.slot_bytes;
+    uint64_t none = 0, map = hak_page_free_groups(page, &none);
+    uint64_t free = page->asleep | map | none;
+    size_t bytes = 0, end;
+    if (map == 0)
+        return 0;
+    hak_page_unlist(page, map);
+    page->asleep |= map;
+    for (size_t g = 0; (g = hak_bits_next(&free, 0, g, 64)) < 64; g = end) {
+        end = hak_bits_next(&free, ~0ull, g, 64);
+        if ((map & hak_bits_mask(0, g, end - g)) == 0)
+            continue; /* slept before */
+        uintptr_t start = (uintptr_t)page->start;
+        uintptr_t from = hak_round_up(
+            start + hak_page_group(page, (uint32_t)g).first * slot, os_page);
+        uintptr_t to = hak_round_down(
+            start + hak_page_group(page, (uint32_t)end - 1).end * slot,
+            os_page);
+        if (from >= to)
+            continue;
+        box->host->purge(box, (void *)from, to - from);
+        bytes += to - from;
+        ++*ncalls;
+    }
+    return bytes;
+}
+
+/* Wake a group onto local, which is empty. False: none sleeps. */
+static inline bool hak_page_wake(struct hak_page *page)
+{
+    if (page->asleep == 0)
+        return false;
+    uint32_t g = (uint32_t)__builtin_ctzll(page->asleep);
+    struct hak_group group = hak_page_group(page, g);
+    page->asleep &= page->asleep - 1;
+    hak_page_link(page, group.first, group.end - group.first);
+    return true;
+}
+
+/*
+ * A look at a page, which is not full. Nobody has called for it since the last
+ * one: it sleeps, once. `seen` is the number of calls then, doubled, and has
+ * its lowest bit set when the page slept at that number.
+ */
+static inline size_t hak_page_look(struct hak_page *page, bool now,
+                                   uint32_t *ncalls)
+{
+    uint64_t calls = (page->span.nalloc + page->span.nfree) << 1;
+    if (page->seen == (calls | 1))
+        return 0;
+    if (page->seen != calls && !now) {
+        page->seen = calls;
+        return 0;
+    }
+    page->seen = calls | 1;
+    return hak_page_sleep(page, ncalls);
+}
+
+#endif

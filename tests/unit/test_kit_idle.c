@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT
+ * test_kit_idle.c - boxkit/idle.h: slots that sleep, wake, and lose nothing.
+ */
+#include "test.h"
+
+#include <boxkit/heap.h>
+#include <boxkit/idle.h>
+
+enum { MOST_BYTES = 2 << 20, OS_PAGE = 4096 };
+
+static _Alignas(65536) char memory[MOST_BYTES];
+static struct hak_page page;
+static bool out[MOST_BYTES / 16];
+static size_t page_bytes, purged_bytes;
+static uint32_t npurges;
+
+static char *slot_at(size_t i)
+{
+    return page.start + i * page.span.slot_bytes;
+}
+
+/* What goes is whole pages of the system, and of nobody's slot. */
+static void purge(struct hak_box *box, void *p, size_t size_bytes)
+{
+    (void)box;
+    size_t at = (size_t)((char *)p - memory);
+    EXPECT_EQ(at % OS_PAGE + size_bytes % OS_PAGE, 0);
+    EXPECT_GT(size_bytes, 0);
+    EXPECT_LE(at + size_bytes, page_bytes);
+    size_t slot = page.span.slot_bytes;
+    for (size_t i = at / slot; i * slot < at + size_bytes; i++)
+        EXPECT(i >= page.capacity || !out[i]);
+    memset(p, 0xdb, size_bytes);
+    purged_bytes += size_bytes;
+    npurges++;
+}
+
+static uint64_t one(void)
+{
+    return 1;
+}
+
+static const struct hak_host host = {
+    .os_page_bytes = OS_PAGE, .purge = purge, .random = one};
+static struct hak_box box = {.host = &host};
+
+static void new_page(size_t bytes, uint32_t slot_bytes)
+{
+    memset(&page, 0, sizeof page);
+    memset(out, 0, sizeof out);
+    purged_bytes = npurges = 0;
+    page_bytes = bytes;
+    page.span.box = &box;
+    hak_page_init(&page, memory, bytes, slot_bytes, 0);
+}
+
+static uint32_t rnd(uint32_t n)
+{
+    static uint64_t seed = 0x9e3779b97f4a7c15ull;
+    seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+    return (uint32_t)((seed >> 33) % n);
+}
+
+/* A slot as a refill finds it; its number, or capacity: the page is full. */
+static uint32_t alloc(void)
+{
+    if (page.span.local == NULL && !hak_page_wake(&page)) {
+        if (page.carved == page.capacity)
+            return page.capacity;
+        hak_page_carve(&page, 1);
+    }
+    char *p = hak_span_pop(&page.span);
+    uint32_t i = (uint32_t)((size_t)(p - memory) / page.span.slot_bytes);
+    EXPECT(p == slot_at(i));
+    EXPECT(!out[i]);
+    out[i] = true;
+    memset(p, (int)(i % 251), page.span.slot_bytes);
+    return i;
+}
+
+static void release(uint32_t i)
+{
+    const char *p = slot_at(i);
+    for (size_t k = 0; k < page.span.slot_bytes; k++)
+        EXPECT_EQ((unsigned char)p[k], i % 251);
+    out[i] = false;
+    hak_span_push(&page.span, slot_at(i));
+}
+
+static void fill(void)
+{
+    while (alloc() != page.capacity)
+        ;
+}
+
+static size_t sleep_now(void)
+{
+    uint32_t ncalls = 0;
+    size_t before = purged_bytes, n = npurges;
+    size_t bytes = hak_page_sleep(&page, &ncalls);
+    EXPECT_EQ(bytes, purged_bytes - before);
+    EXPECT_EQ(ncalls, npurges - n);
+    hak_page_check(&page);
+    return bytes;
+}
+
+static const uint32_t sizes[] = {16, 48, 512, 1040, 4096, 5120, 9216, 40960};
+enum { SIZES = sizeof sizes / sizeof sizes[0] };
+
+TEST(all_but_one_slot_sleeps)
+{
+    for (size_t s = 0; s < SIZES; s++)
+        for (size_t bytes = 65536; bytes <= MOST_BYTES; bytes *= 2) {
+            new_page(bytes, sizes[s]);
+            fill();
+            for (uint32_t i = 0; i < page.capacity; i++)
+                if (i != page.capacity / 2)
+                    release(i);
+            /* at most: the live slot's group and what it shares pages of the
+             * system with, the last page and the tail */
+            size_t group = (size_t)1 << hak_page_group_shift(&page);
+            size_t kept = group + 2 * sizes[s] + 3 * OS_PAGE + bytes % sizes[s];
+            EXPECT_GE(sleep_now() + kept, bytes);
+            EXPECT_EQ(sleep_now(), 0);
+            fill(); /* nothing is lost */
+            for (uint32_t i = 0; i < page.capacity; i++)
+                release(i);
+        }
+}
+
+TEST(nothing_sleeps_in_a_page_in_use)
+{
+    new_page(65536, 512);
+    fill();
+    for (uint32_t i = 0; i < page.capacity; i += 2)
+        release(i);
+    EXPECT_EQ(sleep_now(), 0);
+    EXPECT_EQ(page.asleep, 0);
+}
+
+TEST(random_steps_lose_nothing)
+{
+    for (size_t s = 0; s < SIZES; s++) {
+        new_page(rnd(2) ? 65536 : 262144, sizes[s]);
+        for (int step = 0; step < 400; step++) {
+            uint32_t n = rnd(page.capacity + 1);
+            switch (rnd(4)) {
+            case 0:
+                for (; n != 0; n--)
+                    (void)alloc();
+                break;
+            case 1: /* a run, so that groups become free */
+                for (uint32_t i = rnd(page.capacity);
+                     i < page.capacity && n != 0; i++, n--)
+                    if (out[i])
+                        release(i);
+                break;
+            default:
+                (void)sleep_now();
+            }
+            hak_page_check(&page);
+        }
+        EXPECT(sizes[s] > 10000 || npurges > 0);
+    }
+}
+
+TEST(a_walk_passes_over_what_sleeps)
+{
+    new_page(65536, 512);
+    fill();
+    for (uint32_t i = 0; i < 100; i++)
+        release(i);
+    EXPECT_GT(sleep_now(), 40 * 1024);
+    uint64_t is_free[HAK_BITS_WORDS(128)] = {0};
+    hak_page_mark_free(&page, is_free);
+    for (uint32_t i = 0; i < page.capacity; i++)
+        EXPECT_EQ(hak_bit(is_free, i), !out[i]);
+}
+
+TEST(a_look_is_patient)
+{
+    uint32_t ncalls = 0;
+    new_page(65536, 64);
+    fill();
+    for (uint32_t i = 0; i < 600; i++)
+        release(i);
+    EXPECT_EQ(hak_page_look(&page, false, &ncalls), 0); /* used since */
+    release(600);
+    EXPECT_EQ(hak_page_look(&page, false, &ncalls), 0); /* again */
+    EXPECT_GT(hak_page_look(&page, false, &ncalls), 0);
+    EXPECT_EQ(hak_page_look(&page, true, &ncalls), 0); /* once is enough */
+    release(700);
+    for (uint32_t i = 601; i < 700; i++)
+        release(i);
+    EXPECT_GT(hak_page_look(&page, true, &ncalls), 0);
+}
+
+TEST_MAIN()
