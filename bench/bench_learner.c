@@ -11,18 +11,18 @@
 static const char *const bench_usage =
     "usage: bench_learner [--vs LIST] [THREADS [PHASES [ROUNDS [SEED]]]]\n"
     "each of THREADS (default 1) goes through PHASES (24), in each of which\n"
-    "another class of sizes is heavy. ROUNDS (100) a phase: 8000 blocks come,\n"
-    "8000 are replaced at random, all go. Prints op/s of all threads\n"
+    "another class of sizes is heavy. ROUNDS (25) a phase: 32000 blocks come,\n"
+    "32000 are replaced at random, all go. Prints op/s of all threads\n"
     "together, an operation being a malloc and a free";
 
-enum { BLOCKS = 8000, REPLACED = 8000, KINDS = 4, THREADS_MOST = 64 };
+enum { BLOCKS = 32000, REPLACED = 32000, KINDS = 4, THREADS_MOST = 64 };
 
 /* Sizes as programs have them: few. Three in eight are of any kind. */
 enum { SIZES_OF_A_KIND = 2 };
 static const size_t sizes[KINDS][SIZES_OF_A_KIND] = {
     {448, 512}, {768, 1000}, {24, 64}, {320, 384}};
 
-static size_t phases = 24, rounds = 100, seed = 42;
+static size_t phases = 24, rounds = 25, seed = 42;
 
 static size_t pick(size_t kind, uint64_t x)
 {

@@ -10,7 +10,7 @@
 #include <pthread.h>
 #include <sys/stat.h>
 
-enum { MANY = 3000, FEW = 400, LIMIT_SECONDS = 20 };
+enum { MANY = 12000, FEW = 1600, LIMIT_SECONDS = 20 };
 
 static int (*hak_learner_call)(struct hak_learner_figures *out);
 static const char *mode; /* "apply", "observe", "off" */
