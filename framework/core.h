@@ -65,6 +65,7 @@ int hak_os_map_at(void *p, size_t size_bytes); /* there or -errno */
 bool hak_os_unmap(void *p, size_t size_bytes);
 bool hak_os_purge(void *p, size_t size_bytes); /* MADV_DONTNEED */
 bool hak_os_writable(void *p, size_t size_bytes);
+bool hak_os_is_mapped(void *p); /* is there a page? p at its start */
 void hak_os_huge(void *p, size_t size_bytes);
 bool hak_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes);
 size_t hak_os_window_bytes(void); /* how much address space to plan for */

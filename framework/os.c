@@ -150,6 +150,15 @@ void hak_os_huge(void *p, size_t size_bytes)
     errno = kept;
 }
 
+bool hak_os_is_mapped(void *p)
+{
+    int kept = errno;
+    unsigned char resident;
+    bool mapped = mincore(p, 1, &resident) == 0 || errno != ENOMEM;
+    errno = kept;
+    return mapped;
+}
+
 /* Move to a range that is ours or free; what is mapped there goes. */
 bool hak_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes)
 {

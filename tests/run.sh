@@ -57,6 +57,10 @@ preload()
         family | figures | stress)
             modes='plain default verify owns lanes-off no-fallback'
             ;;
+        faults) # every box that maps memory of the window
+            modes='plain default lanes-off no-fallback conf/tiny.ini
+                   conf/mid-v35.ini conf/smallmid.ini'
+            ;;
         *) modes='plain default verify owns lanes-off' ;;
         esac
         for mode in $modes; do
