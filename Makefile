@@ -139,7 +139,31 @@ $(B)/tests/foreign/%.so: tests/foreign/%.c
 	@mkdir -p $(@D)
 	$(CC) $(BASE) -fvisibility=default -shared -o $@ $<
 
-TEST_BINS = $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_BOXES) $(TEST_LIBS) $(PRELOAD_PROGS)
+# Fuzz targets with a driver of our own, a second each in `make check`: texts
+# under the sanitizers (with libFuzzer in `make fuzz`), the others as they are.
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
+FUZZ_TEXTS := conf signature
+FUZZ_SRCS_conf := $(wildcard framework/conf*.c) framework/signature.c
+FUZZ_SRCS_signature := framework/signature.c
+FUZZ_BINS := $(patsubst %,$(B)/tests/fuzz/%,$(FUZZ_TEXTS) box ops)
+define FUZZ_TEXT_RULES
+$(B)/tests/fuzz/$(1): tests/fuzz/$(1).c tests/fuzz/driver.c $$(FUZZ_SRCS_$(1))
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL) $(SANITIZE) $(TEST_INC) -o $$@ $$(filter %.c,$$^) $(CORE_LIBS)
+$(B)/fuzz/$(1): tests/fuzz/$(1).c $$(FUZZ_SRCS_$(1))
+	@mkdir -p $$(@D)
+	clang $(BASE) $(SANITIZE) -fsanitize=fuzzer $(TEST_INC) -o $$@ \
+	    $$(filter %.c,$$^) $(CORE_LIBS)
+endef
+$(foreach t,$(FUZZ_TEXTS),$(eval $(call FUZZ_TEXT_RULES,$(t))))
+$(B)/tests/fuzz/%: tests/fuzz/%.c tests/fuzz/driver.c $(CORE_OBJS) \
+    $(B)/tests/boxes/three.so
+	@mkdir -p $(@D)
+	$(CC) $(ALL) -fno-builtin $(TEST_INC) -o $@ $< tests/fuzz/driver.c \
+	    $(if $(filter box,$*),$(CORE_OBJS) $(CORE_LIBS)) -lpthread
+
+TEST_BINS = $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_BOXES) $(TEST_LIBS) \
+    $(PRELOAD_PROGS) $(FUZZ_BINS)
 
 .PHONY: tests check
 tests: all $(TEST_BINS)
@@ -148,6 +172,13 @@ tests: all $(TEST_BINS)
 check: | $(B)/.deps-check
 	$(MAKE) tests
 	tests/run.sh
+
+# TIME: seconds in all.
+TIME ?= 60
+.PHONY: fuzz
+fuzz: | $(B)/.deps-fuzz
+	$(MAKE) all $(FUZZ_BINS) $(FUZZ_TEXTS:%=$(B)/fuzz/%)
+	tests/fuzz/long.sh $(TIME)
 
 # ---- demo, bench, lint, install ------------------------------------------------
 
@@ -232,6 +263,7 @@ help:
 	@echo 'make             library, boxes and hakctl into build/'
 	@echo 'make demo        run a real program on hakmem, show what each box did'
 	@echo 'make check       all tests      make check-NAME   those of one box'
+	@echo 'make fuzz        TIME=600 seconds of fuzzing: INI, signatures, malloc family'
 	@echo 'make bench       beside other allocators: times, memory, pictures'
 	@echo '                 BENCH=words PEERS=a,b ROUNDS=n QUICK=1'
 	@echo 'make bench-pair  ns of a malloc/free pair'
