@@ -173,6 +173,10 @@ check: | $(B)/.deps-check
 	$(MAKE) tests
 	tests/run.sh
 
+.PHONY: check-models
+check-models: | $(B)/.deps-check
+	$(PROVE) tests/models/test_models.sh
+
 # TIME: seconds in all.
 TIME ?= 60
 .PHONY: fuzz
@@ -263,6 +267,7 @@ help:
 	@echo 'make             library, boxes and hakctl into build/'
 	@echo 'make demo        run a real program on hakmem, show what each box did'
 	@echo 'make check       all tests      make check-NAME   those of one box'
+	@echo 'make check-models  the lock-free parts, searched by Spin'
 	@echo 'make fuzz        TIME=600 seconds of fuzzing: INI, signatures, malloc family'
 	@echo 'make bench       beside other allocators: times, memory, pictures'
 	@echo '                 BENCH=words PEERS=a,b ROUNDS=n QUICK=1'
