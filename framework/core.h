@@ -56,7 +56,8 @@ bool hak_os_thread_is_gone(int tid);
 bool hak_os_barrier_start(void);
 void hak_os_barrier(void);
 int hak_os_tid(void);
-bool hak_os_secure(void);        /* AT_SECURE: the environment is not trusted */
+bool hak_os_tsan(void);   /* ThreadSanitizer is there: it owns most addresses */
+bool hak_os_secure(void); /* AT_SECURE: the environment is not trusted */
 uint64_t hak_os_now_ms(void);    /* CLOCK_MONOTONIC_COARSE */
 uint64_t hak_os_random(void);    /* splitmix64 seeded by AT_RANDOM */
 void hak_os_random_reseed(void); /* after fork, in the child */

@@ -60,11 +60,14 @@ static size_t bytes(size_t n)
 /*
  * Between 17 TiB (above ASan's shadow) and 80 TiB (below PIE programs and
  * the mmap area), at a multiple of 4 GiB: the most that a request can be
- * aligned to.
+ * aligned to. Between 126.5 and 127 TiB, where ThreadSanitizer lets a program
+ * map, when it is there.
  */
 static uintptr_t choose_base(size_t window_bytes)
 {
-    const uint64_t low = (uint64_t)17 << 40, high = (uint64_t)80 << 40;
+    const bool tsan = hak_os_tsan();
+    const uint64_t low = tsan ? (uint64_t)253 << 39 : (uint64_t)17 << 40;
+    const uint64_t high = (uint64_t)(tsan ? 127 : 80) << 40;
     uint64_t room = (high - low - window_bytes) / BASE_ALIGN_BYTES;
     return (uintptr_t)(low + hak_os_random() % room * BASE_ALIGN_BYTES);
 }
@@ -96,6 +99,18 @@ void hak_space_lock(bool take)
     (take ? hak_lock_take : hak_lock_drop)(&space.lock);
 }
 
+/* Both are read without the lock, to see whether it is worth taking. */
+static void count_dirty(size_t more)
+{
+    __atomic_store_n(&space.ndirty, space.ndirty + more, __ATOMIC_RELAXED);
+}
+
+static void tick_after(uint64_t now_ms)
+{
+    __atomic_store_n(&space.next_tick_ms, now_ms + space.purge_delay_ms / 2,
+                     __ATOMIC_RELAXED);
+}
+
 /* ---- returning memory to the system ---------------------------------- */
 
 /* Returns n, or 0 when the kernel did neither: the run stays dirty. */
@@ -109,7 +124,7 @@ static size_t purge_run(size_t g, size_t n)
     }
     hak_bits_clear(space.dirty, g, n);
     hak_bits_clear(space.old, g, n);
-    space.ndirty -= n;
+    count_dirty(-n);
     space.figures.purged_bytes += bytes(n);
     return n;
 }
@@ -135,8 +150,7 @@ void hak_space_tick(void)
     if (now < __atomic_load_n(&space.next_tick_ms, __ATOMIC_RELAXED) ||
         !hak_lock_try(&space.lock))
         return;
-    __atomic_store_n(&space.next_tick_ms, now + space.purge_delay_ms / 2,
-                     __ATOMIC_RELAXED);
+    tick_after(now);
     purge_all(space.old);
     memcpy(space.old, space.dirty, HAK_BITS_WORDS(space.frontier) * 8);
     hak_lock_drop(&space.lock);
@@ -224,7 +238,7 @@ static void claim(size_t g, size_t n, uint32_t flags)
             size_t run = bytes(stop - at);
             if (flags & HAK_MAP_ZERO && !hak_os_purge(address(at), run))
                 memset(address(at), 0, run);
-            space.ndirty -= stop - at;
+            count_dirty(at - stop);
             at = hak_bits_next(space.dirty, 0, stop, g + n);
         }
         hak_bits_clear(space.dirty, g, n);
@@ -263,7 +277,7 @@ static void unmap_idle(void)
     while (g < space.frontier) {
         size_t stop = hak_bits_next(space.idle, ~0ull, g, space.frontier);
         if (hak_os_unmap(address(g), bytes(stop - g))) {
-            space.ndirty -= hak_bits_count(space.dirty, g, stop - g);
+            count_dirty(-hak_bits_count(space.dirty, g, stop - g));
             space.nidle -= stop - g;
             hak_bits_clear(space.idle, g, stop - g);
             hak_bits_clear(space.dirty, g, stop - g);
@@ -328,8 +342,8 @@ static void put_back(size_t g, size_t n)
     hak_bits_set(space.dirty, g, n);
     space.nidle += n;
     if (space.ndirty == 0) /* the clock of an empty store starts anew */
-        space.next_tick_ms = hak_os_now_ms() + space.purge_delay_ms / 2;
-    space.ndirty += n;
+        tick_after(hak_os_now_ms());
+    count_dirty(n);
 }
 
 void hak_space_give(void *p, size_t size_bytes)
