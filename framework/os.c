@@ -46,11 +46,11 @@ void hak_os_barrier(void)
         membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED); /* a fork's child */
 }
 
-extern char __tsan_init __attribute__((weak, visibility("default")));
+void __tsan_init(void) __attribute__((weak, visibility("default")));
 
 bool hak_os_tsan(void)
 {
-    return &__tsan_init != NULL;
+    return __tsan_init != NULL;
 }
 
 bool hak_os_secure(void)
