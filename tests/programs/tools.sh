@@ -83,4 +83,14 @@ if [ -x "$work/asan" ]; then
 fi
 asan 'ASan of gcc, static' gcc -static-libasan
 asan 'ASan of clang' clang
+
+# ThreadSanitizer takes what malloc the program has, and most addresses.
+if gcc -g -fsanitize=thread -o "$work/tsan" "$work/blocks.c" 2>/dev/null &&
+    "$work/tsan" >/dev/null 2>&1; then
+    preloaded HAKMEM_STATS_AT_EXIT="$work/stats" HAKMEM_STATS_FORMAT=json \
+        "$work/tsan"
+    works 'TSan of gcc' "$work/under" "$expected"
+    served "$work/stats"
+    report $? 'TSan of gcc: boxes serve it'
+fi
 finish
