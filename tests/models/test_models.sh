@@ -3,10 +3,10 @@
 # it must hold, and each of its weakenings ("weak: NAME") must not. TAP.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
-command -v spin >/dev/null && command -v "${CC:-cc}" >/dev/null || {
+if ! command -v spin >/dev/null; then
     echo '1..0 # SKIP no spin'
     exit 0
-}
+fi
 work=$(mktemp -d "${TMPDIR:-/tmp}/hakmem-models.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT
 count=0
@@ -37,11 +37,12 @@ for model in "$@"; do
         ! grep -q -e 'not completed' -e 'too small' "$work/said"
     report $? "$name: $(sed -n 's/^ *\([0-9]*\) states, stored.*/\1/p' \
         "$work/said") states"
-    for weak in $(sed -n 's/^ \* weak: \([A-Z_]*\).*/\1/p' "$model"); do
+    sed -n 's/^ \* weak: \([A-Z_]*\).*/\1/p' "$model" >"$work/weak"
+    while read -r weak; do
         search "$model" "$weak"
         grep -q 'errors: [1-9]' "$work/said"
         report $? "$name: not with $weak"
-    done
+    done <"$work/weak"
 done
 echo "1..$count"
 exit $failed
