@@ -81,7 +81,7 @@ $(B)/hakctl-check-box: $(CHECK_BOX_OBJS) $(B)/testhost.a
 
 $(B)/kit/boxkit:
 	@mkdir -p $(B)/kit
-	ln -sfn ../../framework/boxkit $@
+	ln -sfnr framework/boxkit $@
 
 BOX_LINK := -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,defs
 
@@ -139,7 +139,31 @@ $(B)/tests/foreign/%.so: tests/foreign/%.c
 	@mkdir -p $(@D)
 	$(CC) $(BASE) -fvisibility=default -shared -o $@ $<
 
-TEST_BINS = $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_BOXES) $(TEST_LIBS) $(PRELOAD_PROGS)
+# Fuzz targets with a driver of our own, a second each in `make check`: texts
+# under the sanitizers (with libFuzzer in `make fuzz`), the others as they are.
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
+FUZZ_TEXTS := conf signature
+FUZZ_SRCS_conf := $(wildcard framework/conf*.c) framework/signature.c
+FUZZ_SRCS_signature := framework/signature.c
+FUZZ_BINS := $(patsubst %,$(B)/tests/fuzz/%,$(FUZZ_TEXTS) box ops)
+define FUZZ_TEXT_RULES
+$(B)/tests/fuzz/$(1): tests/fuzz/$(1).c tests/fuzz/driver.c $$(FUZZ_SRCS_$(1))
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL) $(SANITIZE) $(TEST_INC) -o $$@ $$(filter %.c,$$^) $(CORE_LIBS)
+$(B)/fuzz/$(1): tests/fuzz/$(1).c $$(FUZZ_SRCS_$(1))
+	@mkdir -p $$(@D)
+	clang $(BASE) $(SANITIZE) -fsanitize=fuzzer $(TEST_INC) -o $$@ \
+	    $$(filter %.c,$$^) $(CORE_LIBS)
+endef
+$(foreach t,$(FUZZ_TEXTS),$(eval $(call FUZZ_TEXT_RULES,$(t))))
+$(B)/tests/fuzz/%: tests/fuzz/%.c tests/fuzz/driver.c $(CORE_OBJS) \
+    $(B)/tests/boxes/three.so
+	@mkdir -p $(@D)
+	$(CC) $(ALL) -fno-builtin $(TEST_INC) -o $@ $< tests/fuzz/driver.c \
+	    $(if $(filter box,$*),$(CORE_OBJS) $(CORE_LIBS)) -lpthread
+
+TEST_BINS = $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_BOXES) $(TEST_LIBS) \
+    $(PRELOAD_PROGS) $(FUZZ_BINS)
 
 .PHONY: tests check
 tests: all $(TEST_BINS)
@@ -148,6 +172,39 @@ tests: all $(TEST_BINS)
 check: | $(B)/.deps-check
 	$(MAKE) tests
 	tests/run.sh
+
+# Kit, core and boxes under ASan with UBSan, and under TSan: the tests that
+# call their operations directly, each kind in a build folder of its own.
+.PHONY: sanitized-tests check-asan check-tsan check-sanitizers
+sanitized-tests: $(UNIT_TESTS) $(PLUGIN_TESTS)
+check-asan: $(TEST_BOXES)
+	$(MAKE) B=build/asan CFLAGS='$(SANITIZE) -Wno-error' sanitized-tests
+	tests/sanitize/run.sh asan
+check-tsan: $(TEST_BOXES)
+	$(MAKE) B=build/tsan CFLAGS='-fsanitize=thread -Wno-tsan -Wno-error' \
+	    sanitized-tests
+	tests/sanitize/run.sh tsan
+check-sanitizers: check-asan check-tsan
+
+.PHONY: check-models
+check-models: | $(B)/.deps-check
+	$(PROVE) tests/models/test_models.sh
+
+# TIME: seconds in all.
+TIME ?= 60
+.PHONY: fuzz
+fuzz: | $(B)/.deps-fuzz
+	$(MAKE) all $(FUZZ_BINS) $(FUZZ_TEXTS:%=$(B)/fuzz/%)
+	tests/fuzz/long.sh $(TIME)
+
+# Every box, threads, forks and routes that move: tests/preload/stress.c.
+.PHONY: soak
+soak: all $(B)/tests/preload/stress
+	for conf in conf/default.ini tests/fused/all-boxes.ini; do \
+	    HAK_TEST_SOAK=$$(($(TIME) / 2 + 1)) HAK_TEST_MODE=$$conf \
+	        HAKMEM_CONF=$(CURDIR)/$$conf LD_PRELOAD=$(CURDIR)/$(B)/libhakmem.so \
+	        $(B)/tests/preload/stress soaked || exit 1; \
+	done
 
 # ---- demo, bench, lint, install ------------------------------------------------
 
@@ -236,6 +293,10 @@ help:
 	@echo 'make             library, boxes and hakctl into build/'
 	@echo 'make demo        run a real program on hakmem, show what each box did'
 	@echo 'make check       all tests      make check-NAME   those of one box'
+	@echo 'make check-asan check-tsan   kit, core and boxes under the sanitizers'
+	@echo 'make check-models  the lock-free parts, searched by Spin'
+	@echo 'make fuzz        TIME=600 seconds of fuzzing: INI, signatures, malloc family'
+	@echo 'make soak        TIME=600 seconds of threads, forks and route changes'
 	@echo 'make bench       beside other allocators: times, memory, pictures'
 	@echo '                 BENCH=words PEERS=a,b ROUNDS=n QUICK=1'
 	@echo 'make bench-pair  ns of a malloc/free pair'

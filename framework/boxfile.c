@@ -99,7 +99,22 @@ static int check_rights(const struct stat *s, char *why, size_t why_bytes)
     return 0;
 }
 
-static int check_elf(int fd, char *why, size_t why_bytes)
+/* Is all there that dlopen maps? Else it dies of SIGBUS in the middle. */
+static bool is_whole(int fd, const Elf64_Ehdr *e, uint64_t file_bytes)
+{
+    Elf64_Phdr p;
+    for (size_t i = 0; i < e->e_phnum; i++) {
+        off_t at = (off_t)(e->e_phoff + i * sizeof p);
+        if (pread(fd, &p, sizeof p, at) != (ssize_t)sizeof p)
+            return false;
+        if (p.p_type == PT_LOAD &&
+            (p.p_filesz > file_bytes || p.p_offset > file_bytes - p.p_filesz))
+            return false;
+    }
+    return true;
+}
+
+static int check_elf(int fd, uint64_t file_bytes, char *why, size_t why_bytes)
 {
     Elf64_Ehdr e;
     if (pread(fd, &e, sizeof e, 0) != (ssize_t)sizeof e ||
@@ -114,6 +129,9 @@ static int check_elf(int fd, char *why, size_t why_bytes)
         return hak_refuse(-EINVAL, why, why_bytes,
                           "is no shared object; link it with "
                           "-shared -fPIC");
+    if (e.e_phentsize != sizeof(Elf64_Phdr) || !is_whole(fd, &e, file_bytes))
+        return hak_refuse(-EINVAL, why, why_bytes,
+                          "is not whole; copy or build it again");
     return 0;
 }
 
@@ -130,7 +148,7 @@ static int open_checked(const char *path, char *why, size_t why_bytes)
             ? check_rights(&s, why, why_bytes)
             : hak_refuse(-EINVAL, why, why_bytes, "is not a regular file");
     if (error == 0)
-        error = check_elf(fd, why, why_bytes);
+        error = check_elf(fd, (uint64_t)s.st_size, why, why_bytes);
     if (error == 0)
         return fd;
     close(fd);

@@ -97,10 +97,9 @@ struct conf_vocabulary conf_vocabulary(const char *section)
 
 const struct hak_param *conf_key(struct conf_vocabulary v, const char *key)
 {
-    const struct hak_param *end = v.keys + v.n;
-    for (const struct hak_param *at = v.keys; at != end; at++)
-        if (strcmp(at->name, key) == 0)
-            return at;
+    for (size_t i = 0; i < v.n; i++)
+        if (strcmp(v.keys[i].name, key) == 0)
+            return &v.keys[i];
     return NULL;
 }
 

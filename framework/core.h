@@ -56,7 +56,8 @@ bool hak_os_thread_is_gone(int tid);
 bool hak_os_barrier_start(void);
 void hak_os_barrier(void);
 int hak_os_tid(void);
-bool hak_os_secure(void);        /* AT_SECURE: the environment is not trusted */
+bool hak_os_tsan(void);   /* ThreadSanitizer is there: it owns most addresses */
+bool hak_os_secure(void); /* AT_SECURE: the environment is not trusted */
 uint64_t hak_os_now_ms(void);    /* CLOCK_MONOTONIC_COARSE */
 uint64_t hak_os_random(void);    /* splitmix64 seeded by AT_RANDOM */
 void hak_os_random_reseed(void); /* after fork, in the child */
@@ -65,6 +66,7 @@ int hak_os_map_at(void *p, size_t size_bytes); /* there or -errno */
 bool hak_os_unmap(void *p, size_t size_bytes);
 bool hak_os_purge(void *p, size_t size_bytes); /* MADV_DONTNEED */
 bool hak_os_writable(void *p, size_t size_bytes);
+bool hak_os_is_mapped(void *p); /* is there a page? p at its start */
 void hak_os_huge(void *p, size_t size_bytes);
 bool hak_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes);
 size_t hak_os_window_bytes(void); /* how much address space to plan for */

@@ -9,6 +9,7 @@ void *__libc_malloc(size_t size_bytes);
 void *__libc_calloc(size_t n, size_t size_bytes);
 void *__libc_realloc(void *p, size_t size_bytes);
 void *__libc_memalign(size_t align_bytes, size_t size_bytes);
+int __libc_mallopt(int parameter, int value);
 void __libc_free(void *p);
 
 static uint64_t blocks;
@@ -94,13 +95,13 @@ static void forget(const void *p)
 
 /*
  * glibc sets its malloc up at the first call, without a lock, since that
- * comes before there are threads; ours may come after. A request that cannot
- * be met sets it up and takes nothing.
+ * comes before there are threads; ours may come after. A tuning that it does
+ * not know sets it up and changes nothing.
  */
 void hak_libc_start(void)
 {
     int error = errno;
-    (void)!__libc_malloc(SIZE_MAX);
+    __libc_mallopt(0, 0);
     errno = error;
 }
 

@@ -178,8 +178,8 @@ struct hak_loaded *hak_walk(const void *p)
 {
     for (uint32_t i = 0; i < hak_boxes.n; i++) {
         struct hak_loaded *b = hak_boxes.walk[i];
-        const char *at = (const char *)p - hak_box_header_bytes(b);
-        if (!b->untrusted && !b->residual && hak_box_owns(b, at))
+        uintptr_t at = (uintptr_t)p - hak_box_header_bytes(b); /* p is any */
+        if (!b->untrusted && !b->residual && hak_box_owns(b, (const void *)at))
             return b;
     }
     return NULL;

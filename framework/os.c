@@ -46,6 +46,13 @@ void hak_os_barrier(void)
         membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED); /* a fork's child */
 }
 
+void __tsan_init(void) __attribute__((weak, visibility("default")));
+
+bool hak_os_tsan(void)
+{
+    return __tsan_init != NULL;
+}
+
 bool hak_os_secure(void)
 {
     return getauxval(AT_SECURE) != 0;
@@ -150,6 +157,15 @@ void hak_os_huge(void *p, size_t size_bytes)
     errno = kept;
 }
 
+bool hak_os_is_mapped(void *p)
+{
+    int kept = errno;
+    unsigned char resident;
+    bool mapped = mincore(p, 1, &resident) == 0 || errno != ENOMEM;
+    errno = kept;
+    return mapped;
+}
+
 /* Move to a range that is ours or free; what is mapped there goes. */
 bool hak_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes)
 {
@@ -169,7 +185,8 @@ size_t hak_os_window_bytes(void)
 {
     struct sysinfo info;
     struct rlimit limit;
-    const size_t least = (size_t)4 << 30, most = (size_t)16 << 40;
+    const size_t least = (size_t)4 << 30;
+    const size_t most = (size_t)(hak_os_tsan() ? 256 : 16 << 10) << 30;
     size_t want = (size_t)64 << 30;
     if (sysinfo(&info) == 0)
         want = hak_max(want, (size_t)info.totalram * info.mem_unit * 4);

@@ -60,11 +60,14 @@ static size_t bytes(size_t n)
 /*
  * Between 17 TiB (above ASan's shadow) and 80 TiB (below PIE programs and
  * the mmap area), at a multiple of 4 GiB: the most that a request can be
- * aligned to.
+ * aligned to. Between 126.5 and 127 TiB, where ThreadSanitizer lets a program
+ * map, when it is there.
  */
 static uintptr_t choose_base(size_t window_bytes)
 {
-    const uint64_t low = (uint64_t)17 << 40, high = (uint64_t)80 << 40;
+    const bool tsan = hak_os_tsan();
+    const uint64_t low = tsan ? (uint64_t)253 << 39 : (uint64_t)17 << 40;
+    const uint64_t high = (uint64_t)(tsan ? 127 : 80) << 40;
     uint64_t room = (high - low - window_bytes) / BASE_ALIGN_BYTES;
     return (uintptr_t)(low + hak_os_random() % room * BASE_ALIGN_BYTES);
 }
@@ -96,20 +99,34 @@ void hak_space_lock(bool take)
     (take ? hak_lock_take : hak_lock_drop)(&space.lock);
 }
 
+/* Both are read without the lock, to see whether it is worth taking. */
+static void count_dirty(size_t more)
+{
+    __atomic_store_n(&space.ndirty, space.ndirty + more, __ATOMIC_RELAXED);
+}
+
+static void tick_after(uint64_t now_ms)
+{
+    __atomic_store_n(&space.next_tick_ms, now_ms + space.purge_delay_ms / 2,
+                     __ATOMIC_RELAXED);
+}
+
 /* ---- returning memory to the system ---------------------------------- */
 
-static void purge_run(size_t g, size_t n)
+/* Returns n, or 0 when the kernel did neither: the run stays dirty. */
+static size_t purge_run(size_t g, size_t n)
 {
-    hak_bits_clear(space.dirty, g, n);
-    hak_bits_clear(space.old, g, n);
-    space.ndirty -= n;
     if (n >= UNMAP_GRANULES && hak_os_unmap(address(g), bytes(n))) {
         hak_bits_clear(space.idle, g, n);
         space.nidle -= n;
-    } else {
-        hak_os_purge(address(g), bytes(n));
+    } else if (!hak_os_purge(address(g), bytes(n))) {
+        return 0;
     }
+    hak_bits_clear(space.dirty, g, n);
+    hak_bits_clear(space.old, g, n);
+    count_dirty(-n);
     space.figures.purged_bytes += bytes(n);
+    return n;
 }
 
 /* Purge every run of `which`, a subset of dirty. */
@@ -119,8 +136,7 @@ static size_t purge_all(uint64_t *which)
     size_t g = hak_bits_next(which, 0, 0, space.frontier);
     while (g < space.frontier) {
         size_t stop = hak_bits_next(which, ~0ull, g, space.frontier);
-        purge_run(g, stop - g);
-        done += stop - g;
+        done += purge_run(g, stop - g);
         g = hak_bits_next(which, 0, stop, space.frontier);
     }
     return done;
@@ -134,8 +150,7 @@ void hak_space_tick(void)
     if (now < __atomic_load_n(&space.next_tick_ms, __ATOMIC_RELAXED) ||
         !hak_lock_try(&space.lock))
         return;
-    __atomic_store_n(&space.next_tick_ms, now + space.purge_delay_ms / 2,
-                     __ATOMIC_RELAXED);
+    tick_after(now);
     purge_all(space.old);
     memcpy(space.old, space.dirty, HAK_BITS_WORDS(space.frontier) * 8);
     hak_lock_drop(&space.lock);
@@ -176,17 +191,25 @@ static int map_run(size_t g, size_t n)
     return 0;
 }
 
-/* Somebody else has mapped in [g, g + n): find which granules, skip them. */
-static void give_up_on(size_t g, size_t n)
+/*
+ * Somebody else has mapped in [g, g + n): map the granules that can be, the
+ * others count as used. -EEXIST, or -ENOMEM: some may be either.
+ */
+static int give_up_on(size_t g, size_t n)
 {
     for (size_t i = g; i < g + n; i++) {
-        if (hak_bit(space.idle, i))
-            continue;
-        if (hak_os_map_at(address(i), HAK_GRANULE_BYTES) == 0)
-            hak_os_unmap(address(i), HAK_GRANULE_BYTES);
-        else
+        int error = hak_os_map_at(address(i), HAK_GRANULE_BYTES);
+        if (error == 0) {
+            hak_bits_set(space.idle, i, 1);
+            space.nidle++;
+            space.frontier = hak_max(space.frontier, i + 1);
+        } else if (error == -EEXIST) {
             hak_bits_set(space.used, i, 1);
+        } else {
+            return error;
+        }
     }
+    return -EEXIST;
 }
 
 /* Make the free run [g, g + n) mapped. -EEXIST: it is no longer free. */
@@ -197,7 +220,7 @@ static int map_missing(size_t g, size_t n)
         size_t stop = hak_bits_next(space.idle, 0, at, g + n);
         int error = map_run(at, stop - at);
         if (error == -EEXIST)
-            give_up_on(at, stop - at);
+            error = give_up_on(at, stop - at);
         if (error != 0)
             return error;
         at = hak_bits_next(space.idle, ~0ull, stop, g + n);
@@ -212,9 +235,10 @@ static void claim(size_t g, size_t n, uint32_t flags)
         size_t at = hak_bits_next(space.dirty, 0, g, g + n);
         while (at < g + n) {
             size_t stop = hak_bits_next(space.dirty, ~0ull, at, g + n);
-            if (flags & HAK_MAP_ZERO)
-                hak_os_purge(address(at), bytes(stop - at));
-            space.ndirty -= stop - at;
+            size_t run = bytes(stop - at);
+            if (flags & HAK_MAP_ZERO && !hak_os_purge(address(at), run))
+                memset(address(at), 0, run);
+            count_dirty(at - stop);
             at = hak_bits_next(space.dirty, 0, stop, g + n);
         }
         hak_bits_clear(space.dirty, g, n);
@@ -253,7 +277,7 @@ static void unmap_idle(void)
     while (g < space.frontier) {
         size_t stop = hak_bits_next(space.idle, ~0ull, g, space.frontier);
         if (hak_os_unmap(address(g), bytes(stop - g))) {
-            space.ndirty -= hak_bits_count(space.dirty, g, stop - g);
+            count_dirty(-hak_bits_count(space.dirty, g, stop - g));
             space.nidle -= stop - g;
             hak_bits_clear(space.idle, g, stop - g);
             hak_bits_clear(space.dirty, g, stop - g);
@@ -310,18 +334,23 @@ static void release(size_t g, size_t n)
     space.free_hint = hak_min(space.free_hint, g);
 }
 
-void hak_space_give(void *p, size_t size_bytes)
+/* The used run [g, g + n), which is mapped, becomes free and dirty. */
+static void put_back(size_t g, size_t n)
 {
-    size_t g = granules((size_t)((char *)p - space.base));
-    size_t n = granules(size_bytes);
-    hak_lock_take(&space.lock);
     release(g, n);
     hak_bits_set(space.idle, g, n);
     hak_bits_set(space.dirty, g, n);
     space.nidle += n;
     if (space.ndirty == 0) /* the clock of an empty store starts anew */
-        space.next_tick_ms = hak_os_now_ms() + space.purge_delay_ms / 2;
-    space.ndirty += n;
+        tick_after(hak_os_now_ms());
+    count_dirty(n);
+}
+
+void hak_space_give(void *p, size_t size_bytes)
+{
+    size_t g = granules((size_t)((char *)p - space.base));
+    hak_lock_take(&space.lock);
+    put_back(g, granules(size_bytes));
     space.figures.unmaps++;
     hak_lock_drop(&space.lock);
     hak_space_tick();
@@ -348,8 +377,10 @@ static void *move(size_t g, size_t old_n, size_t new_n)
         return NULL;
     claim(to, new_n, 0);
     if (!hak_os_move(address(g), bytes(old_n), address(to), bytes(new_n))) {
-        hak_os_unmap(address(to), bytes(new_n)); /* the kernel may have */
-        release(to, new_n);
+        if (hak_os_is_mapped(address(to)))
+            put_back(to, new_n);
+        else
+            release(to, new_n); /* the kernel made room there, and no more */
         return NULL;
     }
     release(g, old_n);

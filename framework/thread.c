@@ -135,12 +135,18 @@ void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open)
 
 /* ---- attach and detach ---- */
 
+/* lock held; hak_thread_reap looks at both lists without it */
+static void set_next(struct hak_thread **at, struct hak_thread *t)
+{
+    __atomic_store_n(at, t, __ATOMIC_RELAXED);
+}
+
 /* lock held */
 static void park(struct hak_thread *t)
 {
     t->parked_at_ms = hak_os_now_ms();
     t->next_parked = threads.parked;
-    threads.parked = t;
+    set_next(&threads.parked, t);
 }
 
 /* From here on the structure is parked once the kernel lets go of us. */
@@ -149,7 +155,7 @@ static void begin_ending(struct hak_thread *t)
     t->tid = hak_os_tid();
     hak_lock_take(&threads.lock);
     t->next_parked = NULL;
-    *threads.ending_end = t;
+    set_next(threads.ending_end, t);
     threads.ending_end = &t->next_parked;
     hak_lock_drop(&threads.lock);
 }
@@ -163,7 +169,7 @@ static void end(struct hak_thread *t)
     while (*at != NULL && *at != t)
         at = &(*at)->next_parked;
     if (*at == t) { /* else: a fork's child has dropped the list */
-        *at = t->next_parked;
+        set_next(at, t->next_parked);
         if (*at == NULL)
             threads.ending_end = at;
     }
@@ -204,7 +210,7 @@ static void park_gone(void)
             at = &t->next_parked;
             continue;
         }
-        *at = t->next_parked;
+        set_next(at, t->next_parked);
         if (*at == NULL)
             threads.ending_end = at;
         park(t);
@@ -218,7 +224,7 @@ static struct hak_thread *unpark(void)
         park_gone();
     struct hak_thread *t = threads.parked;
     if (t != NULL)
-        threads.parked = t->next_parked;
+        set_next(&threads.parked, t->next_parked);
     hak_lock_drop(&threads.lock);
     return t;
 }
@@ -285,7 +291,7 @@ static struct hak_thread *next_to_reap(uint64_t before_ms)
         at = &(*at)->next_parked;
     struct hak_thread *t = *at;
     if (t != NULL)
-        *at = t->next_parked;
+        set_next(at, t->next_parked);
     hak_lock_drop(&threads.lock);
     return t;
 }
@@ -312,7 +318,7 @@ void hak_thread_reap(uint64_t now_ms, bool all)
     while ((t = reaped) != NULL) {
         reaped = t->next_parked;
         t->next_parked = threads.parked;
-        threads.parked = t;
+        set_next(&threads.parked, t);
     }
     hak_lock_drop(&threads.lock);
 }

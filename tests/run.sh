@@ -38,6 +38,20 @@ units()
         sed 's,^plugins/\([^/]*\)/tests/\(.*\)\.c$,build/tests/\1/\2,'
 }
 
+# A second each: the texts and the loader as they are, the malloc family on
+# each kind of configuration.
+fuzz()
+{
+    for target in conf signature box; do
+        echo "build/tests/fuzz/$target"
+    done
+    for mode in plain default verify owns lanes-off conf/tiny.ini \
+        conf/mid-v35.ini conf/smallmid.ini conf/learner.ini \
+        conf/foreign/jemalloc.ini; do
+        echo "$mode:build/tests/fuzz/ops"
+    done
+}
+
 conformance()
 {
     sources plugins/*/*.mk |
@@ -56,6 +70,10 @@ preload()
         api | routes) modes='default verify owns lanes-off' ;;
         family | figures | stress)
             modes='plain default verify owns lanes-off no-fallback'
+            ;;
+        faults) # every box that maps memory of the window
+            modes='plain default lanes-off no-fallback conf/tiny.ini
+                   conf/mid-v35.ini conf/smallmid.ini'
             ;;
         *) modes='plain default verify owns lanes-off' ;;
         esac
@@ -97,6 +115,7 @@ names()
 {
     programs
     preload
+    fuzz
     fused default | grep -e /preload/ -e /python -e /redis
     fused all-boxes | grep -e /build$ -e /family -e /stress -e /threads
     sources tests/*/test_*.sh

@@ -8,11 +8,12 @@ case "$1" in
 build) want=$build ;;
 demo) want="$build python3" ;;
 check) want="$build perl python3 git sqlite3 redis-server redis-tools xz-utils \
-tar findutils coreutils jq libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 \
+g++ valgrind spin tar findutils coreutils jq libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 \
 libtbbmalloc2 libmemkind0" ;;
 bench) want="$build python3 python3-matplotlib libmimalloc2.0 libjemalloc2 \
 libtcmalloc-minimal4 libtbbmalloc2 perl git sqlite3 redis-server redis-tools \
 xz-utils z3" ;;
+fuzz) want="$build clang libclang-rt-14-dev" ;;
 lint) want="$build clang-format-14 clang-tidy cppcheck shellcheck" ;;
 *) echo "deps.sh: unknown group $1" >&2; exit 2 ;;
 esac

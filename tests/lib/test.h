@@ -33,7 +33,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { TEST_SECONDS = 60, TEST_MAX = 200, TEST_SKIPPED = 77 };
+#ifdef __SANITIZE_THREAD__
+enum { TEST_SECONDS = 600, TEST_TSAN = 1 }; /* ten times as slow */
+#else
+enum { TEST_SECONDS = 60, TEST_TSAN = 0 };
+#endif
+#ifdef __SANITIZE_ADDRESS__
+enum { TEST_ASAN = 1 };
+#else
+enum { TEST_ASAN = 0 };
+#endif
+enum { TEST_MAX = 200, TEST_SKIPPED = 77 };
 
 struct test_case {
     const char *name;
@@ -77,6 +87,12 @@ test_fail(const char *file, int line, const char *format, ...)
     do {                                                                       \
         (void)!write(2, "# skip: " why "\n", sizeof("# skip: " why "\n") - 1); \
         _exit(TEST_SKIPPED);                                                   \
+    } while (0)
+/* For what ThreadSanitizer cannot follow. */
+#define SKIP_TSAN(why) \
+    do {               \
+        if (TEST_TSAN) \
+            SKIP(why); \
     } while (0)
 #define EXPECT(condition)  \
     ((condition) ? (void)0 \

@@ -2,14 +2,15 @@
  * stress.c - a seeded random mix in four threads, every block checked.
  *
  * HAK_TEST_SEED=N repeats a run as far as threads can be repeated; the seed
- * stands on stderr, which the harness shows when the test fails.
+ * stands on stderr, which the harness shows when the test fails. With
+ * HAK_TEST_SOAK=SECONDS the soak runs so long (make soak).
  */
-#include "common.h"
+#include "calls.h"
 
 #include <malloc.h>
 #include <pthread.h>
 
-enum { THREADS = 4, SHARED = 2048, LOCAL = 256 };
+enum { THREADS = 4, SOAK_THREADS = 8, SHARED = 2048, LOCAL = 256 };
 static const double RUN_SECONDS = 1.2;
 
 /* A block's first words tell its size and pattern to whoever gets it. */
@@ -128,21 +129,33 @@ static void *run(void *which)
     return NULL;
 }
 
-static void storm(void)
+static void start(double run_seconds)
 {
-    pthread_t thread[THREADS];
     const char *given = getenv("HAK_TEST_SEED");
     seed = given != NULL
                ? strtoull(given, NULL, 0)
                : mix((uint64_t)getpid() << 32 ^ (uint64_t)(seconds() * 1e9));
     fprintf(stderr, "# HAK_TEST_SEED=%llu\n", (unsigned long long)seed);
-    deadline = seconds() + RUN_SECONDS;
+    deadline = seconds() + run_seconds;
+}
+
+static void drop_shared(void)
+{
+    for (int i = 0; i < SHARED; i++) {
+        drop(shared[i]);
+        shared[i] = NULL;
+    }
+}
+
+static void storm(void)
+{
+    pthread_t thread[THREADS];
+    start(RUN_SECONDS);
     for (uintptr_t i = 0; i < THREADS; i++)
         EXPECT_EQ(pthread_create(&thread[i], NULL, run, (void *)i), 0);
     for (int i = 0; i < THREADS; i++)
         pthread_join(thread[i], NULL);
-    for (int i = 0; i < SHARED; i++)
-        drop(shared[i]);
+    drop_shared();
 }
 
 TEST(mixed_sizes)
@@ -155,6 +168,119 @@ TEST(small_sizes)
 {
     small_only = true;
     storm();
+}
+
+/* ---- soak: everything at once, for long ---------------------------------- */
+
+/* In a child: blocks of its own, and some of the parent's. */
+static void live_in_child(uint64_t random)
+{
+    for (int i = 0; i < 300; i++)
+        drop(take(&random));
+    for (int i = 0; i < 100; i++)
+        drop(swap_shared(NULL, &random));
+    _exit(0);
+}
+
+static void *fork_on(void *unused)
+{
+    for (uint64_t i = 0; seconds() < deadline; i++) {
+        pid_t pid = fork();
+        if (pid == 0)
+            live_in_child(i);
+        expect_child_ok(pid, 60);
+        usleep(10000);
+    }
+    return unused;
+}
+
+/* Those of these that the configuration knows; others are refused. */
+static const char *const moves[][2] = {
+    {"C0-C7", "ultra"},    {"C0-C3", "tiny"},     {"C4-C7", "smallmid"},
+    {"C5-C7", "mid_v35"},  {"C0-C3", "small"},    {"C6", "second"},
+    {"1025-32k", "midmt"}, {"1025-32k", "large"}, {"C7", "libc"}};
+enum { MOVES = sizeof moves / sizeof moves[0] };
+
+static void *move_routes(void *moved)
+{
+    uint64_t random = seed;
+    while (seconds() < deadline) {
+        const char *const *to = moves[random_below(&random, MOVES)];
+        if (hak.route(to[0], to[1]) == 0)
+            *(int *)moved += 1;
+        usleep(3000);
+    }
+    return NULL;
+}
+
+static uint64_t live_blocks(void)
+{
+    static const char *const boxes[] = {
+        "ultra", "tiny", "smallmid", "mid_v35", "second", "midmt", "large"};
+    uint64_t live = 0;
+    struct hak_stats s;
+    for (size_t i = 0; i < sizeof boxes / sizeof boxes[0]; i++) {
+        if (hak.stats(boxes[i], &s) != 0)
+            continue;
+        EXPECT_EQ(s.allocs - s.frees, s.live_count);
+        live += s.live_count;
+    }
+    return live;
+}
+
+/* Resident bytes at the end of the first third, and at most after it. */
+static size_t watch_rss(double run_seconds, size_t *most)
+{
+    size_t first = 0, now;
+    *most = 0;
+    for (; seconds() < deadline; usleep(20000)) {
+        now = rss_bytes();
+        if (deadline - seconds() > run_seconds * 2 / 3)
+            first = now > first ? now : first;
+        else
+            *most = now > *most ? now : *most;
+    }
+    return first;
+}
+
+static void soak(double run_seconds)
+{
+    enum { STAY = 40 }; /* of threads that ended: glibc's own */
+    pthread_t thread[SOAK_THREADS], forker, mover;
+    bool routes = under_hakmem() && hak.route("C0", "no-such-route") == -ENOENT;
+    uint64_t live = under_hakmem() ? live_blocks() : 0;
+    int moved = 0;
+    size_t most;
+    start(run_seconds);
+    for (uintptr_t i = 0; i < SOAK_THREADS; i++)
+        EXPECT_EQ(pthread_create(&thread[i], NULL, run, (void *)i), 0);
+    EXPECT_EQ(pthread_create(&forker, NULL, fork_on, NULL), 0);
+    if (routes)
+        EXPECT_EQ(pthread_create(&mover, NULL, move_routes, &moved), 0);
+    size_t first = watch_rss(run_seconds, &most);
+    for (int i = 0; i < SOAK_THREADS; i++)
+        pthread_join(thread[i], NULL);
+    pthread_join(forker, NULL);
+    if (routes)
+        pthread_join(mover, NULL);
+    drop_shared();
+    EXPECT_LT(most, first + first / 4 + 16 * MIB);
+    if (under_hakmem())
+        EXPECT_LE(live_blocks(), live + STAY);
+    if (routes)
+        EXPECT_GT(moved, 0);
+    dprintf(1, "# %.0f s, %d route changes, %zu KiB, then %zu KiB\n",
+            run_seconds, moved, first / KIB, most / KIB);
+}
+
+TEST(soaked)
+{
+    const char *given = getenv("HAK_TEST_SOAK");
+    double run_seconds = given != NULL ? strtod(given, NULL) : 2 * RUN_SECONDS;
+    alarm((unsigned)run_seconds + TEST_SECONDS);
+    if (under_hakmem())
+        find_calls();
+    soak(run_seconds);
 }
 
 TEST_MAIN()

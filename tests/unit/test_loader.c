@@ -182,7 +182,12 @@ TEST(elf_files_of_other_kinds)
                     .e_type = ET_DYN};
     file_refused(&e, 0, "is no shared object (no ELF header)");
     file_refused(&e, sizeof e - 1, "is no shared object (no ELF header)");
+    file_refused(&e, sizeof e, "is not whole; copy or build it again");
+    e.e_phentsize = sizeof(Elf64_Phdr);
     file_refused(&e, sizeof e, "cannot be loaded: "); /* nothing behind it */
+    e.e_phnum = 1;
+    e.e_phoff = sizeof e;
+    file_refused(&e, sizeof e, "is not whole; copy or build it again");
     e.e_type = ET_EXEC;
     file_refused(&e, sizeof e, "is no shared object; link it with -shared");
     e.e_type = ET_REL;

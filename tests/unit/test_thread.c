@@ -248,6 +248,7 @@ static void *leave_a_block(void *unused)
 
 TEST(other_destructors_still_find_the_thread)
 {
+    SKIP_TSAN("a thread that is gone, by the kernel's word, is over");
     start();
     EXPECT_EQ(pthread_key_create(&key, free_and_allocate), 0);
     struct hak_thread *t = run(leave_a_block, NULL);
@@ -538,6 +539,7 @@ static int in_child(void)
 TEST(the_child_of_a_fork_goes_on)
 {
     int status = 1;
+    SKIP_TSAN("a child that starts threads");
     start();
     get(BYTES);
     hold(2);

@@ -207,6 +207,7 @@ static void child(void)
 TEST(fork_beside_busy_threads)
 {
     pthread_t thread[2];
+    SKIP_TSAN("a child that starts threads");
     box = OPEN(0);
     fill_elsewhere(100);
     for (int i = 0; i < 2; i++)
