@@ -83,22 +83,6 @@ void hak_box_path(const char *given, const char *name, const char *conf_file,
 
 /* ---- checks -------------------------------------------------------------- */
 
-static int check_rights(const struct stat *s, char *why, size_t why_bytes)
-{
-    if (!hak_os_secure())
-        return 0;
-    if (s->st_uid != 0)
-        return hak_refuse(-EINVAL, why, why_bytes,
-                          "is not owned by root, and this program "
-                          "runs with raised rights (AT_SECURE)");
-    if (s->st_mode & (S_IWGRP | S_IWOTH))
-        return hak_refuse(-EINVAL, why, why_bytes,
-                          "can be written by others, and this "
-                          "program runs with raised rights "
-                          "(AT_SECURE); chmod go-w it");
-    return 0;
-}
-
 static int check_elf(int fd, char *why, size_t why_bytes)
 {
     Elf64_Ehdr e;
@@ -117,23 +101,29 @@ static int check_elf(int fd, char *why, size_t why_bytes)
     return 0;
 }
 
-/* Returns a descriptor of a file that may be opened as a box, or -errno. */
-static int open_checked(const char *path, char *why, size_t why_bytes)
+static int open_any(const char *path, char *why, size_t why_bytes)
 {
     struct stat s;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return hak_refuse(-EINVAL, why, why_bytes, "cannot be opened: %s",
                           strerror(errno));
-    int error =
-        fstat(fd, &s) == 0 && S_ISREG(s.st_mode)
-            ? check_rights(&s, why, why_bytes)
-            : hak_refuse(-EINVAL, why, why_bytes, "is not a regular file");
-    if (error == 0)
-        error = check_elf(fd, why, why_bytes);
-    if (error == 0)
+    if (fstat(fd, &s) == 0 && S_ISREG(s.st_mode))
         return fd;
     close(fd);
+    return hak_refuse(-EINVAL, why, why_bytes, "is not a regular file");
+}
+
+/* Returns a descriptor of a file that may be opened as a box, or -errno. */
+static int open_checked(const char *path, char *why, size_t why_bytes)
+{
+    int fd = hak_os_secure() ? hak_trust_open(path, false, why, why_bytes)
+                             : open_any(path, why, why_bytes);
+    int error = fd < 0 ? fd : check_elf(fd, why, why_bytes);
+    if (error == 0)
+        return fd;
+    if (fd >= 0)
+        close(fd);
     return error;
 }
 
@@ -206,22 +196,77 @@ static int check_lanes(const struct hak_box_ops *ops, char *why, size_t n)
     return 0;
 }
 
+/* ---- opening --------------------------------------------------------------
+ */
+
+/*
+ * A name of the open file itself. The loader keeps the names that it opened a
+ * file by and takes an equal one for the same file, so no two are alike, and
+ * none is as a program would write it. False: there is none (no /proc, no free
+ * descriptor).
+ */
+static bool name_of(int *fd, char name[64])
+{
+    static int next = 3;
+    int higher = fcntl(*fd, F_DUPFD_CLOEXEC, next);
+    if (higher < 0)
+        return false;
+    close(*fd);
+    *fd = higher;
+    next = higher + 1;
+    snprintf(name, 64, "/proc/self/fd/./%d", higher);
+    return access(name, F_OK) == 0;
+}
+
+/* Is the object that the loader has under path the file that was checked? */
+static bool is_checked(void *object, const char *path, int fd, const char *name)
+{
+    struct stat now, checked;
+    if (name != NULL) { /* by what the loader itself knows of its files */
+        void *again = dlopen(name, RTLD_NOW | RTLD_NOLOAD);
+        if (again != NULL)
+            dlclose(again);
+        return again == object;
+    }
+    return stat(path, &now) == 0 && fstat(fd, &checked) == 0 &&
+           now.st_dev == checked.st_dev && now.st_ino == checked.st_ino;
+}
+
+/*
+ * By its path, so that debuggers and dladdr have that name, and then asked
+ * whether it was the file that was checked. With raised rights by the
+ * descriptor, so that no other file runs its constructors (that nobody but
+ * root could put one there was checked as well).
+ */
+static void *open_object(const char *path, int *fd, char *why, size_t n)
+{
+    char name[64];
+    bool named = name_of(fd, name);
+    bool by_name = named && hak_os_secure();
+    void *object = dlopen(by_name ? name : path, RTLD_NOW | RTLD_LOCAL);
+    if (object == NULL) {
+        hak_refuse(-EINVAL, why, n, "cannot be loaded: %s", dlerror());
+        return NULL;
+    }
+    if (by_name || is_checked(object, path, *fd, named ? name : NULL))
+        return object;
+    dlclose(object);
+    hak_refuse(-EINVAL, why, n,
+               "is another file than a moment ago; is it just being replaced? "
+               "Start again");
+    return NULL;
+}
+
 const struct hak_box_entry *hak_box_file(const char *path, void **handle,
                                          char *why, size_t why_bytes)
 {
-    char by_descriptor[64];
     int fd = open_checked(path, why, why_bytes);
     if (fd < 0)
         return NULL;
-    /* With raised rights: the very file that was checked. */
-    snprintf(by_descriptor, sizeof by_descriptor, "/proc/self/fd/%d", fd);
-    *handle =
-        dlopen(hak_os_secure() ? by_descriptor : path, RTLD_NOW | RTLD_LOCAL);
+    *handle = open_object(path, &fd, why, why_bytes);
     close(fd);
-    if (*handle == NULL) {
-        hak_refuse(-EINVAL, why, why_bytes, "cannot be loaded: %s", dlerror());
+    if (*handle == NULL)
         return NULL;
-    }
     const struct hak_box_entry *e = dlsym(*handle, HAK_BOX_SYMBOL);
     struct hak_box_ops ops;
     int error = e != NULL ? check_entry(e, why, why_bytes)

@@ -17,7 +17,9 @@
  *     loader.c    boxes, host table                directory space
  *     directory.c granule -> span                  space
  *     space.c     the window of address space      os
- *     boot.c os.c log.c conf*.c learner_engine.c   nothing of ours
+ *     log.c       lines, report files              trust
+ *     trust.c     paths of root alone              nothing of ours
+ *     boot.c os.c conf*.c learner_engine.c         nothing of ours
  *     signature.c foreign.c                        nothing of ours
  */
 #ifndef HAKMEM_CORE_H
@@ -42,11 +44,27 @@ void hak_die(const char *format, ...)
     __attribute__((format(printf, 1, 2), noreturn, cold));
 
 /*
- * A file to append lines to: %p in its name becomes the process id; made with
- * mode 0600, no link is followed. A descriptor, or -errno; path is then the
- * name as it was tried. No cancellation point.
+ * A file to append lines to: %p in its name becomes the process id. Made with
+ * mode 0600, or a regular file of ours that has one name; no link is followed.
+ * With raised rights: in a directory that root alone can change, as
+ * hak_trust_open has it.
+ * Returns a descriptor, or -errno with the reason in why; path is the name as
+ * it was tried. Writes of the caller's are in one piece.
  */
-int hak_log_open(const char *name, char *path, size_t path_bytes);
+int hak_log_open(const char *name, char *path, size_t path_bytes, char *why,
+                 size_t why_bytes);
+
+/* ---- trust.c ------------------------------------------------------------ */
+
+/*
+ * hak_trust_open - open what root alone can change, to read it: path and each
+ * directory and link on the way to it are root's, and nobody else can write.
+ * path       absolute; to a regular file, or to a directory (O_PATH then)
+ * Returns    a descriptor, the caller's; -errno, and why says what of the path
+ *            is not so. Cost: two system calls a name
+ */
+int hak_trust_open(const char *path, bool directory, char *why,
+                   size_t why_bytes);
 
 /* ---- os.c: all coupling to the kernel ---------------------------------- */
 

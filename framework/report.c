@@ -465,11 +465,10 @@ int hak_report_write(int fd, bool json)
 /* A file is appended to, one write a process. */
 static int open_file(const char *key, const char *name)
 {
-    char path[4096];
-    int fd = hak_log_open(name, path, sizeof path);
+    char path[4096], why[256];
+    int fd = hak_log_open(name, path, sizeof path, why, sizeof why);
     if (fd < 0)
-        hak_say("[stats] %s = %s: cannot be opened: %s", key, path,
-                strerror(-fd));
+        hak_say("[stats] %s = %s: cannot be opened: %s", key, path, why);
     return fd;
 }
 
