@@ -49,6 +49,7 @@ $(B)/obj/framework/%.o: framework/%.c | $(B)/.deps-build
 	$(CC) $(ALL) $(CORE_INC) -c $< -o $@
 
 LIB_LINK := -shared -Wl,-soname,libhakmem.so.1 -Wl,-z,now -Wl,-z,relro \
+    -Wl,-z,start-stop-visibility=hidden \
     -Wl,--exclude-libs,ALL -Wl,-z,defs
 $(B)/libhakmem.so.1: $(LIB_OBJS)
 	$(CC) $(LIB_LINK) -o $@ $(LIB_OBJS) $(CORE_LIBS)

@@ -324,10 +324,10 @@ struct hak_loaded *hak_box_load(struct hak_conf *c,
                       path, why);
         return NULL;
     }
-    struct hak_loaded *b = hak_meta(sizeof *b);
+    struct hak_loaded *b = hak_sealed_memory(sizeof *b);
     char *kept_path = hak_meta(strlen(path) + 1);
     union hak_value *values =
-        hak_meta(sizeof *values * (e->nparams == 0 ? 1 : e->nparams));
+        hak_sealed_memory(sizeof *values * (e->nparams == 0 ? 1 : e->nparams));
     const struct hak_param *params = hak_box_params(e);
     if (b == NULL || values == NULL || kept_path == NULL ||
         (e->nparams != 0 && params == NULL)) {

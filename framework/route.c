@@ -9,7 +9,7 @@
 
 #include <errno.h>
 
-struct hak_core hak_core;
+HAK_SEALED struct hak_core hak_core;
 
 /* slow paths of a thread between two looks at the clock */
 enum { TICK_REFILLS = 64 };
@@ -142,7 +142,7 @@ static void box_free(struct hak_loaded *b, void *p)
 static void set_lanes(struct hak_thread *t, const struct hak_loaded *b,
                       uint32_t index, struct hak_span *span)
 {
-    struct hak_lane_group group = hak_lane_groups[index];
+    struct hak_lane_group group = hak_core.group[index];
     if (hak_lane(t, index) == span)
         return;
     if (hak_chain_of(index)->box[0] != b ||
@@ -405,7 +405,7 @@ static struct hak_loaded *owner_of(const void *p, struct hak_span **span)
         hak_free_route() == HAK_FREE_DIRECTORY)
         return named;
     struct hak_loaded *walked = hak_walk(p);
-    if (named != NULL && named->untrusted)
+    if (named != NULL && named->now->untrusted)
         return named;
     if (hak_verifies() && named != NULL && named != walked)
         hak_die("verify: the directory says that %p is box %s's, the owns() "

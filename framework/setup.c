@@ -77,12 +77,12 @@ static const char *polled(const struct hak_box *box, uint32_t n,
 
 const void *hak_setup_extension(const char *id)
 {
-    static struct hak_foreign_host_1 table;
-    if (strcmp(id, HAK_FOREIGN_1) != 0)
-        return NULL;
-    table = hak_ffi_table;
-    table.polled = polled;
-    return &table;
+    static const struct hak_foreign_host_1 table = {
+        HAK_FFI_FUNCTIONS,
+        .polled = polled,
+        .sealed = hak_sealed_memory,
+    };
+    return strcmp(id, HAK_FOREIGN_1) == 0 ? &table : NULL;
 }
 
 int hak_setup_boxes(void)

@@ -53,7 +53,7 @@ preload()
             modes='learner learner-verify learner-lanes-off learner-observe
                    learner-off'
             ;;
-        api | routes) modes='default verify owns lanes-off' ;;
+        api | routes | sealed) modes='default verify owns lanes-off' ;;
         family | figures | stress)
             modes='plain default verify owns lanes-off no-fallback'
             ;;
@@ -67,9 +67,11 @@ preload()
         [ "$file" = conf/default.ini ] && continue
         echo "$file:build/tests/preload/family"
         echo "$file:build/tests/preload/stress"
+        echo "$file:build/tests/preload/sealed"
     done
     for file in conf/foreign/*.ini; do
         echo "$file:build/tests/preload/family"
+        echo "$file:build/tests/preload/sealed"
     done
     for file in jemalloc two-makers; do
         echo "conf/foreign/$file.ini:build/tests/preload/life"

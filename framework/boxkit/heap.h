@@ -45,21 +45,27 @@ struct hak_heap {
     struct hak_bin bin[];
 };
 
-/* One box's heaps, and how the box gets memory for pages. */
+/*
+ * How a box gets memory for pages; a constant.
+ *
+ * page_get: memory for a page of the class: calls hak_heap_page, then
+ * hak_page_init and registers the span. NULL = no memory.
+ * page_put: the page is empty; unregister, give the memory back, then
+ * hak_heap_spare.
+ */
+struct hak_heaps_ops {
+    struct hak_page *(*page_get)(struct hak_heap *heap, uint32_t class_number);
+    void (*page_put)(struct hak_heap *heap, struct hak_page *page);
+};
+
+/* One box's heaps. */
 struct hak_heaps {
     struct hak_box *box;
     uint32_t nclasses;
     uint32_t carve_bytes;  /* carved at a time, at least one slot */
     uint32_t full_divisor; /* a full page is looked at again when
                               1 + capacity / full_divisor slots came back */
-    /*
-     * page_get: memory for a page of the class: calls hak_heap_page, then
-     * hak_page_init and registers the span. NULL = no memory.
-     * page_put: the page is empty; unregister, give the memory back, then
-     * hak_heap_spare.
-     */
-    struct hak_page *(*page_get)(struct hak_heap *heap, uint32_t class_number);
-    void (*page_put)(struct hak_heap *heap, struct hak_page *page);
+    const struct hak_heaps_ops *ops;
     struct hak_page *all_pages; /* push only, for statistics */
     struct hak_heap *all_heaps; /* push only */
     uint64_t in_use_bytes, peak_bytes;
@@ -135,7 +141,7 @@ static inline void hak_heap_retire(struct hak_heap *heap, struct hak_page *page)
                        __ATOMIC_RELAXED);
     hak_count(&heap->retired, 1);
     hak_page_tell_retired(page);
-    heap->all->page_put(heap, page);
+    heap->all->ops->page_put(heap, page);
 }
 
 /*
@@ -441,7 +447,7 @@ static inline struct hak_page *hak_heap_next_page(struct hak_heap *heap,
             bin->kept = NULL;
         return page;
     }
-    struct hak_page *page = all->page_get(heap, class_number);
+    struct hak_page *page = all->ops->page_get(heap, class_number);
     if (page != NULL)
         hak_count_peak(
             &all->peak_bytes,

@@ -63,6 +63,8 @@ static int read_slots(struct hak_box *box, struct classes *classes)
     return -EINVAL;
 }
 
+static const struct hak_heaps_ops heaps_ops = {refill_page, retire_page};
+
 static int mid_v35_init(struct hak_box *box)
 {
     struct classes classes;
@@ -80,8 +82,7 @@ static int mid_v35_init(struct hak_box *box)
         .nclasses = classes.n,
         .carve_bytes = (uint32_t)box->params[PARAM_CARVE].i,
         .full_divisor = FULL_DIVISOR,
-        .page_get = refill_page,
-        .page_put = retire_page,
+        .ops = &heaps_ops,
     };
     box->state = m;
     set_mutable(box);
