@@ -124,8 +124,8 @@ static void *host_heap(struct hak_box *box, bool open)
     return hak_thread_heap(t, hak_loaded_of(box), open);
 }
 
-static void host_log(struct hak_box *box, enum hak_log_level level,
-                     const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void
+host_log(struct hak_box *box, enum hak_log_level level, const char *format, ...)
 {
     static const char *const levels[] = {"", "warning: ", ""};
     char text[512];

@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-static void say(const char *format, va_list ap)
+__attribute__((format(printf, 1, 0))) static void say(const char *format,
+                                                      va_list ap)
 {
     char line[1024] = "hakmem: ";
     size_t used = sizeof "hakmem: " - 1;
