@@ -167,6 +167,15 @@ is 'a library that crashes at load' \
     'x.ini:1: error: box x: loading it: Illegal instruction' \
     "$(cd "$tmp" && "$ctl" lint x.ini 2>&1)"
 
+is 'as explain says it' "$tmp/x.ini:1: error: box x: loading it: Illegal instruction" \
+    "$("$ctl" explain 100 -c "$tmp/x.ini" 2>&1)"
+is 'and call' "$tmp/x.ini:1: error: box x: loading it: Illegal instruction" \
+    "$("$ctl" call "$tmp/x.ini" x 'f()' 2>&1)"
+is 'and boxes' "hakctl: $libs/crash.so is no box that can be loaded: Illegal instruction" \
+    "$("$ctl" boxes "$libs/crash.so" 2>&1)"
+is 'by hand the program dies of it, as linked with it' 132 \
+    "$(HAKMEM_CONF=$tmp/x.ini LD_PRELOAD=$lib sh -c : 2>/dev/null; echo $?)"
+
 cat >"$tmp/two.ini" <<EOF
 [box a]
 type = foreign
