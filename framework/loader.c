@@ -178,12 +178,17 @@ static HAK_SEALED struct {
 
 /* ---- loading ---- */
 
+/* The memory of all boxes but foreign ones is in the window: elsewhere only
+ * those are asked. */
 struct hak_loaded *hak_walk(const void *p)
 {
+    bool outside = !hak_directory_in_window(p);
     for (uint32_t i = 0; i < hak_boxes.n; i++) {
         struct hak_loaded *b = hak_boxes.walk[i];
         const char *at = (const char *)p - hak_box_header_bytes(b);
-        if (!b->now->untrusted && !b->residual && hak_box_owns(b, at))
+        if (b->residual || b->now->untrusted || (outside && !b->foreign))
+            continue;
+        if (hak_box_owns(b, at))
             return b;
     }
     return NULL;
