@@ -406,6 +406,17 @@ void *hak_alloc_slow(struct hak_thread *t, size_t size_bytes, bool zero)
     __attribute__((noinline));
 void *hak_alloc_aligned(size_t align_bytes, size_t size_bytes)
     __attribute__((noinline));
+/*
+ * realloc keeps the place when the slot is large enough and at least half used
+ * (small slots always): the copy would save less than it costs.
+ */
+static inline bool hak_fits(size_t have, size_t size_bytes)
+{
+    enum { SMALL_BYTES = 64 };
+    return size_bytes <= have &&
+           (have <= SMALL_BYTES || size_bytes >= have / 2);
+}
+/* p was handed out; size_bytes > 0. In place when it fits. */
 void *hak_realloc_slow(void *p, size_t size_bytes) __attribute__((noinline));
 void hak_free_slow(void *p) __attribute__((noinline));
 size_t hak_usable(const void *p); /* aborts on a pointer of nobody */

@@ -217,6 +217,30 @@ is 'libffi, headers, malloc inside alloc' 0 "$(HAK_TEST_MODE=odd \
     HAKMEM_CONF=$odd LD_PRELOAD=$lib build/tests/preload/family |
     grep -c '^not ok')"
 
+# Each block of odd costs a question when it is resized, and one when it is
+# freed; the program's own start costs some.
+{
+    sed "s,../../build,$(pwd)/build," $odd
+    printf '[call asked]\nbox = odd\ncall = odd_asked() -> u64\npoll = yes\n'
+} >"$tmp/asked.ini"
+cat >"$tmp/asked.c" <<'EOF'
+#include <stdlib.h>
+int main(void)
+{
+    char *volatile p;
+    for (int i = 0; i < 10000; i++) {
+        p = malloc(50);
+        p = realloc(p, 500);
+        free(p);
+    }
+    return 0;
+}
+EOF
+${CC:-cc} -o "$tmp/asked" "$tmp/asked.c"
+asked=$("$ctl" run -s -c "$tmp/asked.ini" -- "$tmp/asked" 2>&1 |
+    sed -n 's/^counts odd: asked //p')
+is 'realloc asks once whose a block is' 2 "$((${asked:-0} / 10000))"
+
 # ---- call, check-so, check-box -----------------------------------------------
 
 cat >"$tmp/call.ini" <<EOF
