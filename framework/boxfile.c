@@ -306,6 +306,15 @@ static int place_library(const struct hak_conf *c,
     return 0;
 }
 
+/* A box without init may set its box->state at any time. */
+static struct hak_loaded *loaded_memory(const struct hak_box_entry *e)
+{
+    struct hak_box_ops ops;
+    hak_box_ops_of(e, &ops);
+    return ops.init != NULL ? hak_sealed_memory(sizeof(struct hak_loaded))
+                            : hak_meta(sizeof(struct hak_loaded));
+}
+
 struct hak_loaded *hak_box_load(struct hak_conf *c,
                                 const struct hak_conf_box *conf)
 {
@@ -324,7 +333,7 @@ struct hak_loaded *hak_box_load(struct hak_conf *c,
                       path, why);
         return NULL;
     }
-    struct hak_loaded *b = hak_sealed_memory(sizeof *b);
+    struct hak_loaded *b = loaded_memory(e);
     char *kept_path = hak_meta(strlen(path) + 1);
     union hak_value *values =
         hak_sealed_memory(sizeof *values * (e->nparams == 0 ? 1 : e->nparams));

@@ -199,7 +199,8 @@ struct hak_loaded_now {
     uint64_t mapped_bytes, mapped_peak_bytes;
 };
 
-/* The core's side of a box; `box` is what the box sees. Sealed. */
+/* The core's side of a box; `box` is what the box sees. Sealed, but for a box
+ * without init. */
 struct hak_loaded {
     struct hak_box box;
     struct hak_box_ops ops;

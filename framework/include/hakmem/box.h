@@ -217,8 +217,9 @@ struct hak_box {
     const struct hak_host *host;
     const struct hak_box_ops *ops; /* the core's copy of the entry's */
     const char *name;              /* NAME of [box NAME] */
-    void *state; /* the box's own; NULL at init, which alone may set it: what
-                    is here can be read only while the process runs */
+    void *state; /* the box's own; NULL at init. A box that has an init sets it
+                    there: all here is read-only while the process runs. One
+                    without may set it later (not in a fused library). */
     const union hak_value *params; /* as in the entry's table, or NULL */
     uint32_t index;                /* 0..HAK_MAX_BOXES-1, fixed */
     uint32_t state_now;            /* enum hak_box_state */
