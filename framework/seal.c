@@ -13,8 +13,9 @@
 enum { CHUNK_BYTES = 64 * 1024, CHUNKS_MOST = 64 };
 
 /* The linker's. */
-extern char __start_hak_sealed[] __attribute__((visibility("hidden")));
-extern char __stop_hak_sealed[] __attribute__((visibility("hidden")));
+#define FROM_LINKER(name) __asm__(name) __attribute__((visibility("hidden")))
+extern char sealed_start[] FROM_LINKER("__start_hak_sealed");
+extern char sealed_stop[] FROM_LINKER("__stop_hak_sealed");
 
 static struct {
     struct hak_lock lock; /* held while open */
@@ -61,8 +62,7 @@ void *hak_sealed_memory(size_t size_bytes)
 /* All of it, or as far as it went. */
 static bool protect(bool (*to)(void *p, size_t size_bytes))
 {
-    bool done = to(__start_hak_sealed,
-                   (size_t)(__stop_hak_sealed - __start_hak_sealed));
+    bool done = to(sealed_start, (size_t)(sealed_stop - sealed_start));
     for (uint32_t i = 0; done && i < seal.nchunks; i++)
         done = to(seal.chunk[i].at, seal.chunk[i].bytes);
     return done;
