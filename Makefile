@@ -7,7 +7,7 @@ DESTDIR ?=
 
 WARN := -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wcast-qual \
         -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Wformat=2 \
-        -Wnull-dereference -Werror
+        -Wnull-dereference -Wmissing-format-attribute -Werror
 BASE := -std=gnu11 -D_GNU_SOURCE -O2 -g -fPIC -fvisibility=hidden \
         -fno-builtin-malloc -fno-strict-aliasing -MMD -MP
 # malloc and free each begin on a cache line: how their branches fall into
@@ -49,6 +49,7 @@ $(B)/obj/framework/%.o: framework/%.c | $(B)/.deps-build
 	$(CC) $(ALL) $(CORE_INC) -c $< -o $@
 
 LIB_LINK := -shared -Wl,-soname,libhakmem.so.1 -Wl,-z,now -Wl,-z,relro \
+    -Wl,-z,start-stop-visibility=hidden \
     -Wl,--exclude-libs,ALL -Wl,-z,defs
 $(B)/libhakmem.so.1: $(LIB_OBJS)
 	$(CC) $(LIB_LINK) -o $@ $(LIB_OBJS) $(CORE_LIBS)
@@ -61,8 +62,9 @@ $(B)/obj/tools/%.o: tools/%.c | $(B)/.deps-build
 	$(CC) $(ALL) $(CORE_INC) -c $< -o $@
 
 HAKCTL_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/hakctl*.c))
+EXE_LINK := -pie -Wl,-z,now -Wl,-z,relro
 $(B)/hakctl: $(HAKCTL_OBJS) $(CORE_OBJS)
-	$(CC) -o $@ $^ $(CORE_LIBS)
+	$(CC) $(EXE_LINK) -o $@ $^ $(CORE_LIBS)
 
 # hakctl check-box: the conformance suite, which boxes' own tests share.
 $(B)/obj/tests/%.o: tests/%.c | $(B)/kit/boxkit
@@ -75,7 +77,7 @@ $(B)/testhost.a: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c)) \
 CHECK_BOX_OBJS := $(patsubst %,$(B)/obj/tests/abi/check_%.o,file entry basic \
                   lanes memory threads box) $(B)/obj/framework/conf_text.o
 $(B)/hakctl-check-box: $(CHECK_BOX_OBJS) $(B)/testhost.a
-	$(CC) -o $@ $^ $(CORE_LIBS) -lpthread
+	$(CC) $(EXE_LINK) -o $@ $^ $(CORE_LIBS) -lpthread
 
 # ---- boxes ----------------------------------------------------------------
 

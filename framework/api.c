@@ -52,6 +52,18 @@ EXPORT int hak_route(const char *range, const char *route)
     return error;
 }
 
+/* 0, or -ENOMEM: it is as it was. */
+static int enter_state(struct hak_loaded *b, enum hak_box_state state)
+{
+    if (!hak_seal_open())
+        return -ENOMEM;
+    b->box.state_now = state;
+    hak_seal_close();
+    if (b->ops.retire != NULL)
+        b->ops.retire(&b->box);
+    return 0;
+}
+
 EXPORT int hak_drain(const char *box)
 {
     if (!hak_routes_may_change())
@@ -64,16 +76,15 @@ EXPORT int hak_drain(const char *box)
         if (error != 0)
             return error;
         hak_thread_reroute(0, HAK_LANES);
-        b->box.state_now = HAK_BOX_DRAINING;
-        if (b->ops.retire != NULL)
-            b->ops.retire(&b->box);
+        if ((error = enter_state(b, HAK_BOX_DRAINING)) != 0)
+            return error;
     }
     struct hak_stats s;
     hak_figures(b, &s);
     if (s.live_count == 0 && b->box.state_now == HAK_BOX_DRAINING) {
-        b->box.state_now = HAK_BOX_RETIRED;
-        if (b->ops.retire != NULL)
-            b->ops.retire(&b->box);
+        int error = enter_state(b, HAK_BOX_RETIRED);
+        if (error != 0)
+            return error;
     }
     return b->box.state_now == HAK_BOX_RETIRED;
 }

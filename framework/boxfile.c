@@ -83,26 +83,14 @@ void hak_box_path(const char *given, const char *name, const char *conf_file,
 
 /* ---- checks -------------------------------------------------------------- */
 
-static int check_rights(const struct stat *s, char *why, size_t why_bytes)
-{
-    if (!hak_os_secure())
-        return 0;
-    if (s->st_uid != 0)
-        return hak_refuse(-EINVAL, why, why_bytes,
-                          "is not owned by root, and this program "
-                          "runs with raised rights (AT_SECURE)");
-    if (s->st_mode & (S_IWGRP | S_IWOTH))
-        return hak_refuse(-EINVAL, why, why_bytes,
-                          "can be written by others, and this "
-                          "program runs with raised rights "
-                          "(AT_SECURE); chmod go-w it");
-    return 0;
-}
-
 /* Is all there that dlopen maps? Else it dies of SIGBUS in the middle. */
-static bool is_whole(int fd, const Elf64_Ehdr *e, uint64_t file_bytes)
+static bool is_whole(int fd, const Elf64_Ehdr *e)
 {
     Elf64_Phdr p;
+    struct stat s;
+    if (fstat(fd, &s) != 0)
+        return false;
+    uint64_t file_bytes = (uint64_t)s.st_size;
     for (size_t i = 0; i < e->e_phnum; i++) {
         off_t at = (off_t)(e->e_phoff + i * sizeof p);
         if (pread(fd, &p, sizeof p, at) != (ssize_t)sizeof p)
@@ -114,7 +102,7 @@ static bool is_whole(int fd, const Elf64_Ehdr *e, uint64_t file_bytes)
     return true;
 }
 
-static int check_elf(int fd, uint64_t file_bytes, char *why, size_t why_bytes)
+static int check_elf(int fd, char *why, size_t why_bytes)
 {
     Elf64_Ehdr e;
     if (pread(fd, &e, sizeof e, 0) != (ssize_t)sizeof e ||
@@ -129,29 +117,35 @@ static int check_elf(int fd, uint64_t file_bytes, char *why, size_t why_bytes)
         return hak_refuse(-EINVAL, why, why_bytes,
                           "is no shared object; link it with "
                           "-shared -fPIC");
-    if (e.e_phentsize != sizeof(Elf64_Phdr) || !is_whole(fd, &e, file_bytes))
+    if (e.e_phentsize != sizeof(Elf64_Phdr) || !is_whole(fd, &e))
         return hak_refuse(-EINVAL, why, why_bytes,
                           "is not whole; copy or build it again");
     return 0;
 }
 
-/* Returns a descriptor of a file that may be opened as a box, or -errno. */
-static int open_checked(const char *path, char *why, size_t why_bytes)
+static int open_any(const char *path, char *why, size_t why_bytes)
 {
     struct stat s;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return hak_refuse(-EINVAL, why, why_bytes, "cannot be opened: %s",
                           strerror(errno));
-    int error =
-        fstat(fd, &s) == 0 && S_ISREG(s.st_mode)
-            ? check_rights(&s, why, why_bytes)
-            : hak_refuse(-EINVAL, why, why_bytes, "is not a regular file");
-    if (error == 0)
-        error = check_elf(fd, (uint64_t)s.st_size, why, why_bytes);
-    if (error == 0)
+    if (fstat(fd, &s) == 0 && S_ISREG(s.st_mode))
         return fd;
     close(fd);
+    return hak_refuse(-EINVAL, why, why_bytes, "is not a regular file");
+}
+
+/* Returns a descriptor of a file that may be opened as a box, or -errno. */
+static int open_checked(const char *path, char *why, size_t why_bytes)
+{
+    int fd = hak_os_secure() ? hak_trust_open(path, false, why, why_bytes)
+                             : open_any(path, why, why_bytes);
+    int error = fd < 0 ? fd : check_elf(fd, why, why_bytes);
+    if (error == 0)
+        return fd;
+    if (fd >= 0)
+        close(fd);
     return error;
 }
 
@@ -224,22 +218,77 @@ static int check_lanes(const struct hak_box_ops *ops, char *why, size_t n)
     return 0;
 }
 
+/* ---- opening --------------------------------------------------------------
+ */
+
+/*
+ * A name of the open file itself. The loader keeps the names that it opened a
+ * file by and takes an equal one for the same file, so no two are alike, and
+ * none is as a program would write it. False: there is none (no /proc, no free
+ * descriptor).
+ */
+static bool name_of(int *fd, char name[64])
+{
+    static int next = 3;
+    int higher = fcntl(*fd, F_DUPFD_CLOEXEC, next);
+    if (higher < 0)
+        return false;
+    close(*fd);
+    *fd = higher;
+    next = higher + 1;
+    snprintf(name, 64, "/proc/self/fd/./%d", higher);
+    return access(name, F_OK) == 0;
+}
+
+/* Is the object that the loader has under path the file that was checked? */
+static bool is_checked(void *object, const char *path, int fd, const char *name)
+{
+    struct stat now, checked;
+    if (name != NULL) { /* by what the loader itself knows of its files */
+        void *again = dlopen(name, RTLD_NOW | RTLD_NOLOAD);
+        if (again != NULL)
+            dlclose(again);
+        return again == object;
+    }
+    return stat(path, &now) == 0 && fstat(fd, &checked) == 0 &&
+           now.st_dev == checked.st_dev && now.st_ino == checked.st_ino;
+}
+
+/*
+ * By its path, so that debuggers and dladdr have that name, and then asked
+ * whether it was the file that was checked. With raised rights by the
+ * descriptor, so that no other file runs its constructors (that nobody but
+ * root could put one there was checked as well).
+ */
+static void *open_object(const char *path, int *fd, char *why, size_t n)
+{
+    char name[64];
+    bool named = name_of(fd, name);
+    bool by_name = named && hak_os_secure();
+    void *object = dlopen(by_name ? name : path, RTLD_NOW | RTLD_LOCAL);
+    if (object == NULL) {
+        hak_refuse(-EINVAL, why, n, "cannot be loaded: %s", dlerror());
+        return NULL;
+    }
+    if (by_name || is_checked(object, path, *fd, named ? name : NULL))
+        return object;
+    dlclose(object);
+    hak_refuse(-EINVAL, why, n,
+               "is another file than a moment ago; is it just being replaced? "
+               "Start again");
+    return NULL;
+}
+
 const struct hak_box_entry *hak_box_file(const char *path, void **handle,
                                          char *why, size_t why_bytes)
 {
-    char by_descriptor[64];
     int fd = open_checked(path, why, why_bytes);
     if (fd < 0)
         return NULL;
-    /* With raised rights: the very file that was checked. */
-    snprintf(by_descriptor, sizeof by_descriptor, "/proc/self/fd/%d", fd);
-    *handle =
-        dlopen(hak_os_secure() ? by_descriptor : path, RTLD_NOW | RTLD_LOCAL);
+    *handle = open_object(path, &fd, why, why_bytes);
     close(fd);
-    if (*handle == NULL) {
-        hak_refuse(-EINVAL, why, why_bytes, "cannot be loaded: %s", dlerror());
+    if (*handle == NULL)
         return NULL;
-    }
     const struct hak_box_entry *e = dlsym(*handle, HAK_BOX_SYMBOL);
     struct hak_box_ops ops;
     int error = e != NULL ? check_entry(e, why, why_bytes)
@@ -279,6 +328,15 @@ static int place_library(const struct hak_conf *c,
     return 0;
 }
 
+/* A box without init may set its box->state at any time. */
+static struct hak_loaded *loaded_memory(const struct hak_box_entry *e)
+{
+    struct hak_box_ops ops;
+    hak_box_ops_of(e, &ops);
+    return ops.init != NULL ? hak_sealed_memory(sizeof(struct hak_loaded))
+                            : hak_meta(sizeof(struct hak_loaded));
+}
+
 struct hak_loaded *hak_box_load(struct hak_conf *c,
                                 const struct hak_conf_box *conf)
 {
@@ -297,10 +355,10 @@ struct hak_loaded *hak_box_load(struct hak_conf *c,
                       path, why);
         return NULL;
     }
-    struct hak_loaded *b = hak_meta(sizeof *b);
+    struct hak_loaded *b = loaded_memory(e);
     char *kept_path = hak_meta(strlen(path) + 1);
     union hak_value *values =
-        hak_meta(sizeof *values * (e->nparams == 0 ? 1 : e->nparams));
+        hak_sealed_memory(sizeof *values * (e->nparams == 0 ? 1 : e->nparams));
     const struct hak_param *params = hak_box_params(e);
     if (b == NULL || values == NULL || kept_path == NULL ||
         (e->nparams != 0 && params == NULL)) {

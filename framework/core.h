@@ -16,8 +16,11 @@
  *     boxfile.c   dlopen, checks                   loader conf
  *     loader.c    boxes, host table                directory space
  *     directory.c granule -> span                  space
+ *     seal.c      what is read-only when all runs  os
  *     space.c     the window of address space      os
- *     boot.c os.c log.c conf*.c learner_engine.c   nothing of ours
+ *     log.c       lines, report files              trust
+ *     trust.c     paths of root alone              nothing of ours
+ *     boot.c os.c conf*.c learner_engine.c         nothing of ours
  *     signature.c foreign.c                        nothing of ours
  */
 #ifndef HAKMEM_CORE_H
@@ -42,11 +45,27 @@ void hak_die(const char *format, ...)
     __attribute__((format(printf, 1, 2), noreturn, cold));
 
 /*
- * A file to append lines to: %p in its name becomes the process id; made with
- * mode 0600, no link is followed. A descriptor, or -errno; path is then the
- * name as it was tried. No cancellation point.
+ * A file to append lines to: %p in its name becomes the process id. Made with
+ * mode 0600, or a regular file of ours that has one name; no link is followed.
+ * With raised rights: in a directory that root alone can change, as
+ * hak_trust_open has it.
+ * Returns a descriptor, or -errno with the reason in why; path is the name as
+ * it was tried. Writes of the caller's are in one piece.
  */
-int hak_log_open(const char *name, char *path, size_t path_bytes);
+int hak_log_open(const char *name, char *path, size_t path_bytes, char *why,
+                 size_t why_bytes);
+
+/* ---- trust.c ------------------------------------------------------------ */
+
+/*
+ * hak_trust_open - open what root alone can change, to read it: path and each
+ * directory and link on the way to it are root's, and nobody else can write.
+ * path       absolute; to a regular file, or to a directory (O_PATH then)
+ * Returns    a descriptor, the caller's; -errno, and why says what of the path
+ *            is not so. Cost: two system calls a name
+ */
+int hak_trust_open(const char *path, bool directory, char *why,
+                   size_t why_bytes);
 
 /* ---- os.c: all coupling to the kernel ---------------------------------- */
 
@@ -58,15 +77,19 @@ void hak_os_barrier(void);
 int hak_os_tid(void);
 bool hak_os_tsan(void);   /* ThreadSanitizer is there: it owns most addresses */
 bool hak_os_secure(void); /* AT_SECURE: the environment is not trusted */
-uint64_t hak_os_now_ms(void);    /* CLOCK_MONOTONIC_COARSE */
-uint64_t hak_os_random(void);    /* splitmix64 seeded by AT_RANDOM */
-void hak_os_random_reseed(void); /* after fork, in the child */
+uint64_t hak_os_now_ms(void); /* CLOCK_MONOTONIC_COARSE */
+/* 64 bits that nobody can foretell. Any thread, lock-free but for the first
+ * call in a process; keeps errno. */
+uint64_t hak_os_random(void);
+void hak_os_random_forked(void); /* in the child: other numbers */
+uint64_t hak_os_siphash(const uint64_t key[2], uint64_t word);
 void *hak_os_map(size_t size_bytes, int prot); /* anywhere; NULL on failure */
 int hak_os_map_at(void *p, size_t size_bytes); /* there or -errno */
 bool hak_os_unmap(void *p, size_t size_bytes);
 bool hak_os_purge(void *p, size_t size_bytes); /* MADV_DONTNEED */
 bool hak_os_writable(void *p, size_t size_bytes);
 bool hak_os_is_mapped(void *p); /* is there a page? p at its start */
+bool hak_os_read_only(void *p, size_t size_bytes);
 void hak_os_huge(void *p, size_t size_bytes);
 bool hak_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes);
 size_t hak_os_window_bytes(void); /* how much address space to plan for */
@@ -76,6 +99,26 @@ size_t hak_os_page_bytes(void);
 void *hak_meta(size_t size_bytes);
 void hak_meta_lock(bool take); /* for fork */
 uint64_t hak_meta_bytes(void); /* handed out so far, sparse tables excluded */
+
+/* ---- seal.c: what is read-only while the process runs -------------------- */
+
+/*
+ * A variable of a HAK_SEALED_TYPE (whole pages) that is HAK_SEALED can be
+ * written until hak_seal(), and after it between hak_seal_open() and _close().
+ */
+#define HAK_SEALED __attribute__((section("hak_sealed")))
+#define HAK_SEALED_TYPE __attribute__((aligned(4096)))
+
+/* Zero, never given back, sealed too; at start or while open. NULL = none. */
+void *hak_sealed_memory(size_t size_bytes);
+void hak_seal(void); /* at the end of the start, one thread */
+/*
+ * Around a change: a lock and two system calls, nothing else is called
+ * between. False: no memory for that, it is closed. Harmless before hak_seal.
+ */
+bool hak_seal_open(void);
+void hak_seal_close(void);
+void hak_seal_lock(bool take); /* for fork */
 
 /* ---- boot.c: before the core is ready ---------------------------------- */
 
@@ -130,7 +173,7 @@ struct hak_directory {
     size_t limit;
     struct hak_span **entry;
     size_t limit_real;
-};
+} HAK_SEALED_TYPE;
 extern struct hak_directory hak_directory;
 
 int hak_directory_start(uintptr_t base, size_t window_bytes);
@@ -152,21 +195,27 @@ static inline struct hak_span *hak_directory_get(const void *p)
 
 /* ---- loader.c, boxfile.c: boxes ---- */
 
-/* The core's side of a box; `box` is what the box sees. */
+/* What changes in it while the process runs, but for box.state_now. */
+struct hak_loaded_now {
+    bool untrusted; /* its owns() claimed what is another's */
+    uint64_t mapped_bytes, mapped_peak_bytes;
+};
+
+/* The core's side of a box; `box` is what the box sees. Sealed, but for a box
+ * without init. */
 struct hak_loaded {
     struct hak_box box;
     struct hak_box_ops ops;
     struct hak_span slow;  /* the directory's word for "call ops->free" */
     uint32_t header_bytes; /* 16 for a box without usable_size, else 0 */
     int priority;
-    bool untrusted; /* its owns() claimed what is another's */
     bool foreign;   /* its slots are not in the window: hakmem/foreign.h */
     bool residual;  /* what nobody owns is its */
     char said[400]; /* its error message in init */
     const struct hak_box_entry *entry;
     union hak_value *values;
     const char *path;
-    uint64_t mapped_bytes, mapped_peak_bytes;
+    struct hak_loaded_now *now;
 };
 
 struct hak_boxes {
@@ -174,7 +223,7 @@ struct hak_boxes {
     struct hak_loaded *walk[HAK_MAX_BOXES]; /* by priority: the owns() walk */
     uint32_t n;
     struct hak_loaded *residual; /* the one of the walk that is, or NULL */
-};
+} HAK_SEALED_TYPE;
 extern struct hak_boxes hak_boxes;
 
 static inline struct hak_loaded *hak_loaded_of(struct hak_box *box)
@@ -222,14 +271,15 @@ struct hak_chain {
 struct hak_policy {
     const struct hak_chain *chain[HAK_LANES + 1]; /* atomic pointers */
     uint64_t epoch; /* grows with each change; threads see it on slow paths */
-};
+} HAK_SEALED_TYPE;
 extern struct hak_policy hak_policy;
 
 void hak_policy_build(const struct hak_conf *c,
                       struct hak_loaded *const loaded[HAK_MAX_BOXES]);
-/* Point indexes first..last at a route by name. 0, -EINVAL, -ENOENT. */
+/* Point indexes first..last at a route by name. 0, -EINVAL, -ENOENT, -ENOMEM.
+ */
 int hak_policy_set(uint32_t first, uint32_t last, const char *route);
-/* Point them where [policy] did at start. 0 or -EINVAL. */
+/* Point them where [policy] did at start. 0, -EINVAL or -ENOMEM. */
 int hak_policy_reset(uint32_t first, uint32_t last);
 /* Does the route of that name lead to a box, now? */
 bool hak_policy_leads_to_box(const char *route);
@@ -296,12 +346,8 @@ static inline size_t hak_lane_bytes(uint32_t index)
     return index == 0 ? HAK_ALIGN_BYTES : hak_index_bytes(index);
 }
 
-/* By index: the lanes about it whose requests get the same slots. */
-struct hak_lane_group {
-    uint8_t first, last;
-};
-extern struct hak_lane_group hak_lane_groups[HAK_LANES];
-/* Find them, from routes and boxes; at start and when routes change. */
+/* Find hak_core.group, from routes and boxes; at start and when routes
+ * change. */
 void hak_thread_group_lanes(void);
 /* Routes of these indexes changed: every thread's next malloc looks. */
 void hak_thread_reroute(uint32_t first, uint32_t last);
@@ -343,12 +389,19 @@ enum hak_mode {
     HAK_MODE_BOXES,
 };
 
+/* By index: the lanes about it whose requests get the same slots. */
+struct hak_lane_group {
+    uint8_t first, last;
+};
+
 struct hak_core {
     enum hak_mode mode;
     enum hak_free_route free_route;
     bool verify;
     bool fences; /* no barrier from outside: each refill has its own */
-};
+    size_t (*libc_usable)(void *);
+    struct hak_lane_group group[HAK_LANES];
+} HAK_SEALED_TYPE;
 extern struct hak_core hak_core;
 
 /* noinline: link-time optimisation must not put their frames into malloc. */
@@ -356,6 +409,17 @@ void *hak_alloc_slow(struct hak_thread *t, size_t size_bytes, bool zero)
     __attribute__((noinline));
 void *hak_alloc_aligned(size_t align_bytes, size_t size_bytes)
     __attribute__((noinline));
+/*
+ * realloc keeps the place when the slot is large enough and at least half used
+ * (small slots always): the copy would save less than it costs.
+ */
+static inline bool hak_fits(size_t have, size_t size_bytes)
+{
+    enum { SMALL_BYTES = 64 };
+    return size_bytes <= have &&
+           (have <= SMALL_BYTES || size_bytes >= have / 2);
+}
+/* p was handed out; size_bytes > 0. In place when it fits. */
 void *hak_realloc_slow(void *p, size_t size_bytes) __attribute__((noinline));
 void hak_free_slow(void *p) __attribute__((noinline));
 /* The caller's free was the one that the span's trigger waits for. */

@@ -19,7 +19,7 @@
 enum { READY_SHIFT = 13 };
 #define READY_ENTRIES ((size_t)1 << READY_SHIFT)
 
-struct hak_directory hak_directory;
+HAK_SEALED struct hak_directory hak_directory;
 static unsigned char *ready; /* one byte for READY_ENTRIES entries */
 
 int hak_directory_start(uintptr_t base, size_t window_bytes)

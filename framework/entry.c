@@ -61,21 +61,16 @@ EXPORT void *calloc(size_t n, size_t each)
                              : hak_alloc_slow(t, size, true);
 }
 
-/*
- * In place when the slot is large enough and at least half used (small slots
- * always): the copy would save less than it costs.
- */
 EXPORT void *realloc(void *p, size_t size)
 {
-    enum { SMALL_BYTES = 64 };
     if (p == NULL)
         return malloc(size);
     if (size == 0) {
         free(p);
         return NULL;
     }
-    size_t have = hak_usable(p);
-    if (size <= have && (have <= SMALL_BYTES || size >= have / 2))
+    const struct hak_span *span = hak_directory_get(p);
+    if (likely(span != NULL && hak_fits(span->slot_bytes, size)))
         return p;
     return hak_realloc_slow(p, size);
 }

@@ -190,11 +190,5 @@ void hak_ffi_call(const struct hak_bound *bound, union hak_scalar *cell,
 }
 
 const struct hak_foreign_host_1 hak_ffi_table = {
-    .struct_bytes = sizeof hak_ffi_table,
-    .parse = hak_call_parse,
-    .passed = hak_call_passed,
-    .type_name = hak_type_name,
-    .open = hak_ffi_open,
-    .bind = hak_ffi_bind,
-    .call = hak_ffi_call,
+    HAK_FFI_FUNCTIONS,
 };

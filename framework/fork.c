@@ -6,8 +6,8 @@
  * allocate: the thread is hak_forker then, which libc serves, as its own locks
  * are taken after all handlers; what is freed waits until the fork is over.
  *
- * Lock order: report, boxes by index, learner, threads, policy, space,
- * metadata: the order in which reports and slow paths take them.
+ * Lock order: report, boxes by index, learner, threads, policy, seal,
+ * space, metadata: the order in which reports and slow paths take them.
  *
  * The child has the forking thread alone. The others may have been halted
  * between two steps of a list, so their structures are never used again: their
@@ -36,6 +36,7 @@ static void locks(bool take)
     hak_thread_lock(take);
     if (hak_routes_may_change())
         hak_policy_lock(take);
+    hak_seal_lock(take);
     hak_space_lock(take);
     hak_meta_lock(take);
 }
@@ -81,7 +82,7 @@ static void in_parent(void)
 static void in_child(void)
 {
     hak_thread_fork_child();
-    hak_os_random_reseed();
+    hak_os_random_forked();
     over(HAK_FORK_CHILD);
 }
 

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-struct hak_loaded hak_fused_loaded[HAK_MAX_BOXES];
+HAK_SEALED struct hak_fused_boxes hak_fused_boxes;
 
 /* ---- the environment ----------------------------------------------------- */
 
@@ -99,7 +99,7 @@ int hak_setup_boxes(void)
 {
     for (uint32_t i = 0; i < hak_fused.nboxes; i++) {
         const struct hak_fused_box *f = &hak_fused.box[i];
-        struct hak_loaded *b = &hak_fused_loaded[i];
+        struct hak_loaded *b = &hak_fused_boxes.loaded[i];
         b->values = f->values;
         b->path = "fused";
         int error = f->nvalues == f->entry->nparams

@@ -39,7 +39,9 @@ struct hak_fused {
     uint8_t route[HAK_LANES + 1];                /* index -> chain */
 };
 extern const struct hak_fused hak_fused;
-extern struct hak_loaded hak_fused_loaded[HAK_MAX_BOXES]; /* as hak_fused.box */
+extern struct hak_fused_boxes {
+    struct hak_loaded loaded[HAK_MAX_BOXES]; /* as hak_fused.box */
+} HAK_SEALED_TYPE hak_fused_boxes;
 
 /* The section that hakctl version reads: a text, lines. */
 #define HAK_NOTE_SECTION ".hakmem"
@@ -56,7 +58,7 @@ extern const char hak_fused_note[];
 
 static inline uint32_t hak_fused_index(const struct hak_loaded *b)
 {
-    return (uint32_t)(b - hak_fused_loaded);
+    return (uint32_t)(b - hak_fused_boxes.loaded);
 }
 
 /* Bit i of mask, i the box's index; no look at the box where all are alike. */

@@ -93,6 +93,15 @@ static void forget(const void *p)
 
 /* ---- the allocator ------------------------------------------------------ */
 
+/* glibc has no second name for malloc_usable_size: the next library's. */
+static size_t (*find_usable(void))(void *)
+{
+    size_t (*found)(void *) = NULL;
+    void *symbol = dlsym(RTLD_NEXT, "malloc_usable_size");
+    memcpy(&found, &symbol, sizeof found);
+    return found;
+}
+
 /*
  * glibc sets its malloc up at the first call, without a lock, since that
  * comes before there are threads; ours may come after. A tuning that it does
@@ -102,6 +111,7 @@ void hak_libc_start(void)
 {
     int error = errno;
     __libc_mallopt(0, 0);
+    hak_core.libc_usable = find_usable();
     errno = error;
 }
 
@@ -143,20 +153,10 @@ void *hak_libc_realloc(void *p, size_t size_bytes)
     return kept(q);
 }
 
-/*
- * glibc has no second name for malloc_usable_size, so the next library's is
- * looked up: at the first use, which is never inside a box or the loader.
- */
 size_t hak_libc_usable(void *p)
 {
-    static size_t (*usable)(void *);
-    size_t (*found)(void *) = __atomic_load_n(&usable, __ATOMIC_ACQUIRE);
-    if (found == NULL) {
-        void *symbol = dlsym(RTLD_NEXT, "malloc_usable_size");
-        if (symbol == NULL)
-            return 0;
-        memcpy(&found, &symbol, sizeof found);
-        __atomic_store_n(&usable, found, __ATOMIC_RELEASE);
-    }
-    return found(p);
+    size_t (*usable)(void *) = hak_core.libc_usable;
+    if (usable == NULL) /* asked before the start */
+        usable = find_usable();
+    return usable != NULL ? usable(p) : 0;
 }

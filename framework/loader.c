@@ -10,7 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-struct hak_boxes hak_boxes;
+HAK_SEALED struct hak_boxes hak_boxes;
 
 /* ---- the host table ---- */
 
@@ -24,9 +24,9 @@ static void enter_range(struct hak_loaded *b, void *p, size_t size_bytes)
 {
     for (uint32_t i = 0; i < hak_boxes.n; i++) {
         struct hak_loaded *other = hak_boxes.walk[i];
-        if (other == b || other->untrusted || !hak_box_owns(other, p))
+        if (other == b || other->now->untrusted || !hak_box_owns(other, p))
             continue;
-        other->untrusted = true;
+        other->now->untrusted = true;
         hak_say("box %s claims to own %p, which is box %s's; its owns() is "
                 "wrong and is asked no more (hakctl check-box tests it)",
                 other->box.name, p, b->box.name);
@@ -44,15 +44,17 @@ static void *host_map(struct hak_box *box, size_t size_bytes,
     if (p == NULL)
         return NULL;
     enter_range(b, p, size_bytes);
-    hak_count_peak(&b->mapped_peak_bytes,
-                   hak_count_shared(&b->mapped_bytes, (int64_t)size_bytes));
+    hak_count_peak(
+        &b->now->mapped_peak_bytes,
+        hak_count_shared(&b->now->mapped_bytes, (int64_t)size_bytes));
     return p;
 }
 
 static void host_unmap(struct hak_box *box, void *p, size_t size_bytes)
 {
     hak_directory_set(NULL, p, size_bytes);
-    hak_count_shared(&hak_loaded_of(box)->mapped_bytes, -(int64_t)size_bytes);
+    hak_count_shared(&hak_loaded_of(box)->now->mapped_bytes,
+                     -(int64_t)size_bytes);
     hak_space_give(p, size_bytes);
 }
 
@@ -76,8 +78,8 @@ static void *host_remap(struct hak_box *box, void *p, size_t old_bytes,
         return NULL;
     }
     enter_range(b, q, new_bytes);
-    hak_count_peak(&b->mapped_peak_bytes,
-                   hak_count_shared(&b->mapped_bytes,
+    hak_count_peak(&b->now->mapped_peak_bytes,
+                   hak_count_shared(&b->now->mapped_bytes,
                                     (int64_t)new_bytes - (int64_t)old_bytes));
     return q;
 }
@@ -122,8 +124,8 @@ static void *host_heap(struct hak_box *box, bool open)
     return hak_thread_heap(t, hak_loaded_of(box), open);
 }
 
-static void host_log(struct hak_box *box, enum hak_log_level level,
-                     const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void
+host_log(struct hak_box *box, enum hak_log_level level, const char *format, ...)
 {
     static const char *const levels[] = {"", "warning: ", ""};
     char text[512];
@@ -151,35 +153,42 @@ static void host_retired(struct hak_box *box, const struct hak_retire *record)
         hak_learner_retired(record);
 }
 
-static struct hak_host host = {
-    .struct_size = sizeof(struct hak_host),
-    .abi_major = HAK_ABI_MAJOR,
-    .abi_minor = HAK_ABI_MINOR,
-    .map = host_map,
-    .unmap = host_unmap,
-    .purge = host_purge,
-    .remap = host_remap,
-    .meta = host_meta,
-    .span_set = host_span_set,
-    .span_of = host_span_of,
-    .lane_drop = host_lane_drop,
-    .heap = host_heap,
-    .now_ms = hak_os_now_ms,
-    .purge_delay_ms = hak_space_purge_delay_ms,
-    .random = hak_os_random,
-    .log = host_log,
-    .get_extension = host_extension,
-    .retired = host_retired,
-};
+static HAK_SEALED struct {
+    struct hak_host host;
+} HAK_SEALED_TYPE fixed = {.host = {
+                               .struct_size = sizeof(struct hak_host),
+                               .abi_major = HAK_ABI_MAJOR,
+                               .abi_minor = HAK_ABI_MINOR,
+                               .map = host_map,
+                               .unmap = host_unmap,
+                               .purge = host_purge,
+                               .remap = host_remap,
+                               .meta = host_meta,
+                               .span_set = host_span_set,
+                               .span_of = host_span_of,
+                               .lane_drop = host_lane_drop,
+                               .heap = host_heap,
+                               .now_ms = hak_os_now_ms,
+                               .purge_delay_ms = hak_space_purge_delay_ms,
+                               .random = hak_os_random,
+                               .log = host_log,
+                               .get_extension = host_extension,
+                               .retired = host_retired,
+                           }};
 
 /* ---- loading ---- */
 
+/* The memory of all boxes but foreign ones is in the window: elsewhere only
+ * those are asked. */
 struct hak_loaded *hak_walk(const void *p)
 {
+    bool outside = !hak_directory_in_window(p);
     for (uint32_t i = 0; i < hak_boxes.n; i++) {
         struct hak_loaded *b = hak_boxes.walk[i];
         uintptr_t at = (uintptr_t)p - hak_box_header_bytes(b); /* p is any */
-        if (!b->untrusted && !b->residual && hak_box_owns(b, (const void *)at))
+        if (b->residual || b->now->untrusted || (outside && !b->foreign))
+            continue;
+        if (hak_box_owns(b, (const void *)at))
             return b;
     }
     return NULL;
@@ -205,24 +214,26 @@ void hak_box_ops_of(const struct hak_box_entry *e, struct hak_box_ops *ops)
                    sizeof *ops));
 }
 
-static void fill(struct hak_loaded *b, const struct hak_conf_box *conf,
-                 const struct hak_box_entry *e)
+static int fill(struct hak_loaded *b, const struct hak_conf_box *conf,
+                const struct hak_box_entry *e)
 {
-    host.os_page_bytes = hak_os_page_bytes();
-    host.window_base = hak_directory.base;
-    host.window_bytes = hak_directory.limit_real << HAK_GRANULE_SHIFT;
+    fixed.host.os_page_bytes = hak_os_page_bytes();
+    fixed.host.window_base = hak_directory.base;
+    fixed.host.window_bytes = hak_directory.limit_real << HAK_GRANULE_SHIFT;
     hak_box_ops_of(e, &b->ops);
     b->entry = e;
     b->priority = conf->priority;
     b->header_bytes = b->ops.usable_size == NULL ? 16 : 0;
     b->slow.box = &b->box;
-    b->box.host = &host;
+    b->box.host = &fixed.host;
     b->box.ops = &b->ops;
     b->box.name = conf->name;
     b->box.params = b->values;
     b->box.index = hak_boxes.n;
     b->box.state_now = HAK_BOX_LOADED;
     b->box.lanes = conf->lanes && b->ops.refill != NULL;
+    b->now = hak_meta(sizeof *b->now);
+    return b->now != NULL ? 0 : -ENOMEM;
 }
 
 /*
@@ -256,8 +267,9 @@ static int become_foreign(struct hak_loaded *b)
 int hak_box_begin(struct hak_loaded *b, const struct hak_conf_box *conf,
                   const struct hak_box_entry *e)
 {
-    fill(b, conf, e);
-    int error = b->ops.init != NULL ? b->ops.init(&b->box) : 0;
+    int error = fill(b, conf, e);
+    if (error == 0 && b->ops.init != NULL)
+        error = b->ops.init(&b->box);
     if (error != 0)
         return error;
     if (b->said[0] != 0)

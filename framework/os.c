@@ -6,6 +6,7 @@
 #include <linux/membarrier.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
 #include <time.h>
@@ -70,36 +71,112 @@ uint64_t hak_os_now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators", 2014 */
-static uint64_t splitmix(uint64_t x)
+/* ---- random numbers ------------------------------------------------------ */
+
+/*
+ * SipHash-2-4 of a counter, under a key from getrandom(2): what is known of
+ * some numbers tells nothing of others. The state is in a page of its own that
+ * the kernel wipes in the child of any fork, so no two processes share one.
+ * Source: Aumasson, Bernstein, "SipHash: a fast short-input PRF", 2012.
+ */
+static struct random {
+    struct hak_lock lock; /* while it is seeded */
+    bool seeded;
+    uint64_t key[2];
+    uint64_t counter;
+} * random_page;                   /* NULL: before the first number */
+static struct random random_spare; /* without memory: hak_fork wipes it */
+
+static void sip_round(uint64_t v[4])
 {
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-    return x ^ (x >> 31);
+    v[0] += v[1], v[2] += v[3];
+    v[1] = v[1] << 13 | v[1] >> 51, v[3] = v[3] << 16 | v[3] >> 48;
+    v[1] ^= v[0], v[3] ^= v[2];
+    v[0] = v[0] << 32 | v[0] >> 32;
+    v[2] += v[1], v[0] += v[3];
+    v[1] = v[1] << 17 | v[1] >> 47, v[3] = v[3] << 21 | v[3] >> 43;
+    v[1] ^= v[2], v[3] ^= v[0];
+    v[2] = v[2] << 32 | v[2] >> 32;
 }
 
-static uint64_t random_state;
+uint64_t hak_os_siphash(const uint64_t key[2], uint64_t word)
+{
+    const uint64_t last = (uint64_t)sizeof word << 56; /* its length */
+    uint64_t v[4] = {
+        key[0] ^ 0x736f6d6570736575ull, key[1] ^ 0x646f72616e646f6dull,
+        key[0] ^ 0x6c7967656e657261ull, key[1] ^ 0x7465646279746573ull};
+    for (int i = 0; i < 2; i++) {
+        uint64_t m = i == 0 ? word : last;
+        v[3] ^= m;
+        sip_round(v);
+        sip_round(v);
+        v[0] ^= m;
+    }
+    v[2] ^= 0xff;
+    for (int i = 0; i < 4; i++)
+        sip_round(v);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+static void seed(struct random *r)
+{
+    int kept = errno;
+    uint64_t key[2] = {0, 0};
+    const void *given = (const void *)getauxval(AT_RANDOM); /* 16 bytes */
+    struct timespec t;
+    /* Early at boot there is none yet: what the loader got, and the time. */
+    if (syscall(SYS_getrandom, key, sizeof key, GRND_NONBLOCK) !=
+        (long)sizeof key) {
+        if (given != NULL)
+            memcpy(key, given, sizeof key);
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        key[0] ^= (uint64_t)t.tv_nsec + ((uint64_t)t.tv_sec << 30);
+        key[1] ^= (uint64_t)getpid() << 32;
+    }
+    memcpy(r->key, key, sizeof key);
+    errno = kept;
+}
+
+static struct random *random_state(void)
+{
+    struct random *r = __atomic_load_n(&random_page, __ATOMIC_ACQUIRE);
+    struct random *none = NULL;
+    if (likely(r != NULL))
+        return r;
+    size_t bytes = hak_os_page_bytes();
+    r = hak_os_map(bytes, PROT_READ | PROT_WRITE);
+    if (r == NULL)
+        return &random_spare; /* until there is memory */
+    int kept = errno;
+    madvise(r, bytes, MADV_WIPEONFORK); /* not before Linux 4.14 */
+    errno = kept;
+    if (__atomic_compare_exchange_n(&random_page, &none, r, false,
+                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        return r;
+    hak_os_unmap(r, bytes);
+    return none;
+}
 
 uint64_t hak_os_random(void)
 {
-    if (__atomic_load_n(&random_state, __ATOMIC_RELAXED) == 0)
-        hak_os_random_reseed();
-    return splitmix(__atomic_add_fetch(&random_state, 0x9e3779b97f4a7c15ull,
-                                       __ATOMIC_RELAXED));
+    struct random *r = random_state();
+    if (unlikely(!__atomic_load_n(&r->seeded, __ATOMIC_ACQUIRE))) {
+        hak_lock_take(&r->lock);
+        if (!r->seeded)
+            seed(r);
+        __atomic_store_n(&r->seeded, true, __ATOMIC_RELEASE);
+        hak_lock_drop(&r->lock);
+    }
+    return hak_os_siphash(r->key,
+                          __atomic_add_fetch(&r->counter, 1, __ATOMIC_RELAXED));
 }
 
-void hak_os_random_reseed(void)
+/* For kernels that do not wipe. */
+void hak_os_random_forked(void)
 {
-    struct timespec t;
-    uint64_t seed[2] = {0, 0};
-    const void *given = (const void *)getauxval(AT_RANDOM); /* 16 bytes */
-    if (given != NULL)
-        memcpy(seed, given, sizeof seed);
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    seed[0] ^= splitmix((uint64_t)t.tv_nsec + ((uint64_t)t.tv_sec << 30));
-    seed[1] ^= splitmix((uint64_t)getpid());
-    __atomic_store_n(&random_state, splitmix(seed[0]) + seed[1],
-                     __ATOMIC_RELAXED);
+    random_spare = (struct random){.seeded = false};
+    if (random_page != NULL)
+        *random_page = (struct random){.seeded = false};
 }
 
 void *hak_os_map(size_t size_bytes, int prot)
@@ -146,6 +223,14 @@ bool hak_os_writable(void *p, size_t size_bytes)
 {
     int kept = errno;
     bool done = mprotect(p, size_bytes, PROT_READ | PROT_WRITE) == 0;
+    errno = kept;
+    return done;
+}
+
+bool hak_os_read_only(void *p, size_t size_bytes)
+{
+    int kept = errno;
+    bool done = mprotect(p, size_bytes, PROT_READ) == 0;
     errno = kept;
     return done;
 }

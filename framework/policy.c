@@ -4,20 +4,25 @@
  * A chain is immutable once published and is never freed (there are few, and
  * a thread may be reading it). Replacing one raises the epoch; each thread
  * compares it on its slow path and drops the lanes whose route changed.
+ *
+ * All of it is sealed but while it changes.
  */
 #include "core.h"
 
 #include <errno.h>
 
-struct hak_policy hak_policy;
+HAK_SEALED struct hak_policy hak_policy;
 
-static struct hak_chain no_boxes_libc = {.last = HAK_FALLBACK_LIBC,
-                                         .route = "libc"};
-static struct hak_chain no_boxes = {.last = HAK_FALLBACK_NONE, .route = "none"};
-static struct hak_chain *routes[HAK_CONF_ROUTES];
-static uint32_t nroutes;
-static int base[HAK_LANES + 1]; /* position in routes; -1: the fallback */
-static const struct hak_chain *fallback; /* where no rule covers */
+static const struct hak_chain no_boxes_libc = {.last = HAK_FALLBACK_LIBC,
+                                               .route = "libc"};
+static const struct hak_chain no_boxes = {.last = HAK_FALLBACK_NONE,
+                                          .route = "none"};
+static HAK_SEALED struct {
+    struct hak_chain *chain[HAK_CONF_ROUTES];
+    uint32_t n;
+    int base[HAK_LANES + 1];          /* position in chain; -1: the fallback */
+    const struct hak_chain *fallback; /* where no rule covers */
+} HAK_SEALED_TYPE routes;
 static struct hak_lock lock;
 
 void hak_policy_lock(bool take)
@@ -28,7 +33,7 @@ void hak_policy_lock(bool take)
 static struct hak_chain *make_chain(const struct hak_conf_route *route,
                                     struct hak_loaded *const *loaded)
 {
-    struct hak_chain *chain = hak_meta(sizeof *chain);
+    struct hak_chain *chain = hak_sealed_memory(sizeof *chain);
     if (chain == NULL)
         return NULL;
     uint32_t n = 0;
@@ -43,8 +48,8 @@ static struct hak_chain *make_chain(const struct hak_conf_route *route,
 static const struct hak_chain *base_chain(uint32_t index)
 {
     const struct hak_chain *chain =
-        base[index] >= 0 ? routes[base[index]] : NULL;
-    return chain != NULL ? chain : fallback;
+        routes.base[index] >= 0 ? routes.chain[routes.base[index]] : NULL;
+    return chain != NULL ? chain : routes.fallback;
 }
 
 /* loaded is by position in c->box; NULL for those left out */
@@ -52,12 +57,13 @@ void hak_policy_build(const struct hak_conf *c,
                       struct hak_loaded *const loaded[HAK_MAX_BOXES])
 {
     for (uint32_t i = 0; i < c->nroutes; i++)
-        routes[i] = make_chain(&c->route[i], loaded);
-    nroutes = c->nroutes;
-    fallback = c->fallback == HAK_FALLBACK_LIBC ? &no_boxes_libc : &no_boxes;
+        routes.chain[i] = make_chain(&c->route[i], loaded);
+    routes.n = c->nroutes;
+    routes.fallback =
+        c->fallback == HAK_FALLBACK_LIBC ? &no_boxes_libc : &no_boxes;
     for (uint32_t i = 0; i <= HAK_LANES; i++) {
         int rule = c->index_rule[i];
-        base[i] = rule >= 0 ? (int)c->rule[rule].route : -1;
+        routes.base[i] = rule >= 0 ? (int)c->rule[rule].route : -1;
         hak_policy.chain[i] = base_chain(i);
     }
     hak_policy.epoch = 1;
@@ -76,9 +82,10 @@ static void next_epoch(void)
 /* lock held */
 static const struct hak_chain *named(const char *name)
 {
-    for (uint32_t i = 0; i < nroutes; i++)
-        if (routes[i] != NULL && strcmp(routes[i]->route, name) == 0)
-            return routes[i];
+    for (uint32_t i = 0; i < routes.n; i++)
+        if (routes.chain[i] != NULL &&
+            strcmp(routes.chain[i]->route, name) == 0)
+            return routes.chain[i];
     return NULL;
 }
 
@@ -95,11 +102,15 @@ int hak_policy_reset(uint32_t first, uint32_t last)
     if (first > last || last > HAK_LANES)
         return -EINVAL;
     hak_lock_take(&lock);
-    for (uint32_t i = first; i <= last; i++)
-        publish(i, base_chain(i));
-    next_epoch();
+    bool open = hak_seal_open();
+    if (open) {
+        for (uint32_t i = first; i <= last; i++)
+            publish(i, base_chain(i));
+        next_epoch();
+        hak_seal_close();
+    }
     hak_lock_drop(&lock);
-    return 0;
+    return open ? 0 : -ENOMEM;
 }
 
 int hak_policy_set(uint32_t first, uint32_t last, const char *name)
@@ -108,13 +119,15 @@ int hak_policy_set(uint32_t first, uint32_t last, const char *name)
         return -EINVAL;
     hak_lock_take(&lock);
     const struct hak_chain *chain = named(name);
-    if (chain != NULL) {
+    int error = chain == NULL ? -ENOENT : hak_seal_open() ? 0 : -ENOMEM;
+    if (error == 0) {
         for (uint32_t i = first; i <= last; i++)
             publish(i, chain);
         next_epoch();
+        hak_seal_close();
     }
     hak_lock_drop(&lock);
-    return chain != NULL ? 0 : -ENOENT;
+    return error;
 }
 
 static bool names(const struct hak_chain *chain, const struct hak_loaded *b)
@@ -128,7 +141,7 @@ static bool names(const struct hak_chain *chain, const struct hak_loaded *b)
 static struct hak_chain *without(const struct hak_chain *chain,
                                  const struct hak_loaded *b)
 {
-    struct hak_chain *copy = hak_meta(sizeof *copy);
+    struct hak_chain *copy = hak_sealed_memory(sizeof *copy);
     if (copy == NULL)
         return NULL;
     uint32_t n = 0;
@@ -140,10 +153,11 @@ static struct hak_chain *without(const struct hak_chain *chain,
     return copy;
 }
 
+/* lock held, seal open */
 static int drop_locked(const struct hak_loaded *b)
 {
-    for (uint32_t r = 0; r < nroutes; r++) {
-        struct hak_chain *old = routes[r];
+    for (uint32_t r = 0; r < routes.n; r++) {
+        struct hak_chain *old = routes.chain[r];
         if (old == NULL || !names(old, b))
             continue;
         struct hak_chain *copy = without(old, b);
@@ -154,7 +168,7 @@ static int drop_locked(const struct hak_loaded *b)
         for (uint32_t i = 0; i <= HAK_LANES; i++)
             if (hak_policy.chain[i] == old)
                 publish(i, copy);
-        routes[r] = copy;
+        routes.chain[r] = copy;
     }
     next_epoch();
     return 0;
@@ -163,7 +177,11 @@ static int drop_locked(const struct hak_loaded *b)
 int hak_policy_drop(struct hak_loaded *b)
 {
     hak_lock_take(&lock);
-    int error = drop_locked(b);
+    int error = -ENOMEM;
+    if (hak_seal_open()) {
+        error = drop_locked(b);
+        hak_seal_close();
+    }
     hak_lock_drop(&lock);
     return error;
 }

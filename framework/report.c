@@ -51,8 +51,8 @@ void hak_figures(struct hak_loaded *b, struct hak_stats *out)
         .live_count = own.live_count,
         .live_bytes = own.live_bytes,
         .peak_bytes = own.peak_bytes,
-        .mapped_bytes = hak_counted(&b->mapped_bytes),
-        .mapped_peak_bytes = hak_counted(&b->mapped_peak_bytes),
+        .mapped_bytes = hak_counted(&b->now->mapped_bytes),
+        .mapped_peak_bytes = hak_counted(&b->now->mapped_peak_bytes),
         .cached_bytes = own.cached_bytes,
         .refills = c.refills,
         .remote_frees = c.remote_frees,
@@ -465,11 +465,10 @@ int hak_report_write(int fd, bool json)
 /* A file is appended to, one write a process. */
 static int open_file(const char *key, const char *name)
 {
-    char path[4096];
-    int fd = hak_log_open(name, path, sizeof path);
+    char path[4096], why[256];
+    int fd = hak_log_open(name, path, sizeof path, why, sizeof why);
     if (fd < 0)
-        hak_say("[stats] %s = %s: cannot be opened: %s", key, path,
-                strerror(-fd));
+        hak_say("[stats] %s = %s: cannot be opened: %s", key, path, why);
     return fd;
 }
 

@@ -9,7 +9,7 @@
 
 #include <errno.h>
 
-struct hak_core hak_core;
+HAK_SEALED struct hak_core hak_core;
 
 /* slow paths of a thread between two looks at the clock */
 enum { TICK_CALLS = 8 };
@@ -142,7 +142,7 @@ static void box_free(struct hak_loaded *b, void *p)
 static void set_lanes(struct hak_thread *t, const struct hak_loaded *b,
                       uint32_t index, struct hak_span *span)
 {
-    struct hak_lane_group group = hak_lane_groups[index];
+    struct hak_lane_group group = hak_core.group[index];
     if (hak_lane(t, index) == span)
         return;
     if (hak_chain_of(index)->box[0] != b ||
@@ -406,7 +406,7 @@ static struct hak_loaded *owner_of(const void *p, struct hak_span **span)
         hak_free_route() == HAK_FREE_DIRECTORY)
         return named;
     struct hak_loaded *walked = hak_walk(p);
-    if (named != NULL && named->untrusted)
+    if (named != NULL && named->now->untrusted)
         return named;
     if (hak_verifies() && named != NULL && named != walked)
         hak_die("verify: the directory says that %p is box %s's, the owns() "
@@ -478,6 +478,19 @@ void hak_free_slow(void *p)
     errno = kept;
 }
 
+/* b, span: as owner_of has them. */
+static size_t usable_of(const struct hak_loaded *b, const struct hak_span *span,
+                        const void *p)
+{
+    if (span != NULL && span->slot_bytes != 0)
+        return span->slot_bytes;
+    if (b != NULL)
+        return box_usable(b, p);
+    if (hak_libc_blocks() == 0)
+        nobody_owns("malloc_usable_size", p);
+    return hak_libc_usable((void *)(uintptr_t)p);
+}
+
 size_t hak_usable(const void *p)
 {
     struct hak_span *span = hak_directory_get(p);
@@ -487,29 +500,20 @@ size_t hak_usable(const void *p)
         return hak_boot_usable(p);
     struct hak_loaded *b =
         hak_core.mode == HAK_MODE_BOXES ? owner_of(p, &span) : NULL;
-    if (b != NULL)
-        return box_usable(b, p);
-    if (hak_libc_blocks() == 0)
-        nobody_owns("malloc_usable_size", p);
-    return hak_libc_usable((void *)(uintptr_t)p);
+    return usable_of(b, span, p);
 }
 
 /* ---- realloc ---- */
 
-static void *resized(void *p, size_t size)
+/* By the box itself, or NULL. had: usable at p. */
+static void *resized(struct hak_loaded *b, void *p, size_t had, size_t size)
 {
-    struct hak_span *span;
-    if (hak_core.mode != HAK_MODE_BOXES || hak_boot_owns(p) ||
-        hak_self == &hak_forker)
-        return NULL;
-    struct hak_loaded *b = owner_of(p, &span);
     if (b == NULL || !HAK_BOX_HAS(b, resize) || hak_box_header_bytes(b) != 0)
         return NULL;
     /* Another's size: the box would keep what is not routed to it. */
     if (b->foreign && hak_chain_of(hak_index_of(size))->box[0] != b)
         return NULL;
     struct hak_thread *t = hak_self;
-    size_t had = counts_bytes(b) ? box_usable(b, p) : 0;
     go_abroad(t, b);
     void *q = hak_box_resize(b, p, size);
     come_home(t, b);
@@ -521,25 +525,40 @@ static void *resized(void *p, size_t size)
     return q;
 }
 
-/* p is live, size > 0, and does not fit well where it is. */
+/*
+ * Whose p is is asked once, for all that follows: the walk may be calls of
+ * other libraries. (A span is looked up again, since it may be another by
+ * then.)
+ */
 void *hak_realloc_slow(void *p, size_t size)
 {
+    struct hak_span *span = NULL;
+    struct hak_loaded *b = NULL;
     if (size > PTRDIFF_MAX) {
         errno = ENOMEM;
         return NULL;
     }
+    bool early = hak_boot_owns(p) || hak_self == &hak_forker;
     if (hak_core.mode != HAK_MODE_BOXES && !hak_boot_owns(p))
         return hak_libc_realloc(p, size);
+    if (!early)
+        b = owner_of(p, &span);
+    size_t have = early ? hak_usable(p) : usable_of(b, span, p);
+    if (hak_fits(have, size))
+        return p;
     int kept = errno;
-    void *q = resized(p, size);
+    void *q = resized(b, p, have, size);
     errno = kept;
     if (q != NULL)
         return q;
-    size_t have = hak_usable(p);
     q = malloc(size);
     if (q == NULL)
         return size <= have ? p : NULL; /* too big a slot beats a failure */
     memcpy(q, p, hak_min(have, size));
-    free(p);
+    if (early || span != NULL || b == NULL)
+        free(p);
+    else
+        box_free(b, p);
+    errno = kept;
     return q;
 }

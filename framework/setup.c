@@ -7,10 +7,8 @@
 #include "foreign.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
-#include <sys/stat.h>
 
 /* For hakctl version. */
 __attribute__((section(HAK_NOTE_SECTION), used)) static const char note[] =
@@ -26,50 +24,40 @@ __attribute__((section(HAK_NOTE_SECTION), used)) static const char note[] =
 const char *hak_default_conf(void)
 {
     static char path[PATH_MAX];
-    static const char *const places[] = {
-        "%s/../../conf/default.ini", "%s/../../share/hakmem/conf/default.ini"};
+    static const char *const places[] = {"../../conf",
+                                         "../../share/hakmem/conf"};
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
         char given[PATH_MAX];
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-        snprintf(given, sizeof given, places[i], hak_boxes_dir());
-#pragma GCC diagnostic pop
-        if (realpath(given, path) != NULL)
+        int n = snprintf(given, sizeof given, "%s/%s/default.ini",
+                         hak_boxes_dir(), places[i]);
+        if (n < (int)sizeof given && realpath(given, path) != NULL)
             return path;
     }
     return NULL;
 }
 
-/* With raised rights: only what root alone can write. Else -1: any file. */
-static int open_secure(const char *path)
-{
-    struct stat s;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd >= 0 && fstat(fd, &s) == 0 && S_ISREG(s.st_mode) && s.st_uid == 0 &&
-        (s.st_mode & (S_IWGRP | S_IWOTH)) == 0)
-        return fd;
-    if (fd >= 0)
-        close(fd);
-    return -1;
-}
-
 int hak_setup_conf(char *const *envp, hak_diag_fn *diag)
 {
+    char why[256];
     bool secure = hak_os_secure();
     const char *path = secure ? NULL : hak_conf_variable(envp, "HAKMEM_CONF");
     int fd = -1;
     if (path == NULL)
         path = hak_default_conf();
-    if (path != NULL && secure && (fd = open_secure(path)) < 0)
-        path = NULL;
     if (path == NULL) {
         diag(NULL, HAK_DIAG_ERROR, NULL, 0,
-             secure ? "no configuration that root alone can write"
-                    : "no configuration: HAKMEM_CONF=FILE names one");
+             "no configuration: HAKMEM_CONF=FILE names one");
         return -ENOENT;
     }
-    return hak_conf_read(&hak_conf, path, fd, secure ? NULL : envp, NULL, diag,
-                         NULL);
+    if (secure && (fd = hak_trust_open(path, false, why, sizeof why)) < 0) {
+        diag(NULL, HAK_DIAG_ERROR, path, 0, why);
+        return fd;
+    }
+    int error = hak_conf_read(&hak_conf, path, fd, secure ? NULL : envp, NULL,
+                              diag, NULL);
+    if (fd >= 0)
+        close(fd);
+    return error;
 }
 
 /* ---- its boxes ---- */
@@ -89,12 +77,12 @@ static const char *polled(const struct hak_box *box, uint32_t n,
 
 const void *hak_setup_extension(const char *id)
 {
-    static struct hak_foreign_host_1 table;
-    if (strcmp(id, HAK_FOREIGN_1) != 0)
-        return NULL;
-    table = hak_ffi_table;
-    table.polled = polled;
-    return &table;
+    static const struct hak_foreign_host_1 table = {
+        HAK_FFI_FUNCTIONS,
+        .polled = polled,
+        .sealed = hak_sealed_memory,
+    };
+    return strcmp(id, HAK_FOREIGN_1) == 0 ? &table : NULL;
 }
 
 int hak_setup_boxes(void)

@@ -91,4 +91,6 @@ void hak_start(char *const *envp)
         on_libc_alone();
     else
         open_for_business();
+    hak_conf.diag = NULL; /* nothing is found any more */
+    hak_seal();
 }

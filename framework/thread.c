@@ -57,8 +57,6 @@ static void set_lane(struct hak_thread *t, uint32_t index,
  * A span may be in several lanes, when its slots serve more than one index:
  * lane_first and lane_last bound them (the latter exclusive, 0 = none).
  */
-struct hak_lane_group hak_lane_groups[HAK_LANES];
-
 void hak_thread_set_lane(struct hak_thread *t, uint32_t index,
                          struct hak_span *span)
 {
@@ -101,8 +99,11 @@ static size_t slot_of_lane(uint32_t index)
     return tells ? hak_box_slot_size(b, hak_lane_bytes(index)) : 0;
 }
 
+/* Those that stay as they were when there is no memory do no harm. */
 void hak_thread_group_lanes(void)
 {
+    if (!hak_seal_open())
+        return;
     for (uint32_t first = 0, last; first < HAK_LANES; first = last + 1) {
         size_t slot_bytes = slot_of_lane(first);
         last = first;
@@ -111,9 +112,10 @@ void hak_thread_group_lanes(void)
                slot_of_lane(last + 1) == slot_bytes)
             last++;
         for (uint32_t i = first; i <= last; i++)
-            hak_lane_groups[i] =
+            hak_core.group[i] =
                 (struct hak_lane_group){(uint8_t)first, (uint8_t)last};
     }
+    hak_seal_close();
 }
 
 void hak_thread_reroute(uint32_t first, uint32_t last)

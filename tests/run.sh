@@ -4,6 +4,7 @@
 #     tests/run.sh                 all of them
 #     tests/run.sh forks midmt     those with one of these words in their name
 #     tests/run.sh --fused NAME    those that build/fused/NAME can be put to
+#     tests/run.sh --foreign       preload tests on each conf/foreign/*.ini
 #     tests/run.sh --list          the names
 #     tests/run.sh --one NAME      one, as prove runs it; its output in full
 #
@@ -67,7 +68,7 @@ preload()
             modes='learner learner-verify learner-lanes-off learner-observe
                    learner-off'
             ;;
-        api | routes) modes='default verify owns lanes-off' ;;
+        api | routes | sealed) modes='default verify owns lanes-off' ;;
         family | figures | stress)
             modes='plain default verify owns lanes-off no-fallback'
             ;;
@@ -85,12 +86,23 @@ preload()
         [ "$file" = conf/default.ini ] && continue
         echo "$file:build/tests/preload/family"
         echo "$file:build/tests/preload/stress"
+        echo "$file:build/tests/preload/sealed"
     done
     for file in conf/foreign/*.ini; do
         echo "$file:build/tests/preload/family"
+        echo "$file:build/tests/preload/sealed"
     done
-    for file in jemalloc two-makers; do
-        echo "conf/foreign/$file.ini:build/tests/preload/life"
+    # Some of them: all is --foreign.
+    foreign | grep -e /stress$ -e /jemalloc.*/ -e /two-makers.*/life$ \
+        -e /tbbmalloc.*/forks$ -e /mimalloc.ini.*/threads$
+}
+
+foreign()
+{
+    for file in conf/foreign/*.ini; do
+        for name in threads limits stress life content forks; do
+            echo "$file:build/tests/preload/$name"
+        done
     done
 }
 
@@ -177,6 +189,9 @@ fi
 if [ "${1:-}" = --fused ]; then
     chosen=$(fused "$2")
     shift 2
+elif [ "${1:-}" = --foreign ]; then
+    chosen=$(foreign)
+    shift
 else
     chosen=$(names)
 fi

@@ -131,6 +131,7 @@ struct ctl_finding {
 struct ctl_findings {
     struct ctl_finding *at;
     size_t n, nerrors, nwarnings;
+    bool crashed; /* the last one says how */
 };
 
 /* The boxes of hak_conf by position; NULL = left out. */
@@ -154,6 +155,10 @@ int ctl_load(struct ctl_core *core, const char *path, const char *profile,
  * is to find a fresh core.
  */
 void ctl_check(struct ctl_findings *all, const char *path, const char *profile);
+
+/* Does loading its boxes end the process that does it? Told then. For commands
+ * that load them here. */
+bool ctl_crashes(const char *path, const char *profile);
 
 /* Add a copy of f, unless it is there already. */
 void ctl_add_finding(struct ctl_findings *all, const struct ctl_finding *f);

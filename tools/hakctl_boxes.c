@@ -2,12 +2,16 @@
  * hakctl_boxes.c - hakctl boxes: what box files say of themselves.
  *
  * A file is opened as the core opens it, but no operation is called, so no
- * box can do anything here that its constructors do not.
+ * box can do anything here that its constructors do not; what these do is
+ * found out in a child first.
  */
 #include "hakctl.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <limits.h>
+#include <signal.h>
+#include <sys/wait.h>
 
 /* ---- names of things ---- */
 
@@ -257,6 +261,26 @@ static void next(struct output *out)
     fputs(out->n++ == 0 ? before : between, stdout);
 }
 
+/* The signal that ends a process which loads the file, or 0. */
+static int crash_of(const char *path)
+{
+    enum { SECONDS = 10 };
+    char why[256];
+    void *handle;
+    int ends[2], status = 0;
+    pid_t pid = ctl_fork(ends);
+    if (pid == 0) {
+        alarm(SECONDS);
+        hak_box_file(path, &handle, why, sizeof why);
+        _exit(0);
+    }
+    close(ends[0]);
+    close(ends[1]);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
 /* One file. False: no box, told. */
 static bool show(const char *file, struct output *out)
 {
@@ -266,10 +290,15 @@ static bool show(const char *file, struct output *out)
     const char *path = realpath(file, whole) != NULL ? whole : file;
     const struct hak_box_entry *e = NULL;
     char *library = ctl_library_text(path);
+    int crash = library == NULL ? crash_of(path) : 0;
     if (library != NULL) /* loading it here would start an allocator */
         snprintf(why, sizeof why,
                  "is a library of hakmem, no box; hakctl "
                  "version FILE says what is in it");
+    else if (crash != 0)
+        snprintf(why, sizeof why, "is no box that can be loaded: %s",
+                 crash == SIGALRM ? "does not come to an end"
+                                  : strsignal(crash));
     else
         e = hak_box_file(path, &handle, why, sizeof why);
     free(library);

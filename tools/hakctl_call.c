@@ -144,7 +144,8 @@ int ctl_call(int argc, char **argv)
         return CTL_BAD;
     }
     const char *box = argv[optind + 1];
-    if (ctl_load(&core, argv[optind], NULL, tell, NULL, NULL) != 0)
+    if (ctl_crashes(argv[optind], NULL) ||
+        ctl_load(&core, argv[optind], NULL, tell, NULL, NULL) != 0)
         return CTL_BAD;
     const struct hak_foreign_box_1 *table = box_named(&core, box);
     int worst = table != NULL ? CTL_OK : CTL_BAD;

@@ -284,6 +284,7 @@ static void add_crash(struct ctl_findings *all, const char *path,
         snprintf(text, sizeof text, "checking it: %s", what);
     }
     ctl_add_finding(all, &f);
+    all->crashed = true;
 }
 
 static void add_message(struct ctl_findings *all, const struct message *m)
@@ -334,4 +335,13 @@ void ctl_check(struct ctl_findings *all, const char *path, const char *profile)
         ctl_die("no memory");
     collect(all, path, from, pid);
     fclose(from);
+}
+
+bool ctl_crashes(const char *path, const char *profile)
+{
+    struct ctl_findings all = {0};
+    ctl_check(&all, path, profile);
+    if (all.crashed)
+        ctl_print_finding(stderr, &all.at[all.n - 1]);
+    return all.crashed;
 }

@@ -393,6 +393,8 @@ static int explain(const struct sizes *sizes, const char *path,
                    const char *profile, bool json)
 {
     struct ctl_core core;
+    if (ctl_crashes(path, profile))
+        return CTL_BAD;
     if (ctl_load(&core, path, profile, tell, NULL, NULL) != 0) {
         ctl_say("%s has errors, so libc would serve all sizes; hakctl lint "
                 "shows them",

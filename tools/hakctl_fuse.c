@@ -225,8 +225,8 @@ static void write_chain(FILE *out, const char *name,
             last == HAK_FALLBACK_LIBC ? "HAK_FALLBACK_LIBC"
                                       : "HAK_FALLBACK_NONE");
     for (uint32_t k = 0; route != NULL && k < route->nchain; k++)
-        fprintf(out, "%s&hak_fused_loaded[%u]", k == 0 ? ", .box = {" : ", ",
-                place(route->chain[k]));
+        fprintf(out, "%s&hak_fused_boxes.loaded[%u]",
+                k == 0 ? ", .box = {" : ", ", place(route->chain[k]));
     fprintf(out, "%s},\n", route != NULL && route->nchain > 0 ? "}" : "");
 }
 

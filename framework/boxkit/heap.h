@@ -48,24 +48,30 @@ struct hak_heap {
     struct hak_bin bin[];
 };
 
-/* One box's heaps, and how the box gets memory for pages. */
+/*
+ * How a box gets memory for pages; a constant.
+ *
+ * page_get: memory for a page of the class: calls hak_heap_page, then
+ * hak_page_init and registers the span. NULL = no memory.
+ * page_put: the page is empty; unregister, give the memory back, then
+ * hak_heap_spare.
+ */
+struct hak_heaps_ops {
+    struct hak_page *(*page_get)(struct hak_heap *heap, uint32_t class_number);
+    void (*page_put)(struct hak_heap *heap, struct hak_page *page);
+    /* tick: NULL, or called now and then, by the heap's thread. Pages may go,
+     * current ones too. */
+    void (*tick)(struct hak_heap *heap);
+};
+
+/* One box's heaps. */
 struct hak_heaps {
     struct hak_box *box;
     uint32_t nclasses;
     uint32_t carve_bytes;  /* carved at a time, at least one slot */
     uint32_t full_divisor; /* a full page is looked at again when
                               1 + capacity / full_divisor slots came back */
-    /*
-     * page_get: memory for a page of the class: calls hak_heap_page, then
-     * hak_page_init and registers the span. NULL = no memory.
-     * page_put: the page is empty; unregister, give the memory back, then
-     * hak_heap_spare.
-     */
-    struct hak_page *(*page_get)(struct hak_heap *heap, uint32_t class_number);
-    void (*page_put)(struct hak_heap *heap, struct hak_page *page);
-    /* tick: NULL, or called now and then, by the heap's thread. Pages may go,
-     * current ones too. */
-    void (*tick)(struct hak_heap *heap);
+    const struct hak_heaps_ops *ops;
     struct hak_page *all_pages; /* push only, for statistics */
     struct hak_heap *all_heaps; /* push only */
     uint64_t in_use_bytes, peak_bytes;
@@ -141,7 +147,7 @@ static inline void hak_heap_retire(struct hak_heap *heap, struct hak_page *page)
                        __ATOMIC_RELAXED);
     hak_count(&heap->retired, 1);
     hak_page_tell_retired(page);
-    heap->all->page_put(heap, page);
+    heap->all->ops->page_put(heap, page);
 }
 
 /*
@@ -211,8 +217,8 @@ static inline void hak_heap_age(struct hak_heap *heap)
     if (likely(++heap->age_calls % HAK_HEAP_AGE_CALLS != 0))
         return;
     const struct hak_host *host = heap->all->box->host;
-    if (heap->all->tick != NULL)
-        heap->all->tick(heap);
+    if (heap->all->ops->tick != NULL)
+        heap->all->ops->tick(heap);
     uint64_t now = host->now_ms();
     if (now - heap->aged_ms < host->purge_delay_ms())
         return;
@@ -491,7 +497,7 @@ static inline struct hak_page *hak_heap_next_page(struct hak_heap *heap,
             bin->kept = NULL;
         return page;
     }
-    struct hak_page *page = all->page_get(heap, class_number);
+    struct hak_page *page = all->ops->page_get(heap, class_number);
     if (page != NULL)
         hak_count_peak(
             &all->peak_bytes,

@@ -179,7 +179,7 @@ int bind_list(struct foreign *f, const char *key, const char *text,
     if (text == NULL)
         return 0;
     struct hak_bound *all =
-        f->box->host->meta(f->box, LIST_CALLS * sizeof *all);
+        table_memory(f->box, f->host, LIST_CALLS * sizeof *all);
     if (all == NULL)
         return REFUSE(f, "no memory for %s", key);
     while (*text != 0) {

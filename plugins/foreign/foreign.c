@@ -256,10 +256,6 @@ static int open_library(struct foreign *f)
 {
     char why[200];
     const char *path = text_of(f, PARAM_PATH);
-    f->host = f->box->host->get_extension(HAK_FOREIGN_1);
-    if (f->host == NULL)
-        return REFUSE(f, "this core cannot call other libraries: it lacks the "
-                         "extension " HAK_FOREIGN_1);
     if (path[0] == 0)
         return REFUSE(f, "no path = LIBRARY, as in path = libjemalloc.so.2");
     if (text_of(f, PARAM_ALLOC) == NULL || text_of(f, PARAM_FREE) == NULL ||
@@ -359,12 +355,21 @@ static void fill_tables(struct foreign *f)
 
 static int init(struct hak_box *box)
 {
-    struct foreign *f = box->host->meta(box, sizeof *f);
+    const struct hak_foreign_host_1 *host =
+        box->host->get_extension(HAK_FOREIGN_1);
+    if (host == NULL || host->struct_bytes < sizeof *host) {
+        box->host->log(box, HAK_LOG_ERROR,
+                       "this core cannot call other libraries: it lacks the "
+                       "extension " HAK_FOREIGN_1 ", or has an older one");
+        return -EINVAL;
+    }
+    struct foreign *f = table_memory(box, host, sizeof *f);
     if (f == NULL) {
         box->host->log(box, HAK_LOG_ERROR, "no memory for its tables");
         return -ENOMEM;
     }
     f->box = box;
+    f->host = host;
     int error = open_library(f);
     if (error == 0)
         error = bind_all(f);

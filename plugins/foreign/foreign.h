@@ -79,6 +79,15 @@ struct foreign {
 #define REFUSE(f, ...) \
     ((f)->box->host->log((f)->box, HAK_LOG_ERROR, __VA_ARGS__), -EINVAL)
 
+/* Memory for what is called later, or NULL. */
+static inline void *table_memory(struct hak_box *box,
+                                 const struct hak_foreign_host_1 *host,
+                                 size_t size_bytes)
+{
+    return host->sealed != NULL ? host->sealed(size_bytes)
+                                : box->host->meta(box, size_bytes);
+}
+
 /* ---- adapter.c ----------------------------------------------------------- */
 
 /*

@@ -67,6 +67,12 @@ static void tick(struct hak_heap *heap)
     segments_tick(&mid_v35_of(heap->all->box)->segments);
 }
 
+static const struct hak_heaps_ops heaps_ops = {
+    .page_get = refill_page,
+    .page_put = retire_page,
+    .tick = tick,
+};
+
 static int mid_v35_init(struct hak_box *box)
 {
     struct classes classes;
@@ -84,9 +90,7 @@ static int mid_v35_init(struct hak_box *box)
         .nclasses = classes.n,
         .carve_bytes = (uint32_t)box->params[PARAM_CARVE].i,
         .full_divisor = FULL_DIVISOR,
-        .page_get = refill_page,
-        .page_put = retire_page,
-        .tick = tick,
+        .ops = &heaps_ops,
     };
     box->state = m;
     set_mutable(box);

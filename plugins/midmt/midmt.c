@@ -67,6 +67,12 @@ static size_t segment_param(const struct hak_box *box, int param)
     return hak_round_up((size_t)box->params[param].i, HAK_GRANULE_BYTES);
 }
 
+static const struct hak_heaps_ops heaps_ops = {
+    .page_get = midmt_page_get,
+    .page_put = midmt_page_put,
+    .tick = midmt_tick,
+};
+
 static int midmt_init(struct hak_box *box)
 {
     const struct hak_host *host = box->host;
@@ -88,9 +94,7 @@ static int midmt_init(struct hak_box *box)
         .nclasses = MIDMT_CLASSES,
         .carve_bytes = (uint32_t)box->params[PARAM_CARVE].i,
         .full_divisor = FULL_DIVISOR,
-        .page_get = midmt_page_get,
-        .page_put = midmt_page_put,
-        .tick = midmt_tick,
+        .ops = &heaps_ops,
     };
     for (uint32_t c = 0; c < MIDMT_CLASSES; c++)
         m->ngranules[c] = (uint8_t)midmt_page_granules(midmt_slot_bytes(c));

@@ -252,6 +252,12 @@ static uint32_t slot_classes(uint32_t classes)
     return bits;
 }
 
+static const struct hak_heaps_ops heaps_ops = {
+    .page_get = page_get,
+    .page_put = page_put,
+    .tick = tick,
+};
+
 static int tiny_init(struct hak_box *box)
 {
     const struct hak_host *host = box->host;
@@ -275,9 +281,7 @@ static int tiny_init(struct hak_box *box)
         .nclasses = TINY_CLASSES,
         .carve_bytes = (uint32_t)box->params[PARAM_CARVE].i,
         .full_divisor = FULL_DIVISOR,
-        .page_get = page_get,
-        .page_put = page_put,
-        .tick = tick,
+        .ops = &heaps_ops,
     };
     if (magazine)
         t->with_magazine =

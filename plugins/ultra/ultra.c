@@ -177,6 +177,11 @@ static void return_empties(struct hak_heap *heap)
 
 /* ---- operations ---- */
 
+static const struct hak_heaps_ops heaps_ops = {
+    .page_get = page_get,
+    .page_put = page_put,
+};
+
 static int ultra_init(struct hak_box *box)
 {
     struct ultra *u = box->host->meta(box, sizeof *u);
@@ -189,8 +194,7 @@ static int ultra_init(struct hak_box *box)
         .nclasses = CLASSES,
         .carve_bytes = (uint32_t)box->params[PARAM_CARVE].i,
         .full_divisor = 32,
-        .page_get = page_get,
-        .page_put = page_put,
+        .ops = &heaps_ops,
     };
     u->empty_pages = (uint32_t)box->params[PARAM_EMPTY_PAGES].i;
     box->state = u;

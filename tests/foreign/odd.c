@@ -13,7 +13,7 @@ enum { BYTES = 64 << 20 };
 int odd_level = 3;
 static char *base;
 static size_t used;
-static uint64_t ncalls;
+static uint64_t ncalls, nasked;
 
 /* Blocks are cut from one piece and never used again. */
 void *odd_alloc(double weight, size_t bytes, int level)
@@ -39,6 +39,7 @@ void odd_free(void *p, double weight)
 
 _Bool odd_owns(const void *p)
 {
+    __atomic_add_fetch(&nasked, 1, __ATOMIC_RELAXED);
     return (uintptr_t)p - (uintptr_t)base < BYTES;
 }
 
@@ -49,6 +50,11 @@ int odd_start(const char *how, uint64_t *out)
     base = p != MAP_FAILED ? p : NULL;
     *out = BYTES;
     return base != NULL && how[0] == 'x' ? 0 : -1;
+}
+
+uint64_t odd_asked(void)
+{
+    return __atomic_load_n(&nasked, __ATOMIC_RELAXED);
 }
 
 uint64_t odd_calls(void)

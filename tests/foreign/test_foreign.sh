@@ -167,6 +167,15 @@ is 'a library that crashes at load' \
     'x.ini:1: error: box x: loading it: Illegal instruction' \
     "$(cd "$tmp" && "$ctl" lint x.ini 2>&1)"
 
+is 'as explain says it' "$tmp/x.ini:1: error: box x: loading it: Illegal instruction" \
+    "$("$ctl" explain 100 -c "$tmp/x.ini" 2>&1)"
+is 'and call' "$tmp/x.ini:1: error: box x: loading it: Illegal instruction" \
+    "$("$ctl" call "$tmp/x.ini" x 'f()' 2>&1)"
+is 'and boxes' "hakctl: $libs/crash.so is no box that can be loaded: Illegal instruction" \
+    "$("$ctl" boxes "$libs/crash.so" 2>&1)"
+is 'by hand the program dies of it, as linked with it' 132 \
+    "$(HAKMEM_CONF=$tmp/x.ini LD_PRELOAD=$lib sh -c : 2>/dev/null; echo $?)"
+
 cat >"$tmp/two.ini" <<EOF
 [box a]
 type = foreign
@@ -207,6 +216,30 @@ has 'boxes: calls are parameters' '  alloc  *call  default none' \
 is 'libffi, headers, malloc inside alloc' 0 "$(HAK_TEST_MODE=odd \
     HAKMEM_CONF=$odd LD_PRELOAD=$lib build/tests/preload/family |
     grep -c '^not ok')"
+
+# Each block of odd costs a question when it is resized, and one when it is
+# freed; the program's own start costs some.
+{
+    sed "s,../../build,$(pwd)/build," $odd
+    printf '[call asked]\nbox = odd\ncall = odd_asked() -> u64\npoll = yes\n'
+} >"$tmp/asked.ini"
+cat >"$tmp/asked.c" <<'EOF'
+#include <stdlib.h>
+int main(void)
+{
+    char *volatile p;
+    for (int i = 0; i < 10000; i++) {
+        p = malloc(50);
+        p = realloc(p, 500);
+        free(p);
+    }
+    return 0;
+}
+EOF
+${CC:-cc} -o "$tmp/asked" "$tmp/asked.c"
+asked=$("$ctl" run -s -c "$tmp/asked.ini" -- "$tmp/asked" 2>&1 |
+    sed -n 's/^counts odd: asked //p')
+is 'realloc asks once whose a block is' 2 "$((${asked:-0} / 10000))"
 
 # ---- call, check-so, check-box -----------------------------------------------
 

@@ -107,8 +107,8 @@ static void need_format(struct hak_box *box, const char *format)
     }
 }
 
-static void host_log(struct hak_box *box, enum hak_log_level level,
-                     const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void
+host_log(struct hak_box *box, enum hak_log_level level, const char *format, ...)
 {
     th_need_box(box);
     if ((unsigned)level > HAK_LOG_INFO)

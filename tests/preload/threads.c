@@ -56,7 +56,7 @@ TEST(ten_thousand_in_turn)
         if (i == 1000)
             warm = rss_bytes();
     }
-    EXPECT_LT(rss_bytes(), warm + 4 * MIB);
+    OWN_BOUND(EXPECT_LT(rss_bytes(), warm + 4 * MIB));
 }
 
 /* How many are at work together differs by round; the most of half of them is
@@ -75,7 +75,7 @@ TEST(storms_of_64)
         if (round < ROUNDS / 2 && now > warm)
             warm = now;
     }
-    EXPECT_LT(rss_bytes(), warm + 16 * MIB);
+    OWN_BOUND(EXPECT_LT(rss_bytes(), warm + 16 * MIB));
 }
 
 static void *detached_done(void *counter)
@@ -143,7 +143,7 @@ TEST(blocks_outlive_their_thread)
         if (round == 100)
             warm = rss_bytes();
     }
-    EXPECT_LT(rss_bytes(), warm + 16 * MIB);
+    OWN_BOUND(EXPECT_LT(rss_bytes(), warm + 16 * MIB));
 }
 
 /* The heap that realloc takes from is not the heap that the block is of. */
@@ -179,7 +179,7 @@ TEST(survivors_do_not_pin_everything)
         if (round == 50)
             warm = rss_bytes();
     }
-    EXPECT_LT(rss_bytes(), warm + 24 * MIB);
+    OWN_BOUND(EXPECT_LT(rss_bytes(), warm + 24 * MIB));
     for (int i = 0; i < ROUNDS; i++)
         free(kept[i]);
 }
@@ -233,7 +233,7 @@ static void *consume(void *unused)
         if (i == MESSAGES / 10)
             warm = rss_bytes();
         if (i > MESSAGES / 10 && i % 100000 == 0)
-            EXPECT_LT(rss_bytes(), warm + 24 * MIB);
+            OWN_BOUND(EXPECT_LT(rss_bytes(), warm + 24 * MIB));
     }
     return NULL;
 }
@@ -299,7 +299,7 @@ TEST(destructors_allocate_in_every_round)
         if (i == 500)
             warm = rss_bytes();
     }
-    EXPECT_LT(rss_bytes(), warm + 8 * MIB);
+    OWN_BOUND(EXPECT_LT(rss_bytes(), warm + 8 * MIB));
 }
 
 static int run_tss_thread(void *unused)
@@ -346,7 +346,7 @@ TEST(first_request_in_a_destructor)
         if (i == 500)
             warm = rss_bytes();
     }
-    EXPECT_LT(rss_bytes(), warm + 8 * MIB);
+    OWN_BOUND(EXPECT_LT(rss_bytes(), warm + 8 * MIB));
 }
 
 /* ---- odd threads -------------------------------------------------------- */
@@ -464,7 +464,7 @@ TEST(all_free_in_random_order)
         thread[i] = start(take_then_free_random, (void *)i);
     for (int i = 0; i < PARTY; i++)
         pthread_join(thread[i], NULL);
-    EXPECT_LT(rss_bytes(), 256 * MIB); /* 45 MB live at most */
+    OWN_BOUND(EXPECT_LT(rss_bytes(), 256 * MIB)); /* 45 MB live at most */
 }
 
 TEST_MAIN()

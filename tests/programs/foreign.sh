@@ -29,4 +29,8 @@ python=$(command -v /usr/bin/python3 || command -v python3) &&
     same 'python' env PYTHONMALLOC=malloc "$python" "$here/work.py" 1000
 echo 'int main(void) { return 0; }' >"$work/small.c"
 command -v gcc >/dev/null && same 'gcc' gcc -O2 -c "$work/small.c" -o small.o
+command -v bash >/dev/null && same 'bash' bash "$here/work.bash" 60
+command -v node >/dev/null && same 'node' node "$here/work.js" 2000
+command -v redis-server >/dev/null && command -v redis-benchmark >/dev/null &&
+    same 'redis' sh "$here/work-redis.sh" 1000
 finish

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * owner.c - print who owns a small block; installed set-user-ID by the test.
- * With an argument: after so many turns that fill and empty pages. */
+ * owner.c - print who owns blocks of three sizes; installed set-user-ID by the
+ * test. With an argument: the owner of one, after so many turns that fill and
+ * empty pages. */
 #include <hakmem/hakmem.h>
 
 #include <stdio.h>
@@ -15,15 +16,23 @@ static void turn(size_t bytes, size_t n)
         free(p[i]);
 }
 
+static const char *owner(size_t bytes)
+{
+    void *p = malloc(bytes);
+    const char *name = hak_owner(p);
+    free(p);
+    return name != NULL ? name : "libc";
+}
+
 int main(int argc, char **argv)
 {
     for (int i = argc > 1 ? atoi(argv[1]) : 0; i > 0; i--) {
         turn(500, 3000);
         turn(1000, 400);
     }
-    void *p = malloc(argc > 1 ? 1000 : 100);
-    const char *owner = hak_owner(p);
-    puts(owner != NULL ? owner : "libc");
-    free(p);
+    if (argc > 1)
+        puts(owner(1000));
+    else
+        printf("%s %s %s\n", owner(100), owner(5000), owner(100000));
     return 0;
 }

@@ -7,10 +7,15 @@ if [ "$(id -u)" != 0 ] || ! command -v setpriv >/dev/null; then
     echo "1..0 # SKIP needs root and setpriv"
     exit 0
 fi
-# Not below a mount with nosuid, and reachable by everybody.
-dir=$(mktemp -d /var/tmp/hakmem-secure.XXXXXX)
-trap 'rm -rf "$dir"' EXIT
-chmod 755 "$dir"
+# Not below a mount with nosuid, reachable by everybody, and writable by root
+# alone all the way up, which /tmp and /var/tmp are not.
+for base in /opt /srv /var/lib; do
+    [ "$(stat -c '%u %A' "$base" 2>/dev/null | tr -d 'rx-')" = '0 dw' ] && break
+done
+dir=$(mktemp -d "$base/hakmem-secure.XXXXXX") || exit 1
+loose=$(mktemp -d /tmp/hakmem-loose.XXXXXX) || exit 1
+trap 'rm -rf "$dir" "$loose"' EXIT
+chmod 755 "$dir" "$loose"
 mkdir -p "$dir/build/boxes" "$dir/conf"
 n=0
 turns=
@@ -22,13 +27,23 @@ verdict() {
 }
 
 fresh() {
+    rm -rf "$dir/build/boxes"
+    mkdir "$dir/build/boxes"
     cp "$top/build/libhakmem.so.1" "$dir/build/"
     cp "$top"/build/boxes/*.so "$dir/build/boxes/"
     cp "$top/conf/default.ini" "$dir/conf/"
     chown -R root:root "$dir"
-    chmod 755 "$dir"/build/boxes/*.so
+    chmod 755 "$dir" "$dir"/build "$dir"/build/boxes "$dir"/build/boxes/*.so
     chmod 644 "$dir/conf/default.ini"
     [ ! -e "$dir/owner" ] || chmod 4755 "$dir/owner" # chown took it away
+}
+
+# ini KEY-OF-STATS VALUE, or ini path FILE: of the box ultra
+ini() {
+    case $1 in
+    path) sed "s,^\[box ultra\],&\npath = $2," "$top/conf/default.ini" ;;
+    *) sed "s,^$1 = none.*,$1 = $2," "$top/conf/default.ini" ;;
+    esac >"$dir/conf/default.ini"
 }
 
 # check NAME WANTED-OUTPUT WANTED-TEXT-ON-STDERR [VARIABLE=VALUE...]
@@ -36,9 +51,9 @@ check() {
     name=$1 want=$2 message=$3
     shift 3
     n=$((n + 1))
-    out=$(env "$@" setpriv --reuid=65534 --regid=65534 --clear-groups \
-        "$dir/owner" ${turns:+"$turns"} 2>"$dir/stderr")
-    said=$(cat "$dir/stderr")
+    out=$(cd "$loose" && env "$@" setpriv --reuid=65534 --regid=65534 --clear-groups \
+        "$dir/owner" ${turns:+"$turns"} 2>"$loose/stderr")
+    said=$(cat "$loose/stderr")
     case "$said" in *"$message"*) told=yes ;; *) told=no ;; esac
     if [ "$out" = "$want" ] && [ $told = yes ] &&
         { [ -n "$message" ] || [ -z "$said" ]; }; then
@@ -46,7 +61,7 @@ check() {
     else
         echo "not ok $n - $name"
         echo "# stdout: $out"
-        sed 's/^/# stderr: /' "$dir/stderr"
+        sed 's/^/# stderr: /' "$loose/stderr"
     fi
 }
 
@@ -56,39 +71,102 @@ ${CC:-cc} -I "$top/framework/include" -o "$dir/owner" \
     -Wl,-rpath,"$dir/build" || exit 1
 chmod 4755 "$dir/owner"
 
-check "runs on the boxes" ultra ""
-check "HAKMEM_CONF is ignored" ultra "" HAKMEM_CONF=/nonexistent
-check "keys in the environment are ignored" ultra "" HAKMEM_CORE_VERIFY=what
-check "so is the exit report" ultra "" HAKMEM_STATS_AT_EXIT=stderr
+boxes='ultra midmt large'
+no_ultra='libc midmt large'
+libc='libc libc libc'
+check "runs on the boxes, each a file of its own" "$boxes" ""
+check "HAKMEM_CONF is ignored" "$boxes" "" HAKMEM_CONF=/nonexistent
+check "keys in the environment are ignored" "$boxes" "" HAKMEM_CORE_VERIFY=what
+check "so is the exit report" "$boxes" "" HAKMEM_STATS_AT_EXIT=stderr
+
+# ---- reports -----------------------------------------------------------------
 
 turns=200
 sed "s,^log .*,log = $dir/learner.log," "$top/conf/learner.ini" \
     >"$dir/conf/default.ini"
 check "routes are learned" mid_v35 ""
-[ ! -e "$dir/learner.log" ]
-verdict "but no log is written" $?
-"$dir/owner" $turns >"$dir/stdout"
 grep -q '^owner .*C7 ultra -> mid_v35, rule light' "$dir/learner.log"
-verdict "as it is without raised rights" $?
+verdict "and logged where root alone can write" $?
+sed "s,^log .*,log = $loose/learner.log," "$top/conf/learner.ini" \
+    >"$dir/conf/default.ini"
+check "but not in a directory of others" mid_v35 \
+    "learner.log: cannot be opened: lies in /tmp, which can be written by"
+[ ! -e "$loose/learner.log" ]
+verdict "no log is there" $?
 turns=
+
+ini at_exit "$dir/report"
+check "a report where root alone can write" "$boxes" ""
+verdict "is for root alone" "$([ "$(stat -c '%u %a' "$dir/report")" = '0 600' ]
+    echo $?)"
+ini at_exit "$loose/report"
+check "no report elsewhere" "$boxes" \
+    "[stats] at_exit = $loose/report: cannot be opened: lies in /tmp, which"
+ini at_exit report
+check "nor in the directory that the program is started in" "$boxes" \
+    "at_exit = report: cannot be opened: is no whole path"
 fresh
 
+# ---- boxes -------------------------------------------------------------------
+
 chmod o+w "$dir/build/boxes/ultra.so"
-check "a box that others can write is refused" libc "can be written by others"
+check "a box that others can write is refused" "$no_ultra" \
+    "ultra.so can be written by others"
+fresh
+chmod g+w "$dir/build/boxes/ultra.so"
+check "or a group" "$no_ultra" "ultra.so can be written by others"
 fresh
 chown nobody "$dir/build/boxes/ultra.so"
-check "a box that is not root's is refused" libc "is not owned by root"
+check "a box that is not root's is refused" "$no_ultra" \
+    "ultra.so is not owned by root"
 fresh
+chmod o+w "$dir/build/boxes"
+check "a directory that others can write to" "$libc" \
+    "ultra.so lies in $dir/build/boxes, which can be written by others"
+fresh
+chown nobody "$dir/build"
+check "one further up that is not root's" "$libc" \
+    "ultra.so lies in $dir/build, which is not owned by root"
+fresh
+mv "$dir/build/boxes/ultra.so" "$dir/build/real.so"
+ln -s ../real.so "$dir/build/boxes/ultra.so"
+check "a link of root's is followed" "$boxes" ""
+fresh
+ln -s "$dir/build/boxes/ultra.so" "$loose/ultra.so"
+ini path "$loose/ultra.so"
+check "a link in a directory of others is not" "$no_ultra" \
+    "ultra.so lies in /tmp, which can be written by others"
+mkdir "$dir/hall"
+chown nobody "$dir/hall"
+ln -s "$dir/hall" "$dir/door"
+cp "$top/build/boxes/ultra.so" "$dir/hall"
+ini path "$dir/door/ultra.so"
+check "nor is a link of root's to such a directory trusted" "$no_ultra" \
+    "ultra.so lies in $dir/hall, which is not owned by root"
+cp "$top/build/boxes/ultra.so" "$loose/other.so"
+ini path ./other.so
+check "nothing is looked for in the working directory" "$no_ultra" \
+    "./other.so is no whole path"
+fresh
+
+# ---- configuration -----------------------------------------------------------
+
 chmod o+w "$dir/conf/default.ini"
-check "so is such an INI" libc "no configuration that root alone can write"
+check "so is such an INI" "$libc" \
+    "$dir/conf/default.ini: can be written by others"
 fresh
 chown nobody "$dir/conf/default.ini"
-check "or one that is not root's" libc \
-    "no configuration that root alone can write"
+check "or one that is not root's" "$libc" \
+    "$dir/conf/default.ini: is not owned by root"
+fresh
+chmod o+w "$dir/conf"
+check "or one in a directory of others" "$libc" \
+    "$dir/conf/default.ini: lies in $dir/conf, which can be written by others"
+chmod o-w "$dir/conf"
 
 # A fused library needs no files, so there are none to distrust.
 rm -r "$dir/build/boxes" "$dir/conf"
 cp "$top/build/fused/default/libhakmem.so.1" "$dir/build/"
 check "a fused library runs on its boxes, and ignores the environment" \
-    ultra "" HAKMEM_CONF=/nonexistent HAKMEM_STATS_AT_EXIT=stderr
+    "$boxes" "" HAKMEM_CONF=/nonexistent HAKMEM_STATS_AT_EXIT=stderr
 echo "1..$n"

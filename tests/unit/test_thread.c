@@ -386,16 +386,20 @@ static bool own_nothing(struct hak_box *box, const void *p)
     return box == NULL && p == NULL;
 }
 
+static struct hak_loaded_now stub_now;
 static struct hak_loaded stub = {
+    .now = &stub_now,
     .box.name = "stub",
     .ops = {.heap_open = open_stub, .owns = own_nothing},
 };
 
 static void add_stub(void)
 {
+    EXPECT(hak_seal_open());
     stub.box.index = hak_boxes.n;
     hak_boxes.all[hak_boxes.n] = hak_boxes.walk[hak_boxes.n] = &stub;
     hak_boxes.n++;
+    hak_seal_close();
 }
 
 static void *open_heap_of_stub(void *unused)

@@ -217,7 +217,9 @@ struct hak_box {
     const struct hak_host *host;
     const struct hak_box_ops *ops; /* the core's copy of the entry's */
     const char *name;              /* NAME of [box NAME] */
-    void *state;                   /* the box's own; NULL at init */
+    void *state; /* the box's own; NULL at init. A box that has an init sets it
+                    there: all here is read-only while the process runs. One
+                    without may set it later (not in a fused library). */
     const union hak_value *params; /* as in the entry's table, or NULL */
     uint32_t index;                /* 0..HAK_MAX_BOXES-1, fixed */
     uint32_t state_now;            /* enum hak_box_state */
@@ -575,7 +577,10 @@ struct hak_host {
     /* purge_delay_ms - [core] purge_delay_ms; boxes age their caches by it. */
     uint64_t (*purge_delay_ms)(void);
 
-    /* random - 64 bits, seeded from the system, not for keys. */
+    /*
+     * random - 64 bits that nobody can foretell, from what was seen of others
+     * neither; a fork's child gets others. Cost: some 20 ns, no lock.
+     */
     uint64_t (*random)(void);
 
     /* log - one line on stderr: "hakmem: box NAME: ...". printf's %s %d %u

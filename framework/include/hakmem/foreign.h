@@ -191,6 +191,12 @@ struct hak_foreign_host_1 {
      */
     const char *(*polled)(const struct hak_box *box, uint32_t n,
                           const char **text);
+
+    /*
+     * sealed - as host->meta, in init only: read-only when the process runs,
+     * so for tables of functions. NULL itself where nothing is sealed.
+     */
+    void *(*sealed)(size_t size_bytes);
 };
 
 /* ---- "hak.foreign/1" of a box ---------------------------------------------

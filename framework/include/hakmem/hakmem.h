@@ -47,7 +47,8 @@ int hak_stats(const char *box, struct hak_stats *out);
  * go to the route or box `route` of the INI, in every thread. Blocks that are
  * live go home to the box that gave them.
  * Returns  0; -EINVAL: range; -ENOENT: no such route; -ENOSYS: no boxes;
- *          -ENOTSUP: routes are fixed, the library is a fused one
+ *          -ENOMEM: as before; -ENOTSUP: routes are fixed, the library is a
+ *          fused one
  */
 int hak_route(const char *range, const char *route);
 

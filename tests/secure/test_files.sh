@@ -1,0 +1,82 @@
+#!/bin/sh
+# test_files.sh - how our files are linked and compiled: addresses resolved at
+# start and read-only then, no code that can be written, constant formats. TAP.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+export LC_ALL=C
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+n=0
+
+# verdict NAME 0|1
+verdict() {
+    n=$((n + 1))
+    if [ "$2" = 0 ]; then echo "ok $n - $1"; else echo "not ok $n - $1"; fi
+}
+
+# linked FILE: its program headers and dynamic section, as they should be
+linked() {
+    readelf -ldW "$1" >"$tmp/elf" || return 1
+    grep -q '^ *GNU_RELRO' "$tmp/elf" || echo "# no RELRO segment"
+    grep -q 'FLAGS.*BIND_NOW\|FLAGS_1.*NOW' "$tmp/elf" ||
+        echo "# symbols are bound while it runs (lazily)"
+    grep -q 'GNU_STACK.* RW  ' "$tmp/elf" || echo "# it may execute its stack"
+    ! grep 'LOAD.* RWE ' "$tmp/elf" || echo "# a segment of code to be written"
+    ! grep -q TEXTREL "$tmp/elf" || echo "# code that is relocated (TEXTREL)"
+    grep -q '^Elf file type is DYN' "$tmp/elf" || echo "# not relocatable"
+}
+
+for file in build/libhakmem.so.1 build/boxes/*.so build/hakctl \
+    build/hakctl-check-box build/fused/*/libhakmem.so.1; do
+    linked "$file" >"$tmp/faults"
+    verdict "$file" "$([ ! -s "$tmp/faults" ] && echo 0 || echo 1)"
+    cat "$tmp/faults"
+done
+
+# How framework/log.c is compiled, of another file.
+command=$(make -nB build/obj/framework/log.o 2>/dev/null |
+    sed -n 's,framework/log\.c,FILE,p' | sed 's, -o [^ ]*, -o /dev/null,')
+compile() {
+    cat >"$tmp/x.c"
+    sh -c "$(echo "$command" | sed "s,FILE,$tmp/x.c,")" >"$tmp/said" 2>&1
+}
+
+compile <<'X'
+#include <stdio.h>
+int f(const char *s);
+int f(const char *s) { return printf("%s", s); }
+X
+verdict "a format of ours is compiled" $?
+compile <<'X'
+#include <stdio.h>
+int f(const char *s);
+int f(const char *s) { return printf(s); }
+X
+grep -q '=format-security' "$tmp/said"
+verdict "one that is a variable is an error" $?
+compile <<'X'
+#include <stdio.h>
+int f(const char *s, int i);
+int f(const char *s, int i) { return printf(s, i); }
+X
+grep -q '=format-nonliteral' "$tmp/said"
+verdict "with arguments, too" $?
+compile <<'X'
+#include <stdarg.h>
+#include <stdio.h>
+void f(const char *s, ...);
+void f(const char *s, ...)
+{
+    va_list ap;
+    va_start(ap, s);
+    vprintf(s, ap);
+    va_end(ap);
+}
+X
+grep -q '=missing-format-attribute\|=suggest-attribute=format' "$tmp/said"
+verdict "what passes one on says so, so that its callers are looked at" $?
+grep -rn 'diagnostic ignored "-Wformat\|-Wno-format\|-Wno-error' Makefile \
+    framework plugins tools >"$tmp/found"
+verdict "nothing turns that off" "$([ ! -s "$tmp/found" ] && echo 0 || echo 1)"
+sed 's/^/# /' "$tmp/found"
+echo "1..$n"
