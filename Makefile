@@ -22,7 +22,8 @@ CORE_SRCS := $(filter-out %/entry.c %/api.c %/init.c %/fused.c,\
 CORE_OBJS := $(CORE_SRCS:%.c=$(B)/obj/%.o)
 LIB_OBJS  := $(CORE_OBJS) $(addprefix $(B)/obj/framework/,entry.o api.o init.o)
 # Position-independent archives, so that a preload is one file.
-CORE_LIBS := -l:libinih.a -l:libffi_pic.a
+# libgcc's unwinder too: a process may have another one, with frames registered.
+CORE_LIBS := -l:libinih.a -l:libffi_pic.a -static-libgcc
 
 # A plugin is a folder: NAME/NAME.mk says NAME_SRCS and NAME_TESTS.
 PLUGINS := $(notdir $(patsubst %/,%,$(dir $(wildcard plugins/*/*.mk))))

@@ -39,7 +39,7 @@ EXPORT void free(void *p)
         struct hak_span *span = hak_directory.entry[g];
         if (likely(span != NULL && span->owner == hak_self)) {
             if (hak_span_push(span, p))
-                hak_box_drained(span);
+                hak_drained(span);
             return;
         }
     }

@@ -5,6 +5,7 @@
  */
 #include "core.h"
 #include "foreign.h"
+#include "stack.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -90,6 +91,8 @@ static const char *polled(const struct hak_box *box, uint32_t n,
 const void *hak_setup_extension(const char *id)
 {
     static struct hak_foreign_host_1 table;
+    if (strcmp(id, HAK_STACK_1) == 0)
+        return &hak_stack_table;
     if (strcmp(id, HAK_FOREIGN_1) != 0)
         return NULL;
     table = hak_ffi_table;
@@ -106,5 +109,7 @@ int hak_setup_boxes(void)
     if (hak_boxes.n == 0)
         return -ENOENT;
     hak_policy_build(&hak_conf, loaded);
+    if (hak_conf.sample >= 0)
+        hak_sample_start(loaded[hak_conf.sample], hak_conf.sample_every);
     return 0;
 }
