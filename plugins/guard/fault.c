@@ -26,7 +26,7 @@
 static struct guard *instances; /* push only */
 static struct hak_lock lock;    /* tried only: of writing found, now */
 static struct sigaction found[3];
-static uint32_t now;            /* found[now] is next; 0: of the very first */
+static uint32_t now; /* found[now] is next; 0: of the very first */
 static bool installed;
 
 /* ---- what the kernel would have done ---- */

@@ -125,9 +125,8 @@ void report_fault(struct guard *guard, uintptr_t p, const char *access,
  * surroundings were written: one report, then abort. */
 __attribute__((noreturn)) void report_misuse(struct guard *guard,
                                              const char *call, const void *p);
-__attribute__((noreturn)) void report_written(struct guard *guard,
-                                              const struct slot *slot,
-                                              uintptr_t where);
+__attribute__((noreturn)) void
+report_written(struct guard *guard, const struct slot *slot, uintptr_t where);
 
 /* ---- fault.c ------------------------------------------------------------- */
 

@@ -163,8 +163,7 @@ void report_written(struct guard *guard, const struct slot *slot,
                     uintptr_t where)
 {
     hak_count_shared(&guard->faults, 1);
-    say_block(guard,
-              where < slot->start ? "heap underflow" : "heap overflow",
+    say_block(guard, where < slot->start ? "heap underflow" : "heap overflow",
               "found at free, write at", where, slot);
     say_stack(guard, "allocated", &slot->allocated, 0);
     say_stack(guard, "freed", &slot->freed, 0);
