@@ -54,8 +54,13 @@ preload()
                    learner-off'
             ;;
         api | routes) modes='default verify owns lanes-off' ;;
+        guard) modes='guard guard-each' ;;
         family | figures | stress)
-            modes='plain default verify owns lanes-off no-fallback'
+            modes='plain default verify owns lanes-off no-fallback guard
+                   guard-each'
+            ;;
+        content | forks | life | threads)
+            modes='plain default verify owns lanes-off guard'
             ;;
         *) modes='plain default verify owns lanes-off' ;;
         esac
@@ -139,6 +144,9 @@ one()
         ;;
     */foreign.so) # the file alone is no allocator
         build/hakctl check-box -c conf/foreign/glibc.ini glibc
+        ;;
+    */guard.so) # a bounded number of small blocks
+        build/hakctl check-box "$1" --may-decline most_per_second=0
         ;;
     *.so) build/hakctl check-box "$1" ;;
     *.sh) sh "$1" ;;
