@@ -152,7 +152,8 @@ check: | $(B)/.deps-check
 
 # ---- demo, bench, lint, install ------------------------------------------------
 
-.PHONY: demo bench bench-pair bench-boxes lint install clean help format
+.PHONY: demo bench bench-pair bench-boxes bench-guard lint install clean help \
+    format
 demo: | $(B)/.deps-demo
 	$(MAKE) all
 	tools/demo.sh
@@ -188,6 +189,10 @@ BOXES_CONFS := default tiny mid-v35 smallmid
 bench-boxes: benches
 	for c in $(BOXES_CONFS); do $(MAKE) fused CONF=conf/$$c.ini || exit 1; done
 	bench/boxes.py $(BENCH_ARGS)
+
+# What one sample in 5000 costs.
+bench-guard: benches
+	bench/boxes.py --only guard $(BENCH_ARGS)
 
 # BENCH: words that choose rows, PEERS: with commas, ROUNDS: a number, QUICK=1:
 # a little of everything.
@@ -237,6 +242,7 @@ help:
 	@echo '                 BENCH=words PEERS=a,b ROUNDS=n QUICK=1'
 	@echo 'make bench-pair  ns of a malloc/free pair'
 	@echo 'make bench-boxes each box on its own sizes, options on and off'
+	@echo 'make bench-guard  what samples against guard pages cost'
 	@echo 'make bench-foreign  calls of other libraries, programs on them as boxes'
 	@echo 'make benches     the bench programs, into build/bench/'
 	@echo 'make fused       CONF=conf/default.ini and its boxes as one library'
