@@ -277,6 +277,7 @@ void guard_check(struct guard *guard)
         live += slot->state == SLOT_LIVE;
         freed += slot->state == SLOT_FREED;
     }
+    HAK_ALWAYS(pool->nslots != 0 && pool->count <= pool->nslots);
     for (uint32_t i = 0; i < pool->count; i++) {
         uint32_t at = pool->queue[(pool->first + i) % pool->nslots];
         HAK_ALWAYS(pool->slot[at].state == SLOT_FREED);
