@@ -22,7 +22,8 @@ CORE_SRCS := $(filter-out %/entry.c %/api.c %/init.c %/fused.c,\
 CORE_OBJS := $(CORE_SRCS:%.c=$(B)/obj/%.o)
 LIB_OBJS  := $(CORE_OBJS) $(addprefix $(B)/obj/framework/,entry.o api.o init.o)
 # Position-independent archives, so that a preload is one file.
-CORE_LIBS := -l:libinih.a -l:libffi_pic.a
+# libgcc's unwinder too: a process may have another one, with frames registered.
+CORE_LIBS := -l:libinih.a -l:libffi_pic.a -static-libgcc
 
 # A plugin is a folder: NAME/NAME.mk says NAME_SRCS and NAME_TESTS.
 PLUGINS := $(notdir $(patsubst %/,%,$(dir $(wildcard plugins/*/*.mk))))
@@ -210,7 +211,8 @@ soak: all $(B)/tests/preload/stress
 
 # ---- demo, bench, lint, install ------------------------------------------------
 
-.PHONY: demo bench bench-pair bench-boxes bench-tuning lint install clean help format
+.PHONY: demo bench bench-pair bench-boxes bench-tuning bench-guard lint install \
+    clean help format
 demo: | $(B)/.deps-demo
 	$(MAKE) all
 	tools/demo.sh
@@ -250,6 +252,10 @@ bench-boxes: benches
 # The parameters that trade time for memory, at other values than the default.
 bench-tuning: benches
 	bench/tuning.py $(BENCH_ARGS)
+
+# What one sample in 5000 costs.
+bench-guard: benches
+	bench/boxes.py --only guard $(BENCH_ARGS)
 
 # BENCH: words that choose rows, PEERS: with commas, ROUNDS: a number, QUICK=1:
 # a little of everything.
@@ -304,6 +310,7 @@ help:
 	@echo 'make bench-pair  ns of a malloc/free pair'
 	@echo 'make bench-boxes each box on its own sizes, options on and off'
 	@echo 'make bench-tuning  the constants that trade time for memory'
+	@echo 'make bench-guard  what samples against guard pages cost'
 	@echo 'make bench-foreign  calls of other libraries, programs on them as boxes'
 	@echo 'make benches     the bench programs, into build/bench/'
 	@echo 'make fused       CONF=conf/default.ini and its boxes as one library'

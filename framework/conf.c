@@ -12,7 +12,11 @@
 
 /* ---- vocabulary ---------------------------------------------------------- */
 
-enum { PRIORITY_MAX = 9999, PURGE_DELAY_MAX_MS = 3600 * 1000 };
+enum {
+    PRIORITY_MAX = 9999,
+    PURGE_DELAY_MAX_MS = 3600 * 1000,
+    SAMPLE_EVERY_MAX = 1000000000,
+};
 
 /* The choices stand in the order of enum hak_fallback and hak_free_route. */
 static const struct hak_param core_keys[] = {
@@ -24,6 +28,11 @@ static const struct hak_param core_keys[] = {
      .type = HAK_PARAM_MS,
      .min = 0,
      .max = PURGE_DELAY_MAX_MS},
+    {.name = "sample", .type = HAK_PARAM_TEXT},
+    {.name = "sample_every",
+     .type = HAK_PARAM_INT,
+     .min = 1,
+     .max = SAMPLE_EVERY_MAX},
 };
 static const struct hak_param stats_keys[] = {
     {.name = "at_exit", .type = HAK_PARAM_TEXT},
@@ -231,6 +240,8 @@ void conf_check(struct hak_conf *c, const struct hak_conf_entry *e)
         conf_tell_key(c, e, v, (struct conf_vocabulary){NULL, 0});
     else if (conf_name(e->section, "route") != NULL)
         conf_check_route(c, e);
+    else if (strcmp(e->key, "sample") == 0)
+        conf_check_sample(c, e);
     else if (conf_name(e->section, "rule") != NULL)
         conf_check_learn_rule(c, e);
     else
@@ -277,6 +288,8 @@ int hak_conf_read(struct hak_conf *c, const char *path, int fd,
     /* The text stays as it is: a static struct costs the pages it uses. */
     memset(c, 0, offsetof(struct hak_conf, text));
     c->purge_delay_ms = 100;
+    c->sample = -1;
+    c->sample_every = 5000;
     c->stats_at_exit = "none";
     c->learner = (struct hak_conf_learner){
         .every = 256, .settle = 3, .margin_bps = 500, .log = "none"};

@@ -14,6 +14,8 @@
  *                     free_route = directory | owns
  *                     verify = BOOL       strict = BOOL
  *                     purge_delay_ms = 0..3600000
+ *                     sample = BOX | none (BOX is asked first for one in
+ *                     sample_every allocations; 1..1000000000)
  *     [stats]         at_exit = none | stderr | FILE      format = text | json
  *                     at_start = none | stderr | FILE
  *     [box NAME]      path = FILE     priority = INT     lanes = BOOL
@@ -217,6 +219,8 @@ struct hak_conf {
     bool verify;                    /* no */
     bool strict;                    /* no */
     uint64_t purge_delay_ms;        /* 100 */
+    int sample;                     /* position in box, or -1: none */
+    uint32_t sample_every;          /* 5000 */
     struct hak_origin fallback_origin;
     struct hak_origin free_route_origin;
     /* [stats] */

@@ -211,7 +211,7 @@ static void resolve_used(struct hak_conf *c)
         for (uint32_t k = 0; k < c->route[i].nchain; k++)
             in_chain[c->route[i].chain[k]] = true;
     for (uint32_t i = 0; i < c->nboxes; i++)
-        c->box[i].used = in_chain[i] || !named[i];
+        c->box[i].used = in_chain[i] || !named[i] || c->sample == (int)i;
 }
 
 /* ---- what is left out ---------------------------------------------------- */
@@ -268,7 +268,7 @@ static void warn_unreached(struct hak_conf *c)
             reached[route->chain[k]] = true;
     }
     for (uint32_t i = 0; i < c->nboxes; i++)
-        if (!reached[i] && c->box[i].used)
+        if (!reached[i] && c->box[i].used && c->sample != (int)i)
             hak_conf_tell(c, HAK_DIAG_WARNING, c->box[i].origin,
                           "no rule of [policy] reaches box \"%s\"",
                           c->box[i].name);

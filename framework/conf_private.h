@@ -98,6 +98,7 @@ void conf_apply_environment(struct hak_conf *c, char *const *envp);
 /* List boxes and routes by name, so that keys can be checked. */
 void conf_declare(struct hak_conf *c);
 void conf_check_route(struct hak_conf *c, const struct hak_conf_entry *e);
+void conf_check_sample(struct hak_conf *c, const struct hak_conf_entry *e);
 /* Fill all that the entries decide but the rules. */
 void conf_resolve(struct hak_conf *c);
 

@@ -138,6 +138,12 @@ void conf_check_route(struct hak_conf *c, const struct hak_conf_entry *e)
     }
 }
 
+void conf_check_sample(struct hak_conf *c, const struct hak_conf_entry *e)
+{
+    if (strcmp(e->value, "none") != 0 && conf_find_box(c, e->value) < 0)
+        conf_tell_no_name(c, e, "box", false, false);
+}
+
 /* ---- core, stats, boxes -------------------------------------------------- */
 
 /* The number that won for a key, or other. What is bad was told. */
@@ -170,6 +176,8 @@ static void resolve_core(struct hak_conf *c)
     c->verify = number(c, "core", "verify", 0) != 0;
     c->strict = number(c, "core", "strict", 0) != 0;
     c->purge_delay_ms = (uint64_t)delay_ms;
+    c->sample_every =
+        (uint32_t)number(c, "core", "sample_every", c->sample_every);
     c->fallback_origin = hak_conf_origin(c, "core", "fallback");
     c->free_route_origin = hak_conf_origin(c, "core", "free_route");
     c->stats_at_exit = text(c, "stats", "at_exit", c->stats_at_exit);
@@ -212,6 +220,7 @@ static void resolve_boxes(struct hak_conf *c)
         box->lanes = number(c, section, "lanes", box->lanes) != 0;
     }
     sort_boxes(c);
+    c->sample = conf_find_box(c, text(c, "core", "sample", "none"));
     for (uint32_t i = 1; i < c->nboxes; i++) {
         const struct hak_conf_box *a = &c->box[i - 1], *b = &c->box[i];
         if (a->priority != b->priority)

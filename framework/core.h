@@ -12,6 +12,7 @@
  *     report.c    statistics                       thread loader
  *     learner.c   retires -> routes                learner_engine.c thread
  *     thread.c    attach, detach, lanes            loader space
+ *     sample.c    one in N to a sampling box       beside thread.c
  *     policy.c    size index -> chain of boxes     loader
  *     boxfile.c   dlopen, checks                   loader conf
  *     loader.c    boxes, host table                directory space
@@ -21,7 +22,7 @@
  *     log.c       lines, report files              trust
  *     trust.c     paths of root alone              nothing of ours
  *     boot.c os.c conf*.c learner_engine.c         nothing of ours
- *     signature.c foreign.c                        nothing of ours
+ *     signature.c foreign.c stack.c                nothing of ours
  */
 #ifndef HAKMEM_CORE_H
 #define HAKMEM_CORE_H
@@ -309,6 +310,7 @@ struct hak_thread {
     struct hak_thread *next;        /* all threads, never shrinks */
     struct hak_thread *next_parked; /* or ending */
     uint64_t libc_allocs;
+    struct hak_sampler *sampler; /* sample.c; NULL until it is needed */
     struct hak_counts count[HAK_MAX_BOXES];
     struct hak_tally retired[HAK_CLASSES]; /* in it, by any box */
     uint32_t nretired;                     /* since it last said so */
@@ -356,6 +358,30 @@ void hak_thread_lock(bool take);
 void hak_thread_fork_child(void);
 struct hak_thread *hak_thread_first(void); /* list of all, for reports */
 void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open);
+
+/* ---- sample.c: not in a fused library ---- */
+
+struct hak_sampling {
+    struct hak_loaded *box;
+    uint32_t every; /* 0: no sampling */
+};
+extern struct hak_sampling hak_sampling;
+
+/* Before threads run. box NULL: no sampling; every >= 1. */
+void hak_sample_start(struct hak_loaded *box, uint32_t every);
+/*
+ * A malloc of t is on its slow path: count it, and what its lane served since
+ * it was here. True: ask the sampling box first. Cost: small.
+ */
+bool hak_sample_due(struct hak_thread *t, uint32_t index);
+/* Are the next few mallocs to come here too, so that lanes stay empty? */
+bool hak_sample_is_near(const struct hak_thread *t);
+/* span, refilled and asked for a slot, is a lane of t from now on. */
+void hak_sample_lane(struct hak_thread *t, struct hak_span *span);
+/* It is one no more; its trigger is the box's again. */
+void hak_sample_drop(struct hak_thread *t, const struct hak_span *span);
+/* nfree of a span of the calling thread reached trigger: ours or the box's. */
+void hak_sample_drained(struct hak_span *span);
 
 /* ---- learner.c: not in a fused library ---- */
 

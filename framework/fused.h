@@ -124,6 +124,11 @@ static inline bool hak_routes_may_change(void)
     return false;
 }
 
+static inline bool hak_samples(void)
+{
+    return false;
+}
+
 static inline const struct hak_chain *hak_chain_of(uint32_t index)
 {
     return &hak_fused.chain[hak_fused.route[index]];
@@ -166,6 +171,11 @@ static inline bool hak_frees_inline(void)
 static inline bool hak_routes_may_change(void)
 {
     return true;
+}
+
+static inline bool hak_samples(void)
+{
+    return unlikely(hak_sampling.every != 0);
 }
 
 static inline const struct hak_chain *hak_chain_of(uint32_t index)
@@ -229,6 +239,15 @@ static inline struct hak_span *hak_box_refill(struct hak_loaded *b, void *heap,
 HAK_BOX_OUTLINE void hak_box_drained(struct hak_span *span)
 {
     HAK_BOX_RETURN(hak_loaded_of(span->box), drained, (span));
+}
+
+/* What free does when a span's nfree reached its trigger. */
+HAK_BOX_OUTLINE void hak_drained(struct hak_span *span)
+{
+    if (hak_samples())
+        hak_sample_drained(span);
+    else
+        hak_box_drained(span);
 }
 
 static inline void hak_box_remote_free(struct hak_span *span, void *p)

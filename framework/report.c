@@ -227,6 +227,13 @@ static void text_routes(struct text *t)
     }
 }
 
+static void text_sample(struct text *t)
+{
+    if (hak_samples())
+        add(t, "sample one in %u: %s, then as routed\n", hak_sampling.every,
+            hak_sampling.box->box.name);
+}
+
 static void add_percent(struct text *t, const char *name, uint32_t bps)
 {
     add(t, "%s%3u.%02u%%", name, bps / 100, bps % 100);
@@ -280,6 +287,7 @@ static void as_text(struct text *t)
         human(used, f.used_bytes), human(idle, f.free_bytes),
         human(purged, f.purged_bytes), human(meta, hak_meta_bytes()));
     text_routes(t);
+    text_sample(t);
     text_learner(t);
 }
 
@@ -420,6 +428,11 @@ static void as_json(struct text *t)
         hak_meta_bytes());
     json_routes(t);
     add(t, "]");
+    if (hak_samples()) {
+        add(t, ",\"sample\":{\"every\":%u,\"box\":", hak_sampling.every);
+        add_quoted(t, hak_sampling.box->box.name);
+        add(t, "}");
+    }
     json_learner(t);
     add(t, "}\n");
 }
@@ -500,6 +513,7 @@ static void routes_at_start(void)
         hak_conf.profile != NULL ? ", profile " : "",
         hak_conf.profile != NULL ? hak_conf.profile : "");
     text_routes(&text);
+    text_sample(&text);
     write_all(fd, text.bytes, text.used);
     close(fd);
 }

@@ -173,6 +173,10 @@ static void *from_lanes(struct hak_thread *t, struct hak_loaded *b,
     if (span == NULL)
         return NULL;
     hak_count(&t->count[b->box.index].refills, 1);
+    if (hak_samples() && hak_sample_is_near(t)) {
+        hak_thread_drop_lanes(t, span);
+        return hak_span_pop(span);
+    }
     set_lanes(t, b, index, span);
     /*
      * A change of route may have emptied the lane just before it was set. The
@@ -184,7 +188,10 @@ static void *from_lanes(struct hak_thread *t, struct hak_loaded *b,
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     sync_epoch(t);
-    return hak_span_pop(span);
+    void *p = hak_span_pop(span);
+    if (hak_samples())
+        hak_sample_lane(t, span);
+    return p;
 }
 
 static void *from_libc(struct hak_thread *t, enum hak_fallback last,
@@ -220,6 +227,22 @@ static void *last_resort(struct hak_thread *t, const struct hak_chain *chain,
             return NULL; /* it was asked */
     return align > HAK_ALIGN_BYTES ? aligned_from(t, b, align, size)
                                    : box_alloc(t, b, size, zero);
+}
+
+/* From the sampling box when it is its turn and has room; else NULL. */
+static void *sampled(struct hak_thread *t, size_t align, size_t size, bool zero)
+{
+    struct hak_loaded *b = hak_sampling.box;
+    size_t want = size == 0 ? 1 : size;
+    if (!hak_sample_due(t, hak_index_of(size)))
+        return NULL;
+    int kept = errno;
+    void *p = align > HAK_ALIGN_BYTES ? aligned_from(t, b, align, want)
+                                      : box_alloc(t, b, want, zero);
+    errno = kept;
+    if (p == NULL)
+        hak_count(&t->count[b->box.index].declines, 1);
+    return p;
 }
 
 static void *from_chain(struct hak_thread *t, uint32_t index, size_t size,
@@ -277,6 +300,11 @@ void *hak_alloc_slow(struct hak_thread *t, size_t size, bool zero)
         hak_learner_evaluate();
     sync_epoch(t);
     tick(t);
+    if (hak_samples()) {
+        void *p = sampled(t, HAK_ALIGN_BYTES, size, zero);
+        if (p != NULL)
+            return p;
+    }
     return from_chain(t, hak_index_of(size), size, zero);
 }
 
@@ -367,6 +395,8 @@ void *hak_alloc_aligned(size_t align, size_t size)
     struct hak_thread *t = hak_self;
     if (!hak_is_attached(t) && (t = hak_thread_attach()) == NULL)
         return from_libc(&hak_nobody, HAK_FALLBACK_LIBC, align, size, false);
+    if (hak_samples() && (p = sampled(t, align, size, false)) != NULL)
+        return p;
     const struct hak_chain *chain = hak_chain_of(
         align > HAK_GRANULE_BYTES ? HAK_INDEX_LARGE
                                   : hak_index_of(hak_max(size, align)));
@@ -431,7 +461,7 @@ static void remote_free(struct hak_loaded *b, struct hak_span *span, void *p)
 
 void hak_freed_many(struct hak_span *span)
 {
-    hak_box_drained(span);
+    hak_drained(span);
     tick(hak_self);
 }
 

@@ -5,6 +5,7 @@
  */
 #include "core.h"
 #include "foreign.h"
+#include "stack.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -82,6 +83,8 @@ const void *hak_setup_extension(const char *id)
         .polled = polled,
         .sealed = hak_sealed_memory,
     };
+    if (strcmp(id, HAK_STACK_1) == 0)
+        return &hak_stack_table;
     return strcmp(id, HAK_FOREIGN_1) == 0 ? &table : NULL;
 }
 
@@ -94,5 +97,7 @@ int hak_setup_boxes(void)
     if (hak_boxes.n == 0)
         return -ENOENT;
     hak_policy_build(&hak_conf, loaded);
+    if (hak_conf.sample >= 0)
+        hak_sample_start(loaded[hak_conf.sample], hak_conf.sample_every);
     return 0;
 }

@@ -71,6 +71,8 @@ void hak_thread_set_lane(struct hak_thread *t, uint32_t index,
 
 void hak_thread_drop_lanes(struct hak_thread *t, struct hak_span *span)
 {
+    if (hak_samples())
+        hak_sample_drop(t, span);
     for (uint32_t i = span->lane_first; i < span->lane_last; i++)
         if (hak_lane(t, i) == span)
             set_lane(t, i, &hak_no_span);

@@ -69,8 +69,13 @@ preload()
                    learner-off'
             ;;
         api | routes | sealed) modes='default verify owns lanes-off' ;;
+        guard) modes='guard guard-each' ;;
         family | figures | stress)
-            modes='plain default verify owns lanes-off no-fallback'
+            modes='plain default verify owns lanes-off no-fallback guard
+                   guard-each'
+            ;;
+        content | forks | life | threads)
+            modes='plain default verify owns lanes-off guard'
             ;;
         faults) # every box that maps memory of the window
             modes='plain default lanes-off no-fallback conf/tiny.ini
@@ -170,6 +175,9 @@ one()
         ;;
     */foreign.so) # the file alone is no allocator
         build/hakctl check-box -c conf/foreign/glibc.ini glibc
+        ;;
+    */guard.so) # a bounded number of small blocks
+        build/hakctl check-box "$1" --may-decline most_per_second=0
         ;;
     *.so) build/hakctl check-box "$1" ;;
     *.sh) sh "$1" ;;

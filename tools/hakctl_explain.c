@@ -215,6 +215,21 @@ static void print_link(const struct answer *a, const struct link *l)
         print_foreign(a, l);
 }
 
+static bool is_sampled(void)
+{
+    return hak_conf.sample >= 0;
+}
+
+static void print_sample(void)
+{
+    if (!is_sampled())
+        return;
+    printf("  sample one in %u goes to box %s first  (", hak_conf.sample_every,
+           hak_conf.box[hak_conf.sample].name);
+    ctl_origin(stdout, hak_conf_origin(&hak_conf, "core", "sample"));
+    printf(")\n");
+}
+
 /* Does the learner's rule speak of the size's class? */
 static bool may_move(const struct answer *a,
                      const struct hak_conf_learn_rule *rule)
@@ -249,6 +264,7 @@ static void print_text(const struct answer *a)
                              ? "libc serves it"
                              : "malloc fails: no box takes it, and the "
                                "fallback is none");
+    print_sample();
     print_learner(a);
 }
 
@@ -339,6 +355,11 @@ static void print_json(const struct answer *a)
         json_link(&a->link[i]);
     }
     printf("],\"last\":\"%s\"", last_name(a));
+    if (is_sampled()) {
+        printf(",\"sample\":{\"every\":%u,\"box\":", hak_conf.sample_every);
+        ctl_json(stdout, hak_conf.box[hak_conf.sample].name);
+        fputc('}', stdout);
+    }
     json_learner(a);
     fputc('}', stdout);
 }

@@ -78,7 +78,8 @@ static bool has_constant(const char *section, const char *key)
     static const struct {
         const char *kind, *keys;
     } known[] = {
-        {"core", " fallback free_route verify strict purge_delay_ms "},
+        {"core", " fallback free_route verify strict purge_delay_ms "
+                 "sample_every "},
         {"stats", " at_exit at_start format "},
         {"route", " box fallback enabled classes "},
         {"learner", " every settle margin log "}, /* mode must be off */

@@ -117,6 +117,9 @@ ok 'an INI with errors'
 refuses CONF=conf/learner.ini &&
     said '"mode" in [learner] cannot be fused: it decides while programs run'
 ok 'routes that change'
+refuses CONF=conf/guard.ini &&
+    said '"sample" in [core] cannot be fused: it decides while programs run'
+ok 'samples'
 refuses CONF=nosuch.ini && said 'nosuch.ini: error: cannot open'
 ok 'no INI'
 refuses CONF=conf/tiny.ini PROFILE=none && said 'no [profile none]'

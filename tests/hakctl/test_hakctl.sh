@@ -482,6 +482,22 @@ try env HAKMEM_LEARNER_MODE=off "$ctl" explain -c "$tmp/learner.ini" 100
 ! grep -q learns "$tmp/out"
 ok 'explain: not when it is off'
 
+cat >"$tmp/sampled.ini" <<'EOF'
+[core]
+sample = swift
+sample_every = 70
+[box swift]
+[box sample]
+[policy]
+1- = sample
+EOF
+try "$ctl" explain -c "$tmp/sampled.ini" 200
+holds 'explain: who is asked first now and then' 0 out \
+    '^  sample one in 70 goes to box swift first  (TMP/sampled.ini:2)$'
+try "$ctl" explain --json -c "$tmp/sampled.ini" 100
+json 'explain --json: the sampling box' 0 '[.[].sample]' \
+    '[{"every":70,"box":"swift"}]'
+
 cat >"$tmp/gone.ini" <<'EOF'
 [box gone]
 [box sample]

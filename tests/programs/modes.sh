@@ -8,6 +8,7 @@
 #   no-fallback  libc is never asked
 #   learner...   as conf/learner.ini says, evaluated more often; -verify,
 #                -lanes-off as above, -observe and -off with that mode
+#   guard        as conf/guard.ini says, one in 20; guard-each: every one
 
 boxes()
 {
@@ -33,6 +34,13 @@ environment()
             environment "${1#learner-}" conf/learner.ini
             ;;
         learner-*) echo HAKMEM_LEARNER_MODE="${1#learner-}" ;;
+        esac
+        ;;
+    guard | guard-each)
+        echo HAKMEM_CONF=conf/guard.ini HAKMEM_BOX_GUARD_MOST_PER_SECOND=0
+        case $1 in
+        guard) echo HAKMEM_CORE_SAMPLE_EVERY=20 ;;
+        *) echo HAKMEM_CORE_SAMPLE_EVERY=1 ;;
         esac
         ;;
     *)

@@ -196,6 +196,11 @@ FAULT(unknown_key, "unknown-key",
       "\"fallback\"?")
 FAULT(unknown_section, "unknown-section",
       "error 2: unknown section [cor]; did you mean \"core\"?")
+FAULT(
+    sample, "sample",
+    "error 3: \"sample\" in [core]: there is no box \"gaurd\"; did you mean "
+    "\"guard\"?\n"
+    "error 4: \"sample_every\" in [core]: 0 is out of bounds: 1 to 1000000000")
 FAULT(unreached, "unreached",
       "warning 5: no rule of [policy] reaches box \"tiny\"")
 

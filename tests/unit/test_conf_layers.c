@@ -12,6 +12,8 @@ TEST(built_in_values)
     EXPECT_EQ(conf.free_route, HAK_FREE_DIRECTORY);
     EXPECT(!conf.verify && !conf.strict && !conf.stats_json);
     EXPECT_EQ(conf.purge_delay_ms, 100);
+    EXPECT_EQ(conf.sample, -1);
+    EXPECT_EQ(conf.sample_every, 5000);
     EXPECT_STR(conf.stats_at_exit, "none");
     EXPECT(conf.profile == NULL && conf.box[0].path == NULL);
     EXPECT(conf.box[0].lanes);
@@ -36,6 +38,21 @@ TEST(values_of_the_file)
     expect_origin(conf.fallback_origin, "t.ini", 9);
     expect_origin(conf.free_route_origin, "t.ini", 10);
     expect_origin(hak_conf_origin(&conf, "stats", "format"), "t.ini", 16);
+}
+
+/* Found after sorting; used and not warned about, though no rule names it. */
+TEST(sampling_box)
+{
+    EXPECT_EQ(read_env("[core]\nsample = probe\nsample_every = 7\n"
+                       "[box probe]\n[box off]\n[route r]\nbox = off\n"
+                       "enabled = no\n",
+                       (char *[]){"HAKMEM_BOX_PROBE_PRIORITY=5", NULL}, NULL),
+              0);
+    EXPECT_EQ(conf.sample, 1);
+    EXPECT_STR(conf.box[1].name, "probe");
+    EXPECT(conf.box[1].used);
+    EXPECT_EQ(conf.sample_every, 7);
+    EXPECT_EQ(conf.nwarnings, 0);
 }
 
 TEST(boxes_are_sorted_by_priority)

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT
+ * pool.c - a fixed number of slots, each between two guard pages.
+ *
+ * Everything is PROT_NONE but the slots of live blocks. Slots never used come
+ * first, then those freed longest ago, as long as more than `quarantine` wait:
+ * so a freed block stays protected while at least that many others are freed.
+ */
+#include "guard.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+static bool protect(uintptr_t p, size_t nbytes, int prot)
+{
+    int kept = errno;
+    bool done = mprotect((void *)p, nbytes, prot) == 0;
+    errno = kept;
+    return done;
+}
+
+bool pool_init(struct pool *pool, struct hak_box *box, uint32_t nslots,
+               uint32_t quarantine, size_t slot_bytes)
+{
+    const struct hak_host *host = box->host;
+    pool->box = box;
+    pool->page_bytes = host->os_page_bytes;
+    pool->slot_bytes = hak_round_up(slot_bytes, pool->page_bytes);
+    pool->stride_bytes = pool->slot_bytes + pool->page_bytes;
+    pool->pool_bytes = hak_round_up(
+        nslots * pool->stride_bytes + pool->page_bytes, HAK_GRANULE_BYTES);
+    pool->nslots = nslots;
+    pool->quarantine = quarantine;
+    pool->slot = host->meta(box, nslots * sizeof *pool->slot);
+    pool->queue = host->meta(box, nslots * sizeof *pool->queue);
+    return pool->slot != NULL && pool->queue != NULL;
+}
+
+uintptr_t pool_slot(const struct pool *pool, const struct slot *slot)
+{
+    return pool->base + pool->page_bytes +
+           (size_t)(slot - pool->slot) * pool->stride_bytes;
+}
+
+/* lock held */
+static bool open_pool(struct pool *pool)
+{
+    if (pool->base != 0)
+        return true;
+    struct hak_box *box = pool->box;
+    void *p = box->host->map(box, pool->pool_bytes, 0, HAK_MAP_ZERO);
+    if (p == NULL)
+        return false;
+    if (!protect((uintptr_t)p, pool->pool_bytes, PROT_NONE)) {
+        box->host->unmap(box, p, pool->pool_bytes);
+        return false;
+    }
+    __atomic_store_n(&pool->base, (uintptr_t)p, __ATOMIC_RELEASE);
+    return true;
+}
+
+/* lock held */
+static struct slot *next(struct pool *pool)
+{
+    if (!open_pool(pool))
+        return NULL;
+    if (pool->nfresh < pool->nslots)
+        return &pool->slot[pool->nfresh++];
+    if (pool->count <= pool->quarantine)
+        return NULL;
+    struct slot *slot = &pool->slot[pool->queue[pool->first]];
+    pool->first = (pool->first + 1) % pool->nslots;
+    pool->count--;
+    return slot;
+}
+
+static void enqueue(struct pool *pool, struct slot *slot)
+{
+    hak_lock_take(&pool->lock);
+    slot_set(slot, SLOT_FREED);
+    pool->queue[(pool->first + pool->count++) % pool->nslots] =
+        (uint32_t)(slot - pool->slot);
+    hak_lock_drop(&pool->lock);
+}
+
+struct slot *pool_take(struct pool *pool)
+{
+    hak_lock_take(&pool->lock);
+    struct slot *slot = next(pool);
+    if (slot != NULL)
+        slot_set(slot, SLOT_BUSY);
+    hak_lock_drop(&pool->lock);
+    if (slot == NULL)
+        return NULL;
+    if (!protect(pool_slot(pool, slot), pool->slot_bytes,
+                 PROT_READ | PROT_WRITE)) {
+        enqueue(pool, slot); /* the kernel has no room for one more mapping */
+        return NULL;
+    }
+    return slot;
+}
+
+void pool_give(struct pool *pool, struct slot *slot)
+{
+    uintptr_t p = pool_slot(pool, slot);
+    protect(p, pool->slot_bytes, PROT_NONE);
+    pool->box->host->purge(pool->box, (void *)p, pool->slot_bytes);
+    enqueue(pool, slot);
+}
+
+bool pool_owns(const struct pool *pool, const void *p)
+{
+    uintptr_t base = __atomic_load_n(&pool->base, __ATOMIC_ACQUIRE);
+    return base != 0 && (uintptr_t)p - base < pool->pool_bytes;
+}
+
+/* ---- whose is an address? ---- */
+
+static uintptr_t distance(const struct slot *slot, uintptr_t p)
+{
+    if (p < slot->start)
+        return slot->start - p;
+    return p >= slot->start + slot->bytes ? p - slot->start - slot->bytes : 0;
+}
+
+static bool is_better(const struct slot *a, const struct slot *b, uintptr_t p)
+{
+    uint32_t state = slot_state(a), other = b ? slot_state(b) : SLOT_FRESH;
+    if (state == SLOT_FRESH)
+        return false;
+    if (other == SLOT_FRESH || (state == SLOT_LIVE) != (other == SLOT_LIVE))
+        return other == SLOT_FRESH || state == SLOT_LIVE;
+    return distance(a, p) < distance(b, p);
+}
+
+struct slot *pool_near(const struct pool *pool, uintptr_t p)
+{
+    size_t at = p - pool->base;
+    size_t i = at / pool->stride_bytes; /* the slot after this guard page */
+    bool in_slot = at % pool->stride_bytes >= pool->page_bytes;
+    struct slot *found = NULL;
+    if (!in_slot && i > 0 && i <= pool->nslots &&
+        is_better(&pool->slot[i - 1], NULL, p))
+        found = &pool->slot[i - 1];
+    if (i < pool->nslots && is_better(&pool->slot[i], found, p))
+        found = &pool->slot[i];
+    return found;
+}
