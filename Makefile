@@ -133,13 +133,20 @@ $(B)/tests/preload/%: tests/preload/%.c tests/lib/test.h
 	@mkdir -p $(@D)
 	$(CC) $(ALL) -fno-builtin $(TEST_INC) -o $@ $< -lpthread -ldl
 
+# Programs that do what they must not, as they are written.
+MISUSE_PROGS := $(patsubst tests/misuse/%.c,$(B)/tests/misuse/%,$(wildcard tests/misuse/*.c))
+$(B)/tests/misuse/%: tests/misuse/%.c
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(WARN) -O0 -fno-builtin -o $@ $< -lpthread
+
 # Libraries for the foreign box's tests.
 TEST_LIBS := $(patsubst tests/foreign/%.c,$(B)/tests/foreign/%.so,$(wildcard tests/foreign/*.c))
 $(B)/tests/foreign/%.so: tests/foreign/%.c
 	@mkdir -p $(@D)
 	$(CC) $(BASE) -fvisibility=default -shared -o $@ $<
 
-TEST_BINS = $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_BOXES) $(TEST_LIBS) $(PRELOAD_PROGS)
+TEST_BINS = $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_BOXES) $(TEST_LIBS) $(PRELOAD_PROGS) \
+    $(MISUSE_PROGS)
 
 .PHONY: tests check
 tests: all $(TEST_BINS)

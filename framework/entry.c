@@ -14,7 +14,7 @@
 
 static inline void *pop(struct hak_thread *t, uint32_t index)
 {
-    return hak_span_pop(hak_lane(t, index));
+    return hak_span_try_pop(hak_lane(t, index));
 }
 
 EXPORT void *malloc(size_t size)
@@ -37,7 +37,8 @@ EXPORT void free(void *p)
     size_t g = ((uintptr_t)p - hak_directory.base) >> HAK_GRANULE_SHIFT;
     if (hak_frees_inline() && likely(g < hak_directory.limit)) {
         struct hak_span *span = hak_directory.entry[g];
-        if (likely(span != NULL && span->owner == hak_self)) {
+        if (likely(span != NULL && span->owner == hak_self &&
+                   hak_span_looks_live(span, p))) {
             if (hak_span_push(span, p))
                 hak_box_drained(span);
             return;
@@ -72,7 +73,7 @@ EXPORT void *realloc(void *p, size_t size)
         free(p);
         return NULL;
     }
-    size_t have = hak_usable(p);
+    size_t have = hak_usable("realloc", p);
     if (size <= have && (have <= SMALL_BYTES || size >= have / 2))
         return p;
     return hak_realloc_slow(p, size);
@@ -158,5 +159,5 @@ EXPORT void cfree(void *p)
 
 EXPORT size_t malloc_usable_size(void *p)
 {
-    return p == NULL ? 0 : hak_usable(p);
+    return p == NULL ? 0 : hak_usable("malloc_usable_size", p);
 }

@@ -16,11 +16,11 @@ static uint64_t blocks;
 /* ---- which blocks are libc's ------------------------------------------- */
 
 /*
- * With a residual box, a pointer that no box owns may be libc's or that
- * box's. libc then serves few requests (fork handlers, threads that ended,
- * what a foreign library itself asks for), so their addresses are kept: two
- * buckets of one cache line are possible for each. Without a lock, since a
- * forking thread allocates too.
+ * A pointer that no box owns is libc's, a residual box's, or wrong. libc
+ * serves few requests (fork handlers, threads that ended, what a foreign
+ * library itself asks for), so their addresses are kept: two buckets of one
+ * cache line are possible for each. Without a lock, since a forking thread
+ * allocates too.
  */
 enum { BUCKETS = 8192, BUCKET_SLOTS = 8 };
 
@@ -28,11 +28,18 @@ static struct {
     _Alignas(64) const void *slot[BUCKET_SLOTS];
 } buckets[BUCKETS]; /* .bss: costs what is touched */
 static uint64_t nkept;
-static bool keeping = true; /* it may turn out that there is a residual box */
+static bool keeping = true;
+static bool bounded = true; /* no block without a place in the table */
+static bool overflowed;     /* there were some */
 
-void hak_libc_keep(bool keep)
+void hak_libc_forget(void)
 {
-    keeping = keep;
+    keeping = false;
+}
+
+void hak_libc_bound(bool bound)
+{
+    bounded = bound;
 }
 
 static const void **bucket(const void *p, bool second)
@@ -70,12 +77,22 @@ bool hak_libc_owns(const void *p)
     return false;
 }
 
-/* A new block, or NULL when there is no place for it in the table. */
+bool hak_libc_may_own(const void *p)
+{
+    return hak_libc_owns(p) || !keeping ||
+           __atomic_load_n(&overflowed, __ATOMIC_RELAXED);
+}
+
+/* A new block, or NULL when there has to be a place for it and is none. */
 static void *kept(void *p)
 {
     if (!keeping || p == NULL)
         return p;
     if (!replace(p, NULL, p)) {
+        if (!bounded) {
+            __atomic_store_n(&overflowed, true, __ATOMIC_RELAXED);
+            return p;
+        }
         __libc_free(p);
         return NULL;
     }

@@ -414,9 +414,15 @@ static struct hak_loaded *owner_of(const void *p, struct hak_span **span)
     return walked != NULL || named != NULL ? walked : left_over(p);
 }
 
-__attribute__((noreturn, cold)) static void nobody_owns(const char *call,
-                                                        const void *p)
+/* No box owns p; unless it may be libc's, the program is wrong. */
+static void expect_libc(const char *call, const void *p)
 {
+    if (hak_core.mode != HAK_MODE_BOXES || hak_libc_may_own(p))
+        return;
+    if (hak_directory_in_window(p))
+        hak_die("%s(%p): that memory belongs to no box: given back, or never "
+                "handed out",
+                call, p);
     hak_die("%s(%p): no box and not libc gave out this pointer", call, p);
 }
 
@@ -452,15 +458,13 @@ void hak_free_slow(void *p)
     struct hak_loaded *b =
         hak_core.mode == HAK_MODE_BOXES ? owner_of(p, &span) : NULL;
     if (b == NULL) {
-        if (hak_libc_blocks() == 0)
-            nobody_owns("free", p);
+        expect_libc("free", p);
         hak_libc_free(p);
     } else if (hak_box_lanes(b) && hak_free_route() == HAK_FREE_DIRECTORY &&
                span != NULL && span != &b->slow) {
         struct hak_thread *t = hak_self;
-        if (span->owner == t) { /* only when verifying */
-            if (hak_span_push(span, p))
-                hak_box_drained(span);
+        if (span->owner == t) { /* verifying, or it may not be live */
+            hak_box_free(b, p);
         } else {
             hak_box_remote_free(span, p);
             if (hak_is_attached(t))
@@ -472,19 +476,31 @@ void hak_free_slow(void *p)
     errno = kept;
 }
 
-size_t hak_usable(const void *p)
+/* The box's answer; a box of ours has no live slot of 0 bytes. */
+static size_t usable_of(const char *call, const struct hak_loaded *b,
+                        const void *p)
+{
+    size_t usable = box_usable(b, p);
+    if (unlikely(usable == 0) && hak_box_header_bytes(b) == 0 && !b->foreign)
+        hak_die("%s(%p): not a live slot of box %s: freed, or not the start "
+                "of one",
+                call, p, b->box.name);
+    return usable;
+}
+
+size_t hak_usable(const char *call, const void *p)
 {
     struct hak_span *span = hak_directory_get(p);
-    if (likely(span != NULL && span->slot_bytes != 0))
+    if (likely(span != NULL && span->slot_bytes != 0 &&
+               hak_span_looks_live(span, p)))
         return span->slot_bytes;
     if (hak_boot_owns(p))
         return hak_boot_usable(p);
     struct hak_loaded *b =
         hak_core.mode == HAK_MODE_BOXES ? owner_of(p, &span) : NULL;
     if (b != NULL)
-        return box_usable(b, p);
-    if (hak_libc_blocks() == 0)
-        nobody_owns("malloc_usable_size", p);
+        return usable_of(call, b, p);
+    expect_libc(call, p);
     return hak_libc_usable((void *)(uintptr_t)p);
 }
 
@@ -529,7 +545,7 @@ void *hak_realloc_slow(void *p, size_t size)
     errno = kept;
     if (q != NULL)
         return q;
-    size_t have = hak_usable(p);
+    size_t have = hak_usable("realloc", p);
     q = malloc(size);
     if (q == NULL)
         return size <= have ? p : NULL; /* too big a slot beats a failure */
