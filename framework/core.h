@@ -362,6 +362,9 @@ void *hak_realloc_slow(void *p, size_t size_bytes) __attribute__((noinline));
 void hak_free_slow(void *p) __attribute__((noinline));
 /* Usable bytes; aborts, naming the call, unless p is live as far as we know. */
 size_t hak_usable(const char *call, const void *p);
+/* Aborts, naming the call, when p cannot have come of such a request. */
+void hak_expect_size(const char *call, const void *p, size_t align_bytes,
+                     size_t size_bytes);
 
 /* ---- report.c ---- */
 

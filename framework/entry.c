@@ -139,15 +139,14 @@ EXPORT void *pvalloc(size_t size)
 EXPORT void free_sized(void *p, size_t size);
 EXPORT void free_sized(void *p, size_t size)
 {
-    (void)size;
+    hak_expect_size("free_sized", p, HAK_ALIGN_BYTES, size);
     free(p);
 }
 
 EXPORT void free_aligned_sized(void *p, size_t align, size_t size);
 EXPORT void free_aligned_sized(void *p, size_t align, size_t size)
 {
-    (void)align;
-    (void)size;
+    hak_expect_size("free_aligned_sized", p, align, size);
     free(p);
 }
 

@@ -92,6 +92,9 @@ static void count_alloc(struct hak_thread *t, struct hak_loaded *b, void *p)
 
 static void *box_alloc_here(struct hak_loaded *b, size_t size, bool zero)
 {
+    if (unlikely(size == 0) && HAK_BOX_HAS(b, alloc_none))
+        return hak_box_alloc_none(b);
+    size = size == 0 ? 1 : size;
     if (hak_box_header_bytes(b) != 0) {
         char *raw = hak_box_alloc(b, size + hak_box_header_bytes(b));
         if (raw == NULL)
@@ -238,7 +241,7 @@ static void *from_chain(struct hak_thread *t, uint32_t index, size_t size,
             if (p != NULL && zero)
                 memset(p, 0, want);
         } else {
-            p = box_alloc(t, b, want, zero);
+            p = box_alloc(t, b, size, zero);
         }
         errno = kept;
         if (p != NULL)
@@ -481,7 +484,8 @@ static size_t usable_of(const char *call, const struct hak_loaded *b,
                         const void *p)
 {
     size_t usable = box_usable(b, p);
-    if (unlikely(usable == 0) && hak_box_header_bytes(b) == 0 && !b->foreign)
+    if (unlikely(usable == 0) && hak_box_header_bytes(b) == 0 && !b->foreign &&
+        !HAK_BOX_HAS(b, alloc_none))
         hak_die("%s(%p): not a live slot of box %s: freed, or not the start "
                 "of one",
                 call, p, b->box.name);
@@ -502,6 +506,29 @@ size_t hak_usable(const char *call, const void *p)
         return usable_of(call, b, p);
     expect_libc(call, p);
     return hak_libc_usable((void *)(uintptr_t)p);
+}
+
+/*
+ * A block may be larger than it was asked for: by its class, its alignment, or
+ * since realloc left it where it was (to half of it, or up to 64 bytes).
+ */
+void hak_expect_size(const char *call, const void *p, size_t align, size_t size)
+{
+    if (p == NULL || hak_core.mode != HAK_MODE_BOXES || hak_boot_owns(p))
+        return;
+    struct hak_span *span = hak_directory_get(p);
+    struct hak_loaded *b = span != NULL ? hak_loaded_of(span->box) : NULL;
+    if (b == NULL)
+        return; /* free() knows more */
+    size_t usable = hak_usable(call, p), least = usable;
+    if (align <= HAK_ALIGN_BYTES && HAK_BOX_HAS(b, slot_size))
+        least = hak_box_slot_size(b, size);
+    if (size <= usable && (usable <= 64 || size >= usable / 2 ||
+                           least >= usable / 2 || least == 0))
+        return;
+    hak_die("%s(%p, %zu): that slot of box %s has %zu bytes, of another "
+            "request",
+            call, p, size, b->box.name, usable);
 }
 
 /* ---- realloc ---- */

@@ -2,7 +2,7 @@
  * aligned_sized_mismatch.c - free_aligned_sized is told another size.
  *
  * fault: free_aligned_sized with a wrong size
- * default: no
+ * default: at once: free_aligned_sized
  * hardened: at once: free_aligned_sized
  */
 #include "misuse.h"

@@ -3,7 +3,7 @@
  *
  * fault: double free of 1 MiB
  * default: at once: not a live slot
- * hardened: at once: not a live slot
+ * hardened: at once: freed twice
  */
 #include "misuse.h"
 

@@ -3,7 +3,7 @@
  *
  * fault: free of the middle of 1 MiB
  * default: at once: not a live slot
- * hardened: at once: not a live slot
+ * hardened: at once: not the start
  */
 #include "misuse.h"
 

@@ -14,9 +14,9 @@ static void misuse(void)
         block[i] = opaque(malloc(100));
     for (int i = 1; i < 8; i++)
         free(block[i]);
-    memset(block[0], 1, 3 * malloc_usable_size(block[0]));
-    step("reuse");
-    take_many(100);
+    memset(block[0] + malloc_usable_size(block[0]), 1, 16);
     step("free");
     free(block[0]);
+    step("reuse");
+    take_many(100);
 }

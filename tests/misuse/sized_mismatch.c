@@ -2,7 +2,7 @@
  * sized_mismatch.c - free_sized is told another size.
  *
  * fault: free_sized with a wrong size
- * default: no
+ * default: at once: free_sized
  * hardened: at once: free_sized
  */
 #include "misuse.h"

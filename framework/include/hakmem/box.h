@@ -333,7 +333,8 @@ struct hak_box_ops {
 
     /*
      * usable_size - bytes that may be used at p.             [any thread]
-     * p  a live slot of this box; 0: it is not, the core says so and aborts
+     * p  a live slot of this box; 0: it is not, the core says so and aborts.
+     *    (A box with alloc_none does that itself: it has slots of 0 bytes)
      * A box without it gets every request enlarged by a 16-byte header in
      * which the core keeps the size.
      */
@@ -440,6 +441,16 @@ struct hak_box_ops {
 
     /* get_extension - a table for id "hak.NAME/N", or NULL. */
     const void *(*get_extension)(struct hak_box *box, const char *id);
+
+    /* ---- since minor 3 ---- */
+
+    /*
+     * alloc_none - a slot of no bytes, for a request of 0.       [any thread]
+     * Its address is the caller's alone until free(), its usable_size is 0,
+     * and an access of it should fault. NULL = declined. Without it, and in
+     * lanes, a request of 0 bytes gets a slot of 1.
+     */
+    void *(*alloc_none)(struct hak_box *box);
 };
 
 /* ---- the entry ---- */
