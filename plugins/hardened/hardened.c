@@ -11,7 +11,7 @@ enum {
     PARAM_BIG_QUARANTINE,
     PARAM_ZERO,
     PARAM_GUARD,
-    PARAM_EMPTY_SPANS,
+    PARAM_EMPTY_BYTES,
 };
 
 static const struct hak_param params[] = {
@@ -38,15 +38,16 @@ static const struct hak_param params[] = {
      .max = 1,
      .def = 1,
      .help = "a closed page behind each span of slots"},
-    {.name = "empty_spans",
-     .type = HAK_PARAM_INT,
+    {.name = "empty_bytes",
+     .type = HAK_PARAM_SIZE,
      .min = 0,
-     .max = 1024,
-     .def = 4,
-     .help = "empty spans of a class that keep their pages"},
+     .max = (int64_t)1 << 40,
+     .def = 2 << 20,
+     .help = "empty spans of a class keep their pages, up to so many bytes"},
 };
 
-/* ---- for all files -------------------------------------------------------- */
+/* ---- for all files --------------------------------------------------------
+ */
 
 void hardened_close(const struct hardened *h, void *p, size_t size_bytes)
 {
@@ -90,26 +91,26 @@ static bool is_out(const struct span *span, size_t i)
 const char *hardened_why_not(const struct span *span, const void *p)
 {
     size_t at = (size_t)((const char *)p - span->start);
-    if (at / span->slot_bytes >= span->capacity)
+    size_t i = index_of(span, at);
+    if (i >= span->capacity)
         return "in a guard";
-    if (at % span->slot_bytes != 0)
+    if (i * span->slot_bytes != at)
         return "not the start of a slot";
-    return is_out(span, at / span->slot_bytes) ? NULL
-                                               : "freed twice, or never "
-                                                 "handed out";
+    return is_out(span, i) ? NULL : "freed twice, or never handed out";
 }
 
 void hardened_refuse(struct hardened *h, const struct span *span, const void *p,
                      const char *why)
 {
     size_t at = (size_t)((const char *)p - span->start);
-    bool inside = at / span->slot_bytes < span->capacity;
+    bool inside = index_of(span, at) < span->capacity;
     hak_free_refused(h->box, p, why,
                      inside ? (const char *)p - at % span->slot_bytes : NULL,
                      usable_of(span));
 }
 
-/* ---- operations ----------------------------------------------------------- */
+/* ---- operations -----------------------------------------------------------
+ */
 
 static int hardened_init(struct hak_box *box)
 {
@@ -122,7 +123,7 @@ static int hardened_init(struct hak_box *box)
     h->secret = box->host->random();
     h->zero = box->params[PARAM_ZERO].i != 0;
     h->guard = box->params[PARAM_GUARD].i != 0;
-    h->keep_empty = (uint32_t)box->params[PARAM_EMPTY_SPANS].i;
+    h->keep_bytes = (size_t)box->params[PARAM_EMPTY_BYTES].i;
     slots_init(h, (uint32_t)box->params[PARAM_QUARANTINE].i);
     big_init(h, (uint32_t)box->params[PARAM_BIG_QUARANTINE].i);
     box->state = h;
@@ -233,8 +234,8 @@ static void hardened_stats(struct hak_box *box, struct hak_box_stats *out)
     for (uint32_t i = 0; i < CLASSES; i++) {
         uint64_t n = hak_counted(&h->class[i].nout);
         out->live_count += n;
-        out->live_bytes += i == 0 ? 0
-                                  : n * (h->class[i].slot_bytes - CANARY_BYTES);
+        out->live_bytes +=
+            i == 0 ? 0 : n * (h->class[i].slot_bytes - CANARY_BYTES);
     }
     out->peak_bytes = hak_counted(&h->peak_bytes);
 }

@@ -34,7 +34,9 @@ struct span {
     struct hak_link link; /* in a list of its class: partial, or empty */
     char *start;
     size_t slot_bytes; /* with the canary */
+    uint64_t inverse;  /* 2^40 / slot_bytes, rounded up; 0: one slot */
     uint32_t capacity, nused;
+    bool warm;            /* empty, with its pages */
     uint8_t class_number; /* CLASSES: a block of its own, of one slot */
     size_t mapped_bytes;  /* block: guards and all, from `mapped` on */
     char *mapped;
@@ -44,20 +46,21 @@ struct span {
 };
 
 /* A class; all under its lock. */
-struct class {
+struct class
+{
     _Alignas(64) struct hak_lock lock;
     struct hak_box *box;
     uint32_t slot_bytes;
     uint32_t span_granules;
     struct hak_link partial, empty;
     struct span *made; /* a struct without a place */
-    uint32_t nempty;
-    uint64_t random; /* state of xorshift */
-    char *region;    /* the newest: its first span */
-    uint64_t taken;  /* spans of it, a bit each */
-    uint32_t nspans; /* places in it, at most 64 */
-    uint32_t nwait;  /* length of each half of the quarantine */
-    uint32_t at;     /* oldest of `queue` */
+    uint32_t nwarm;    /* of the empty ones */
+    uint64_t random;   /* state of xorshift */
+    char *region;      /* the newest: its first span */
+    uint64_t taken;    /* spans of it, a bit each */
+    uint32_t nspans;   /* places in it, at most 64 */
+    uint32_t nwait;    /* length of each half of the quarantine */
+    uint32_t at;       /* oldest of `queue` */
     char *shuffle[QUARANTINE_MOST], *queue[QUARANTINE_MOST];
     uint64_t nout;
 };
@@ -67,7 +70,7 @@ struct hardened {
     struct hak_map map; /* granule -> span */
     uint64_t secret;
     bool zero, guard;
-    uint32_t keep_empty;
+    size_t keep_bytes; /* of empty spans, a class */
     struct span *all;
     uint64_t in_use_bytes, peak_bytes;
     struct class class[CLASSES];
@@ -96,9 +99,21 @@ static inline bool is_big(const struct span *span)
 
 static inline size_t usable_of(const struct span *span)
 {
-    return is_big(span)               ? span->slot_bytes
+    return is_big(span)              ? span->slot_bytes
            : span->class_number == 0 ? 0
                                      : span->slot_bytes - CANARY_BYTES;
+}
+
+/*
+ * Which slot has the byte at this distance from the span's start; capacity or
+ * more: none. Exact, since a distance has 20 bits and a slot 15: what is
+ * rounded up stays below one slot.
+ */
+static inline size_t index_of(const struct span *span, size_t at)
+{
+    if (span->inverse == 0)
+        return at < span->slot_bytes ? 0 : 1;
+    return at > UINT32_MAX ? span->capacity : at * span->inverse >> 40;
 }
 
 /* What is wrong with p as a live slot of the span, or NULL. */

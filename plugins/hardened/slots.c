@@ -3,14 +3,36 @@
  */
 #include "hardened.h"
 
+#include <sys/single_threaded.h>
+
 enum {
     SPAN_SLOTS_MIN = 4,
     REGION_SPANS_FIRST = 8,
-    REGION_SPANS_MOST = 64, /* bits of `taken` */
+    REGION_SPANS_MOST = 64,        /* bits of `taken` */
     QUARANTINE_BYTES = 128 * 1024, /* of one class, in each half, at most */
 };
 
-/* ---- randomness ----------------------------------------------------------- */
+/* ---- locks -----------------------------------------------------------------
+ */
+
+/*
+ * A process of one thread needs none, and two atomics are two thirds of what a
+ * call costs. libc knows, and nothing here starts a thread halfway.
+ */
+static void lock(struct class *c)
+{
+    if (!__libc_single_threaded)
+        hak_lock_take(&c->lock);
+}
+
+static void unlock(struct class *c)
+{
+    if (!__libc_single_threaded)
+        hak_lock_drop(&c->lock);
+}
+
+/* ---- randomness -----------------------------------------------------------
+ */
 
 /* Where slots go is to be hard to guess from the outside, no more. */
 static uint32_t rnd(struct class *c, uint32_t n)
@@ -27,7 +49,8 @@ void slots_seed(struct hardened *h)
         h->class[i].random = h->box->host->random() | 1;
 }
 
-/* ---- canaries ------------------------------------------------------------- */
+/* ---- canaries -------------------------------------------------------------
+ */
 
 /* The first byte behind the slot is 0, which ends a string that is read on. */
 static uint64_t canary_of(const struct hardened *h, const void *p)
@@ -40,7 +63,8 @@ static uint64_t *canary_at(const struct span *span, void *p)
     return (uint64_t *)(void *)((char *)p + usable_of(span));
 }
 
-/* ---- spans ---------------------------------------------------------------- */
+/* ---- spans ----------------------------------------------------------------
+ */
 
 static size_t span_bytes(const struct class *c)
 {
@@ -63,8 +87,8 @@ void slots_init(struct hardened *h, uint32_t quarantine)
         c->span_granules = 1;
         while (span_slots(h, c) < SPAN_SLOTS_MIN)
             c->span_granules++;
-        c->nwait = (uint32_t)hak_min(quarantine,
-                                     QUARANTINE_BYTES / c->slot_bytes);
+        c->nwait =
+            (uint32_t)hak_min(quarantine, QUARANTINE_BYTES / c->slot_bytes);
         hak_link_init(&c->partial);
         hak_link_init(&c->empty);
     }
@@ -104,6 +128,21 @@ static char *place(struct hardened *h, struct class *c)
     return c->region + i * span_bytes(c);
 }
 
+/* What is behind the slots; the page in front, whose span nobody may have had
+ * yet; and slots of no bytes themselves. */
+static void close_around(struct hardened *h, const struct class *c,
+                         const struct span *span)
+{
+    size_t page = h->box->host->os_page_bytes;
+    size_t open = hak_round_up((size_t)span->capacity * c->slot_bytes, page);
+    if (span->class_number == 0)
+        open = 0;
+    if (h->guard || open == 0)
+        hardened_close(h, span->start + open, span_bytes(c) - open);
+    if (h->guard)
+        hardened_close(h, span->start - page, page);
+}
+
 static struct span *fresh_span(struct hardened *h, struct class *c)
 {
     uint32_t capacity = span_slots(h, c);
@@ -117,13 +156,9 @@ static struct span *fresh_span(struct hardened *h, struct class *c)
     span->start = start;
     span->capacity = capacity;
     span->slot_bytes = c->slot_bytes;
+    span->inverse = ((uint64_t)1 << 40) / c->slot_bytes + 1;
     span->class_number = (uint8_t)(c - h->class);
-    size_t open = span->class_number == 0
-                      ? 0
-                      : hak_round_up((size_t)capacity * c->slot_bytes,
-                                     h->box->host->os_page_bytes);
-    if (h->guard || open == 0)
-        hardened_close(h, start + open, span_bytes(c) - open);
+    close_around(h, c, span);
     hak_map_set(&h->map, start, span_bytes(c), span);
     return span;
 }
@@ -137,7 +172,8 @@ static struct span *span_with_room(struct hardened *h, struct class *c)
     if (!hak_link_empty(&c->empty)) {
         span = hak_item(c->empty.next, struct span, link);
         hak_link_remove(&span->link);
-        c->nempty--;
+        c->nwarm -= span->warm;
+        span->warm = false;
     } else if ((span = fresh_span(h, c)) == NULL) {
         return NULL;
     }
@@ -158,17 +194,22 @@ static void release(struct hardened *h, struct class *c, void *p)
 {
     struct span *span = span_of(h, p);
     HAK_ALWAYS(span != NULL); /* spans of slots stay in the map */
-    size_t i = (size_t)((char *)p - span->start) / c->slot_bytes;
+    size_t i = index_of(span, (size_t)((char *)p - span->start));
     hak_bits_clear(span->used, i, 1);
     if (span->nused-- == span->capacity)
         hak_link_after(c->partial.prev, &span->link); /* the last */
     if (span->nused != 0)
         return;
     hak_link_remove(&span->link);
-    hak_link_after(&c->empty, &span->link);
     hardened_count_in_use(h, -(int64_t)span_bytes(c));
-    if (++c->nempty > h->keep_empty)
+    if (c->nwarm * span_bytes(c) < h->keep_bytes) {
+        span->warm = true;
+        c->nwarm++;
+        hak_link_after(&c->empty, &span->link);
+    } else {
+        hak_link_after(c->empty.prev, &span->link); /* the last */
         purge(h, c, span);
+    }
 }
 
 /*
@@ -193,14 +234,15 @@ static void quarantine(struct hardened *h, struct class *c, char *p)
         release(h, c, out);
 }
 
-/* ---- slots ---------------------------------------------------------------- */
+/* ---- slots ----------------------------------------------------------------
+ */
 
 static void *take(struct hardened *h, struct class *c, struct span **from)
 {
-    hak_lock_take(&c->lock);
+    lock(c);
     struct span *span = *from = span_with_room(h, c);
     if (span == NULL) {
-        hak_lock_drop(&c->lock);
+        unlock(c);
         return NULL;
     }
     size_t near = rnd(c, span->capacity);
@@ -212,16 +254,19 @@ static void *take(struct hardened *h, struct class *c, struct span **from)
     if (++span->nused == span->capacity)
         hak_link_remove(&span->link);
     hak_count(&c->nout, 1);
-    hak_lock_drop(&c->lock);
+    unlock(c);
     return span->start + i * c->slot_bytes;
 }
 
-static bool is_zero(const uint64_t *word, size_t n)
+/* bytes: a multiple of 16, from such an address on. */
+static bool is_zero(const void *p, size_t bytes)
 {
-    uint64_t any = 0;
-    for (size_t i = 0; i < n; i++)
-        any |= word[i];
-    return any == 0;
+    typedef uint64_t pair __attribute__((vector_size(16), may_alias));
+    const pair *at = p;
+    pair any = {0, 0};
+    for (size_t i = 0; i < bytes / sizeof *at; i++)
+        any |= at[i];
+    return (any[0] | any[1]) == 0;
 }
 
 void *slots_alloc(struct hardened *h, uint32_t class_number)
@@ -231,7 +276,7 @@ void *slots_alloc(struct hardened *h, uint32_t class_number)
     void *p = take(h, c, &span);
     if (p == NULL || class_number == 0)
         return p;
-    if (h->zero && unlikely(!is_zero(p, c->slot_bytes / 8))) {
+    if (h->zero && unlikely(!is_zero(p, c->slot_bytes))) {
         h->box->host->log(h->box, HAK_LOG_ERROR,
                           "malloc(%zu): the free slot %p was written to since "
                           "its free",
@@ -249,7 +294,7 @@ void *slots_alloc(struct hardened *h, uint32_t class_number)
 void slots_free(struct hardened *h, struct span *span, void *p)
 {
     struct class *c = &h->class[span->class_number];
-    size_t i = (size_t)((char *)p - span->start) / c->slot_bytes;
+    size_t i = index_of(span, (size_t)((char *)p - span->start));
     if (span->class_number != 0) {
         if (unlikely(*canary_at(span, p) != canary_of(h, p)))
             hardened_refuse(h, span, p,
@@ -257,13 +302,13 @@ void slots_free(struct hardened *h, struct span *span, void *p)
         if (h->zero)
             memset(p, 0, c->slot_bytes);
     }
-    hak_lock_take(&c->lock);
+    lock(c);
     if (unlikely(!hak_bit(span->out, i)))
         hardened_refuse(h, span, p, "freed twice");
     hak_bits_clear(span->out, i, 1);
     hak_count(&c->nout, -(uint64_t)1);
     quarantine(h, c, p);
-    hak_lock_drop(&c->lock);
+    unlock(c);
 }
 
 size_t slots_trim(struct hardened *h)
@@ -271,11 +316,15 @@ size_t slots_trim(struct hardened *h)
     size_t bytes = 0;
     for (uint32_t i = 0; i < CLASSES; i++) {
         struct class *c = &h->class[i];
-        hak_lock_take(&c->lock);
+        lock(c);
         for (struct hak_link *at = c->empty.next; at != &c->empty;
-             at = at->next)
-            bytes += purge(h, c, hak_item(at, struct span, link));
-        hak_lock_drop(&c->lock);
+             at = at->next) {
+            struct span *span = hak_item(at, struct span, link);
+            bytes += span->warm ? purge(h, c, span) : 0;
+            span->warm = false;
+        }
+        c->nwarm = 0;
+        unlock(c);
     }
     return bytes;
 }
