@@ -91,9 +91,9 @@ void *hak_libc_realloc(void *p, size_t size_bytes);
 uint64_t hak_libc_blocks(void); /* handed out so far by the fallback */
 /*
  * Is p a live block of libc's? Known from the first malloc until
- * hak_libc_forget(); from then on never. Any p, any thread. With
- * hak_libc_bound(false) libc serves on when the table of its blocks is full,
- * and hak_libc_may_own() is true of everything from then on.
+ * hak_libc_forget(); from then on never, and hak_libc_may_own() is true of all.
+ * Any p, any thread. When the table of its blocks is full, libc has no memory;
+ * with hak_libc_bound(false) it has, and forgets.
  */
 bool hak_libc_owns(const void *p);
 bool hak_libc_may_own(const void *p);

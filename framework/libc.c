@@ -30,11 +30,15 @@ static struct {
 static uint64_t nkept;
 static bool keeping = true;
 static bool bounded = true; /* no block without a place in the table */
-static bool overflowed;     /* there were some */
+
+static bool is_keeping(void)
+{
+    return __atomic_load_n(&keeping, __ATOMIC_RELAXED);
+}
 
 void hak_libc_forget(void)
 {
-    keeping = false;
+    __atomic_store_n(&keeping, false, __ATOMIC_RELAXED);
 }
 
 void hak_libc_bound(bool bound)
@@ -79,18 +83,17 @@ bool hak_libc_owns(const void *p)
 
 bool hak_libc_may_own(const void *p)
 {
-    return hak_libc_owns(p) || !keeping ||
-           __atomic_load_n(&overflowed, __ATOMIC_RELAXED);
+    return !is_keeping() || hak_libc_owns(p);
 }
 
 /* A new block, or NULL when there has to be a place for it and is none. */
 static void *kept(void *p)
 {
-    if (!keeping || p == NULL)
+    if (!is_keeping() || p == NULL)
         return p;
     if (!replace(p, NULL, p)) {
         if (!bounded) {
-            __atomic_store_n(&overflowed, true, __ATOMIC_RELAXED);
+            hak_libc_forget();
             return p;
         }
         __libc_free(p);
@@ -103,7 +106,7 @@ static void *kept(void *p)
 /* Before the block can be anybody else's. */
 static void forget(const void *p)
 {
-    if (keeping && replace(p, p, NULL))
+    if (is_keeping() && replace(p, p, NULL))
         __atomic_sub_fetch(&nkept, 1, __ATOMIC_RELAXED);
 }
 
