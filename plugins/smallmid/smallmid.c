@@ -283,10 +283,12 @@ static size_t smallmid_usable_size(struct hak_box *box, const void *p)
 {
     struct smallmid *sm = smallmid_of(box);
     const struct slab *slab = slab_of(&sm->supers, p);
-    uint32_t c = (slab != NULL ? slab_tag(slab) : 0u) ^ SLAB_TAG;
-    return c < sm->nclasses && why_not(sm, c, slab, p) == NULL
-               ? sm->pool[c].slot_bytes
-               : 0;
+    if (slab == NULL)
+        return 0;
+    uint32_t c = slab_tag(slab) ^ SLAB_TAG;
+    if (c >= sm->nclasses || why_not(sm, c, slab, p) != NULL)
+        return 0;
+    return sm->pool[c].slot_bytes;
 }
 
 static size_t smallmid_slot_size(struct hak_box *box, size_t size_bytes)
