@@ -136,6 +136,12 @@ $(B)/tests/preload/%: tests/preload/%.c tests/lib/test.h
 	@mkdir -p $(@D)
 	$(CC) $(ALL) -fno-builtin $(TEST_INC) -o $@ $< -lpthread -ldl
 
+# Programs that do what they must not, as they are written.
+MISUSE_PROGS := $(patsubst tests/misuse/%.c,$(B)/tests/misuse/%,$(wildcard tests/misuse/*.c))
+$(B)/tests/misuse/%: tests/misuse/%.c
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(WARN) -O0 -fno-builtin -o $@ $< -lpthread
+
 # Libraries for the foreign box's tests.
 TEST_LIBS := $(patsubst tests/foreign/%.c,$(B)/tests/foreign/%.so,$(wildcard tests/foreign/*.c))
 $(B)/tests/foreign/%.so: tests/foreign/%.c
@@ -166,7 +172,7 @@ $(B)/tests/fuzz/%: tests/fuzz/%.c tests/fuzz/driver.c $(CORE_OBJS) \
 	    $(if $(filter box,$*),$(CORE_OBJS) $(CORE_LIBS)) -lpthread
 
 TEST_BINS = $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_BOXES) $(TEST_LIBS) \
-    $(PRELOAD_PROGS) $(FUZZ_BINS)
+    $(PRELOAD_PROGS) $(FUZZ_BINS) $(MISUSE_PROGS)
 
 .PHONY: tests check
 tests: all $(TEST_BINS)

@@ -136,11 +136,15 @@ size_t hak_libc_usable(void *p);
 void *hak_libc_realloc(void *p, size_t size_bytes);
 uint64_t hak_libc_blocks(void); /* handed out so far by the fallback */
 /*
- * Is p a live block of libc's? Known while the core starts, and for good once
- * hak_libc_keep(true) said so; else always false. Any p, any thread.
+ * Is p a live block of libc's? Known from the first malloc until
+ * hak_libc_forget(); from then on never, and hak_libc_may_own() is true of all.
+ * Any p, any thread. When the table of its blocks is full, libc has no memory;
+ * with hak_libc_bound(false) it has, and forgets.
  */
 bool hak_libc_owns(const void *p);
-void hak_libc_keep(bool keep); /* at start */
+bool hak_libc_may_own(const void *p);
+void hak_libc_forget(void);      /* at start */
+void hak_libc_bound(bool bound); /* at start */
 
 /* ---- space.c: the window ---- */
 
@@ -452,7 +456,11 @@ void hak_free_slow(void *p) __attribute__((noinline));
 void hak_freed_many(struct hak_span *span) __attribute__((noinline));
 /* A block of a span, as the directory says, that is not the caller's. */
 void hak_free_other(struct hak_span *span, void *p) __attribute__((noinline));
-size_t hak_usable(const void *p); /* aborts on a pointer of nobody */
+/* Usable bytes; aborts, naming the call, unless p is live as far as we know. */
+size_t hak_usable(const char *call, const void *p);
+/* Aborts, naming the call, when p cannot have come of such a request. */
+void hak_expect_size(const char *call, const void *p, size_t align_bytes,
+                     size_t size_bytes);
 
 /* ---- report.c ---- */
 

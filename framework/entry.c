@@ -14,7 +14,7 @@
 
 static inline void *pop(struct hak_thread *t, uint32_t index)
 {
-    return hak_span_pop(hak_lane(t, index));
+    return hak_span_try_pop(hak_lane(t, index));
 }
 
 EXPORT void *malloc(size_t size)
@@ -40,6 +40,8 @@ EXPORT void free(void *p)
         if (likely(span != NULL)) {
             if (unlikely(span->owner != hak_self))
                 hak_free_other(span, p);
+            else if (unlikely(!hak_span_looks_live(span, p)))
+                hak_free_slow(p);
             else if (hak_span_push(span, p))
                 hak_freed_many(span);
             return;
@@ -70,7 +72,8 @@ EXPORT void *realloc(void *p, size_t size)
         return NULL;
     }
     const struct hak_span *span = hak_directory_get(p);
-    if (likely(span != NULL && hak_fits(span->slot_bytes, size)))
+    if (likely(span != NULL && hak_fits(span->slot_bytes, size) &&
+               hak_span_looks_live(span, p)))
         return p;
     return hak_realloc_slow(p, size);
 }
@@ -142,15 +145,14 @@ EXPORT void *pvalloc(size_t size)
 EXPORT void free_sized(void *p, size_t size);
 EXPORT void free_sized(void *p, size_t size)
 {
-    (void)size;
+    hak_expect_size("free_sized", p, HAK_ALIGN_BYTES, size);
     free(p);
 }
 
 EXPORT void free_aligned_sized(void *p, size_t align, size_t size);
 EXPORT void free_aligned_sized(void *p, size_t align, size_t size)
 {
-    (void)align;
-    (void)size;
+    hak_expect_size("free_aligned_sized", p, align, size);
     free(p);
 }
 
@@ -162,5 +164,5 @@ EXPORT void cfree(void *p)
 
 EXPORT size_t malloc_usable_size(void *p)
 {
-    return p == NULL ? 0 : hak_usable(p);
+    return p == NULL ? 0 : hak_usable("malloc_usable_size", p);
 }

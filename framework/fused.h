@@ -192,6 +192,11 @@ static inline void *hak_box_alloc(struct hak_loaded *b, size_t size_bytes)
     HAK_BOX_RETURN(b, alloc, (&b->box, size_bytes));
 }
 
+static inline void *hak_box_alloc_none(struct hak_loaded *b)
+{
+    HAK_BOX_RETURN(b, alloc_none, (&b->box));
+}
+
 static inline void hak_box_free(struct hak_loaded *b, void *p)
 {
     HAK_BOX_RETURN(b, free, (&b->box, p));

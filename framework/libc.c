@@ -17,11 +17,11 @@ static uint64_t blocks;
 /* ---- which blocks are libc's ------------------------------------------- */
 
 /*
- * With a residual box, a pointer that no box owns may be libc's or that
- * box's. libc then serves few requests (fork handlers, threads that ended,
- * what a foreign library itself asks for), so their addresses are kept: two
- * buckets of one cache line are possible for each. Without a lock, since a
- * forking thread allocates too.
+ * A pointer that no box owns is libc's, a residual box's, or wrong. libc
+ * serves few requests (fork handlers, threads that ended, what a foreign
+ * library itself asks for), so their addresses are kept: two buckets of one
+ * cache line are possible for each. Without a lock, since a forking thread
+ * allocates too.
  */
 enum { BUCKETS = 8192, BUCKET_SLOTS = 8 };
 
@@ -29,11 +29,22 @@ static struct {
     _Alignas(64) const void *slot[BUCKET_SLOTS];
 } buckets[BUCKETS]; /* .bss: costs what is touched */
 static uint64_t nkept;
-static bool keeping = true; /* it may turn out that there is a residual box */
+static bool keeping = true;
+static bool bounded = true; /* no block without a place in the table */
 
-void hak_libc_keep(bool keep)
+static bool is_keeping(void)
 {
-    keeping = keep;
+    return __atomic_load_n(&keeping, __ATOMIC_RELAXED);
+}
+
+void hak_libc_forget(void)
+{
+    __atomic_store_n(&keeping, false, __ATOMIC_RELAXED);
+}
+
+void hak_libc_bound(bool bound)
+{
+    bounded = bound;
 }
 
 static const void **bucket(const void *p, bool second)
@@ -71,12 +82,21 @@ bool hak_libc_owns(const void *p)
     return false;
 }
 
-/* A new block, or NULL when there is no place for it in the table. */
+bool hak_libc_may_own(const void *p)
+{
+    return !is_keeping() || hak_libc_owns(p);
+}
+
+/* A new block, or NULL when there has to be a place for it and is none. */
 static void *kept(void *p)
 {
-    if (!keeping || p == NULL)
+    if (!is_keeping() || p == NULL)
         return p;
     if (!replace(p, NULL, p)) {
+        if (!bounded) {
+            hak_libc_forget();
+            return p;
+        }
         __libc_free(p);
         return NULL;
     }
@@ -87,7 +107,7 @@ static void *kept(void *p)
 /* Before the block can be anybody else's. */
 static void forget(const void *p)
 {
-    if (keeping && replace(p, p, NULL))
+    if (is_keeping() && replace(p, p, NULL))
         __atomic_sub_fetch(&nkept, 1, __ATOMIC_RELAXED);
 }
 

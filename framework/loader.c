@@ -10,6 +10,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+enum { LANES_MINOR = 3 }; /* since then free slots carry marks */
+
 HAK_SEALED struct hak_boxes hak_boxes;
 
 /* ---- the host table ---- */
@@ -231,7 +233,8 @@ static int fill(struct hak_loaded *b, const struct hak_conf_box *conf,
     b->box.params = b->values;
     b->box.index = hak_boxes.n;
     b->box.state_now = HAK_BOX_LOADED;
-    b->box.lanes = conf->lanes && b->ops.refill != NULL;
+    b->box.lanes =
+        conf->lanes && b->ops.refill != NULL && e->abi_minor >= LANES_MINOR;
     b->now = hak_meta(sizeof *b->now);
     return b->now != NULL ? 0 : -ENOMEM;
 }
@@ -278,6 +281,10 @@ int hak_box_begin(struct hak_loaded *b, const struct hak_conf_box *conf,
     if (error != 0)
         return error;
     b->box.state_now = HAK_BOX_ACTIVE;
+    if (conf->lanes && b->ops.refill != NULL && !b->box.lanes)
+        hak_say("box %s: made for ABI %u.%u, without marks in free slots: no "
+                "lanes, a call each time; build it with this box.h",
+                b->box.name, e->abi_major, e->abi_minor);
     enter(b);
     return 0;
 }

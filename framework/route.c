@@ -92,6 +92,9 @@ static void count_alloc(struct hak_thread *t, struct hak_loaded *b, void *p)
 
 static void *box_alloc_here(struct hak_loaded *b, size_t size, bool zero)
 {
+    if (unlikely(size == 0) && HAK_BOX_HAS(b, alloc_none))
+        return hak_box_alloc_none(b);
+    size = size == 0 ? 1 : size;
     if (hak_box_header_bytes(b) != 0) {
         char *raw = hak_box_alloc(b, size + hak_box_header_bytes(b));
         if (raw == NULL)
@@ -261,7 +264,7 @@ static void *from_chain(struct hak_thread *t, uint32_t index, size_t size,
             if (p != NULL && zero)
                 memset(p, 0, want);
         } else {
-            p = box_alloc(t, b, want, zero);
+            p = box_alloc(t, b, size, zero);
         }
         errno = kept;
         if (p != NULL)
@@ -445,9 +448,15 @@ static struct hak_loaded *owner_of(const void *p, struct hak_span **span)
     return walked != NULL || named != NULL ? walked : left_over(p);
 }
 
-__attribute__((noreturn, cold)) static void nobody_owns(const char *call,
-                                                        const void *p)
+/* No box owns p; unless it may be libc's, the program is wrong. */
+static void expect_libc(const char *call, const void *p)
 {
+    if (hak_core.mode != HAK_MODE_BOXES || hak_libc_may_own(p))
+        return;
+    if (hak_directory_in_window(p))
+        hak_die("%s(%p): that memory belongs to no box: given back, or never "
+                "handed out",
+                call, p);
     hak_die("%s(%p): no box and not libc gave out this pointer", call, p);
 }
 
@@ -493,44 +502,76 @@ void hak_free_slow(void *p)
     struct hak_loaded *b =
         hak_core.mode == HAK_MODE_BOXES ? owner_of(p, &span) : NULL;
     if (b == NULL) {
-        if (hak_libc_blocks() == 0)
-            nobody_owns("free", p);
+        expect_libc("free", p);
         hak_libc_free(p);
     } else if (hak_box_lanes(b) && hak_free_route() == HAK_FREE_DIRECTORY &&
                span != NULL && span != &b->slow) {
         if (span->owner != hak_self)
             remote_free(b, span, p);
-        else if (hak_span_push(span, p)) /* only when verifying */
-            hak_freed_many(span);
+        else /* verifying, or it may not be live */
+            hak_box_free(b, p);
     } else {
         box_free(b, p);
     }
     errno = kept;
 }
 
-/* b, span: as owner_of has them. */
-static size_t usable_of(const struct hak_loaded *b, const struct hak_span *span,
-                        const void *p)
+/*
+ * b, span: as owner_of has them. The box's answer; a box of ours has no live
+ * slot of 0 bytes.
+ */
+static size_t usable_of(const char *call, const struct hak_loaded *b,
+                        const struct hak_span *span, const void *p)
 {
-    if (span != NULL && span->slot_bytes != 0)
+    if (span != NULL && span->slot_bytes != 0 && hak_span_looks_live(span, p))
         return span->slot_bytes;
-    if (b != NULL)
-        return box_usable(b, p);
-    if (hak_libc_blocks() == 0)
-        nobody_owns("malloc_usable_size", p);
-    return hak_libc_usable((void *)(uintptr_t)p);
+    if (b == NULL) {
+        expect_libc(call, p);
+        return hak_libc_usable((void *)(uintptr_t)p);
+    }
+    size_t usable = box_usable(b, p);
+    if (unlikely(usable == 0) && hak_box_header_bytes(b) == 0 && !b->foreign &&
+        !HAK_BOX_HAS(b, alloc_none))
+        hak_die("%s(%p): not a live slot of box %s: freed, or not the start "
+                "of one",
+                call, p, b->box.name);
+    return usable;
 }
 
-size_t hak_usable(const void *p)
+size_t hak_usable(const char *call, const void *p)
 {
     struct hak_span *span = hak_directory_get(p);
-    if (likely(span != NULL && span->slot_bytes != 0))
+    if (likely(span != NULL && span->slot_bytes != 0 &&
+               hak_span_looks_live(span, p)))
         return span->slot_bytes;
     if (hak_boot_owns(p))
         return hak_boot_usable(p);
     struct hak_loaded *b =
         hak_core.mode == HAK_MODE_BOXES ? owner_of(p, &span) : NULL;
-    return usable_of(b, span, p);
+    return usable_of(call, b, span, p);
+}
+
+/*
+ * A block may be larger than it was asked for: by its class, its alignment, or
+ * since realloc left it where it was (to half of it, or up to 64 bytes).
+ */
+void hak_expect_size(const char *call, const void *p, size_t align, size_t size)
+{
+    if (p == NULL || hak_core.mode != HAK_MODE_BOXES || hak_boot_owns(p))
+        return;
+    struct hak_span *span = hak_directory_get(p);
+    struct hak_loaded *b = span != NULL ? hak_loaded_of(span->box) : NULL;
+    if (b == NULL)
+        return; /* free() knows more */
+    size_t usable = hak_usable(call, p), least = usable;
+    if (align <= HAK_ALIGN_BYTES && HAK_BOX_HAS(b, slot_size))
+        least = hak_box_slot_size(b, size);
+    if (size <= usable && (usable <= 64 || size >= usable / 2 ||
+                           least >= usable / 2 || least == 0))
+        return;
+    hak_die("%s(%p, %zu): that slot of box %s has %zu bytes, of another "
+            "request",
+            call, p, size, b->box.name, usable);
 }
 
 /* ---- realloc ---- */
@@ -573,7 +614,8 @@ void *hak_realloc_slow(void *p, size_t size)
         return hak_libc_realloc(p, size);
     if (!early)
         b = owner_of(p, &span);
-    size_t have = early ? hak_usable(p) : usable_of(b, span, p);
+    size_t have = early ? hak_usable("realloc", p)
+                        : usable_of("realloc", b, span, p);
     if (hak_fits(have, size))
         return p;
     int kept = errno;

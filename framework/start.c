@@ -44,7 +44,7 @@ static void on_libc_alone(void)
     if (hak_conf.strict)
         hak_die("strict = yes: giving up");
     hak_say("running on libc alone");
-    hak_libc_keep(false);
+    hak_libc_forget();
     hak_core.mode = HAK_MODE_LIBC;
 }
 
@@ -76,7 +76,7 @@ static void open_for_business(void)
         hak_learner_start(&hak_conf);
     hak_core.free_route = hak_conf.free_route;
     hak_core.verify = hak_conf.verify;
-    hak_libc_keep(hak_boxes.residual != NULL);
+    hak_libc_bound(hak_boxes.residual != NULL);
     if (!hak_verifies() && hak_free_route() == HAK_FREE_DIRECTORY)
         hak_directory.limit = hak_directory.limit_real;
     __atomic_store_n(&hak_core.mode, HAK_MODE_BOXES, __ATOMIC_RELEASE);

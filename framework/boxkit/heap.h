@@ -24,7 +24,6 @@
 #include "bits.h"
 #include "idle.h"
 #include "page.h"
-#include "span.h"
 
 struct hak_bin {
     struct hak_page *current;
@@ -93,6 +92,7 @@ static inline struct hak_page *hak_heap_page(struct hak_heap *heap)
     if (page == NULL)
         return NULL;
     page->span.box = all->box;
+    page->span.key = hak_link_key(all->box);
     page->all_next = __atomic_load_n(&all->all_pages, __ATOMIC_RELAXED);
     while (!__atomic_compare_exchange_n(&all->all_pages, &page->all_next, page,
                                         true, __ATOMIC_RELEASE,
@@ -446,6 +446,7 @@ static inline void hak_heap_notify(struct hak_page *page)
 static inline void hak_heap_remote_free(struct hak_span *span, void *p)
 {
     struct hak_page *page = hak_container_of(span, struct hak_page, span);
+    hak_page_expect_live(page, p);
     uint64_t old = hak_page_push_remote(page, p);
     /* PENDING with NOTIFY: the page became full while a notice is in flight;
      * a second one would put it on the list twice */
@@ -544,6 +545,7 @@ static inline void *hak_heap_alloc(struct hak_heap *heap, uint32_t class_number)
 
 static inline void hak_heap_free_local(struct hak_page *page, void *p)
 {
+    hak_page_expect_live(page, p);
     if (hak_span_push(&page->span, p))
         hak_heap_drained(&page->span);
 }

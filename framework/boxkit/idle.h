@@ -12,8 +12,8 @@
  * page->asleep is set and its memory is the system's, as far as no slot of a
  * waking group reaches into it. A refill that finds nothing else wakes a group.
  *
- * Owner only. Double frees into a sleeping group are not found out: the marks
- * went with the memory.
+ * Owner only. A free of a slot that sleeps is found out where the box sees it;
+ * inline it is not, since the mark went with the memory.
  */
 #ifndef HAK_KIT_IDLE_H
 #define HAK_KIT_IDLE_H
@@ -39,7 +39,8 @@ static inline uint64_t hak_page_free_groups(const struct hak_page *page,
     uint16_t nfree[64] = {0};
     uint32_t shift = hak_page_group_shift(page);
     uint64_t map = 0;
-    for (const void *p = page->span.local; p != NULL; p = *(void *const *)p)
+    for (const void *p = page->span.local; p != NULL;
+         p = hak_span_next(&page->span, p))
         nfree[(size_t)((const char *)p - page->start) >> shift]++;
     for (uint32_t g = 0; g < hak_page_ngroups(page); g++) {
         struct hak_group group = hak_page_group(page, g);
@@ -55,14 +56,19 @@ static inline uint64_t hak_page_free_groups(const struct hak_page *page,
 static inline void hak_page_unlist(struct hak_page *page, uint64_t groups)
 {
     uint32_t shift = hak_page_group_shift(page);
-    void **at = &page->span.local;
-    for (char *p = page->span.local; p != NULL; p = *(void **)(void *)p) {
+    char *p = page->span.local, *last = NULL;
+    page->span.local = NULL;
+    for (; p != NULL; p = hak_span_next(&page->span, p)) {
         if (groups >> ((size_t)(p - page->start) >> shift) & 1)
             continue;
-        *at = p;
-        at = (void **)(void *)p;
+        if (last != NULL)
+            hak_slot_link(last, page->span.key, p);
+        else
+            page->span.local = p;
+        last = p;
     }
-    *at = NULL;
+    if (last != NULL)
+        hak_slot_link(last, page->span.key, NULL);
 }
 
 /*

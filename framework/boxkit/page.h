@@ -37,6 +37,7 @@
 #define HAK_KIT_PAGE_H
 
 #include "list.h"
+#include "span.h"
 #include "sync.h"
 
 struct hak_heap;
@@ -118,6 +119,14 @@ static inline struct hak_group hak_page_group(const struct hak_page *page,
     };
 }
 
+/* Is the slot that starts there, in bytes from the first, in a sleeping group?
+ * Its mark went with its memory. */
+static inline bool hak_page_sleeps_at(const struct hak_page *page, size_t at)
+{
+    uint64_t asleep = __atomic_load_n(&page->asleep, __ATOMIC_RELAXED);
+    return asleep != 0 && asleep >> (at >> hak_page_group_shift(page)) & 1;
+}
+
 static inline uint32_t hak_page_nasleep(const struct hak_page *page)
 {
     uint32_t n = 0;
@@ -146,7 +155,7 @@ static inline void hak_page_init(struct hak_page *page, char *start,
                                  uint32_t class_number)
 {
     page->span.local = NULL;
-    page->span.slot_bytes = slot_bytes;
+    hak_span_slots(&page->span, start, slot_bytes);
     page->start = start;
     page->capacity = (uint32_t)(size_bytes / slot_bytes);
     page->carved = 0;
@@ -168,7 +177,7 @@ static inline uint64_t hak_page_push_remote(struct hak_page *page, void *p)
 {
     uint64_t old = __atomic_load_n(&page->remote, __ATOMIC_RELAXED), word;
     do {
-        *(void **)p = hak_remote_head(old);
+        hak_slot_link(p, page->span.key, hak_remote_head(old));
         word = (old & ~(HAK_REMOTE_ONE - 1)) + HAK_REMOTE_ONE;
         word |= (uint64_t)(uintptr_t)p | (old & HAK_REMOTE_PENDING);
         if (old & HAK_REMOTE_NOTIFY)
@@ -197,8 +206,8 @@ static inline void hak_page_link(struct hak_page *page, uint32_t from,
     size_t slot = page->span.slot_bytes;
     char *first = page->start + (size_t)from * slot, *p = first;
     for (uint32_t i = 1; i < n; i++, p += slot)
-        *(void **)(void *)p = p + slot;
-    *(void **)(void *)p = NULL;
+        hak_slot_link(p, page->span.key, p + slot);
+    hak_slot_link(p, page->span.key, NULL);
     page->span.local = first;
 }
 
@@ -221,14 +230,108 @@ static inline void hak_page_return(struct hak_page *page, struct hak_list list)
     }
     page->span.local = shorter != NULL ? shorter : longer;
     if (shorter != NULL) {
-        void *tail = shorter;
-        while (*(void **)tail != NULL)
-            tail = *(void **)tail;
-        *(void **)tail = longer;
+        void *tail = shorter, *next;
+        while ((next = hak_span_next(&page->span, tail)) != NULL)
+            tail = next;
+        hak_slot_link(tail, page->span.key, longer);
     }
     page->span.nfree += list.count;
     page->remote_frees += list.count;
 }
+
+/* ---- wrong frees --------------------------------------------------------- */
+
+/*
+ * Is the slot on this list of the page? The owner may take slots off it
+ * meanwhile: a link is followed only while its mark is whole, so what others
+ * write into their slots is never taken for one.
+ */
+static inline bool hak_page_list_has(const struct hak_page *page,
+                                     const void *list, const void *slot)
+{
+    size_t bytes = (size_t)page->capacity * page->span.slot_bytes;
+    for (uint32_t n = 0; list != NULL && n <= page->capacity; n++) {
+        if (list == slot)
+            return true;
+        if ((size_t)((const char *)list - page->start) >= bytes ||
+            !hak_slot_is_marked(list, page->span.key))
+            return false;
+        list = hak_free_slot(list)->next;
+    }
+    return false;
+}
+
+/*
+ * What is wrong with freeing p, an address in the page's granules, or NULL: it
+ * is a live slot, as far as can be told. Cost: two instructions or so; of a
+ * slot that carries a mark, the page's lists.
+ */
+static inline const char *hak_page_why_not(const struct hak_page *page,
+                                           const void *p)
+{
+    size_t at = (size_t)((const char *)p - page->start);
+    uint32_t carved = __atomic_load_n(&page->carved, __ATOMIC_RELAXED);
+    if (unlikely(at >= (size_t)carved * page->span.slot_bytes))
+        return "nothing was handed out there";
+    if (unlikely(!hak_span_has_slot_at(&page->span, p)))
+        return "not the start of a slot";
+    if (unlikely(hak_page_sleeps_at(page, at)))
+        return "freed twice";
+    if (likely(!hak_slot_is_marked(p, page->span.key)))
+        return NULL;
+    const void *local = __atomic_load_n(&page->span.local, __ATOMIC_RELAXED);
+    uint64_t remote = __atomic_load_n(&page->remote, __ATOMIC_ACQUIRE);
+    return hak_page_list_has(page, local, p) ||
+                   hak_page_list_has(page, hak_remote_head(remote), p)
+               ? "freed twice"
+               : NULL;
+}
+
+#define HAK_WHY_NO_PAGE "no slots there: given back, or never handed out"
+
+/* One line, and the end: free(p) is wrong. slot: p's, or NULL. */
+__attribute__((noreturn, cold, noinline, unused)) static void
+hak_free_refused(struct hak_box *box, const void *p, const char *why,
+                 const void *slot, size_t slot_bytes)
+{
+    if (slot != NULL)
+        box->host->log(box, HAK_LOG_ERROR, "free(%p): %s; slot %p of %zu bytes",
+                       p, why, slot, slot_bytes);
+    else
+        box->host->log(box, HAK_LOG_ERROR, "free(%p): %s", p, why);
+    abort();
+}
+
+__attribute__((noreturn, cold, noinline, unused)) static void
+hak_page_refuse(const struct hak_page *page, const void *p, const char *why)
+{
+    size_t at = (size_t)((const char *)p - page->start);
+    size_t slot_bytes = page->span.slot_bytes;
+    bool in_slots = at < (size_t)page->capacity * slot_bytes;
+    hak_free_refused(page->span.box, p, why,
+                     in_slots ? (const char *)p - at % slot_bytes : NULL,
+                     slot_bytes);
+}
+
+/* Aborts unless p may be freed. */
+static inline void hak_page_expect_live(const struct hak_page *page,
+                                        const void *p)
+{
+    const char *why = hak_page_why_not(page, p);
+    if (unlikely(why != NULL))
+        hak_page_refuse(page, p, why);
+}
+
+/* ops->usable_size: 0 = p is no live slot. page: NULL = p is in none. */
+static inline size_t hak_page_usable(const struct hak_page *page, const void *p)
+{
+    return page != NULL && hak_page_why_not(page, p) == NULL
+               ? page->span.slot_bytes
+               : 0;
+}
+
+/* ---- the page as a whole --------------------------------------------------
+ */
 
 /* Tell the core of the page, of which nothing is out, as it goes back. */
 static inline void hak_page_tell_retired(const struct hak_page *page)
@@ -262,10 +365,12 @@ static inline uint64_t hak_page_frees(const struct hak_page *page)
 static inline void hak_page_check(const struct hak_page *page)
 {
     uint32_t n = 0;
-    for (const void *p = page->span.local; p != NULL; p = *(void *const *)p) {
+    for (const void *p = page->span.local; p != NULL;
+         p = hak_free_slot(p)->next) {
         size_t at = (size_t)((const char *)p - page->start);
         HAK_ALWAYS(at % page->span.slot_bytes == 0);
         HAK_ALWAYS(at / page->span.slot_bytes < page->carved);
+        HAK_ALWAYS(hak_slot_is_marked(p, page->span.key));
         HAK_ALWAYS(++n <= page->carved);
     }
     HAK_ALWAYS(page->carved <= page->capacity);

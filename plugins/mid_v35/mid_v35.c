@@ -155,22 +155,11 @@ static struct hak_page *page_of(struct hak_box *box, const void *p)
     return segments_find(&mid_v35_of(box)->segments, p);
 }
 
-/* A slot that was never cut, or the middle of one, would end up in a list. */
-static bool is_slot(const struct hak_page *page, const void *p)
-{
-    size_t at = (size_t)((const char *)p - page->start);
-    return at % page->span.slot_bytes == 0 &&
-           at / page->span.slot_bytes <
-               __atomic_load_n(&page->carved, __ATOMIC_RELAXED);
-}
-
 static void mid_v35_free(struct hak_box *box, void *p)
 {
     struct hak_page *page = page_of(box, p);
-    if (unlikely(page == NULL || !is_slot(page, p))) {
-        box->host->log(box, HAK_LOG_ERROR, "free of %p, which is no slot", p);
-        return;
-    }
+    if (unlikely(page == NULL))
+        hak_free_refused(box, p, HAK_WHY_NO_PAGE, NULL, 0);
     hak_heap_free(box->host->heap(box, false), page, p);
 }
 
@@ -181,8 +170,7 @@ static bool mid_v35_owns(struct hak_box *box, const void *p)
 
 static size_t mid_v35_usable_size(struct hak_box *box, const void *p)
 {
-    const struct hak_page *page = page_of(box, p);
-    return page != NULL ? page->span.slot_bytes : 0;
+    return hak_page_usable(page_of(box, p), p);
 }
 
 static size_t mid_v35_slot_size(struct hak_box *box, size_t size_bytes)

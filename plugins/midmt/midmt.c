@@ -171,12 +171,12 @@ static void *midmt_aligned_alloc(struct hak_box *box, size_t align_bytes,
     return midmt_alloc(box, hak_round_up(size_bytes, align_bytes));
 }
 
-/* A slot freed twice may have no page any more: nothing to do then. */
 static void midmt_free(struct hak_box *box, void *p)
 {
     struct hak_page *page = midmt_page_of(midmt_of(box), p);
-    if (likely(page != NULL))
-        hak_heap_free(box->host->heap(box, false), page, p);
+    if (unlikely(page == NULL))
+        hak_free_refused(box, p, HAK_WHY_NO_PAGE, NULL, 0);
+    hak_heap_free(box->host->heap(box, false), page, p);
 }
 
 static bool midmt_owns(struct hak_box *box, const void *p)
@@ -187,8 +187,7 @@ static bool midmt_owns(struct hak_box *box, const void *p)
 
 static size_t midmt_usable_size(struct hak_box *box, const void *p)
 {
-    const struct hak_page *page = midmt_page_of(midmt_of(box), p);
-    return page != NULL ? page->span.slot_bytes : 0;
+    return hak_page_usable(midmt_page_of(midmt_of(box), p), p);
 }
 
 static size_t midmt_slot_size(struct hak_box *box, size_t size_bytes)

@@ -18,6 +18,7 @@ void pool_init(struct pool *pool, struct superslabs *supers,
     pool->class_number = (uint8_t)class_number;
     pool->tag = (uint8_t)(SLAB_TAG | class_number);
     pool->slot_bytes = slot_bytes;
+    pool->key = hak_link_key(supers->box);
     pool->capacity = (uint16_t)(capacity_of(slot_bytes) * lists);
     pool->batch = pool->capacity / 2;
     hak_link_init(&pool->left);
@@ -94,7 +95,7 @@ static void retire(struct pool *pool, struct slab *slab)
 
 static void push(struct list *list, void *p)
 {
-    *(void **)p = list->span.local;
+    hak_slot_link(p, list->span.key, list->span.local);
     list->span.local = p;
 }
 
@@ -103,10 +104,12 @@ static uint32_t take_freed(struct slab *slab, struct list *list, uint32_t n)
 {
     void *last = slab->free;
     uint32_t k = 1;
-    for (; k < n && *(void **)last != NULL; k++)
-        last = *(void **)last;
-    void *rest = *(void **)last;
-    *(void **)last = list->span.local;
+    void *rest = hak_span_next(&list->span, last);
+    for (; k < n && rest != NULL; k++) {
+        last = rest;
+        rest = hak_span_next(&list->span, last);
+    }
+    hak_slot_link(last, list->span.key, list->span.local);
     list->span.local = slab->free;
     slab->free = rest;
     return k;
@@ -185,7 +188,7 @@ static void give(struct pool *pool, void *first, void *last, uint32_t n,
     if (unlikely(slab == NULL || slab->tag != pool->tag))
         return;
     bool had_free = slab_has_free(slab);
-    *(void **)last = slab->free;
+    hak_slot_link(last, pool->key, slab->free);
     slab->free = first;
     slab->used = (uint16_t)(slab->used - n);
     hak_count(&pool->out, -(uint64_t)n);
@@ -218,10 +221,10 @@ static void give_newest(struct list *list, uint64_t n)
     while (n != 0) {
         void *first = p, *last = p;
         uint32_t k = 1;
-        p = *(void **)last;
+        p = hak_span_next(&list->span, last);
         for (; k < n && in_one_slab(p, first); k++) {
             last = p;
-            p = *(void **)last;
+            p = hak_span_next(&list->span, last);
         }
         list->span.local = p; /* first: their memory may go */
         give(list->pool, first, last, k, list);
@@ -291,12 +294,49 @@ void pool_give_one(struct pool *pool, void *p)
     hak_lock_drop(&pool->lock);
 }
 
+/* ---- wrong frees ------------------------------------------------------- */
+
+/* A link is followed only while its mark is whole: others may be at work. */
+static bool chain_has(const struct pool *pool, const void *at, const void *p,
+                      uint32_t most)
+{
+    for (uint32_t n = 0; at != NULL && n <= most; n++) {
+        if (at == p)
+            return true;
+        const struct slab *slab = slab_of(pool->supers, at);
+        if (slab == NULL || slab_tag(slab) != pool->tag ||
+            !hak_slot_is_marked(at, pool->key))
+            return false;
+        at = hak_free_slot(at)->next;
+    }
+    return false;
+}
+
+bool pool_has_free(struct pool *pool, const struct slab *slab, const void *p)
+{
+    hak_lock_take(&pool->lock);
+    bool has = chain_has(pool, slab->free, p, slab->capacity);
+    hak_lock_drop(&pool->lock);
+    return has;
+}
+
+bool list_has(const struct list *list, const void *p)
+{
+    const struct pool *pool = list->pool;
+    uint64_t naway = hak_min(hak_counted(&list->naway), AWAY_MAX);
+    for (uint64_t i = 0; i < naway; i++)
+        if (list->away[i] == p)
+            return true;
+    const void *first = __atomic_load_n(&list->span.local, __ATOMIC_RELAXED);
+    return chain_has(pool, first, p, 2u * pool->capacity);
+}
+
 /* ---- check ------------------------------------------------------------- */
 
 static void check_slab(const struct pool *pool, const struct slab *slab)
 {
     uint32_t n = 0;
-    for (const void *p = slab->free; p != NULL; p = *(void *const *)p) {
+    for (const void *p = slab->free; p != NULL; p = hak_free_slot(p)->next) {
         size_t at = (size_t)((const char *)p - slab->start);
         HAK_ALWAYS(at % slab->slot_bytes == 0);
         HAK_ALWAYS(at / slab->slot_bytes < slab->carved);

@@ -27,6 +27,7 @@ struct pool {
     struct hak_link left; /* slabs with a free slot that no list holds */
     uint64_t out;         /* slots not in slabs: live, listed or away */
     uint64_t taken_over;  /* slots that were out of slabs taken over, ever */
+    uint64_t key;         /* of marks: hakmem/box.h, hak_span */
     uint32_t slot_bytes;
     uint8_t class_number;
     uint8_t tag;
@@ -87,6 +88,11 @@ static inline uint64_t list_count(const struct list *list)
                  hak_counted(&list->span.nalloc);
     return (int64_t)n < 0 ? 0 : hak_min(n, (uint64_t)2 * list->pool->capacity);
 }
+
+/* Is a marked slot of the slab in its free list? Cost: a lock, that list. */
+bool pool_has_free(struct pool *pool, const struct slab *slab, const void *p);
+/* Or on the list, or away? Of another thread's as far as it stands still. */
+bool list_has(const struct list *list, const void *p);
 
 /* Nobody else may use the box meanwhile. */
 void pool_check(const struct pool *pool);

@@ -200,27 +200,71 @@ static void free_away(struct hak_box *box, struct pool *pool, void *p)
         return;
     }
     struct list *list = &heap->list[pool->class_number];
+    hak_slot_link(p, pool->key, NULL); /* as all free slots */
     list->away[list->naway] = p;
     hak_count(&list->naway, 1);
     if (list->naway == pool->batch)
         list_send(list);
 }
 
+/* In any free list: the slab's, or a thread's. */
+static bool is_free(struct smallmid *sm, uint32_t c, const struct slab *slab,
+                    const void *p)
+{
+    if (pool_has_free(&sm->pool[c], slab, p))
+        return true;
+    const struct heap *heap = __atomic_load_n(&sm->all_heaps, __ATOMIC_ACQUIRE);
+    for (; heap != NULL; heap = heap->all_next)
+        if (list_has(&heap->list[c], p))
+            return true;
+    return false;
+}
+
+/* What is wrong with freeing p, in a slab of class c; NULL: it is live. */
+static const char *why_not(struct smallmid *sm, uint32_t c,
+                           const struct slab *slab, const void *p)
+{
+    const struct pool *pool = &sm->pool[c];
+    size_t at = (size_t)((const char *)p - slab->start);
+    uint32_t carved = __atomic_load_n(&slab->carved, __ATOMIC_RELAXED);
+    if (unlikely(at >= (size_t)carved * pool->slot_bytes))
+        return "nothing was handed out there";
+    if (unlikely(at % pool->slot_bytes != 0))
+        return "not the start of a slot";
+    return unlikely(hak_slot_is_marked(p, pool->key)) && is_free(sm, c, slab, p)
+               ? "freed twice"
+               : NULL;
+}
+
+/* Class and slab of a slot that may be freed; aborts if there is none. */
+static struct slab *expect_live(struct hak_box *box, const void *p, uint32_t *c)
+{
+    struct smallmid *sm = smallmid_of(box);
+    struct slab *slab = slab_of(&sm->supers, p);
+    *c = (slab != NULL ? slab_tag(slab) : 0u) ^ SLAB_TAG;
+    if (unlikely(*c >= sm->nclasses))
+        hak_free_refused(box, p, HAK_WHY_NO_PAGE, NULL, 0);
+    const char *why = why_not(sm, *c, slab, p);
+    uint32_t slot_bytes = sm->pool[*c].slot_bytes;
+    size_t at = (size_t)((const char *)p - slab->start);
+    if (unlikely(why != NULL))
+        hak_free_refused(box, p, why, (const char *)p - at % slot_bytes,
+                         slot_bytes);
+    return slab;
+}
+
 static void smallmid_remote_free(struct hak_span *span, void *p)
 {
+    uint32_t c;
+    expect_live(span->box, p, &c);
     free_away(span->box, list_of(span)->pool, p);
 }
 
 static void smallmid_free(struct hak_box *box, void *p)
 {
     struct smallmid *sm = smallmid_of(box);
-    struct slab *slab = slab_of(&sm->supers, p);
-    uint32_t tag = slab != NULL ? slab_tag(slab) : 0;
-    uint32_t c = tag ^ SLAB_TAG;
-    if (unlikely(c >= sm->nclasses)) {
-        box->host->log(box, HAK_LOG_ERROR, "free of %p: in no slab in use", p);
-        return;
-    }
+    uint32_t c;
+    struct slab *slab = expect_live(box, p, &c);
     struct heap *heap = box->host->heap(box, false);
     if (heap != NULL &&
         __atomic_load_n(&slab->list, __ATOMIC_RELAXED) == &heap->list[c])
@@ -237,9 +281,14 @@ static bool smallmid_owns(struct hak_box *box, const void *p)
 
 static size_t smallmid_usable_size(struct hak_box *box, const void *p)
 {
-    const struct slab *slab = slab_of(&smallmid_of(box)->supers, p);
-    return slab != NULL ? __atomic_load_n(&slab->slot_bytes, __ATOMIC_RELAXED)
-                        : 0;
+    struct smallmid *sm = smallmid_of(box);
+    const struct slab *slab = slab_of(&sm->supers, p);
+    if (slab == NULL)
+        return 0;
+    uint32_t c = slab_tag(slab) ^ SLAB_TAG;
+    if (c >= sm->nclasses || why_not(sm, c, slab, p) != NULL)
+        return 0;
+    return sm->pool[c].slot_bytes;
 }
 
 static size_t smallmid_slot_size(struct hak_box *box, size_t size_bytes)

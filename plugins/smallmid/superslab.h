@@ -18,6 +18,7 @@
 #define SMALLMID_SUPERSLAB_H
 
 #include <boxkit/list.h>
+#include <boxkit/page.h>
 #include <boxkit/sync.h>
 
 enum {

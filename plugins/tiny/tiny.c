@@ -170,8 +170,10 @@ static void *magazine_alloc(struct hak_heap *heap, uint32_t class_number)
 {
     struct magazine *m = magazines_of(heap) + class_number;
     void *p = magazine_pop(m);
-    if (p != NULL)
+    if (p != NULL) {
+        hak_free_slot(p)->mark = 0;
         return p;
+    }
     p = hak_heap_alloc(heap, class_number); /* and the magazine stays empty */
     if (unlikely(p == NULL))
         hak_count(&m->out_of_memory, 1);
@@ -203,6 +205,24 @@ static void *tiny_aligned_alloc(struct hak_box *box, size_t align_bytes,
     return tiny_alloc(box, hak_round_up(size_bytes, align_bytes));
 }
 
+/* Does the slot wait in any thread's magazine? No look without its mark. */
+static bool in_magazine(const struct tiny *t, const struct hak_page *page,
+                        const void *p)
+{
+    if (t->with_magazine == 0 || !hak_span_has_slot_at(&page->span, p) ||
+        !hak_slot_is_marked(p, page->span.key))
+        return false;
+    const struct hak_heap *heap =
+        __atomic_load_n(&t->heaps.all_heaps, __ATOMIC_ACQUIRE);
+    for (; heap != NULL; heap = heap->all_next) {
+        const struct magazine *m = magazines_of(heap);
+        for (size_t i = 0; m != NULL && i < m[page->class_number].n; i++)
+            if (m[page->class_number].slot[i] == p)
+                return true;
+    }
+    return false;
+}
+
 /*
  * Slots of other threads' pages go into the freeing thread's magazine too: it
  * saves the atomic of a remote free, and they are few. Not in a draining box,
@@ -212,14 +232,21 @@ static void tiny_free(struct hak_box *box, void *p)
 {
     struct tiny *t = tiny_of(box);
     struct hak_page *page = superslab_page(&t->superslabs, p);
-    if (unlikely(page == NULL)) /* freed twice, and the page is gone */
-        return;
+    if (unlikely(page == NULL))
+        hak_free_refused(box, p, HAK_WHY_NO_PAGE, NULL, 0);
     struct hak_heap *heap = box->host->heap(box, false);
-    if (heap != NULL && has_magazine(t, page->class_number) &&
-        box->state_now == HAK_BOX_ACTIVE &&
-        magazine_push(magazines_of(heap) + page->class_number, p))
+    if (heap == NULL || !has_magazine(t, page->class_number)) {
+        hak_heap_free(heap, page, p);
         return;
-    hak_heap_free(heap, page, p);
+    }
+    if (unlikely(in_magazine(t, page, p)))
+        hak_page_refuse(page, p, "freed twice");
+    hak_page_expect_live(page, p);
+    if (box->state_now != HAK_BOX_ACTIVE ||
+        !magazine_push(magazines_of(heap) + page->class_number, p))
+        hak_heap_free(heap, page, p);
+    else
+        hak_slot_link(p, page->span.key, NULL); /* as all free slots */
 }
 
 static bool tiny_owns(struct hak_box *box, const void *p)
@@ -229,8 +256,10 @@ static bool tiny_owns(struct hak_box *box, const void *p)
 
 static size_t tiny_usable_size(struct hak_box *box, const void *p)
 {
-    const struct hak_page *page = superslab_page(&tiny_of(box)->superslabs, p);
-    return page != NULL ? page->span.slot_bytes : 0;
+    const struct tiny *t = tiny_of(box);
+    const struct hak_page *page = superslab_page(&t->superslabs, p);
+    return page == NULL || in_magazine(t, page, p) ? 0
+                                                   : hak_page_usable(page, p);
 }
 
 static size_t tiny_slot_size(struct hak_box *box, size_t size_bytes)

@@ -261,8 +261,7 @@ static bool ultra_owns(struct hak_box *box, const void *p)
 
 static size_t ultra_usable_size(struct hak_box *box, const void *p)
 {
-    const struct hak_page *page = hak_map_get(&ultra_of(box)->pages, p);
-    return page != NULL ? page->span.slot_bytes : 0;
+    return hak_page_usable(hak_map_get(&ultra_of(box)->pages, p), p);
 }
 
 static size_t ultra_slot_size(struct hak_box *box, size_t size_bytes)

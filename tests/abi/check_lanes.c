@@ -44,6 +44,17 @@ PROPERTY_OF_LANES(span_fields,
     ck_free_all(b, N);
 }
 
+PROPERTY_OF_LANES(marks, "free slots carry marks, whoever freed them")
+{
+    struct block *b = ck_blocks(N);
+    for (int round = 0; round < 4; round++) {
+        fill_and_look(b);
+        ck_free_all(b, N); /* by the owner, then by another thread */
+        th_join(th_spawn(fill_and_look, b));
+        ck_free_all(b, N);
+    }
+}
+
 PROPERTY_OF_LANES(drained, "drained() sets the trigger anew")
 {
     struct block *b = ck_blocks(N);

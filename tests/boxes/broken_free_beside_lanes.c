@@ -14,7 +14,7 @@ static void uncounted_free(struct hak_box *box, void *p)
         page_release(box, page);
         return;
     }
-    *(void **)p = page->span.local;
+    link_slot(page, p, page->span.local);
     page->span.local = p;
 }
 

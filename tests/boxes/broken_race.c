@@ -11,7 +11,7 @@ static void racing_remote_free(struct hak_span *span, void *p)
 {
     struct page *page = (struct page *)span;
     void *head = __atomic_load_n(&page->remote, __ATOMIC_RELAXED);
-    *(void **)p = head;
+    link_slot(page, p, head);
     sched_yield();
     __atomic_store_n(&page->remote, p, __ATOMIC_RELEASE);
     __atomic_fetch_add(&page->remote_count, 1, __ATOMIC_RELAXED);

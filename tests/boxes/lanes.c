@@ -92,6 +92,13 @@ static void enter(struct hak_box *box, char *base, size_t bytes,
 
 /* ---- pages ------------------------------------------------------------- */
 
+/* A free slot before next, with its mark. */
+static void link_slot(const struct page *page, void *p, void *next)
+{
+    ((uintptr_t *)p)[0] = (uintptr_t)next;
+    ((uintptr_t *)p)[1] = (uintptr_t)next ^ page->span.key;
+}
+
 /* Metadata for a page. A span's memory stays a span: it is never freed. */
 static struct page *page_struct(struct hak_box *box)
 {
@@ -102,6 +109,8 @@ static struct page *page_struct(struct hak_box *box)
         s->spare_pages = page->next;
     } else if ((page = box->host->meta(box, sizeof *page))) {
         page->span.box = box;
+        page->span.key = box->host->random() | 1;
+        page->span.inverse = (uint64_t)1 << 60; /* at any multiple of 16 */
         page->cls = NO_CLASS;
         page->made_before = s->newest;
         __atomic_store_n(&s->newest, page, __ATOMIC_RELEASE);
@@ -160,7 +169,7 @@ static void collect(struct page *page)
     uint32_t n = 0;
     for (void *p = list, *next; p; p = next, n++) {
         next = *(void **)p;
-        *(void **)p = page->span.local;
+        link_slot(page, p, page->span.local);
         page->span.local = p;
     }
     page->span.nfree += n;
@@ -204,7 +213,7 @@ static struct page *page_fresh(struct hak_box *box, struct heap *heap,
     page->span.local = NULL;
     for (char *at = page->base + bytes; at > page->base;) {
         at -= size;
-        *(void **)at = page->span.local;
+        link_slot(page, at, page->span.local);
         page->span.local = at;
     }
     if (box->host->span_set(box, &page->span, page->base, page->bytes) != 0) {
@@ -352,7 +361,7 @@ static void lanes_remote_free(struct hak_span *span, void *p)
     struct page *page = (struct page *)span;
     void *head = __atomic_load_n(&page->remote, __ATOMIC_RELAXED);
     do
-        *(void **)p = head;
+        link_slot(page, p, head);
     while (!__atomic_compare_exchange_n(&page->remote, &head, p, true,
                                         __ATOMIC_RELEASE, __ATOMIC_RELAXED));
     __atomic_fetch_add(&page->remote_count, 1, __ATOMIC_RELAXED);
@@ -381,6 +390,7 @@ static void *lanes_alloc(struct hak_box *box, size_t size_bytes)
     void *p = page ? page->span.local : NULL;
     if (p) {
         page->span.local = *(void **)p;
+        ((uintptr_t *)p)[1] = 0;
         page->span.nalloc++;
     }
     unlock(&s->shared_locked);

@@ -167,12 +167,14 @@ int th_open_entry(const struct hak_box_entry *entry, const char *name,
     memset(b, 0, sizeof *b);
     memcpy(&b->entry, entry, size);
     b->ops = b->entry.ops;
-    b->box = (struct hak_box){.host = host,
-                              .ops = &b->ops,
-                              .name = name,
-                              .index = th.nboxes,
-                              .state_now = HAK_BOX_LOADED,
-                              .lanes = b->ops.refill && !(flags & TH_NO_LANES)};
+    b->box =
+        (struct hak_box){.host = host,
+                         .ops = &b->ops,
+                         .name = name,
+                         .index = th.nboxes,
+                         .state_now = HAK_BOX_LOADED,
+                         .lanes = b->ops.refill && !(flags & TH_NO_LANES) &&
+                                  b->entry.abi_minor >= 3};
     error = check_ops(&b->entry);
     if (!error)
         error = fill_params(b, params);

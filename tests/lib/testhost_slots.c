@@ -5,6 +5,8 @@
 
 #include "testhost_private.h"
 
+#include <boxkit/span.h>
+
 /* In front of a block of a box that has no usable_size. */
 struct header {
     size_t size_bytes;
@@ -90,6 +92,18 @@ static void check_refilled(const struct hak_box *box,
     check_counts(span, span->local);
 }
 
+/* A free slot of a span, as malloc will have it. */
+static void check_mark(const struct hak_box *box, const struct hak_span *span,
+                       const void *p)
+{
+    if (span->key % 2 == 0)
+        th_die(box, "the key of span %p is even", (const void *)span);
+    if (!hak_span_has_slot_at(span, p))
+        th_die(box, "slot %p starts where none does, by inverse and start", p);
+    if (!hak_slot_is_marked(p, span->key))
+        th_die(box, "the free slot %p has no mark", p);
+}
+
 /* ---- lanes ------------------------------------------------------------- */
 
 /* lane_first, lane_last bound the lanes of a span; last exclusive, 0: none. */
@@ -145,9 +159,8 @@ static void *slot_from_lane(struct hak_box *box, size_t need)
                most);
     void *p = span->local;
     check_place(box, p);
-    span->local = *(void **)p;
-    span->nalloc++;
-    return accept(box, p, most);
+    check_mark(box, span, p);
+    return accept(box, hak_span_pop(span), most);
 }
 
 static bool has_header(const struct hak_box *box)
@@ -313,9 +326,7 @@ void *th_realloc(struct hak_box *box, void *p, size_t size_bytes)
 
 static void free_inline(struct hak_span *span, void *p)
 {
-    *(void **)p = span->local;
-    span->local = p;
-    if (++span->nfree != span->trigger)
+    if (!hak_span_push(span, p))
         return;
     span->box->ops->drained(span);
     count(&th.counts.drains);

@@ -51,6 +51,7 @@ static void new_page(size_t bytes, uint32_t slot_bytes)
     purged_bytes = npurges = 0;
     page_bytes = bytes;
     page.span.box = &box;
+    page.span.key = hak_link_key(&box);
     hak_page_init(&page, memory, bytes, slot_bytes, 0);
 }
 

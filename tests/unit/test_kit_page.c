@@ -82,14 +82,23 @@ static void carve(uint32_t n)
     EXPECT_EQ(move_list(page.span.local, UNCARVED, LOCAL), n);
 }
 
+__attribute__((format(printf, 3, 4))) static void log_to_stderr(struct hak_box *box, enum hak_log_level level,
+                          const char *format, ...)
+{
+    va_list ap;
+    (void)box;
+    (void)level;
+    va_start(ap, format);
+    vfprintf(stderr, format, ap);
+    va_end(ap);
+}
+
 /* As malloc and free do it; false: no free slot. */
 static bool alloc(void)
 {
-    void *p = page.span.local;
+    void *p = hak_span_pop(&page.span);
     if (p == NULL)
         return false;
-    page.span.local = *(void **)p;
-    page.span.nalloc++;
     place[slot_of(p)] = OUT;
     return true;
 }
@@ -97,9 +106,7 @@ static bool alloc(void)
 static void free_by_owner(void *p)
 {
     place[slot_of(p)] = LOCAL;
-    *(void **)p = page.span.local;
-    page.span.local = p;
-    page.span.nfree++;
+    hak_span_push(&page.span, p);
 }
 
 static void free_by_other(void *p)
@@ -402,6 +409,53 @@ TEST(pushes_from_several_threads)
     EXPECT_GT(notified, 10);
 }
 
+/* ---- wrong frees ----------------------------------------------------- */
+
+/* Slots of each kind of place, some that look free and are not. */
+TEST(wrong_frees_are_told_from_right_ones)
+{
+    static const uint32_t sizes[] = {16, 32, 48, 272, 1024, 8192};
+    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+        new_page(sizes[s]);
+        page.span.key = 0x123456789abcdef1;
+        uint32_t n = (page.capacity < 6 ? page.capacity : 6) - 1; /* not all */
+        carve(n);
+        while (alloc())
+            ;
+        free_by_owner(slot_at(0));
+        free_by_owner(slot_at(1));
+        free_by_other(slot_at(n - 1));
+        EXPECT_STR(hak_page_why_not(&page, slot_at(0)), "freed twice");
+        EXPECT_STR(hak_page_why_not(&page, slot_at(1)), "freed twice");
+        EXPECT_STR(hak_page_why_not(&page, slot_at(n - 1)), "freed twice");
+        EXPECT_EQ(hak_page_usable(&page, slot_at(0)), 0);
+        memcpy(slot_at(2), slot_at(1), 16); /* live, with a free slot's mark */
+        EXPECT(!hak_span_looks_live(&page.span, slot_at(2)));
+        EXPECT(hak_page_why_not(&page, slot_at(2)) == NULL);
+        EXPECT_EQ(hak_page_usable(&page, slot_at(2)), sizes[s]);
+        EXPECT_STR(hak_page_why_not(&page, slot_at(n)),
+                   "nothing was handed out there");
+        for (uint32_t in = 1; in < sizes[s]; in++)
+            EXPECT_STR(hak_page_why_not(&page, (char *)slot_at(2) + in),
+                       "not the start of a slot");
+    }
+}
+
+TEST_DIES(a_broken_link_is_not_followed, SIGABRT, "written to since")
+{
+    static struct hak_box box;
+    static struct hak_host host;
+    host.log = log_to_stderr;
+    box.host = &host;
+    new_page_out(64, 10);
+    page.span.box = &box;
+    for (uint32_t i = 0; i < 4; i++)
+        free_by_owner(slot_at(i));
+    *(void **)slot_at(3) = slot_at(9); /* the link, and not the mark */
+    EXPECT(hak_span_try_pop(&page.span) == NULL);
+    hak_span_pop(&page.span);
+}
+
 /* ---- the check checks ------------------------------------------------ */
 
 static void spoil_page(void)
@@ -422,21 +476,21 @@ TEST_DIES(check_finds_a_lost_count, SIGABRT, "n == hak_page_nlocal(page)")
 TEST_DIES(check_finds_a_cycle, SIGABRT, "++n <= page->carved")
 {
     spoil_page();
-    *(void **)slot_at(0) = slot_at(9);
+    hak_slot_link(slot_at(0), page.span.key, slot_at(9));
     hak_page_check(&page);
 }
 
 TEST_DIES(check_finds_a_slot_not_carved, SIGABRT, "< page->carved")
 {
     spoil_page();
-    *(void **)slot_at(0) = slot_at(20);
+    hak_slot_link(slot_at(0), page.span.key, slot_at(20));
     hak_page_check(&page);
 }
 
 TEST_DIES(check_finds_half_a_slot, SIGABRT, "slot_bytes == 0")
 {
     spoil_page();
-    *(void **)slot_at(0) = (char *)slot_at(1) + 8;
+    hak_slot_link(slot_at(0), page.span.key, (char *)slot_at(1) + 8);
     hak_page_check(&page);
 }
 

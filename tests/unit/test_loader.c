@@ -235,6 +235,15 @@ TEST(newer_minor_loads_as_far_as_it_is_known)
     EXPECT(b->ops.get_extension == NULL && b->ops.init == NULL);
 }
 
+TEST(older_minor_gets_no_lanes)
+{
+    read_ini("tests/loader/older.ini");
+    struct hak_loaded *b = load("older");
+    EXPECT(b != NULL && b->ops.refill != NULL);
+    EXPECT_EQ(b->entry->abi_minor, 2);
+    EXPECT(!b->box.lanes);
+}
+
 TEST(ops_beyond_the_entrys_size_are_none)
 {
     struct hak_box_entry e;

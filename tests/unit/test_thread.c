@@ -28,12 +28,8 @@ static void start(void)
 static void *get(size_t bytes)
 {
     struct hak_span *span = hak_lane(hak_self, hak_index_of(bytes));
-    void *p = span->local;
-    if (p == NULL)
-        return hak_alloc_slow(hak_self, bytes, false);
-    span->local = *(void **)p;
-    span->nalloc++;
-    return p;
+    void *p = hak_span_pop(span);
+    return p != NULL ? p : hak_alloc_slow(hak_self, bytes, false);
 }
 
 static void put(void *p)

@@ -67,7 +67,7 @@ extern "C" {
 
 #define HAK_BOX_MAGIC 0x31584f424b4148ffull /* ff "HAKBOX1", little endian */
 #define HAK_ABI_MAJOR 1                     /* another major is refused */
-#define HAK_ABI_MINOR 2                     /* what this header describes */
+#define HAK_ABI_MINOR 3                     /* what this header describes */
 
 #define HAK_ALIGN_BYTES 16u  /* alignment of every slot */
 #define HAK_GRANULE_SHIFT 16 /* 64 KiB: docs/decisions.md, granule */
@@ -126,22 +126,28 @@ struct hak_thread; /* opaque: one attached thread, compared by address */
  * that refill returned last), free puts one back inline when the calling
  * thread is the span's owner:
  *
- *     p = span->local;                       *(void **)p = span->local;
- *     span->local = *(void **)p;             span->local = p;
- *     span->nalloc++;                        if (++span->nfree ==
- * span->trigger) box->ops->drained(span);
+ *     p = span->local;                  p[0] = span->local;
+ *     check p[1] == (p[0] ^ key)        p[1] = p[0] ^ key;
+ *     span->local = p[0];               span->local = p;
+ *     p[1] = 0;                         if (++span->nfree == span->trigger)
+ *     span->nalloc++;                       box->ops->drained(span);
  *
  * When local is empty, malloc calls ops->refill; a free by another thread is
  * ops->remote_free(span, p). So slots are reused last in, first out, the box
  * knows at all times how many are out (nalloc - nfree), and the boundary is
  * crossed when a span is used up or has drained, not once a call.
  *
+ * Every free slot carries such a mark in its second word, on whatever list it
+ * is. malloc follows no link whose mark is not whole. A free, by the owner,
+ * of what carries one or is not where a slot starts goes to ops->free, which
+ * knows for sure whether the slot is live (boxkit/span.h, boxkit/page.h).
+ *
  * owner       written by the box: the thread of the heap that the span
  *             belongs to, or NULL (then every free is a remote free).
  *             Only the owner may change it from itself to something else;
  *             from NULL, whoever took the span over under the box's own rule.
  * local       free slots, linked through their first word, the last one's is
- *             NULL; owner only
+ *             NULL, and marked; owner only
  * nalloc      slots handed out since the struct exists; owner only
  * nfree       slots taken back, remote ones when the box collects them; owner
  * trigger     value of nfree at which drained() is called; the box sets it,
@@ -151,6 +157,13 @@ struct hak_thread; /* opaque: one attached thread, compared by address */
  * lane_first, lane_last  the core's; zero when the span is first registered,
  *             not for boxes to read or write
  * box         the box it belongs to; set once, before registration
+ * key         of the marks: odd, host->random() | 1; set once, likewise
+ * inverse, start  where slots start: an address p of the span does where
+ *             (p - start) * inverse < inverse, with p - start in 32 bits.
+ *             2^64 / slot_bytes rounded up, and the low half of the first
+ *             slot's address; or 2^60 and 0: at any multiple of 16
+ * key, inverse and start are there since minor 3. A box built for less gets no
+ * lanes: its free slots have no marks.
  */
 struct hak_span {
     struct hak_thread *owner;
@@ -161,6 +174,10 @@ struct hak_span {
     struct hak_box *box;
     uint32_t slot_bytes;
     uint16_t lane_first, lane_last;
+    /* ---- since minor 3 ---- */
+    uint64_t key;
+    uint64_t inverse;
+    uint32_t start;
 };
 
 /* ---- parameters --------------------------------------------------------- */
@@ -290,7 +307,9 @@ struct hak_box_ops {
 
     /*
      * free - take a slot back.             [active or draining, any thread]
-     * p  was handed out by this box, from alloc, refill or aligned_alloc
+     * p  was handed out by this box, from alloc, refill or aligned_alloc. Or
+     *    the program is wrong: freed before, or inside of a slot. A box that
+     *    can tell says so by host->log, with p and its slot, and aborts
      */
     void (*free)(struct hak_box *box, void *p);
 
@@ -316,7 +335,8 @@ struct hak_box_ops {
 
     /*
      * usable_size - bytes that may be used at p.             [any thread]
-     * p  a live slot of this box
+     * p  a live slot of this box; 0: it is not, the core says so and aborts.
+     *    (A box with alloc_none does that itself: it has slots of 0 bytes)
      * A box without it gets every request enlarged by a 16-byte header in
      * which the core keeps the size.
      */
@@ -424,6 +444,16 @@ struct hak_box_ops {
 
     /* get_extension - a table for id "hak.NAME/N", or NULL. */
     const void *(*get_extension)(struct hak_box *box, const char *id);
+
+    /* ---- since minor 3 ---- */
+
+    /*
+     * alloc_none - a slot of no bytes, for a request of 0.       [any thread]
+     * Its address is the caller's alone until free(), its usable_size is 0,
+     * and an access of it should fault. NULL = declined. Without it, and in
+     * lanes, a request of 0 bytes gets a slot of 1.
+     */
+    void *(*alloc_none)(struct hak_box *box);
 };
 
 /* ---- the entry ---- */

@@ -273,15 +273,26 @@ TEST(wild_pointers_are_not_owned)
     EXPECT(box->ops->owns(box, p) && !other->ops->owns(other, p));
 }
 
-TEST(frees_of_what_is_no_slot_are_told_and_ignored)
+static void free_behind(size_t bytes)
 {
     struct hak_box *box = OPEN(0);
     char *p = th_malloc(box, 1024);
-    box->ops->free(box, p + 16);
-    EXPECT_CONTAINS(th_last_log(), "which is no slot");
-    box->ops->free(box, p + 60 * 1024); /* not cut yet */
-    box->ops->free(box, p + GRANULE);
-    check(box);
+    box->ops->free(box, p + bytes);
+}
+
+TEST_DIES(free_inside_a_slot, SIGABRT, "not the start of a slot")
+{
+    free_behind(16);
+}
+
+TEST_DIES(free_of_what_is_not_cut, SIGABRT, "nothing was handed out there")
+{
+    free_behind(60 * 1024);
+}
+
+TEST_DIES(free_beside_the_page, SIGABRT, "no slots there")
+{
+    free_behind(GRANULE);
 }
 
 TEST(pages_come_from_the_fullest_segment)

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: MIT
+ * hardened.c - slots that are hard to misuse: the operations.
+ */
+#include "hardened.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+enum {
+    PARAM_QUARANTINE,
+    PARAM_BIG_QUARANTINE,
+    PARAM_ZERO,
+    PARAM_GUARD,
+    PARAM_EMPTY_BYTES,
+};
+
+static const struct hak_param params[] = {
+    {.name = "quarantine",
+     .type = HAK_PARAM_INT,
+     .min = 0,
+     .max = QUARANTINE_MOST,
+     .def = 16,
+     .help = "freed slots of a class that wait in random order, and as many "
+             "in turn"},
+    {.name = "big_quarantine",
+     .type = HAK_PARAM_INT,
+     .min = 0,
+     .max = 65536,
+     .def = 32,
+     .help = "freed blocks above 32 KiB that wait, closed to any access"},
+    {.name = "zero",
+     .type = HAK_PARAM_BOOL,
+     .max = 1,
+     .def = 1,
+     .help = "wipe freed slots, and check that they are so when reused"},
+    {.name = "guard",
+     .type = HAK_PARAM_BOOL,
+     .max = 1,
+     .def = 1,
+     .help = "a closed page behind each span of slots"},
+    {.name = "empty_bytes",
+     .type = HAK_PARAM_SIZE,
+     .min = 0,
+     .max = (int64_t)1 << 40,
+     .def = 2 << 20,
+     .help = "empty spans of a class keep their pages, up to so many bytes"},
+};
+
+/* ---- for all files --------------------------------------------------------
+ */
+
+void hardened_close(const struct hardened *h, void *p, size_t size_bytes)
+{
+    (void)h;
+    (void)!mprotect(p, size_bytes, PROT_NONE);
+}
+
+void hardened_open(const struct hardened *h, void *p, size_t size_bytes)
+{
+    (void)h;
+    (void)!mprotect(p, size_bytes, PROT_READ | PROT_WRITE);
+}
+
+void hardened_count_in_use(struct hardened *h, int64_t bytes)
+{
+    hak_count_peak(&h->peak_bytes, hak_count_shared(&h->in_use_bytes, bytes));
+}
+
+struct span *hardened_struct(struct hardened *h, uint32_t capacity)
+{
+    size_t words = HAK_BITS_WORDS(capacity);
+    struct span *span =
+        h->box->host->meta(h->box, sizeof *span + 2 * words * 8);
+    if (span == NULL)
+        return NULL;
+    span->used = (uint64_t *)(span + 1);
+    span->out = span->used + words;
+    span->all_next = __atomic_load_n(&h->all, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&h->all, &span->all_next, span, true,
+                                        __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+        ;
+    return span;
+}
+
+static bool is_out(const struct span *span, size_t i)
+{
+    return __atomic_load_n(&span->out[i / 64], __ATOMIC_RELAXED) >> (i % 64) &
+           1;
+}
+
+const char *hardened_why_not(const struct span *span, const void *p)
+{
+    size_t at = (size_t)((const char *)p - span->start);
+    size_t i = index_of(span, at);
+    if (i >= span->capacity)
+        return "in a guard";
+    if (i * span->slot_bytes != at)
+        return "not the start of a slot";
+    return is_out(span, i) ? NULL : "freed twice, or never handed out";
+}
+
+void hardened_refuse(struct hardened *h, const struct span *span, const void *p,
+                     const char *why)
+{
+    size_t at = (size_t)((const char *)p - span->start);
+    bool inside = index_of(span, at) < span->capacity;
+    hak_free_refused(h->box, p, why,
+                     inside ? (const char *)p - at % span->slot_bytes : NULL,
+                     usable_of(span));
+}
+
+/* ---- operations -----------------------------------------------------------
+ */
+
+static int hardened_init(struct hak_box *box)
+{
+    struct hardened *h = box->host->meta(box, sizeof *h);
+    if (h == NULL || !hak_map_init(&h->map, box)) {
+        box->host->log(box, HAK_LOG_ERROR, "no memory for the span table");
+        return -ENOMEM;
+    }
+    h->box = box;
+    h->secret = box->host->random();
+    h->zero = box->params[PARAM_ZERO].i != 0;
+    h->guard = box->params[PARAM_GUARD].i != 0;
+    h->keep_bytes = (size_t)box->params[PARAM_EMPTY_BYTES].i;
+    slots_init(h, (uint32_t)box->params[PARAM_QUARANTINE].i);
+    big_init(h, (uint32_t)box->params[PARAM_BIG_QUARANTINE].i);
+    box->state = h;
+    return 0;
+}
+
+static void *hardened_alloc(struct hak_box *box, size_t size_bytes)
+{
+    struct hardened *h = hardened_of(box);
+    return size_bytes > SLOT_MOST_BYTES - CANARY_BYTES
+               ? big_alloc(h, HAK_ALIGN_BYTES, size_bytes)
+               : slots_alloc(h, hak_index_of(size_bytes + CANARY_BYTES));
+}
+
+static void *hardened_alloc_none(struct hak_box *box)
+{
+    return slots_alloc(hardened_of(box), 0);
+}
+
+/* Slots of a power of two lie at its multiples: spans start at a granule. */
+static void *hardened_aligned_alloc(struct hak_box *box, size_t align_bytes,
+                                    size_t size_bytes)
+{
+    struct hardened *h = hardened_of(box);
+    size_t slot = align_bytes;
+    while (slot < SLOT_MOST_BYTES && slot < size_bytes + CANARY_BYTES)
+        slot *= 2;
+    return slot <= SLOT_MOST_BYTES && size_bytes <= slot - CANARY_BYTES
+               ? slots_alloc(h, hak_index_of(slot))
+               : big_alloc(h, align_bytes, size_bytes);
+}
+
+/* All that is handed out reads zero, unless that is not checked. */
+static void *hardened_zalloc(struct hak_box *box, size_t size_bytes)
+{
+    void *p = hardened_alloc(box, size_bytes);
+    if (p != NULL && !hardened_of(box)->zero)
+        memset(p, 0, size_bytes);
+    return p;
+}
+
+static void hardened_free(struct hak_box *box, void *p)
+{
+    struct hardened *h = hardened_of(box);
+    struct span *span = span_of(h, p);
+    if (unlikely(span == NULL))
+        hak_free_refused(box, p, HAK_WHY_NO_PAGE, NULL, 0);
+    const char *why = hardened_why_not(span, p);
+    if (unlikely(why != NULL))
+        hardened_refuse(h, span, p, why);
+    (is_big(span) ? big_free : slots_free)(h, span, p);
+}
+
+static bool hardened_owns(struct hak_box *box, const void *p)
+{
+    const struct hardened *h = hardened_of(box); /* NULL before init */
+    return h != NULL && span_of(h, p) != NULL;
+}
+
+static size_t hardened_usable_size(struct hak_box *box, const void *p)
+{
+    const struct span *span = span_of(hardened_of(box), p);
+    if (span == NULL)
+        return 0;
+    const char *why = hardened_why_not(span, p);
+    if (unlikely(why != NULL)) {
+        box->host->log(box, HAK_LOG_ERROR,
+                       "realloc or malloc_usable_size(%p): not a live slot: %s",
+                       p, why);
+        abort();
+    }
+    return usable_of(span);
+}
+
+static size_t hardened_slot_size(struct hak_box *box, size_t size_bytes)
+{
+    if (size_bytes > box->host->window_bytes)
+        return 0;
+    if (size_bytes > SLOT_MOST_BYTES - CANARY_BYTES)
+        return hak_round_up(size_bytes, HAK_ALIGN_BYTES);
+    size_bytes = hak_max(size_bytes, 1) + CANARY_BYTES;
+    return hak_index_bytes(hak_index_of(size_bytes)) - CANARY_BYTES;
+}
+
+/* Lock order: classes by number, blocks. */
+static void hardened_fork(struct hak_box *box, enum hak_fork_phase phase)
+{
+    struct hardened *h = hardened_of(box);
+    void (*step)(struct hak_lock *) =
+        phase == HAK_FORK_PREPARE ? hak_lock_take : hak_lock_drop;
+    if (phase == HAK_FORK_CHILD)
+        slots_seed(h); /* not the parent's choices */
+    for (uint32_t i = 0; i < CLASSES; i++)
+        step(&h->class[i].lock);
+    step(&h->big_lock);
+}
+
+static size_t hardened_trim(struct hak_box *box)
+{
+    return slots_trim(hardened_of(box)) + big_trim(hardened_of(box));
+}
+
+static void hardened_stats(struct hak_box *box, struct hak_box_stats *out)
+{
+    const struct hardened *h = hardened_of(box);
+    out->live_count = hak_counted(&h->big_count);
+    out->live_bytes = hak_counted(&h->big_bytes);
+    for (uint32_t i = 0; i < CLASSES; i++) {
+        uint64_t n = hak_counted(&h->class[i].nout);
+        out->live_count += n;
+        out->live_bytes +=
+            i == 0 ? 0 : n * (h->class[i].slot_bytes - CANARY_BYTES);
+    }
+    out->peak_bytes = hak_counted(&h->peak_bytes);
+}
+
+static void hardened_walk(struct hak_box *box, hak_visit *visit, void *context)
+{
+    const struct span *span =
+        __atomic_load_n(&hardened_of(box)->all, __ATOMIC_ACQUIRE);
+    for (; span != NULL; span = span->all_next)
+        for (size_t i = 0; i < span->capacity; i++)
+            if (is_out(span, i) &&
+                !visit(context, span->start + i * span->slot_bytes,
+                       usable_of(span)))
+                return;
+}
+
+HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
+    HAK_BOX_HEADER("hardened", "1.0"),
+    .summary = "random slots with canaries, guards and a quarantine, any size",
+    .params = params,
+    .nparams = sizeof params / sizeof params[0],
+    .ops =
+        {
+            .alloc = hardened_alloc,
+            .alloc_none = hardened_alloc_none,
+            .free = hardened_free,
+            .owns = hardened_owns,
+            .init = hardened_init,
+            .usable_size = hardened_usable_size,
+            .slot_size = hardened_slot_size,
+            .aligned_alloc = hardened_aligned_alloc,
+            .zalloc = hardened_zalloc,
+            .fork = hardened_fork,
+            .trim = hardened_trim,
+            .stats = hardened_stats,
+            .walk = hardened_walk,
+        },
+};

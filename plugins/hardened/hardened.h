@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT
+ * hardened.h - the box's state: classes of slots, and blocks of their own.
+ *
+ *     region of a class   | guard |  span  |G|  span  |G|  span  |G| ...
+ *     span                | slot | slot | slot | ... | slot |
+ *     slot                | usable bytes ...        | canary |
+ *     block of its own    | guard | not used | block       | guard |
+ *
+ * An address belongs to one class for ever. All that is known of slots is out
+ * of band, in struct span: two bits a slot,
+ *
+ *     used   handed out, or in quarantine       out <= used
+ *     out    handed out                         nused == ones of used
+ *
+ * and a slot without `used` reads zero (parameter `zero`).
+ */
+#ifndef HARDENED_H
+#define HARDENED_H
+
+#include <boxkit/bits.h>
+#include <boxkit/list.h>
+#include <boxkit/map.h>
+#include <boxkit/page.h>
+#include <boxkit/sync.h>
+
+enum {
+    /* by the core's size index; 0: slots of no bytes */
+    CLASSES = HAK_INDEX_SMALL_MAX + 1 + 5 * 8,
+    CANARY_BYTES = 8,
+    SLOT_MOST_BYTES = 32 << 10, /* the last class; with its canary */
+    QUARANTINE_MOST = 64,
+};
+
+struct span {
+    struct hak_link link; /* in a list of its class: partial, or empty */
+    char *start;
+    size_t slot_bytes; /* with the canary */
+    uint64_t inverse;  /* 2^40 / slot_bytes, rounded up; 0: one slot */
+    uint32_t capacity, nused;
+    bool warm;            /* empty, with its pages */
+    uint8_t class_number; /* CLASSES: a block of its own, of one slot */
+    size_t mapped_bytes;  /* block: guards and all, from `mapped` on */
+    char *mapped;
+    struct span *next;     /* blocks: spare, or in quarantine */
+    struct span *all_next; /* for ever */
+    uint64_t *used, *out;
+};
+
+/* A class; all under its lock. */
+struct class
+{
+    _Alignas(64) struct hak_lock lock;
+    struct hak_box *box;
+    uint32_t slot_bytes;
+    uint32_t span_granules;
+    struct hak_link partial, empty;
+    struct span *made; /* a struct without a place */
+    uint32_t nwarm;    /* of the empty ones */
+    uint64_t random;   /* state of xorshift */
+    char *region;      /* the newest: its first span */
+    uint64_t taken;    /* spans of it, a bit each */
+    uint32_t nspans;   /* places in it, at most 64 */
+    uint32_t nwait;    /* length of each half of the quarantine */
+    uint32_t at;       /* oldest of `queue` */
+    char *shuffle[QUARANTINE_MOST], *queue[QUARANTINE_MOST];
+    uint64_t nout;
+};
+
+struct hardened {
+    struct hak_box *box;
+    struct hak_map map; /* granule -> span */
+    uint64_t secret;
+    bool zero, guard;
+    size_t keep_bytes; /* of empty spans, a class */
+    struct span *all;
+    uint64_t in_use_bytes, peak_bytes;
+    struct class class[CLASSES];
+    /* blocks of their own */
+    struct hak_lock big_lock;
+    struct span *spare;
+    struct span *oldest, **newest;
+    uint32_t nwaiting, most_waiting;
+    uint64_t big_count, big_bytes, big_waiting_bytes;
+};
+
+static inline struct hardened *hardened_of(const struct hak_box *box)
+{
+    return box->state;
+}
+
+static inline struct span *span_of(const struct hardened *h, const void *p)
+{
+    return hak_map_get(&h->map, p);
+}
+
+static inline bool is_big(const struct span *span)
+{
+    return span->class_number == CLASSES;
+}
+
+static inline size_t usable_of(const struct span *span)
+{
+    return is_big(span)              ? span->slot_bytes
+           : span->class_number == 0 ? 0
+                                     : span->slot_bytes - CANARY_BYTES;
+}
+
+/*
+ * Which slot has the byte at this distance from the span's start; capacity or
+ * more: none. Exact, since a distance has 20 bits and a slot 15: what is
+ * rounded up stays below one slot.
+ */
+static inline size_t index_of(const struct span *span, size_t at)
+{
+    if (span->inverse == 0)
+        return at < span->slot_bytes ? 0 : 1;
+    return at > UINT32_MAX ? span->capacity : at * span->inverse >> 40;
+}
+
+/* What is wrong with p as a live slot of the span, or NULL. */
+const char *hardened_why_not(const struct span *span, const void *p);
+
+/* One line, and the end. */
+void hardened_refuse(struct hardened *h, const struct span *span, const void *p,
+                     const char *why) __attribute__((noreturn, cold));
+
+/* A span's struct, chained in `all`, its bitmaps for so many slots. */
+struct span *hardened_struct(struct hardened *h, uint32_t capacity);
+
+/* No access to these pages, or all; what the system refuses stays as it is. */
+void hardened_close(const struct hardened *h, void *p, size_t size_bytes);
+void hardened_open(const struct hardened *h, void *p, size_t size_bytes);
+
+/* Bytes of spans and blocks with something in them, more or fewer. */
+void hardened_count_in_use(struct hardened *h, int64_t bytes);
+
+/* ---- slots.c ----------------------------------------------------------- */
+
+void slots_init(struct hardened *h, uint32_t quarantine);
+/* The seeds anew: after a fork, in the child. */
+void slots_seed(struct hardened *h);
+/* A slot of the class, zero but for the canary; NULL = no memory. */
+void *slots_alloc(struct hardened *h, uint32_t class_number);
+void slots_free(struct hardened *h, struct span *span, void *p);
+/* Purge the empty spans; returns bytes. */
+size_t slots_trim(struct hardened *h);
+
+/* ---- big.c ------------------------------------------------------------- */
+
+void big_init(struct hardened *h, uint32_t quarantine);
+void *big_alloc(struct hardened *h, size_t align_bytes, size_t size_bytes);
+void big_free(struct hardened *h, struct span *span, void *p);
+size_t big_trim(struct hardened *h);
+
+#endif

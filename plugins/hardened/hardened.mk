@@ -1,0 +1,2 @@
+hardened_SRCS := hardened.c slots.c big.c
+hardened_TESTS := tests/test_hardened.c

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT
+ * test_hardened.c - random places, canaries, quarantine, guards.
+ *
+ * Wrong calls go to the operations themselves: the test host would not let
+ * them through.
+ */
+#include "hardened.h"
+
+#include "test.h"
+#include "testhost.h"
+
+enum { N = 2000 };
+static char *block[N];
+
+#define OPEN(...) \
+    open_hardened((const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+
+static struct hak_box *open_hardened(const char *const *params)
+{
+    struct hak_box *box = NULL;
+    int error = th_open_entry(&hak_box_entry, "hardened", params, 0, &box);
+    if (error != 0)
+        test_fail(__FILE__, __LINE__, "open: %d: %s", error, th_error());
+    return box;
+}
+
+static void *get(struct hak_box *box, size_t size_bytes)
+{
+    void *p = box->ops->alloc(box, size_bytes);
+    EXPECT(p != NULL);
+    return p;
+}
+
+static void put(struct hak_box *box, void *p)
+{
+    box->ops->free(box, p);
+}
+
+/* ---- places ---------------------------------------------------------------
+ */
+
+TEST(slots_come_in_no_order)
+{
+    struct hak_box *box = OPEN();
+    int rising = 0, neighbours = 0;
+    for (int i = 0; i < 400; i++) {
+        block[i] = get(box, 100);
+        rising += i != 0 && block[i] > block[i - 1];
+        neighbours += i != 0 && block[i] == block[i - 1] + 112;
+    }
+    EXPECT_GT(rising, 100);
+    EXPECT_LT(rising, 300);
+    EXPECT_LT(neighbours, 40);
+}
+
+TEST(two_instances_choose_differently)
+{
+    struct hak_box *a = OPEN(), *b = OPEN();
+    const char *at[2] = {get(a, 100), get(b, 100)};
+    int same = 0;
+    for (int i = 0; i < 50; i++)
+        same += (char *)get(a, 100) - at[0] == (char *)get(b, 100) - at[1];
+    EXPECT_LT(same, 10);
+}
+
+/* Whatever comes and goes, a granule serves one class. */
+TEST(classes_share_no_address)
+{
+    static uint8_t class_at[1 << 16];
+    struct hak_box *box = OPEN("quarantine=0", "empty_bytes=0");
+    char *low = NULL;
+    for (int round = 0; round < 6; round++) {
+        for (size_t i = 0; i < N; i++) {
+            size_t bytes = 1 + (i * 7919 + (size_t)round * 104729) % 4000;
+            block[i] = get(box, bytes);
+            if (low == NULL)
+                low = block[0] - ((size_t)HAK_GRANULE_BYTES << 15);
+            size_t g = (size_t)(block[i] - low) >> HAK_GRANULE_SHIFT;
+            uint8_t class = (uint8_t)hak_index_of(bytes + CANARY_BYTES);
+            EXPECT_LT(g, sizeof class_at);
+            EXPECT(class_at[g] == 0 || class_at[g] == class);
+            class_at[g] = class;
+        }
+        for (size_t i = 0; i < N; i++)
+            put(box, block[i]);
+        box->ops->trim(box);
+    }
+}
+
+TEST(every_size_is_whole_and_honest)
+{
+    struct hak_box *box = OPEN();
+    for (size_t bytes = 1; bytes < 70000; bytes += 1 + bytes / 50) {
+        char *p = get(box, bytes);
+        size_t usable = box->ops->usable_size(box, p);
+        EXPECT_GE(usable, bytes);
+        EXPECT_GE(usable, box->ops->slot_size(box, bytes));
+        for (size_t i = 0; i < usable; i++)
+            EXPECT_EQ(p[i], 0);
+        memset(p, 0x5a, usable);
+        put(box, p);
+    }
+}
+
+TEST(aligned_to_anything)
+{
+    struct hak_box *box = OPEN();
+    for (size_t align = 32; align <= (size_t)1 << 24; align *= 2)
+        for (size_t bytes = 1; bytes < 300000; bytes = bytes * 5 + 3) {
+            char *p = box->ops->aligned_alloc(box, align, bytes);
+            EXPECT(p != NULL && (uintptr_t)p % align == 0);
+            memset(p, 0x5a, box->ops->usable_size(box, p));
+            put(box, p);
+        }
+}
+
+/* ---- after free ------------------------------------------------------------
+ */
+
+TEST(freed_bytes_are_wiped)
+{
+    struct hak_box *box = OPEN();
+    char *p = get(box, 100);
+    memset(p, 42, 100);
+    put(box, p);
+    for (size_t i = 0; i < 112; i++)
+        EXPECT_EQ(p[i], 0);
+}
+
+TEST(a_freed_slot_waits)
+{
+    struct hak_box *box = OPEN("quarantine=16");
+    for (int round = 0; round < 100; round++) {
+        char *p = get(box, 100);
+        put(box, p);
+        for (int i = 0; i < 16; i++) { /* the queue alone is that long */
+            char *q = get(box, 100);
+            EXPECT(q != p);
+            put(box, q);
+        }
+    }
+}
+
+static void write_after_free(size_t at)
+{
+    struct hak_box *box = OPEN();
+    char *p = get(box, 100);
+    put(box, p);
+    p[at] = 1;
+    for (int i = 0; i < 100000; i++)
+        put(box, get(box, 100));
+    for (int i = 0; i < 2000; i++)
+        get(box, 100);
+}
+
+TEST_DIES(write_after_free_in_front, SIGABRT, "was written to since")
+{
+    write_after_free(0);
+}
+
+TEST_DIES(write_after_free_at_the_end, SIGABRT, "was written to since")
+{
+    write_after_free(111);
+}
+
+TEST_DIES(freed_twice, SIGABRT, "freed twice")
+{
+    struct hak_box *box = OPEN();
+    char *p = get(box, 100);
+    put(box, p);
+    put(box, p);
+}
+
+TEST_DIES(freed_twice_when_it_is_out_of_quarantine, SIGABRT, "freed twice")
+{
+    struct hak_box *box = OPEN("quarantine=0");
+    char *p = get(box, 100);
+    put(box, p);
+    put(box, p);
+}
+
+TEST_DIES(never_handed_out, SIGABRT, "never handed out")
+{
+    struct hak_box *box = OPEN();
+    char *p = get(box, 1000); /* 1008 with its canary */
+    size_t at = (uintptr_t)p % HAK_GRANULE_BYTES;
+    put(box, at == 0 ? p + 1008 : p - 1008);
+}
+
+TEST_DIES(usable_size_of_a_freed_slot, SIGABRT, "not a live slot")
+{
+    struct hak_box *box = OPEN();
+    char *p = get(box, 100);
+    put(box, p);
+    (void)box->ops->usable_size(box, p);
+}
+
+/* ---- bounds ----------------------------------------------------------------
+ */
+
+static void overflow(size_t size_bytes)
+{
+    struct hak_box *box = OPEN();
+    char *p = get(box, size_bytes);
+    p[box->ops->usable_size(box, p)] = 1;
+    put(box, p);
+}
+
+TEST_DIES(overflow_of_the_smallest, SIGABRT, "overflow")
+{
+    overflow(1);
+}
+
+TEST_DIES(overflow_of_the_largest_slot, SIGABRT, "overflow")
+{
+    overflow(SLOT_MOST_BYTES - CANARY_BYTES);
+}
+
+TEST_DIES(overflow_of_a_block, SIGSEGV, NULL)
+{
+    overflow(100000);
+}
+
+TEST_DIES(underflow_of_a_block, SIGSEGV, NULL)
+{
+    char *p = get(OPEN(), 2 * HAK_GRANULE_BYTES);
+    p[-1] = 1;
+}
+
+TEST_DIES(use_of_a_freed_block, SIGSEGV, NULL)
+{
+    struct hak_box *box = OPEN();
+    char *p = get(box, 100000);
+    put(box, p);
+    *(volatile char *)p = 1;
+}
+
+/* From any slot on, up or down, there is a guard within a span. */
+static void run_into_guard(int step)
+{
+    volatile char *p = get(OPEN(), 100);
+    for (int i = 0; i < (int)HAK_GRANULE_BYTES; i++)
+        p[i * step] = 1;
+}
+
+TEST_DIES(a_guard_behind_each_span, SIGSEGV, NULL)
+{
+    run_into_guard(1);
+}
+
+TEST_DIES(a_guard_in_front_of_each_span, SIGSEGV, NULL)
+{
+    /* the one behind the span in front, or that of the region */
+    run_into_guard(-1);
+}
+
+TEST(slots_of_no_bytes)
+{
+    struct hak_box *box = OPEN();
+    for (size_t i = 0; i < 1000; i++) {
+        block[i] = box->ops->alloc_none(box);
+        EXPECT(block[i] != NULL);
+        EXPECT_EQ(box->ops->usable_size(box, block[i]), 0);
+        for (size_t k = 0; k < i; k++)
+            EXPECT(block[k] != block[i]);
+    }
+    for (size_t i = 0; i < 1000; i++)
+        put(box, block[i]);
+}
+
+TEST_DIES(a_slot_of_no_bytes_faults, SIGSEGV, NULL)
+{
+    struct hak_box *box = OPEN();
+    *(volatile char *)box->ops->alloc_none(box) = 1;
+}
+
+TEST_DIES(a_slot_of_no_bytes_freed_twice, SIGABRT, "freed twice")
+{
+    struct hak_box *box = OPEN();
+    void *p = box->ops->alloc_none(box);
+    put(box, p);
+    put(box, p);
+}
+
+/* ---- the arithmetic ---------------------------------------------------------
+ */
+
+TEST(index_of_every_byte)
+{
+    for (uint32_t c = 1; c < CLASSES; c++) {
+        size_t slot = hak_index_bytes(c);
+        struct span span = {.slot_bytes = slot,
+                            .inverse = ((uint64_t)1 << 40) / slot + 1,
+                            .capacity = 1u << 20};
+        for (size_t at = 0; at < (size_t)1 << 18; at++)
+            EXPECT(index_of(&span, at) == at / slot);
+    }
+}
+
+TEST(a_child_chooses_anew)
+{
+    struct hak_box *box = OPEN();
+    struct hardened *h = hardened_of(box);
+    uint64_t before = h->class[7].random;
+    box->ops->fork(box, HAK_FORK_PREPARE);
+    box->ops->fork(box, HAK_FORK_CHILD);
+    EXPECT_NE(h->class[7].random, before);
+    EXPECT(get(box, 100) != NULL);
+}
+
+TEST_MAIN()

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT
+ * double_free_elsewhere.c - two other threads free a block.
+ *
+ * fault: double free, by two other threads
+ * default: at once: freed twice
+ * hardened: at once: freed twice
+ */
+#include "misuse.h"
+
+static void misuse(void)
+{
+    char *p = opaque(malloc(100));
+    in_thread(free_it, p);
+    step("now");
+    in_thread(free_it, p);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT
+ * double_free_remote.c - a block is freed by another thread, then by its own.
+ *
+ * fault: double free, first time by another thread
+ * default: at once: freed twice
+ * hardened: at once: freed twice
+ */
+#include "misuse.h"
+
+static void misuse(void)
+{
+    char *p = opaque(malloc(100));
+    in_thread(free_it, p);
+    step("now");
+    free(p);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT
+ * double_free_thread.c - a block is freed by its thread, then by another.
+ *
+ * fault: double free, second time by another thread
+ * default: at once: freed twice
+ * hardened: at once: freed twice
+ */
+#include "misuse.h"
+
+static void misuse(void)
+{
+    char *p = opaque(malloc(100));
+    free(p);
+    step("now");
+    in_thread(free_it, p);
+}

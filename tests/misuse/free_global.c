@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT
+ * free_global.c - a global variable is freed.
+ *
+ * fault: free of a global variable
+ * default: at once: no box and not libc
+ * hardened: at once: no box and not libc
+ */
+#include "misuse.h"
+
+static char global[64];
+
+static void misuse(void)
+{
+    step("now");
+    free(opaque(global));
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT
+ * free_wild.c - a number is freed.
+ *
+ * fault: free of a wild pointer
+ * default: at once: no box and not libc
+ * hardened: at once: no box and not libc
+ */
+#include "misuse.h"
+
+static void misuse(void)
+{
+    step("now");
+    free(opaque((void *)0x123456789abcdef0));
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT
+ * link_overwrite.c - the first word of a freed block is overwritten.
+ *
+ * fault: write to the first word after free
+ * default: at reuse: written to since
+ * hardened: at reuse: written to since
+ */
+#include "misuse.h"
+
+static void misuse(void)
+{
+    char *p = opaque(malloc(100));
+    free(p);
+    *(void **)p = opaque(&p);
+    step("reuse");
+    take_many(100);
+}

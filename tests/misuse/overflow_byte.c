@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT
+ * overflow_byte.c - one byte behind a block is written to.
+ *
+ * fault: write of 1 byte behind the block
+ * default: no
+ * hardened: at free: overflow
+ */
+#include "misuse.h"
+
+static void misuse(void)
+{
+    char *p = opaque(malloc(100));
+    p[malloc_usable_size(p)] = 1;
+    step("free");
+    free(p);
+}

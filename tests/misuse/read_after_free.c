@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT
+ * read_after_free.c - a freed block still holds what it held.
+ *
+ * fault: secret read after free
+ * default: no
+ * hardened: at once
+ */
+#include "misuse.h"
+
+static void misuse(void)
+{
+    char *p = opaque(malloc(100));
+    memset(p, 42, 100);
+    free(p);
+    step("now");
+    if (p[50] != 42)
+        abort(); /* it is gone */
+}

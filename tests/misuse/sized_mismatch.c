@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT
+ * sized_mismatch.c - free_sized is told another size.
+ *
+ * fault: free_sized with a wrong size
+ * default: at once: free_sized
+ * hardened: at once: free_sized
+ */
+#include "misuse.h"
+
+static void misuse(void)
+{
+    char *p = opaque(malloc(100));
+    step("now");
+    free_sized(p, 1000);
+}

@@ -1,0 +1,114 @@
+#!/bin/sh
+# test_misuse.sh - each wrong program of this folder is stopped where its first
+# comment says (misuse.h), in each configuration, and docs/misuse.md says the
+# same. TAP.
+#
+#     tests/misuse/test_misuse.sh            the tests
+#     tests/misuse/test_misuse.sh --table    docs/misuse.md, as it is to be
+#
+# conf/guard.ini, where there is one, samples: its programs run with the
+# variables of tests/misuse/guard.env, which make it take every block.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+unset HAKMEM_CONF HAKMEM_PROFILE LD_PRELOAD
+n=0
+
+confs() {
+    for conf in default hardened guard; do
+        [ -e conf/$conf.ini ] && echo $conf
+    done
+}
+
+# FILE KEY: what its first comment gives for the key
+of() {
+    sed -n "/\*\//q; s/^ \* $2: //p" "$1"
+}
+
+# FILE CONF: the result and the text for it. A box that only samples leaves the
+# rest to the default.
+expected() {
+    line=$(of "$1" "$2")
+    [ -z "$line" ] && [ "$2" = guard ] &&
+        line=$(of "$1" default)
+    echo "$line"
+}
+
+table() {
+    sed -n '/^| fault/q; p' docs/misuse.md
+    head=fault rule=---
+    for conf in $(confs); do
+        head="$head | $conf" rule="$rule | ---"
+    done
+    printf '| %s | program |\n| %s | --- |\n' "$head" "$rule"
+    for file in tests/misuse/*.c; do
+        row=$(of "$file" fault)
+        for conf in $(confs); do
+            row="$row | $(expected "$file" "$conf" | sed 's/:.*//')"
+        done
+        echo "| $row | \`$(basename "$file" .c)\` |"
+    done
+}
+
+if [ "${1:-}" = --table ]; then
+    table
+    exit
+fi
+
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+
+result() { # STATUS NAME: with what was said
+    n=$((n + 1))
+    if [ "$1" = 0 ]; then
+        echo "ok $n - $2"
+    else
+        echo "not ok $n - $2"
+        sed 's/^/# /' "$tmp/said"
+    fi
+}
+
+# PROGRAM CONF: when it is stopped, in the words of the table
+stopped() {
+    # shellcheck disable=SC2046
+    env LD_PRELOAD="$PWD/build/libhakmem.so" HAKMEM_CONF="$PWD/conf/$2.ini" \
+        $([ "$2" = guard ] && cat tests/misuse/guard.env) \
+        "build/tests/misuse/$1" >"$tmp/steps" 2>"$tmp/said"
+    status=$?
+    last=$(tail -n 1 "$tmp/steps")
+    case $status:$last in
+    0:missed) echo no ;;
+    134:now | 139:now) echo 'at once' ;; # SIGABRT, SIGSEGV
+    134:free) echo 'at free' ;;
+    134:reuse) echo 'at reuse' ;;
+    *) echo "status $status after \"$last\"" ;;
+    esac
+}
+
+# One line, with that text, that names the call and the pointer in it.
+said() {
+    [ -z "$1" ] && return
+    [ "$(grep -c '^hakmem: ' "$tmp/said")" = 1 ] &&
+        grep -F -e "$1" "$tmp/said" | grep -q '^hakmem: .*[a-z](.*)'
+}
+
+one() { # FILE CONF
+    want=$(expected "$1" "$2")
+    text=$(echo "$want" | sed 's/[^:]*:* *//')
+    want=$(echo "$want" | sed 's/:.*//')
+    got=$(stopped "$(basename "$1" .c)" "$2" 2>/dev/null)
+    [ "$want" = 'by sampling' ] && [ "$got" != no ] && got=$want
+    [ "$want" = "$got" ] && said "$text"
+    passed=$?
+    echo "wanted \"$want\" with \"$text\", got \"$got\"" >>"$tmp/said"
+    result $passed "$(basename "$1" .c) under $2"
+}
+
+for conf in $(confs); do
+    for file in tests/misuse/*.c; do
+        one "$file" "$conf"
+    done
+done
+
+table | diff docs/misuse.md - >"$tmp/said"
+result $? 'docs/misuse.md is what test_misuse.sh --table says'
+echo "1..$n"
