@@ -40,7 +40,7 @@ EXPORT void free(void *p)
         if (likely(span != NULL)) {
             if (unlikely(span->owner != hak_self))
                 hak_free_other(span, p);
-            else if (unlikely(!hak_span_looks_live(span, p)))
+            else if (unlikely(!hak_span_may_take(span, p)))
                 hak_free_slow(p);
             else if (hak_span_push(span, p))
                 hak_freed_many(span);

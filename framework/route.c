@@ -614,8 +614,8 @@ void *hak_realloc_slow(void *p, size_t size)
         return hak_libc_realloc(p, size);
     if (!early)
         b = owner_of(p, &span);
-    size_t have = early ? hak_usable("realloc", p)
-                        : usable_of("realloc", b, span, p);
+    size_t have =
+        early ? hak_usable("realloc", p) : usable_of("realloc", b, span, p);
     if (hak_fits(have, size))
         return p;
     int kept = errno;

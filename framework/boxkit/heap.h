@@ -180,8 +180,8 @@ static inline void hak_heap_retire_kept(struct hak_heap *heap)
 }
 
 enum {
-    HAK_HEAP_LOOK_FREES = 128, /* of a current page; bench/pair of 64 B: 1 % */
-    HAK_HEAP_AGE_CALLS = 16,   /* of hak_heap_age, between looks at the clock */
+    HAK_HEAP_LOOK_FREES = 256, /* of a current page; bench/pair of 64 B: 1 % */
+    HAK_HEAP_AGE_CALLS = 8,    /* of hak_heap_age, between looks at the clock */
     HAK_HEAP_PURGES = 256,     /* calls of the host in one look at pages */
 };
 
@@ -678,7 +678,7 @@ enum { HAK_PAGE_SLOTS_MAX = 4096 };
 static inline void hak_page_mark(const struct hak_page *page, const void *list,
                                  uint64_t *is_free)
 {
-    for (; list != NULL; list = *(void *const *)list) {
+    for (; list != NULL; list = hak_slot_next(list, page->span.key)) {
         size_t i =
             (size_t)((const char *)list - page->start) / page->span.slot_bytes;
         is_free[i >> 6] |= 1ull << (i & 63);

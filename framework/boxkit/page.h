@@ -256,7 +256,7 @@ static inline bool hak_page_list_has(const struct hak_page *page,
         if ((size_t)((const char *)list - page->start) >= bytes ||
             !hak_slot_is_marked(list, page->span.key))
             return false;
-        list = hak_free_slot(list)->next;
+        list = hak_slot_next(list, page->span.key);
     }
     return false;
 }
@@ -366,7 +366,7 @@ static inline void hak_page_check(const struct hak_page *page)
 {
     uint32_t n = 0;
     for (const void *p = page->span.local; p != NULL;
-         p = hak_free_slot(p)->next) {
+         p = hak_slot_next(p, page->span.key)) {
         size_t at = (size_t)((const char *)p - page->start);
         HAK_ALWAYS(at % page->span.slot_bytes == 0);
         HAK_ALWAYS(at / page->span.slot_bytes < page->carved);

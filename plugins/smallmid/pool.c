@@ -307,7 +307,7 @@ static bool chain_has(const struct pool *pool, const void *at, const void *p,
         if (slab == NULL || slab_tag(slab) != pool->tag ||
             !hak_slot_is_marked(at, pool->key))
             return false;
-        at = hak_free_slot(at)->next;
+        at = hak_slot_next(at, pool->key);
     }
     return false;
 }
@@ -336,7 +336,8 @@ bool list_has(const struct list *list, const void *p)
 static void check_slab(const struct pool *pool, const struct slab *slab)
 {
     uint32_t n = 0;
-    for (const void *p = slab->free; p != NULL; p = hak_free_slot(p)->next) {
+    for (const void *p = slab->free; p != NULL;
+         p = hak_slot_next(p, pool->key)) {
         size_t at = (size_t)((const char *)p - slab->start);
         HAK_ALWAYS(at % slab->slot_bytes == 0);
         HAK_ALWAYS(at / slab->slot_bytes < slab->carved);

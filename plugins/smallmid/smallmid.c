@@ -386,7 +386,7 @@ static void mark_kept(const struct smallmid *sm, const struct slab *slab,
         const void *p = list->span.local;
         for (uint64_t n = list_count(list); n != 0 && p != NULL; n--) {
             mark(is_free, slab, p);
-            p = *(void *const *)p;
+            p = hak_slot_next(p, list->span.key);
         }
         uint64_t away = hak_counted(&list->naway);
         for (uint64_t i = 0; i < away && i < AWAY_MAX; i++)
@@ -407,7 +407,7 @@ static bool walk_slab(struct smallmid *sm, const struct slab *slab,
     char *start = slab->start;
     uint32_t n = slab->tag == pool->tag ? slab->carved : 0;
     for (const void *p = n != 0 ? slab->free : NULL; p != NULL;
-         p = *(void *const *)p)
+         p = hak_slot_next(p, pool->key))
         mark(is_free, slab, p);
     if (n != 0)
         mark_kept(sm, slab, is_free);

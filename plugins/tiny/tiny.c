@@ -171,7 +171,7 @@ static void *magazine_alloc(struct hak_heap *heap, uint32_t class_number)
     struct magazine *m = magazines_of(heap) + class_number;
     void *p = magazine_pop(m);
     if (p != NULL) {
-        hak_free_slot(p)->mark = 0;
+        hak_slot_clear(p);
         return p;
     }
     p = hak_heap_alloc(heap, class_number); /* and the magazine stays empty */

@@ -10,8 +10,8 @@ static struct hak_span *bare_refill(struct hak_box *box, void *heap,
                                     size_t size_bytes)
 {
     struct hak_span *span = lanes_refill(box, heap, size_bytes);
-    for (uintptr_t *p = span ? span->local : NULL; p; p = *(void **)p)
-        p[1] = 0;
+    if (span)
+        *(uintptr_t *)span->local = 0;
     return span;
 }
 

@@ -92,11 +92,15 @@ static void enter(struct hak_box *box, char *base, size_t bytes,
 
 /* ---- pages ------------------------------------------------------------- */
 
+static void *next_slot(const struct page *page, const void *p)
+{
+    return (void *)(*(const uintptr_t *)p ^ page->span.key);
+}
+
 /* A free slot before next, with its mark. */
 static void link_slot(const struct page *page, void *p, void *next)
 {
-    ((uintptr_t *)p)[0] = (uintptr_t)next;
-    ((uintptr_t *)p)[1] = (uintptr_t)next ^ page->span.key;
+    *(uintptr_t *)p = (uintptr_t)next ^ page->span.key;
 }
 
 /* Metadata for a page. A span's memory stays a span: it is never freed. */
@@ -109,7 +113,7 @@ static struct page *page_struct(struct hak_box *box)
         s->spare_pages = page->next;
     } else if ((page = box->host->meta(box, sizeof *page))) {
         page->span.box = box;
-        page->span.key = box->host->random() | 1;
+        page->span.key = box->host->random() | HAK_KEY_BITS;
         page->span.inverse = (uint64_t)1 << 60; /* at any multiple of 16 */
         page->cls = NO_CLASS;
         page->made_before = s->newest;
@@ -168,7 +172,7 @@ static void collect(struct page *page)
     void *list = __atomic_exchange_n(&page->remote, NULL, __ATOMIC_ACQUIRE);
     uint32_t n = 0;
     for (void *p = list, *next; p; p = next, n++) {
-        next = *(void **)p;
+        next = next_slot(page, p);
         link_slot(page, p, page->span.local);
         page->span.local = p;
     }
@@ -389,7 +393,7 @@ static void *lanes_alloc(struct hak_box *box, size_t size_bytes)
     struct page *page = page_with_free(box, &s->shared, class_of(size_bytes));
     void *p = page ? page->span.local : NULL;
     if (p) {
-        page->span.local = *(void **)p;
+        page->span.local = next_slot(page, p);
         ((uintptr_t *)p)[1] = 0;
         page->span.nalloc++;
     }
@@ -487,7 +491,7 @@ static void mark_free(struct page *page, uint64_t *marks)
     for (size_t i = 0; i < n / 64 + 1; i++)
         marks[i] = 0;
     for (size_t l = 0; l < 2; l++)
-        for (char *p = lists[l]; p; p = *(void **)p) {
+        for (char *p = lists[l]; p; p = next_slot(page, p)) {
             size_t i = (size_t)(p - page->base) / size;
             marks[i / 64] |= 1ull << (i % 64);
         }

@@ -96,8 +96,9 @@ static void check_refilled(const struct hak_box *box,
 static void check_mark(const struct hak_box *box, const struct hak_span *span,
                        const void *p)
 {
-    if (span->key % 2 == 0)
-        th_die(box, "the key of span %p is even", (const void *)span);
+    if ((span->key & HAK_KEY_BITS) != HAK_KEY_BITS)
+        th_die(box, "the key of span %p has not HAK_KEY_BITS",
+               (const void *)span);
     if (!hak_span_has_slot_at(span, p))
         th_die(box, "slot %p starts where none does, by inverse and start", p);
     if (!hak_slot_is_marked(p, span->key))

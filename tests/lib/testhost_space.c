@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include <boxkit/span.h>
+
 #include "testhost_private.h"
 
 enum { JUNK = 0xa5, JUNK_BYTES = 4 << 20 };
@@ -152,7 +154,7 @@ static bool lists_slot_of(const struct hak_span *span, const char *p,
                           size_t bytes)
 {
     const char *at = span->local;
-    for (; at; at = *(const char *const *)(const void *)at)
+    for (; at; at = hak_slot_next(at, span->key))
         if ((size_t)(at - p) < bytes)
             return true;
     return false;

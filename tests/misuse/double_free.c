@@ -4,6 +4,7 @@
  * fault: double free, in a row
  * default: at once: freed twice
  * hardened: at once: freed twice
+ * guard: by sampling
  */
 #include "misuse.h"
 

@@ -4,6 +4,7 @@
  * fault: double free, by two other threads
  * default: at once: freed twice
  * hardened: at once: freed twice
+ * guard: by sampling
  */
 #include "misuse.h"
 

@@ -2,8 +2,9 @@
  * double_free_later.c - a block is freed again after other frees and mallocs.
  *
  * fault: double free, after other calls
- * default: at once: freed twice
+ * default: at reuse: freed twice
  * hardened: at once: freed twice
+ * guard: by sampling
  */
 #include "misuse.h"
 
@@ -20,4 +21,6 @@ static void misuse(void)
         block[i] = opaque(malloc(100));
     step("now");
     free(p);
+    step("reuse");
+    take_many(100);
 }

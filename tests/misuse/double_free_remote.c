@@ -2,8 +2,9 @@
  * double_free_remote.c - a block is freed by another thread, then by its own.
  *
  * fault: double free, first time by another thread
- * default: at once: freed twice
+ * default: at reuse: freed twice
  * hardened: at once: freed twice
+ * guard: by sampling
  */
 #include "misuse.h"
 
@@ -13,4 +14,6 @@ static void misuse(void)
     in_thread(free_it, p);
     step("now");
     free(p);
+    step("reuse");
+    take_many(100);
 }

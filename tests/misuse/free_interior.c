@@ -4,6 +4,7 @@
  * fault: free of the middle of a block
  * default: at once: not the start
  * hardened: at once: not the start
+ * guard: by sampling
  */
 #include "misuse.h"
 

@@ -4,6 +4,7 @@
  * fault: free of an address that is not aligned
  * default: at once: not the start
  * hardened: at once: not the start
+ * guard: by sampling
  */
 #include "misuse.h"
 

@@ -4,6 +4,7 @@
  * fault: write to the first word after free
  * default: at reuse: written to since
  * hardened: at reuse: written to since
+ * guard: by sampling
  */
 #include "misuse.h"
 

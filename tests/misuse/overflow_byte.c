@@ -4,6 +4,7 @@
  * fault: write of 1 byte behind the block
  * default: no
  * hardened: at free: overflow
+ * guard: by sampling
  */
 #include "misuse.h"
 

@@ -4,6 +4,7 @@
  * fault: overflow into a free neighbour
  * default: at reuse: written to since
  * hardened: at free: overflow
+ * guard: by sampling
  */
 #include "misuse.h"
 

@@ -4,6 +4,7 @@
  * fault: overflow by 1 MiB
  * default: no
  * hardened: at once
+ * guard: by sampling
  */
 #include "misuse.h"
 

@@ -4,6 +4,7 @@
  * fault: secret read after free
  * default: no
  * hardened: at once
+ * guard: by sampling
  */
 #include "misuse.h"
 

@@ -4,6 +4,7 @@
  * fault: realloc of a freed block
  * default: at once: not a live slot
  * hardened: at once: not a live slot
+ * guard: by sampling
  */
 #include "misuse.h"
 

@@ -4,6 +4,7 @@
  * fault: write behind the second word after free
  * default: no
  * hardened: at reuse: written to since
+ * guard: by sampling
  */
 #include "misuse.h"
 

@@ -126,10 +126,9 @@ struct hak_thread; /* opaque: one attached thread, compared by address */
  * that refill returned last), free puts one back inline when the calling
  * thread is the span's owner:
  *
- *     p = span->local;                  p[0] = span->local;
- *     check p[1] == (p[0] ^ key)        p[1] = p[0] ^ key;
- *     span->local = p[0];               span->local = p;
- *     p[1] = 0;                         if (++span->nfree == span->trigger)
+ *     p = span->local;                  *p = span->local ^ key;
+ *     next = *p ^ key; check it         span->local = p;
+ *     span->local = next; *p = 0;       if (++span->nfree == span->trigger)
  *     span->nalloc++;                       box->ops->drained(span);
  *
  * When local is empty, malloc calls ops->refill; a free by another thread is
@@ -137,17 +136,19 @@ struct hak_thread; /* opaque: one attached thread, compared by address */
  * knows at all times how many are out (nalloc - nfree), and the boundary is
  * crossed when a span is used up or has drained, not once a call.
  *
- * Every free slot carries such a mark in its second word, on whatever list it
- * is. malloc follows no link whose mark is not whole. A free, by the owner,
- * of what carries one or is not where a slot starts goes to ops->free, which
- * knows for sure whether the slot is live (boxkit/span.h, boxkit/page.h).
+ * The first word of every free slot, on whatever list it is, is such a mark:
+ * xored with the key it is the address of the next slot, or 0. malloc follows
+ * nothing that cannot be one (its upper 16 or lower 4 bits are not 0). A free,
+ * by the owner, of what is not where a slot starts, or is the first of `local`,
+ * goes to ops->free, which knows for sure whether the slot is live
+ * (boxkit/span.h, boxkit/page.h).
  *
  * owner       written by the box: the thread of the heap that the span
  *             belongs to, or NULL (then every free is a remote free).
  *             Only the owner may change it from itself to something else;
  *             from NULL, whoever took the span over under the box's own rule.
- * local       free slots, linked through their first word, the last one's is
- *             NULL, and marked; owner only
+ * local       free slots, linked by their marks, the last one's means NULL;
+ *             owner only
  * nalloc      slots handed out since the struct exists; owner only
  * nfree       slots taken back, remote ones when the box collects them; owner
  * trigger     value of nfree at which drained() is called; the box sets it,
@@ -157,7 +158,7 @@ struct hak_thread; /* opaque: one attached thread, compared by address */
  * lane_first, lane_last  the core's; zero when the span is first registered,
  *             not for boxes to read or write
  * box         the box it belongs to; set once, before registration
- * key         of the marks: odd, host->random() | 1; set once, likewise
+ * key         of the marks: host->random() | HAK_KEY_BITS; set once, likewise
  * inverse, start  where slots start: an address p of the span does where
  *             (p - start) * inverse < inverse, with p - start in 32 bits.
  *             2^64 / slot_bytes rounded up, and the low half of the first
@@ -165,19 +166,21 @@ struct hak_thread; /* opaque: one attached thread, compared by address */
  * key, inverse and start are there since minor 3. A box built for less gets no
  * lanes: its free slots have no marks.
  */
+#define HAK_KEY_BITS 0x8000000000000001u /* what no link has */
+
 struct hak_span {
     struct hak_thread *owner;
     void *local;
     uint64_t nalloc;
     uint64_t nfree;
     uint64_t trigger;
-    struct hak_box *box;
-    uint32_t slot_bytes;
-    uint16_t lane_first, lane_last;
-    /* ---- since minor 3 ---- */
     uint64_t key;
     uint64_t inverse;
     uint32_t start;
+    uint32_t slot_bytes;
+    /* ---- up to here what malloc and free touch: one cache line ---- */
+    struct hak_box *box;
+    uint16_t lane_first, lane_last;
 };
 
 /* ---- parameters --------------------------------------------------------- */
