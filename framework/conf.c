@@ -108,7 +108,7 @@ const struct hak_param *conf_key(struct conf_vocabulary v, const char *key)
 {
     for (size_t i = 0; i < v.n; i++)
         if (strcmp(v.keys[i].name, key) == 0)
-            return &v.keys[i];
+            return v.keys + i;
     return NULL;
 }
 
