@@ -341,11 +341,12 @@ bool ctl_crashes(const char *path, const char *profile)
 {
     struct ctl_findings all = {0};
     ctl_check(&all, path, profile);
-    if (all.crashed && all.at != NULL)
-        ctl_print_finding(stderr, &all.at[all.n - 1]);
-    for (size_t i = 0; i < all.n; i++) {
-        free((void *)(uintptr_t)all.at[i].file);
-        free((void *)(uintptr_t)all.at[i].text);
+    size_t n = all.at != NULL ? all.n : 0;
+    if (all.crashed && n != 0)
+        ctl_print_finding(stderr, &all.at[n - 1]);
+    while (n-- != 0) {
+        free((void *)(uintptr_t)all.at[n].file);
+        free((void *)(uintptr_t)all.at[n].text);
     }
     free(all.at);
     return all.crashed;
