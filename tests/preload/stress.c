@@ -198,7 +198,8 @@ static void *fork_on(void *unused)
 static const char *const moves[][2] = {
     {"C0-C7", "ultra"},    {"C0-C3", "tiny"},     {"C4-C7", "smallmid"},
     {"C5-C7", "mid_v35"},  {"C0-C3", "small"},    {"C6", "second"},
-    {"1025-32k", "midmt"}, {"1025-32k", "large"}, {"C7", "libc"}};
+    {"1025-32k", "midmt"}, {"1025-32k", "large"}, {"C7", "libc"},
+    {"C0-C7", "hardened"}};
 enum { MOVES = sizeof moves / sizeof moves[0] };
 
 static void *move_routes(void *moved)
