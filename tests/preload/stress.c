@@ -199,8 +199,17 @@ static const char *const moves[][2] = {
     {"C0-C7", "ultra"},    {"C0-C3", "tiny"},     {"C4-C7", "smallmid"},
     {"C5-C7", "mid_v35"},  {"C0-C3", "small"},    {"C6", "second"},
     {"1025-32k", "midmt"}, {"1025-32k", "large"}, {"C7", "libc"},
-    {"C0-C7", "hardened"}};
+};
 enum { MOVES = sizeof moves / sizeof moves[0] };
+
+/* Does the configuration know any of them? Makes those that it knows. */
+static bool routes_move(void)
+{
+    bool any = false;
+    for (size_t i = 0; i < MOVES; i++)
+        any |= hak.route(moves[i][0], moves[i][1]) == 0;
+    return any;
+}
 
 static void *move_routes(void *moved)
 {
@@ -248,7 +257,7 @@ static void soak(double run_seconds)
 {
     enum { STAY = 40 }; /* of threads that ended: glibc's own */
     pthread_t thread[SOAK_THREADS], forker, mover;
-    bool routes = under_hakmem() && hak.route("C0", "no-such-route") == -ENOENT;
+    bool routes = under_hakmem() && routes_move();
     uint64_t live = under_hakmem() ? live_blocks() : 0;
     int moved = 0;
     size_t most;
