@@ -62,7 +62,8 @@ void *hak_sealed_memory(size_t size_bytes)
 /* All of it, or as far as it went. */
 static bool protect(bool (*to)(void *p, size_t size_bytes))
 {
-    bool done = to(sealed_start, (uintptr_t)sealed_stop - (uintptr_t)sealed_start);
+    bool done =
+        to(sealed_start, (uintptr_t)sealed_stop - (uintptr_t)sealed_start);
     for (uint32_t i = 0; done && i < seal.nchunks; i++)
         done = to(seal.chunk[i].at, seal.chunk[i].bytes);
     return done;
