@@ -9,7 +9,7 @@
 
 static void turn(size_t bytes, size_t n)
 {
-    static void *p[4096];
+    static void *p[12000];
     for (size_t i = 0; i < n; i++)
         p[i] = malloc(bytes);
     for (size_t i = 0; i < n; i++)
@@ -27,12 +27,12 @@ static const char *owner(size_t bytes)
 int main(int argc, char **argv)
 {
     for (int i = argc > 1 ? atoi(argv[1]) : 0; i > 0; i--) {
-        turn(500, 3000);
-        turn(1000, 400);
+        turn(500, 12000);
+        turn(1000, 1600);
     }
     if (argc > 1)
         puts(owner(1000));
     else
-        printf("%s %s %s\n", owner(100), owner(5000), owner(100000));
+        printf("%s %s %s\n", owner(100), owner(5000), owner(300000));
     return 0;
 }
