@@ -101,13 +101,15 @@ preload()
     done
     # Some of them: all is --foreign.
     foreign | grep -e /stress$ -e /jemalloc.*/ -e /two-makers.*/life$ \
-        -e /tbbmalloc.*/forks$ -e /mimalloc.ini.*/threads$
+        -e /mimalloc.ini.*/threads$
 }
 
 foreign()
 {
     for file in conf/foreign/*.ini; do
         for name in threads limits stress life content forks; do
+            # tbbmalloc has no handler of fork: a child can find its locks taken
+            case $file:$name in */tbbmalloc.ini:forks) continue ;; esac
             echo "$file:build/tests/preload/$name"
         done
     done
