@@ -338,6 +338,12 @@ static inline struct hak_span *hak_lane(struct hak_thread *t, uint32_t index)
     return __atomic_load_n(&t->lane[index], __ATOMIC_RELAXED);
 }
 
+/* Are its slots a multiple of a power of two? Of no span (0 bytes): maybe. */
+static inline bool hak_lane_may_align(const struct hak_span *span, size_t align)
+{
+    return (span->slot_bytes & (align - 1)) == 0;
+}
+
 int hak_thread_start(void);
 struct hak_thread *hak_thread_attach(void); /* NULL = no memory */
 /* Drop the lanes whose route does not begin with their box any more. */

@@ -101,10 +101,13 @@ EXPORT void *memalign(size_t align, size_t size)
         align = (size_t)1 << (64 - __builtin_clzl(align));
     if (likely(size <= HAK_LANE_MAX_BYTES && align <= HAK_GRANULE_BYTES)) {
         struct hak_thread *t = hak_self;
-        void *p = pop(t, hak_index_of(hak_round_up(size, align)));
-        if (likely(((uintptr_t)p & (align - 1)) == 0 && p != NULL))
-            return p;
-        free(p);
+        uint32_t index = hak_index_of(hak_round_up(size, align));
+        if (hak_lane_may_align(hak_lane(t, index), align)) {
+            void *p = pop(t, index);
+            if (likely(((uintptr_t)p & (align - 1)) == 0 && p != NULL))
+                return p;
+            free(p);
+        }
     }
     return hak_alloc_aligned(align, size);
 }

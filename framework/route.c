@@ -370,7 +370,8 @@ static void *aligned_from_lane(size_t align, size_t size)
     if (align > HAK_GRANULE_BYTES || size > HAK_LANE_MAX_BYTES)
         return NULL; /* pages start at a granule */
     size_t rounded = hak_round_up(size == 0 ? 1 : size, align);
-    if (rounded > HAK_LANE_MAX_BYTES)
+    if (rounded > HAK_LANE_MAX_BYTES ||
+        !hak_lane_may_align(hak_lane(hak_self, hak_index_of(rounded)), align))
         return NULL;
     void *p = malloc(rounded);
     if (p == NULL || is_aligned(p, align))

@@ -28,7 +28,7 @@ enum {
     LOOKS_A_TIME = 4, /* looks at a lane in an interval, by way of free */
 };
 
-/* By canonical lane, index_of(slot_bytes), since lanes share spans. */
+/* By index_of(slot_bytes), since lanes share spans; spans may share one. */
 struct arm {
     struct hak_span *span; /* NULL: none */
     uint64_t seen;         /* its nalloc that was counted */
@@ -116,8 +116,10 @@ void hak_sample_lane(struct hak_thread *t, struct hak_span *span)
     if (s == NULL)
         return;
     struct arm *a = arm_of(s, span);
-    if (a->span != NULL)
+    if (a->span != NULL) {
         disarm(a);
+        count(s, a);
+    }
     a->span = span;
     a->seen = span->nalloc;
     arm(s, a);

@@ -152,24 +152,35 @@ static struct hak_span *midmt_refill(struct hak_box *box, void *heap_of_thread,
     return hak_heap_refill(heap, midmt_class(size_bytes));
 }
 
+static void *slot_of(struct hak_box *box, uint32_t class_number)
+{
+    struct hak_heap *heap = box->host->heap(box, true);
+    return heap == NULL ? NULL : hak_heap_alloc(heap, class_number);
+}
+
 static void *midmt_alloc(struct hak_box *box, size_t size_bytes)
 {
-    if (size_bytes > HAK_LANE_MAX_BYTES)
-        return NULL;
-    struct hak_heap *heap = box->host->heap(box, true);
-    return heap == NULL ? NULL : hak_heap_alloc(heap, midmt_class(size_bytes));
+    return size_bytes > HAK_LANE_MAX_BYTES
+               ? NULL
+               : slot_of(box, midmt_class(size_bytes));
 }
 
 /*
- * A size rounded up to a power of two has a slot that is a multiple of it
- * (slots are 8..16 times a power of two), and pages start at a granule.
+ * A size rounded up to a power of two has an aligned slot that is a multiple of
+ * it (they are 8..16 times a power of two), and pages start at a granule.
  */
 static void *midmt_aligned_alloc(struct hak_box *box, size_t align_bytes,
                                  size_t size_bytes)
 {
     if (align_bytes > HAK_GRANULE_BYTES || size_bytes > HAK_LANE_MAX_BYTES)
         return NULL;
-    return midmt_alloc(box, hak_round_up(size_bytes, align_bytes));
+    size_t rounded = hak_round_up(size_bytes, align_bytes);
+    if (rounded > HAK_LANE_MAX_BYTES)
+        return NULL;
+    uint32_t class_number = midmt_class(rounded);
+    if (midmt_slot_bytes(class_number) % align_bytes != 0)
+        class_number += MIDMT_SIZES;
+    return slot_of(box, class_number);
 }
 
 static void midmt_free(struct hak_box *box, void *p)

@@ -16,7 +16,8 @@
 
 enum {
     MIDMT_FIRST_INDEX = HAK_INDEX_SMALL_MAX, /* 1 KiB: class 0 */
-    MIDMT_CLASSES = HAK_LANES - MIDMT_FIRST_INDEX,
+    MIDMT_SIZES = HAK_LANES - MIDMT_FIRST_INDEX,
+    MIDMT_CLASSES = 2 * MIDMT_SIZES, /* the second half: aligned */
 };
 
 struct midmt {
@@ -45,6 +46,7 @@ struct midmt_heap {
     bool closed; /* nothing is to become warm */
 };
 
+/* Its class; that of aligned slots is MIDMT_SIZES further on. */
 static inline uint32_t midmt_class(size_t size_bytes)
 {
     return size_bytes <= HAK_SMALL_MAX_BYTES
@@ -52,9 +54,20 @@ static inline uint32_t midmt_class(size_t size_bytes)
                : hak_index_of(size_bytes) - MIDMT_FIRST_INDEX;
 }
 
+/*
+ * Slots 4 KiB apart all begin in one set of a cache of the first level, and
+ * those 256 bytes apart in a quarter of them: such slots are a cache line
+ * longer, and begin in every set. Aligned ones are what the index says, so
+ * that a slot of a multiple of an alignment has it.
+ */
 static inline uint32_t midmt_slot_bytes(uint32_t class_number)
 {
-    return (uint32_t)hak_index_bytes(class_number + MIDMT_FIRST_INDEX);
+    enum { LINE_BYTES = 64, FEW_SETS_BYTES = 4 * LINE_BYTES };
+    uint32_t size = class_number % MIDMT_SIZES;
+    uint32_t bytes = (uint32_t)hak_index_bytes(size + MIDMT_FIRST_INDEX);
+    bool spread =
+        class_number < MIDMT_SIZES && size != 0 && bytes % FEW_SETS_BYTES == 0;
+    return bytes + (spread ? LINE_BYTES : 0);
 }
 
 static inline struct midmt *midmt_of(const struct hak_box *box)

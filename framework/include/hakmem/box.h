@@ -93,8 +93,8 @@ static inline uint32_t hak_index_of(size_t size_bytes)
     if (size_bytes > HAK_LANE_MAX_BYTES)
         return HAK_INDEX_LARGE;
     uint64_t top = (uint64_t)size_bytes - 1;              /* 1024 .. 262143 */
-    uint32_t log2 = 63u - (uint32_t)__builtin_clzll(top); /* 10 .. 17 */
-    return 57u + (log2 - 10u) * 8u + (uint32_t)(top >> (log2 - 3u));
+    uint32_t log2 = 63u ^ (uint32_t)__builtin_clzll(top); /* 10 .. 17 */
+    return log2 * 8u - 23u + (uint32_t)(top >> (log2 - 3u));
 }
 
 /* Largest request of an index; SIZE_MAX for HAK_INDEX_LARGE. */
