@@ -149,15 +149,42 @@ struct hak_list {
     size_t count;
 };
 
-/* Make an empty page of memory at start. The caller sets span.owner, heap. */
-static inline void hak_page_init(struct hak_page *page, char *start,
+/*
+ * From a page's memory, which starts at a granule, to its first slot, in bytes.
+ * The slots that come round most are the first ones of each class: all at a
+ * granule, they would meet in one set of the first-level cache. One of 16
+ * lines; a multiple of the powers of two in the slot's size, so that it takes
+ * no slot's alignment.
+ */
+#define HAK_PAGE_COLOR(slot_bytes, class_number) \
+    ((class_number)*5u % 16u * 64u &             \
+     ~(((slot_bytes) & (0u - (slot_bytes))) - 1u))
+
+/* Where the page's memory starts; before hak_page_init too. */
+static inline char *hak_page_memory(const struct hak_page *page)
+{
+    return page->start - ((uintptr_t)page->start & (HAK_GRANULE_BYTES - 1));
+}
+
+/* So much of it, from its start, was ever cut to slots. */
+static inline size_t hak_page_used_bytes(const struct hak_page *page)
+{
+    return (size_t)(page->start - hak_page_memory(page)) +
+           (size_t)page->carved * page->span.slot_bytes;
+}
+
+/* Make an empty page of memory at a granule. The caller sets span.owner, heap.
+ */
+static inline void hak_page_init(struct hak_page *page, char *memory,
                                  size_t size_bytes, uint32_t slot_bytes,
                                  uint32_t class_number)
 {
+    uint32_t color = HAK_PAGE_COLOR(slot_bytes, class_number);
+    char *start = memory + color;
     page->span.local = NULL;
     hak_span_slots(&page->span, start, slot_bytes);
     page->start = start;
-    page->capacity = (uint32_t)(size_bytes / slot_bytes);
+    page->capacity = (uint32_t)((size_bytes - color) / slot_bytes);
     page->carved = 0;
     page->class_number = (uint16_t)class_number;
     page->taken_nalloc = page->span.nalloc;

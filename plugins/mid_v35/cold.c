@@ -43,8 +43,8 @@ struct hak_page *refill_page(struct hak_heap *heap, uint32_t class_number)
     hak_page_init(page, segment_page_at(entry), HAK_GRANULE_BYTES,
                   m->classes.slot_bytes[class_number], class_number);
     enter(heap, page, entry);
-    if (box->host->span_set(box, &page->span, page->start, HAK_GRANULE_BYTES) ==
-        0)
+    if (box->host->span_set(box, &page->span, hak_page_memory(page),
+                            HAK_GRANULE_BYTES) == 0)
         return page;
     leave(heap, page);
     return NULL;
@@ -54,7 +54,7 @@ void retire_page(struct hak_heap *heap, struct hak_page *page)
 {
     struct mid_v35 *m = mid_v35_of_heap(heap);
     struct hak_box *box = heap->all->box;
-    box->host->span_set(box, NULL, page->start, HAK_GRANULE_BYTES);
+    box->host->span_set(box, NULL, hak_page_memory(page), HAK_GRANULE_BYTES);
     leave(heap, page);
     segments_tick(&m->segments);
 }

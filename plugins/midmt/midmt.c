@@ -167,7 +167,7 @@ static void *midmt_alloc(struct hak_box *box, size_t size_bytes)
 
 /*
  * A size rounded up to a power of two has an aligned slot that is a multiple of
- * it (they are 8..16 times a power of two), and pages start at a granule.
+ * it (they are 8..16 times a power of two).
  */
 static void *midmt_aligned_alloc(struct hak_box *box, size_t align_bytes,
                                  size_t size_bytes)

@@ -41,12 +41,6 @@ static size_t page_bytes(const struct hak_heap *heap,
     return (size_t)page_granules(heap, page) << HAK_GRANULE_SHIFT;
 }
 
-/* What was ever written to, about. */
-static size_t carved_bytes(const struct hak_page *page)
-{
-    return (size_t)page->carved * page->span.slot_bytes;
-}
-
 struct hak_page *midmt_page_of(const struct midmt *m, const void *p)
 {
     const struct segment *s = registry_find(&m->segments.registry, p);
@@ -73,7 +67,7 @@ static void give_span(struct hak_heap *heap, struct hak_page *page)
     uint32_t first = segment_granule(s, page->start);
     uint32_t n = page_granules(heap, page);
     uint32_t nwritten =
-        (uint32_t)(hak_round_up(carved_bytes(page), HAK_GRANULE_BYTES) >>
+        (uint32_t)(hak_round_up(hak_page_used_bytes(page), HAK_GRANULE_BYTES) >>
                    HAK_GRANULE_SHIFT);
     set_pages(s, first, n, NULL);
     segment_touched(s, segment_mask(first, n), segment_mask(first, nwritten));
@@ -101,7 +95,8 @@ static struct hak_page *fresh_page(struct hak_heap *heap, uint32_t class_number)
     __atomic_store_n(&page->heap, heap, __ATOMIC_RELAXED);
     __atomic_store_n(&page->span.owner, heap->thread, __ATOMIC_RELAXED);
     set_pages(at.segment, at.first, n, page);
-    if (box->host->span_set(box, &page->span, page->start, size_bytes) == 0)
+    if (box->host->span_set(box, &page->span, hak_page_memory(page),
+                            size_bytes) == 0)
         return page;
     give_span(heap, page);
     hak_heap_spare(heap, page);
@@ -111,7 +106,8 @@ static struct hak_page *fresh_page(struct hak_heap *heap, uint32_t class_number)
 static void give_page(struct hak_heap *heap, struct hak_page *page)
 {
     struct hak_box *box = heap->all->box;
-    box->host->span_set(box, NULL, page->start, page_bytes(heap, page));
+    box->host->span_set(box, NULL, hak_page_memory(page),
+                        page_bytes(heap, page));
     give_span(heap, page);
     hak_heap_spare(heap, page);
 }
@@ -128,7 +124,7 @@ static struct hak_page *take_warm(struct hak_heap *heap, uint32_t class_number)
     warm->first = page->pending_next;
     warm->n--;
     warm->low = warm->n < warm->low ? warm->n : warm->low;
-    hak_count(&own->warm_bytes, -(uint64_t)carved_bytes(page));
+    hak_count(&own->warm_bytes, -(uint64_t)hak_page_used_bytes(page));
     return page;
 }
 
@@ -138,13 +134,13 @@ static bool keep_warm(struct hak_heap *heap, struct hak_page *page)
     struct midmt_warm *warm = &own->warm[page->class_number];
     size_t limit =
         __atomic_load_n(&midmt_of_heap(heap)->warm_bytes, __ATOMIC_RELAXED);
-    if (own->closed || own->warm_bytes + carved_bytes(page) > limit)
+    if (own->closed || own->warm_bytes + hak_page_used_bytes(page) > limit)
         return false;
     __atomic_store_n(&page->state, (uint8_t)HAK_PAGE_FREE, __ATOMIC_RELAXED);
     page->pending_next = warm->first;
     warm->first = page;
     warm->n++;
-    hak_count(&own->warm_bytes, carved_bytes(page));
+    hak_count(&own->warm_bytes, hak_page_used_bytes(page));
     return true;
 }
 
@@ -272,7 +268,7 @@ static void check_warm(const struct midmt_heap *own)
             HAK_ALWAYS(page->class_number == c);
             HAK_ALWAYS(hak_page_out(page) == 0);
             hak_page_check(page);
-            warm_bytes += carved_bytes(page);
+            warm_bytes += hak_page_used_bytes(page);
         }
         HAK_ALWAYS(n == own->warm[c].n);
         HAK_ALWAYS(own->warm[c].low <= n);

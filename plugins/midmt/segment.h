@@ -178,7 +178,7 @@ static inline void segment_check(const struct segment *s)
         HAK_ALWAYS((s->free >> g & 1) == (page == NULL));
         if (page == NULL)
             continue;
-        size_t at = (size_t)(segment_at(s, g) - page->start);
+        size_t at = (size_t)(segment_at(s, g) - hak_page_memory(page));
         HAK_ALWAYS(page->source == s);
         HAK_ALWAYS(at < (size_t)SEGMENT_RUN_MAX << HAK_GRANULE_SHIFT);
     }

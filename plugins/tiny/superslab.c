@@ -313,7 +313,7 @@ static void check_one(const struct superslabs *s, const struct superslab *ss)
         HAK_ALWAYS((ss->free >> i & 1) == (page == NULL));
         HAK_ALWAYS(ss->dirty_bytes[i] <= SLAB_BYTES);
         if (page != NULL)
-            HAK_ALWAYS(page->start == ss->base + i * SLAB_BYTES);
+            HAK_ALWAYS(hak_page_memory(page) == ss->base + i * SLAB_BYTES);
     }
 }
 

@@ -78,8 +78,8 @@ static struct magazine *magazines_of(const struct hak_heap *heap)
 
 static void give_slab(struct hak_heap *heap, struct hak_page *page)
 {
-    slab_give(superslabs_of(heap), page->start,
-              (size_t)page->carved * page->span.slot_bytes);
+    slab_give(superslabs_of(heap), hak_page_memory(page),
+              hak_page_used_bytes(page));
     hak_heap_spare(heap, page);
 }
 
@@ -109,7 +109,7 @@ static struct hak_page *page_get(struct hak_heap *heap, uint32_t class_number)
 static void page_put(struct hak_heap *heap, struct hak_page *page)
 {
     struct hak_box *box = heap->all->box;
-    box->host->span_set(box, NULL, page->start, SLAB_BYTES);
+    box->host->span_set(box, NULL, hak_page_memory(page), SLAB_BYTES);
     give_slab(heap, page);
     superslabs_tick(superslabs_of(heap));
 }

@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 enum { PAGE_BYTES = 65536, SLOTS = PAGE_BYTES / 16 };
+#define CLASS 16u /* of color 0 */
 
 static _Alignas(PAGE_BYTES) char memory[PAGE_BYTES];
 static struct hak_page page;
@@ -42,7 +43,7 @@ static void new_page(uint32_t slot_bytes)
 {
     memset(memory, 0xa5, sizeof memory);
     memset(place, 0, sizeof place);
-    hak_page_init(&page, memory, sizeof memory, slot_bytes, 7);
+    hak_page_init(&page, memory, sizeof memory, slot_bytes, CLASS);
 }
 
 /* The slots of a list move from one place to another; returns how many. */
@@ -134,12 +135,28 @@ static void new_page_out(uint32_t slot_bytes, uint32_t n)
 
 /* ---- carving --------------------------------------------------------- */
 
+TEST(first_slots_are_colored_and_as_aligned_as_their_size)
+{
+    uint64_t lines = 0;
+    for (uint32_t class_number = 0; class_number < 64; class_number++)
+        for (uint32_t bytes = 16; bytes <= 4096; bytes *= 2) {
+            hak_page_init(&page, memory, sizeof memory, bytes, class_number);
+            size_t color = (size_t)(page.start - memory);
+            EXPECT_LT(color, 1024);
+            EXPECT_EQ(color % bytes, 0);
+            EXPECT(hak_page_memory(&page) == memory);
+            EXPECT_EQ(page.capacity, (PAGE_BYTES - color) / bytes);
+            lines |= 1ull << color / 64;
+        }
+    EXPECT_EQ(lines, 0xffff);
+}
+
 TEST(carve_every_slot_size)
 {
     for (uint32_t bytes = 16; bytes <= 32768; bytes += 16) {
         new_page(bytes);
         EXPECT_EQ(page.capacity, PAGE_BYTES / bytes);
-        EXPECT_EQ(page.class_number, 7);
+        EXPECT_EQ(page.class_number, CLASS);
         while (page.carved < page.capacity) {
             carve(1 + rnd(page.capacity - page.carved));
             while (alloc())

@@ -318,11 +318,11 @@ TEST(a_page_serves_another_class_next)
     struct hak_box *box = OPEN(0);
     get_many(box, block, 3 * SLOTS_1K, 1024);
     struct hak_page *page = page_of(box, block[SLOTS_1K]);
-    char *start = page->start;
+    char *start = hak_page_memory(page);
     put_many(block, 2 * SLOTS_1K); /* the second one goes back */
     EXPECT(!box->ops->owns(box, start));
     void *p = th_malloc(box, 300); /* last in, first out */
-    EXPECT(page_of(box, p)->start == start);
+    EXPECT(hak_page_memory(page_of(box, p)) == start);
     EXPECT_EQ(th_usable(p), 304);
     check(box);
 }

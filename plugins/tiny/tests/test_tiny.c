@@ -3,7 +3,10 @@
  */
 #include "test_tiny.h"
 
-enum { SLOTS = HAK_GRANULE_BYTES / MOST, SUPER = SLOTS * SLABS };
+enum {
+    SLOTS = (HAK_GRANULE_BYTES - HAK_PAGE_COLOR(MOST, MOST / LEAST - 1)) / MOST,
+    SUPER = SLOTS * SLABS,
+};
 
 static void *block[1 << 17];
 

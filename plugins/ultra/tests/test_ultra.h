@@ -38,15 +38,22 @@ static inline struct hak_page *page_of(const void *p)
     return hak_container_of(span, struct hak_page, span);
 }
 
-/* Slots of more than 512 bytes have pages of two granules. */
+/* Slots of more than 256 and 512 bytes have pages of 2 and 4 granules. */
 static inline size_t page_bytes(size_t slot_bytes)
 {
     return (slot_bytes > 512 ? 4u : slot_bytes > 256 ? 2u : 1u) * GRANULE;
 }
 
+/* From the start of its memory to a page's first slot. */
+static inline size_t page_color(size_t slot_bytes)
+{
+    uint32_t bytes = (uint32_t)slot_bytes;
+    return HAK_PAGE_COLOR(bytes, bytes / LEAST - 1);
+}
+
 static inline size_t slots_a_page(size_t slot_bytes)
 {
-    return page_bytes(slot_bytes) / slot_bytes;
+    return (page_bytes(slot_bytes) - page_color(slot_bytes)) / slot_bytes;
 }
 
 static inline struct hak_box_stats stats_of(struct hak_box *box)

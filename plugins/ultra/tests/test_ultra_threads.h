@@ -6,7 +6,11 @@
 
 #include "test_ultra.h"
 
-enum { THREADS = 4, BYTES = 64, SLOTS = 65536 / BYTES };
+enum {
+    THREADS = 4,
+    BYTES = 64,
+    SLOTS = (65536 - HAK_PAGE_COLOR(BYTES, BYTES / 16 - 1)) / BYTES,
+};
 
 static struct hak_box *box;
 static void *block[1 << 16];
