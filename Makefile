@@ -224,11 +224,17 @@ demo: | $(B)/.deps-demo
 	tools/demo.sh
 
 BENCH_PROGS := $(patsubst bench/%.c,$(B)/bench/%,\
-    $(filter-out bench/foreign_calls.c,$(wildcard bench/*.c)))
+    $(filter-out bench/foreign_calls.c bench/calls.c,$(wildcard bench/*.c))) \
+    $(B)/bench/calls.so
 $(B)/bench/%: bench/%.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -fno-builtin -MMD -MP \
 	    -Iframework/include -o $@ $< -lpthread -lm
+
+$(B)/bench/calls.so: bench/calls.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -O2 -g $(WARN) -fPIC -shared -fno-builtin \
+	    -fvisibility=hidden -o $@ $<
 
 bench-pair: benches
 	$(MAKE) fused CONF=conf/default.ini PROFILE=

@@ -51,6 +51,11 @@ def fused(name="fused", conf="default"):
     return Contender(name, lib)
 
 
+def calls_alone():
+    """Two calls and nothing else: bench/calls.c."""
+    return Contender("calls alone", os.path.join(ROOT, "build/bench/calls.so"))
+
+
 def peers(names=None):
     """Those of PEERS that are installed; a name with a slash is a library,
     `fused` is the fused library of the default configuration."""

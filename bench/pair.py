@@ -7,7 +7,8 @@ usage: pair.py [--rounds N] [--batch N] [--pairs N] [--sizes 16,64,...]
 import argparse
 
 import harness
-from harness import Contender, Row, fused, hakmem, peers, program
+from harness import (Contender, Row, calls_alone, fused, hakmem, peers,
+                     program)
 
 PEERS = ["glibc", "mimalloc", "jemalloc", "tcmalloc"]
 
@@ -22,7 +23,7 @@ def main():
     args = parser.parse_args()
     who = [hakmem(), fused("hakmem fused"), *peers(PEERS),
            hakmem("hakmem owns()", CORE_FREE_ROUTE="owns"),
-           Contender("inlined LIFO", args=["--floor"])]
+           calls_alone(), Contender("inlined LIFO", args=["--floor"])]
     rows = [Row(f"{size} B", program("pair", size, args.batch, args.pairs),
                 who, unit="ns")
             for size in map(int, args.sizes.split(","))]

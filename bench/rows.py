@@ -7,7 +7,7 @@ import os
 import shutil
 
 import harness
-from harness import Contender, Row, fused, hakmem, program
+from harness import Contender, Row, calls_alone, fused, hakmem, program
 from programs import program_rows
 
 MIB = 2**20
@@ -185,7 +185,7 @@ def mechanism_rows(quick):
     for size in (16, 256, 1024, 4096):
         r.add("mechanisms", f"pair of {in_bytes(size)}, hakmem's variants",
               program("pair", size, 100, r.count(12000000)), unit="ns",
-              who=r.contenders + [floor])
+              who=r.contenders + [calls_alone(), floor])
     r.add("mechanisms", "random 16..1024 B, hakmem's variants",
           **r.mixed(16, 1024, 1000, 10000000))
     r.add("mechanisms", "random 1..8 KiB, hakmem's variants",
