@@ -5,6 +5,7 @@
  * dlopen's own words ("invalid ELF header") help nobody.
  */
 #include "core.h"
+#include "text.h"
 #include <why.h>
 
 #include <dlfcn.h>
@@ -48,7 +49,7 @@ const char *hak_boxes_dir(void)
     char *slash = strrchr(own, '/');
     *slash = 0;
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-        snprintf(probe, sizeof probe, "%s/%s", own, places[i]);
+        hak_text_join(probe, sizeof probe, own, "/", places[i], NULL);
         if (realpath(probe, dir) != NULL)
             return dir;
     }
@@ -64,21 +65,21 @@ void hak_box_path(const char *given, const char *name, const char *conf_file,
                   char *out, size_t out_bytes)
 {
     if (given == NULL) {
-        snprintf(out, out_bytes, "%s/%s.so", hak_boxes_dir(), name);
+        hak_text_join(out, out_bytes, hak_boxes_dir(), "/", name, ".so", NULL);
         return;
     }
     if (strchr(given, '/') == NULL) {
-        snprintf(out, out_bytes, "%s/%s", hak_boxes_dir(), given);
+        hak_text_join(out, out_bytes, hak_boxes_dir(), "/", given, NULL);
         return;
     }
     const char *slash = conf_file ? strrchr(conf_file, '/') : NULL;
     if (given[0] != '/' && slash != NULL) {
-        snprintf(out, out_bytes, "%.*s/%s", (int)(slash - conf_file), conf_file,
-                 given);
+        hak_text_copy(out, out_bytes, conf_file, (size_t)(slash - conf_file));
+        hak_text_join(out, out_bytes, out, "/", given, NULL);
         if (is_file(out))
             return;
     }
-    snprintf(out, out_bytes, "%s", given);
+    hak_text_join(out, out_bytes, given, NULL);
 }
 
 /* ---- checks -------------------------------------------------------------- */
@@ -236,7 +237,9 @@ static bool name_of(int *fd, char name[64])
     close(*fd);
     *fd = higher;
     next = higher + 1;
-    snprintf(name, 64, "/proc/self/fd/./%d", higher);
+    char digits[24];
+    hak_text_join(name, 64, "/proc/self/fd/./",
+                  hak_text_number(digits, (unsigned long)higher), NULL);
     return access(name, F_OK) == 0;
 }
 

@@ -69,7 +69,7 @@ static bool check_section(const struct lines *l, const char *name)
     char word[HAK_CONF_NAME_BYTES + 1];
     const char *own_name = strchr(name, ' ');
     const struct kind *kind = NULL;
-    snprintf(word, sizeof word, "%.*s", (int)strcspn(name, " "), name);
+    hak_text_copy(word, sizeof word, name, hak_text_until(name, ' '));
     own_name = own_name != NULL ? own_name + 1 : NULL;
     for (size_t i = 0; i < NKINDS && kind == NULL; i++)
         kind = strcmp(word, kinds[i].word) == 0 ? &kinds[i] : NULL;

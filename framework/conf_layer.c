@@ -56,7 +56,7 @@ static bool profile_key(struct hak_conf *c, const struct hak_conf_entry *e,
 {
     char name[CONF_ITEM_BYTES] = "";
     const char *dot = strchr(e->key, '.');
-    const char *key = dot != NULL ? dot + 1 + strspn(dot + 1, " \t") : "";
+    const char *key = dot != NULL ? conf_skip_blanks(dot + 1) : "";
     if (dot != NULL)
         conf_join(e->key, (size_t)(dot - e->key), name, sizeof name);
     if (*name == 0 || *key == 0) {
@@ -90,7 +90,8 @@ static void tell_no_profile(struct hak_conf *c, struct hak_origin where,
     for (uint32_t i = 0; i < c->nsections; i++) {
         const char *own = conf_name(c->section[i].name, "profile");
         if (own != NULL)
-            conf_append(known, sizeof known, "%s%s", *known ? ", " : "", own);
+            hak_text_join(known, sizeof known, known, *known ? ", " : "", own,
+                          NULL);
     }
     hak_conf_tell(c, HAK_DIAG_ERROR, where, "no [profile %s] in %s; %s%s", name,
                   c->file, *known ? "known: " : "it has no profile", known);
@@ -267,8 +268,8 @@ struct nearest {
 
 static void offer(struct nearest *best, const char *section, const char *key)
 {
-    char name[CONF_ITEM_BYTES] = "";
-    conf_append(name, sizeof name, "%s%s%s", section, *section ? " " : "", key);
+    char name[CONF_ITEM_BYTES];
+    hak_text_join(name, sizeof name, section, *section ? " " : "", key, NULL);
     for (char *at = name; *at != 0; at++)
         *at = env_char(*at);
     unsigned distance = conf_distance(best->word, name);
@@ -303,12 +304,12 @@ static void tell_variable(struct hak_conf *c, struct hak_origin where,
 /* One NAME=VALUE that starts with HAKMEM_. */
 static void apply_variable(struct hak_conf *c, const char *text)
 {
-    char spelt[sizeof env_origin + CONF_ITEM_BYTES] = "";
+    char spelt[sizeof env_origin + CONF_ITEM_BYTES];
     const char *equal = strchr(text, '=');
     if (equal == NULL)
         return;
-    conf_append(spelt, sizeof spelt, "%s%.*s", env_origin, (int)(equal - text),
-                text);
+    hak_text_join(spelt, sizeof spelt, env_origin, NULL);
+    hak_text_add(spelt, sizeof spelt, text, (size_t)(equal - text));
     const char *origin = conf_intern(c, spelt, strlen(spelt));
     const char *value = conf_intern(c, equal + 1, strlen(equal + 1));
     if (origin == NULL || value == NULL)

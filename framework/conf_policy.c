@@ -59,11 +59,13 @@ static void tell_overlap(struct hak_conf *c, const struct hak_conf_rule *rule,
                          const struct hak_conf_rule *old, uint32_t first,
                          uint32_t last)
 {
-    char place[CONF_ITEM_BYTES] = "", sizes[CONF_ITEM_BYTES] = "";
+    char place[CONF_ITEM_BYTES], sizes[CONF_ITEM_BYTES] = "", digits[24];
     if (old->origin.line > 0)
-        conf_append(place, sizeof place, "line %d", old->origin.line);
+        hak_text_join(place, sizeof place, "line ",
+                      hak_text_number(digits, (unsigned long)old->origin.line),
+                      NULL);
     else
-        conf_append(place, sizeof place, "%s", old->origin.file);
+        hak_text_join(place, sizeof place, old->origin.file, NULL);
     conf_append_sizes(sizes, sizeof sizes, first, last);
     hak_conf_tell(c, HAK_DIAG_ERROR, rule->origin,
                   "\"%s\" and \"%s\" of %s both cover %s", rule->text,
@@ -234,10 +236,10 @@ static void warn_uncovered(struct hak_conf *c)
             continue;
         while (i < HAK_INDEX_LARGE && c->index_rule[i + 1] < 0)
             i++;
-        conf_append(sizes, sizeof sizes, "%s", *sizes ? ", " : "");
+        hak_text_join(sizes, sizeof sizes, sizes, *sizes ? ", " : "", NULL);
         conf_append_sizes(sizes, sizeof sizes, first, i);
         if (strlen(sizes) > sizeof sizes - 64) {
-            conf_append(sizes, sizeof sizes, " and more");
+            hak_text_join(sizes, sizeof sizes, sizes, " and more", NULL);
             break;
         }
     }

@@ -16,6 +16,7 @@
 #define HAKMEM_CONF_PRIVATE_H
 
 #include "conf.h"
+#include "text.h"
 
 #include <errno.h>
 #include <string.h>
@@ -157,9 +158,8 @@ size_t conf_join(const char *text, size_t n, char *out, size_t bytes);
  * than any line is cut. *list starts as the list and is moved. */
 bool conf_next_item(const char **list, char item[CONF_ITEM_BYTES]);
 
-/* Add to a text, printf-like; what does not fit is cut. */
-void conf_append(char *text, size_t bytes, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+/* The first character that is no blank. */
+const char *conf_skip_blanks(const char *text);
 
 /* "257-1024", "262145-": the sizes of a run of indexes, added to text. */
 void conf_append_sizes(char *text, size_t bytes, uint32_t first, uint32_t last);

@@ -274,8 +274,8 @@ static bool check_circle(struct hak_conf *c, int at)
     bool first = true;
     int route = at;
     for (uint32_t steps = 0; steps <= c->nroutes && route >= 0; steps++) {
-        conf_append(path, sizeof path, "%s%s", steps > 0 ? " -> " : "",
-                    c->route[route].name);
+        hak_text_join(path, sizeof path, path, steps > 0 ? " -> " : "",
+                      c->route[route].name, NULL);
         if (steps > 0 && route == at)
             break;
         first &= route >= at;

@@ -31,13 +31,11 @@ size_t hak_class_bytes(uint32_t class_number)
 
 /* ---- texts --------------------------------------------------------------- */
 
-void conf_append(char *text, size_t bytes, const char *format, ...)
+const char *conf_skip_blanks(const char *text)
 {
-    size_t used = strlen(text);
-    va_list ap;
-    va_start(ap, format);
-    vsnprintf(text + used, bytes - used, format, ap);
-    va_end(ap);
+    while (conf_is_blank(*text))
+        text++;
+    return text;
 }
 
 const char *conf_strip(const char *text, size_t *n)
@@ -82,9 +80,12 @@ bool conf_next_item(const char **list, char item[CONF_ITEM_BYTES])
 void conf_append_sizes(char *text, size_t bytes, uint32_t first, uint32_t last)
 {
     size_t low = first == 0 ? 0 : hak_index_bytes(first - 1) + 1;
-    conf_append(text, bytes, "%zu-", low);
-    if (last < HAK_INDEX_LARGE)
-        conf_append(text, bytes, "%zu", hak_index_bytes(last));
+    char from[24], to[24];
+    hak_text_join(text, bytes, text, hak_text_number(from, low), "-",
+                  last < HAK_INDEX_LARGE
+                      ? hak_text_number(to, hak_index_bytes(last))
+                      : NULL,
+                  NULL);
 }
 
 /* ---- numbers ------------------------------------------------------------- */
@@ -263,8 +264,8 @@ int hak_conf_range(const char *text, uint32_t *first, uint32_t *last, char *why,
     size_t n_low = (size_t)(dash - text), n_high = strlen(dash + 1);
     const char *low_at = conf_strip(text, &n_low);
     const char *high_at = conf_strip(dash + 1, &n_high);
-    snprintf(low_text, sizeof low_text, "%.*s", (int)n_low, low_at);
-    snprintf(high_text, sizeof high_text, "%.*s", (int)n_high, high_at);
+    hak_text_copy(low_text, sizeof low_text, low_at, n_low);
+    hak_text_copy(high_text, sizeof high_text, high_at, n_high);
 
     bool open_end = n_high == 0;
     struct bound low = {0, 0}, high = {0, UINT64_MAX};
@@ -292,7 +293,7 @@ static int class_bits(const char *item, uint8_t *mask, char *why, size_t bytes)
 {
     uint32_t first = 0, last = 0;
     const char *dash = strchr(item, '-');
-    const char *high = dash != NULL ? dash + 1 + strspn(dash + 1, " \t") : item;
+    const char *high = dash != NULL ? conf_skip_blanks(dash + 1) : item;
     if (conf_lower(item[0]) != 'c' || conf_lower(high[0]) != 'c')
         return hak_refuse(
             -EINVAL, why, bytes,
@@ -352,7 +353,7 @@ static int parse_enum(const char *choices, const char *text, int64_t *out,
     int64_t position = 0;
     const char *at = choices != NULL ? choices : "";
     for (;; position++) {
-        size_t span = strcspn(at, "|");
+        size_t span = hak_text_until(at, '|');
         if (span == n && n > 0 && memcmp(at, text, n) == 0) {
             *out = position;
             return 0;
@@ -363,8 +364,9 @@ static int parse_enum(const char *choices, const char *text, int64_t *out,
     }
     hak_refuse(0, why, bytes, "\"%s\" is none of ", text);
     for (at = choices; at != NULL && why != NULL && bytes > 0;) {
-        size_t span = strcspn(at, "|");
-        conf_append(why, bytes, "%.*s%s", (int)span, at, at[span] ? ", " : "");
+        size_t span = hak_text_until(at, '|');
+        hak_text_add(why, bytes, at, span);
+        hak_text_join(why, bytes, why, at[span] ? ", " : "", NULL);
         at = at[span] ? at + span + 1 : NULL;
     }
     return -EINVAL;

@@ -5,6 +5,7 @@
  * since that changes nothing of what runs.
  */
 #include "core.h"
+#include "text.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -44,7 +45,7 @@ static void not_read(char *list, size_t bytes, const char *variable)
 {
     size_t used = strlen(list);
     snprintf(list + used, bytes - used, "%s%.*s", used != 0 ? ", " : "",
-             (int)strcspn(variable, "="), variable);
+             (int)hak_text_until(variable, '='), variable);
 }
 
 static void read_environment(char *const *envp, hak_diag_fn *diag)

@@ -6,6 +6,7 @@
 #include "core.h"
 #include "foreign.h"
 #include "stack.h"
+#include "text.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -29,9 +30,9 @@ const char *hak_default_conf(void)
                                          "../../share/hakmem/conf"};
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
         char given[PATH_MAX];
-        int n = snprintf(given, sizeof given, "%s/%s/default.ini",
-                         hak_boxes_dir(), places[i]);
-        if (n < (int)sizeof given && realpath(given, path) != NULL)
+        if (hak_text_join(given, sizeof given, hak_boxes_dir(), "/", places[i],
+                          "/default.ini", NULL) &&
+            realpath(given, path) != NULL)
             return path;
     }
     return NULL;

@@ -6,6 +6,7 @@
  * there, so nobody can change a part that was looked at.
  */
 #include "core.h"
+#include "text.h"
 #include "why.h"
 
 #include <errno.h>
@@ -62,20 +63,21 @@ static int check_rights(const struct walk *w, const char *name,
 /* The next name of rest; false: there is none. */
 static bool next_name(struct walk *w, char name[NAME_MAX + 1])
 {
-    size_t skip = strspn(w->rest, "/");
-    size_t n = strcspn(w->rest + skip, "/");
+    size_t skip = 0;
+    while (w->rest[skip] == '/')
+        skip++;
+    size_t n = hak_text_until(w->rest + skip, '/');
     bool fits = n <= NAME_MAX;
-    snprintf(name, NAME_MAX + 1, "%.*s", fits ? (int)n : 0, w->rest + skip);
+    hak_text_copy(name, NAME_MAX + 1, w->rest + skip, fits ? n : 0);
     memmove(w->rest, w->rest + skip + n, strlen(w->rest + skip + n) + 1);
     return fits && n != 0;
 }
 
 static int enter(struct walk *w, int fd, const char *name)
 {
-    size_t used = strlen(w->at);
     close(w->dir);
     w->dir = fd;
-    snprintf(w->at + used, sizeof w->at - used, "%s/", name);
+    hak_text_join(w->at, sizeof w->at, w->at, name, "/", NULL);
     return 0;
 }
 
