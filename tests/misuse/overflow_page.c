@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * overflow_page.c - a block is overrun by far.
  *
- * fault: overflow by 1 MiB
+ * fault: overflow by 32 KiB
  * default: no
  * hardened: at once
  * guard: by sampling
@@ -12,6 +12,6 @@ static void misuse(void)
 {
     char *p = opaque(malloc(100));
     step("now");
-    for (size_t i = 0; i < 1 << 20; i += 64)
+    for (size_t i = 0; i < 32 << 10; i += 64)
         p[i] = 1;
 }
