@@ -36,7 +36,7 @@
 #ifdef __SANITIZE_THREAD__
 enum { TEST_SECONDS = 600, TEST_TSAN = 1 }; /* ten times as slow */
 #else
-enum { TEST_SECONDS = 60, TEST_TSAN = 0 };
+enum { TEST_SECONDS = 180, TEST_TSAN = 0 };
 #endif
 #ifdef __SANITIZE_ADDRESS__
 enum { TEST_ASAN = 1 };

@@ -203,7 +203,7 @@ TEST(blocks_outlive_many_short_threads)
 {
     start(0);
     rounds = 300;
-    trade_in_threads(300);
+    trade_in_threads(100);
 }
 
 /* Heaps are closed while others free into their pages. */
