@@ -16,8 +16,9 @@ BASE += -falign-functions=64
 CFLAGS  ?=
 ALL     = $(BASE) $(WARN) $(CFLAGS)
 
-# The core: everything but the three files that make it a malloc, and fused.c.
-CORE_SRCS := $(filter-out %/entry.c %/api.c %/init.c %/fused.c,\
+# The core: everything but the three files that make it a malloc, fused.c, and
+# cxx.c, a library of its own.
+CORE_SRCS := $(filter-out %/entry.c %/api.c %/init.c %/fused.c %/cxx.c,\
     $(wildcard framework/*.c))
 CORE_OBJS := $(CORE_SRCS:%.c=$(B)/obj/%.o)
 LIB_OBJS  := $(CORE_OBJS) $(addprefix $(B)/obj/framework/,entry.o api.o init.o)
@@ -41,7 +42,7 @@ endif
 MAKEFLAGS += --no-print-directory
 
 .PHONY: all
-all: $(B)/libhakmem.so $(BOXES) $(B)/hakctl $(B)/hakctl-check-box
+all: $(B)/libhakmem.so $(B)/libhakmem-cxx.so $(BOXES) $(B)/hakctl $(B)/hakctl-check-box
 
 # ---- library, tool -------------------------------------------------------
 
@@ -57,6 +58,9 @@ $(B)/libhakmem.so.1: $(LIB_OBJS)
 
 $(B)/libhakmem.so: $(B)/libhakmem.so.1
 	ln -sf libhakmem.so.1 $@
+
+$(B)/libhakmem-cxx.so: $(B)/obj/framework/cxx.o
+	$(CC) -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,defs -o $@ $<
 
 $(B)/obj/tools/%.o: tools/%.c | $(B)/.deps-build
 	@mkdir -p $(@D)
@@ -137,10 +141,15 @@ $(B)/tests/preload/%: tests/preload/%.c tests/lib/test.h
 	$(CC) $(ALL) -fno-builtin $(TEST_INC) -o $@ $< -lpthread -ldl
 
 # Programs that do what they must not, as they are written.
-MISUSE_PROGS := $(patsubst tests/misuse/%.c,$(B)/tests/misuse/%,$(wildcard tests/misuse/*.c))
+MISUSE_PROGS := $(patsubst tests/misuse/%,$(B)/tests/misuse/%,\
+    $(basename $(wildcard tests/misuse/*.c tests/misuse/*.cc)))
 $(B)/tests/misuse/%: tests/misuse/%.c
 	@mkdir -p $(@D)
 	$(CC) $(BASE) $(WARN) -O0 -fno-builtin -o $@ $< -lpthread
+$(B)/tests/misuse/%: tests/misuse/%.cc
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 -O0 -g -Wall -Wextra -Werror -fno-builtin -MMD -MP \
+	    -o $@ $< -lpthread
 
 # Libraries for the foreign box's tests.
 TEST_LIBS := $(patsubst tests/foreign/%.c,$(B)/tests/foreign/%.so,$(wildcard tests/foreign/*.c))
@@ -291,6 +300,7 @@ install: all
 	    $(DESTDIR)$(PREFIX)/share/hakmem/conf
 	install -m 755 $(B)/libhakmem.so.1 $(DESTDIR)$(PREFIX)/lib
 	ln -sf libhakmem.so.1 $(DESTDIR)$(PREFIX)/lib/libhakmem.so
+	install -m 755 $(B)/libhakmem-cxx.so $(DESTDIR)$(PREFIX)/lib
 	install -m 755 $(BOXES) $(DESTDIR)$(PREFIX)/lib/hakmem
 	install -m 755 $(B)/hakctl $(B)/hakctl-check-box $(DESTDIR)$(PREFIX)/bin
 	install -m 644 framework/include/hakmem/*.h \

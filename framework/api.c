@@ -98,6 +98,29 @@ EXPORT const char *hak_owner(const void *p)
     return b != NULL ? b->box.name : NULL;
 }
 
+/*
+ * Blocks of new stay as they were asked for, so small ones can be told exactly:
+ * both sizes get the same slot of the box. Larger ones may come of a cache, and
+ * aligned ones are asked for as more.
+ */
+EXPORT void hak_free_new(void *p, size_t align, size_t size)
+{
+    size = hak_max(size, 1); /* as new has it */
+    hak_expect_size("operator delete", p, align, size);
+    const struct hak_span *span = hak_directory_get(p);
+    struct hak_loaded *b = span != NULL ? hak_loaded_of(span->box) : NULL;
+    if (b != NULL && align == 0 && HAK_BOX_HAS(b, slot_size) &&
+        hak_box_header_bytes(b) == 0) {
+        size_t usable = hak_usable("operator delete", p);
+        if (usable <= HAK_SMALL_MAX_BYTES &&
+            hak_box_slot_size(b, size) != hak_box_slot_size(b, usable))
+            hak_die("operator delete(%p, %zu): that slot of box %s has %zu "
+                    "bytes, of another request",
+                    p, size, b->box.name, usable);
+    }
+    free(p);
+}
+
 EXPORT int hak_learner(struct hak_learner_figures *out)
 {
     if (!hak_routes_may_change())

@@ -24,6 +24,7 @@ static const struct hak_param core_keys[] = {
     {.name = "free_route", .type = HAK_PARAM_ENUM, .choices = "directory|owns"},
     {.name = "verify", .type = HAK_PARAM_BOOL},
     {.name = "strict", .type = HAK_PARAM_BOOL},
+    {.name = "sized_delete", .type = HAK_PARAM_BOOL},
     {.name = "purge_delay_ms",
      .type = HAK_PARAM_MS,
      .min = 0,

@@ -14,6 +14,7 @@
  *                     free_route = directory | owns
  *                     verify = BOOL       strict = BOOL
  *                     purge_delay_ms = 0..3600000
+ *                     sized_delete = BOOL (hakctl run adds libhakmem-cxx.so)
  *                     sample = BOX | none (BOX is asked first for one in
  *                     sample_every allocations; 1..1000000000)
  *     [stats]         at_exit = none | stderr | FILE      format = text | json
@@ -218,6 +219,7 @@ struct hak_conf {
     enum hak_free_route free_route; /* directory */
     bool verify;                    /* no */
     bool strict;                    /* no */
+    bool sized_delete;              /* no; for hakctl run */
     uint64_t purge_delay_ms;        /* 100 */
     int sample;                     /* position in box, or -1: none */
     uint32_t sample_every;          /* 5000 */

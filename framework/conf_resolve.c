@@ -175,6 +175,7 @@ static void resolve_core(struct hak_conf *c)
     c->free_route = owns ? HAK_FREE_OWNS : HAK_FREE_DIRECTORY;
     c->verify = number(c, "core", "verify", 0) != 0;
     c->strict = number(c, "core", "strict", 0) != 0;
+    c->sized_delete = number(c, "core", "sized_delete", 0) != 0;
     c->purge_delay_ms = (uint64_t)delay_ms;
     c->sample_every =
         (uint32_t)number(c, "core", "sample_every", c->sample_every);

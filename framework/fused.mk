@@ -15,7 +15,7 @@ LTO     := -flto -fno-fat-lto-objects -DHAK_FUSED
 # The core without what reads an INI, changes or learns routes, opens boxes.
 FUSED_SRCS := $(filter-out $(addprefix framework/,boxfile.c setup.c policy.c foreign.c \
     conf.c conf_file.c conf_layer.c conf_learner.c conf_policy.c \
-    conf_resolve.c learner.c learner_engine.c sample.c stack.c),\
+    conf_resolve.c cxx.c learner.c learner_engine.c sample.c stack.c),\
     $(wildcard framework/*.c))
 FUSED_OBJS = $(FUSED_SRCS:framework/%.c=$(FUSED)/obj/%.o) \
     $(FUSED)/obj/fused_conf.o \

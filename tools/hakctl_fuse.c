@@ -79,7 +79,7 @@ static bool has_constant(const char *section, const char *key)
         const char *kind, *keys;
     } known[] = {
         {"core", " fallback free_route verify strict purge_delay_ms "
-                 "sample_every "},
+                 "sample_every sized_delete "},
         {"stats", " at_exit at_start format "},
         {"route", " box fallback enabled classes "},
         {"learner", " every settle margin log "}, /* mode must be off */

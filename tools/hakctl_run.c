@@ -105,7 +105,21 @@ static const char *fused_library(const char *given)
     return NULL;
 }
 
-static int set_preload(const char *fused)
+/* libhakmem-cxx.so beside it, after it. */
+static const char *with_cxx(const char *library)
+{
+    static char both[3 * PATH_MAX];
+    const char *slash = strrchr(library, '/');
+    int n = snprintf(both, sizeof both, "%s:%.*slibhakmem-cxx.so", library,
+                     (int)(slash + 1 - library), library);
+    if (n < (int)sizeof both && access(strchr(both, ':') + 1, R_OK) == 0)
+        return both;
+    ctl_say("sized_delete = yes: no libhakmem-cxx.so beside %s", library);
+    return NULL;
+}
+
+/* cxx: and what compares the sizes that C++'s delete is told. */
+static int set_preload(const char *fused, bool cxx)
 {
     const char *path = fused != NULL ? fused_library(fused) : library();
     const char *old = getenv("LD_PRELOAD");
@@ -117,6 +131,8 @@ static int set_preload(const char *fused)
                 path);
         return CTL_BAD;
     }
+    if (cxx && (path = with_cxx(path)) == NULL)
+        return CTL_BAD;
     if (old == NULL || old[0] == 0) {
         set("LD_PRELOAD", path);
         return CTL_OK;
@@ -223,7 +239,7 @@ static int prepare_fused(const char *fused, const char *conf,
     }
     unsetenv("HAKMEM_CONF");
     unsetenv("HAKMEM_PROFILE");
-    return set_preload(fused);
+    return set_preload(fused, false);
 }
 
 static int prepare(const char *given, const char *profile)
@@ -233,7 +249,7 @@ static int prepare(const char *given, const char *profile)
     const char *conf = ctl_conf(given);
     int status = conf != NULL ? check(conf, NULL) : CTL_BAD;
     if (status == CTL_OK)
-        status = set_preload(NULL);
+        status = set_preload(NULL, hak_conf.sized_delete);
     if (status == CTL_OK)
         set_conf(conf);
     return status;

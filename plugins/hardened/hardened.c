@@ -190,9 +190,10 @@ static size_t hardened_usable_size(struct hak_box *box, const void *p)
         return 0;
     const char *why = hardened_why_not(span, p);
     if (unlikely(why != NULL)) {
-        box->host->log(box, HAK_LOG_ERROR,
-                       "realloc or malloc_usable_size(%p): not a live slot: %s",
-                       p, why);
+        box->host->log(
+            box, HAK_LOG_ERROR,
+            "realloc, usable size or sized free(%p): not a live slot: %s", p,
+            why);
         abort();
     }
     return usable_of(span);

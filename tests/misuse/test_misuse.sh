@@ -19,6 +19,11 @@ confs() {
     done
 }
 
+# FILE
+program() {
+    basename "${1%.*}"
+}
+
 # FILE KEY: what its first comment gives for the key
 of() {
     sed -n "/\*\//q; s/^ \* $2: //p" "$1"
@@ -40,12 +45,12 @@ table() {
         head="$head | $conf" rule="$rule | ---"
     done
     printf '| %s | program |\n| %s | --- |\n' "$head" "$rule"
-    for file in tests/misuse/*.c; do
+    for file in tests/misuse/*.c tests/misuse/*.cc; do
         row=$(of "$file" fault)
         for conf in $(confs); do
             row="$row | $(expected "$file" "$conf" | sed 's/:.*//')"
         done
-        echo "| $row | \`$(basename "$file" .c)\` |"
+        echo "| $row | \`$(program "$file")\` |"
     done
 }
 
@@ -70,8 +75,8 @@ result() { # STATUS NAME: with what was said
 # PROGRAM CONF: when it is stopped, in the words of the table
 stopped() {
     # shellcheck disable=SC2046
-    env LD_PRELOAD="$PWD/build/libhakmem.so" HAKMEM_CONF="$PWD/conf/$2.ini" \
-        $([ "$2" = guard ] && cat tests/misuse/guard.env) \
+    env $([ "$2" = guard ] && cat tests/misuse/guard.env) \
+        build/hakctl run -c "conf/$2.ini" -- \
         "build/tests/misuse/$1" >"$tmp/steps" 2>"$tmp/said"
     status=$?
     last=$(tail -n 1 "$tmp/steps")
@@ -95,16 +100,16 @@ one() { # FILE CONF
     want=$(expected "$1" "$2")
     text=$(echo "$want" | sed 's/[^:]*:* *//')
     want=$(echo "$want" | sed 's/:.*//')
-    got=$(stopped "$(basename "$1" .c)" "$2" 2>/dev/null)
+    got=$(stopped "$(program "$1")" "$2" 2>/dev/null)
     [ "$want" = 'by sampling' ] && [ "$got" != no ] && got=$want
     [ "$want" = "$got" ] && said "$text"
     passed=$?
     echo "wanted \"$want\" with \"$text\", got \"$got\"" >>"$tmp/said"
-    result $passed "$(basename "$1" .c) under $2"
+    result $passed "$(program "$1") under $2"
 }
 
 for conf in $(confs); do
-    for file in tests/misuse/*.c; do
+    for file in tests/misuse/*.c tests/misuse/*.cc; do
         one "$file" "$conf"
     done
 done

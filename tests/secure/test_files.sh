@@ -26,8 +26,8 @@ linked() {
     grep -q '^Elf file type is DYN' "$tmp/elf" || echo "# not relocatable"
 }
 
-for file in build/libhakmem.so.1 build/boxes/*.so build/hakctl \
-    build/hakctl-check-box build/fused/*/libhakmem.so.1; do
+for file in build/libhakmem.so.1 build/libhakmem-cxx.so build/boxes/*.so \
+    build/hakctl build/hakctl-check-box build/fused/*/libhakmem.so.1; do
     linked "$file" >"$tmp/faults"
     verdict "$file" "$([ ! -s "$tmp/faults" ] && echo 0 || echo 1)"
     cat "$tmp/faults"

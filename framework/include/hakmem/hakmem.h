@@ -93,6 +93,14 @@ struct hak_learner_figures {
  */
 int hak_learner(struct hak_learner_figures *out);
 
+/*
+ * hak_free_new - free what operator new gave out: asked for as size_bytes and
+ * never resized. Another class of sizes than the block's ends the program with
+ * one line. align_bytes: as asked for; 0: it was new without one.
+ * libhakmem-cxx.so calls it for C++'s sized delete.
+ */
+void hak_free_new(void *p, size_t align_bytes, size_t size_bytes);
+
 /* Name of the box that owns p; NULL: libc's, or nobody's. */
 const char *hak_owner(const void *p);
 

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: MIT
+extern "C" int use();
+
+int main()
+{
+    return use();
+}

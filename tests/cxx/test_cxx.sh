@@ -1,0 +1,73 @@
+#!/bin/sh
+# test_cxx.sh - libhakmem-cxx.so: the size that C++'s delete is told is looked
+# at where new is libstdc++'s; a program's own operators get what is theirs. TAP.
+# (tests/misuse/delete_*.cc: what it finds.)
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+unset HAKMEM_CONF HAKMEM_PROFILE LD_PRELOAD
+command -v g++ >/dev/null || { echo '1..0 # SKIP no g++'; exit 0; }
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+n=0
+
+result() { # STATUS NAME
+    n=$((n + 1))
+    [ "$1" = 0 ] && echo "ok $n - $2" && return
+    echo "not ok $n - $2"
+    sed 's/^/# /' "$tmp/out" "$tmp/err"
+}
+
+cc='g++ -std=c++17 -O1 -fno-builtin'
+pic="$cc -fPIC -shared"
+{
+    $cc -o "$tmp/plain" tests/cxx/main.cc tests/cxx/use.cc &&
+    $cc -o "$tmp/own" tests/cxx/main.cc tests/cxx/use.cc tests/cxx/own.cc &&
+    $pic -o "$tmp/libown.so" tests/cxx/own.cc &&
+    $cc -o "$tmp/linked" tests/cxx/main.cc tests/cxx/use.cc -L"$tmp" -lown \
+        -Wl,--no-as-needed -Wl,-rpath,"$tmp" &&
+    $cc -o "$tmp/static" -static-libstdc++ tests/cxx/main.cc \
+        tests/cxx/use.cc tests/cxx/own.cc &&
+    $pic -o "$tmp/use.so" tests/cxx/use.cc &&
+    $pic -o "$tmp/use-own.so" tests/cxx/use.cc tests/cxx/own.cc &&
+    $pic -o "$tmp/use-static.so" -static-libstdc++ tests/cxx/use.cc \
+        tests/cxx/own.cc &&
+    gcc -o "$tmp/host" tests/cxx/host.c -ldl &&
+    $cc -o "$tmp/work" tests/programs/work.cc -lpthread
+} >"$tmp/out" 2>"$tmp/err"
+result $? 'programs are built'
+
+same() { # CONF NAME COMMAND...: as on libc
+    conf=$1 name=$2
+    shift 2
+    "$@" >"$tmp/want" 2>&1
+    want=$?
+    build/hakctl run -c "conf/$conf.ini" -- "$@" >"$tmp/out" 2>"$tmp/err"
+    [ $? = $want ] && [ ! -s "$tmp/err" ] && diff "$tmp/want" "$tmp/out" \
+        >>"$tmp/err"
+    result $? "$name ($conf)"
+}
+
+for conf in default hardened; do
+    same "$conf" "libstdc++'s operators" "$tmp/plain"
+    same "$conf" "the program's own" "$tmp/own"
+    same "$conf" "a library's own" "$tmp/linked"
+    same "$conf" 'libstdc++ in the program' "$tmp/static"
+    same "$conf" 'C++ in a library that comes later' "$tmp/host" "$tmp/use.so"
+    same "$conf" 'with operators of its own' "$tmp/host" "$tmp/use-own.so"
+    same "$conf" 'with libstdc++ in it' "$tmp/host" "$tmp/use-static.so"
+done
+
+# No right size is taken for a wrong one, on boxes of every kind.
+export HAKMEM_CORE_SIZED_DELETE=yes
+for conf in default tiny mid-v35 smallmid lanes-off verify hardened; do
+    same "$conf" 'every form of new and delete' "$tmp/work"
+done
+export HAKMEM_CORE_SAMPLE_EVERY=1 HAKMEM_BOX_GUARD_MOST_PER_SECOND=0
+same guard 'every form of new and delete' "$tmp/work"
+unset HAKMEM_CORE_SAMPLE_EVERY HAKMEM_BOX_GUARD_MOST_PER_SECOND
+
+export HAKMEM_CORE_SIZED_DELETE=no
+build/hakctl run -c conf/hardened.ini -- build/tests/misuse/delete_smaller \
+    >"$tmp/out" 2>"$tmp/err" && grep -q missed "$tmp/out"
+result $? 'sized_delete = no: nothing is compared'
+echo "1..$n"

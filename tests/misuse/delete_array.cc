@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT
+ * delete_array.cc - an array is deleted as a shorter one.
+ *
+ * fault: C++ delete[] with a wrong size
+ * default: no
+ * hardened: at once: operator delete
+ */
+#include "misuse.h"
+
+static void misuse(void)
+{
+    void *p = opaque(::operator new[](8000));
+    step("now");
+    ::operator delete[](p, 80);
+}
