@@ -70,6 +70,7 @@ preload()
             ;;
         api | routes | sealed) modes='default verify owns lanes-off' ;;
         guard) modes='guard guard-each' ;;
+        apart) continue ;; # its configuration alone: below
         family | figures | stress)
             modes='plain default verify owns lanes-off no-fallback guard
                    guard-each'
@@ -95,6 +96,7 @@ preload()
         [ "$file" = conf/guard.ini ] ||
             echo "$file:build/tests/preload/sealed"
     done
+    echo conf/hardened.ini:build/tests/preload/apart
     for file in conf/foreign/*.ini; do
         echo "$file:build/tests/preload/family"
         echo "$file:build/tests/preload/sealed"
@@ -126,7 +128,7 @@ fused()
 {
     {
         programs
-        sources tests/preload/*.c |
+        sources tests/preload/*.c | grep -v /apart |
             sed 's,^tests/preload/\(.*\)\.c$,build/tests/preload/\1,'
     } | sed "s,^,fused/$1:,"
 }

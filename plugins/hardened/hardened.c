@@ -49,44 +49,80 @@ static const struct hak_param params[] = {
 /* ---- for all files --------------------------------------------------------
  */
 
-void hardened_close(const struct hardened *h, void *p, size_t size_bytes)
+void hardened_close(void *p, size_t size_bytes)
 {
-    (void)h;
     (void)!mprotect(p, size_bytes, PROT_NONE);
 }
 
-void hardened_open(const struct hardened *h, void *p, size_t size_bytes)
+void hardened_open(void *p, size_t size_bytes)
 {
-    (void)h;
     (void)!mprotect(p, size_bytes, PROT_READ | PROT_WRITE);
 }
 
 void hardened_count_in_use(struct hardened *h, int64_t bytes)
 {
-    hak_count_peak(&h->peak_bytes, hak_count_shared(&h->in_use_bytes, bytes));
+    hak_count_peak(&h->now->peak_bytes,
+                   hak_count_shared(&h->now->in_use_bytes, bytes));
+}
+
+/* ---- metadata --------------------------------------------------------------
+ */
+
+enum { CHUNK_BYTES = 256 * 1024 };
+
+/* A page in front, one behind; meta need not begin with a page of its own. */
+void *hardened_guarded(struct hak_box *box, size_t size_bytes)
+{
+    size_t page = box->host->os_page_bytes;
+    size_t body = hak_round_up(size_bytes, page);
+    char *given = box->host->meta(box, body + 3 * page);
+    if (given == NULL)
+        return NULL;
+    char *start = (char *)hak_round_up((uintptr_t)given, page);
+    hardened_close(start, page);
+    hardened_close(start + page + body, page);
+    return start + page;
+}
+
+static void *from_chunk(struct hardened *h, size_t size_bytes)
+{
+    struct chunk *chunk = &h->now->chunk;
+    void *p = NULL;
+    hak_lock_take(&chunk->lock);
+    if ((size_t)(chunk->end - chunk->next) < size_bytes) {
+        char *more = hardened_guarded(h->box, CHUNK_BYTES);
+        if (more != NULL) {
+            chunk->next = more;
+            chunk->end = more + CHUNK_BYTES;
+        }
+    }
+    if ((size_t)(chunk->end - chunk->next) >= size_bytes) {
+        p = chunk->next;
+        chunk->next += size_bytes;
+    }
+    hak_lock_drop(&chunk->lock);
+    return p;
 }
 
 struct span *hardened_struct(struct hardened *h, uint32_t capacity)
 {
     size_t words = HAK_BITS_WORDS(capacity);
     struct span *span =
-        h->box->host->meta(h->box, sizeof *span + 2 * words * 8);
+        from_chunk(h, hak_round_up(sizeof *span + 2 * words * 8, 64));
     if (span == NULL)
         return NULL;
     span->used = (uint64_t *)(span + 1);
     span->out = span->used + words;
-    span->all_next = __atomic_load_n(&h->all, __ATOMIC_RELAXED);
-    while (!__atomic_compare_exchange_n(&h->all, &span->all_next, span, true,
-                                        __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+    span->all_next = __atomic_load_n(&h->now->all, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&h->now->all, &span->all_next, span,
+                                        true, __ATOMIC_RELEASE,
+                                        __ATOMIC_RELAXED))
         ;
     return span;
 }
 
-static bool is_out(const struct span *span, size_t i)
-{
-    return __atomic_load_n(&span->out[i / 64], __ATOMIC_RELAXED) >> (i % 64) &
-           1;
-}
+/* ---- wrong pointers --------------------------------------------------------
+ */
 
 const char *hardened_why_not(const struct span *span, const void *p)
 {
@@ -112,10 +148,23 @@ void hardened_refuse(struct hardened *h, const struct span *span, const void *p,
 /* ---- operations -----------------------------------------------------------
  */
 
+static bool init_map(struct hak_map *map, struct hak_box *box)
+{
+    map->base = box->host->window_base;
+    map->n = box->host->window_bytes >> HAK_GRANULE_SHIFT;
+    map->entry = hardened_guarded(box, map->n * sizeof(void *));
+    return map->entry != NULL;
+}
+
 static int hardened_init(struct hak_box *box)
 {
-    struct hardened *h = box->host->meta(box, sizeof *h);
-    if (h == NULL || !hak_map_init(&h->map, box)) {
+    struct hardened *h = hardened_guarded(box, sizeof *h);
+    if (h != NULL) {
+        h->class = hardened_guarded(box, CLASSES * sizeof *h->class);
+        h->now = hardened_guarded(box, sizeof *h->now);
+    }
+    if (h == NULL || h->class == NULL || h->now == NULL ||
+        !init_map(&h->map, box)) {
         box->host->log(box, HAK_LOG_ERROR, "no memory for the span table");
         return -ENOMEM;
     }
@@ -124,8 +173,11 @@ static int hardened_init(struct hak_box *box)
     h->zero = box->params[PARAM_ZERO].i != 0;
     h->guard = box->params[PARAM_GUARD].i != 0;
     h->keep_bytes = (size_t)box->params[PARAM_EMPTY_BYTES].i;
+    h->most_waiting = (uint32_t)box->params[PARAM_BIG_QUARANTINE].i;
     slots_init(h, (uint32_t)box->params[PARAM_QUARANTINE].i);
-    big_init(h, (uint32_t)box->params[PARAM_BIG_QUARANTINE].i);
+    big_init(h);
+    size_t bytes = hak_round_up(sizeof *h, box->host->os_page_bytes);
+    (void)!mprotect(h, bytes, PROT_READ);
     box->state = h;
     return 0;
 }
@@ -171,10 +223,15 @@ static void hardened_free(struct hak_box *box, void *p)
     struct span *span = span_of(h, p);
     if (unlikely(span == NULL))
         hak_free_refused(box, p, HAK_WHY_NO_PAGE, NULL, 0);
-    const char *why = hardened_why_not(span, p);
-    if (unlikely(why != NULL))
-        hardened_refuse(h, span, p, why);
-    (is_big(span) ? big_free : slots_free)(h, span, p);
+    size_t at = (size_t)((char *)p - span->start);
+    size_t i = index_of(span, at);
+    if (unlikely(i >= span->capacity || i * span->slot_bytes != at ||
+                 !is_out(span, i)))
+        hardened_refuse(h, span, p, hardened_why_not(span, p));
+    if (unlikely(is_big(span)))
+        big_free(h, span, p);
+    else
+        slots_free(h, span, i, p);
 }
 
 static bool hardened_owns(struct hak_box *box, const void *p)
@@ -209,7 +266,7 @@ static size_t hardened_slot_size(struct hak_box *box, size_t size_bytes)
     return hak_index_bytes(hak_index_of(size_bytes)) - CANARY_BYTES;
 }
 
-/* Lock order: classes by number, blocks. */
+/* Lock order: classes by number, blocks, metadata. */
 static void hardened_fork(struct hak_box *box, enum hak_fork_phase phase)
 {
     struct hardened *h = hardened_of(box);
@@ -219,7 +276,8 @@ static void hardened_fork(struct hak_box *box, enum hak_fork_phase phase)
         slots_seed(h); /* not the parent's choices */
     for (uint32_t i = 0; i < CLASSES; i++)
         step(&h->class[i].lock);
-    step(&h->big_lock);
+    step(&h->now->big.lock);
+    step(&h->now->chunk.lock);
 }
 
 static size_t hardened_trim(struct hak_box *box)
@@ -230,21 +288,21 @@ static size_t hardened_trim(struct hak_box *box)
 static void hardened_stats(struct hak_box *box, struct hak_box_stats *out)
 {
     const struct hardened *h = hardened_of(box);
-    out->live_count = hak_counted(&h->big_count);
-    out->live_bytes = hak_counted(&h->big_bytes);
+    out->live_count = hak_counted(&h->now->big.count);
+    out->live_bytes = hak_counted(&h->now->big.bytes);
     for (uint32_t i = 0; i < CLASSES; i++) {
         uint64_t n = hak_counted(&h->class[i].nout);
         out->live_count += n;
         out->live_bytes +=
-            i == 0 ? 0 : n * (h->class[i].slot_bytes - CANARY_BYTES);
+            i == 0 ? 0 : n * (h->shape[i].slot_bytes - CANARY_BYTES);
     }
-    out->peak_bytes = hak_counted(&h->peak_bytes);
+    out->peak_bytes = hak_counted(&h->now->peak_bytes);
 }
 
 static void hardened_walk(struct hak_box *box, hak_visit *visit, void *context)
 {
     const struct span *span =
-        __atomic_load_n(&hardened_of(box)->all, __ATOMIC_ACQUIRE);
+        __atomic_load_n(&hardened_of(box)->now->all, __ATOMIC_ACQUIRE);
     for (; span != NULL; span = span->all_next)
         for (size_t i = 0; i < span->capacity; i++)
             if (is_out(span, i) &&

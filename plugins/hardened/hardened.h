@@ -4,7 +4,9 @@
  *     region of a class   | guard |  span  |G|  span  |G|  span  |G| ...
  *     span                | slot | slot | slot | ... | slot |
  *     slot                | usable bytes ...        | canary |
- *     block of its own    | guard | not used | block       | guard |
+ *     block of its own    | guard            | block         | guard |
+ *     metadata            | guard | fixed, classes, map, structs of spans |
+ * guard |
  *
  * An address belongs to one class for ever. All that is known of slots is out
  * of band, in struct span: two bits a slot,
@@ -12,7 +14,8 @@
  *     used   handed out, or in quarantine       out <= used
  *     out    handed out                         nused == ones of used
  *
- * and a slot without `used` reads zero (parameter `zero`).
+ * (of the bits below capacity; those above are in `used`), and a slot without
+ * `used` reads zero (parameter `zero`).
  */
 #ifndef HARDENED_H
 #define HARDENED_H
@@ -29,6 +32,7 @@ enum {
     CANARY_BYTES = 8,
     SLOT_MOST_BYTES = 32 << 10, /* the last class; with its canary */
     QUARANTINE_MOST = 64,
+    BIG_KEPT_GRANULES = 64, /* 4 MiB: larger blocks are not kept */
 };
 
 struct span {
@@ -37,50 +41,75 @@ struct span {
     size_t slot_bytes; /* with the canary */
     uint64_t inverse;  /* 2^40 / slot_bytes, rounded up; 0: one slot */
     uint32_t capacity, nused;
-    bool warm;            /* empty, with its pages */
+    bool warm;            /* empty or kept, with its pages */
+    bool wiped;           /* block: free, and reads zero */
     uint8_t class_number; /* CLASSES: a block of its own, of one slot */
     size_t mapped_bytes;  /* block: guards and all, from `mapped` on */
     char *mapped;
-    struct span *next;     /* blocks: spare, or in quarantine */
+    struct span *next;     /* blocks: spare, in quarantine, or kept */
     struct span *all_next; /* for ever */
     uint64_t *used, *out;
 };
 
-/* A class; all under its lock. */
+/* What of a class is fixed. */
+struct shape {
+    uint32_t slot_bytes; /* with the canary */
+    uint32_t span_granules;
+    uint32_t capacity; /* of a span */
+    uint32_t nwait;    /* length of each half of the quarantine */
+};
+
+/* The rest of it; all under its lock. */
 struct class
 {
     _Alignas(64) struct hak_lock lock;
-    struct hak_box *box;
-    uint32_t slot_bytes;
-    uint32_t span_granules;
+    uint32_t nwarm;  /* of the empty ones */
+    uint64_t random; /* state of xorshift */
     struct hak_link partial, empty;
+    uint64_t nout;
     struct span *made; /* a struct without a place */
-    uint32_t nwarm;    /* of the empty ones */
-    uint64_t random;   /* state of xorshift */
     char *region;      /* the newest: its first span */
     uint64_t taken;    /* spans of it, a bit each */
     uint32_t nspans;   /* places in it, at most 64 */
-    uint32_t nwait;    /* length of each half of the quarantine */
     uint32_t at;       /* oldest of `queue` */
     char *shuffle[QUARANTINE_MOST], *queue[QUARANTINE_MOST];
-    uint64_t nout;
 };
 
+/* Blocks of their own. */
+struct big {
+    struct hak_lock lock;
+    struct span *spare;
+    struct span *oldest, **newest; /* in quarantine */
+    uint32_t nwaiting;
+    struct span *kept[BIG_KEPT_GRANULES]; /* closed, by what is mapped */
+    size_t kept_bytes, warm_bytes;        /* mapped; of blocks with pages */
+    uint64_t count, bytes;
+};
+
+/* Memory for structs of spans: chunks between guards. */
+struct chunk {
+    struct hak_lock lock;
+    char *next, *end;
+};
+
+/* Read-only from the end of init on. */
 struct hardened {
     struct hak_box *box;
     struct hak_map map; /* granule -> span */
     uint64_t secret;
     bool zero, guard;
     size_t keep_bytes; /* of empty spans, a class */
+    uint32_t most_waiting;
+    struct shape shape[CLASSES];
+    struct class *class; /* CLASSES of them */
+    struct hardened_now *now;
+};
+
+struct hardened_now {
     struct span *all;
     uint64_t in_use_bytes, peak_bytes;
-    struct class class[CLASSES];
-    /* blocks of their own */
-    struct hak_lock big_lock;
-    struct span *spare;
-    struct span *oldest, **newest;
-    uint32_t nwaiting, most_waiting;
-    uint64_t big_count, big_bytes, big_waiting_bytes;
+    struct chunk chunk;
+    struct big big;
 };
 
 static inline struct hardened *hardened_of(const struct hak_box *box)
@@ -117,6 +146,13 @@ static inline size_t index_of(const struct span *span, size_t at)
     return at > UINT32_MAX ? span->capacity : at * span->inverse >> 40;
 }
 
+/* Is slot i out? At any time, without the lock. */
+static inline bool is_out(const struct span *span, size_t i)
+{
+    return __atomic_load_n(&span->out[i / 64], __ATOMIC_RELAXED) >> (i % 64) &
+           1;
+}
+
 /* What is wrong with p as a live slot of the span, or NULL. */
 const char *hardened_why_not(const struct span *span, const void *p);
 
@@ -124,12 +160,15 @@ const char *hardened_why_not(const struct span *span, const void *p);
 void hardened_refuse(struct hardened *h, const struct span *span, const void *p,
                      const char *why) __attribute__((noreturn, cold));
 
+/* Metadata with a guard before and behind; zero. NULL = no memory. */
+void *hardened_guarded(struct hak_box *box, size_t size_bytes);
+
 /* A span's struct, chained in `all`, its bitmaps for so many slots. */
 struct span *hardened_struct(struct hardened *h, uint32_t capacity);
 
 /* No access to these pages, or all; what the system refuses stays as it is. */
-void hardened_close(const struct hardened *h, void *p, size_t size_bytes);
-void hardened_open(const struct hardened *h, void *p, size_t size_bytes);
+void hardened_close(void *p, size_t size_bytes);
+void hardened_open(void *p, size_t size_bytes);
 
 /* Bytes of spans and blocks with something in them, more or fewer. */
 void hardened_count_in_use(struct hardened *h, int64_t bytes);
@@ -141,15 +180,17 @@ void slots_init(struct hardened *h, uint32_t quarantine);
 void slots_seed(struct hardened *h);
 /* A slot of the class, zero but for the canary; NULL = no memory. */
 void *slots_alloc(struct hardened *h, uint32_t class_number);
-void slots_free(struct hardened *h, struct span *span, void *p);
+/* p, slot i of the span, which was out. */
+void slots_free(struct hardened *h, struct span *span, size_t i, void *p);
 /* Purge the empty spans; returns bytes. */
 size_t slots_trim(struct hardened *h);
 
 /* ---- big.c ------------------------------------------------------------- */
 
-void big_init(struct hardened *h, uint32_t quarantine);
+void big_init(struct hardened *h);
 void *big_alloc(struct hardened *h, size_t align_bytes, size_t size_bytes);
 void big_free(struct hardened *h, struct span *span, void *p);
+/* All that is free to the host; returns bytes. */
 size_t big_trim(struct hardened *h);
 
 #endif

@@ -58,39 +58,45 @@ static uint64_t canary_of(const struct hardened *h, const void *p)
     return ((uintptr_t)p ^ h->secret) * 0x9e3779b97f4a7c15ull & ~0xffull;
 }
 
-static uint64_t *canary_at(const struct span *span, void *p)
+static uint64_t *canary_at(void *p, size_t slot_bytes)
 {
-    return (uint64_t *)(void *)((char *)p + usable_of(span));
+    return (uint64_t *)(void *)((char *)p + slot_bytes - CANARY_BYTES);
 }
 
 /* ---- spans ----------------------------------------------------------------
  */
 
-static size_t span_bytes(const struct class *c)
+static size_t span_bytes(const struct shape *s)
 {
-    return c->span_granules * HAK_GRANULE_BYTES;
+    return s->span_granules * HAK_GRANULE_BYTES;
+}
+
+static const struct shape *shape_of(const struct hardened *h,
+                                    const struct class *c)
+{
+    return &h->shape[c - h->class];
 }
 
 /* The last page of a span is its guard, and the next span's in front. */
-static uint32_t span_slots(const struct hardened *h, const struct class *c)
+static uint32_t span_slots(const struct hardened *h, const struct shape *s)
 {
     size_t guard = h->guard ? h->box->host->os_page_bytes : 0;
-    return (uint32_t)((span_bytes(c) - guard) / c->slot_bytes);
+    return (uint32_t)((span_bytes(s) - guard) / s->slot_bytes);
 }
 
 void slots_init(struct hardened *h, uint32_t quarantine)
 {
     for (uint32_t i = 0; i < CLASSES; i++) {
-        struct class *c = &h->class[i];
-        c->box = h->box;
-        c->slot_bytes = i == 0 ? HAK_ALIGN_BYTES : (uint32_t)hak_index_bytes(i);
-        c->span_granules = 1;
-        while (span_slots(h, c) < SPAN_SLOTS_MIN)
-            c->span_granules++;
-        c->nwait =
-            (uint32_t)hak_min(quarantine, QUARANTINE_BYTES / c->slot_bytes);
-        hak_link_init(&c->partial);
-        hak_link_init(&c->empty);
+        struct shape *s = &h->shape[i];
+        s->slot_bytes = i == 0 ? HAK_ALIGN_BYTES : (uint32_t)hak_index_bytes(i);
+        s->span_granules = 1;
+        while (span_slots(h, s) < SPAN_SLOTS_MIN)
+            s->span_granules++;
+        s->capacity = span_slots(h, s);
+        s->nwait =
+            (uint32_t)hak_min(quarantine, QUARANTINE_BYTES / s->slot_bytes);
+        hak_link_init(&h->class[i].partial);
+        hak_link_init(&h->class[i].empty);
     }
     slots_seed(h);
 }
@@ -99,17 +105,18 @@ void slots_init(struct hardened *h, uint32_t quarantine)
 static bool grow(struct hardened *h, struct class *c)
 {
     struct hak_box *box = h->box;
+    size_t each = span_bytes(shape_of(h, c));
     uint32_t n = c->nspans == 0 ? REGION_SPANS_FIRST : c->nspans * 2;
     char *base = NULL;
     for (n = n > REGION_SPANS_MOST ? REGION_SPANS_MOST : n; n != 0; n /= 2) {
-        base = box->host->map(box, HAK_GRANULE_BYTES + n * span_bytes(c), 0,
-                              HAK_MAP_ZERO);
+        base =
+            box->host->map(box, HAK_GRANULE_BYTES + n * each, 0, HAK_MAP_ZERO);
         if (base != NULL)
             break;
     }
     if (base == NULL)
         return false;
-    hardened_close(h, base, HAK_GRANULE_BYTES);
+    hardened_close(base, HAK_GRANULE_BYTES);
     c->region = base + HAK_GRANULE_BYTES;
     c->nspans = n;
     c->taken = 0;
@@ -125,49 +132,49 @@ static char *place(struct hardened *h, struct class *c)
     while (c->taken >> i & 1)
         i = (i + 1) % c->nspans;
     c->taken |= 1ull << i;
-    return c->region + i * span_bytes(c);
+    return c->region + i * span_bytes(shape_of(h, c));
 }
 
 /* What is behind the slots; the page in front, whose span nobody may have had
  * yet; and slots of no bytes themselves. */
-static void close_around(struct hardened *h, const struct class *c,
-                         const struct span *span)
+static void close_around(const struct hardened *h, const struct span *span)
 {
     size_t page = h->box->host->os_page_bytes;
-    size_t open = hak_round_up((size_t)span->capacity * c->slot_bytes, page);
+    size_t bytes = span_bytes(&h->shape[span->class_number]);
+    size_t open = hak_round_up((size_t)span->capacity * span->slot_bytes, page);
     if (span->class_number == 0)
         open = 0;
     if (h->guard || open == 0)
-        hardened_close(h, span->start + open, span_bytes(c) - open);
+        hardened_close(span->start + open, bytes - open);
     if (h->guard)
-        hardened_close(h, span->start - page, page);
+        hardened_close(span->start - page, page);
 }
 
 static struct span *fresh_span(struct hardened *h, struct class *c)
 {
-    uint32_t capacity = span_slots(h, c);
+    const struct shape *s = shape_of(h, c);
     if (c->made == NULL)
-        c->made = hardened_struct(h, capacity);
+        c->made = hardened_struct(h, s->capacity);
     char *start = c->made != NULL ? place(h, c) : NULL;
     if (start == NULL)
         return NULL;
     struct span *span = c->made;
     c->made = NULL;
     span->start = start;
-    span->capacity = capacity;
-    span->slot_bytes = c->slot_bytes;
-    span->inverse = ((uint64_t)1 << 40) / c->slot_bytes + 1;
+    span->capacity = s->capacity;
+    span->slot_bytes = s->slot_bytes;
+    span->inverse = ((uint64_t)1 << 40) / s->slot_bytes + 1;
     span->class_number = (uint8_t)(c - h->class);
-    close_around(h, c, span);
-    hak_map_set(&h->map, start, span_bytes(c), span);
+    if (s->capacity % 64 != 0)
+        span->used[s->capacity / 64] = ~0ull << s->capacity % 64;
+    close_around(h, span);
+    hak_map_set(&h->map, start, span_bytes(s), span);
     return span;
 }
 
-/* The lock is held. The first of the class with a free slot. */
-static struct span *span_with_room(struct hardened *h, struct class *c)
+/* The lock is held. A span for the list `partial`, or NULL. */
+static struct span *more_room(struct hardened *h, struct class *c)
 {
-    if (!hak_link_empty(&c->partial))
-        return hak_item(c->partial.next, struct span, link);
     struct span *span;
     if (!hak_link_empty(&c->empty)) {
         span = hak_item(c->empty.next, struct span, link);
@@ -178,38 +185,45 @@ static struct span *span_with_room(struct hardened *h, struct class *c)
         return NULL;
     }
     hak_link_after(&c->partial, &span->link);
-    hardened_count_in_use(h, (int64_t)span_bytes(c));
+    hardened_count_in_use(h, (int64_t)span_bytes(shape_of(h, c)));
     return span;
 }
 
 /* Of an empty span; it reads zero all the same. */
-static size_t purge(struct hardened *h, struct class *c, struct span *span)
+static size_t purge(struct hardened *h, struct span *span)
 {
-    h->box->host->purge(h->box, span->start, span_bytes(c));
-    return span_bytes(c);
+    size_t bytes = span_bytes(&h->shape[span->class_number]);
+    h->box->host->purge(h->box, span->start, bytes);
+    return bytes;
 }
 
-/* The lock is held. The slot may be handed out again. */
-static void release(struct hardened *h, struct class *c, void *p)
+/* The lock is held. Nothing of the span is used any more. */
+static void emptied(struct hardened *h, struct class *c, struct span *span)
 {
-    struct span *span = span_of(h, p);
-    HAK_ALWAYS(span != NULL); /* spans of slots stay in the map */
-    size_t i = index_of(span, (size_t)((char *)p - span->start));
-    hak_bits_clear(span->used, i, 1);
-    if (span->nused-- == span->capacity)
-        hak_link_after(c->partial.prev, &span->link); /* the last */
-    if (span->nused != 0)
-        return;
+    size_t bytes = span_bytes(shape_of(h, c));
     hak_link_remove(&span->link);
-    hardened_count_in_use(h, -(int64_t)span_bytes(c));
-    if (c->nwarm * span_bytes(c) < h->keep_bytes) {
+    hardened_count_in_use(h, -(int64_t)bytes);
+    if (c->nwarm * bytes < h->keep_bytes) {
         span->warm = true;
         c->nwarm++;
         hak_link_after(&c->empty, &span->link);
     } else {
         hak_link_after(c->empty.prev, &span->link); /* the last */
-        purge(h, c, span);
+        purge(h, span);
     }
+}
+
+/* The lock is held. The slot may be handed out again. */
+static void release(struct hardened *h, struct class *c, char *p)
+{
+    struct span *span = span_of(h, p);
+    HAK_ALWAYS(span != NULL); /* spans of slots stay in the map */
+    size_t i = index_of(span, (size_t)(p - span->start));
+    span->used[i / 64] &= ~(1ull << i % 64);
+    if (span->nused-- == span->capacity)
+        hak_link_after(c->partial.prev, &span->link); /* the last */
+    if (unlikely(span->nused == 0))
+        emptied(h, c, span);
 }
 
 /*
@@ -218,72 +232,85 @@ static void release(struct hardened *h, struct class *c, void *p)
  */
 static void quarantine(struct hardened *h, struct class *c, char *p)
 {
-    if (c->nwait == 0) {
+    uint32_t nwait = shape_of(h, c)->nwait;
+    if (unlikely(nwait == 0)) {
         release(h, c, p);
         return;
     }
-    uint32_t i = rnd(c, c->nwait);
+    uint32_t i = rnd(c, nwait);
     char *waited = c->shuffle[i];
     c->shuffle[i] = p;
-    if (waited == NULL)
+    if (unlikely(waited == NULL))
         return;
     char *out = c->queue[c->at];
     c->queue[c->at] = waited;
-    c->at = (c->at + 1) % c->nwait;
-    if (out != NULL)
+    c->at = c->at + 1 == nwait ? 0 : c->at + 1;
+    if (likely(out != NULL))
         release(h, c, out);
 }
 
 /* ---- slots ----------------------------------------------------------------
  */
 
-static void *take(struct hardened *h, struct class *c, struct span **from)
+/* The first from `near` on, around the end. There is one. */
+static size_t free_slot(const struct span *span, size_t near)
+{
+    size_t words = HAK_BITS_WORDS(span->capacity), w = near / 64;
+    uint64_t open = ~span->used[w] & ~0ull << near % 64;
+    while (open == 0) {
+        w = w + 1 == words ? 0 : w + 1;
+        open = ~span->used[w];
+    }
+    return w * 64 + (size_t)__builtin_ctzll(open);
+}
+
+static char *take(struct hardened *h, struct class *c)
 {
     lock(c);
-    struct span *span = *from = span_with_room(h, c);
-    if (span == NULL) {
+    struct span *span = likely(!hak_link_empty(&c->partial))
+                            ? hak_item(c->partial.next, struct span, link)
+                            : more_room(h, c);
+    if (unlikely(span == NULL)) {
         unlock(c);
         return NULL;
     }
-    size_t near = rnd(c, span->capacity);
-    size_t i = hak_bits_next(span->used, ~0ull, near, span->capacity);
-    if (i == span->capacity)
-        i = hak_bits_next(span->used, ~0ull, 0, near);
-    hak_bits_set(span->used, i, 1);
-    hak_bits_set(span->out, i, 1);
-    if (++span->nused == span->capacity)
+    size_t i = free_slot(span, rnd(c, span->capacity));
+    span->used[i / 64] |= 1ull << i % 64;
+    span->out[i / 64] |= 1ull << i % 64;
+    if (unlikely(++span->nused == span->capacity))
         hak_link_remove(&span->link);
     hak_count(&c->nout, 1);
     unlock(c);
-    return span->start + i * c->slot_bytes;
+    return span->start + i * span->slot_bytes;
 }
 
 /* bytes: a multiple of 16, from such an address on. */
 static bool is_zero(const void *p, size_t bytes)
 {
     typedef uint64_t pair __attribute__((vector_size(16), may_alias));
-    const pair *at = p;
+    const pair *at = p, *end = at + bytes / sizeof *at;
     pair any = {0, 0};
-    for (size_t i = 0; i < bytes / sizeof *at; i++)
-        any |= at[i];
+    for (; end - at >= 4; at += 4)
+        any |= (at[0] | at[1]) | (at[2] | at[3]);
+    for (; at < end; at++)
+        any |= *at;
     return (any[0] | any[1]) == 0;
 }
 
 void *slots_alloc(struct hardened *h, uint32_t class_number)
 {
-    struct class *c = &h->class[class_number];
-    struct span *span;
-    void *p = take(h, c, &span);
-    if (p == NULL || class_number == 0)
+    size_t bytes = h->shape[class_number].slot_bytes;
+    char *p = take(h, &h->class[class_number]);
+    if (unlikely(p == NULL || class_number == 0))
         return p;
-    if (h->zero && unlikely(!is_zero(p, c->slot_bytes))) {
+    if (h->zero && unlikely(!is_zero(p, bytes))) {
         h->box->host->log(h->box, HAK_LOG_ERROR,
                           "malloc(%zu): the free slot %p was written to since "
                           "its free",
-                          usable_of(span), p);
+                          bytes - CANARY_BYTES, (void *)p);
         abort();
     }
-    *canary_at(span, p) = canary_of(h, p);
+    *canary_at(p, bytes) = canary_of(h, p);
     return p;
 }
 
@@ -291,21 +318,20 @@ void *slots_alloc(struct hardened *h, uint32_t class_number)
  * Its bytes are wiped before the lock is taken: the slot is nobody else's. Two
  * frees at once both come as far as the lock.
  */
-void slots_free(struct hardened *h, struct span *span, void *p)
+void slots_free(struct hardened *h, struct span *span, size_t i, void *p)
 {
     struct class *c = &h->class[span->class_number];
-    size_t i = index_of(span, (size_t)((char *)p - span->start));
-    if (span->class_number != 0) {
-        if (unlikely(*canary_at(span, p) != canary_of(h, p)))
+    if (likely(span->class_number != 0)) {
+        if (unlikely(*canary_at(p, span->slot_bytes) != canary_of(h, p)))
             hardened_refuse(h, span, p,
                             "overflow: the bytes behind it were written to");
         if (h->zero)
-            memset(p, 0, c->slot_bytes);
+            memset(p, 0, span->slot_bytes);
     }
     lock(c);
     if (unlikely(!hak_bit(span->out, i)))
         hardened_refuse(h, span, p, "freed twice");
-    hak_bits_clear(span->out, i, 1);
+    span->out[i / 64] &= ~(1ull << i % 64);
     hak_count(&c->nout, -(uint64_t)1);
     quarantine(h, c, p);
     unlock(c);
@@ -320,7 +346,7 @@ size_t slots_trim(struct hardened *h)
         for (struct hak_link *at = c->empty.next; at != &c->empty;
              at = at->next) {
             struct span *span = hak_item(at, struct span, link);
-            bytes += span->warm ? purge(h, c, span) : 0;
+            bytes += span->warm ? purge(h, span) : 0;
             span->warm = false;
         }
         c->nwarm = 0;

@@ -141,6 +141,27 @@ TEST(a_freed_slot_waits)
     }
 }
 
+/* Of any size between, so that what is open changes. */
+TEST(blocks_come_again_and_read_zero)
+{
+    struct hak_box *box = OPEN("big_quarantine=3");
+    int again = 0;
+    for (size_t i = 0; i < 3000; i++) {
+        size_t bytes = 33000 + i * 7919 % 200000;
+        char *p = get(box, bytes);
+        for (size_t k = 0; k < bytes; k += 512)
+            EXPECT_EQ(p[k], 0);
+        EXPECT_EQ(p[bytes - 1], 0);
+        again += i != 0 && (size_t)(p - block[0]) < bytes;
+        block[0] = p;
+        memset(p, 0x5a, box->ops->usable_size(box, p));
+        put(box, p);
+    }
+    EXPECT_EQ(again, 0); /* not at once */
+    EXPECT_LT(th_counts().maps, 200);
+    EXPECT_GT(box->ops->trim(box), 100000);
+}
+
 static void write_after_free(size_t at)
 {
     struct hak_box *box = OPEN();
@@ -233,6 +254,22 @@ TEST_DIES(use_of_a_freed_block, SIGSEGV, NULL)
     char *p = get(box, 100000);
     put(box, p);
     *(volatile char *)p = 1;
+}
+
+TEST_DIES(use_of_a_block_that_is_kept, SIGSEGV, NULL)
+{
+    struct hak_box *box = OPEN("big_quarantine=0");
+    char *p = get(box, 100000);
+    put(box, p);
+    *(volatile char *)p = 1;
+}
+
+TEST_DIES(what_is_in_front_of_a_blocks_page_faults, SIGSEGV, NULL)
+{
+    struct hak_box *box = OPEN("big_quarantine=0");
+    put(box, get(box, 60000)); /* more was open then */
+    char *p = get(box, 34000);
+    *(volatile char *)(p - 5000) = 1;
 }
 
 /* From any slot on, up or down, there is a guard within a span. */
