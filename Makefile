@@ -226,7 +226,7 @@ soak: all $(B)/tests/preload/stress
 
 # ---- demo, bench, lint, install ------------------------------------------------
 
-.PHONY: demo bench bench-pair bench-boxes bench-tuning bench-guard lint install \
+.PHONY: demo bench bench-pair bench-boxes bench-tuning bench-guard bench-hardened lint install \
     clean help format
 demo: | $(B)/.deps-demo
 	$(MAKE) all
@@ -277,6 +277,11 @@ bench-tuning: benches
 # What one sample in 5000 costs.
 bench-guard: benches
 	bench/boxes.py --only guard $(BENCH_ARGS)
+
+# conf/hardened.ini beside other allocators that check; HARDENED_MALLOC=FILE
+# adds that one.
+bench-hardened: benches | $(B)/.deps-fuzz
+	HARDENED_MALLOC='$(HARDENED_MALLOC)' bench/hardened.py $(BENCH_ARGS)
 
 # BENCH: words that choose rows, PEERS: with commas, ROUNDS: a number, QUICK=1:
 # a little of everything.
@@ -333,6 +338,7 @@ help:
 	@echo 'make bench-boxes each box on its own sizes, options on and off'
 	@echo 'make bench-tuning  the constants that trade time for memory'
 	@echo 'make bench-guard  what samples against guard pages cost'
+	@echo 'make bench-hardened  conf/hardened.ini beside Scudo (HARDENED_MALLOC=FILE)'
 	@echo 'make bench-foreign  calls of other libraries, programs on them as boxes'
 	@echo 'make benches     the bench programs, into build/bench/'
 	@echo 'make fused       CONF=conf/default.ini and its boxes as one library'

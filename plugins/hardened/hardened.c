@@ -42,8 +42,8 @@ static const struct hak_param params[] = {
      .type = HAK_PARAM_SIZE,
      .min = 0,
      .max = (int64_t)1 << 40,
-     .def = 2 << 20,
-     .help = "empty spans of a class keep their pages, up to so many bytes"},
+     .def = 16 << 20,
+     .help = "empty spans keep their pages, up to so many bytes"},
 };
 
 /* ---- for all files --------------------------------------------------------

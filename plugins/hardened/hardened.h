@@ -63,7 +63,6 @@ struct shape {
 struct class
 {
     _Alignas(64) struct hak_lock lock;
-    uint32_t nwarm;  /* of the empty ones */
     uint64_t random; /* state of xorshift */
     struct hak_link partial, empty;
     uint64_t nout;
@@ -98,7 +97,7 @@ struct hardened {
     struct hak_map map; /* granule -> span */
     uint64_t secret;
     bool zero, guard;
-    size_t keep_bytes; /* of empty spans, a class */
+    size_t keep_bytes; /* of empty spans */
     uint32_t most_waiting;
     struct shape shape[CLASSES];
     struct class *class; /* CLASSES of them */
@@ -108,6 +107,7 @@ struct hardened {
 struct hardened_now {
     struct span *all;
     uint64_t in_use_bytes, peak_bytes;
+    uint64_t warm_bytes; /* of empty spans */
     struct chunk chunk;
     struct big big;
 };

@@ -172,6 +172,12 @@ static struct span *fresh_span(struct hardened *h, struct class *c)
     return span;
 }
 
+/* Pages of empty spans, more or fewer. */
+static void count_warm(struct hardened *h, int64_t bytes)
+{
+    hak_count_shared(&h->now->warm_bytes, bytes);
+}
+
 /* The lock is held. A span for the list `partial`, or NULL. */
 static struct span *more_room(struct hardened *h, struct class *c)
 {
@@ -179,7 +185,8 @@ static struct span *more_room(struct hardened *h, struct class *c)
     if (!hak_link_empty(&c->empty)) {
         span = hak_item(c->empty.next, struct span, link);
         hak_link_remove(&span->link);
-        c->nwarm -= span->warm;
+        if (span->warm)
+            count_warm(h, -(int64_t)span_bytes(shape_of(h, c)));
         span->warm = false;
     } else if ((span = fresh_span(h, c)) == NULL) {
         return NULL;
@@ -203,9 +210,9 @@ static void emptied(struct hardened *h, struct class *c, struct span *span)
     size_t bytes = span_bytes(shape_of(h, c));
     hak_link_remove(&span->link);
     hardened_count_in_use(h, -(int64_t)bytes);
-    if (c->nwarm * bytes < h->keep_bytes) {
+    if (hak_counted(&h->now->warm_bytes) + bytes <= h->keep_bytes) {
         span->warm = true;
-        c->nwarm++;
+        count_warm(h, (int64_t)bytes);
         hak_link_after(&c->empty, &span->link);
     } else {
         hak_link_after(c->empty.prev, &span->link); /* the last */
@@ -230,9 +237,9 @@ static void release(struct hardened *h, struct class *c, char *p)
  * A freed slot changes places with a random one of `shuffle`, that with the
  * oldest of `queue`; what comes out is free. The lock is held.
  */
-static void quarantine(struct hardened *h, struct class *c, char *p)
+static void quarantine(struct hardened *h, struct class *c, uint32_t nwait,
+                       char *p)
 {
-    uint32_t nwait = shape_of(h, c)->nwait;
     if (unlikely(nwait == 0)) {
         release(h, c, p);
         return;
@@ -333,7 +340,7 @@ void slots_free(struct hardened *h, struct span *span, size_t i, void *p)
         hardened_refuse(h, span, p, "freed twice");
     span->out[i / 64] &= ~(1ull << i % 64);
     hak_count(&c->nout, -(uint64_t)1);
-    quarantine(h, c, p);
+    quarantine(h, c, h->shape[span->class_number].nwait, p);
     unlock(c);
 }
 
@@ -346,10 +353,13 @@ size_t slots_trim(struct hardened *h)
         for (struct hak_link *at = c->empty.next; at != &c->empty;
              at = at->next) {
             struct span *span = hak_item(at, struct span, link);
-            bytes += span->warm ? purge(h, span) : 0;
+            if (span->warm) {
+                size_t more = purge(h, span);
+                count_warm(h, -(int64_t)more);
+                bytes += more;
+            }
             span->warm = false;
         }
-        c->nwarm = 0;
         unlock(c);
     }
     return bytes;

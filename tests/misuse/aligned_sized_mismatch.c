@@ -4,6 +4,7 @@
  * fault: free_aligned_sized with a wrong size
  * default: at once: free_aligned_sized
  * hardened: at once: free_aligned_sized
+ * scudo: no such call
  */
 #include "misuse.h"
 

@@ -4,6 +4,7 @@
  * fault: C++ delete as another type, over-aligned
  * default: no
  * hardened: at once: operator delete
+ * scudo: at once
  */
 #include "misuse.h"
 

@@ -4,6 +4,7 @@
  * fault: C++ delete[] with a wrong size
  * default: no
  * hardened: at once: operator delete
+ * scudo: at once
  */
 #include "misuse.h"
 

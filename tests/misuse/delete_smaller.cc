@@ -5,6 +5,7 @@
  * fault: C++ delete as another type, small
  * default: no
  * hardened: at once: operator delete
+ * scudo: at once
  */
 #include "misuse.h"
 

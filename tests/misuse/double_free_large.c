@@ -4,6 +4,7 @@
  * fault: double free of 1 MiB
  * default: at once: not a live slot
  * hardened: at once: freed twice
+ * scudo: at once
  */
 #include "misuse.h"
 

@@ -4,6 +4,7 @@
  * fault: double free of 20000 bytes
  * default: at once: freed twice
  * hardened: at once: freed twice
+ * scudo: at once
  */
 #include "misuse.h"
 

@@ -5,6 +5,7 @@
  * default: at once: freed twice
  * hardened: at once: freed twice
  * guard: by sampling
+ * scudo: at once
  */
 #include "misuse.h"
 

@@ -4,6 +4,7 @@
  * fault: free of a global variable
  * default: at once: no box and not libc
  * hardened: at once: no box and not libc
+ * scudo: at once
  */
 #include "misuse.h"
 

@@ -4,6 +4,7 @@
  * fault: free of the middle of 1 MiB
  * default: at once: not a live slot
  * hardened: at once: not the start
+ * scudo: at once
  */
 #include "misuse.h"
 

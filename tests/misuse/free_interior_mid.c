@@ -4,6 +4,7 @@
  * fault: free of the middle of 20000 bytes
  * default: at once: not the start
  * hardened: at once: not the start
+ * scudo: at once
  */
 #include "misuse.h"
 

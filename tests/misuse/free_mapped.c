@@ -4,6 +4,7 @@
  * fault: free of memory from mmap
  * default: at once: no box and not libc
  * hardened: at once: no box and not libc
+ * scudo: at once
  */
 #include "misuse.h"
 

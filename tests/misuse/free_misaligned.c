@@ -5,6 +5,7 @@
  * default: at once: not the start
  * hardened: at once: not the start
  * guard: by sampling
+ * scudo: at once
  */
 #include "misuse.h"
 

@@ -5,6 +5,7 @@
  * fault: free of memory given back
  * default: at once: given back
  * hardened: at once: given back
+ * scudo: at once
  */
 #include "misuse.h"
 

@@ -5,6 +5,7 @@
  * fault: free of a small block given back
  * default: at once: given back
  * hardened: at once: freed twice
+ * scudo: at once
  */
 #include "misuse.h"
 

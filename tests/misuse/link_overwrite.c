@@ -5,6 +5,7 @@
  * default: at reuse: written to since
  * hardened: at reuse: written to since
  * guard: by sampling
+ * scudo: no
  */
 #include "misuse.h"
 

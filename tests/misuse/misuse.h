@@ -13,6 +13,7 @@
  *
  *     fault: one line
  *     CONF: result: text that stderr has    for conf/CONF.ini
+ *     scudo: result                         for LLVM's Scudo
  *
  * with result one of the above, or `sampled` when it is stopped for the few
  * blocks that are chosen. `says` may be left out where the kernel stops it.

@@ -5,6 +5,7 @@
  * default: no
  * hardened: at free: overflow
  * guard: by sampling
+ * scudo: no
  */
 #include "misuse.h"
 

@@ -4,6 +4,7 @@
  * fault: overflow of 1 MiB by 64 KiB
  * default: no
  * hardened: at once
+ * scudo: at once
  */
 #include "misuse.h"
 

@@ -5,6 +5,7 @@
  * default: no
  * hardened: at once
  * guard: by sampling
+ * scudo: at once
  */
 #include "misuse.h"
 

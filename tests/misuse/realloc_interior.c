@@ -5,6 +5,7 @@
  * default: at once: not a live slot
  * hardened: at once: not a live slot
  * guard: by sampling
+ * scudo: at once
  */
 #include "misuse.h"
 

@@ -4,6 +4,7 @@
  * fault: realloc of a local variable
  * default: at once: realloc(
  * hardened: at once: realloc(
+ * scudo: at once
  */
 #include "misuse.h"
 

@@ -4,6 +4,7 @@
  * fault: free_sized with a wrong size
  * default: at once: free_sized
  * hardened: at once: free_sized
+ * scudo: no such call
  */
 #include "misuse.h"
 

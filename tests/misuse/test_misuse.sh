@@ -5,6 +5,7 @@
 #
 #     tests/misuse/test_misuse.sh            the tests
 #     tests/misuse/test_misuse.sh --table    docs/misuse.md, as it is to be
+#     tests/misuse/test_misuse.sh --scudo    is what it says of Scudo so?
 #
 # conf/guard.ini, where there is one, samples: its programs run with the
 # variables of tests/misuse/guard.env, which make it take every block.
@@ -41,13 +42,13 @@ expected() {
 table() {
     sed -n '/^| fault/q; p' docs/misuse.md
     head=fault rule=---
-    for conf in $(confs); do
+    for conf in $(confs) scudo; do
         head="$head | $conf" rule="$rule | ---"
     done
     printf '| %s | program |\n| %s | --- |\n' "$head" "$rule"
     for file in tests/misuse/*.c tests/misuse/*.cc; do
         row=$(of "$file" fault)
-        for conf in $(confs); do
+        for conf in $(confs) scudo; do
             row="$row | $(expected "$file" "$conf" | sed 's/:.*//')"
         done
         echo "| $row | \`$(program "$file")\` |"
@@ -72,12 +73,28 @@ result() { # STATUS NAME: with what was said
     fi
 }
 
+# The newest that is installed; libclang-rt-14-dev has it.
+scudo() {
+    find /usr/lib/llvm-*/ -name libclang_rt.scudo_standalone-x86_64.so \
+        2>"$tmp/said" | sort | tail -n 1
+}
+
+# PROGRAM CONF: on that allocator
+run() {
+    case $2 in
+    scudo) LD_PRELOAD=$(scudo) "build/tests/misuse/$1" ;;
+    guard)
+        # shellcheck disable=SC2046
+        env $(cat tests/misuse/guard.env) \
+            build/hakctl run -c conf/guard.ini -- "build/tests/misuse/$1"
+        ;;
+    *) build/hakctl run -c "conf/$2.ini" -- "build/tests/misuse/$1" ;;
+    esac
+}
+
 # PROGRAM CONF: when it is stopped, in the words of the table
 stopped() {
-    # shellcheck disable=SC2046
-    env $([ "$2" = guard ] && cat tests/misuse/guard.env) \
-        build/hakctl run -c "conf/$2.ini" -- \
-        "build/tests/misuse/$1" >"$tmp/steps" 2>"$tmp/said"
+    run "$1" "$2" >"$tmp/steps" 2>"$tmp/said"
     status=$?
     last=$(tail -n 1 "$tmp/steps")
     case $status:$last in
@@ -107,6 +124,15 @@ one() { # FILE CONF
     echo "wanted \"$want\" with \"$text\", got \"$got\"" >>"$tmp/said"
     result $passed "$(program "$1") under $2"
 }
+
+if [ "${1:-}" = --scudo ]; then
+    [ -n "$(scudo)" ] || { echo '1..0 # SKIP no Scudo'; exit; }
+    for file in tests/misuse/*.c tests/misuse/*.cc; do
+        [ "$(of "$file" scudo)" = 'no such call' ] || one "$file" scudo
+    done
+    echo "1..$n"
+    exit
+fi
 
 for conf in $(confs); do
     for file in tests/misuse/*.c tests/misuse/*.cc; do

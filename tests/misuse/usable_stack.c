@@ -4,6 +4,7 @@
  * fault: malloc_usable_size of a local variable
  * default: at once: malloc_usable_size(
  * hardened: at once: malloc_usable_size(
+ * scudo: at once
  */
 #include "misuse.h"
 

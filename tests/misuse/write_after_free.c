@@ -5,6 +5,7 @@
  * default: no
  * hardened: at reuse: written to since
  * guard: by sampling
+ * scudo: no
  */
 #include "misuse.h"
 

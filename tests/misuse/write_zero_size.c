@@ -4,6 +4,7 @@
  * fault: write to a block of 0 bytes
  * default: no
  * hardened: at once
+ * scudo: no
  */
 #include "misuse.h"
 
