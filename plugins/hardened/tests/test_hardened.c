@@ -53,6 +53,24 @@ TEST(slots_come_in_no_order)
     EXPECT_LT(neighbours, 40);
 }
 
+/* The first of eight is as likely as any other. */
+TEST(spans_come_in_no_order)
+{
+    enum { SPANS = 8 };
+    int same = 0;
+    for (int round = 0; round < 12; round++) {
+        struct hak_box *box = OPEN();
+        const struct hardened *h = hardened_of(box);
+        const struct class *c = &h->class[hak_index_of(16384)];
+        const char *first = get(box, 16000);
+        size_t each =
+            h->shape[hak_index_of(16384)].span_granules * HAK_GRANULE_BYTES;
+        EXPECT_EQ(c->nspans, SPANS);
+        same += (size_t)(first - c->region) / each == 0;
+    }
+    EXPECT_LT(same, 10); /* 1.5 are likely; ten: once in 10^7 */
+}
+
 TEST(two_instances_choose_differently)
 {
     struct hak_box *a = OPEN(), *b = OPEN();

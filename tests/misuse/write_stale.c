@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT
+ * write_stale.c - a block is asked for again, and the old pointer still used.
+ *
+ * fault: write by an old pointer after its size was asked for again
+ * default: no
+ * hardened: at reuse: written to since
+ * guard: by sampling
+ * scudo: no
+ */
+#include "misuse.h"
+
+static void misuse(void)
+{
+    char *old = opaque(malloc(100));
+    free(old);
+    char *p = opaque(malloc(100));
+    step("now");
+    memset(old, 42, 90);
+    step("free");
+    free(p);
+    step("reuse");
+    take_many(100);
+}
