@@ -61,16 +61,16 @@ static void put_struct(struct hardened *h, struct span *span)
     hak_lock_drop(&big->lock);
 }
 
-/* Mapped bytes of that many granules; NULL = none is kept. */
-static struct span *take_kept(struct hardened *h, size_t granules)
+/* Of that many granules, or of list 0; NULL = none. */
+static struct span *take_kept(struct hardened *h, size_t list)
 {
     struct big *big = &h->now->big;
-    if (granules >= BIG_KEPT_GRANULES)
+    if (list >= BIG_KEPT_GRANULES)
         return NULL;
     hak_lock_take(&big->lock);
-    struct span *span = big->kept[granules];
+    struct span *span = big->kept[list];
     if (span != NULL) {
-        big->kept[granules] = span->next;
+        big->kept[list] = span->next;
         big->kept_bytes -= span->mapped_bytes;
         big->warm_bytes -= span->warm ? span->slot_bytes : 0;
     }
@@ -78,39 +78,53 @@ static struct span *take_kept(struct hardened *h, size_t granules)
     return span;
 }
 
-static void give_back(struct hardened *h, struct span *span)
-{
-    struct hak_box *box = h->box;
-    hak_map_set(&h->map, span->mapped, span->mapped_bytes, NULL);
-    hardened_open(span->mapped, span->mapped_bytes);
-    (void)!madvise(span->mapped, span->mapped_bytes, MADV_DODUMP);
-    box->host->unmap(box, span->mapped, span->mapped_bytes);
-    span->mapped_bytes = 0;
-    put_struct(h, span);
-}
-
-/* One that has waited. */
-static void keep(struct hardened *h, struct span *span)
+static void put_kept(struct hardened *h, size_t list, struct span *span)
 {
     struct big *big = &h->now->big;
-    size_t bytes = span->mapped_bytes, granules = bytes / HAK_GRANULE_BYTES;
     hak_lock_take(&big->lock);
-    bool kept = span->wiped && granules < BIG_KEPT_GRANULES &&
-                big->kept_bytes + bytes <= KEPT_MOST_BYTES;
-    if (kept && span->warm &&
-        big->warm_bytes + span->slot_bytes > WARM_MOST_BYTES) {
+    span->next = big->kept[list];
+    big->kept[list] = span;
+    big->kept_bytes += span->mapped_bytes;
+    big->warm_bytes += span->warm ? span->slot_bytes : 0;
+    hak_lock_drop(&big->lock);
+}
+
+/*
+ * What the kernel does not open cannot be anybody else's: it stays with us, in
+ * list 0, for the next trim.
+ */
+static size_t give_back(struct hardened *h, struct span *span)
+{
+    struct hak_box *box = h->box;
+    size_t bytes = span->mapped_bytes;
+    if (unlikely(!hardened_open(span->mapped, bytes))) {
+        put_kept(h, 0, span);
+        return 0;
+    }
+    (void)!madvise(span->mapped, bytes, MADV_DODUMP);
+    hak_map_set(&h->map, span->mapped, bytes, NULL);
+    box->host->unmap(box, span->mapped, bytes);
+    span->mapped_bytes = 0;
+    put_struct(h, span);
+    return bytes;
+}
+
+/* One that has waited. Two threads at once may keep a little more. */
+static void keep(struct hardened *h, struct span *span)
+{
+    const struct big *big = &h->now->big;
+    size_t bytes = span->mapped_bytes, granules = bytes / HAK_GRANULE_BYTES;
+    if (!span->wiped || granules >= BIG_KEPT_GRANULES ||
+        hak_counted(&big->kept_bytes) + bytes > KEPT_MOST_BYTES) {
+        give_back(h, span);
+        return;
+    }
+    if (span->warm &&
+        hak_counted(&big->warm_bytes) + span->slot_bytes > WARM_MOST_BYTES) {
         h->box->host->purge(h->box, span->mapped, bytes);
         span->warm = false;
     }
-    if (kept) {
-        span->next = big->kept[granules];
-        big->kept[granules] = span;
-        big->kept_bytes += bytes;
-        big->warm_bytes += span->warm ? span->slot_bytes : 0;
-    }
-    hak_lock_drop(&big->lock);
-    if (!kept)
-        give_back(h, span);
+    put_kept(h, granules, span);
 }
 
 /* The oldest of those that wait, when they are more than `most`; or NULL. */
@@ -129,19 +143,30 @@ static struct span *next_to_go(struct hardened *h, uint32_t most)
     return span;
 }
 
+/* All of a list: some of it may come back to list 0. */
+static size_t give_back_kept(struct hardened *h, size_t list)
+{
+    struct span *first = NULL, *span;
+    size_t bytes = 0;
+    while ((span = take_kept(h, list)) != NULL) {
+        span->next = first;
+        first = span;
+    }
+    while ((span = first) != NULL) {
+        first = span->next;
+        bytes += give_back(h, span);
+    }
+    return bytes;
+}
+
 size_t big_trim(struct hardened *h)
 {
     size_t bytes = 0;
     struct span *span;
-    while ((span = next_to_go(h, 0)) != NULL) {
-        bytes += span->mapped_bytes;
-        give_back(h, span);
-    }
-    for (size_t granules = 0; granules < BIG_KEPT_GRANULES; granules++)
-        while ((span = take_kept(h, granules)) != NULL) {
-            bytes += span->mapped_bytes;
-            give_back(h, span);
-        }
+    while ((span = next_to_go(h, 0)) != NULL)
+        bytes += give_back(h, span);
+    for (size_t list = 0; list < BIG_KEPT_GRANULES; list++)
+        bytes += give_back_kept(h, list);
     return bytes;
 }
 
@@ -190,6 +215,21 @@ static struct span *fresh_block(struct hardened *h, size_t all,
     return NULL;
 }
 
+/* A block that was kept, or NULL. */
+static struct span *reopened(struct hardened *h, size_t all, size_t align_bytes,
+                             size_t size_bytes)
+{
+    struct span *span = take_kept(h, all / HAK_GRANULE_BYTES);
+    if (span == NULL)
+        return NULL;
+    place(span, align_bytes, size_bytes);
+    if (hardened_open(first_page(h, span), open_bytes(h, span)))
+        return span;
+    span->warm = false; /* what it counts for is not known any more */
+    put_kept(h, 0, span);
+    return NULL;
+}
+
 void *big_alloc(struct hardened *h, size_t align_bytes, size_t size_bytes)
 {
     size_t window = h->box->host->window_bytes;
@@ -198,15 +238,11 @@ void *big_alloc(struct hardened *h, size_t align_bytes, size_t size_bytes)
     size_t room = align_bytes > HAK_GRANULE_BYTES ? align_bytes : 0;
     size_t all = hak_round_up(size_bytes + room, HAK_GRANULE_BYTES) +
                  2 * HAK_GRANULE_BYTES;
-    struct span *span = take_kept(h, all / HAK_GRANULE_BYTES);
-    if (span != NULL) {
-        place(span, align_bytes, size_bytes);
-        hardened_open(first_page(h, span), open_bytes(h, span));
-    } else {
+    struct span *span = reopened(h, all, align_bytes, size_bytes);
+    if (span == NULL)
         span = fresh_block(h, all, align_bytes, size_bytes);
-        if (span == NULL)
-            return NULL;
-    }
+    if (span == NULL)
+        return NULL;
     hardened_count_in_use(h, (int64_t)span->slot_bytes);
     hak_count_shared(&h->now->big.count, 1);
     hak_count_shared(&h->now->big.bytes, (int64_t)span->slot_bytes);

@@ -54,9 +54,9 @@ void hardened_close(void *p, size_t size_bytes)
     (void)!mprotect(p, size_bytes, PROT_NONE);
 }
 
-void hardened_open(void *p, size_t size_bytes)
+bool hardened_open(void *p, size_t size_bytes)
 {
-    (void)!mprotect(p, size_bytes, PROT_READ | PROT_WRITE);
+    return mprotect(p, size_bytes, PROT_READ | PROT_WRITE) == 0;
 }
 
 void hardened_count_in_use(struct hardened *h, int64_t bytes)

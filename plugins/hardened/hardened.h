@@ -80,8 +80,9 @@ struct big {
     struct span *spare;
     struct span *oldest, **newest; /* in quarantine */
     uint32_t nwaiting;
-    struct span *kept[BIG_KEPT_GRANULES]; /* closed, by what is mapped */
-    size_t kept_bytes, warm_bytes;        /* mapped; of blocks with pages */
+    struct span *kept[BIG_KEPT_GRANULES]; /* closed, by what is mapped; 0: any
+                                             that cannot be opened */
+    uint64_t kept_bytes, warm_bytes;      /* mapped; of blocks with pages */
     uint64_t count, bytes;
 };
 
@@ -166,9 +167,10 @@ void *hardened_guarded(struct hak_box *box, size_t size_bytes);
 /* A span's struct, chained in `all`, its bitmaps for so many slots. */
 struct span *hardened_struct(struct hardened *h, uint32_t capacity);
 
-/* No access to these pages, or all; what the system refuses stays as it is. */
+/* No access to these pages, where the system does that; all access, or false.
+ */
 void hardened_close(void *p, size_t size_bytes);
-void hardened_open(void *p, size_t size_bytes);
+bool hardened_open(void *p, size_t size_bytes);
 
 /* Bytes of spans and blocks with something in them, more or fewer. */
 void hardened_count_in_use(struct hardened *h, int64_t bytes);
