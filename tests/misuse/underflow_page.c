@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * underflow_page.c - a loop that runs downwards and does not stop.
  *
- * fault: underflow by 1 MiB
+ * fault: underflow by 64 KiB
  * default: no
  * hardened: at once
  * scudo: no
@@ -15,6 +15,6 @@ static void misuse(void)
         memset(opaque(malloc(1000)), 1, 1000);
     volatile char *p = opaque(malloc(1000));
     step("now");
-    for (size_t i = 0; i < (1 << 20); i++)
+    for (size_t i = 0; i < (1 << 16); i++)
         p[-(ptrdiff_t)i] = 42;
 }
