@@ -124,7 +124,12 @@ void hak_seal_lock(bool take); /* for fork */
 /* ---- boot.c: before the core is ready ---------------------------------- */
 
 void *hak_boot_alloc(size_t align_bytes, size_t size_bytes);
-bool hak_boot_owns(const void *p);
+enum { HAK_BOOT_BYTES = 256 * 1024 };
+extern char hak_boot_arena[HAK_BOOT_BYTES] __attribute__((aligned(64)));
+static inline bool hak_boot_owns(const void *p)
+{
+    return (uintptr_t)p - (uintptr_t)hak_boot_arena < HAK_BOOT_BYTES;
+}
 size_t hak_boot_usable(const void *p);
 
 /* ---- libc.c: the last resort -------------------------------------------- */
@@ -142,6 +147,11 @@ uint64_t hak_libc_blocks(void); /* handed out so far by the fallback */
  * with hak_libc_bound(false) it has, and forgets.
  */
 bool hak_libc_owns(const void *p);
+extern uint64_t hak_libc_nkept; /* atomic: of how many it is true */
+static inline bool hak_libc_keeps(void)
+{
+    return __atomic_load_n(&hak_libc_nkept, __ATOMIC_RELAXED) != 0;
+}
 bool hak_libc_may_own(const void *p);
 void hak_libc_forget(void);      /* at start */
 void hak_libc_bound(bool bound); /* at start */
@@ -216,6 +226,7 @@ struct hak_loaded {
     int priority;
     bool foreign;   /* its slots are not in the window: hakmem/foreign.h */
     bool residual;  /* what nobody owns is its */
+    bool quick;     /* foreign, without a header: route.c has a short way */
     char said[400]; /* its error message in init */
     const struct hak_box_entry *entry;
     union hak_value *values;
@@ -228,6 +239,8 @@ struct hak_boxes {
     struct hak_loaded *walk[HAK_MAX_BOXES]; /* by priority: the owns() walk */
     uint32_t n;
     struct hak_loaded *residual; /* the one of the walk that is, or NULL */
+    struct hak_loaded *sole;     /* it, when it is quick and no other box has
+                                    pointers outside of the window */
 } HAK_SEALED_TYPE;
 extern struct hak_boxes hak_boxes;
 
@@ -306,7 +319,9 @@ struct hak_thread {
                                              there is none, and in the last */
     void *heap[HAK_MAX_BOXES];
     uint64_t epoch;
-    uint32_t abroad; /* calls of foreign boxes that it is inside of */
+    uint32_t abroad; /* calls of foreign boxes that it is inside of; never 0
+                        in the three below that have not attached */
+    uint32_t trips;  /* calls of foreign boxes by the short way */
     uint32_t ticks;
     uint32_t rounds; /* of destructors that its thread ran */
     int tid;         /* of its thread, while that is ending */

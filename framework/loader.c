@@ -196,6 +196,15 @@ struct hak_loaded *hak_walk(const void *p)
     return NULL;
 }
 
+static struct hak_loaded *find_sole(void)
+{
+    struct hak_loaded *residual = hak_boxes.residual;
+    for (uint32_t i = 0; i < hak_boxes.n; i++)
+        if (hak_boxes.all[i]->foreign && hak_boxes.all[i] != residual)
+            return NULL;
+    return residual != NULL && residual->quick ? residual : NULL;
+}
+
 static void enter(struct hak_loaded *b)
 {
     uint32_t at = hak_boxes.n;
@@ -206,6 +215,7 @@ static void enter(struct hak_loaded *b)
     hak_boxes.walk[at] = b;
     hak_boxes.all[hak_boxes.n] = b;
     hak_boxes.n++;
+    hak_boxes.sole = find_sole();
 }
 
 void hak_box_ops_of(const struct hak_box_entry *e, struct hak_box_ops *ops)
@@ -264,6 +274,7 @@ static int become_foreign(struct hak_loaded *b)
         hak_boxes.residual = b;
     b->ops = *table->ops;
     b->header_bytes = b->ops.usable_size == NULL ? 16 : 0;
+    b->quick = b->header_bytes == 0;
     return 0;
 }
 

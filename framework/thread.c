@@ -21,8 +21,10 @@ enum {
 };
 
 struct hak_span hak_no_span;
-struct hak_thread hak_nobody = {.lane = {[0 ... HAK_LANES] = &hak_no_span}};
-struct hak_thread hak_ended = {.lane = {[0 ... HAK_LANES] = &hak_no_span}};
+struct hak_thread hak_nobody = {.lane = {[0 ... HAK_LANES] = &hak_no_span},
+                                .abroad = 1};
+struct hak_thread hak_ended = {.lane = {[0 ... HAK_LANES] = &hak_no_span},
+                               .abroad = 1};
 __thread struct hak_thread *hak_self
     __attribute__((tls_model("initial-exec"))) = &hak_nobody;
 

@@ -94,18 +94,18 @@ static bool in_region(const struct foreign *f, const void *p)
     return (uintptr_t)p - (uintptr_t)f->region < f->region_bytes;
 }
 
-static void drop(const struct foreign *f, void *p)
+static inline void drop(const struct foreign *f, void *p)
 {
-    void *none;
-    f->op[OP_FREE].run(&f->op[OP_FREE], (word)(uintptr_t)p, 0, &none);
+    const struct op *op = &f->op[OP_FREE];
+    op->run(op, (word)(uintptr_t)p, 0, NULL); /* it has no `out ptr` */
 }
 
 /* What a call that allocates gave: its out cell or its result. */
 static inline void *given(const struct op *op, word result, void *out)
 {
-    union hak_scalar value = {.u = result};
     if (!op->has_out)
         return (void *)(uintptr_t)result;
+    union hak_scalar value = {.u = narrowed(op, result)};
     return op->host->passed(&op->bound.call, value) ? out : NULL;
 }
 
@@ -135,6 +135,18 @@ static void *alloc(struct hak_box *box, size_t size_bytes)
 static void *zalloc(struct hak_box *box, size_t size_bytes)
 {
     return take(foreign_of(box), OP_ZALLOC, rounded(size_bytes), 0);
+}
+
+/* Where the result is the block, and wherever it is. */
+static void *alloc_plain(struct hak_box *box, size_t size_bytes)
+{
+    const struct op *op = &foreign_of(box)->op[OP_ALLOC];
+    return (void *)(uintptr_t)op->run(op, rounded(size_bytes), 0, NULL);
+}
+
+static bool is_plain(const struct foreign *f)
+{
+    return !f->op[OP_ALLOC].has_out && f->owner != OWNER_REGION;
 }
 
 /*
@@ -173,15 +185,13 @@ static void *resize(struct hak_box *box, void *p, size_t size_bytes)
 static size_t usable_size(struct hak_box *box, const void *p)
 {
     const struct op *op = &foreign_of(box)->op[OP_USABLE];
-    void *none;
-    return op->run(op, (word)(uintptr_t)p, 0, &none);
+    return narrowed(op, op->run(op, (word)(uintptr_t)p, 0, NULL));
 }
 
 static size_t slot_size(struct hak_box *box, size_t size_bytes)
 {
     const struct op *op = &foreign_of(box)->op[OP_SLOT];
-    void *none;
-    return op->run(op, rounded(size_bytes), 0, &none);
+    return narrowed(op, op->run(op, rounded(size_bytes), 0, NULL));
 }
 
 static bool owns(struct hak_box *box, const void *p)
@@ -189,12 +199,11 @@ static bool owns(struct hak_box *box, const void *p)
     const struct foreign *f = foreign_of(box);
     const struct op *op = &f->op[OP_OWNS];
     union hak_scalar result;
-    void *none;
     if (f->owner == OWNER_REGION)
         return in_region(f, p);
     if (f->owner == OWNER_RESIDUAL)
         return false;
-    result.u = op->run(op, (word)(uintptr_t)p, 0, &none);
+    result.u = narrowed(op, op->run(op, (word)(uintptr_t)p, 0, NULL));
     return op->bound.call.test == HAK_TEST_NONE
                ? result.u != 0
                : op->host->passed(&op->bound.call, result);
@@ -330,7 +339,7 @@ static int bind_all(struct foreign *f)
 static void fill_tables(struct foreign *f)
 {
     f->ops = (struct hak_box_ops){
-        .alloc = alloc,
+        .alloc = is_plain(f) ? alloc_plain : alloc,
         .free = free_slot,
         .owns = owns,
         .usable_size = f->op[OP_USABLE].given ? usable_size : NULL,

@@ -95,7 +95,9 @@ static inline void *table_memory(struct hak_box *box,
  * roles, k a constant, o an `out ptr`, all in integer registers. NULL: none.
  */
 word (*adapter_of(const char *shape))(const struct op *, word, word, void **);
-/* The same for any shape, by the prepared cif. */
+/* What such an adapter gave, as a number of the result's type. */
+word narrowed(const struct op *op, word value);
+/* The same as an adapter for any shape, by the prepared cif. */
 word adapter_ffi(const struct op *op, word v, word w, void **out);
 
 /* ---- counters.c ---------------------------------------------------------- */
