@@ -224,7 +224,8 @@ struct hak_loaded {
     struct hak_span slow;  /* the directory's word for "call ops->free" */
     uint32_t header_bytes; /* 16 for a box without usable_size, else 0 */
     int priority;
-    bool foreign;   /* its slots are not in the window: hakmem/foreign.h */
+    bool foreign;   /* another's library: hakmem/foreign.h */
+    bool far;       /* its slots may be outside of the window */
     bool residual;  /* what nobody owns is its */
     bool quick;     /* foreign, without a header: route.c has a short way */
     char said[400]; /* its error message in init */

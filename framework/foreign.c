@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * foreign.c - libraries opened, calls bound and made; all coupling to libffi.
+ * foreign.c - libraries opened, calls bound and made, closures for them to
+ * call; all coupling to libffi.
  *
  * Knows nothing of boxes or of the core, so the conformance suite links it
  * as well. libffi is linked statically: a preload stays one file.
@@ -12,6 +13,8 @@
 #include <ffi.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 struct prepared {
     ffi_cif cif;
@@ -68,6 +71,11 @@ static ffi_type *ffi_type_of(uint32_t type)
         [HAK_TYPE_F64] = &ffi_type_double,  [HAK_TYPE_CSTR] = &ffi_type_pointer,
     };
     return map[type];
+}
+
+static ffi_type *param_type(const struct hak_call_param *p)
+{
+    return p->from == HAK_FROM_OUT ? &ffi_type_pointer : ffi_type_of(p->type);
 }
 
 /* What is in memory as a type, extended to a scalar. */
@@ -130,9 +138,7 @@ static int prepare(struct hak_bound *b, char *why, size_t n)
     struct prepared *p = (struct prepared *)b->cif;
     const struct hak_call *call = &b->call;
     for (uint32_t i = 0; i < call->nparams; i++)
-        p->types[i] = call->param[i].from == HAK_FROM_OUT
-                          ? &ffi_type_pointer
-                          : ffi_type_of(call->param[i].type);
+        p->types[i] = param_type(&call->param[i]);
     ffi_type *type = ffi_type_of(call->result);
     ffi_status status =
         call->variadic
@@ -187,6 +193,88 @@ void hak_ffi_call(const struct hak_bound *bound, union hak_scalar *cell,
         if (call->param[i].from == HAK_FROM_OUT)
             cell[i] = load(call->param[i].type, &cell[i]);
     *result = load(call->result, &raw);
+}
+
+/* ---- being called -------------------------------------------------------- */
+
+/* A page of its own: libffi's part at its start, what it needs behind. */
+struct closure {
+    ffi_closure code;
+    ffi_cif cif;
+    ffi_type *types[HAK_CALL_PARAMS];
+    struct hak_call call;
+    hak_closure_fn *run;
+    void *context;
+};
+enum { CLOSURE_BYTES = 4096 };
+_Static_assert(sizeof(struct closure) <= CLOSURE_BYTES, "a page holds it");
+
+static void enter_closure(ffi_cif *cif, void *result, void **values, void *at)
+{
+    const struct closure *c = at;
+    union hak_scalar cell[HAK_CALL_PARAMS], out = {.u = 0};
+    (void)cif;
+    for (uint32_t i = 0; i < c->call.nparams; i++) {
+        const struct hak_call_param *p = &c->call.param[i];
+        cell[i] =
+            load(p->from == HAK_FROM_OUT ? HAK_TYPE_PTR : p->type, values[i]);
+    }
+    c->run(c->context, cell, &out);
+    if (c->call.result != HAK_TYPE_VOID)
+        memcpy(result, &out, sizeof out); /* widened, as libffi wants it */
+}
+
+/* The page that fd is, to read and to execute; it is filled before and after,
+ * through fd alone, so nobody can write to what is executed. */
+static int fill_closure(int fd, struct closure *c, struct closure **at)
+{
+    if (ftruncate(fd, CLOSURE_BYTES) != 0)
+        return -errno;
+    void *p =
+        mmap(NULL, CLOSURE_BYTES, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+    if (p == MAP_FAILED)
+        return -errno;
+    *at = p;
+    c->cif.arg_types = (*at)->types;
+    if (pwrite(fd, c, sizeof *c, 0) != (ssize_t)sizeof *c ||
+        ffi_prep_closure_loc(&c->code, &(*at)->cif, enter_closure, p, p) !=
+            FFI_OK ||
+        pwrite(fd, c, sizeof *c, 0) != (ssize_t)sizeof *c) {
+        munmap(p, CLOSURE_BYTES);
+        return -EIO;
+    }
+    return 0;
+}
+
+/*
+ * libffi's own ffi_closure_alloc maps memory that can be written and executed
+ * at once, in Debian 12's build.
+ */
+void *hak_ffi_closure(const struct hak_call *call, hak_closure_fn *run,
+                      void *context, char *why, size_t why_bytes)
+{
+    struct closure c = {.call = *call, .run = run, .context = context},
+                   *at = NULL;
+    ffi_type *type = ffi_type_of(call->result);
+    for (uint32_t i = 0; i < call->nparams; i++)
+        c.types[i] = param_type(&call->param[i]);
+    if (call->variadic || ffi_prep_cif(&c.cif, FFI_DEFAULT_ABI, call->nparams,
+                                       type, c.types) != FFI_OK) {
+        hak_refuse(-EINVAL, why, why_bytes,
+                   "libffi makes no function like %s: \"...\" cannot be in it",
+                   call->symbol);
+        return NULL;
+    }
+    int fd = memfd_create("hakmem-closure", MFD_CLOEXEC);
+    int error = fd < 0 ? -errno : fill_closure(fd, &c, &at);
+    if (fd >= 0)
+        close(fd);
+    if (error == 0)
+        return at;
+    hak_refuse(error, why, why_bytes,
+               "no memory that can be executed (%s): this system refuses it",
+               strerror(-error));
+    return NULL;
 }
 
 const struct hak_foreign_host_1 hak_ffi_table = {

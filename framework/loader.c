@@ -180,15 +180,15 @@ static HAK_SEALED struct {
 
 /* ---- loading ---- */
 
-/* The memory of all boxes but foreign ones is in the window: elsewhere only
- * those are asked. */
+/* The memory of most boxes is in the window: elsewhere only those are asked
+ * that may have some there. */
 struct hak_loaded *hak_walk(const void *p)
 {
     bool outside = !hak_directory_in_window(p);
     for (uint32_t i = 0; i < hak_boxes.n; i++) {
         struct hak_loaded *b = hak_boxes.walk[i];
         uintptr_t at = (uintptr_t)p - hak_box_header_bytes(b); /* p is any */
-        if (b->residual || b->now->untrusted || (outside && !b->foreign))
+        if (b->residual || b->now->untrusted || (outside && !b->far))
             continue;
         if (hak_box_owns(b, (const void *)at))
             return b;
@@ -200,7 +200,7 @@ static struct hak_loaded *find_sole(void)
 {
     struct hak_loaded *residual = hak_boxes.residual;
     for (uint32_t i = 0; i < hak_boxes.n; i++)
-        if (hak_boxes.all[i]->foreign && hak_boxes.all[i] != residual)
+        if (hak_boxes.all[i]->far && hak_boxes.all[i] != residual)
             return NULL;
     return residual != NULL && residual->quick ? residual : NULL;
 }
@@ -270,6 +270,7 @@ static int become_foreign(struct hak_loaded *b)
     }
     b->foreign = true;
     b->residual = table->residual;
+    b->far = table->struct_bytes < sizeof *table || !table->inside;
     if (b->residual)
         hak_boxes.residual = b;
     b->ops = *table->ops;

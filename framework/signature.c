@@ -135,6 +135,7 @@ static const struct {
     {"align", HAK_TYPE_SIZE, HAK_ROLE_ALIGN},
     {"region", HAK_TYPE_PTR, HAK_ROLE_REGION},
     {"region_size", HAK_TYPE_SIZE, HAK_ROLE_REGION_SIZE},
+    {"hooks", HAK_TYPE_PTR, HAK_ROLE_HOOKS},
 };
 
 /* The type so named; HAK_TYPES when there is none. */
@@ -250,11 +251,64 @@ static int library_name(struct scan *s, struct hak_call_param *p)
     return 0;
 }
 
+/* N after "*" or "+", if that is next. */
+static int factor(struct scan *s, char sign, uint32_t *out)
+{
+    union hak_scalar value;
+    if (!take(s, sign))
+        return 0;
+    skip_blanks(s);
+    int error = number(s, &types[HAK_TYPE_U32], &value);
+    if (error == 0)
+        *out = (uint32_t)value.u;
+    return error;
+}
+
+/* $NAME*N+M after the colon. */
+static int kept_name(struct scan *s, struct hak_call_param *p)
+{
+    char name[WORD_BYTES];
+    uint32_t times = 1, plus = 0;
+    if (p->type == HAK_TYPE_F64)
+        return refuse(s, "a f64 is not kept");
+    s->at++;
+    int error = word(s, name, "the name of a kept value");
+    int place = error == 0 ? keep(s, name, strlen(name)) : error;
+    if (place < 0)
+        return place;
+    p->from = HAK_FROM_KEPT;
+    p->name = (uint8_t)place;
+    error = factor(s, '*', &times);
+    if (error == 0)
+        error = factor(s, '+', &plus);
+    p->value.kept.times = times;
+    p->value.kept.plus = plus;
+    return error;
+}
+
+/* "= NAME" after an out parameter or a result, if that is next. */
+static int keep_as(struct scan *s, uint32_t type, uint8_t *out)
+{
+    char name[WORD_BYTES];
+    if (!take(s, '='))
+        return 0;
+    if (type == HAK_TYPE_VOID || type == HAK_TYPE_F64)
+        return refuse(s, "a %s is not kept", types[type].name);
+    int error = word(s, name, "a name to keep it as");
+    int place = error == 0 ? keep(s, name, strlen(name)) : error;
+    if (place < 0)
+        return place;
+    *out = (uint8_t)(place + 1);
+    return 0;
+}
+
 /* What follows the type and its colon. */
 static int constant(struct scan *s, struct hak_call_param *p)
 {
     skip_blanks(s);
     bool out = p->from == HAK_FROM_OUT;
+    if (!out && *s->at == '$')
+        return kept_name(s, p);
     if (!out && (*s->at == '*' || *s->at == '&'))
         return library_name(s, p);
     int error = literal(s, p->type, &p->value);
@@ -270,7 +324,8 @@ static int typed(struct scan *s, const char *start, const char *name,
                  struct hak_call_param *p)
 {
     for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++) {
-        if (strcmp(roles[i].name, name) == 0 && p->from != HAK_FROM_OUT) {
+        bool fits = p->from != HAK_FROM_OUT || roles[i].role == HAK_ROLE_HOOKS;
+        if (strcmp(roles[i].name, name) == 0 && fits) {
             p->type = roles[i].type;
             p->role = roles[i].role;
             return 0;
@@ -302,15 +357,18 @@ static int param(struct scan *s, struct hak_call_param *p)
     }
     if (error == 0)
         error = typed(s, start, name, p);
-    if (error != 0 || !take(s, ':'))
-        return error;
-    if (p->role > HAK_ROLE_PTR) {
-        s->at--;
-        return refuse(s, "\"%s\" takes no value; it is given at each call",
-                      name);
+    if (error == 0 && take(s, ':')) {
+        if (p->role > HAK_ROLE_PTR) {
+            s->at--;
+            return refuse(s, "\"%s\" takes no value; it is given at each call",
+                          name);
+        }
+        p->role = HAK_ROLE_NONE;
+        error = constant(s, p);
     }
-    p->role = HAK_ROLE_NONE;
-    return constant(s, p);
+    if (error == 0 && p->from == HAK_FROM_OUT && p->role == HAK_ROLE_NONE)
+        error = keep_as(s, p->type, &p->keep);
+    return error;
 }
 
 /* Small integers and "..." do not go together in C. */
@@ -414,7 +472,8 @@ static int result(struct scan *s, struct hak_call *call)
     if (error != 0)
         return error;
     call->result = (uint8_t)type;
-    return condition(s, call);
+    error = condition(s, call);
+    return error == 0 ? keep_as(s, type, &call->keep) : error;
 }
 
 /* ---- a call -------------------------------------------------------------- */

@@ -41,6 +41,8 @@ static bool is_number(uint32_t type)
 static char letter(struct op *op, enum op_kind kind, uint32_t i)
 {
     const struct hak_call_param *p = &op->bound.call.param[i];
+    if (p->role == HAK_ROLE_HOOKS)
+        return 0;
     if (p->from == HAK_FROM_OUT && p->type == HAK_TYPE_PTR && !op->has_out &&
         kinds[kind].gives_ptr) {
         op->has_out = true;
@@ -153,7 +155,11 @@ static int fill_region(struct foreign *f, struct hak_bound *b, const char *key)
 {
     for (uint32_t i = 0; i < b->call.nparams; i++) {
         const struct hak_call_param *p = &b->call.param[i];
-        if (p->from != HAK_FROM_CALLER)
+        if (p->role == HAK_ROLE_HOOKS && f->has_hooks) {
+            b->cell[i].p = f->hooks; /* or in the cell, if it is an out */
+            continue;
+        }
+        if (p->from != HAK_FROM_CALLER && p->role != HAK_ROLE_HOOKS)
             continue;
         if (p->role == HAK_ROLE_REGION && f->region != NULL)
             b->cell[i].p = f->region;
@@ -165,7 +171,9 @@ static int fill_region(struct foreign *f, struct hak_bound *b, const char *key)
                 "%s: parameter %u of %s has no value here; give it "
                 "one, as in %s:0%s",
                 key, i + 1, b->call.symbol, f->host->type_name(p->type),
-                p->role >= HAK_ROLE_REGION ? ", or set owns = region" : "");
+                p->role == HAK_ROLE_HOOKS    ? ", or set hooks = take ..."
+                : p->role >= HAK_ROLE_REGION ? ", or set owns = region"
+                                             : "");
     }
     return 0;
 }
@@ -198,19 +206,82 @@ int bind_list(struct foreign *f, const char *key, const char *text,
     return 0;
 }
 
+/* cell: a copy of the call's, with what was stored and the result after it. */
+static int run_one(struct foreign *f, const char *key,
+                   const struct hak_bound *bound, union hak_scalar *cell,
+                   union hak_scalar *result)
+{
+    f->host->call(bound, cell, result);
+    if (f->host->passed(&bound->call, *result))
+        return 0;
+    f->box->host->log(f->box, HAK_LOG_ERROR, "%s: %s failed: it returned %d",
+                      key, bound->call.symbol, (int)result->i);
+    return -EIO;
+}
+
 int run_list(struct foreign *f, const char *key, const struct hak_bound *list,
              uint32_t n)
 {
-    for (uint32_t i = 0; i < n; i++) {
+    int error = 0;
+    for (uint32_t i = 0; error == 0 && i < n; i++) {
         union hak_scalar cell[HAK_CALL_PARAMS], result;
         memcpy(cell, list[i].cell, sizeof cell);
-        f->host->call(&list[i], cell, &result);
-        if (!f->host->passed(&list[i].call, result)) {
-            f->box->host->log(f->box, HAK_LOG_ERROR,
-                              "%s: %s failed: it returned %d", key,
-                              list[i].call.symbol, (int)result.i);
-            return -EIO;
-        }
+        error = run_one(f, key, &list[i], cell, &result);
+    }
+    return error;
+}
+
+/* ---- kept values --------------------------------------------------------- */
+
+int settle(struct foreign *f, const char *key, const struct hak_call *call,
+           union hak_scalar *cell)
+{
+    for (uint32_t i = 0; i < call->nparams; i++) {
+        const struct hak_call_param *p = &call->param[i];
+        const char *name = call->strings + p->name;
+        uint32_t k = 0;
+        if (p->from != HAK_FROM_KEPT)
+            continue;
+        while (k < f->nkept && strcmp(f->kept[k].name, name) != 0)
+            k++;
+        if (k == f->nkept)
+            return REFUSE(f,
+                          "%s: no call of init before it keeps a $%s, as out "
+                          "ptr=%s does",
+                          key, name, name);
+        cell[i].u = f->kept[k].value * p->value.kept.times + p->value.kept.plus;
     }
     return 0;
+}
+
+/* place: 1 + where the name is, 0 = it is not kept. */
+static int keep(struct foreign *f, const struct hak_call *call, uint32_t place,
+                uint64_t value)
+{
+    if (place == 0)
+        return 0;
+    if (f->nkept == KEPT)
+        return REFUSE(f, "init: more than %d values are kept", KEPT);
+    struct kept *k = &f->kept[f->nkept++];
+    snprintf(k->name, sizeof k->name, "%s", call->strings + place - 1);
+    k->value = value;
+    return 0;
+}
+
+int run_init(struct foreign *f, const struct hak_bound *list, uint32_t n)
+{
+    int error = 0;
+    for (uint32_t i = 0; error == 0 && i < n; i++) {
+        const struct hak_call *call = &list[i].call;
+        union hak_scalar cell[HAK_CALL_PARAMS], result;
+        memcpy(cell, list[i].cell, sizeof cell);
+        error = settle(f, "init", call, cell);
+        if (error == 0)
+            error = run_one(f, "init", &list[i], cell, &result);
+        for (uint32_t k = 0; error == 0 && k < call->nparams; k++)
+            error = keep(f, call, call->param[k].keep, cell[k].u);
+        if (error == 0)
+            error = keep(f, call, call->keep, result.u);
+    }
+    return error;
 }
