@@ -271,8 +271,7 @@ void *hak_ffi_closure(const struct hak_call *call, hak_closure_fn *run,
         close(fd);
     if (error == 0)
         return at;
-    hak_refuse(error, why, why_bytes,
-               "no memory that can be executed (%s): this system refuses it",
+    hak_refuse(error, why, why_bytes, "no memory that can be executed: %s",
                strerror(-error));
     return NULL;
 }

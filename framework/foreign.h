@@ -21,7 +21,8 @@ void *hak_ffi_closure(const struct hak_call *call, hak_closure_fn *run,
     .struct_bytes = sizeof(struct hak_foreign_host_1),                      \
     .parse = hak_call_parse, .passed = hak_call_passed,                     \
     .type_name = hak_type_name, .open = hak_ffi_open, .bind = hak_ffi_bind, \
-    .call = hak_ffi_call, .closure = hak_ffi_closure
+    .call = hak_ffi_call, .closure = hak_ffi_closure,                       \
+    .settle = hak_call_settle, .keep = hak_call_keep
 
 /* What host->get_extension(HAK_FOREIGN_1) answers. */
 extern const struct hak_foreign_host_1 hak_ffi_table;

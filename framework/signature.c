@@ -5,6 +5,8 @@
  * error is always at the place where the scanner stands. Grammar:
  * docs/foreign.md.
  */
+#include "why.h"
+
 #include <hakmem/foreign.h>
 
 #include <errno.h>
@@ -561,4 +563,54 @@ bool hak_call_passed(const struct hak_call *call, union hak_scalar value)
     default:
         return true;
     }
+}
+
+/* ---- kept values --------------------------------------------------------- */
+
+int hak_call_settle(const struct hak_call *call, const struct hak_kept *kept,
+                    union hak_scalar *cell, char *why, size_t why_bytes)
+{
+    for (uint32_t i = 0; i < call->nparams; i++) {
+        const struct hak_call_param *p = &call->param[i];
+        const char *name = call->strings + p->name;
+        uint32_t k = 0;
+        if (p->from != HAK_FROM_KEPT)
+            continue;
+        while (k < kept->n && strcmp(kept->at[k].name, name) != 0)
+            k++;
+        if (k == kept->n)
+            return hak_refuse(-ENOENT, why, why_bytes,
+                              "no call before %s keeps a $%s, as out ptr=%s "
+                              "does",
+                              call->symbol, name, name);
+        cell[i].u =
+            kept->at[k].value * p->value.kept.times + p->value.kept.plus;
+    }
+    return 0;
+}
+
+/* place: 1 + where the name is, 0 = it is not kept. */
+static bool keep_one(const struct hak_call *call, uint32_t place,
+                     uint64_t value, struct hak_kept *kept)
+{
+    if (place == 0)
+        return true;
+    if (kept->n == HAK_CALL_KEPT)
+        return false;
+    snprintf(kept->at[kept->n].name, sizeof kept->at[0].name, "%s",
+             call->strings + place - 1);
+    kept->at[kept->n++].value = value;
+    return true;
+}
+
+int hak_call_keep(const struct hak_call *call, const union hak_scalar *cell,
+                  union hak_scalar result, struct hak_kept *kept, char *why,
+                  size_t why_bytes)
+{
+    bool room = keep_one(call, call->keep, result.u, kept);
+    for (uint32_t i = 0; i < call->nparams; i++)
+        room = room && keep_one(call, call->param[i].keep, cell[i].u, kept);
+    return room ? 0
+                : hak_refuse(-ENOSPC, why, why_bytes,
+                             "more than %d values are kept", HAK_CALL_KEPT);
 }

@@ -236,40 +236,15 @@ int run_list(struct foreign *f, const char *key, const struct hak_bound *list,
 int settle(struct foreign *f, const char *key, const struct hak_call *call,
            union hak_scalar *cell)
 {
-    for (uint32_t i = 0; i < call->nparams; i++) {
-        const struct hak_call_param *p = &call->param[i];
-        const char *name = call->strings + p->name;
-        uint32_t k = 0;
-        if (p->from != HAK_FROM_KEPT)
-            continue;
-        while (k < f->nkept && strcmp(f->kept[k].name, name) != 0)
-            k++;
-        if (k == f->nkept)
-            return REFUSE(f,
-                          "%s: no call of init before it keeps a $%s, as out "
-                          "ptr=%s does",
-                          key, name, name);
-        cell[i].u = f->kept[k].value * p->value.kept.times + p->value.kept.plus;
-    }
-    return 0;
-}
-
-/* place: 1 + where the name is, 0 = it is not kept. */
-static int keep(struct foreign *f, const struct hak_call *call, uint32_t place,
-                uint64_t value)
-{
-    if (place == 0)
-        return 0;
-    if (f->nkept == KEPT)
-        return REFUSE(f, "init: more than %d values are kept", KEPT);
-    struct kept *k = &f->kept[f->nkept++];
-    snprintf(k->name, sizeof k->name, "%s", call->strings + place - 1);
-    k->value = value;
-    return 0;
+    char why[WHY_BYTES];
+    return f->host->settle(call, &f->kept, cell, why, sizeof why) == 0
+               ? 0
+               : REFUSE(f, "%s: %s", key, why);
 }
 
 int run_init(struct foreign *f, const struct hak_bound *list, uint32_t n)
 {
+    char why[WHY_BYTES];
     int error = 0;
     for (uint32_t i = 0; error == 0 && i < n; i++) {
         const struct hak_call *call = &list[i].call;
@@ -278,10 +253,9 @@ int run_init(struct foreign *f, const struct hak_bound *list, uint32_t n)
         error = settle(f, "init", call, cell);
         if (error == 0)
             error = run_one(f, "init", &list[i], cell, &result);
-        for (uint32_t k = 0; error == 0 && k < call->nparams; k++)
-            error = keep(f, call, call->param[k].keep, cell[k].u);
-        if (error == 0)
-            error = keep(f, call, call->keep, result.u);
+        if (error == 0 &&
+            f->host->keep(call, cell, result, &f->kept, why, sizeof why) != 0)
+            error = REFUSE(f, "init: %s", why);
     }
     return error;
 }

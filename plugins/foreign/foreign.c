@@ -410,6 +410,7 @@ static void fill_tables(struct foreign *f)
         .describe = describe,
         .library = f->library,
         .inside = f->owner == OWNER_REGION,
+        .kept = &f->kept,
         .slow = f->op[OP_ALLOC].by_ffi || f->op[OP_FREE].by_ffi,
     };
 }

@@ -31,7 +31,6 @@ enum {
     LIST_CALLS = 8, /* most in init, exit, trim */
     COUNTERS = 32,  /* as many as a report shows */
     HOOKS = 16,     /* most words of hooks */
-    KEPT = 8,       /* most values that init keeps */
 };
 
 typedef uint64_t word; /* an argument or result in a register */
@@ -57,12 +56,6 @@ struct op {
 struct counter {
     const char *name;
     struct hak_bound bound;
-};
-
-/* What a call of init gave, by name. */
-struct kept {
-    char name[HAK_CALL_SYMBOL_BYTES];
-    uint64_t value;
 };
 
 enum owner { OWNER_SYMBOL, OWNER_REGION, OWNER_RESIDUAL };
@@ -96,8 +89,7 @@ struct foreign {
     struct room room;
     struct hak_bound *exit_call, *trim_call; /* lists */
     uint32_t nexit, ntrim;
-    struct kept kept[KEPT];
-    uint32_t nkept;
+    struct hak_kept kept;             /* by the calls of init */
     struct counter counter[COUNTERS]; /* [call NAME] with poll = yes */
     uint32_t ncounters;
     void *library;

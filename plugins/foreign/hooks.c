@@ -45,22 +45,31 @@ static void set_bits(uint64_t *bits, size_t g, size_t n, bool to)
     }
 }
 
-/* [g, g + n), or nothing: then the first that is taken. g + n: it is ours. */
-static size_t claim(uint64_t *used, size_t g, size_t n)
+/* The first bit from `bit` on that is not set, or WORD_BITS. */
+static size_t next_clear(uint64_t bits, size_t bit)
+{
+    uint64_t clear = ~bits >> bit << bit;
+    return clear != 0 ? (size_t)__builtin_ctzll(clear) : WORD_BITS;
+}
+
+/* All of [g, g + n), or nothing: *next is where to look then. */
+static bool claim(uint64_t *used, size_t g, size_t n, size_t *next)
 {
     size_t end = g + n, start = g;
     while (g < end) {
         uint64_t *at = &used[g / WORD_BITS], mask = mask_of(g, end - g);
         uint64_t now = __atomic_load_n(at, __ATOMIC_RELAXED);
         if (now & mask) {
+            size_t first = (size_t)__builtin_ctzll(now & mask);
             set_bits(used, start, g - start, false);
-            return g - g % WORD_BITS + (size_t)__builtin_ctzll(now & mask);
+            *next = g - g % WORD_BITS + next_clear(now, first);
+            return false;
         }
         if (__atomic_compare_exchange_n(at, &now, now | mask, true,
                                         __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
             g += bits_here(g, end - g);
     }
-    return end;
+    return true;
 }
 
 static void *take(const struct foreign *f, size_t size, size_t align)
@@ -72,12 +81,9 @@ static void *take(const struct foreign *f, size_t size, size_t align)
         return NULL;
     size_t n = hak_round_up(size, HAK_GRANULE_BYTES) / HAK_GRANULE_BYTES;
     size_t step = hak_max(align / HAK_GRANULE_BYTES, 1);
-    for (size_t g = 0; g + n <= most;) {
-        size_t taken = claim(room->used, g, n);
-        if (taken != g + n) {
-            g = hak_round_up(taken + 1, step);
+    for (size_t g = 0, next; g + n <= most; g = hak_round_up(next, step)) {
+        if (!claim(room->used, g, n, &next))
             continue;
-        }
         char *p = f->region + g * HAK_GRANULE_BYTES;
         for (size_t i = g; i < g + n; i++)
             if (room->stale[i / WORD_BITS] & mask_of(i, 1))

@@ -29,6 +29,7 @@ enum {
     HAK_CALL_PARAMS = 12,        /* most that a call may have */
     HAK_CALL_SYMBOL_BYTES = 64,  /* longest symbol, with the NUL */
     HAK_CALL_STRING_BYTES = 128, /* all strings of a call, with their NULs */
+    HAK_CALL_KEPT = 8,           /* most values that are kept for others */
 };
 
 enum hak_type {
@@ -130,6 +131,15 @@ struct hak_bound {
     uint64_t cif[24];
 };
 
+/* What calls kept under a name (=NAME) for later ones ($NAME). */
+struct hak_kept {
+    uint32_t n;
+    struct {
+        char name[HAK_CALL_SYMBOL_BYTES];
+        uint64_t value;
+    } at[HAK_CALL_KEPT];
+};
+
 /*
  * hak_call_parse - parse one call of a list.
  * text     moved past the call and the "," after it, to the NUL at the end
@@ -152,6 +162,22 @@ int hak_call_arguments(const char *text, const struct hak_call *call,
 
 /* Does a result pass the call's test? True without one. Pure. */
 bool hak_call_passed(const struct hak_call *call, union hak_scalar result);
+
+/*
+ * hak_call_settle - put the kept values that a call's parameters name into
+ * their cells. 0; -ENOENT with the reason in why: one was not kept. Any thread.
+ */
+int hak_call_settle(const struct hak_call *call, const struct hak_kept *kept,
+                    union hak_scalar *cell, char *why, size_t why_bytes);
+
+/*
+ * hak_call_keep - add what a call gave, as far as it has names for it.
+ * cell, result  as the call left them
+ * Returns       0; -ENOSPC, why as above: more than HAK_CALL_KEPT
+ */
+int hak_call_keep(const struct hak_call *call, const union hak_scalar *cell,
+                  union hak_scalar result, struct hak_kept *kept, char *why,
+                  size_t why_bytes);
 
 /* A type's word: "i32". */
 const char *hak_type_name(uint32_t type);
@@ -226,6 +252,13 @@ struct hak_foreign_host_1 {
      */
     void *(*closure)(const struct hak_call *call, hak_closure_fn *run,
                      void *context, char *why, size_t why_bytes);
+
+    int (*settle)(const struct hak_call *call, const struct hak_kept *kept,
+                  union hak_scalar *cell, char *why,
+                  size_t why_bytes); /* hak_call_settle */
+    int (*keep)(const struct hak_call *call, const union hak_scalar *cell,
+                union hak_scalar result, struct hak_kept *kept, char *why,
+                size_t why_bytes); /* hak_call_keep */
 };
 
 /* ---- "hak.foreign/1" of a box ---------------------------------------------
@@ -255,6 +288,7 @@ struct hak_foreign_box_1 {
     /* All its slots are in memory of host->map: elsewhere its owns() need not
      * be asked. */
     bool inside;
+    const struct hak_kept *kept; /* by the calls of init */
 };
 
 #ifdef __cplusplus
