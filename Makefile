@@ -247,7 +247,7 @@ $(B)/bench/foreign_calls: bench/foreign_calls.c $(CORE_OBJS) \
 	$(CC) $(BASE) $(WARN) $(CORE_INC) -o $@ $(filter %.c %.o,$^) $(CORE_LIBS)
 .PHONY: bench-foreign
 bench-foreign: | $(B)/.deps-bench
-	$(MAKE) all $(B)/bench/foreign_calls
+	$(MAKE) all $(B)/bench/foreign_calls $(B)/bench/pair
 	$(B)/bench/foreign_calls
 	bench/foreign.py $(BENCH_ARGS)
 

@@ -240,8 +240,8 @@ struct hak_boxes {
     struct hak_loaded *walk[HAK_MAX_BOXES]; /* by priority: the owns() walk */
     uint32_t n;
     struct hak_loaded *residual; /* the one of the walk that is, or NULL */
-    struct hak_loaded *sole;     /* it, when it is quick and no other box has
-                                    pointers outside of the window */
+    struct hak_loaded *sole;     /* it, when it is quick and nobody else is to
+                                    be asked of pointers outside of the window */
 } HAK_SEALED_TYPE;
 extern struct hak_boxes hak_boxes;
 
@@ -323,6 +323,7 @@ struct hak_thread {
     uint32_t abroad; /* calls of foreign boxes that it is inside of; never 0
                         in the three below that have not attached */
     uint32_t trips;  /* calls of foreign boxes by the short way */
+    int *error;      /* errno of its thread, where that is at hand */
     uint32_t ticks;
     uint32_t rounds; /* of destructors that its thread ran */
     int tid;         /* of its thread, while that is ending */

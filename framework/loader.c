@@ -199,6 +199,8 @@ struct hak_loaded *hak_walk(const void *p)
 static struct hak_loaded *find_sole(void)
 {
     struct hak_loaded *residual = hak_boxes.residual;
+    if (hak_conf.verify || hak_conf.free_route != HAK_FREE_DIRECTORY)
+        return NULL;
     for (uint32_t i = 0; i < hak_boxes.n; i++)
         if (hak_boxes.all[i]->far && hak_boxes.all[i] != residual)
             return NULL;

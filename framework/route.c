@@ -153,11 +153,11 @@ static inline void *alloc_quick(struct hak_thread *t, size_t size, bool zero)
     if (b == NULL || !b->quick || ++t->trips % SHORT_TRIPS == 0 ||
         (zero && !HAK_BOX_HAS(b, zalloc)))
         return NULL;
-    int kept = errno;
+    int kept = *t->error;
     t->abroad = 1;
     void *p = zero ? hak_box_zalloc(b, size) : hak_box_alloc(b, size);
     t->abroad = 0;
-    errno = kept;
+    *t->error = kept;
     if (likely(p != NULL))
         hak_count(&t->count[b->box.index].allocs, 1);
     return p;
@@ -166,12 +166,12 @@ static inline void *alloc_quick(struct hak_thread *t, size_t size, bool zero)
 static inline void free_quick(struct hak_thread *t, struct hak_loaded *b,
                               void *p)
 {
-    int kept = errno;
+    int kept = *t->error;
     hak_count(&t->count[b->box.index].frees, 1);
     t->abroad = 1;
     hak_box_free(b, p);
     t->abroad = 0;
-    errno = kept;
+    *t->error = kept;
 }
 
 /* The box of p if it is hak_boxes.sole and a call of it may be short. */
@@ -180,8 +180,8 @@ static inline struct hak_loaded *sole_owner(const struct hak_thread *t,
 {
     struct hak_loaded *b = hak_boxes.sole;
     if (likely(b == NULL) || t->abroad != 0 || p == NULL ||
-        hak_directory.limit == 0 || hak_directory_in_window(p) ||
-        hak_boot_owns(p) || (hak_libc_keeps() && hak_libc_owns(p)))
+        hak_directory_in_window(p) || hak_boot_owns(p) ||
+        (hak_libc_keeps() && hak_libc_owns(p)))
         return NULL;
     return b;
 }
@@ -194,11 +194,11 @@ static inline void *realloc_quick(struct hak_thread *t, void *p, size_t size)
     if (b == NULL || !HAK_BOX_HAS(b, resize) ||
         hak_chain_of(hak_index_of(size))->box[0] != b)
         return NULL;
-    int kept = errno;
+    int kept = *t->error;
     t->abroad = 1;
     p = hak_box_resize(b, p, size);
     t->abroad = 0;
-    errno = kept;
+    *t->error = kept;
     return p;
 }
 

@@ -12,6 +12,7 @@
  */
 #include "core.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <pthread.h>
 
@@ -270,6 +271,7 @@ struct hak_thread *hak_thread_attach(void)
         begin_ending(t); /* no destructor of ours will run any more */
     else
         pthread_setspecific(threads.key, t); /* a low key: no allocation */
+    t->error = &errno;
     hak_self = t;
     return t;
 }

@@ -161,9 +161,15 @@ static void *alloc_plain(struct hak_box *box, size_t size_bytes)
     return (void *)(uintptr_t)op->run(op, rounded(size_bytes), 0, NULL);
 }
 
-static bool is_plain(const struct foreign *f)
+static void *zalloc_plain(struct hak_box *box, size_t size_bytes)
 {
-    return !f->op[OP_ALLOC].has_out && f->owner != OWNER_REGION;
+    const struct op *op = &foreign_of(box)->op[OP_ZALLOC];
+    return (void *)(uintptr_t)op->run(op, rounded(size_bytes), 0, NULL);
+}
+
+static bool is_plain(const struct foreign *f, enum op_kind kind)
+{
+    return !f->op[kind].has_out && f->owner != OWNER_REGION;
 }
 
 /*
@@ -390,13 +396,15 @@ static int bind_all(struct foreign *f)
 static void fill_tables(struct foreign *f)
 {
     f->ops = (struct hak_box_ops){
-        .alloc = is_plain(f) ? alloc_plain : alloc,
+        .alloc = is_plain(f, OP_ALLOC) ? alloc_plain : alloc,
         .free = free_slot,
         .owns = owns,
         .usable_size = f->op[OP_USABLE].given ? usable_size : NULL,
         .slot_size = f->op[OP_SLOT].given ? slot_size : NULL,
         .aligned_alloc = f->op[OP_ALIGNED].given ? aligned_alloc_slot : NULL,
-        .zalloc = f->op[OP_ZALLOC].given ? zalloc : NULL,
+        .zalloc = !f->op[OP_ZALLOC].given  ? NULL
+                  : is_plain(f, OP_ZALLOC) ? zalloc_plain
+                                           : zalloc,
         .resize =
             f->op[OP_REALLOC].given && f->owner != OWNER_REGION ? resize : NULL,
         .trim = f->ntrim != 0 ? trim : NULL,
