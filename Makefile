@@ -72,7 +72,7 @@ $(B)/obj/tests/%.o: tests/%.c | $(B)/kit/boxkit
 	@mkdir -p $(@D)
 	$(CC) $(ALL) $(TEST_INC) -c $< -o $@
 $(B)/testhost.a: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c)) \
-    $(patsubst %,$(B)/obj/framework/%.o,signature foreign)
+    $(patsubst %,$(B)/obj/framework/%.o,signature foreign elf_file)
 	ar rcs $@ $^
 # Properties are listed in the order of the files here.
 CHECK_BOX_OBJS := $(patsubst %,$(B)/obj/tests/abi/check_%.o,file entry basic \

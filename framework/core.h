@@ -22,7 +22,7 @@
  *     log.c       lines, report files              trust
  *     trust.c     paths of root alone              nothing of ours
  *     boot.c os.c conf*.c learner_engine.c         nothing of ours
- *     signature.c foreign.c stack.c                nothing of ours
+ *     signature.c foreign.c stack.c elf_file.c     nothing of ours
  */
 #ifndef HAKMEM_CORE_H
 #define HAKMEM_CORE_H

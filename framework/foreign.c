@@ -5,12 +5,15 @@
  * Knows nothing of boxes or of the core, so the conformance suite links it
  * as well. libffi is linked statically: a preload stays one file.
  */
+#include "elf_file.h"
 #include "foreign.h"
 #include "why.h"
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ffi.h>
+#include <link.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -38,11 +41,23 @@ static void say_unloaded(const char *path, const char *error, char *why,
             "by hakctl run, or with "
             "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=16384",
             path);
-    else if (strstr(error, "wrong ELF class") != NULL)
-        hak_refuse(-EINVAL, why, n,
-                   "%s is a 32-bit library; one for x86-64 is needed", path);
     else
         hak_refuse(-EINVAL, why, n, "cannot be loaded: %s", error);
+}
+
+/* The loader dies of a file that is cut short, and of one for another machine
+ * it says that there is none. */
+static bool may_open(const char *path, char *why, size_t n)
+{
+    char what[128];
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return true; /* the loader says why */
+    int error = hak_elf_check(fd, what, sizeof what);
+    close(fd);
+    if (error != 0)
+        hak_refuse(error, why, n, "%s %s", path, what);
+    return error == 0;
 }
 
 void *hak_ffi_open(const char *path, char *why, size_t why_bytes)
@@ -53,6 +68,8 @@ void *hak_ffi_open(const char *path, char *why, size_t why_bytes)
                    path);
         return NULL;
     }
+    if (strchr(path, '/') != NULL && !may_open(path, why, why_bytes))
+        return NULL;
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL)
         say_unloaded(path, dlerror(), why, why_bytes);
@@ -112,6 +129,17 @@ static void *symbol(void *library, const char *name, char *why, size_t n)
     return found;
 }
 
+static bool is_variable(const void *at)
+{
+    Dl_info object;
+    void *extra = NULL;
+    if (dladdr1(at, &object, &extra, RTLD_DL_SYMENT) == 0 || extra == NULL)
+        return false;
+    const ElfW(Sym) *entry = extra;
+    return object.dli_saddr == at &&
+           ELF64_ST_TYPE(entry->st_info) == STT_OBJECT;
+}
+
 /* The cell of one parameter; 0 or -ENOENT. */
 static int fill_cell(void *library, struct hak_bound *b, uint32_t i, char *why,
                      size_t n)
@@ -161,6 +189,10 @@ int hak_ffi_bind(void *library, const struct hak_call *call,
     out->function = symbol(library, call->symbol, why, why_bytes);
     if (out->function == NULL)
         return -ENOENT;
+    if (is_variable(out->function))
+        return hak_refuse(-EINVAL, why, why_bytes,
+                          "\"%s\" of the library is a variable, no function",
+                          call->symbol);
     for (uint32_t i = 0; i < call->nparams; i++) {
         int error = fill_cell(library, out, i, why, why_bytes);
         if (error != 0)

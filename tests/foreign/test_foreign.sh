@@ -62,6 +62,9 @@ owns = residual'
 cp "$libs/odd.so" "$tmp/odd.so"
 cp "$libs/odd.so" "$tmp/narrow.so"
 printf '\001' | dd of="$tmp/narrow.so" bs=1 seek=4 conv=notrunc 2>/dev/null
+cp "$libs/odd.so" "$tmp/arm.so"
+printf '\267' | dd of="$tmp/arm.so" bs=1 seek=18 conv=notrunc 2>/dev/null
+head -c 3000 "$libs/odd.so" >"$tmp/cut.so"
 
 bad 'no path' 'x.ini:2: error: box x: no path = LIBRARY, as in path = libjemalloc.so.2' <<EOF
 $good
@@ -73,9 +76,27 @@ bad 'no such library' 'x.ini:2: error: box x: cannot be loaded: libnone.so.9: ca
 path = libnone.so.9
 $good
 EOF
-bad 'a 32-bit library' 'x.ini:2: error: box x: ./narrow.so is a 32-bit library; one for x86-64 is needed' <<EOF
+bad 'a 32-bit library' 'x.ini:2: error: box x: ./narrow.so is for another kind of machine; build it for x86-64' <<EOF
 path = ./narrow.so
 $good
+EOF
+bad 'a library of another machine' 'x.ini:2: error: box x: ./arm.so is for another kind of machine; build it for x86-64' <<EOF
+path = ./arm.so
+$good
+EOF
+bad 'a library that is cut short' 'x.ini:2: error: box x: ./cut.so is not whole; copy or build it again' <<EOF
+path = ./cut.so
+$good
+EOF
+bad 'no library' 'x.ini:2: error: box x: ./x.ini is no shared object (no ELF header)' <<EOF
+path = ./x.ini
+$good
+EOF
+bad 'a variable for a function' 'x.ini:2: error: box x: alloc = environ(size) -> ptr: "environ" of the library is a variable, no function' <<EOF
+path = libc.so.6
+alloc = environ(size) -> ptr
+free = free(ptr)
+owns = residual
 EOF
 bad 'symbol missing' 'x.ini:2: error: box x: alloc = mallok(size) -> ptr: the library has no symbol "mallok"; nm -D FILE lists them' <<EOF
 path = libc.so.6
@@ -227,6 +248,12 @@ is 'a library that crashes at load' \
     'x.ini:1: error: box x: loading it: Illegal instruction' \
     "$(cd "$tmp" && "$ctl" lint x.ini 2>&1)"
 
+printf 'void _exit(int);\n__attribute__((constructor)) void go(void) { _exit(0); }\n' >"$tmp/go.c"
+${CC:-cc} -shared -fPIC -o "$tmp/go.so" "$tmp/go.c"
+sed "s,^path = .*,path = $tmp/go.so," "$tmp/x.ini" >"$tmp/go.ini"
+is 'a library that ends the process' \
+    'go.ini:1: error: box x: loading it: ends the process' \
+    "$(cd "$tmp" && "$ctl" lint go.ini 2>&1)"
 is 'as explain says it' "$tmp/x.ini:1: error: box x: loading it: Illegal instruction" \
     "$("$ctl" explain 100 -c "$tmp/x.ini" 2>&1)"
 is 'and call' "$tmp/x.ini:1: error: box x: loading it: Illegal instruction" \
@@ -270,6 +297,18 @@ has 'explain: adapter' 'owns by adapter: odd_owns(ptr) -> bool' "$said"
 has 'explain: cost' 'alloc and free: [0-9]* ns a pair, measured here' "$said"
 has 'explain: JSON' '"calls":"adapter"' \
     "$("$ctl" explain 100 --json -c conf/foreign/glibc.ini)"
+said=$("$ctl" boxes -c $odd)
+has 'boxes -c: libffi' '^  alloc by libffi: odd_alloc(f64:1.5, size' "$said"
+has 'boxes -c: adapter' '^  owns by adapter: odd_owns(ptr) -> bool' "$said"
+has 'boxes -c: cost' '^  alloc and free: [0-9]* ns a pair, measured here' "$said"
+has 'boxes -c: the header' '^  no usable size: .* a header of 16 bytes' "$said"
+has 'boxes -c: one of ours' '^  served by   lanes' "$said"
+has 'boxes -c: JSON' '"calls":\["alloc by adapter: mallocx(.*"pair_ns":[0-9]' \
+    "$("$ctl" boxes --json -c conf/foreign/jemalloc.ini)"
+is 'boxes -c: a box that is left out' 1 \
+    "$("$ctl" boxes -c "$tmp/two.ini" >/dev/null 2>&1; echo $?)"
+is 'boxes -c: and a file' 2 \
+    "$("$ctl" boxes -c $odd ultra >/dev/null 2>&1; echo $?)"
 has 'boxes: calls are parameters' '  alloc  *call  default none' \
     "$("$ctl" boxes foreign)"
 
