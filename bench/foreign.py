@@ -31,7 +31,7 @@ def programs(work, place):
     """Name, command, what it ends with, and its environment."""
     source = f"{place}/many.c"
     with open(source, "w", encoding="ascii") as file:
-        for i in range(work // 100):
+        for i in range(work // 200):
             file.write(f"int f{i}(int a, int *b) {{ int s = {i};\n"
                        "  for (int k = 0; k < a; k++) s += b[k] * k + a;\n"
                        "  return s ^ a; }\n")

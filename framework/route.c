@@ -147,7 +147,8 @@ enum { SHORT_TRIPS = 64 };
 /* NULL: the long way. */
 static inline void *alloc_quick(struct hak_thread *t, size_t size, bool zero)
 {
-    if (t->abroad != 0 || hak_samples() || size - 1 >= PTRDIFF_MAX)
+    if (!hak_goes_abroad() || t->abroad != 0 || hak_samples() ||
+        size - 1 >= PTRDIFF_MAX)
         return NULL;
     struct hak_loaded *b = hak_chain_of(hak_index_of(size))->box[0];
     if (b == NULL || !b->quick || ++t->trips % SHORT_TRIPS == 0 ||
@@ -178,7 +179,7 @@ static inline void free_quick(struct hak_thread *t, struct hak_loaded *b,
 static inline struct hak_loaded *sole_owner(const struct hak_thread *t,
                                             const void *p)
 {
-    struct hak_loaded *b = hak_boxes.sole;
+    struct hak_loaded *b = hak_goes_abroad() ? hak_boxes.sole : NULL;
     if (likely(b == NULL) || t->abroad != 0 || p == NULL ||
         hak_directory_in_window(p) || hak_boot_owns(p) ||
         (hak_libc_keeps() && hak_libc_owns(p)))
