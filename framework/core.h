@@ -240,8 +240,8 @@ struct hak_boxes {
     struct hak_loaded *walk[HAK_MAX_BOXES]; /* by priority: the owns() walk */
     uint32_t n;
     struct hak_loaded *residual; /* the one of the walk that is, or NULL */
-    struct hak_loaded *sole;     /* it, when it is quick and nobody else is to
-                                    be asked of pointers outside of the window */
+    struct hak_loaded *sole;     /* the only one that may have pointers outside
+                                    of the window, if it is quick */
 } HAK_SEALED_TYPE;
 extern struct hak_boxes hak_boxes;
 

@@ -198,13 +198,17 @@ struct hak_loaded *hak_walk(const void *p)
 
 static struct hak_loaded *find_sole(void)
 {
-    struct hak_loaded *residual = hak_boxes.residual;
+    struct hak_loaded *sole = NULL;
     if (hak_conf.verify || hak_conf.free_route != HAK_FREE_DIRECTORY)
         return NULL;
-    for (uint32_t i = 0; i < hak_boxes.n; i++)
-        if (hak_boxes.all[i]->far && hak_boxes.all[i] != residual)
+    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+        if (!hak_boxes.all[i]->far)
+            continue;
+        if (sole != NULL)
             return NULL;
-    return residual != NULL && residual->quick ? residual : NULL;
+        sole = hak_boxes.all[i];
+    }
+    return sole != NULL && sole->quick ? sole : NULL;
 }
 
 static void enter(struct hak_loaded *b)

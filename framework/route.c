@@ -184,7 +184,7 @@ static inline struct hak_loaded *sole_owner(const struct hak_thread *t,
         hak_directory_in_window(p) || hak_boot_owns(p) ||
         (hak_libc_keeps() && hak_libc_owns(p)))
         return NULL;
-    return b;
+    return b->residual || (!b->now->untrusted && hak_box_owns(b, p)) ? b : NULL;
 }
 
 /* By the box, which knows best whether p may stay where it is. NULL: the long
