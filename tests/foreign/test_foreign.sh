@@ -197,6 +197,7 @@ $good
 hooks = take
 $take
 EOF
+# shellcheck disable=SC2016
 bad 'a value that nothing keeps' 'x.ini:2: error: box x: alloc: no call before odd_alloc keeps a $size, as out ptr=size does' <<EOF
 path = ./odd.so
 alloc = odd_alloc(f64:1.5, size, i32:\$size) -> ptr
@@ -204,6 +205,7 @@ free = odd_free(ptr, f64:1.5)
 owns = odd_owns(ptr) -> bool
 init = odd_start(cstr:"x", out u64=level) -> i32 == 0
 EOF
+# shellcheck disable=SC2016
 bad 'kept later than it is named' 'x.ini:2: error: box x: init: no call before odd_asked keeps a $level, as out ptr=level does' <<EOF
 path = ./odd.so
 alloc = odd_alloc(f64:1.5, size, i32:3) -> ptr
@@ -343,6 +345,7 @@ is 'realloc asks once whose a block is' 2 "$((${asked:-0} / 10000))"
 # ---- an allocator on memory of ours, which it takes by functions of ours -----
 
 hooked=tests/foreign/hooked.ini
+# shellcheck disable=SC2016
 blocks='for (1..200) { my $x = "a" x (300000 + $_ * 1000); } print "done\n"'
 said=$("$ctl" run -s -c $hooked -- perl -e "$blocks" 2>&1)
 has 'hooks: the program runs' '^done$' "$said"
@@ -423,6 +426,7 @@ strtol(cstr:"12x", out ptr=rest, i32:10) -> i64 == 12 = n, abs(i32:$n*2+1) -> i3
 abs(i32:$n) -> i32
 abs(hooks) -> i32
 EOF
+# shellcheck disable=SC2016
 is 'check-so: values that are kept' 'ok 1 - strdup(cstr:"abc") -> ptr = copy, strlen(ptr:$copy) -> size == 3, free(ptr:$copy)
 ok 2 - strtol(cstr:"12x", out ptr=rest, i32:10) -> i64 == 12 = n, abs(i32:$n*2+1) -> i32 == 25
 not ok 3 - abs(i32:$n) -> i32: no call before abs keeps a $n, as out ptr=n does
