@@ -76,7 +76,7 @@ $(B)/obj/tests/%.o: tests/%.c | $(B)/kit/boxkit
 	@mkdir -p $(@D)
 	$(CC) $(ALL) $(TEST_INC) -c $< -o $@
 $(B)/testhost.a: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c)) \
-    $(patsubst %,$(B)/obj/framework/%.o,signature foreign)
+    $(patsubst %,$(B)/obj/framework/%.o,signature foreign elf_file)
 	ar rcs $@ $^
 # Properties are listed in the order of the files here.
 CHECK_BOX_OBJS := $(patsubst %,$(B)/obj/tests/abi/check_%.o,file entry basic \
@@ -256,7 +256,7 @@ $(B)/bench/foreign_calls: bench/foreign_calls.c $(CORE_OBJS) \
 	$(CC) $(BASE) $(WARN) $(CORE_INC) -o $@ $(filter %.c %.o,$^) $(CORE_LIBS)
 .PHONY: bench-foreign
 bench-foreign: | $(B)/.deps-bench
-	$(MAKE) all $(B)/bench/foreign_calls
+	$(MAKE) all $(B)/bench/foreign_calls $(B)/bench/pair
 	$(B)/bench/foreign_calls
 	bench/foreign.py $(BENCH_ARGS)
 

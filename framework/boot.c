@@ -8,36 +8,29 @@
  */
 #include "core.h"
 
-enum { BOOT_BYTES = 256 * 1024, BOOT_HEADER_BYTES = 16 };
+enum { BOOT_HEADER_BYTES = 16 };
 
-static struct {
-    _Alignas(64) char bytes[BOOT_BYTES]; /* .bss: costs what is touched */
-    size_t used;
-} arena;
-
-bool hak_boot_owns(const void *p)
-{
-    return (uintptr_t)p - (uintptr_t)arena.bytes < BOOT_BYTES;
-}
+char hak_boot_arena[HAK_BOOT_BYTES]; /* .bss: costs what is touched */
+static size_t arena_used;
 
 void *hak_boot_alloc(size_t align_bytes, size_t size_bytes)
 {
-    if (size_bytes > BOOT_BYTES || align_bytes > 4096)
+    if (size_bytes > HAK_BOOT_BYTES || align_bytes > 4096)
         return NULL;
     align_bytes = hak_max(align_bytes, HAK_ALIGN_BYTES);
-    size_t used = __atomic_load_n(&arena.used, __ATOMIC_RELAXED);
+    size_t used = __atomic_load_n(&arena_used, __ATOMIC_RELAXED);
     size_t at, end;
     do {
-        uintptr_t next = (uintptr_t)arena.bytes + used + BOOT_HEADER_BYTES;
-        at = hak_round_up(next, align_bytes) - (uintptr_t)arena.bytes;
+        uintptr_t next = (uintptr_t)hak_boot_arena + used + BOOT_HEADER_BYTES;
+        at = hak_round_up(next, align_bytes) - (uintptr_t)hak_boot_arena;
         end = at + hak_round_up(hak_max(size_bytes, 1), HAK_ALIGN_BYTES);
-        if (end > BOOT_BYTES)
+        if (end > HAK_BOOT_BYTES)
             return NULL;
-    } while (!__atomic_compare_exchange_n(&arena.used, &used, end, false,
+    } while (!__atomic_compare_exchange_n(&arena_used, &used, end, false,
                                           __ATOMIC_RELAXED, __ATOMIC_RELAXED));
-    memcpy(arena.bytes + at - BOOT_HEADER_BYTES, &size_bytes,
+    memcpy(hak_boot_arena + at - BOOT_HEADER_BYTES, &size_bytes,
            sizeof size_bytes);
-    return arena.bytes + at;
+    return hak_boot_arena + at;
 }
 
 size_t hak_boot_usable(const void *p)

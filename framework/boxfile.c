@@ -5,11 +5,11 @@
  * dlopen's own words ("invalid ELF header") help nobody.
  */
 #include "core.h"
+#include "elf_file.h"
 #include "text.h"
 #include <why.h>
 
 #include <dlfcn.h>
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -84,46 +84,6 @@ void hak_box_path(const char *given, const char *name, const char *conf_file,
 
 /* ---- checks -------------------------------------------------------------- */
 
-/* Is all there that dlopen maps? Else it dies of SIGBUS in the middle. */
-static bool is_whole(int fd, const Elf64_Ehdr *e)
-{
-    Elf64_Phdr p;
-    struct stat s;
-    if (fstat(fd, &s) != 0)
-        return false;
-    uint64_t file_bytes = (uint64_t)s.st_size;
-    for (size_t i = 0; i < e->e_phnum; i++) {
-        off_t at = (off_t)(e->e_phoff + i * sizeof p);
-        if (pread(fd, &p, sizeof p, at) != (ssize_t)sizeof p)
-            return false;
-        if (p.p_type == PT_LOAD &&
-            (p.p_filesz > file_bytes || p.p_offset > file_bytes - p.p_filesz))
-            return false;
-    }
-    return true;
-}
-
-static int check_elf(int fd, char *why, size_t why_bytes)
-{
-    Elf64_Ehdr e;
-    if (pread(fd, &e, sizeof e, 0) != (ssize_t)sizeof e ||
-        memcmp(e.e_ident, ELFMAG, SELFMAG) != 0)
-        return hak_refuse(-EINVAL, why, why_bytes,
-                          "is no shared object (no ELF header)");
-    if (e.e_ident[EI_CLASS] != ELFCLASS64 || e.e_machine != EM_X86_64)
-        return hak_refuse(
-            -EINVAL, why, why_bytes,
-            "is for another kind of machine; build it for x86-64");
-    if (e.e_type != ET_DYN)
-        return hak_refuse(-EINVAL, why, why_bytes,
-                          "is no shared object; link it with "
-                          "-shared -fPIC");
-    if (e.e_phentsize != sizeof(Elf64_Phdr) || !is_whole(fd, &e))
-        return hak_refuse(-EINVAL, why, why_bytes,
-                          "is not whole; copy or build it again");
-    return 0;
-}
-
 static int open_any(const char *path, char *why, size_t why_bytes)
 {
     struct stat s;
@@ -142,7 +102,7 @@ static int open_checked(const char *path, char *why, size_t why_bytes)
 {
     int fd = hak_os_secure() ? hak_trust_open(path, false, why, why_bytes)
                              : open_any(path, why, why_bytes);
-    int error = fd < 0 ? fd : check_elf(fd, why, why_bytes);
+    int error = fd < 0 ? fd : hak_elf_check(fd, why, why_bytes);
     if (error == 0)
         return fd;
     if (fd >= 0)

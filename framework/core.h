@@ -22,7 +22,7 @@
  *     log.c       lines, report files              trust
  *     trust.c     paths of root alone              nothing of ours
  *     boot.c os.c conf*.c learner_engine.c         nothing of ours
- *     signature.c foreign.c stack.c                nothing of ours
+ *     signature.c foreign.c stack.c elf_file.c     nothing of ours
  */
 #ifndef HAKMEM_CORE_H
 #define HAKMEM_CORE_H
@@ -124,7 +124,12 @@ void hak_seal_lock(bool take); /* for fork */
 /* ---- boot.c: before the core is ready ---------------------------------- */
 
 void *hak_boot_alloc(size_t align_bytes, size_t size_bytes);
-bool hak_boot_owns(const void *p);
+enum { HAK_BOOT_BYTES = 256 * 1024 };
+extern char hak_boot_arena[HAK_BOOT_BYTES] __attribute__((aligned(64)));
+static inline bool hak_boot_owns(const void *p)
+{
+    return (uintptr_t)p - (uintptr_t)hak_boot_arena < HAK_BOOT_BYTES;
+}
 size_t hak_boot_usable(const void *p);
 
 /* ---- libc.c: the last resort -------------------------------------------- */
@@ -142,6 +147,11 @@ uint64_t hak_libc_blocks(void); /* handed out so far by the fallback */
  * with hak_libc_bound(false) it has, and forgets.
  */
 bool hak_libc_owns(const void *p);
+extern uint64_t hak_libc_nkept; /* atomic: of how many it is true */
+static inline bool hak_libc_keeps(void)
+{
+    return __atomic_load_n(&hak_libc_nkept, __ATOMIC_RELAXED) != 0;
+}
 bool hak_libc_may_own(const void *p);
 void hak_libc_forget(void);      /* at start */
 void hak_libc_bound(bool bound); /* at start */
@@ -214,8 +224,10 @@ struct hak_loaded {
     struct hak_span slow;  /* the directory's word for "call ops->free" */
     uint32_t header_bytes; /* 16 for a box without usable_size, else 0 */
     int priority;
-    bool foreign;   /* its slots are not in the window: hakmem/foreign.h */
+    bool foreign;   /* another's library: hakmem/foreign.h */
+    bool far;       /* its slots may be outside of the window */
     bool residual;  /* what nobody owns is its */
+    bool quick;     /* foreign, without a header: route.c has a short way */
     char said[400]; /* its error message in init */
     const struct hak_box_entry *entry;
     union hak_value *values;
@@ -228,6 +240,8 @@ struct hak_boxes {
     struct hak_loaded *walk[HAK_MAX_BOXES]; /* by priority: the owns() walk */
     uint32_t n;
     struct hak_loaded *residual; /* the one of the walk that is, or NULL */
+    struct hak_loaded *sole;     /* the only one that may have pointers outside
+                                    of the window, if it is quick */
 } HAK_SEALED_TYPE;
 extern struct hak_boxes hak_boxes;
 
@@ -306,7 +320,10 @@ struct hak_thread {
                                              there is none, and in the last */
     void *heap[HAK_MAX_BOXES];
     uint64_t epoch;
-    uint32_t abroad; /* calls of foreign boxes that it is inside of */
+    uint32_t abroad; /* calls of foreign boxes that it is inside of; never 0
+                        in the three below that have not attached */
+    uint32_t trips;  /* calls of foreign boxes by the short way */
+    int *error;      /* errno of its thread, where that is at hand */
     uint32_t ticks;
     uint32_t rounds; /* of destructors that its thread ran */
     int tid;         /* of its thread, while that is ending */

@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: MIT
- * foreign.c - libraries opened, calls bound and made; all coupling to libffi.
+ * foreign.c - libraries opened, calls bound and made, closures for them to
+ * call; all coupling to libffi.
  *
  * Knows nothing of boxes or of the core, so the conformance suite links it
  * as well. libffi is linked statically: a preload stays one file.
  */
+#include "elf_file.h"
 #include "foreign.h"
 #include "why.h"
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ffi.h>
+#include <link.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 struct prepared {
     ffi_cif cif;
@@ -35,11 +41,23 @@ static void say_unloaded(const char *path, const char *error, char *why,
             "by hakctl run, or with "
             "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=16384",
             path);
-    else if (strstr(error, "wrong ELF class") != NULL)
-        hak_refuse(-EINVAL, why, n,
-                   "%s is a 32-bit library; one for x86-64 is needed", path);
     else
         hak_refuse(-EINVAL, why, n, "cannot be loaded: %s", error);
+}
+
+/* The loader dies of a file that is cut short, and of one for another machine
+ * it says that there is none. */
+static bool may_open(const char *path, char *why, size_t n)
+{
+    char what[128];
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return true; /* the loader says why */
+    int error = hak_elf_check(fd, what, sizeof what);
+    close(fd);
+    if (error != 0)
+        hak_refuse(error, why, n, "%s %s", path, what);
+    return error == 0;
 }
 
 void *hak_ffi_open(const char *path, char *why, size_t why_bytes)
@@ -50,6 +68,8 @@ void *hak_ffi_open(const char *path, char *why, size_t why_bytes)
                    path);
         return NULL;
     }
+    if (strchr(path, '/') != NULL && !may_open(path, why, why_bytes))
+        return NULL;
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL)
         say_unloaded(path, dlerror(), why, why_bytes);
@@ -68,6 +88,11 @@ static ffi_type *ffi_type_of(uint32_t type)
         [HAK_TYPE_F64] = &ffi_type_double,  [HAK_TYPE_CSTR] = &ffi_type_pointer,
     };
     return map[type];
+}
+
+static ffi_type *param_type(const struct hak_call_param *p)
+{
+    return p->from == HAK_FROM_OUT ? &ffi_type_pointer : ffi_type_of(p->type);
 }
 
 /* What is in memory as a type, extended to a scalar. */
@@ -104,6 +129,17 @@ static void *symbol(void *library, const char *name, char *why, size_t n)
     return found;
 }
 
+static bool is_variable(const void *at)
+{
+    Dl_info object;
+    void *extra = NULL;
+    if (dladdr1(at, &object, &extra, RTLD_DL_SYMENT) == 0 || extra == NULL)
+        return false;
+    const ElfW(Sym) *entry = extra;
+    return object.dli_saddr == at &&
+           ELF64_ST_TYPE(entry->st_info) == STT_OBJECT;
+}
+
 /* The cell of one parameter; 0 or -ENOENT. */
 static int fill_cell(void *library, struct hak_bound *b, uint32_t i, char *why,
                      size_t n)
@@ -130,9 +166,7 @@ static int prepare(struct hak_bound *b, char *why, size_t n)
     struct prepared *p = (struct prepared *)b->cif;
     const struct hak_call *call = &b->call;
     for (uint32_t i = 0; i < call->nparams; i++)
-        p->types[i] = call->param[i].from == HAK_FROM_OUT
-                          ? &ffi_type_pointer
-                          : ffi_type_of(call->param[i].type);
+        p->types[i] = param_type(&call->param[i]);
     ffi_type *type = ffi_type_of(call->result);
     ffi_status status =
         call->variadic
@@ -155,6 +189,10 @@ int hak_ffi_bind(void *library, const struct hak_call *call,
     out->function = symbol(library, call->symbol, why, why_bytes);
     if (out->function == NULL)
         return -ENOENT;
+    if (is_variable(out->function))
+        return hak_refuse(-EINVAL, why, why_bytes,
+                          "\"%s\" of the library is a variable, no function",
+                          call->symbol);
     for (uint32_t i = 0; i < call->nparams; i++) {
         int error = fill_cell(library, out, i, why, why_bytes);
         if (error != 0)
@@ -187,6 +225,87 @@ void hak_ffi_call(const struct hak_bound *bound, union hak_scalar *cell,
         if (call->param[i].from == HAK_FROM_OUT)
             cell[i] = load(call->param[i].type, &cell[i]);
     *result = load(call->result, &raw);
+}
+
+/* ---- being called -------------------------------------------------------- */
+
+/* A page of its own: libffi's part at its start, what it needs behind. */
+struct closure {
+    ffi_closure code;
+    ffi_cif cif;
+    ffi_type *types[HAK_CALL_PARAMS];
+    struct hak_call call;
+    hak_closure_fn *run;
+    void *context;
+};
+enum { CLOSURE_BYTES = 4096 };
+_Static_assert(sizeof(struct closure) <= CLOSURE_BYTES, "a page holds it");
+
+static void enter_closure(ffi_cif *cif, void *result, void **values, void *at)
+{
+    const struct closure *c = at;
+    union hak_scalar cell[HAK_CALL_PARAMS], out = {.u = 0};
+    (void)cif;
+    for (uint32_t i = 0; i < c->call.nparams; i++) {
+        const struct hak_call_param *p = &c->call.param[i];
+        cell[i] =
+            load(p->from == HAK_FROM_OUT ? HAK_TYPE_PTR : p->type, values[i]);
+    }
+    c->run(c->context, cell, &out);
+    if (c->call.result != HAK_TYPE_VOID)
+        memcpy(result, &out, sizeof out); /* widened, as libffi wants it */
+}
+
+/* The page that fd is, to read and to execute; it is filled before and after,
+ * through fd alone, so nobody can write to what is executed. */
+static int fill_closure(int fd, struct closure *c, struct closure **at)
+{
+    if (ftruncate(fd, CLOSURE_BYTES) != 0)
+        return -errno;
+    void *p =
+        mmap(NULL, CLOSURE_BYTES, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+    if (p == MAP_FAILED)
+        return -errno;
+    *at = p;
+    c->cif.arg_types = (*at)->types;
+    if (pwrite(fd, c, sizeof *c, 0) != (ssize_t)sizeof *c ||
+        ffi_prep_closure_loc(&c->code, &(*at)->cif, enter_closure, p, p) !=
+            FFI_OK ||
+        pwrite(fd, c, sizeof *c, 0) != (ssize_t)sizeof *c) {
+        munmap(p, CLOSURE_BYTES);
+        return -EIO;
+    }
+    return 0;
+}
+
+/*
+ * libffi's own ffi_closure_alloc maps memory that can be written and executed
+ * at once, in Debian 12's build.
+ */
+void *hak_ffi_closure(const struct hak_call *call, hak_closure_fn *run,
+                      void *context, char *why, size_t why_bytes)
+{
+    struct closure c = {.call = *call, .run = run, .context = context},
+                   *at = NULL;
+    ffi_type *type = ffi_type_of(call->result);
+    for (uint32_t i = 0; i < call->nparams; i++)
+        c.types[i] = param_type(&call->param[i]);
+    if (call->variadic || ffi_prep_cif(&c.cif, FFI_DEFAULT_ABI, call->nparams,
+                                       type, c.types) != FFI_OK) {
+        hak_refuse(-EINVAL, why, why_bytes,
+                   "libffi makes no function like %s: \"...\" cannot be in it",
+                   call->symbol);
+        return NULL;
+    }
+    int fd = memfd_create("hakmem-closure", MFD_CLOEXEC);
+    int error = fd < 0 ? -errno : fill_closure(fd, &c, &at);
+    if (fd >= 0)
+        close(fd);
+    if (error == 0)
+        return at;
+    hak_refuse(error, why, why_bytes, "no memory that can be executed: %s",
+               strerror(-error));
+    return NULL;
 }
 
 const struct hak_foreign_host_1 hak_ffi_table = {

@@ -14,11 +14,15 @@ int hak_ffi_bind(void *library, const struct hak_call *call,
 void hak_ffi_call(const struct hak_bound *bound, union hak_scalar *cell,
                   union hak_scalar *result);
 
+void *hak_ffi_closure(const struct hak_call *call, hak_closure_fn *run,
+                      void *context, char *why, size_t why_bytes);
+
 #define HAK_FFI_FUNCTIONS                                                   \
     .struct_bytes = sizeof(struct hak_foreign_host_1),                      \
     .parse = hak_call_parse, .passed = hak_call_passed,                     \
     .type_name = hak_type_name, .open = hak_ffi_open, .bind = hak_ffi_bind, \
-    .call = hak_ffi_call
+    .call = hak_ffi_call, .closure = hak_ffi_closure,                       \
+    .settle = hak_call_settle, .keep = hak_call_keep
 
 /* What host->get_extension(HAK_FOREIGN_1) answers. */
 extern const struct hak_foreign_host_1 hak_ffi_table;

@@ -17,7 +17,8 @@
 
 #include <pthread.h>
 
-struct hak_thread hak_forker = {.lane = {[0 ... HAK_LANES] = &hak_no_span}};
+struct hak_thread hak_forker = {.lane = {[0 ... HAK_LANES] = &hak_no_span},
+                                .abroad = 1};
 
 /* Written by the forking thread only, which holds all locks. */
 static struct hak_thread *forking;

@@ -129,6 +129,11 @@ static inline bool hak_samples(void)
     return false;
 }
 
+static inline bool hak_goes_abroad(void)
+{
+    return false;
+}
+
 static inline const struct hak_chain *hak_chain_of(uint32_t index)
 {
     return &hak_fused.chain[hak_fused.route[index]];
@@ -176,6 +181,12 @@ static inline bool hak_routes_may_change(void)
 static inline bool hak_samples(void)
 {
     return unlikely(hak_sampling.every != 0);
+}
+
+/* May there be a foreign box? */
+static inline bool hak_goes_abroad(void)
+{
+    return true;
 }
 
 static inline const struct hak_chain *hak_chain_of(uint32_t index)

@@ -28,7 +28,7 @@ enum { BUCKETS = 8192, BUCKET_SLOTS = 8 };
 static struct {
     _Alignas(64) const void *slot[BUCKET_SLOTS];
 } buckets[BUCKETS]; /* .bss: costs what is touched */
-static uint64_t nkept;
+uint64_t hak_libc_nkept;
 static bool keeping = true;
 static bool bounded = true; /* no block without a place in the table */
 
@@ -71,7 +71,7 @@ static bool replace(const void *p, const void *from, const void *to)
 
 bool hak_libc_owns(const void *p)
 {
-    if (__atomic_load_n(&nkept, __ATOMIC_RELAXED) == 0)
+    if (!hak_libc_keeps())
         return false;
     for (int second = 0; second < 2; second++) {
         const void **slot = bucket(p, second);
@@ -100,7 +100,7 @@ static void *kept(void *p)
         __libc_free(p);
         return NULL;
     }
-    __atomic_add_fetch(&nkept, 1, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&hak_libc_nkept, 1, __ATOMIC_RELAXED);
     return p;
 }
 
@@ -108,7 +108,7 @@ static void *kept(void *p)
 static void forget(const void *p)
 {
     if (is_keeping() && replace(p, p, NULL))
-        __atomic_sub_fetch(&nkept, 1, __ATOMIC_RELAXED);
+        __atomic_sub_fetch(&hak_libc_nkept, 1, __ATOMIC_RELAXED);
 }
 
 /* ---- the allocator ------------------------------------------------------ */

@@ -180,20 +180,35 @@ static HAK_SEALED struct {
 
 /* ---- loading ---- */
 
-/* The memory of all boxes but foreign ones is in the window: elsewhere only
- * those are asked. */
+/* The memory of most boxes is in the window: elsewhere only those are asked
+ * that may have some there. */
 struct hak_loaded *hak_walk(const void *p)
 {
     bool outside = !hak_directory_in_window(p);
     for (uint32_t i = 0; i < hak_boxes.n; i++) {
         struct hak_loaded *b = hak_boxes.walk[i];
         uintptr_t at = (uintptr_t)p - hak_box_header_bytes(b); /* p is any */
-        if (b->residual || b->now->untrusted || (outside && !b->foreign))
+        if (b->residual || b->now->untrusted || (outside && !b->far))
             continue;
         if (hak_box_owns(b, (const void *)at))
             return b;
     }
     return NULL;
+}
+
+static struct hak_loaded *find_sole(void)
+{
+    struct hak_loaded *sole = NULL;
+    if (hak_conf.verify || hak_conf.free_route != HAK_FREE_DIRECTORY)
+        return NULL;
+    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+        if (!hak_boxes.all[i]->far)
+            continue;
+        if (sole != NULL)
+            return NULL;
+        sole = hak_boxes.all[i];
+    }
+    return sole != NULL && sole->quick ? sole : NULL;
 }
 
 static void enter(struct hak_loaded *b)
@@ -206,6 +221,7 @@ static void enter(struct hak_loaded *b)
     hak_boxes.walk[at] = b;
     hak_boxes.all[hak_boxes.n] = b;
     hak_boxes.n++;
+    hak_boxes.sole = find_sole();
 }
 
 void hak_box_ops_of(const struct hak_box_entry *e, struct hak_box_ops *ops)
@@ -260,10 +276,12 @@ static int become_foreign(struct hak_loaded *b)
     }
     b->foreign = true;
     b->residual = table->residual;
+    b->far = table->struct_bytes < sizeof *table || !table->inside;
     if (b->residual)
         hak_boxes.residual = b;
     b->ops = *table->ops;
     b->header_bytes = b->ops.usable_size == NULL ? 16 : 0;
+    b->quick = b->header_bytes == 0;
     return 0;
 }
 

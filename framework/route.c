@@ -135,6 +135,74 @@ static void box_free(struct hak_loaded *b, void *p)
     come_home(t, b);
 }
 
+/* ---- the short way to a foreign box ---- */
+
+/*
+ * Each malloc and free of a foreign box comes here, so what lanes need is left
+ * out: one call in SHORT_TRIPS goes the long way, for the rest of what slow
+ * paths do. A thread that is abroad, or has not attached, takes that as well.
+ */
+enum { SHORT_TRIPS = 64 };
+
+/* NULL: the long way. */
+static inline void *alloc_quick(struct hak_thread *t, size_t size, bool zero)
+{
+    if (!hak_goes_abroad() || t->abroad != 0 || hak_samples() ||
+        size - 1 >= PTRDIFF_MAX)
+        return NULL;
+    struct hak_loaded *b = hak_chain_of(hak_index_of(size))->box[0];
+    if (b == NULL || !b->quick || ++t->trips % SHORT_TRIPS == 0 ||
+        (zero && !HAK_BOX_HAS(b, zalloc)))
+        return NULL;
+    int kept = *t->error;
+    t->abroad = 1;
+    void *p = zero ? hak_box_zalloc(b, size) : hak_box_alloc(b, size);
+    t->abroad = 0;
+    *t->error = kept;
+    if (likely(p != NULL))
+        hak_count(&t->count[b->box.index].allocs, 1);
+    return p;
+}
+
+static inline void free_quick(struct hak_thread *t, struct hak_loaded *b,
+                              void *p)
+{
+    int kept = *t->error;
+    hak_count(&t->count[b->box.index].frees, 1);
+    t->abroad = 1;
+    hak_box_free(b, p);
+    t->abroad = 0;
+    *t->error = kept;
+}
+
+/* The box of p if it is hak_boxes.sole and a call of it may be short. */
+static inline struct hak_loaded *sole_owner(const struct hak_thread *t,
+                                            const void *p)
+{
+    struct hak_loaded *b = hak_goes_abroad() ? hak_boxes.sole : NULL;
+    if (likely(b == NULL) || t->abroad != 0 || p == NULL ||
+        hak_directory_in_window(p) || hak_boot_owns(p) ||
+        (hak_libc_keeps() && hak_libc_owns(p)))
+        return NULL;
+    return b->residual || (!b->now->untrusted && hak_box_owns(b, p)) ? b : NULL;
+}
+
+/* By the box, which knows best whether p may stay where it is. NULL: the long
+ * way. */
+static inline void *realloc_quick(struct hak_thread *t, void *p, size_t size)
+{
+    struct hak_loaded *b = sole_owner(t, p);
+    if (b == NULL || !HAK_BOX_HAS(b, resize) ||
+        hak_chain_of(hak_index_of(size))->box[0] != b)
+        return NULL;
+    int kept = *t->error;
+    t->abroad = 1;
+    p = hak_box_resize(b, p, size);
+    t->abroad = 0;
+    *t->error = kept;
+    return p;
+}
+
 /* ---- alloc ---- */
 
 /*
@@ -288,7 +356,9 @@ static void *alloc_unattached(size_t size, bool zero)
     return p;
 }
 
-void *hak_alloc_slow(struct hak_thread *t, size_t size, bool zero)
+/* Noinline, as free_long: a short way must not save registers for it. */
+__attribute__((noinline)) static void *alloc_long(struct hak_thread *t,
+                                                  size_t size, bool zero)
 {
     if (unlikely(size > PTRDIFF_MAX)) {
         errno = ENOMEM;
@@ -309,6 +379,12 @@ void *hak_alloc_slow(struct hak_thread *t, size_t size, bool zero)
             return p;
     }
     return from_chain(t, hak_index_of(size), size, zero);
+}
+
+void *hak_alloc_slow(struct hak_thread *t, size_t size, bool zero)
+{
+    void *p = alloc_quick(t, size, zero);
+    return likely(p != NULL) ? p : alloc_long(t, size, zero);
 }
 
 /* ---- aligned ---- */
@@ -482,6 +558,10 @@ void hak_free_other(struct hak_span *span, void *p)
         hak_fork_defer(p);
         return;
     }
+    if (b->quick && hak_self->abroad == 0) {
+        free_quick(hak_self, b, p);
+        return;
+    }
     int kept = errno;
     if (span == &b->slow)
         box_free(b, p);
@@ -490,7 +570,7 @@ void hak_free_other(struct hak_span *span, void *p)
     errno = kept;
 }
 
-void hak_free_slow(void *p)
+__attribute__((noinline)) static void free_long(void *p)
 {
     struct hak_span *span;
     if (p == NULL || hak_boot_owns(p))
@@ -515,6 +595,16 @@ void hak_free_slow(void *p)
         box_free(b, p);
     }
     errno = kept;
+}
+
+void hak_free_slow(void *p)
+{
+    struct hak_thread *t = hak_self;
+    struct hak_loaded *b = sole_owner(t, p);
+    if (b != NULL)
+        free_quick(t, b, p);
+    else
+        free_long(p);
 }
 
 /*
@@ -610,6 +700,9 @@ void *hak_realloc_slow(void *p, size_t size)
         errno = ENOMEM;
         return NULL;
     }
+    void *q = realloc_quick(hak_self, p, size);
+    if (q != NULL)
+        return q;
     bool early = hak_boot_owns(p) || hak_self == &hak_forker;
     if (hak_core.mode != HAK_MODE_BOXES && !hak_boot_owns(p))
         return hak_libc_realloc(p, size);
@@ -620,7 +713,7 @@ void *hak_realloc_slow(void *p, size_t size)
     if (hak_fits(have, size))
         return p;
     int kept = errno;
-    void *q = resized(b, p, have, size);
+    q = resized(b, p, have, size);
     errno = kept;
     if (q != NULL)
         return q;

@@ -5,6 +5,8 @@
  * error is always at the place where the scanner stands. Grammar:
  * docs/foreign.md.
  */
+#include "why.h"
+
 #include <hakmem/foreign.h>
 
 #include <errno.h>
@@ -135,6 +137,7 @@ static const struct {
     {"align", HAK_TYPE_SIZE, HAK_ROLE_ALIGN},
     {"region", HAK_TYPE_PTR, HAK_ROLE_REGION},
     {"region_size", HAK_TYPE_SIZE, HAK_ROLE_REGION_SIZE},
+    {"hooks", HAK_TYPE_PTR, HAK_ROLE_HOOKS},
 };
 
 /* The type so named; HAK_TYPES when there is none. */
@@ -250,11 +253,64 @@ static int library_name(struct scan *s, struct hak_call_param *p)
     return 0;
 }
 
+/* N after "*" or "+", if that is next. */
+static int factor(struct scan *s, char sign, uint32_t *out)
+{
+    union hak_scalar value;
+    if (!take(s, sign))
+        return 0;
+    skip_blanks(s);
+    int error = number(s, &types[HAK_TYPE_U32], &value);
+    if (error == 0)
+        *out = (uint32_t)value.u;
+    return error;
+}
+
+/* $NAME*N+M after the colon. */
+static int kept_name(struct scan *s, struct hak_call_param *p)
+{
+    char name[WORD_BYTES];
+    uint32_t times = 1, plus = 0;
+    if (p->type == HAK_TYPE_F64)
+        return refuse(s, "a f64 is not kept");
+    s->at++;
+    int error = word(s, name, "the name of a kept value");
+    int place = error == 0 ? keep(s, name, strlen(name)) : error;
+    if (place < 0)
+        return place;
+    p->from = HAK_FROM_KEPT;
+    p->name = (uint8_t)place;
+    error = factor(s, '*', &times);
+    if (error == 0)
+        error = factor(s, '+', &plus);
+    p->value.kept.times = times;
+    p->value.kept.plus = plus;
+    return error;
+}
+
+/* "= NAME" after an out parameter or a result, if that is next. */
+static int keep_as(struct scan *s, uint32_t type, uint8_t *out)
+{
+    char name[WORD_BYTES];
+    if (!take(s, '='))
+        return 0;
+    if (type == HAK_TYPE_VOID || type == HAK_TYPE_F64)
+        return refuse(s, "a %s is not kept", types[type].name);
+    int error = word(s, name, "a name to keep it as");
+    int place = error == 0 ? keep(s, name, strlen(name)) : error;
+    if (place < 0)
+        return place;
+    *out = (uint8_t)(place + 1);
+    return 0;
+}
+
 /* What follows the type and its colon. */
 static int constant(struct scan *s, struct hak_call_param *p)
 {
     skip_blanks(s);
     bool out = p->from == HAK_FROM_OUT;
+    if (!out && *s->at == '$')
+        return kept_name(s, p);
     if (!out && (*s->at == '*' || *s->at == '&'))
         return library_name(s, p);
     int error = literal(s, p->type, &p->value);
@@ -270,7 +326,8 @@ static int typed(struct scan *s, const char *start, const char *name,
                  struct hak_call_param *p)
 {
     for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++) {
-        if (strcmp(roles[i].name, name) == 0 && p->from != HAK_FROM_OUT) {
+        bool fits = p->from != HAK_FROM_OUT || roles[i].role == HAK_ROLE_HOOKS;
+        if (strcmp(roles[i].name, name) == 0 && fits) {
             p->type = roles[i].type;
             p->role = roles[i].role;
             return 0;
@@ -302,15 +359,18 @@ static int param(struct scan *s, struct hak_call_param *p)
     }
     if (error == 0)
         error = typed(s, start, name, p);
-    if (error != 0 || !take(s, ':'))
-        return error;
-    if (p->role > HAK_ROLE_PTR) {
-        s->at--;
-        return refuse(s, "\"%s\" takes no value; it is given at each call",
-                      name);
+    if (error == 0 && take(s, ':')) {
+        if (p->role > HAK_ROLE_PTR) {
+            s->at--;
+            return refuse(s, "\"%s\" takes no value; it is given at each call",
+                          name);
+        }
+        p->role = HAK_ROLE_NONE;
+        error = constant(s, p);
     }
-    p->role = HAK_ROLE_NONE;
-    return constant(s, p);
+    if (error == 0 && p->from == HAK_FROM_OUT && p->role == HAK_ROLE_NONE)
+        error = keep_as(s, p->type, &p->keep);
+    return error;
 }
 
 /* Small integers and "..." do not go together in C. */
@@ -414,7 +474,8 @@ static int result(struct scan *s, struct hak_call *call)
     if (error != 0)
         return error;
     call->result = (uint8_t)type;
-    return condition(s, call);
+    error = condition(s, call);
+    return error == 0 ? keep_as(s, type, &call->keep) : error;
 }
 
 /* ---- a call -------------------------------------------------------------- */
@@ -502,4 +563,54 @@ bool hak_call_passed(const struct hak_call *call, union hak_scalar value)
     default:
         return true;
     }
+}
+
+/* ---- kept values --------------------------------------------------------- */
+
+int hak_call_settle(const struct hak_call *call, const struct hak_kept *kept,
+                    union hak_scalar *cell, char *why, size_t why_bytes)
+{
+    for (uint32_t i = 0; i < call->nparams; i++) {
+        const struct hak_call_param *p = &call->param[i];
+        const char *name = call->strings + p->name;
+        uint32_t k = 0;
+        if (p->from != HAK_FROM_KEPT)
+            continue;
+        while (k < kept->n && strcmp(kept->at[k].name, name) != 0)
+            k++;
+        if (k == kept->n)
+            return hak_refuse(-ENOENT, why, why_bytes,
+                              "no call before %s keeps a $%s, as out ptr=%s "
+                              "does",
+                              call->symbol, name, name);
+        cell[i].u =
+            kept->at[k].value * p->value.kept.times + p->value.kept.plus;
+    }
+    return 0;
+}
+
+/* place: 1 + where the name is, 0 = it is not kept. */
+static bool keep_one(const struct hak_call *call, uint32_t place,
+                     uint64_t value, struct hak_kept *kept)
+{
+    if (place == 0)
+        return true;
+    if (kept->n == HAK_CALL_KEPT)
+        return false;
+    snprintf(kept->at[kept->n].name, sizeof kept->at[0].name, "%s",
+             call->strings + place - 1);
+    kept->at[kept->n++].value = value;
+    return true;
+}
+
+int hak_call_keep(const struct hak_call *call, const union hak_scalar *cell,
+                  union hak_scalar result, struct hak_kept *kept, char *why,
+                  size_t why_bytes)
+{
+    bool room = keep_one(call, call->keep, result.u, kept);
+    for (uint32_t i = 0; i < call->nparams; i++)
+        room = room && keep_one(call, call->param[i].keep, cell[i].u, kept);
+    return room ? 0
+                : hak_refuse(-ENOSPC, why, why_bytes,
+                             "more than %d values are kept", HAK_CALL_KEPT);
 }

@@ -12,6 +12,7 @@
  */
 #include "core.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <pthread.h>
 
@@ -21,8 +22,10 @@ enum {
 };
 
 struct hak_span hak_no_span;
-struct hak_thread hak_nobody = {.lane = {[0 ... HAK_LANES] = &hak_no_span}};
-struct hak_thread hak_ended = {.lane = {[0 ... HAK_LANES] = &hak_no_span}};
+struct hak_thread hak_nobody = {.lane = {[0 ... HAK_LANES] = &hak_no_span},
+                                .abroad = 1};
+struct hak_thread hak_ended = {.lane = {[0 ... HAK_LANES] = &hak_no_span},
+                               .abroad = 1};
 __thread struct hak_thread *hak_self
     __attribute__((tls_model("initial-exec"))) = &hak_nobody;
 
@@ -268,6 +271,7 @@ struct hak_thread *hak_thread_attach(void)
         begin_ending(t); /* no destructor of ours will run any more */
     else
         pthread_setspecific(threads.key, t); /* a low key: no allocation */
+    t->error = &errno;
     hak_self = t;
     return t;
 }

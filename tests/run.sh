@@ -102,7 +102,7 @@ preload()
         echo "$file:build/tests/preload/sealed"
     done
     # Some of them: all is --foreign.
-    foreign | grep -e /stress$ -e /jemalloc.*/ -e /two-makers.*/life$ \
+    foreign | grep -e /stress$ -e /jemalloc.ini.*/ -e /two-makers.*/life$ \
         -e /mimalloc.ini.*/threads$
 }
 

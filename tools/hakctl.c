@@ -36,11 +36,16 @@ static const struct command commands[] = {
      "\n"
      "Exit status: that of PROGRAM; 2 bad usage or configuration, 126 PROGRAM\n"
      "cannot be run, 127 it is not found.\n"},
-    {"boxes", ctl_boxes, "[--json] [FILE.so | NAME ...]",
+    {"boxes", ctl_boxes, "[--json] [FILE.so | NAME ... | -c INI]",
      "what box files say of themselves",
      "Version, sizes, operations and parameters of each box. NAME is a box\n"
      "beside the library; without any, all of those.\n"
      "\n"
+     "  -c, --conf INI         its boxes as they serve: lanes or calls; of "
+     "foreign\n"
+     "                         ones how each call is made, and the measured "
+     "cost\n"
+     "  -p, --profile PROFILE  the INI's [profile PROFILE]\n"
      "  -j, --json             an array of objects\n"
      "\n"
      "Exit status: 0; 1 some file is no box, the reason is given; 2 bad\n"

@@ -111,6 +111,14 @@ const struct hak_foreign_box_1 *ctl_foreign(const struct hak_loaded *b);
 /* ns of alloc and free of such a block, the best of some runs; negative: not
  * to be measured. */
 double ctl_foreign_pair_ns(const struct hak_loaded *b, size_t size);
+/* How its library is called, and what a block of that size costs here: lines,
+ * indented by so many blanks. Nothing for other boxes. */
+void ctl_foreign_print(const struct hak_loaded *b, size_t size, int indent);
+
+/* ---- hakctl_instances.c -------------------------------------------------- */
+
+/* hakctl boxes -c: the boxes of an INI, loaded, as they serve. CTL_OK, ... */
+int ctl_instances(const char *path, const char *profile, bool json);
 
 /* ---- hakctl_version.c ---------------------------------------------------- */
 

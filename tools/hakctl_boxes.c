@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * hakctl_boxes.c - hakctl boxes: what box files say of themselves.
  *
- * A file is opened as the core opens it, but no operation is called, so no
+ * A file is opened as the core opens it, but no operation is called (that is
+ * for -c, hakctl_instances.c), so no
  * box can do anything here that its constructors do not; what these do is
  * found out in a child first.
  */
@@ -378,15 +379,31 @@ static bool show_all(struct output *out)
 int ctl_boxes(int argc, char **argv)
 {
     static const struct option longs[] = {
-        {"json", no_argument, NULL, 'j'}, CTL_HELP, {NULL, 0, NULL, 0}};
+        {"conf", required_argument, NULL, 'c'},
+        {"profile", required_argument, NULL, 'p'},
+        {"json", no_argument, NULL, 'j'},
+        CTL_HELP,
+        {NULL, 0, NULL, 0}};
     struct output out = {false, 0};
+    const char *conf = NULL, *profile = NULL;
     char path[PATH_MAX + 256];
     int option;
-    while ((option = ctl_option(argc, argv, ":jh", longs)) != -1) {
-        if (option != 'j')
+    while ((option = ctl_option(argc, argv, ":c:p:jh", longs)) != -1) {
+        if (option == 'c')
+            conf = optarg;
+        else if (option == 'p')
+            profile = optarg;
+        else if (option == 'j')
+            out.json = true;
+        else
             return CTL_BAD;
-        out.json = true;
     }
+    if (conf != NULL && optind < argc) {
+        ctl_say("boxes: with -c the INI says which; see hakctl help boxes");
+        return CTL_BAD;
+    }
+    if (conf != NULL)
+        return ctl_instances(conf, profile, out.json);
     bool good = optind < argc || show_all(&out);
     for (int i = optind; i < argc; i++)
         good &= locate(argv[i], path, sizeof path) && show(path, &out);

@@ -123,6 +123,10 @@ static int call_one(const struct hak_foreign_box_1 *table, const char *box,
         return CTL_BAD;
     }
     memcpy(cell, bound.cell, sizeof cell);
+    if (hak_call_settle(&call, table->kept, cell, why, sizeof why) != 0) {
+        ctl_say("call: %s", why);
+        return CTL_BAD;
+    }
     if (hak_call_arguments(arguments, &bound.call, cell, strings, why,
                            sizeof why) != 0) {
         ctl_say("call: %s: %s", words, why);
@@ -158,45 +162,58 @@ int ctl_call(int argc, char **argv)
 
 /* ---- check-so ------------------------------------------------------------ */
 
+/* Every parameter has its value; else why says which has not. */
+static bool is_whole(const struct hak_call *call, char *why, size_t n)
+{
+    for (uint32_t i = 0; i < call->nparams; i++) {
+        const struct hak_call_param *p = &call->param[i];
+        if (p->from != HAK_FROM_CALLER && p->role != HAK_ROLE_HOOKS)
+            continue;
+        snprintf(why, n, "parameter %u has no value; give it one, as in %s:0",
+                 i + 1, hak_type_name(p->type));
+        return false;
+    }
+    return true;
+}
+
+/* One call of a case, which may name what those before it kept. */
+static bool made(void *library, const struct hak_call *call,
+                 struct hak_kept *kept, char *why, size_t n)
+{
+    static struct hak_bound bound;
+    union hak_scalar cell[HAK_CALL_PARAMS], result;
+    if (hak_ffi_bind(library, call, &bound, why, n) != 0 ||
+        !is_whole(call, why, n))
+        return false;
+    memcpy(cell, bound.cell, sizeof cell);
+    if (hak_call_settle(call, kept, cell, why, n) != 0)
+        return false;
+    hak_ffi_call(&bound, cell, &result);
+    if (hak_call_passed(call, result))
+        return hak_call_keep(call, cell, result, kept, why, n) == 0;
+    if (call->result == HAK_TYPE_F64)
+        snprintf(why, n, "%s returned %.17g", call->symbol, result.d);
+    else
+        snprintf(why, n, "%s returned %" PRId64, call->symbol, result.i);
+    return false;
+}
+
 /* One case, in the child. why: to the parent, on a pipe. */
 __attribute__((noreturn)) static void try_case(const char *path,
                                                const char *text, FILE *to)
 {
     enum { PATIENCE_S = 10 };
-    static struct hak_bound bound;
+    static struct hak_kept kept;
     struct hak_call call;
-    union hak_scalar cell[HAK_CALL_PARAMS], result;
     char why[256] = "";
     alarm(PATIENCE_S);
-    const char *rest = text;
     void *library = NULL;
-    bool good = hak_call_parse(&rest, &call, why, sizeof why) == 0 &&
+    bool good = hak_call_parse(&text, &call, why, sizeof why) == 0 &&
                 (library = hak_ffi_open(path, why, sizeof why)) != NULL;
-    for (; good; good = hak_call_parse(&rest, &call, why, sizeof why) == 0) {
-        good = hak_ffi_bind(library, &call, &bound, why, sizeof why) == 0;
-        for (uint32_t i = 0; good && i < call.nparams; i++) {
-            good = call.param[i].from != HAK_FROM_CALLER;
-            if (!good)
-                snprintf(why, sizeof why,
-                         "parameter %u has no value; give it "
-                         "one, as in %s:0",
-                         i + 1, hak_type_name(call.param[i].type));
-        }
-        if (!good)
-            break;
-        memcpy(cell, bound.cell, sizeof cell);
-        hak_ffi_call(&bound, cell, &result);
-        good = hak_call_passed(&call, result);
-        if (!good && call.result == HAK_TYPE_F64)
-            snprintf(why, sizeof why, "%s returned %.17g", call.symbol,
-                     result.d);
-        else if (!good)
-            snprintf(why, sizeof why, "%s returned %" PRId64, call.symbol,
-                     result.i);
-        if (!good)
-            break;
-        if (*rest == 0)
+    while (good && made(library, &call, &kept, why, sizeof why)) {
+        if (*text == 0)
             _exit(CTL_OK);
+        good = hak_call_parse(&text, &call, why, sizeof why) == 0;
     }
     fputs(why, to);
     fclose(to);

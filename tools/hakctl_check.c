@@ -207,7 +207,8 @@ void ctl_print_finding(FILE *out, const struct ctl_finding *f)
 /*
  * Child to parent, each field ended by a NUL, in one stream:
  *     KIND FILE LINE TEXT      KIND: e = error, w = warning,
- *                                    b = now loads the box named TEXT
+ *                                    b = now loads the box named TEXT,
+ *                                    d = done
  * FILE is empty where there is none.
  */
 static void send(FILE *to, char kind, struct hak_origin at, const char *text)
@@ -242,6 +243,7 @@ __attribute__((noreturn)) static void child(int fd, const char *path,
         warn_of_ranges(&core);
         warn_of_calls(&core);
     }
+    send(to, 'd', (struct hak_origin){NULL, 0}, "");
     fclose(to);
     _exit(CTL_OK);
 }
@@ -267,13 +269,16 @@ static void free_message(struct message *m)
         free(m->field[i]);
 }
 
-/* The child died of `number` while it loaded the box that m names, if any. */
+/* The child ended with that status while it loaded the box that m names, if
+ * any. */
 static void add_crash(struct ctl_findings *all, const char *path,
-                      const struct message *m, int number)
+                      const struct message *m, int status)
 {
     char text[256];
-    const char *what =
-        number == SIGALRM ? "does not come to an end" : strsignal(number);
+    const char *what = !WIFSIGNALED(status) ? "ends the process"
+                       : WTERMSIG(status) == SIGALRM
+                           ? "does not come to an end"
+                           : strsignal(WTERMSIG(status));
     struct ctl_finding f = {HAK_DIAG_ERROR, path, 0, text};
     if (m->field[3] != NULL) {
         f.file = m->field[1];
@@ -301,8 +306,11 @@ static void collect(struct ctl_findings *all, const char *path, FILE *from,
 {
     struct message m = {{NULL}, {0}}, box = {{NULL}, {0}};
     int status = 0;
-    while (receive(from, &m)) {
-        if (m.field[0][0] == 'b') {
+    bool done = false;
+    while (!done && receive(from, &m)) {
+        if (m.field[0][0] == 'd') {
+            done = true;
+        } else if (m.field[0][0] == 'b') {
             struct message old = box;
             box = m;
             m = old;
@@ -312,10 +320,8 @@ static void collect(struct ctl_findings *all, const char *path, FILE *from,
     }
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    if (WIFSIGNALED(status))
-        add_crash(all, path, &box, WTERMSIG(status));
-    else if (WEXITSTATUS(status) != CTL_OK)
-        ctl_die("%s: could not be checked to the end", path);
+    if (!done || WIFSIGNALED(status))
+        add_crash(all, path, &box, status);
     free_message(&m);
     free_message(&box);
 }

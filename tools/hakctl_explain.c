@@ -176,22 +176,6 @@ static void print_rule(const struct answer *a)
     printf(")\n");
 }
 
-/* How a foreign box's library is called, and what that costs here. */
-static void print_foreign(const struct answer *a, const struct link *l)
-{
-    const struct hak_foreign_box_1 *table = ctl_foreign(l->box);
-    struct hak_box *box = (struct hak_box *)(uintptr_t)&l->box->box;
-    char text[300];
-    for (uint32_t i = 0;
-         table != NULL && table->describe(box, i, text, sizeof text); i++)
-        printf("         %s\n", text);
-    double ns = table != NULL
-                    ? ctl_foreign_pair_ns(l->box, asked_bytes(l, a->size))
-                    : -1;
-    if (ns >= 0)
-        printf("         alloc and free: %.0f ns a pair, measured here\n", ns);
-}
-
 static void print_link(const struct answer *a, const struct link *l)
 {
     printf("  %-6s %s %s", l == a->link ? "boxes" : "", l->conf->name,
@@ -212,7 +196,7 @@ static void print_link(const struct answer *a, const struct link *l)
         printf(", by %s", l->by_lane ? "lane" : "call");
     printf(", priority %d\n         %s\n", l->box->priority, l->box->path);
     if (serves)
-        print_foreign(a, l);
+        ctl_foreign_print(l->box, asked_bytes(l, a->size), 9);
 }
 
 static bool is_sampled(void)

@@ -98,3 +98,18 @@ double ctl_foreign_pair_ns(const struct hak_loaded *b, size_t size)
     }
     return best;
 }
+
+void ctl_foreign_print(const struct hak_loaded *b, size_t size, int indent)
+{
+    const struct hak_foreign_box_1 *table = ctl_foreign(b);
+    char text[300];
+    if (table == NULL)
+        return;
+    struct hak_box *box = (struct hak_box *)(uintptr_t)&b->box;
+    for (uint32_t i = 0; table->describe(box, i, text, sizeof text); i++)
+        printf("%*s%s\n", indent, "", text);
+    double ns = ctl_foreign_pair_ns(b, size);
+    if (ns >= 0)
+        printf("%*salloc and free: %.0f ns a pair, measured here\n", indent, "",
+               ns);
+}

@@ -41,6 +41,8 @@ static bool is_number(uint32_t type)
 static char letter(struct op *op, enum op_kind kind, uint32_t i)
 {
     const struct hak_call_param *p = &op->bound.call.param[i];
+    if (p->role == HAK_ROLE_HOOKS)
+        return 0;
     if (p->from == HAK_FROM_OUT && p->type == HAK_TYPE_PTR && !op->has_out &&
         kinds[kind].gives_ptr) {
         op->has_out = true;
@@ -153,7 +155,11 @@ static int fill_region(struct foreign *f, struct hak_bound *b, const char *key)
 {
     for (uint32_t i = 0; i < b->call.nparams; i++) {
         const struct hak_call_param *p = &b->call.param[i];
-        if (p->from != HAK_FROM_CALLER)
+        if (p->role == HAK_ROLE_HOOKS && f->has_hooks) {
+            b->cell[i].p = f->hooks; /* or in the cell, if it is an out */
+            continue;
+        }
+        if (p->from != HAK_FROM_CALLER && p->role != HAK_ROLE_HOOKS)
             continue;
         if (p->role == HAK_ROLE_REGION && f->region != NULL)
             b->cell[i].p = f->region;
@@ -165,7 +171,9 @@ static int fill_region(struct foreign *f, struct hak_bound *b, const char *key)
                 "%s: parameter %u of %s has no value here; give it "
                 "one, as in %s:0%s",
                 key, i + 1, b->call.symbol, f->host->type_name(p->type),
-                p->role >= HAK_ROLE_REGION ? ", or set owns = region" : "");
+                p->role == HAK_ROLE_HOOKS    ? ", or set hooks = take ..."
+                : p->role >= HAK_ROLE_REGION ? ", or set owns = region"
+                                             : "");
     }
     return 0;
 }
@@ -198,19 +206,56 @@ int bind_list(struct foreign *f, const char *key, const char *text,
     return 0;
 }
 
+/* cell: a copy of the call's, with what was stored and the result after it. */
+static int run_one(struct foreign *f, const char *key,
+                   const struct hak_bound *bound, union hak_scalar *cell,
+                   union hak_scalar *result)
+{
+    f->host->call(bound, cell, result);
+    if (f->host->passed(&bound->call, *result))
+        return 0;
+    f->box->host->log(f->box, HAK_LOG_ERROR, "%s: %s failed: it returned %d",
+                      key, bound->call.symbol, (int)result->i);
+    return -EIO;
+}
+
 int run_list(struct foreign *f, const char *key, const struct hak_bound *list,
              uint32_t n)
 {
-    for (uint32_t i = 0; i < n; i++) {
+    int error = 0;
+    for (uint32_t i = 0; error == 0 && i < n; i++) {
         union hak_scalar cell[HAK_CALL_PARAMS], result;
         memcpy(cell, list[i].cell, sizeof cell);
-        f->host->call(&list[i], cell, &result);
-        if (!f->host->passed(&list[i].call, result)) {
-            f->box->host->log(f->box, HAK_LOG_ERROR,
-                              "%s: %s failed: it returned %d", key,
-                              list[i].call.symbol, (int)result.i);
-            return -EIO;
-        }
+        error = run_one(f, key, &list[i], cell, &result);
     }
-    return 0;
+    return error;
+}
+
+/* ---- kept values --------------------------------------------------------- */
+
+int settle(struct foreign *f, const char *key, const struct hak_call *call,
+           union hak_scalar *cell)
+{
+    char why[WHY_BYTES];
+    return f->host->settle(call, &f->kept, cell, why, sizeof why) == 0
+               ? 0
+               : REFUSE(f, "%s: %s", key, why);
+}
+
+int run_init(struct foreign *f, const struct hak_bound *list, uint32_t n)
+{
+    char why[WHY_BYTES];
+    int error = 0;
+    for (uint32_t i = 0; error == 0 && i < n; i++) {
+        const struct hak_call *call = &list[i].call;
+        union hak_scalar cell[HAK_CALL_PARAMS], result;
+        memcpy(cell, list[i].cell, sizeof cell);
+        error = settle(f, "init", call, cell);
+        if (error == 0)
+            error = run_one(f, "init", &list[i], cell, &result);
+        if (error == 0 &&
+            f->host->keep(call, cell, result, &f->kept, why, sizeof why) != 0)
+            error = REFUSE(f, "init: %s", why);
+    }
+    return error;
 }

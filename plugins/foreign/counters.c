@@ -27,7 +27,8 @@ static bool is_name(const char *name)
 static bool is_whole(const struct hak_call *call)
 {
     for (uint32_t i = 0; i < call->nparams; i++)
-        if (call->param[i].from == HAK_FROM_CALLER)
+        if (call->param[i].from == HAK_FROM_CALLER ||
+            call->param[i].role == HAK_ROLE_HOOKS)
             return false;
     return true;
 }

@@ -23,6 +23,10 @@ enum param {
     PARAM_SLOT,
     PARAM_OWNS,
     PARAM_REGION,
+    PARAM_HOOKS,
+    PARAM_TAKE,
+    PARAM_GIVE,
+    PARAM_PURGE,
     PARAM_INIT,
     PARAM_EXIT,
     PARAM_TRIM,
@@ -57,6 +61,19 @@ static const struct hak_param params[] = {
                       .max = MOST_REGION, .def = 1 << 30,
                       .help = "with owns = region: bytes that init hands over "
                               "as region, region_size"},
+    [PARAM_HOOKS] = {"hooks", HAK_PARAM_TEXT, .def_text = "",
+                     .help = "with owns = region: functions that init hands "
+                             "over as hooks, each of take give purge none zero "
+                             "one"},
+    [PARAM_TAKE] = {"take", HAK_PARAM_CALL,
+                    .help = "how the library takes memory: take(size, align) "
+                            "-> ptr"},
+    [PARAM_GIVE] = {"give", HAK_PARAM_CALL,
+                    .help = "how it gives that back: give(ptr, size) -> i32 "
+                            "== 0"},
+    [PARAM_PURGE] = {"purge", HAK_PARAM_CALL,
+                     .help = "how it says what it needs not keep: purge(ptr, "
+                             "size) -> i32 == 0"},
     [PARAM_INIT] = {"init", HAK_PARAM_CALL,
                     .help = "calls before the first alloc, a comma between"},
     [PARAM_EXIT] = {"exit", HAK_PARAM_CALL,
@@ -94,18 +111,18 @@ static bool in_region(const struct foreign *f, const void *p)
     return (uintptr_t)p - (uintptr_t)f->region < f->region_bytes;
 }
 
-static void drop(const struct foreign *f, void *p)
+static inline void drop(const struct foreign *f, void *p)
 {
-    void *none;
-    f->op[OP_FREE].run(&f->op[OP_FREE], (word)(uintptr_t)p, 0, &none);
+    const struct op *op = &f->op[OP_FREE];
+    op->run(op, (word)(uintptr_t)p, 0, NULL); /* it has no `out ptr` */
 }
 
 /* What a call that allocates gave: its out cell or its result. */
 static inline void *given(const struct op *op, word result, void *out)
 {
-    union hak_scalar value = {.u = result};
     if (!op->has_out)
         return (void *)(uintptr_t)result;
+    union hak_scalar value = {.u = narrowed(op, result)};
     return op->host->passed(&op->bound.call, value) ? out : NULL;
 }
 
@@ -135,6 +152,24 @@ static void *alloc(struct hak_box *box, size_t size_bytes)
 static void *zalloc(struct hak_box *box, size_t size_bytes)
 {
     return take(foreign_of(box), OP_ZALLOC, rounded(size_bytes), 0);
+}
+
+/* Where the result is the block, and wherever it is. */
+static void *alloc_plain(struct hak_box *box, size_t size_bytes)
+{
+    const struct op *op = &foreign_of(box)->op[OP_ALLOC];
+    return (void *)(uintptr_t)op->run(op, rounded(size_bytes), 0, NULL);
+}
+
+static void *zalloc_plain(struct hak_box *box, size_t size_bytes)
+{
+    const struct op *op = &foreign_of(box)->op[OP_ZALLOC];
+    return (void *)(uintptr_t)op->run(op, rounded(size_bytes), 0, NULL);
+}
+
+static bool is_plain(const struct foreign *f, enum op_kind kind)
+{
+    return !f->op[kind].has_out && f->owner != OWNER_REGION;
 }
 
 /*
@@ -173,15 +208,13 @@ static void *resize(struct hak_box *box, void *p, size_t size_bytes)
 static size_t usable_size(struct hak_box *box, const void *p)
 {
     const struct op *op = &foreign_of(box)->op[OP_USABLE];
-    void *none;
-    return op->run(op, (word)(uintptr_t)p, 0, &none);
+    return narrowed(op, op->run(op, (word)(uintptr_t)p, 0, NULL));
 }
 
 static size_t slot_size(struct hak_box *box, size_t size_bytes)
 {
     const struct op *op = &foreign_of(box)->op[OP_SLOT];
-    void *none;
-    return op->run(op, rounded(size_bytes), 0, &none);
+    return narrowed(op, op->run(op, rounded(size_bytes), 0, NULL));
 }
 
 static bool owns(struct hak_box *box, const void *p)
@@ -189,12 +222,11 @@ static bool owns(struct hak_box *box, const void *p)
     const struct foreign *f = foreign_of(box);
     const struct op *op = &f->op[OP_OWNS];
     union hak_scalar result;
-    void *none;
     if (f->owner == OWNER_REGION)
         return in_region(f, p);
     if (f->owner == OWNER_RESIDUAL)
         return false;
-    result.u = op->run(op, (word)(uintptr_t)p, 0, &none);
+    result.u = narrowed(op, op->run(op, (word)(uintptr_t)p, 0, NULL));
     return op->bound.call.test == HAK_TEST_NONE
                ? result.u != 0
                : op->host->passed(&op->bound.call, result);
@@ -270,6 +302,11 @@ static int open_library(struct foreign *f)
 /* A power of two of the region's own size suits the library's segments. */
 static int take_region(struct foreign *f)
 {
+    const char *const texts[HOOK_KINDS] = {
+        [HOOK_TAKE] = text_of(f, PARAM_TAKE),
+        [HOOK_GIVE] = text_of(f, PARAM_GIVE),
+        [HOOK_PURGE] = text_of(f, PARAM_PURGE),
+    };
     size_t bytes = (size_t)f->box->params[PARAM_REGION].i;
     size_t align = HAK_GRANULE_BYTES;
     bytes = hak_round_up(bytes, HAK_GRANULE_BYTES);
@@ -279,22 +316,26 @@ static int take_region(struct foreign *f)
     if (f->region == NULL)
         return REFUSE(f, "no address space for region = %zu", bytes);
     f->region_bytes = bytes;
-    return 0;
+    f->region_align = align;
+    return hooks_init(f, texts, text_of(f, PARAM_HOOKS));
 }
 
 static int bind_owner(struct foreign *f)
 {
     const char *text = text_of(f, PARAM_OWNS);
-    if (strcmp(text, "residual") == 0) {
-        f->owner = OWNER_RESIDUAL;
-        return 0;
-    }
     if (strcmp(text, "region") == 0) {
         f->owner = OWNER_REGION;
         if (text_of(f, PARAM_INIT) == NULL)
             return REFUSE(f, "owns = region needs an init = that hands the "
                              "region over, as in manage(region, region_size)");
         return take_region(f);
+    }
+    if (text_of(f, PARAM_HOOKS)[0] != 0 || text_of(f, PARAM_TAKE) != NULL)
+        return REFUSE(f, "hooks give out memory of the region: set owns = "
+                         "region");
+    if (strcmp(text, "residual") == 0) {
+        f->owner = OWNER_RESIDUAL;
+        return 0;
     }
     if (strchr(text, '(') == NULL)
         return REFUSE(f,
@@ -303,6 +344,29 @@ static int bind_owner(struct foreign *f)
                       text);
     f->owner = OWNER_SYMBOL;
     return bind_op(f, OP_OWNS, "owns", text);
+}
+
+static int settle_list(struct foreign *f, const char *key,
+                       struct hak_bound *list, uint32_t n)
+{
+    int error = 0;
+    for (uint32_t i = 0; error == 0 && i < n; i++)
+        error = settle(f, key, &list[i].call, list[i].cell);
+    return error;
+}
+
+/* What init kept, put where calls name it. */
+static int settle_all(struct foreign *f)
+{
+    int error = settle_list(f, "trim", f->trim_call, f->ntrim);
+    if (error == 0)
+        error = settle_list(f, "exit", f->exit_call, f->nexit);
+    for (uint32_t k = 0; error == 0 && k < OPS; k++)
+        error = settle_list(f, params[param_of[k]].name, &f->op[k].bound,
+                            f->op[k].given);
+    for (uint32_t i = 0; error == 0 && i < f->ncounters; i++)
+        error = settle_list(f, f->counter[i].name, &f->counter[i].bound, 1);
+    return error;
 }
 
 static int bind_all(struct foreign *f)
@@ -324,19 +388,23 @@ static int bind_all(struct foreign *f)
         error = bind_list(f, "init", text_of(f, PARAM_INIT), &list, &n);
     if (error == 0)
         error = counters_init(f);
-    return error == 0 ? run_list(f, "init", list, n) : error;
+    if (error == 0)
+        error = run_init(f, list, n);
+    return error == 0 ? settle_all(f) : error;
 }
 
 static void fill_tables(struct foreign *f)
 {
     f->ops = (struct hak_box_ops){
-        .alloc = alloc,
+        .alloc = is_plain(f, OP_ALLOC) ? alloc_plain : alloc,
         .free = free_slot,
         .owns = owns,
         .usable_size = f->op[OP_USABLE].given ? usable_size : NULL,
         .slot_size = f->op[OP_SLOT].given ? slot_size : NULL,
         .aligned_alloc = f->op[OP_ALIGNED].given ? aligned_alloc_slot : NULL,
-        .zalloc = f->op[OP_ZALLOC].given ? zalloc : NULL,
+        .zalloc = !f->op[OP_ZALLOC].given  ? NULL
+                  : is_plain(f, OP_ZALLOC) ? zalloc_plain
+                                           : zalloc,
         .resize =
             f->op[OP_REALLOC].given && f->owner != OWNER_REGION ? resize : NULL,
         .trim = f->ntrim != 0 ? trim : NULL,
@@ -349,6 +417,8 @@ static void fill_tables(struct foreign *f)
         .residual = f->owner == OWNER_RESIDUAL,
         .describe = describe,
         .library = f->library,
+        .inside = f->owner == OWNER_REGION,
+        .kept = &f->kept,
         .slow = f->op[OP_ALLOC].by_ffi || f->op[OP_FREE].by_ffi,
     };
 }

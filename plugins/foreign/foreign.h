@@ -5,6 +5,7 @@
  *     bind.c      texts of the INI -> ops that can be called
  *     adapter.c   calls of the usual shapes without libffi
  *     counters.c  calls polled for the report
+ *     hooks.c     functions that the library takes its memory by
  */
 #ifndef HAKMEM_FOREIGN_BOX_H
 #define HAKMEM_FOREIGN_BOX_H
@@ -29,6 +30,7 @@ enum op_kind {
 enum {
     LIST_CALLS = 8, /* most in init, exit, trim */
     COUNTERS = 32,  /* as many as a report shows */
+    HOOKS = 16,     /* most words of hooks */
 };
 
 typedef uint64_t word; /* an argument or result in a register */
@@ -58,7 +60,21 @@ struct counter {
 
 enum owner { OWNER_SYMBOL, OWNER_REGION, OWNER_RESIDUAL };
 
-/* State of an instance. Written in init alone, so no lock is needed. */
+enum hook_kind { HOOK_TAKE, HOOK_GIVE, HOOK_PURGE, HOOK_KINDS };
+
+/* The region by granules, in memory that stays writable: hooks.c. */
+struct room {
+    uint64_t *used;  /* a bit each: taken */
+    uint64_t *stale; /* a bit each: was taken before, so it may not be zero */
+    uint32_t *run;   /* of the first of what was taken: how many */
+};
+
+/*
+ * State of an instance. Written in init alone, so no lock is needed.
+ *
+ * hooks    what the library is handed: HOOKS pointers to functions, or NULL
+ * hook     the calls that those of ours describe; symbol "" = not given
+ */
 struct foreign {
     struct hak_box *box;
     const struct hak_foreign_host_1 *host;
@@ -66,8 +82,14 @@ struct foreign {
     enum owner owner;
     char *region; /* OWNER_REGION: given to the library by init */
     size_t region_bytes;
+    size_t region_align;
+    void *hooks[HOOKS];
+    bool has_hooks;
+    struct hak_call hook[HOOK_KINDS];
+    struct room room;
     struct hak_bound *exit_call, *trim_call; /* lists */
     uint32_t nexit, ntrim;
+    struct hak_kept kept;             /* by the calls of init */
     struct counter counter[COUNTERS]; /* [call NAME] with poll = yes */
     uint32_t ncounters;
     void *library;
@@ -95,7 +117,9 @@ static inline void *table_memory(struct hak_box *box,
  * roles, k a constant, o an `out ptr`, all in integer registers. NULL: none.
  */
 word (*adapter_of(const char *shape))(const struct op *, word, word, void **);
-/* The same for any shape, by the prepared cif. */
+/* What such an adapter gave, as a number of the result's type. */
+word narrowed(const struct op *op, word value);
+/* The same as an adapter for any shape, by the prepared cif. */
 word adapter_ffi(const struct op *op, word v, word w, void **out);
 
 /* ---- counters.c ---------------------------------------------------------- */
@@ -104,6 +128,17 @@ word adapter_ffi(const struct op *op, word v, word w, void **out);
 int counters_init(struct foreign *f);
 uint32_t counters_read(struct hak_box *box, struct hak_counter *out,
                        uint32_t most);
+
+/* ---- hooks.c ------------------------------------------------------------- */
+
+/*
+ * Make the functions of take, give and purge, and the table of them.
+ * texts    of the three, NULL = not given
+ * table    the words of hooks, NULL = none
+ * Returns  0, or -errno and the reason is logged
+ */
+int hooks_init(struct foreign *f, const char *const texts[HOOK_KINDS],
+               const char *table);
 
 /* ---- bind.c -------------------------------------------------------------- */
 
@@ -118,6 +153,17 @@ int bind_op(struct foreign *f, enum op_kind kind, const char *key,
  */
 int bind_list(struct foreign *f, const char *key, const char *text,
               struct hak_bound **list, uint32_t *n);
+
+/*
+ * The kept values that a call's parameters name, put into cells (which are
+ * its own, or a copy). 0, or -EINVAL: nothing of that name was kept, logged.
+ */
+int settle(struct foreign *f, const char *key, const struct hak_call *call,
+           union hak_scalar *cell);
+
+/* Call init's in turn and keep what they say; -errno, logged, at the first
+ * whose result fails its test. */
+int run_init(struct foreign *f, const struct hak_bound *list, uint32_t n);
 
 /* Call them in turn; -EIO, logged, at the first whose result fails its test. */
 int run_list(struct foreign *f, const char *key, const struct hak_bound *list,

@@ -62,6 +62,9 @@ owns = residual'
 cp "$libs/odd.so" "$tmp/odd.so"
 cp "$libs/odd.so" "$tmp/narrow.so"
 printf '\001' | dd of="$tmp/narrow.so" bs=1 seek=4 conv=notrunc 2>/dev/null
+cp "$libs/odd.so" "$tmp/arm.so"
+printf '\267' | dd of="$tmp/arm.so" bs=1 seek=18 conv=notrunc 2>/dev/null
+head -c 3000 "$libs/odd.so" >"$tmp/cut.so"
 
 bad 'no path' 'x.ini:2: error: box x: no path = LIBRARY, as in path = libjemalloc.so.2' <<EOF
 $good
@@ -73,9 +76,27 @@ bad 'no such library' 'x.ini:2: error: box x: cannot be loaded: libnone.so.9: ca
 path = libnone.so.9
 $good
 EOF
-bad 'a 32-bit library' 'x.ini:2: error: box x: ./narrow.so is a 32-bit library; one for x86-64 is needed' <<EOF
+bad 'a 32-bit library' 'x.ini:2: error: box x: ./narrow.so is for another kind of machine; build it for x86-64' <<EOF
 path = ./narrow.so
 $good
+EOF
+bad 'a library of another machine' 'x.ini:2: error: box x: ./arm.so is for another kind of machine; build it for x86-64' <<EOF
+path = ./arm.so
+$good
+EOF
+bad 'a library that is cut short' 'x.ini:2: error: box x: ./cut.so is not whole; copy or build it again' <<EOF
+path = ./cut.so
+$good
+EOF
+bad 'no library' 'x.ini:2: error: box x: ./x.ini is no shared object (no ELF header)' <<EOF
+path = ./x.ini
+$good
+EOF
+bad 'a variable for a function' 'x.ini:2: error: box x: alloc = environ(size) -> ptr: "environ" of the library is a variable, no function' <<EOF
+path = libc.so.6
+alloc = environ(size) -> ptr
+free = free(ptr)
+owns = residual
 EOF
 bad 'symbol missing' 'x.ini:2: error: box x: alloc = mallok(size) -> ptr: the library has no symbol "mallok"; nm -D FILE lists them' <<EOF
 path = libc.so.6
@@ -131,6 +152,68 @@ alloc = malloc(size) -> ptr
 free = free(ptr)
 owns = region
 EOF
+# What functions of ours are asked for, and what of it cannot be.
+hooked() { # NAME WANT KEYS
+    bad "$1" "x.ini:2: error: box x: $2" <<EOF
+path = ./odd.so
+alloc = odd_alloc(f64:1.5, size, i32:3) -> ptr
+free = odd_free(ptr, f64:1.5)
+owns = region
+init = odd_start(cstr:"x", out hooks) -> i32 == 0
+$3
+EOF
+}
+take='take = t(size) -> ptr'
+roles='each of its roles is needed once, as in'
+ours='a pointer or size that says nothing to us is u64'
+hooked 'hooks that are not there' 'init: parameter 2 of odd_start has no value here; give it one, as in ptr:0, or set hooks = take ...' ''
+hooked 'hooks without take' 'hooks and take go together, as in hooks = take none and take = take(size, align) -> ptr' 'hooks = none'
+hooked 'take without hooks' 'hooks and take go together, as in hooks = take none and take = take(size, align) -> ptr' "$take"
+hooked 'a hook unknown' 'hooks: "tkae" is none of take give purge none zero one' "hooks = take tkae
+$take"
+hooked 'a hook undescribed' 'hooks: give, and there is no give =, as in give = give(ptr, size) -> i32 == 0' "hooks = take give
+$take"
+hooked 'too many hooks' 'hooks: more than 16' "hooks = none none none none none none none none none none none none none none none none take
+$take"
+hooked 'take without a size' "take: $roles take = take(size, align) -> ptr; $ours" 'hooks = take
+take = t(align) -> ptr'
+hooked 'take of two sizes' "take: $roles take = take(size, align) -> ptr; $ours" 'hooks = take
+take = t(size, size) -> ptr'
+hooked 'take that gives no pointer' 'take: what it gives is as in take = take(size, align) -> ptr' 'hooks = take
+take = t(size) -> i32'
+hooked 'give that does not say when' 'give: what it gives is as in give = give(ptr, size) -> i32 == 0' "hooks = take give
+$take
+give = g(ptr, size) -> i32"
+hooked 'purge without a pointer' "purge: $roles purge = purge(ptr, size) -> i32 == 0; $ours" "hooks = take purge
+$take
+purge = p(u64, size) -> i32 == 0"
+hooked 'a name of the library in take' 'take: parameter 2 cannot be compared with that' 'hooks = take
+take = t(size, ptr:&odd_level) -> ptr'
+hooked 'a function that cannot be' 'take: libffi makes no function like t: "..." cannot be in it' 'hooks = take
+take = t(size, ..., i32) -> ptr'
+bad 'hooks without a region' 'x.ini:2: error: box x: hooks give out memory of the region: set owns = region' <<EOF
+path = libc.so.6
+$good
+hooks = take
+$take
+EOF
+# shellcheck disable=SC2016
+bad 'a value that nothing keeps' 'x.ini:2: error: box x: alloc: no call before odd_alloc keeps a $size, as out ptr=size does' <<EOF
+path = ./odd.so
+alloc = odd_alloc(f64:1.5, size, i32:\$size) -> ptr
+free = odd_free(ptr, f64:1.5)
+owns = odd_owns(ptr) -> bool
+init = odd_start(cstr:"x", out u64=level) -> i32 == 0
+EOF
+# shellcheck disable=SC2016
+bad 'kept later than it is named' 'x.ini:2: error: box x: init: no call before odd_asked keeps a $level, as out ptr=level does' <<EOF
+path = ./odd.so
+alloc = odd_alloc(f64:1.5, size, i32:3) -> ptr
+free = odd_free(ptr, f64:1.5)
+owns = odd_owns(ptr) -> bool
+init = odd_asked(i32:\$level), odd_start(cstr:"x", out u64=level) -> i32 == 0
+EOF
+
 bad 'init fails' 'x.ini:2: error: box x: init: odd_start failed: it returned -1' <<EOF
 path = ./odd.so
 alloc = odd_alloc(f64:1.5, size, i32:3) -> ptr
@@ -167,6 +250,12 @@ is 'a library that crashes at load' \
     'x.ini:1: error: box x: loading it: Illegal instruction' \
     "$(cd "$tmp" && "$ctl" lint x.ini 2>&1)"
 
+printf 'void _exit(int);\n__attribute__((constructor)) void go(void) { _exit(0); }\n' >"$tmp/go.c"
+${CC:-cc} -shared -fPIC -o "$tmp/go.so" "$tmp/go.c"
+sed "s,^path = .*,path = $tmp/go.so," "$tmp/x.ini" >"$tmp/go.ini"
+is 'a library that ends the process' \
+    'go.ini:1: error: box x: loading it: ends the process' \
+    "$(cd "$tmp" && "$ctl" lint go.ini 2>&1)"
 is 'as explain says it' "$tmp/x.ini:1: error: box x: loading it: Illegal instruction" \
     "$("$ctl" explain 100 -c "$tmp/x.ini" 2>&1)"
 is 'and call' "$tmp/x.ini:1: error: box x: loading it: Illegal instruction" \
@@ -210,6 +299,18 @@ has 'explain: adapter' 'owns by adapter: odd_owns(ptr) -> bool' "$said"
 has 'explain: cost' 'alloc and free: [0-9]* ns a pair, measured here' "$said"
 has 'explain: JSON' '"calls":"adapter"' \
     "$("$ctl" explain 100 --json -c conf/foreign/glibc.ini)"
+said=$("$ctl" boxes -c $odd)
+has 'boxes -c: libffi' '^  alloc by libffi: odd_alloc(f64:1.5, size' "$said"
+has 'boxes -c: adapter' '^  owns by adapter: odd_owns(ptr) -> bool' "$said"
+has 'boxes -c: cost' '^  alloc and free: [0-9]* ns a pair, measured here' "$said"
+has 'boxes -c: the header' '^  no usable size: .* a header of 16 bytes' "$said"
+has 'boxes -c: one of ours' '^  served by   lanes' "$said"
+has 'boxes -c: JSON' '"calls":\["alloc by adapter: mallocx(.*"pair_ns":[0-9]' \
+    "$("$ctl" boxes --json -c conf/foreign/jemalloc.ini)"
+is 'boxes -c: a box that is left out' 1 \
+    "$("$ctl" boxes -c "$tmp/two.ini" >/dev/null 2>&1; echo $?)"
+is 'boxes -c: and a file' 2 \
+    "$("$ctl" boxes -c $odd ultra >/dev/null 2>&1; echo $?)"
 has 'boxes: calls are parameters' '  alloc  *call  default none' \
     "$("$ctl" boxes foreign)"
 
@@ -241,6 +342,55 @@ asked=$("$ctl" run -s -c "$tmp/asked.ini" -- "$tmp/asked" 2>&1 |
     sed -n 's/^counts odd: asked //p')
 is 'realloc asks once whose a block is' 2 "$((${asked:-0} / 10000))"
 
+# ---- an allocator on memory of ours, which it takes by functions of ours -----
+
+hooked=tests/foreign/hooked.ini
+# shellcheck disable=SC2016
+blocks='for (1..200) { my $x = "a" x (300000 + $_ * 1000); } print "done\n"'
+said=$("$ctl" run -s -c $hooked -- perl -e "$blocks" 2>&1)
+has 'hooks: the program runs' '^done$' "$said"
+has 'hooks: all that was taken came back' '^counts hooked: given [1-9]' "$said"
+has 'hooks: none declined' '^hooked  *\([1-9][0-9]*\)  *\1  *0 .* 0$' "$said"
+has 'hooks: what does not fit is declined, and served' '^hooked .* [1-9][0-9]*$' \
+    "$("$ctl" run -s -c $hooked -- perl -e '@x = map { "a" x 9000000 } 1..9;' 2>&1)"
+is 'hooks: the contract' 0 "$("$ctl" check-box -c $hooked hooked --may-decline \
+    alignment zalloc aligned_blocks 'owns_*' fork_with_threads |
+    grep -c '^not ok')"
+is 'a kept value in a declared call' 'result i32 154' \
+    "$("$ctl" call $hooked hooked 'key()' 2>/dev/null)"
+
+# What a system does that lets nobody make code.
+cat >"$tmp/nocode.c" <<'EOF'
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_memfd_create, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof code[0], code};
+    if (argc < 2 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        return 77;
+    execvp(argv[1], argv + 1);
+    return 78;
+}
+EOF
+${CC:-cc} -o "$tmp/nocode" "$tmp/nocode.c"
+is 'hooks: no code may be made' \
+    "$hooked:3: error: box hooked: take: no memory that can be executed: Operation not permitted" \
+    "$("$tmp/nocode" "$ctl" lint $hooked 2>&1 | grep error)"
+is 'hooks: the program runs without them' served "$("$tmp/nocode" env \
+    HAKMEM_CONF=$hooked LD_PRELOAD="$lib" /bin/echo served 2>/dev/null)"
+
 # ---- call, check-so, check-box -----------------------------------------------
 
 cat >"$tmp/call.ini" <<EOF
@@ -270,6 +420,18 @@ has 'call: not declared' 'no \[call lenght\] with box = c in .*; did you mean "l
 
 is 'check-so' 0 "$("$ctl" check-so libc.so.6 tests/foreign/libc.cases |
     grep -c '^not ok')"
+cat >"$tmp/kept.cases" <<'EOF'
+strdup(cstr:"abc") -> ptr = copy, strlen(ptr:$copy) -> size == 3, free(ptr:$copy)
+strtol(cstr:"12x", out ptr=rest, i32:10) -> i64 == 12 = n, abs(i32:$n*2+1) -> i32 == 25
+abs(i32:$n) -> i32
+abs(hooks) -> i32
+EOF
+# shellcheck disable=SC2016
+is 'check-so: values that are kept' 'ok 1 - strdup(cstr:"abc") -> ptr = copy, strlen(ptr:$copy) -> size == 3, free(ptr:$copy)
+ok 2 - strtol(cstr:"12x", out ptr=rest, i32:10) -> i64 == 12 = n, abs(i32:$n*2+1) -> i32 == 25
+not ok 3 - abs(i32:$n) -> i32: no call before abs keeps a $n, as out ptr=n does
+not ok 4 - abs(hooks) -> i32: parameter 1 has no value; give it one, as in ptr:0
+1..4' "$("$ctl" check-so libc.so.6 "$tmp/kept.cases")"
 is 'check-so: what fails, and why' 'not ok 1 - abs(i32:-7) -> i32 == 8: abs returned 7
 not ok 2 - abort(): Aborted
 not ok 3 - nothing(): the library has no symbol "nothing"; nm -D FILE lists them

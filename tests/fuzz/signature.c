@@ -9,9 +9,10 @@
 #include <string.h>
 
 FUZZ_SEEDS("tests/fuzz/seeds/signature");
-FUZZ_WORDS("size", "align", "ptr", "out ", "i32:", "u64", "f64:1.5", "cstr:'",
-           "...", " -> ", "==", ">=", "%", "0x", "(", ")", ", ", "'\\n'",
-           "void", "bool", "-9223372036854775808", "18446744073709551615", );
+FUZZ_WORDS("size", "$x*2+1", "=x", "out hooks", "align", "ptr", "out ",
+           "i32:", "u64", "f64:1.5", "cstr:'", "...", " -> ", "==", ">=", "%",
+           "0x", "(", ")", ", ", "'\\n'", "void", "bool",
+           "-9223372036854775808", "18446744073709551615", );
 
 #define CHECK(what) ((what) ? (void)0 : abort())
 

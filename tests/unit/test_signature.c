@@ -5,6 +5,7 @@
 #include "../lib/test.h"
 
 #include <foreign.h>
+#include <sys/resource.h>
 
 static struct hak_call call;
 static char why[256];
@@ -99,6 +100,49 @@ TEST(lists)
     EXPECT_STR(text, "");
 }
 
+TEST(kept_values)
+{
+    good("f(out u32=arena, out ptr:8 = kind) -> i32 == 0 = result");
+    EXPECT_STR(call.strings + call.param[0].keep - 1, "arena");
+    EXPECT_EQ(call.param[1].value.u, 8);
+    EXPECT_STR(call.strings + call.param[1].keep - 1, "kind");
+    EXPECT_STR(call.strings + call.keep - 1, "result");
+    EXPECT_EQ(call.test, HAK_TEST_EQUAL);
+    union hak_scalar cell[2] = {{.u = 7}, {.u = 0x123456789abc}};
+    struct hak_kept kept = {.n = 0};
+    EXPECT_EQ(hak_call_keep(&call, cell, (union hak_scalar){.i = -1}, &kept,
+                            why, sizeof why),
+              0);
+    EXPECT_EQ(kept.n, 3);
+    good("g(i32:$arena * 0x10 + 2, ptr:$kind, i64:$result)");
+    EXPECT_EQ(call.param[0].from, HAK_FROM_KEPT);
+    union hak_scalar got[3];
+    EXPECT_EQ(hak_call_settle(&call, &kept, got, why, sizeof why), 0);
+    EXPECT_EQ(got[0].u, 0x72);
+    EXPECT_EQ(got[1].u, 0x123456789abc);
+    EXPECT_EQ(got[2].i, -1);
+    good("g(i32:$area)");
+    EXPECT_EQ(hak_call_settle(&call, &kept, got, why, sizeof why), -ENOENT);
+    EXPECT_STR(why, "no call before g keeps a $area, as out ptr=area does");
+    good("f(out u32=a)");
+    for (int i = 3; i < HAK_CALL_KEPT; i++)
+        EXPECT_EQ(hak_call_keep(&call, cell, cell[0], &kept, why, sizeof why),
+                  0);
+    EXPECT_EQ(hak_call_keep(&call, cell, cell[0], &kept, why, sizeof why),
+              -ENOSPC);
+    EXPECT_STR(why, "more than 8 values are kept");
+}
+
+TEST(hooks)
+{
+    good("f(out hooks, hooks, size:8)");
+    EXPECT_EQ(call.param[0].from, HAK_FROM_OUT);
+    EXPECT_EQ(call.param[0].type, HAK_TYPE_PTR);
+    EXPECT_EQ(call.param[0].role, HAK_ROLE_HOOKS);
+    EXPECT_EQ(call.param[1].from, HAK_FROM_CALLER);
+    EXPECT_EQ(call.param[1].role, HAK_ROLE_HOOKS);
+}
+
 /* ---- what it refuses ----------------------------------------------------- */
 
 TEST(errors_point_at_the_character)
@@ -130,6 +174,21 @@ TEST(errors_point_at_the_character)
                         "f64 cstr) at character 7, before \"align)\"");
     bad("f(i32:&x)", "an address is a ptr, not a i32, at character 7, before "
                      "\"&x)\"");
+    bad("f(f64:$x)", "a f64 is not kept at character 7, before \"$x)\"");
+    bad("f(i32:$)", "expected the name of a kept value at character 8, before "
+                    "\")\"");
+    bad("f(i32:$a*x)", "expected a number at character 10, before \"x)\"");
+    bad("f(i32:$a+-1)", "number too large for u32 at character 10, before "
+                        "\"-1)\"");
+    bad("f(out i32=)", "expected a name to keep it as at character 11, before "
+                       "\")\"");
+    bad("f(out f64=x)", "a f64 is not kept at character 11, before \"x)\"");
+    bad("f(out hooks=x)", "expected \",\" or \")\" at character 12, before "
+                          "\"=x)\"");
+    bad("f(i32=x)", "expected \",\" or \")\" at character 6, before \"=x)\"");
+    bad("f() -> void = x", "a void is not kept at character 14, before \" x\"");
+    bad("f(out hooks:1)", "\"hooks\" takes no value; it is given at each call "
+                          "at character 12, before \":1)\"");
     bad("f(...)", "\"...\" needs a parameter before it at character 3, before "
                   "\"...)\"");
     bad("f(i32:1, ..., bool:1)", "bool cannot come after \"...\"; i32 does at "
@@ -280,6 +339,82 @@ TEST(what_is_not_there)
     EXPECT(hak_ffi_open("libno-such.so.9", why, sizeof why) == NULL);
     EXPECT_STR(why, "cannot be loaded: libno-such.so.9: cannot open shared "
                     "object file: No such file or directory");
+}
+
+/* ---- being called -------------------------------------------------------- */
+
+static union hak_scalar seen[HAK_CALL_PARAMS];
+
+static void note(void *context, const union hak_scalar *cell,
+                 union hak_scalar *result)
+{
+    memcpy(seen, cell, call.nparams * sizeof seen[0]);
+    *result = *(const union hak_scalar *)context;
+}
+
+TEST(closures)
+{
+    union hak_scalar gives = {.i = -5};
+    int32_t out = 0;
+    good("f(bool, i32, u32, i64, f64, out i32, cstr, u64) -> i32");
+    void *code = hak_ffi_closure(&call, note, &gives, why, sizeof why);
+    EXPECT(code != NULL);
+    int (*f)(bool, int, unsigned, int64_t, double, int32_t *, const char *,
+             uint64_t) =
+        (int (*)(bool, int, unsigned, int64_t, double, int32_t *, const char *,
+                 uint64_t))(uintptr_t)code;
+    EXPECT_EQ(f(true, -2, 3u << 30, -4, 2.5, &out, "x", UINT64_MAX), -5);
+    EXPECT_EQ(seen[0].u, 1);
+    EXPECT_EQ(seen[1].i, -2);
+    EXPECT_EQ(seen[2].u, 3u << 30);
+    EXPECT_EQ(seen[3].i, -4);
+    EXPECT(seen[4].d == 2.5);
+    EXPECT(seen[5].p == &out);
+    EXPECT_STR(seen[6].p, "x");
+    EXPECT_EQ(seen[7].u, UINT64_MAX);
+    good("g() -> ptr");
+    void *(*g)(void) = (void *(*)(void))(uintptr_t)hak_ffi_closure(
+        &call, note, &gives, why, sizeof why);
+    gives.p = &out;
+    EXPECT(g() == &out);
+    EXPECT_EQ(f(false, 0, 0, 0, 0, NULL, NULL, 0), (int)gives.i);
+}
+
+/* What a closure is made of is not writable, and nothing else is either. */
+TEST(closures_are_not_writable)
+{
+    union hak_scalar gives = {.i = 0};
+    char line[256];
+    uintptr_t from, to;
+    char access[5];
+    bool found = false;
+    good("f()");
+    void *code = hak_ffi_closure(&call, note, &gives, why, sizeof why);
+    FILE *maps = fopen("/proc/self/maps", "re");
+    EXPECT(maps != NULL);
+    while (fgets(line, sizeof line, maps) != NULL) {
+        EXPECT(sscanf(line, "%zx-%zx %4s", &from, &to, access) == 3);
+        EXPECT(access[1] != 'w' || access[2] != 'x');
+        if ((uintptr_t)code - from < to - from) {
+            EXPECT_STR(access, "r-xp");
+            found = true;
+        }
+    }
+    fclose(maps);
+    EXPECT(found);
+}
+
+TEST(closures_that_cannot_be)
+{
+    good("f(i32, ..., i32)");
+    EXPECT(hak_ffi_closure(&call, note, NULL, why, sizeof why) == NULL);
+    EXPECT_STR(why, "libffi makes no function like f: \"...\" cannot be in "
+                    "it");
+    struct rlimit none = {0, 0};
+    good("f()");
+    EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+    EXPECT(hak_ffi_closure(&call, note, NULL, why, sizeof why) == NULL);
+    EXPECT_STR(why, "no memory that can be executed: Too many open files");
 }
 
 TEST_MAIN()

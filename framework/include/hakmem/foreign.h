@@ -29,6 +29,7 @@ enum {
     HAK_CALL_PARAMS = 12,        /* most that a call may have */
     HAK_CALL_SYMBOL_BYTES = 64,  /* longest symbol, with the NUL */
     HAK_CALL_STRING_BYTES = 128, /* all strings of a call, with their NULs */
+    HAK_CALL_KEPT = 8,           /* most values that are kept for others */
 };
 
 enum hak_type {
@@ -53,6 +54,8 @@ enum hak_from {
     HAK_FROM_ADDRESS,  /* ptr:&NAME, where NAME of the library is */
     HAK_FROM_OUT,      /* out TYPE: the function fills a cell, given by address;
                           out TYPE:VALUE says what is in it before */
+    HAK_FROM_KEPT,     /* TYPE:$NAME*N+M, what an earlier call kept as NAME;
+                          value.kept has N and M, 1 and 0 where not said */
 };
 
 /* What the caller's value is. */
@@ -63,6 +66,8 @@ enum hak_role {
     HAK_ROLE_ALIGN,       /* align, a size: the alignment in bytes */
     HAK_ROLE_REGION,      /* region, a ptr: memory of ours */
     HAK_ROLE_REGION_SIZE, /* region_size, a size: its bytes */
+    HAK_ROLE_HOOKS,       /* hooks, a ptr: the table of functions of ours; may
+                             be OUT: a cell that holds it */
 };
 
 /* One value. Integers are sign- or zero-extended by their type. */
@@ -71,13 +76,18 @@ union hak_scalar {
     uint64_t u;
     double d;
     const void *p; /* PTR, CSTR */
+    struct {
+        uint32_t times, plus;
+    } kept; /* of a HAK_FROM_KEPT parameter */
 };
 
 struct hak_call_param {
     uint8_t type; /* enum hak_type */
     uint8_t from; /* enum hak_from */
     uint8_t role; /* enum hak_role */
-    uint8_t name; /* VARIABLE, ADDRESS, a CSTR constant: place in strings */
+    uint8_t name; /* VARIABLE, ADDRESS, KEPT, a CSTR constant: place in
+                     strings */
+    uint8_t keep; /* OUT =NAME: 1 + place of NAME in strings; 0 = not kept */
     union hak_scalar value; /* CONSTANT, OUT */
 };
 
@@ -100,6 +110,7 @@ struct hak_call {
     bool variadic;
     uint8_t result; /* enum hak_type */
     uint8_t test;   /* enum hak_test: when the call has succeeded */
+    uint8_t keep;   /* of the result, as in hak_call_param */
     union hak_scalar test_value;
     struct hak_call_param param[HAK_CALL_PARAMS];
     char strings[HAK_CALL_STRING_BYTES];
@@ -118,6 +129,15 @@ struct hak_bound {
     void *function;
     union hak_scalar cell[HAK_CALL_PARAMS];
     uint64_t cif[24];
+};
+
+/* What calls kept under a name (=NAME) for later ones ($NAME). */
+struct hak_kept {
+    uint32_t n;
+    struct {
+        char name[HAK_CALL_SYMBOL_BYTES];
+        uint64_t value;
+    } at[HAK_CALL_KEPT];
 };
 
 /*
@@ -143,8 +163,32 @@ int hak_call_arguments(const char *text, const struct hak_call *call,
 /* Does a result pass the call's test? True without one. Pure. */
 bool hak_call_passed(const struct hak_call *call, union hak_scalar result);
 
+/*
+ * hak_call_settle - put the kept values that a call's parameters name into
+ * their cells. 0; -ENOENT with the reason in why: one was not kept. Any thread.
+ */
+int hak_call_settle(const struct hak_call *call, const struct hak_kept *kept,
+                    union hak_scalar *cell, char *why, size_t why_bytes);
+
+/*
+ * hak_call_keep - add what a call gave, as far as it has names for it.
+ * cell, result  as the call left them
+ * Returns       0; -ENOSPC, why as above: more than HAK_CALL_KEPT
+ */
+int hak_call_keep(const struct hak_call *call, const union hak_scalar *cell,
+                  union hak_scalar result, struct hak_kept *kept, char *why,
+                  size_t why_bytes);
+
 /* A type's word: "i32". */
 const char *hak_type_name(uint32_t type);
+
+/*
+ * What a closure does when it is called.
+ * cell    the arguments by parameter; of an OUT one where to store, as a PTR
+ * result  0, to be set
+ */
+typedef void hak_closure_fn(void *context, const union hak_scalar *cell,
+                            union hak_scalar *result);
 
 /* ---- "hak.foreign/1" of the host ---------------------------------------- */
 
@@ -197,6 +241,24 @@ struct hak_foreign_host_1 {
      * so for tables of functions. NULL itself where nothing is sealed.
      */
     void *(*sealed)(size_t size_bytes);
+
+    /*
+     * closure - a function that a library can call, as `call` describes it.
+     * call     not variadic; its symbol is a name for people
+     * run      is called with context, by whatever thread
+     * Returns  its address, for good: a page that is never writable; NULL with
+     *          the reason in why
+     * In init only. Cost of a call: make bench-foreign
+     */
+    void *(*closure)(const struct hak_call *call, hak_closure_fn *run,
+                     void *context, char *why, size_t why_bytes);
+
+    int (*settle)(const struct hak_call *call, const struct hak_kept *kept,
+                  union hak_scalar *cell, char *why,
+                  size_t why_bytes); /* hak_call_settle */
+    int (*keep)(const struct hak_call *call, const union hak_scalar *cell,
+                union hak_scalar result, struct hak_kept *kept, char *why,
+                size_t why_bytes); /* hak_call_keep */
 };
 
 /* ---- "hak.foreign/1" of a box ---------------------------------------------
@@ -223,6 +285,10 @@ struct hak_foreign_box_1 {
     /* Does alloc or free go through libffi? */
     bool slow;
     void *library; /* as host->open gave it */
+    /* All its slots are in memory of host->map: elsewhere its owns() need not
+     * be asked. */
+    bool inside;
+    const struct hak_kept *kept; /* by the calls of init */
 };
 
 #ifdef __cplusplus
