@@ -49,7 +49,7 @@ const char *hak_boxes_dir(void)
     char *slash = strrchr(own, '/');
     *slash = 0;
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-        hak_text_join(probe, sizeof probe, own, "/", places[i], NULL);
+        hak_text_join(probe, sizeof probe, own, "/", places[i]);
         if (realpath(probe, dir) != NULL)
             return dir;
     }
@@ -65,21 +65,21 @@ void hak_box_path(const char *given, const char *name, const char *conf_file,
                   char *out, size_t out_bytes)
 {
     if (given == NULL) {
-        hak_text_join(out, out_bytes, hak_boxes_dir(), "/", name, ".so", NULL);
+        hak_text_join(out, out_bytes, hak_boxes_dir(), "/", name, ".so");
         return;
     }
     if (strchr(given, '/') == NULL) {
-        hak_text_join(out, out_bytes, hak_boxes_dir(), "/", given, NULL);
+        hak_text_join(out, out_bytes, hak_boxes_dir(), "/", given);
         return;
     }
     const char *slash = conf_file ? strrchr(conf_file, '/') : NULL;
     if (given[0] != '/' && slash != NULL) {
         hak_text_copy(out, out_bytes, conf_file, (size_t)(slash - conf_file));
-        hak_text_join(out, out_bytes, out, "/", given, NULL);
+        hak_text_join(out, out_bytes, out, "/", given);
         if (is_file(out))
             return;
     }
-    hak_text_join(out, out_bytes, given, NULL);
+    hak_text_join(out, out_bytes, given);
 }
 
 /* ---- checks -------------------------------------------------------------- */
@@ -199,7 +199,7 @@ static bool name_of(int *fd, char name[64])
     next = higher + 1;
     char digits[24];
     hak_text_join(name, 64, "/proc/self/fd/./",
-                  hak_text_number(digits, (unsigned long)higher), NULL);
+                  hak_text_number(digits, (unsigned long)higher));
     return access(name, F_OK) == 0;
 }
 

@@ -90,8 +90,7 @@ static void tell_no_profile(struct hak_conf *c, struct hak_origin where,
     for (uint32_t i = 0; i < c->nsections; i++) {
         const char *own = conf_name(c->section[i].name, "profile");
         if (own != NULL)
-            hak_text_join(known, sizeof known, known, *known ? ", " : "", own,
-                          NULL);
+            hak_text_join(known, sizeof known, known, *known ? ", " : "", own);
     }
     hak_conf_tell(c, HAK_DIAG_ERROR, where, "no [profile %s] in %s; %s%s", name,
                   c->file, *known ? "known: " : "it has no profile", known);
@@ -269,7 +268,7 @@ struct nearest {
 static void offer(struct nearest *best, const char *section, const char *key)
 {
     char name[CONF_ITEM_BYTES];
-    hak_text_join(name, sizeof name, section, *section ? " " : "", key, NULL);
+    hak_text_join(name, sizeof name, section, *section ? " " : "", key);
     for (char *at = name; *at != 0; at++)
         *at = env_char(*at);
     unsigned distance = conf_distance(best->word, name);
@@ -308,7 +307,7 @@ static void apply_variable(struct hak_conf *c, const char *text)
     const char *equal = strchr(text, '=');
     if (equal == NULL)
         return;
-    hak_text_join(spelt, sizeof spelt, env_origin, NULL);
+    hak_text_join(spelt, sizeof spelt, env_origin);
     hak_text_add(spelt, sizeof spelt, text, (size_t)(equal - text));
     const char *origin = conf_intern(c, spelt, strlen(spelt));
     const char *value = conf_intern(c, equal + 1, strlen(equal + 1));

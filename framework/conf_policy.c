@@ -62,10 +62,9 @@ static void tell_overlap(struct hak_conf *c, const struct hak_conf_rule *rule,
     char place[CONF_ITEM_BYTES], sizes[CONF_ITEM_BYTES] = "", digits[24];
     if (old->origin.line > 0)
         hak_text_join(place, sizeof place, "line ",
-                      hak_text_number(digits, (unsigned long)old->origin.line),
-                      NULL);
+                      hak_text_number(digits, (unsigned long)old->origin.line));
     else
-        hak_text_join(place, sizeof place, old->origin.file, NULL);
+        hak_text_join(place, sizeof place, old->origin.file);
     conf_append_sizes(sizes, sizeof sizes, first, last);
     hak_conf_tell(c, HAK_DIAG_ERROR, rule->origin,
                   "\"%s\" and \"%s\" of %s both cover %s", rule->text,
@@ -236,10 +235,10 @@ static void warn_uncovered(struct hak_conf *c)
             continue;
         while (i < HAK_INDEX_LARGE && c->index_rule[i + 1] < 0)
             i++;
-        hak_text_join(sizes, sizeof sizes, sizes, *sizes ? ", " : "", NULL);
+        hak_text_join(sizes, sizeof sizes, sizes, *sizes ? ", " : "");
         conf_append_sizes(sizes, sizeof sizes, first, i);
         if (strlen(sizes) > sizeof sizes - 64) {
-            hak_text_join(sizes, sizeof sizes, sizes, " and more", NULL);
+            hak_text_join(sizes, sizeof sizes, sizes, " and more");
             break;
         }
     }

@@ -276,7 +276,7 @@ static bool check_circle(struct hak_conf *c, int at)
     int route = at;
     for (uint32_t steps = 0; steps <= c->nroutes && route >= 0; steps++) {
         hak_text_join(path, sizeof path, path, steps > 0 ? " -> " : "",
-                      c->route[route].name, NULL);
+                      c->route[route].name);
         if (steps > 0 && route == at)
             break;
         first &= route >= at;

@@ -84,8 +84,7 @@ void conf_append_sizes(char *text, size_t bytes, uint32_t first, uint32_t last)
     hak_text_join(text, bytes, text, hak_text_number(from, low), "-",
                   last < HAK_INDEX_LARGE
                       ? hak_text_number(to, hak_index_bytes(last))
-                      : NULL,
-                  NULL);
+                      : NULL);
 }
 
 /* ---- numbers ------------------------------------------------------------- */
@@ -366,7 +365,7 @@ static int parse_enum(const char *choices, const char *text, int64_t *out,
     for (at = choices; at != NULL && why != NULL && bytes > 0;) {
         size_t span = hak_text_until(at, '|');
         hak_text_add(why, bytes, at, span);
-        hak_text_join(why, bytes, why, at[span] ? ", " : "", NULL);
+        hak_text_join(why, bytes, why, at[span] ? ", " : "");
         at = at[span] ? at + span + 1 : NULL;
     }
     return -EINVAL;

@@ -31,7 +31,7 @@ const char *hak_default_conf(void)
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
         char given[PATH_MAX];
         if (hak_text_join(given, sizeof given, hak_boxes_dir(), "/", places[i],
-                          "/default.ini", NULL) &&
+                          "/default.ini") &&
             realpath(given, path) != NULL)
             return path;
     }

@@ -7,7 +7,6 @@
 #ifndef HAK_TEXT_H
 #define HAK_TEXT_H
 
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
@@ -23,25 +22,26 @@ static inline char *hak_text_copy(char *out, size_t bytes, const char *text,
 }
 
 /*
- * The texts up to NULL, one behind the other, into out[bytes], cut to fit.
- * False: it was cut. None of them lies in out, but for the first at its start.
+ * The texts, one behind the other, into out[bytes], cut to fit. False: it was
+ * cut. None of them lies in out, but for the first at its start; a NULL among
+ * them ends them.
  */
-__attribute__((sentinel, unused)) static bool
-hak_text_join(char *out, size_t bytes, const char *text, ...)
+#define hak_text_join(out, bytes, ...) \
+    hak_text_join_all(out, bytes, (const char *const[]){__VA_ARGS__, NULL})
+
+static inline bool hak_text_join_all(char *out, size_t bytes,
+                                     const char *const *text)
 {
     size_t used = 0;
-    va_list ap;
-    va_start(ap, text);
-    for (; text != NULL; text = va_arg(ap, const char *)) {
-        size_t n = strlen(text), room = bytes - 1 - used;
-        memmove(out + used, text, n < room ? n : room);
+    for (; *text != NULL; text++) {
+        size_t n = strlen(*text), room = bytes - 1 - used;
+        memmove(out + used, *text, n < room ? n : room);
         used += n < room ? n : room;
         if (n > room)
             break;
     }
-    va_end(ap);
     out[used] = 0;
-    return text == NULL;
+    return *text == NULL;
 }
 
 /* n characters more behind the text that is in out[bytes], cut to fit. */

@@ -77,7 +77,7 @@ static int enter(struct walk *w, int fd, const char *name)
 {
     close(w->dir);
     w->dir = fd;
-    hak_text_join(w->at, sizeof w->at, w->at, name, "/", NULL);
+    hak_text_join(w->at, sizeof w->at, w->at, name, "/");
     return 0;
 }
 

@@ -17,18 +17,18 @@ TEST(copies_are_cut_to_fit)
 TEST(joins_say_whether_all_fitted)
 {
     char out[8];
-    EXPECT(hak_text_join(out, sizeof out, "ab", "", "cde", "fg", NULL));
+    EXPECT(hak_text_join(out, sizeof out, "ab", "", "cde", "fg"));
     EXPECT_STR(out, "abcdefg");
-    EXPECT(!hak_text_join(out, sizeof out, "ab", "cde", "fgh", "i", NULL));
+    EXPECT(!hak_text_join(out, sizeof out, "ab", "cde", "fgh", "i"));
     EXPECT_STR(out, "abcdefg");
-    EXPECT(hak_text_join(out, sizeof out, "", NULL));
+    EXPECT(hak_text_join(out, sizeof out, ""));
     EXPECT_STR(out, "");
 }
 
 TEST(a_join_may_begin_with_what_is_there)
 {
     char out[8] = "ab";
-    EXPECT(hak_text_join(out, sizeof out, out, "/", "c", NULL));
+    EXPECT(hak_text_join(out, sizeof out, out, "/", "c"));
     EXPECT_STR(out, "ab/c");
     hak_text_add(out, sizeof out, "defgh", 2);
     EXPECT_STR(out, "ab/cde");
