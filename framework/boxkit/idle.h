@@ -26,6 +26,12 @@ static inline bool hak_page_is_asleep(const struct hak_page *page, uint32_t g)
     return page->asleep >> g & 1;
 }
 
+/* The one who frees a slot of the page looks at it, whatever thread that is. */
+static inline void hak_page_set_asleep(struct hak_page *page, uint64_t groups)
+{
+    __atomic_store_n(&page->asleep, groups, __ATOMIC_RELAXED);
+}
+
 static inline uint32_t hak_page_ngroups(const struct hak_page *page)
 {
     size_t bytes = (size_t)page->capacity * page->span.slot_bytes;
@@ -85,7 +91,7 @@ static inline size_t hak_page_sleep(struct hak_page *page, uint32_t *ncalls)
     if (map == 0)
         return 0;
     hak_page_unlist(page, map);
-    page->asleep |= map;
+    hak_page_set_asleep(page, page->asleep | map);
     for (size_t g = 0; (g = hak_bits_next(&free, 0, g, 64)) < 64; g = end) {
         end = hak_bits_next(&free, ~0ull, g, 64);
         if ((map & hak_bits_mask(0, g, end - g)) == 0)
@@ -112,7 +118,7 @@ static inline bool hak_page_wake(struct hak_page *page)
         return false;
     uint32_t g = (uint32_t)__builtin_ctzll(page->asleep);
     struct hak_group group = hak_page_group(page, g);
-    page->asleep &= page->asleep - 1;
+    hak_page_set_asleep(page, page->asleep & (page->asleep - 1));
     hak_page_link(page, group.first, group.end - group.first);
     return true;
 }

@@ -124,7 +124,8 @@ static uint32_t take_from(struct slab *slab, struct list *list, uint32_t n)
         (uint32_t)hak_min(n - k, (size_t)slab->capacity - slab->carved);
     for (uint32_t i = carve; i-- != 0;)
         push(list, slab->start + (size_t)(slab->carved + i) * slab->slot_bytes);
-    slab->carved = (uint16_t)(slab->carved + carve);
+    __atomic_store_n(&slab->carved, (uint16_t)(slab->carved + carve),
+                     __ATOMIC_RELAXED); /* frees of others look at it */
     slab->used = (uint16_t)(slab->used + k + carve);
     return k + carve;
 }

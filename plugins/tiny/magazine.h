@@ -75,7 +75,7 @@ static inline bool magazine_push(struct magazine *m, void *p)
         hak_count(&m->refused, 1);
         return false;
     }
-    m->slot[m->n] = p;
+    __atomic_store_n(&m->slot[m->n], p, __ATOMIC_RELAXED);
     hak_count(&m->n, 1);
     hak_count(&m->pushes, 1);
     return true;
@@ -88,6 +88,16 @@ static inline void *magazine_drain(struct magazine *m)
         return NULL;
     hak_count(&m->n, -(uint64_t)1);
     return m->slot[m->n];
+}
+
+/* Any thread; of a running one's it may be wrong. */
+static inline bool magazine_has(const struct magazine *m, const void *p)
+{
+    uint64_t n = hak_counted(&m->n);
+    for (uint64_t i = 0; i < n; i++)
+        if (__atomic_load_n(&m->slot[i], __ATOMIC_RELAXED) == p)
+            return true;
+    return false;
 }
 
 static inline void magazine_add(const struct magazine *m,

@@ -116,14 +116,17 @@ static void page_put(struct hak_heap *heap, struct hak_page *page)
 
 /* ---- heaps --------------------------------------------------------------- */
 
-/* Slots of other heaps' pages go back the way of a remote free. */
+/* Slots of other heaps' pages go back the way of a remote free. They were live
+ * when they came, and go without a mark, as live ones do. */
 static void empty_magazines(struct hak_heap *heap)
 {
     struct magazine *m = magazines_of(heap);
     for (uint32_t c = 0; m != NULL && c < TINY_CLASSES; c++, m++) {
         void *p;
-        while ((p = magazine_drain(m)) != NULL)
+        while ((p = magazine_drain(m)) != NULL) {
+            hak_slot_clear(p);
             hak_heap_free(heap, superslab_page(superslabs_of(heap), p), p);
+        }
     }
 }
 
@@ -216,9 +219,8 @@ static bool in_magazine(const struct tiny *t, const struct hak_page *page,
         __atomic_load_n(&t->heaps.all_heaps, __ATOMIC_ACQUIRE);
     for (; heap != NULL; heap = heap->all_next) {
         const struct magazine *m = magazines_of(heap);
-        for (size_t i = 0; m != NULL && i < m[page->class_number].n; i++)
-            if (m[page->class_number].slot[i] == p)
-                return true;
+        if (m != NULL && magazine_has(m + page->class_number, p))
+            return true;
     }
     return false;
 }

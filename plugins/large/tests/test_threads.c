@@ -52,7 +52,7 @@ static void unmake(void *block)
 static void *churn(void *argument)
 {
     uint64_t seed = (uintptr_t)argument;
-    for (int i = 0; i < 4000; i++) {
+    for (int i = 0; i < TEST_TURNS(4000); i++) {
         void *p = next(&seed) % 3 ? make(&seed, 20 * KIB) : NULL;
         void **at = &place[next(&seed) % PLACES];
         p = __atomic_exchange_n(at, p, __ATOMIC_ACQ_REL);

@@ -332,7 +332,7 @@ TEST(a_small_segment_when_there_is_no_large_one)
 
 /* ---- threads ----------------------------------------------------------- */
 
-enum { THREADS = 3, SLOTS = 64, ROUNDS = 30000 };
+enum { THREADS = 3, SLOTS = 64, ROUNDS = TEST_TURNS(30000) };
 
 static struct {
     pthread_mutex_t lock;

@@ -91,7 +91,7 @@ TEST(agrees_with_a_model)
 {
     start(CAPACITY);
     size_t n = 0;
-    for (int round = 0; round < 20000; round++) {
+    for (int round = 0; round < TEST_TURNS(20000); round++) {
         uint32_t i = random_below(PLACES);
         if (segments[i].range != 0) {
             drop(i);
@@ -224,7 +224,7 @@ static double now_ns(void)
     return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
-enum { LOOKUPS = 1 << 20 };
+enum { LOOKUPS = TEST_TURNS(1 << 20) };
 static void *volatile sink;
 
 /* ns per look-up at random addresses of the first n places. */

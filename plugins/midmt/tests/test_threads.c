@@ -61,7 +61,7 @@ TEST(a_thousand_threads_in_turn_leave_nothing)
     start(0);
     uint64_t metas = 0;
     size_t most = 0;
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < TEST_TURNS(1000); i++) {
         th_join(th_spawn(use_and_end, NULL));
         most = hak_max(most, th_mapped(box));
         if (i == 10)
@@ -91,7 +91,7 @@ TEST(ten_thousand_threads_that_leave_a_block_each_do_not_pile_up)
     static void *left[64];
     start(0);
     size_t early = 0;
-    for (uintptr_t i = 0; i < 10000; i++) {
+    for (uintptr_t i = 0; i < TEST_TURNS(10000); i++) {
         pthread_t thread = th_spawn(leave_one, (void *)i);
         th_free(left[i % 64]);
         pthread_join(thread, &left[i % 64]);
@@ -188,14 +188,14 @@ static void trade_in_threads(int generations)
 TEST(blocks_change_hands)
 {
     start(0);
-    rounds = 100000;
+    rounds = TEST_TURNS(100000);
     trade_in_threads(3);
 }
 
 TEST(blocks_change_hands_without_lanes)
 {
     start(TH_NO_LANES);
-    rounds = 50000;
+    rounds = TEST_TURNS(50000);
     trade_in_threads(2);
 }
 
@@ -203,7 +203,7 @@ TEST(blocks_outlive_many_short_threads)
 {
     start(0);
     rounds = 300;
-    trade_in_threads(100);
+    trade_in_threads(TEST_TURNS(100));
 }
 
 /* Heaps are closed while others free into their pages. */
@@ -241,7 +241,7 @@ TEST(threads_end_while_others_free_their_blocks)
 {
     start(0);
     pthread_t freer = th_spawn(free_forever, NULL);
-    for (uintptr_t i = 1; i < 1500; i++)
+    for (uintptr_t i = 1; i < TEST_TURNS(1500); i++)
         th_join(th_spawn(fill_and_end, (void *)i));
     __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
     th_join(freer);
@@ -254,13 +254,13 @@ TEST(threads_end_while_others_free_their_blocks)
 TEST(owns_is_right_while_segments_come_and_go)
 {
     start(0);
-    rounds = 60000;
+    rounds = TEST_TURNS(60000);
     void *mine[64];
     for (size_t i = 0; i < 64; i++)
         mine[i] = th_malloc(box, 1 + i * 500);
     pthread_t a = th_spawn(trade, (void *)1), b = th_spawn(trade, (void *)2);
     int on_stack;
-    for (int i = 0; i < 500000; i++) {
+    for (int i = 0; i < TEST_TURNS(500000); i++) {
         EXPECT(box->ops->owns(box, mine[i % 64]));
         EXPECT_EQ(box->ops->usable_size(box, mine[i % 64]) >= 1024, 1);
         EXPECT(!box->ops->owns(box, &on_stack));
@@ -295,9 +295,9 @@ static void use_as_child(void)
 TEST(fork_while_threads_allocate)
 {
     start(0);
-    rounds = 40000;
+    rounds = TEST_TURNS(40000);
     pthread_t a = th_spawn(trade, (void *)3), b = th_spawn(trade, (void *)4);
-    for (int i = 0; i < 60; i++) {
+    for (int i = 0; i < TEST_TURNS(60); i++) {
         th_free(th_malloc(box, 5000));
         pid_t pid = th_fork();
         if (pid == 0)
@@ -332,7 +332,7 @@ TEST(no_child_inherits_a_lock)
                                          "empty_segments=0", NULL};
     start_with(params, 0);
     pthread_t a = th_spawn(lock_often, NULL), b = th_spawn(lock_often, NULL);
-    for (int i = 0; i < 400; i++) {
+    for (int i = 0; i < TEST_TURNS(400); i++) {
         pid_t pid = th_fork();
         if (pid == 0) {
             alarm(5);

@@ -328,6 +328,7 @@ static struct cost million(const char *what, const char *const *params)
 
 TEST(reuse_saves_the_page_faults)
 {
+    SKIP_TSAN("most faults are its own");
     struct cost on = million("reuse = on", NULL);
     struct cost off =
         million("reuse = off", (const char *const[]){"reuse=off", NULL});

@@ -217,7 +217,7 @@ static void working_set(struct hak_box *box, size_t n, size_t bytes)
     uint64_t seed = 0xda942042e4dd58b5ull;
     for (int round = 0; round < 3; round++) {
         get_many(box, block, n, bytes);
-        for (size_t i = 0; i < 20000; i++) {
+        for (size_t i = 0; i < TEST_TURNS(20000); i++) {
             size_t at = rnd(&seed, n);
             memset(block[at], (int)i, bytes);
             th_free(block[at]);
