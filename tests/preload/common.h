@@ -46,6 +46,12 @@ static inline bool is_foreign(void)
     const char *mode = getenv("HAK_TEST_MODE");
     return mode != NULL && strncmp(mode, "conf/foreign/", 13) == 0;
 }
+
+static inline bool is_mode(const char *name)
+{
+    const char *mode = getenv("HAK_TEST_MODE");
+    return mode != NULL && strcmp(mode, name) == 0;
+}
 #define OWN_BOUND(expectation) \
     do {                       \
         if (!is_foreign())     \

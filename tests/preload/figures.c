@@ -54,9 +54,11 @@ TEST(mallinfo_follows)
 #pragma GCC diagnostic pop
 }
 
-TEST(malloc_info_is_xml)
+static char text[65536];
+
+/* What malloc_info says, into text. */
+static size_t read_info(void)
 {
-    static char text[65536];
     int fd = memfd_create("info", MFD_CLOEXEC);
     FILE *f = fdopen(dup(fd), "w");
     EXPECT(f != NULL);
@@ -65,6 +67,14 @@ TEST(malloc_info_is_xml)
     EXPECT_EQ(fclose(f), 0);
     ssize_t n = pread(fd, text, sizeof text - 1, 0);
     EXPECT_GT(n, 0);
+    close(fd);
+    text[n] = 0;
+    return (size_t)n;
+}
+
+TEST(malloc_info_is_xml)
+{
+    size_t n = read_info();
     EXPECT_EQ(strncmp(text, "<malloc version=\"", 17), 0);
     EXPECT_STR(text + n - 10, "</malloc>\n");
     long opened = 0; /* elements: each is closed by its like or by "/>" */
@@ -78,19 +88,76 @@ TEST(malloc_info_is_xml)
     EXPECT_EQ(opened, 0);
 }
 
-TEST(malloc_stats_writes_to_stderr)
+/* The sum of the numbers that follow `name` in text; *last: the last of them.
+ */
+static size_t sum_of(const char *name, size_t *last)
 {
-    static char text[65536];
-    int fd = memfd_create("stats", MFD_CLOEXEC), kept = dup(2);
+    size_t sum = 0;
+    *last = 0;
+    for (const char *at = text; (at = strstr(at, name)) != NULL; sum += *last) {
+        at += strlen(name);
+        *last = strtoull(at, NULL, 10);
+    }
+    return sum;
+}
+
+TEST(malloc_info_follows)
+{
+    size_t bytes = (size_t)BLOCKS * BLOCK_BYTES, system;
+    read_info();
+    size_t before = sum_of(" live_bytes=\"", &system);
     take();
+    read_info();
+    if (under_hakmem())
+        expect_near(sum_of(" live_bytes=\"", &system) - before, bytes,
+                    bytes / 10);
+    sum_of("<system type=\"current\" size=\"", &system); /* the whole's */
+    EXPECT_GE(system, bytes);
+    give();
+}
+
+/* What malloc_stats writes to stderr, into text. */
+static void read_stats(void)
+{
+    int fd = memfd_create("stats", MFD_CLOEXEC), kept = dup(2);
     dup2(fd, 2);
     malloc_stats();
     dup2(kept, 2);
     ssize_t n = pread(fd, text, sizeof text - 1, 0);
     EXPECT_GT(n, 40);
     EXPECT_EQ(text[n - 1], '\n');
+    text[n] = 0;
+    close(fd);
+    close(kept);
+}
+
+/* Live blocks of all boxes, of a table whose rows begin: name, allocations,
+ * frees, live; glibc: what is in use as so many blocks. */
+static size_t stats_live(void)
+{
+    size_t live = 0, allocs, frees, count;
+    read_stats();
+    if (!under_hakmem()) {
+        sum_of("in use bytes     =", &live);
+        return live / BLOCK_BYTES;
+    }
+    for (const char *line = strstr(text, "\nbox "); line != NULL;
+         line = strchr(line + 1, '\n'))
+        if (sscanf(line, " %*s %zu %zu %zu", &allocs, &frees, &count) == 3) {
+            EXPECT_EQ(allocs - frees, count);
+            live += count;
+        }
+    return live;
+}
+
+TEST(malloc_stats_follows)
+{
+    size_t before = stats_live();
     EXPECT_CONTAINS(text, under_hakmem() ? "hakmem" : "Arena 0:");
+    take();
+    expect_near(stats_live() - before, BLOCKS, BLOCKS / 10);
     give();
+    expect_near(stats_live(), before, BLOCKS / 10);
 }
 
 TEST(malloc_trim_gives_back)
