@@ -48,7 +48,7 @@ fuzz()
     done
     for mode in plain default verify owns lanes-off conf/tiny.ini \
         conf/mid-v35.ini conf/smallmid.ini conf/learner.ini \
-        conf/foreign/jemalloc.ini; do
+        conf/hardened.ini guard-each conf/foreign/jemalloc.ini; do
         echo "$mode:build/tests/fuzz/ops"
     done
 }
@@ -75,7 +75,10 @@ preload()
             modes='plain default verify owns lanes-off no-fallback guard
                    guard-each'
             ;;
-        content | forks | life | threads)
+        threads)
+            modes='plain default verify owns lanes-off guard guard-each'
+            ;;
+        content | forks | life)
             modes='plain default verify owns lanes-off guard'
             ;;
         faults) # every box that maps memory of the window
@@ -92,9 +95,7 @@ preload()
         [ "$file" = conf/default.ini ] && continue
         echo "$file:build/tests/preload/family"
         echo "$file:build/tests/preload/stress"
-        # guard keeps stacks: addresses of code, as data
-        [ "$file" = conf/guard.ini ] ||
-            echo "$file:build/tests/preload/sealed"
+        echo "$file:build/tests/preload/sealed"
     done
     echo conf/hardened.ini:build/tests/preload/apart
     for file in conf/foreign/*.ini; do

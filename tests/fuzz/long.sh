@@ -5,9 +5,9 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 total=$1
-confs='default tiny mid-v35 smallmid lanes-off verify'
+confs='default tiny mid-v35 smallmid lanes-off verify hardened guard'
 # two texts, the box loader, the calls on each configuration
-part=$((total / 9))
+part=$((total / 11))
 [ "$part" -gt 0 ] || part=1
 failed=0
 

@@ -199,11 +199,11 @@ static void resize(struct block *b, size_t n)
     enter(b, p, n, 1);
 }
 
-/* All that is usable is the caller's. */
+/* All that is usable is the caller's. (To 0 bytes, realloc is free.) */
 static void use_all(struct block *b)
 {
     check(b, b->n);
-    if (b->p == NULL || b->usable > 1u << 20)
+    if (b->p == NULL || b->usable == 0 || b->usable > 1u << 20)
         return;
     EXPECT_EQ(malloc_usable_size(b->p), b->usable);
     memset(b->p, 0xa5, b->usable);
