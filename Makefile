@@ -216,10 +216,13 @@ fuzz: | $(B)/.deps-fuzz
 	tests/fuzz/long.sh $(TIME)
 
 # Every box, threads, forks and routes that move: tests/preload/stress.c.
+# SOAK: configurations that share the TIME.
+SOAK ?= conf/default.ini tests/fused/all-boxes.ini
 .PHONY: soak
 soak: all $(B)/tests/preload/stress
-	for conf in conf/default.ini tests/fused/all-boxes.ini; do \
-	    HAK_TEST_SOAK=$$(($(TIME) / 2 + 1)) HAK_TEST_MODE=$$conf \
+	for conf in $(SOAK); do \
+	    HAK_TEST_SOAK=$$(($(TIME) / $(words $(SOAK)) + 1)) \
+	        HAK_TEST_MODE=$$conf \
 	        HAKMEM_CONF=$(CURDIR)/$$conf LD_PRELOAD=$(CURDIR)/$(B)/libhakmem.so \
 	        $(B)/tests/preload/stress soaked || exit 1; \
 	done
@@ -331,7 +334,8 @@ help:
 	@echo 'make check-asan check-tsan   kit, core and boxes under the sanitizers'
 	@echo 'make check-models  the lock-free parts, searched by Spin'
 	@echo 'make fuzz        TIME=600 seconds of fuzzing: INI, signatures, malloc family'
-	@echo 'make soak        TIME=600 seconds of threads, forks and route changes'
+	@echo 'make soak        TIME=600 seconds of threads, forks and route changes;'
+	@echo '                 SOAK=conf/hardened.ini other configurations'
 	@echo 'make bench       beside other allocators: times, memory, pictures'
 	@echo '                 BENCH=words PEERS=a,b ROUNDS=n QUICK=1'
 	@echo 'make bench-pair  ns of a malloc/free pair'

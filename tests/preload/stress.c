@@ -225,8 +225,9 @@ static void *move_routes(void *moved)
 
 static uint64_t live_blocks(void)
 {
-    static const char *const boxes[] = {
-        "ultra", "tiny", "smallmid", "mid_v35", "second", "midmt", "large"};
+    static const char *const boxes[] = {"ultra",   "tiny",     "smallmid",
+                                        "mid_v35", "second",   "midmt",
+                                        "large",   "hardened", "guard"};
     uint64_t live = 0;
     struct hak_stats s;
     for (size_t i = 0; i < sizeof boxes / sizeof boxes[0]; i++) {
