@@ -18,6 +18,10 @@
  * so the rate is right in the long run, but samples of a thread with many busy
  * lanes come in bursts.
  *
+ * A box that declines many in a row (it is full, or has taken what it may in
+ * this second) is asked less often until it takes one: to empty the lanes for
+ * nothing is what a program that allocates all the time would feel.
+ *
  * An armed span is one of the thread's lanes and has it as owner: arms end in
  * hak_thread_drop_lanes, which a box calls before it gives a span away.
  */
@@ -26,6 +30,8 @@
 enum {
     STEPS_MOST = 8,   /* mallocs one by one before a sample */
     LOOKS_A_TIME = 4, /* looks at a lane in an interval, by way of free */
+    DECLINES = 8,     /* in a row, from which on intervals double ... */
+    DOUBLINGS = 5,    /* so often */
 };
 
 /* By index_of(slot_bytes), since lanes share spans; spans may share one. */
@@ -39,6 +45,9 @@ struct arm {
 struct hak_sampler {
     int64_t left; /* allocations until a sample; <= 0: due */
     uint32_t steps;
+    uint32_t every;     /* now: sample_every, doubled so often */
+    uint32_t ndeclined; /* in a row, as far as it matters */
+    uint64_t declines;  /* of the thread, when last looked at */
     struct arm arm[HAK_LANES + 1];
 };
 
@@ -52,7 +61,7 @@ void hak_sample_start(struct hak_loaded *box, uint32_t every)
 
 static void draw(struct hak_sampler *s)
 {
-    uint64_t bits = hak_os_random(), every = hak_sampling.every;
+    uint64_t bits = hak_os_random(), every = s->every;
     s->left += 1 + (int64_t)((bits >> 8) % (2 * every - 1));
     s->steps = (uint32_t)((bits & 0xff) % hak_min(STEPS_MOST, every));
 }
@@ -61,8 +70,10 @@ static struct hak_sampler *sampler_of(struct hak_thread *t)
 {
     if (unlikely(t->sampler == NULL)) {
         t->sampler = hak_meta(sizeof *t->sampler);
-        if (t->sampler != NULL)
+        if (t->sampler != NULL) {
+            t->sampler->every = hak_sampling.every;
             draw(t->sampler);
+        }
     }
     return t->sampler;
 }
@@ -92,7 +103,7 @@ static void arm(const struct hak_sampler *s, struct arm *a)
 {
     struct hak_span *span = a->span;
     uint64_t frees = hak_min((uint64_t)(s->left > 0 ? s->left : 1),
-                             hak_sampling.every / LOOKS_A_TIME + 1);
+                             s->every / LOOKS_A_TIME + 1);
     if (span->trigger - span->nfree <= frees && span->trigger != span->nfree)
         return;
     a->boxs = span->trigger;
@@ -150,6 +161,21 @@ bool hak_sample_is_near(const struct hak_thread *t)
     return t->sampler != NULL && t->sampler->left <= 0;
 }
 
+/* What became of the last sample says when the next one is. */
+static void set_interval(struct hak_sampler *s, const struct hak_thread *t)
+{
+    uint64_t declines = t->count[hak_sampling.box->box.index].declines;
+    bool taken = declines == s->declines;
+    s->declines = declines;
+    if (taken)
+        s->ndeclined = 0;
+    else if (s->ndeclined < DECLINES + DOUBLINGS)
+        s->ndeclined++;
+    uint32_t doublings = s->ndeclined > DECLINES ? s->ndeclined - DECLINES : 0;
+    s->every = (uint32_t)hak_min((uint64_t)hak_sampling.every << doublings,
+                                 UINT32_MAX);
+}
+
 bool hak_sample_due(struct hak_thread *t, uint32_t index)
 {
     struct hak_sampler *s = sampler_of(t);
@@ -167,6 +193,7 @@ bool hak_sample_due(struct hak_thread *t, uint32_t index)
         s->steps--;
         return false;
     }
+    set_interval(s, t);
     draw(s);
     return hak_sampling.box->box.state_now == HAK_BOX_ACTIVE;
 }

@@ -458,6 +458,30 @@ TEST(rate_of_lists_that_grow_and_go)
     EXPECT_LE(got, MANY / EVERY * 105 / 100);
 }
 
+/* Full, it is asked for one in 32 * EVERY; with room again, as before. */
+TEST(a_full_box_is_asked_less_often)
+{
+    enum { KEPT = 400 * EVERY };
+    static void *kept[KEPT];
+    need_guard(false);
+    for (int i = 0; i < KEPT; i++)
+        kept[i] = malloc(opaque(48));
+    uint64_t declines = stats_of("guard").declines, before = samples();
+    EXPECT_GT(declines, 0);
+    for (int i = 0; i < MANY; i++)
+        drop(malloc(opaque(100)));
+    EXPECT_EQ(samples(), before);
+    declines = stats_of("guard").declines - declines;
+    EXPECT_GE(declines, MANY / EVERY / 32 * 80 / 100);
+    EXPECT_LE(declines, MANY / EVERY / 32 * 120 / 100 + 64);
+    for (int i = 0; i < KEPT; i++)
+        free(kept[i]);
+    before = samples();
+    for (int i = 0; i < MANY; i++)
+        drop(malloc(opaque(100)));
+    expect_rate(MANY, before);
+}
+
 /* Two kinds in turn, of one size: neither is sampled more. */
 TEST(kinds_in_turn_are_sampled_alike)
 {
