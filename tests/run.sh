@@ -82,8 +82,8 @@ preload()
             modes='plain default verify owns lanes-off guard'
             ;;
         faults) # every box that maps memory of the window
-            modes='plain default lanes-off no-fallback conf/tiny.ini
-                   conf/mid-v35.ini conf/smallmid.ini'
+            modes='plain default lanes-off no-fallback guard-each conf/tiny.ini
+                   conf/mid-v35.ini conf/smallmid.ini conf/hardened.ini'
             ;;
         *) modes='plain default verify owns lanes-off' ;;
         esac
