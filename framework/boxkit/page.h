@@ -242,7 +242,7 @@ static inline void hak_page_link(struct hak_page *page, uint32_t from,
 static inline void hak_page_carve(struct hak_page *page, uint32_t n)
 {
     hak_page_link(page, page->carved, n);
-    page->carved += n;
+    __atomic_store_n(&page->carved, page->carved + n, __ATOMIC_RELAXED);
 }
 
 /* Put a list that counted as out onto span.local; walks the shorter one. */
