@@ -53,7 +53,7 @@ static struct block *put(uint32_t shard, size_t i, size_t at, size_t n,
                          uint64_t now_ms)
 {
     bigcache_put(&cache, shard, enter(i, at, n), now_ms, 0);
-    check();
+    bigcache_check(&cache);
     return block[i];
 }
 
@@ -72,7 +72,7 @@ static struct block *ask(uint32_t shard, size_t n, size_t align_bytes,
         .ngranules = n, .align_bytes = align_bytes, .whole = whole};
     struct taken taken = bigcache_take(&cache, shard, &request);
     EXPECT(taken.counted);
-    check();
+    bigcache_check(&cache);
     return taken.block;
 }
 
@@ -245,6 +245,7 @@ TEST(a_long_block_is_split_and_the_rest_stays)
     EXPECT_EQ(bigcache_bytes(&cache), (80 + 500) * HAK_GRANULE_BYTES);
     struct block *rest = evict(0, 100, 93); /* as old as it was */
     expect_block(rest, 120, 80);
+    check();
     EXPECT(evict(0, 100, 93) == NULL);
 }
 
@@ -285,6 +286,7 @@ TEST(all_of_a_run)
     expect_block(ask(0, 45, HAK_GRANULE_BYTES, false), 100, 50);
     EXPECT_EQ(bigcache_bytes(&cache), 0);
     EXPECT_EQ(blocks.entered, 1);
+    check();
 }
 
 TEST(only_blocks_of_one_shard_are_joined)
