@@ -52,7 +52,7 @@ def constants():
            "pair 20000 B, batch 1000", pair(20000, 1000, 2000000))
     yield ("box large.near_bytes", "1M", ["0", "256k", "4M"],
            wide, mixed(256 << 10 | 1, 512 << 10, 16, 300000))
-    yield ("box large.cache_bytes", "64M", ["0", "16M", "256M"],
+    yield ("box large.cache_bytes", "128M", ["0", "32M", "256M"],
            "large, every page written to", memory("pages", 16, 100))
     yield ("box large.cache_share", "25", ["0", "100"],
            "large, every page written to", memory("pages", 16, 100))

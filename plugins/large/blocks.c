@@ -39,24 +39,37 @@ static bool add_slab(struct blocks *blocks)
     for (size_t i = SLAB_BLOCKS; i-- > 0;)
         hak_link_after(&blocks->spare, &slab[i].same);
     blocks->made += SLAB_BLOCKS;
+    hak_count(&blocks->nspare, SLAB_BLOCKS);
     hak_lock_drop(&blocks->lock);
     return true;
 }
 
+static struct block *take_spare(struct blocks *blocks)
+{
+    struct block *b = NULL;
+    hak_lock_take(&blocks->lock);
+    if (!hak_link_empty(&blocks->spare)) {
+        b = hak_item(blocks->spare.next, struct block, same);
+        hak_link_remove(&b->same);
+        hak_count(&blocks->nspare, (uint64_t)-1);
+    }
+    hak_lock_drop(&blocks->lock);
+    return b;
+}
+
 struct block *blocks_new(struct blocks *blocks)
 {
-    do {
-        struct block *b = NULL;
-        hak_lock_take(&blocks->lock);
-        if (!hak_link_empty(&blocks->spare)) {
-            b = hak_item(blocks->spare.next, struct block, same);
-            hak_link_remove(&b->same);
-        }
-        hak_lock_drop(&blocks->lock);
-        if (b != NULL)
-            return b;
-    } while (add_slab(blocks));
-    return NULL;
+    struct block *b;
+    while ((b = take_spare(blocks)) == NULL)
+        if (!add_slab(blocks))
+            return NULL;
+    return b;
+}
+
+void blocks_stock(struct blocks *blocks)
+{
+    if (unlikely(hak_counted(&blocks->nspare) == 0))
+        add_slab(blocks);
 }
 
 void blocks_recycle(struct blocks *blocks, struct block *b)
@@ -64,6 +77,7 @@ void blocks_recycle(struct blocks *blocks, struct block *b)
     __atomic_store_n(&b->state, BLOCK_SPARE, __ATOMIC_RELEASE);
     hak_lock_take(&blocks->lock);
     hak_link_after(&blocks->spare, &b->same);
+    hak_count(&blocks->nspare, 1);
     hak_lock_drop(&blocks->lock);
 }
 
@@ -105,6 +119,40 @@ void blocks_leave(struct blocks *blocks, struct block *b)
     __atomic_store_n(&blocks->entry[g], NULL, __ATOMIC_RELEASE);
     blocks->entered--;
     hak_lock_drop(&blocks->lock);
+}
+
+/* What it was as a slot is forgotten. */
+static void set_length(struct block *b, size_t ngranules)
+{
+    __atomic_store_n(&b->color, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&b->size_bytes, ngranules << HAK_GRANULE_SHIFT,
+                     __ATOMIC_RELAXED);
+    __atomic_store_n(&b->ngranules, (uint32_t)ngranules, __ATOMIC_RELAXED);
+}
+
+struct block *blocks_split(struct blocks *blocks, struct block *b,
+                           size_t ngranules)
+{
+    struct block *rest = take_spare(blocks);
+    if (rest == NULL)
+        return NULL;
+    HAK_ALWAYS(ngranules != 0 && ngranules < b->ngranules);
+    rest->base = b->base + (ngranules << HAK_GRANULE_SHIFT);
+    rest->freed_ms = b->freed_ms;
+    rest->huge = b->huge;
+    set_length(rest, b->ngranules - ngranules);
+    set_length(b, ngranules); /* before another block starts in it */
+    __atomic_store_n(&rest->state, BLOCK_CACHED, __ATOMIC_RELAXED);
+    blocks_enter(blocks, rest);
+    return rest;
+}
+
+void blocks_join(struct blocks *blocks, struct block *b, struct block *right)
+{
+    HAK_ALWAYS(b->base + block_bytes(b) == right->base);
+    blocks_leave(blocks, right);
+    set_length(b, (size_t)b->ngranules + right->ngranules);
+    blocks_recycle(blocks, right);
 }
 
 /* ---- readers ----------------------------------------------------------- */
@@ -155,6 +203,20 @@ struct block *blocks_around(const struct blocks *blocks, const void *p)
     if (b == NULL || g - start >= block_bytes(b) >> HAK_GRANULE_SHIFT)
         return NULL;
     return b;
+}
+
+struct block *blocks_right(const struct blocks *blocks, const struct block *b)
+{
+    const char *end = b->base + block_bytes(b);
+    size_t g = granule_of(blocks, end);
+    if (g >= blocks->n)
+        return NULL;
+    return __atomic_load_n(&blocks->entry[g], __ATOMIC_ACQUIRE);
+}
+
+struct block *blocks_left(const struct blocks *blocks, const struct block *b)
+{
+    return blocks_around(blocks, b->base - 1); /* no two overlap */
 }
 
 /* The lowest set bit of map at or above i and below end, or end. */
@@ -220,6 +282,6 @@ void blocks_check(struct blocks *blocks)
     for (struct hak_link *at = blocks->spare.next; at != &blocks->spare;
          at = at->next, spare++)
         HAK_ALWAYS(hak_item(at, struct block, same)->state == BLOCK_SPARE);
-    HAK_ALWAYS(spare + entered == blocks->made);
+    HAK_ALWAYS(spare == blocks->nspare && spare + entered == blocks->made);
     hak_lock_drop(&blocks->lock);
 }

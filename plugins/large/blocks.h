@@ -30,14 +30,20 @@ enum block_state {
 };
 
 /*
- * block - one mapping, whole, that is or was handed out.
+ * block - a run of granules that is or was handed out: a mapping, a part of
+ * one, or adjoining ones together.
  * Type-stable: its memory stays a struct block for the life of the process.
  *
  * size_bytes  what the program may use: the request rounded up to OS pages,
  *             0 < size_bytes <= ngranules * HAK_GRANULE_BYTES
  * state       LIVE -> CACHED by one atomic exchange in free(): of two frees
  *             of one block one sees that it comes too late
- * base, ngranules  constant while entered; read without a lock
+ * base, ngranules  constant while LIVE and entered, but for resize; in the
+ *             BigCache they change under the lock of the shard; read without
+ * huge        all of it was mapped for huge pages; constant while entered
+ * place       number of the shard whose lists it is in, from 1; 0 = in none.
+ *             Changes to and from a shard's number under that shard's lock, so
+ *             whoever holds it and reads the number knows that it stays
  * color       from base to the slot, a multiple of 64 below an OS page:
  *             color + size_bytes <= ngranules * HAK_GRANULE_BYTES; constant
  *             while LIVE
@@ -49,7 +55,9 @@ struct block {
     uint32_t ngranules;
     uint32_t state;    /* enum block_state */
     uint32_t freed_ms; /* the clock's low half: ages are differences */
-    uint16_t bucket, color;
+    uint16_t color;
+    uint8_t place;
+    bool huge;
     struct hak_link same; /* blocks of its bucket, newest first */
     struct hak_link age;  /* blocks of its shard, newest first */
 };
@@ -62,6 +70,7 @@ struct blocks {
     struct block **entry;
     uint64_t *starts, *words;
     struct hak_link spare; /* by .same */
+    uint64_t nspare;       /* in that list; read without the lock */
     uint64_t made;         /* structs that exist */
     uint64_t entered;
 };
@@ -94,9 +103,24 @@ int blocks_init(struct blocks *blocks, struct hak_box *box);
 struct block *blocks_new(struct blocks *blocks);
 void blocks_recycle(struct blocks *blocks, struct block *b);
 
+/* Have a spare struct for blocks_split(), if there is memory for one. No lock
+ * of the box is held. */
+void blocks_stock(struct blocks *blocks);
+
 /* Enter b, whose base and ngranules are set; take it out. */
 void blocks_enter(struct blocks *blocks, struct block *b);
 void blocks_leave(struct blocks *blocks, struct block *b);
+
+/*
+ * For blocks that are CACHED and the caller's alone (a shard's, whose lock is
+ * held, or in no list). Addresses in them may be nobody's for a moment.
+ * blocks_split  b keeps its first ngranules; the rest is the block returned,
+ *               entered, alike but for its place. NULL = no spare struct
+ * blocks_join   b takes over `right`, which begins where it ends
+ */
+struct block *blocks_split(struct blocks *blocks, struct block *b,
+                           size_t ngranules);
+void blocks_join(struct blocks *blocks, struct block *b, struct block *right);
 
 /* The block whose slot starts at p, or NULL. Any p. */
 static inline struct block *blocks_at(const struct blocks *blocks,
@@ -111,6 +135,11 @@ static inline struct block *blocks_at(const struct blocks *blocks,
 
 /* The block that has p anywhere in its mapping, or NULL. Any p. */
 struct block *blocks_around(const struct blocks *blocks, const void *p);
+
+/* The block that begins where b ends, that ends where b begins; or NULL. Both
+ * may change at once, unless a lock that the caller holds keeps them. */
+struct block *blocks_right(const struct blocks *blocks, const struct block *b);
+struct block *blocks_left(const struct blocks *blocks, const struct block *b);
 
 /* The first entered block at granule *g or after; *g is moved past it. */
 struct block *blocks_next(const struct blocks *blocks, size_t *g);

@@ -33,7 +33,7 @@ enum param {
     .type = HAK_PARAM_SIZE, .flags = HAK_PARAM_MUTABLE, .max = MOST_BYTES
 
 static const struct hak_param params[] = {
-    [PARAM_CACHE] = {"cache_bytes", A_SIZE, .def = 64 * MIB,
+    [PARAM_CACHE] = {"cache_bytes", A_SIZE, .def = 128 * MIB,
                      .help = "most bytes of freed blocks that are kept"},
     [PARAM_CACHE_MIN] = {"cache_min_bytes", A_SIZE, .def = 32 * MIB,
                          .help = "bytes that may be kept whatever is live"},
@@ -129,7 +129,7 @@ static int init(struct hak_box *box)
 {
     struct large *large = box->host->meta(box, sizeof *large);
     if (large == NULL || blocks_init(&large->blocks, box) != 0 ||
-        bigcache_init(&large->cache, box, shards_wanted(box)) != 0) {
+        bigcache_init(&large->cache, &large->blocks, shards_wanted(box)) != 0) {
         box->host->log(box, HAK_LOG_ERROR, "no memory for its tables");
         return -ENOMEM;
     }
@@ -225,12 +225,15 @@ static void *alloc_fresh(struct large *large, size_t size_bytes,
     if (now_ms >= hak_counted(&large->next_sweep_ms))
         supply_sweep(large, now_ms);
     elo_asked(&large->elo, n << HAK_GRANULE_SHIFT,
-              bigcache_most(&large->cache, n) << HAK_GRANULE_SHIFT, now_ms,
+              bigcache_longest(&large->cache, n) << HAK_GRANULE_SHIFT, now_ms,
               supply_age_ms(large));
     struct block *b =
         supply_map(large, n, hak_max(align_bytes, HAK_GRANULE_BYTES), flags);
-    return b != NULL ? hand_out(large, b, size_bytes, align_bytes, false)
-                     : NULL;
+    if (b == NULL)
+        return NULL;
+    void *p = hand_out(large, b, size_bytes, align_bytes, false);
+    supply_bound(large, now_ms);
+    return p;
 }
 
 /* A kept block for the request, this thread's or the BigCache's; or NULL. */
@@ -242,12 +245,19 @@ static struct block *take(struct large *large, size_t size_bytes,
     *counted = true; /* in the ledger all the time */
     if (likely(b != NULL))
         return b;
-    b = bigcache_take(
-        &large->cache, large_shard(large), granules_of(size_bytes),
-        hak_max(align_bytes, HAK_GRANULE_BYTES), size_bytes, counted);
-    if (b != NULL)
-        elo_reused(&large->elo, block_bytes(b));
-    return b;
+    const struct request request = {
+        .ngranules = granules_of(size_bytes),
+        .align_bytes = hak_max(align_bytes, HAK_GRANULE_BYTES),
+        .size_bytes = size_bytes,
+        .huge = supply_huge(large, granules_of(size_bytes)),
+        .whole = granules_of(size_bytes) <= CACHE_WHOLE,
+    };
+    struct taken taken =
+        bigcache_take(&large->cache, large_shard(large), &request);
+    if (taken.block != NULL)
+        elo_reused(&large->elo, taken.kept_bytes);
+    *counted = taken.counted;
+    return taken.block;
 }
 
 static void *alloc_aligned(struct hak_box *box, size_t align_bytes,
@@ -289,9 +299,12 @@ static void *zalloc(struct hak_box *box, size_t size_bytes)
                 hand_out(large, b, size_bytes, HAK_ALIGN_BYTES, counted), 0,
                 size_bytes);
     } else {
-        b = bigcache_take(&large->cache, large_shard(large),
-                          granules_of(size_bytes), HAK_GRANULE_BYTES, 0,
-                          &counted);
+        const struct request request = {
+            .ngranules = granules_of(size_bytes),
+            .align_bytes = HAK_GRANULE_BYTES,
+            .whole = true,
+        };
+        b = bigcache_take(&large->cache, large_shard(large), &request).block;
         if (b != NULL)
             supply_give_back(large, b);
     }

@@ -101,8 +101,14 @@ struct near_sums near_sum(const struct large *large);
 struct block *supply_map(struct large *large, size_t ngranules,
                          size_t align_bytes, uint32_t flags);
 
+/* Is a block of so many granules to be mapped for huge pages? */
+bool supply_huge(const struct large *large, size_t ngranules);
+
 /* b, in state CACHED, was live until now: keep it or give it back. */
 void supply_free(struct large *large, struct block *b);
+
+/* More is live than was: back with what may be kept no more. */
+void supply_bound(struct large *large, uint64_t now_ms);
 
 /* Give a block in state CACHED, in no list, back to the system. */
 void supply_give_back(struct large *large, struct block *b);

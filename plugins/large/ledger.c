@@ -73,7 +73,7 @@ void ledger_turn(struct ledger *ledger, struct bigcache *cache)
     for (uint32_t i = 0; i < cache->nshards; i++) {
         struct shard *s = &cache->shard[i];
         s->account.reserve = s->account.live;
-        s->allowance = 0;
+        __atomic_store_n(&s->allowance, 0, __ATOMIC_RELAXED);
     }
     bigcache_lock(cache, false);
 }

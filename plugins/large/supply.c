@@ -13,7 +13,11 @@
  */
 #include "large.h"
 
-enum { SWEEP_MOST = 16 }; /* blocks given back by one call for their age */
+enum {
+    SWEEP_MOST = 16, /* blocks given back by one call for their age */
+    EVICT_SHARE = 8, /* of a block that must make room, at least this part of
+                        what may be kept goes: a system call each */
+};
 
 uint64_t supply_age_ms(const struct large *large)
 {
@@ -51,6 +55,7 @@ static struct block *map_once(struct large *large, size_t ngranules,
         return NULL;
     }
     b->base = p;
+    b->huge = (flags & HAK_MAP_HUGE) != 0;
     __atomic_store_n(&b->color, 0, __ATOMIC_RELAXED);
     /* Atomic: whoever had the struct's last block may still be reading. */
     __atomic_store_n(&b->size_bytes, ngranules << HAK_GRANULE_SHIFT,
@@ -62,11 +67,16 @@ static struct block *map_once(struct large *large, size_t ngranules,
     return b;
 }
 
+bool supply_huge(const struct large *large, size_t ngranules)
+{
+    uint64_t huge_bytes = settings_get(&large->settings.huge_bytes);
+    return huge_bytes != 0 && ngranules << HAK_GRANULE_SHIFT >= huge_bytes;
+}
+
 struct block *supply_map(struct large *large, size_t ngranules,
                          size_t align_bytes, uint32_t flags)
 {
-    uint64_t huge_bytes = settings_get(&large->settings.huge_bytes);
-    if (huge_bytes != 0 && ngranules << HAK_GRANULE_SHIFT >= huge_bytes)
+    if (supply_huge(large, ngranules))
         flags |= HAK_MAP_HUGE;
     struct block *b = map_once(large, ngranules, align_bytes, flags);
     if (b == NULL && supply_flush(large) != 0)
@@ -92,13 +102,17 @@ void supply_give_back(struct large *large, struct block *b)
     hak_count_shared(&large->given_back, 1);
 }
 
-/* The oldest of the shard's own blocks; if it has none, another's. */
-static bool evict_one(struct large *large, uint32_t shard, uint64_t now_ms)
+/*
+ * Of the oldest of the shard's own blocks at most nbytes; if it has none, of
+ * another's.
+ */
+static bool evict_one(struct large *large, uint32_t shard, uint64_t now_ms,
+                      uint64_t nbytes)
 {
     struct bigcache *cache = &large->cache;
     for (uint32_t i = 0; i < cache->nshards; i++) {
         struct block *b = bigcache_evict(
-            cache, (shard + i) & (cache->nshards - 1), now_ms, 0);
+            cache, (shard + i) & (cache->nshards - 1), now_ms, 0, nbytes);
         if (b == NULL)
             continue;
         elo_unused(&large->elo, block_bytes(b), block_held_ms(b, now_ms),
@@ -110,6 +124,18 @@ static bool evict_one(struct large *large, uint32_t shard, uint64_t now_ms)
     return false;
 }
 
+/* Down to `most` bytes; returns what is kept then. */
+static uint64_t make_room(struct large *large, uint32_t shard, uint64_t now_ms,
+                          uint64_t most)
+{
+    uint64_t kept;
+    while ((kept = bigcache_bytes(&large->cache)) > most &&
+           evict_one(large, shard, now_ms,
+                     hak_max(kept - most, most / EVICT_SHARE)))
+        ;
+    return kept;
+}
+
 /*
  * The allowance is used up: look at all shards. Of the room that is left,
  * half is granted to as many shards as there are, so that what they do not
@@ -118,16 +144,20 @@ static bool evict_one(struct large *large, uint32_t shard, uint64_t now_ms)
 static bool keep_slowly(struct large *large, uint32_t shard, struct block *b,
                         uint64_t now_ms)
 {
-    struct bigcache *cache = &large->cache;
-    uint64_t room = supply_room(large), nbytes = block_bytes(b), kept;
+    uint64_t room = supply_room(large), nbytes = block_bytes(b);
     if (nbytes > room)
         return false;
-    while ((kept = bigcache_bytes(cache) + nbytes) > room &&
-           evict_one(large, shard, now_ms))
-        ;
+    uint64_t kept = make_room(large, shard, now_ms, room - nbytes) + nbytes;
     uint64_t left = room > kept ? room - kept : 0;
-    bigcache_put(cache, shard, b, now_ms, left / 2 / cache->nshards);
+    bigcache_put(&large->cache, shard, b, now_ms,
+                 left / 2 / large->cache.nshards);
     return true;
+}
+
+void supply_bound(struct large *large, uint64_t now_ms)
+{
+    bigcache_recall(&large->cache);
+    make_room(large, large_shard(large), now_ms, supply_room(large));
 }
 
 void supply_free(struct large *large, struct block *b)
@@ -168,7 +198,8 @@ void supply_sweep(struct large *large, uint64_t now_ms)
     struct block *b;
     for (uint32_t i = 0; i < large->cache.nshards; i++)
         while (done < SWEEP_MOST &&
-               (b = bigcache_evict(&large->cache, i, now_ms, age_ms))) {
+               (b = bigcache_evict(&large->cache, i, now_ms, age_ms,
+                                   UINT64_MAX))) {
             elo_unused(&large->elo, block_bytes(b), age_ms, age_ms);
             supply_give_back(large, b);
             done++;
@@ -188,7 +219,8 @@ size_t supply_flush(struct large *large)
     size_t nbytes = 0;
     struct block *b;
     for (uint32_t i = 0; i < large->cache.nshards; i++)
-        while ((b = bigcache_evict(&large->cache, i, 0, 0)) != NULL) {
+        while ((b = bigcache_evict(&large->cache, i, 0, 0, UINT64_MAX)) !=
+               NULL) {
             nbytes += block_bytes(b);
             supply_give_back(large, b);
         }

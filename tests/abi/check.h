@@ -83,7 +83,8 @@ bool ck_is_foreign(void);
 struct hak_box *ck_open(const char *name); /* one more instance */
 
 /* fork with an alarm in the child; waits for one that must exit with 0 or
- * CK_NO_FAULT, and returns which. */
+ * CK_NO_FAULT, and returns which. Each child, and the time after it, has
+ * test_seconds of its own. */
 enum { CK_NO_FAULT = 3 };
 pid_t ck_fork(void);
 int ck_wait(pid_t pid, const char *what);

@@ -5,7 +5,8 @@
 
 /* ---- exhaustion -------------------------------------------------------- */
 
-enum { BLOCKS = 300, MOST_FAULTS = 500 };
+/* FAULT_BYTES: what one child fills; 100 of them are to take seconds. */
+enum { BLOCKS = 300, MOST_FAULTS = 500, FAULT_BYTES = 32 << 20 };
 
 static void *any_alloc(size_t i, size_t size)
 {
@@ -17,11 +18,12 @@ static void *any_alloc(size_t i, size_t size)
 /* All that can be asked while requests fail: what fails changes nothing. */
 static void under_faults(struct block *b)
 {
-    for (size_t i = 0; i < BLOCKS; i++) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < BLOCKS && bytes < FAULT_BYTES; i++) {
         size_t size = ck_size(ck.max_bytes);
         void *p = any_alloc(i, size);
-        if (p)
-            ck_adopt(&b[i], p, size);
+        if (p && ck_adopt(&b[i], p, size))
+            bytes += size;
     }
     for (size_t i = 0; i < BLOCKS; i += 5) {
         size_t size = ck_size(ck.max_bytes);
@@ -34,11 +36,12 @@ static void under_faults(struct block *b)
     }
     for (size_t i = 0; i < BLOCKS; i += 2)
         ck_free(&b[i]);
-    for (size_t i = 0; i < BLOCKS; i += 2) {
+    bytes = 0;
+    for (size_t i = 0; i < BLOCKS && bytes < FAULT_BYTES; i += 2) {
         size_t size = ck_size(ck.max_bytes);
         void *p = th_malloc(ck.box, size);
-        if (p)
-            ck_adopt(&b[i], p, size);
+        if (p && ck_adopt(&b[i], p, size))
+            bytes += size;
     }
 }
 
@@ -64,7 +67,7 @@ static void fail_from(uint64_t n)
     if (error) /* the next instance is not harmed */
         ck.box = ck_open("after");
     ck_free_all(b, BLOCKS);
-    ck_fill(b, BLOCKS, ck.max_bytes, SIZE_MAX);
+    ck_fill(b, BLOCKS, ck.max_bytes, FAULT_BYTES);
     ck_free_all(b, BLOCKS);
     ck_free_all(other, BLOCKS);
     ck_end();

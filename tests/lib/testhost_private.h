@@ -26,7 +26,6 @@ enum { PAGE = 4096, UNIT = 16, HEADER = 16, MAX_PARAMS = 64 };
 struct granule {
     struct hak_box *box;
     struct hak_span *span;
-    bool first; /* of a mapping */
 };
 
 struct instance {

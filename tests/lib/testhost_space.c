@@ -121,7 +121,7 @@ bool th_holds(const struct hak_box *box, const void *p, size_t bytes)
     return true;
 }
 
-/* Dies unless [p, p + bytes) lies in one mapping of box. */
+/* Dies unless [p, p + bytes) is granules that box has mapped. */
 static void need_mapping(const struct hak_box *box, const char *what,
                          const void *p, size_t bytes)
 {
@@ -129,10 +129,6 @@ static void need_mapping(const struct hak_box *box, const char *what,
         th_die(box, "%s(%p, %zu): not whole granules", what, p, bytes);
     if (!th_holds(box, p, bytes))
         th_die(box, "%s(%p, %zu): not a mapping of this box", what, p, bytes);
-    for (size_t g = granule_of(p) + 1;
-         g < granule_of(p) + bytes / HAK_GRANULE_BYTES; g++)
-        if (th.dir[g].first)
-            th_die(box, "%s(%p, %zu): more than one mapping", what, p, bytes);
 }
 
 /* Dies when memory about to lose its content is still needed. */
@@ -225,7 +221,6 @@ static void *take_run(struct hak_box *box, size_t bytes, size_t align)
     }
     use_page_access(at_granule(g), bytes, PROT_READ | PROT_WRITE);
     for (size_t i = 0; i < n; i++) {
-        th.dir[g + i].first = i == 0;
         __atomic_store_n(&th.dir[g + i].box, box, __ATOMIC_RELEASE);
     }
     if (g + n > th.top)
@@ -243,10 +238,7 @@ static void drop_run(struct hak_box *box, void *p, size_t bytes)
     for (size_t i = 0; i < n; i++) {
         __atomic_store_n(&th.dir[g + i].span, NULL, __ATOMIC_RELEASE);
         __atomic_store_n(&th.dir[g + i].box, NULL, __ATOMIC_RELEASE);
-        th.dir[g + i].first = false;
     }
-    if ((g + n) * HAK_GRANULE_BYTES < th.window_bytes && th.dir[g + n].box)
-        th.dir[g + n].first = true;       /* what is left after the hole */
     use_page_access(p, bytes, PROT_NONE); /* a late touch faults */
     th.counts.mapped_bytes -= bytes;
     th.boxes[box->index].mapped -= bytes;
@@ -327,10 +319,6 @@ static void *remap_locked(struct hak_box *box, void *p, size_t old_bytes,
 {
     size_t next = granule_of(p) + old_bytes / HAK_GRANULE_BYTES;
     need_mapping(box, "remap", p, old_bytes);
-    if (!th.dir[granule_of(p)].first ||
-        (next * HAK_GRANULE_BYTES < th.window_bytes &&
-         th.dir[next].box == box && !th.dir[next].first))
-        th_die(box, "remap(%p, %zu): not a whole mapping", p, old_bytes);
     for (size_t g = granule_of(p); g < next; g++) /* slow frees again */
         __atomic_store_n(&th.dir[g].span, NULL, __ATOMIC_RELEASE);
     if (new_bytes < old_bytes) {

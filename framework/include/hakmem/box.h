@@ -550,7 +550,8 @@ struct hak_host {
                  uint32_t flags);
 
     /*
-     * unmap - give all or part of one mapping back. Its spans are forgotten.
+     * unmap - give granules of this box back: a mapping, a part of one, or
+     * adjoining ones together. Their spans are forgotten.
      * Kept for reuse by any box and returned to the system after [core]
      * purge_delay_ms. What holds spans (`struct hak_span`) is never unmapped.
      */
@@ -561,9 +562,9 @@ struct hak_host {
     void (*purge)(struct hak_box *box, void *p, size_t size_bytes);
 
     /*
-     * remap - grow or shrink a whole mapping, moved if it must be, by
-     * mremap. New bytes read zero; spans are forgotten. NULL = cannot,
-     * nothing changed.
+     * remap - grow or shrink what unmap could give back, moved if it must be,
+     * by mremap. New bytes read zero; spans are forgotten. NULL = cannot,
+     * nothing changed: mappings of unlike history may refuse to move as one.
      */
     void *(*remap)(struct hak_box *box, void *p, size_t old_bytes,
                    size_t new_bytes);

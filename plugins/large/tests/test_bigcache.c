@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * test_bigcache.c - what fits, in which order, and what is live. */
+ * test_bigcache.c - what fits, what is split and joined, in which order, and
+ * what is live. */
 #include "bigcache.h"
 
 #include <pthread.h>
@@ -11,36 +12,93 @@ enum { BLOCKS = 64, SHARDS = 4 };
 
 static struct bigcache cache;
 static struct ledger ledger;
-static struct block block[BLOCKS];
+static struct blocks blocks;
+static struct block *block[BLOCKS];
 static struct hak_box *box;
 
 static void start(uint32_t nshards)
 {
     EXPECT_EQ(th_open_entry(&hak_box_entry, "large", NULL, 0, &box), 0);
-    EXPECT_EQ(bigcache_init(&cache, box, nshards), 0);
+    EXPECT_EQ(blocks_init(&blocks, box), 0);
+    EXPECT_EQ(bigcache_init(&cache, &blocks, nshards), 0);
     cache.waste_percent = 25;
 }
 
-/* Block i, of n granules at granule `at` of the address space, is kept. */
+static char *address(size_t at)
+{
+    return (char *)blocks.base + (at << HAK_GRANULE_SHIFT);
+}
+
+/* Block i, of n granules at granule `at` of the window; in no list. */
+static struct block *enter(size_t i, size_t at, size_t n)
+{
+    struct block *b = block[i] = blocks_new(&blocks);
+    EXPECT(b != NULL);
+    b->base = address(at);
+    b->ngranules = (uint32_t)n;
+    b->size_bytes = n << HAK_GRANULE_SHIFT;
+    b->state = BLOCK_CACHED;
+    blocks_enter(&blocks, b);
+    return b;
+}
+
+static void check(void)
+{
+    bigcache_check(&cache);
+    blocks_check(&blocks);
+}
+
+/* The same, and kept. */
 static struct block *put(uint32_t shard, size_t i, size_t at, size_t n,
                          uint64_t now_ms)
 {
-    block[i].base = (char *)(uintptr_t)(at << HAK_GRANULE_SHIFT);
-    block[i].ngranules = (uint32_t)n;
-    block[i].state = BLOCK_CACHED;
-    bigcache_put(&cache, shard, &block[i], now_ms, 0);
+    bigcache_put(&cache, shard, enter(i, at, n), now_ms, 0);
     bigcache_check(&cache);
-    return &block[i];
+    return block[i];
 }
 
+/* No more entered. */
+static void drop(struct block *b)
+{
+    blocks_leave(&blocks, b);
+    blocks_recycle(&blocks, b);
+}
+
+/* For n granules, entered still; NULL = none. */
+static struct block *ask(uint32_t shard, size_t n, size_t align_bytes,
+                         bool whole)
+{
+    const struct request request = {
+        .ngranules = n, .align_bytes = align_bytes, .whole = whole};
+    struct taken taken = bigcache_take(&cache, shard, &request);
+    EXPECT(taken.counted);
+    bigcache_check(&cache);
+    return taken.block;
+}
+
+/* As it was kept, and dropped. */
 static struct block *take(uint32_t shard, size_t n)
 {
-    bool counted = false;
-    struct block *b =
-        bigcache_take(&cache, shard, n, HAK_GRANULE_BYTES, 0, &counted);
-    EXPECT(b == NULL || counted);
-    bigcache_check(&cache);
+    struct block *b = ask(shard, n, HAK_GRANULE_BYTES, true);
+    if (b != NULL)
+        drop(b);
     return b;
+}
+
+static struct block *evict(uint32_t shard, uint64_t now_ms, uint64_t least_ms)
+{
+    struct block *b =
+        bigcache_evict(&cache, shard, now_ms, least_ms, UINT64_MAX);
+    if (b != NULL)
+        drop(b);
+    return b;
+}
+
+static void expect_block(const struct block *b, size_t at, size_t n)
+{
+    EXPECT(b != NULL && b->base == address(at));
+    EXPECT_EQ(b->ngranules, n);
+    EXPECT_EQ(b->place, 0);
 }
 
 /* ---- what fits --------------------------------------------------------- */
@@ -51,7 +109,7 @@ TEST(waste_is_bounded)
     put(0, 0, 100, 10, 0);
     EXPECT(take(0, 11) == NULL);
     EXPECT(take(0, 7) == NULL);
-    EXPECT(take(0, 8) == &block[0]);
+    EXPECT(take(0, 8) == block[0]);
     EXPECT(take(0, 8) == NULL);
 }
 
@@ -65,7 +123,7 @@ TEST(all_sizes)
             bool fits = have >= want && have <= want + want / 4;
             EXPECT((take(0, want) != NULL) == fits);
             if (!fits)
-                EXPECT(bigcache_evict(&cache, 0, 0, 0) == &block[0]);
+                EXPECT(evict(0, 0, 0) == block[0]);
         }
     }
 }
@@ -73,11 +131,12 @@ TEST(all_sizes)
 TEST(huge_sizes_share_the_last_bucket)
 {
     start(1);
-    size_t tib = (size_t)1 << (40 - HAK_GRANULE_SHIFT);
-    put(0, 0, 0, tib, 0);
-    put(0, 1, 0, tib / 8, 0);
-    EXPECT(take(0, tib) == &block[0]);
-    EXPECT(take(0, tib / 8) == &block[1]);
+    size_t gib = (size_t)1 << (30 - HAK_GRANULE_SHIFT);
+    size_t most = blocks.n / gib / 2 * gib;
+    put(0, 0, 0, most, 0);
+    put(0, 1, most, most / 2, 0);
+    EXPECT(take(0, most) == block[0]);
+    EXPECT(take(0, most / 2) == block[1]);
     EXPECT_EQ(bigcache_bytes(&cache), 0);
 }
 
@@ -87,7 +146,7 @@ TEST(newest_first)
     for (size_t i = 0; i < 5; i++)
         put(0, i, 100 * i, 4, i);
     for (size_t i = 5; i-- > 0;)
-        EXPECT(take(0, 4) == &block[i]);
+        EXPECT(take(0, 4) == block[i]);
 }
 
 TEST(exact_before_larger)
@@ -95,21 +154,24 @@ TEST(exact_before_larger)
     start(1);
     put(0, 0, 100, 40, 0);
     put(0, 1, 200, 45, 1);
-    EXPECT(take(0, 40) == &block[0]);
-    EXPECT(take(0, 40) == &block[1]);
+    EXPECT(take(0, 40) == block[0]);
+    EXPECT(take(0, 40) == block[1]);
 }
 
 TEST(alignment)
 {
     start(1);
-    bool counted;
-    put(0, 0, 16 * 7, 4, 0); /* at a multiple of 1 MiB */
-    put(0, 1, 16 * 7 + 4, 4, 0);
-    size_t mib = (size_t)1 << 20;
-    EXPECT(bigcache_take(&cache, 0, 4, 2 * mib, 0, &counted) == NULL);
-    EXPECT(bigcache_take(&cache, 0, 4, mib, 0, &counted) == &block[0]);
-    EXPECT(bigcache_take(&cache, 0, 4, mib, 0, &counted) == NULL);
-    EXPECT(take(0, 4) == &block[1]);
+    size_t mib = (size_t)1 << 20, g = mib >> HAK_GRANULE_SHIFT;
+    size_t odd = (size_t)(mib - (blocks.base & (mib - 1))) >> HAK_GRANULE_SHIFT;
+    size_t two =
+        (size_t)(2 * mib - (blocks.base & (2 * mib - 1))) >> HAK_GRANULE_SHIFT;
+    odd += two % (2 * g) == odd % (2 * g) ? g : 0; /* at 1 MiB, not at 2 */
+    put(0, 0, odd, 4, 0);
+    put(0, 1, odd + 4, 4, 0);
+    EXPECT(ask(0, 4, 2 * mib, false) == NULL);
+    EXPECT(ask(0, 4, mib, false) == block[0]);
+    EXPECT(ask(0, 4, mib, false) == NULL);
+    EXPECT(take(0, 4) == block[1]);
 }
 
 TEST(own_shard_first_then_any)
@@ -117,8 +179,8 @@ TEST(own_shard_first_then_any)
     start(SHARDS);
     put(3, 0, 100, 4, 0);
     put(1, 1, 200, 4, 0);
-    EXPECT(take(1, 4) == &block[1]);
-    EXPECT(take(1, 4) == &block[0]);
+    EXPECT(take(1, 4) == block[1]);
+    EXPECT(take(1, 4) == block[0]);
     EXPECT(take(1, 4) == NULL);
 }
 
@@ -129,13 +191,13 @@ TEST(oldest_goes_first)
     start(1);
     for (size_t i = 0; i < 4; i++)
         put(0, i, 100 * i, 1 + i, 10 * i);
-    EXPECT(bigcache_evict(&cache, 0, 100, 101) == NULL);
-    EXPECT(bigcache_evict(&cache, 0, 100, 100) == &block[0]);
-    EXPECT(bigcache_evict(&cache, 0, 100, 100) == NULL);
-    EXPECT(take(0, 2) == &block[1]);
-    EXPECT(bigcache_evict(&cache, 0, 100, 0) == &block[2]);
-    EXPECT(bigcache_evict(&cache, 0, 100, 0) == &block[3]);
-    EXPECT(bigcache_evict(&cache, 0, 100, 0) == NULL);
+    EXPECT(evict(0, 100, 101) == NULL);
+    EXPECT(evict(0, 100, 100) == block[0]);
+    EXPECT(evict(0, 100, 100) == NULL);
+    EXPECT(take(0, 2) == block[1]);
+    EXPECT(evict(0, 100, 0) == block[2]);
+    EXPECT(evict(0, 100, 0) == block[3]);
+    EXPECT(evict(0, 100, 0) == NULL);
     EXPECT_EQ(bigcache_bytes(&cache), 0);
 }
 
@@ -145,9 +207,9 @@ TEST(the_clock_wraps)
     start(1);
     uint64_t now_ms = ((uint64_t)7 << 32) - 5;
     put(0, 0, 100, 1, now_ms);
-    EXPECT_EQ(block_held_ms(&block[0], now_ms + 50), 50);
-    EXPECT(bigcache_evict(&cache, 0, now_ms + 50, 51) == NULL);
-    EXPECT(bigcache_evict(&cache, 0, now_ms + 50, 50) == &block[0]);
+    EXPECT_EQ(block_held_ms(block[0], now_ms + 50), 50);
+    EXPECT(evict(0, now_ms + 50, 51) == NULL);
+    EXPECT(evict(0, now_ms + 50, 50) == block[0]);
 }
 
 TEST(allowance)
@@ -155,19 +217,160 @@ TEST(allowance)
     start(SHARDS);
     ledger_add(&ledger, &cache, 1, 2, 8 * (int64_t)HAK_GRANULE_BYTES);
     put(1, 0, 100, 4, 0);
-    block[1] = block[2] = block[0];
-    block[1].size_bytes = block[2].size_bytes = 4 * HAK_GRANULE_BYTES;
-    EXPECT(!bigcache_free(&cache, 1, &block[1], 0, true)); /* none granted */
+    enter(1, 200, 4);
+    enter(2, 300, 4);
+    EXPECT(!bigcache_free(&cache, 1, block[1], 0, true)); /* none granted */
     EXPECT_EQ(ledger_live(&cache), 4 * (int64_t)HAK_GRANULE_BYTES);
-    bigcache_put(&cache, 1, &block[1], 0, 4 * HAK_GRANULE_BYTES);
-    EXPECT(!bigcache_free(&cache, 1, &block[2], 0, false));
+    bigcache_put(&cache, 1, block[1], 0, 4 * HAK_GRANULE_BYTES);
+    EXPECT(!bigcache_free(&cache, 1, block[2], 0, false));
     ledger_add(&ledger, &cache, 1, 1, 4 * (int64_t)HAK_GRANULE_BYTES);
-    EXPECT(bigcache_free(&cache, 1, &block[2], 0, true));
+    EXPECT(bigcache_free(&cache, 1, block[2], 0, true));
     EXPECT_EQ(ledger_live(&cache), 0);
     EXPECT_EQ(ledger_nlive(&cache), 0);
-    bigcache_check(&cache);
+    check();
     ledger_turn(&ledger, &cache);
     EXPECT_EQ(cache.shard[1].allowance, 0);
+}
+
+/* ---- split and joined -------------------------------------------------- */
+
+TEST(a_long_block_is_split_and_the_rest_stays)
+{
+    start(1);
+    put(0, 0, 100, 100, 7);
+    put(0, 1, 300, 500, 9);
+    struct block *b = ask(0, 20, HAK_GRANULE_BYTES, false);
+    EXPECT(b == block[0]);
+    expect_block(b, 100, 20);
+    EXPECT_EQ(bigcache_bytes(&cache), (80 + 500) * HAK_GRANULE_BYTES);
+    struct block *rest = evict(0, 100, 93); /* as old as it was */
+    expect_block(rest, 120, 80);
+    check();
+    EXPECT(evict(0, 100, 93) == NULL);
+}
+
+TEST(not_for_what_is_much_shorter)
+{
+    start(1);
+    put(0, 0, 100, 8 * 20 + 1, 0);
+    EXPECT(ask(0, 20, HAK_GRANULE_BYTES, false) == NULL);
+    EXPECT(ask(0, 21, HAK_GRANULE_BYTES, true) == NULL);
+    expect_block(ask(0, 21, HAK_GRANULE_BYTES, false), 100, 21);
+}
+
+TEST(what_adjoins_is_joined)
+{
+    start(1);
+    put(0, 0, 140, 30, 1);
+    put(0, 1, 100, 20, 5);
+    put(0, 2, 120, 20, 3);
+    EXPECT(ask(0, 71, HAK_GRANULE_BYTES, false) == NULL);
+    EXPECT(ask(0, 60, HAK_GRANULE_BYTES, true) == NULL);
+    const struct request request = {.ngranules = 50,
+                                    .align_bytes = HAK_GRANULE_BYTES};
+    struct taken taken = bigcache_take(&cache, 0, &request);
+    check();
+    expect_block(taken.block, 100, 50);
+    EXPECT_EQ(taken.kept_bytes, 30 * HAK_GRANULE_BYTES);
+    expect_block(evict(0, 10, 9), 150, 20); /* of the oldest */
+    EXPECT(evict(0, 10, 0) == NULL);
+    EXPECT(blocks_around(&blocks, address(149)) == taken.block);
+    EXPECT(blocks_around(&blocks, address(150)) == NULL);
+}
+
+TEST(all_of_a_run)
+{
+    start(1);
+    for (size_t i = 0; i < 5; i++)
+        put(0, i, 100 + 10 * i, 10, i);
+    expect_block(ask(0, 45, HAK_GRANULE_BYTES, false), 100, 50);
+    EXPECT_EQ(bigcache_bytes(&cache), 0);
+    EXPECT_EQ(blocks.entered, 1);
+    check();
+}
+
+TEST(only_blocks_of_one_shard_are_joined)
+{
+    start(SHARDS);
+    put(0, 0, 100, 10, 0);
+    put(1, 1, 110, 10, 0);
+    put(0, 2, 120, 10, 0);
+    enter(3, 130, 10); /* in nobody's */
+    EXPECT(ask(0, 20, HAK_GRANULE_BYTES, false) == NULL);
+    put(1, 4, 90, 10, 0);
+    EXPECT(ask(1, 20, HAK_GRANULE_BYTES, false) == NULL);
+    put(0, 5, 80, 10, 0);
+    put(0, 6, 70, 10, 0);
+    expect_block(ask(1, 20, HAK_GRANULE_BYTES, false), 70, 20);
+}
+
+TEST(huge_pages_are_not_mixed)
+{
+    start(1);
+    put(0, 0, 100, 20, 0)->huge = true;
+    put(0, 1, 120, 20, 0);
+    const struct request request = {
+        .ngranules = 20, .align_bytes = HAK_GRANULE_BYTES, .huge = true};
+    EXPECT(ask(0, 40, HAK_GRANULE_BYTES, false) == NULL);
+    EXPECT(bigcache_take(&cache, 0, &request).block == block[0]);
+    EXPECT(bigcache_take(&cache, 0, &request).block == NULL);
+    EXPECT(ask(0, 20, HAK_GRANULE_BYTES, false) == block[1]);
+}
+
+TEST(a_part_is_evicted)
+{
+    start(1);
+    put(0, 0, 100, 100, 0);
+    uint64_t most = 30 * HAK_GRANULE_BYTES - 1;
+    struct block *b = bigcache_evict(&cache, 0, 0, 0, most);
+    expect_block(b, 170, 30);
+    check();
+    b = bigcache_evict(&cache, 0, 0, 0, 70 * HAK_GRANULE_BYTES);
+    EXPECT(b == block[0]);
+    expect_block(b, 100, 70);
+}
+
+/* Whatever comes and goes: no granule twice, none lost, all in its place. */
+TEST(random_replacement)
+{
+    enum { LIVE = 24, WINDOW = 4000 };
+    struct block *live[LIVE] = {0};
+    static const struct block *owner[WINDOW];
+    size_t fresh = 0, granules = 0;
+    uint64_t seed = 11;
+    start(2);
+    for (int i = 0; i < 20000; i++) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        size_t k = (size_t)(seed >> 33) % LIVE, n = 1 + (seed >> 50) % 150;
+        uint32_t shard = (uint32_t)(seed >> 20) & 1;
+        struct block *b = live[k];
+        for (size_t g = 0; b != NULL && g < b->ngranules; g++)
+            owner[(size_t)(b->base - address(0)) / HAK_GRANULE_BYTES + g] = 0;
+        if (b != NULL)
+            bigcache_put(&cache, shard, b, (uint64_t)i, 0);
+        const struct request request = {.ngranules = n,
+                                        .align_bytes = HAK_GRANULE_BYTES};
+        live[k] = b = bigcache_take(&cache, shard, &request).block;
+        if (b == NULL && fresh + n <= WINDOW) {
+            live[k] = b = enter(0, fresh, n);
+            fresh += n;
+            granules += n;
+        }
+        EXPECT(b == NULL || (b->ngranules >= n && b->ngranules <= n + n / 4));
+        for (size_t g = 0; b != NULL && g < b->ngranules; g++) {
+            size_t at = (size_t)(b->base - address(0)) / HAK_GRANULE_BYTES + g;
+            EXPECT(owner[at] == NULL);
+            EXPECT(blocks_around(&blocks, address(at)) == b);
+            owner[at] = b;
+        }
+        if (i % 64 == 0)
+            check();
+    }
+    size_t sum = bigcache_bytes(&cache) / HAK_GRANULE_BYTES;
+    for (size_t k = 0; k < LIVE; k++)
+        sum += live[k] != NULL ? live[k]->ngranules : 0;
+    EXPECT_EQ(sum, granules);
+    EXPECT_GT(cache.shard[0].hits + cache.shard[1].hits, 10000);
 }
 
 /* ---- live and peak ----------------------------------------------------- */
