@@ -50,7 +50,9 @@ $(B)/obj/framework/%.o: framework/%.c | $(B)/.deps-build
 	@mkdir -p $(@D)
 	$(CC) $(ALL) $(CORE_INC) -c $< -o $@
 
-LIB_LINK := -shared -Wl,-soname,libhakmem.so.1 -Wl,-z,now -Wl,-z,relro \
+# Its own calls of malloc and the like are for itself, whoever else has them.
+LIB_LINK := -shared -Wl,-Bsymbolic-functions -Wl,-soname,libhakmem.so.1 \
+    -Wl,-z,now -Wl,-z,relro \
     -Wl,-z,start-stop-visibility=hidden \
     -Wl,--exclude-libs,ALL -Wl,-z,defs
 $(B)/libhakmem.so.1: $(LIB_OBJS)

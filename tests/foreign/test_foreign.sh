@@ -420,6 +420,13 @@ has 'call: not declared' 'no \[call lenght\] with box = c in .*; did you mean "l
 
 is 'check-so' 0 "$("$ctl" check-so libc.so.6 tests/foreign/libc.cases |
     grep -c '^not ok')"
+fused=$PWD/build/fused/default/libhakmem.so
+for library in libc.so.6 "$PWD/build/libhakmem.so" "$fused"; do
+    [ -e "$library" ] || [ "$library" != "$fused" ] || continue
+    is "the malloc family's cases on $library" '' \
+        "$("$ctl" check-so "$library" tests/preload/family.cases 2>&1 |
+            grep -v -e '^ok' -e '^1\.\.27$')"
+done
 cat >"$tmp/kept.cases" <<'EOF'
 strdup(cstr:"abc") -> ptr = copy, strlen(ptr:$copy) -> size == 3, free(ptr:$copy)
 strtol(cstr:"12x", out ptr=rest, i32:10) -> i64 == 12 = n, abs(i32:$n*2+1) -> i32 == 25
