@@ -150,6 +150,9 @@ int ck_wait(pid_t pid, const char *what)
     alarm(0); /* the child has its own; how many there are is no fault */
     EXPECT_EQ(waitpid(pid, &status, 0), pid);
     alarm(test_seconds);
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+        test_fail(__FILE__, __LINE__, "%s: timed out after %u s", what,
+                  test_seconds);
     if (WIFSIGNALED(status))
         test_fail(__FILE__, __LINE__, "%s: SIG%s", what,
                   sigabbrev_np(WTERMSIG(status)));
