@@ -48,9 +48,9 @@ def constants():
            middle, mixed(1024, 8192, 10000, 4000000))
     yield ("box midmt.empty_segments", "1", ["0", "4"],
            "pair 32 KiB, batch 1000", pair(32768, 1000, 2000000))
-    yield ("box midmt.warm", "2M", ["0", "16M"],
+    yield ("box midmt.warm", "16M", ["0", "2M", "64M"],
            "pair 20000 B, batch 1000", pair(20000, 1000, 2000000))
-    yield ("box large.near_bytes", "1M", ["0", "256k", "4M"],
+    yield ("box large.near_bytes", "4M", ["0", "1M", "16M"],
            wide, mixed(256 << 10 | 1, 512 << 10, 16, 300000))
     yield ("box large.cache_bytes", "128M", ["0", "32M", "256M"],
            "large, every page written to", memory("pages", 16, 100))

@@ -70,7 +70,7 @@ static const struct hak_param params[] = {
     [PARAM_HUGE] = {"huge_bytes", A_SIZE,
                     .help = "from this size on blocks ask for huge pages; 0 = "
                             "none does"},
-    [PARAM_NEAR] = {"near_bytes", A_SIZE, .def = 1 * MIB,
+    [PARAM_NEAR] = {"near_bytes", A_SIZE, .def = 4 * MIB,
                     .help = "most bytes that a thread keeps for itself of "
                             "freed blocks up to 512 KiB; 0 = none"},
 };
