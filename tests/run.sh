@@ -181,12 +181,13 @@ one()
             $(environment "${1%%:*}" "$conf") "${1#*:}"
         ;;
     */foreign.so) # the file alone is no allocator
-        build/hakctl check-box -c conf/foreign/glibc.ini glibc
+        build/hakctl check-box -c conf/foreign/glibc.ini glibc --timeout 180
         ;;
     */guard.so) # a bounded number of small blocks
-        build/hakctl check-box "$1" --may-decline most_per_second=0
+        build/hakctl check-box "$1" --timeout 180 --may-decline \
+            most_per_second=0
         ;;
-    *.so) build/hakctl check-box "$1" ;;
+    *.so) build/hakctl check-box "$1" --timeout 180 ;;
     *.sh) sh "$1" ;;
     *) "$1" ;;
     esac
