@@ -21,17 +21,9 @@ static int nmappings;
 
 static void read_mappings(void)
 {
-    static char text[512 * KIB];
-    size_t n = 0;
-    ssize_t got;
-    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    while ((got = read(fd, text + n, sizeof text - 1 - n)) > 0)
-        n += (size_t)got;
-    close(fd);
-    EXPECT_LT(n, sizeof text - 1);
-    text[n] = 0;
+    const char *text = text_of(open("/proc/self/maps", O_RDONLY | O_CLOEXEC));
     nmappings = 0;
-    for (char *line = text; *line != 0; line += strcspn(line, "\n") + 1) {
+    for (const char *line = text; *line != 0; line += strcspn(line, "\n") + 1) {
         struct mapping *m = &mapping[nmappings++];
         char flags[5];
         size_t length = strcspn(line, "\n");

@@ -10,21 +10,6 @@ static bool is_fused(void)
     return mode != NULL && strncmp(mode, "fused/", 6) == 0;
 }
 
-/* A whole file or report, in a static buffer. */
-static const char *text_of(int fd)
-{
-    static char text[1 << 20];
-    size_t used = 0;
-    ssize_t n;
-    EXPECT_GE(fd, 0);
-    lseek(fd, 0, SEEK_SET);
-    while ((n = read(fd, text + used, sizeof text - 1 - used)) > 0)
-        used += (size_t)n;
-    text[used] = 0;
-    close(fd);
-    return text;
-}
-
 TEST(boxes_are_mapped_or_built_in)
 {
     NEED_BOXES();

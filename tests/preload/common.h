@@ -158,6 +158,22 @@ static inline double seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+/* A whole file or report, which is closed, in a static buffer. */
+__attribute__((unused)) static const char *text_of(int fd)
+{
+    static char text[MIB];
+    size_t used = 0;
+    ssize_t n;
+    EXPECT_GE(fd, 0);
+    lseek(fd, 0, SEEK_SET);
+    while ((n = read(fd, text + used, sizeof text - 1 - used)) > 0)
+        used += (size_t)n;
+    EXPECT_LT(used, sizeof text - 1);
+    text[used] = 0;
+    close(fd);
+    return text;
+}
+
 /* Waits for a child that must end with 0 before `limit_seconds` are over. */
 static inline void expect_child_ok(pid_t pid, int limit_seconds)
 {
