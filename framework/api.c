@@ -83,7 +83,8 @@ EXPORT int hak_drain(const char *box)
     hak_parcel_receive_all(hak_self);
     struct hak_parcel_figures away = hak_parcel_read(&b->box);
     hak_figures(b, &s);
-    if (s.live_count == 0 && away.n == 0 && b->box.state_now == HAK_BOX_DRAINING) {
+    if (s.live_count == 0 && away.n == 0 &&
+        b->box.state_now == HAK_BOX_DRAINING) {
         int error = enter_state(b, HAK_BOX_RETIRED);
         if (error != 0)
             return error;

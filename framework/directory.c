@@ -45,8 +45,7 @@ bool hak_directory_ready(const void *p, size_t size_bytes)
             continue;
         size_t at = i << READY_SHIFT;
         size_t n = hak_min(READY_ENTRIES, hak_directory.limit_real - at);
-        if (!hak_os_writable(hak_directory.entry + at,
-                             n * sizeof(uint64_t)))
+        if (!hak_os_writable(hak_directory.entry + at, n * sizeof(uint64_t)))
             return false;
         ready[i] = 1;
     }
@@ -81,8 +80,8 @@ uint64_t hak_directory_retag(const void *p, uint64_t entry)
     size_t g = ((uintptr_t)p - hak_directory.base) >> HAK_GRANULE_SHIFT;
     uint64_t better = entry_of(hak_entry_span(entry));
     if (better != entry)
-        (void)__atomic_compare_exchange_n(
-            &hak_directory.entry[g], &entry, better, false, __ATOMIC_RELEASE,
-            __ATOMIC_RELAXED);
+        (void)__atomic_compare_exchange_n(&hak_directory.entry[g], &entry,
+                                          better, false, __ATOMIC_RELEASE,
+                                          __ATOMIC_RELAXED);
     return better;
 }

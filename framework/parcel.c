@@ -13,11 +13,11 @@
  * The directory's word is a hint: what arrives at a thread that does not own
  * it is freed the long way, by the span's word.
  *
- * A thread keeps at most PARCEL_BYTES of slots back for each of HAK_OUTS others;
- * it posts them on its slow paths, and when it ends. An inbox holds INBOX_PARCELS: when its thread
- * stays away for long, boxes take the slots (remote_free), which needs no
- * memory. So they do where an inbox is closed: the thread has ended and its
- * heaps are closed, or it stayed behind in a fork.
+ * A thread keeps at most PARCEL_BYTES of slots back for each of HAK_OUTS
+ * others; it posts them on its slow paths, and when it ends. An inbox holds
+ * INBOX_PARCELS: when its thread stays away for long, boxes take the slots
+ * (remote_free), which needs no memory. So they do where an inbox is closed:
+ * the thread has ended and its heaps are closed, or it stayed behind in a fork.
  *
  * Parcels are type-stable and go round: a few wait with each thread, the others
  * in a pool.
@@ -183,9 +183,8 @@ void hak_parcel_post_now(struct hak_thread *t)
 }
 
 /* False: no memory. */
-__attribute__((noinline)) static bool open_for(struct hak_thread *t,
-                                               struct hak_out *out,
-                                               uint32_t tag)
+__attribute__((noinline)) static bool
+open_for(struct hak_thread *t, struct hak_out *out, uint32_t tag)
 {
     if (out->parcel != NULL)
         post(t, out);
