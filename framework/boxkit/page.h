@@ -3,7 +3,8 @@
  *
  *   not carved    slots [carved, capacity) that nobody has had yet
  *   span.local    freed by the owner; the core pushes here (hakmem/box.h)
- *   remote        freed by other threads; one atomic word
+ *   remote        freed by other threads; one atomic word. Most of their frees
+ *                 come by the core's parcels instead, as frees of the owner's
  *   asleep        free, in no list, without memory (idle.h)
  *
  * Invariants, with out = slots handed out and not known to be free again
@@ -18,8 +19,8 @@
  *
  * What the page did since it was taken is told when it goes back (hakmem/box.h,
  * hak_retire): nalloc - taken_nalloc slots were handed out, as many came back,
- * remote_frees of them by other threads, counted by the owner as it collects
- * them.
+ * by other threads were remote_frees of them, counted by the owner as it collects
+ * them, and what the core brought (span.nremote).
  *
  * The remote word packs head, length and two flags, so that one compare and
  * exchange keeps them together:

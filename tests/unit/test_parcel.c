@@ -35,7 +35,7 @@ static uint64_t entry_of(const void *p)
 
 static struct hak_thread *owner_of(const void *p)
 {
-    return hak_entry_span(entry_of(p))->owner;
+    return hak_owner_of(hak_entry_span(entry_of(p)));
 }
 
 static void give(void *p)
@@ -375,6 +375,63 @@ TEST(what_arrives_at_the_wrong_thread_goes_on)
     EXPECT_EQ(live_to_box(), live);
     next_step();
     end(1);
+}
+
+/* ---- all at once --------------------------------------------------------- */
+
+enum { TABLE = 64, SWAPPERS = 4 };
+static void *table[TABLE];
+
+static uint64_t random_next(uint64_t *state) /* xorshift64* */
+{
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * 0x2545f4914f6cdd1du;
+}
+
+/* Puts own blocks, frees what was there; tells of it when a byte of it is not
+ * as its maker left it. */
+static void *swap(void *argument)
+{
+    uint64_t random = (uintptr_t)argument;
+    bool good = true;
+    for (int i = 0; i < TEST_TURNS(200000); i++) {
+        uint64_t x = random_next(&random);
+        size_t bytes = 16 + x % 400;
+        unsigned char *p = get(bytes);
+        memset(p, (int)(x >> 32) | 1, 16);
+        p = __atomic_exchange_n(&table[x >> 20 & (TABLE - 1)], p,
+                                __ATOMIC_ACQ_REL);
+        if (p == NULL)
+            continue;
+        good = good && p[0] != 0 && p[0] == p[15];
+        if (owner_of(p) == hak_self)
+            hak_free_slow(p);
+        else
+            give(p);
+    }
+    return good ? table : NULL;
+}
+
+TEST(threads_swap_blocks)
+{
+    pthread_t thread[SWAPPERS];
+    start();
+    for (uintptr_t i = 0; i < SWAPPERS; i++)
+        EXPECT_EQ(pthread_create(&thread[i], NULL, swap, (void *)(i + 1)), 0);
+    for (int i = 0; i < SWAPPERS; i++) {
+        void *good;
+        EXPECT_EQ(pthread_join(thread[i], &good), 0);
+        EXPECT(good != NULL);
+    }
+    for (int i = 0; i < TABLE; i++)
+        if (table[i] != NULL)
+            give(table[i]);
+    EXPECT_EQ(figures().live_count, 0);
+    EXPECT_EQ(figures().allocs, SWAPPERS * (size_t)TEST_TURNS(200000));
+    hak_parcel_receive_all(hak_self);
+    EXPECT_EQ(live_to_box(), 0);
 }
 
 /* ---- wrong frees --------------------------------------------------------- */
