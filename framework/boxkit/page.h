@@ -19,8 +19,8 @@
  *
  * What the page did since it was taken is told when it goes back (hakmem/box.h,
  * hak_retire): nalloc - taken_nalloc slots were handed out, as many came back,
- * by other threads were remote_frees of them, counted by the owner as it collects
- * them, and what the core brought (span.nremote).
+ * of other threads' frees the page counts those that it collects itself
+ * (remote_frees); the span those that the core brought (nremote).
  *
  * The remote word packs head, length and two flags, so that one compare and
  * exchange keeps them together:
