@@ -286,15 +286,16 @@ int hak_conf_read(struct hak_conf *c, const char *path, int fd,
                   char *const *envp, const char *profile, hak_diag_fn *diag,
                   void *diag_context)
 {
-    /* The text stays as it is: a static struct costs the pages it uses. */
-    memset(c, 0, offsetof(struct hak_conf, text));
+    memset(c, 0, offsetof(struct hak_conf, learner.rule));
     c->purge_delay_ms = 100;
     c->sample = -1;
     c->sample_every = 5000;
     c->stats_at_exit = "none";
-    c->learner = (struct hak_conf_learner){
-        .every = 256, .settle = 3, .margin_bps = 500, .log = "none"};
     c->stats_at_start = "none";
+    c->learner.every = 256;
+    c->learner.settle = 3;
+    c->learner.margin_bps = 500;
+    c->learner.log = "none";
     c->diag = diag;
     c->diag_context = diag_context;
     int rc = conf_read_file(c, path, fd);

@@ -75,8 +75,8 @@
 
 enum {
     HAK_CONF_FILE_BYTES = 64 * 1024, /* larger files are refused */
-    HAK_CONF_LINE_BYTES = 199,       /* inih's line buffer, less the NUL */
-    HAK_CONF_NAME_BYTES = 49,        /* inih's section buffer, less the NUL */
+    HAK_CONF_LINE_BYTES = 199,       /* longer lines are refused */
+    HAK_CONF_NAME_BYTES = 49,        /* of a [section] */
     HAK_CONF_SECTIONS = 96,
     HAK_CONF_ENTRIES = 512,
     HAK_CONF_ROUTES = 32,
@@ -203,8 +203,8 @@ struct hak_conf_learner {
     uint32_t settle;          /* evaluations; 3 */
     uint32_t margin_bps;      /* 500 */
     const char *log;          /* "none" | "stderr" | file name; none */
-    struct hak_conf_learn_rule rule[HAK_CONF_LEARN_RULES]; /* file's order */
     uint32_t nrules;
+    struct hak_conf_learn_rule rule[HAK_CONF_LEARN_RULES]; /* file's order */
 };
 
 enum hak_diag_level { HAK_DIAG_ERROR, HAK_DIAG_WARNING };
@@ -229,29 +229,27 @@ struct hak_conf {
     const char *stats_at_exit;  /* "none" | "stderr" | file name; none */
     const char *stats_at_start; /* the same: the table of routes */
     bool stats_json;            /* format = text | json; text */
-    struct hak_conf_learner learner;
-    /* [box NAME], sorted by priority */
-    struct hak_conf_box box[HAK_MAX_BOXES];
-    uint32_t nboxes;
-    struct hak_conf_route route[HAK_CONF_ROUTES];
-    uint32_t nroutes;
-    struct hak_conf_rule rule[HAK_CONF_RULES];
-    uint32_t nrules;
-    /* by size index: position in rule, or -1 = no rule: straight to fallback */
-    int16_t index_rule[HAK_LANES + 1];
-    struct hak_conf_section section[HAK_CONF_SECTIONS];
-    uint32_t nsections;
-    /* every key given, for box parameters and reports */
-    struct hak_conf_entry entry[HAK_CONF_ENTRIES];
-    uint32_t nentries;
     const char *file;    /* path that was read */
     const char *profile; /* or NULL */
     uint32_t nerrors, nwarnings;
-
     hak_diag_fn *diag;
     void *diag_context;
     uint32_t told_limits; /* private: what ran out was told */
+    uint32_t nboxes, nroutes, nrules, nsections, nentries;
     size_t text_used;
+    struct hak_conf_learner learner;
+    /*
+     * Lists, the learner's rules too: what is in them is written whole when it
+     * is added, and nothing else is touched, so they cost what is used.
+     */
+    struct hak_conf_section section[HAK_CONF_SECTIONS];
+    struct hak_conf_box box[HAK_MAX_BOXES]; /* [box NAME], by priority */
+    struct hak_conf_route route[HAK_CONF_ROUTES];
+    struct hak_conf_rule rule[HAK_CONF_RULES];
+    /* by size index: position in rule, or -1 = no rule: straight to fallback */
+    int16_t index_rule[HAK_LANES + 1];
+    /* every key given, for box parameters and reports */
+    struct hak_conf_entry entry[HAK_CONF_ENTRIES];
     char text[HAK_CONF_FILE_BYTES * 4]; /* the file, then all strings */
 };
 

@@ -2,7 +2,7 @@
  * conf_private.h - what the files of conf share; see conf.h for the rest.
  *
  *     conf.c          the order of things, vocabulary, findings, entries
- *     conf_file.c     file -> lines -> inih -> entries of the lowest layer
+ *     conf_file.c     file -> lines -> entries of the lowest layer
  *     conf_layer.c    profile and environment -> entries above them
  *     conf_resolve.c  entries -> core settings, boxes, routes
  *     conf_policy.c   [policy] entries -> rules, index by index

@@ -37,6 +37,9 @@
 
 #pragma GCC visibility push(hidden) /* data without a detour by the GOT */
 
+/* A large table of zeros, of which most stays untouched: sections.ld. */
+#define HAK_SPARSE __attribute__((section(".bss.hak_sparse")))
+
 /* ---- log.c ----------------------------------------------------------- */
 
 /* One line on stderr, "hakmem: " in front, one write(2). */
@@ -104,11 +107,10 @@ uint64_t hak_meta_bytes(void); /* handed out so far, sparse tables excluded */
 /* ---- seal.c: what is read-only while the process runs -------------------- */
 
 /*
- * A variable of a HAK_SEALED_TYPE (whole pages) that is HAK_SEALED can be
- * written until hak_seal(), and after it between hak_seal_open() and _close().
+ * A variable that is HAK_SEALED can be written until hak_seal(), and after it
+ * between hak_seal_open() and _close(). sections.ld keeps them together.
  */
 #define HAK_SEALED __attribute__((section("hak_sealed")))
-#define HAK_SEALED_TYPE __attribute__((aligned(4096)))
 
 /* Zero, never given back, sealed too; at start or while open. NULL = none. */
 void *hak_sealed_memory(size_t size_bytes);
@@ -188,7 +190,7 @@ struct hak_directory {
     size_t limit;
     struct hak_span **entry;
     size_t limit_real;
-} HAK_SEALED_TYPE;
+};
 extern struct hak_directory hak_directory;
 
 int hak_directory_start(uintptr_t base, size_t window_bytes);
@@ -242,7 +244,7 @@ struct hak_boxes {
     struct hak_loaded *residual; /* the one of the walk that is, or NULL */
     struct hak_loaded *sole;     /* the only one that may have pointers outside
                                     of the window, if it is quick */
-} HAK_SEALED_TYPE;
+};
 extern struct hak_boxes hak_boxes;
 
 static inline struct hak_loaded *hak_loaded_of(struct hak_box *box)
@@ -290,7 +292,7 @@ struct hak_chain {
 struct hak_policy {
     const struct hak_chain *chain[HAK_LANES + 1]; /* atomic pointers */
     uint64_t epoch; /* grows with each change; threads see it on slow paths */
-} HAK_SEALED_TYPE;
+};
 extern struct hak_policy hak_policy;
 
 void hak_policy_build(const struct hak_conf *c,
@@ -454,7 +456,7 @@ struct hak_core {
     bool fences; /* no barrier from outside: each refill has its own */
     size_t (*libc_usable)(void *);
     struct hak_lane_group group[HAK_LANES];
-} HAK_SEALED_TYPE;
+};
 extern struct hak_core hak_core;
 
 /* noinline: link-time optimisation must not put their frames into malloc. */

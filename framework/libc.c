@@ -25,9 +25,9 @@ static uint64_t blocks;
  */
 enum { BUCKETS = 8192, BUCKET_SLOTS = 8 };
 
-static struct {
+static HAK_SPARSE struct {
     _Alignas(64) const void *slot[BUCKET_SLOTS];
-} buckets[BUCKETS]; /* .bss: costs what is touched */
+} buckets[BUCKETS];
 uint64_t hak_libc_nkept;
 static bool keeping = true;
 static bool bounded = true; /* no block without a place in the table */

@@ -461,7 +461,7 @@ void hak_report_lock(bool take)
 }
 
 /* What is written next; under the lock, but at start. */
-static struct text text;
+static HAK_SPARSE struct text text;
 
 int hak_report_write(int fd, bool json)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * seal.c - what decides where calls go, read-only while the process runs.
  *
- * Two kinds of memory: the section hak_sealed, of variables that are whole
- * pages each, and chunks for what is as many as the configuration says. A
+ * Two kinds of memory: the section hak_sealed, which sections.ld makes
+ * whole pages, and chunks for what is as many as the configuration says. A
  * change (of a route, of a box's state) opens all of it for as long as it
  * takes, one change at a time.
  */
