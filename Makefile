@@ -128,7 +128,7 @@ COLD := $(patsubst framework/%.c,%,$(wildcard framework/conf*.c)) boot boxfile \
     seal setup signature stack start trust
 files = $(foreach f,$(1),$(B)/obj/framework/$(f).o $(FUSED)/obj/$(f).o)
 $(call files,entry): FOR_FILE := -falign-functions=64
-$(call files,$(COLD)): FOR_FILE := -Os -fno-asynchronous-unwind-tables
+$(call files,$(COLD)): FOR_FILE := -Os
 
 # ---- tests -----------------------------------------------------------------
 

@@ -25,35 +25,37 @@ static bool is_file(const char *path)
     return stat(path, &s) == 0 && S_ISREG(s.st_mode);
 }
 
+static const char *find_boxes_dir(void)
+{
+    static const char *const places[] = {"boxes", "hakmem", "../lib/hakmem"};
+    struct dl_find_object own;
+    char path[PATH_MAX];
+    if (_dl_find_object(&hak_boxes, &own) != 0)
+        return NULL;
+    /* The program itself has no name there; its argv[0] may be any text. */
+    const char *name = own.dlfo_link_map->l_name;
+    if (!hak_os_real_path(name[0] != 0 ? name : "/proc/self/exe", path))
+        return NULL;
+    char *slash = strrchr(path, '/');
+    size_t room = sizeof path - (size_t)(slash - path);
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
+        if (hak_text_join(slash, room, "/", places[i]) &&
+            hak_os_real_path(path, path))
+            return hak_meta_text(path);
+    *slash = 0;
+    return hak_meta_text(path);
+}
+
 /*
  * Beside the library (or tool) that holds this code: DIR/boxes in the build
  * tree, DIR/hakmem installed as PREFIX/lib, DIR/../lib/hakmem for PREFIX/bin.
  */
 const char *hak_boxes_dir(void)
 {
-    static char dir[PATH_MAX];
-    static const char *const places[] = {"boxes", "hakmem", "../lib/hakmem"};
-    Dl_info info;
-    struct link_map *object = NULL;
-    void *got = NULL;
-    char own[PATH_MAX], probe[PATH_MAX + 32];
-    if (dir[0] != 0)
-        return dir;
-    if (dladdr1(&hak_boxes, &info, &got, RTLD_DL_LINKMAP) != 0)
-        object = got;
-    /* The program itself has no name there; its argv[0] may be any text. */
-    if (object == NULL ||
-        realpath(object->l_name[0] != 0 ? object->l_name : "/proc/self/exe",
-                 own) == NULL)
-        return ".";
-    char *slash = strrchr(own, '/');
-    *slash = 0;
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-        hak_text_join(probe, sizeof probe, own, "/", places[i]);
-        if (realpath(probe, dir) != NULL)
-            return dir;
-    }
-    return strcpy(dir, own);
+    static const char *dir;
+    if (dir == NULL)
+        dir = find_boxes_dir();
+    return dir != NULL ? dir : ".";
 }
 
 /*
@@ -86,15 +88,17 @@ void hak_box_path(const char *given, const char *name, const char *conf_file,
 
 static int open_any(const char *path, char *why, size_t why_bytes)
 {
-    struct stat s;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return hak_refuse(-EINVAL, why, why_bytes, "cannot be opened: %s",
                           strerror(errno));
-    if (fstat(fd, &s) == 0 && S_ISREG(s.st_mode))
-        return fd;
-    close(fd);
-    return hak_refuse(-EINVAL, why, why_bytes, "is not a regular file");
+    return fd;
+}
+
+static bool is_regular(int fd)
+{
+    struct stat s;
+    return fstat(fd, &s) == 0 && S_ISREG(s.st_mode);
 }
 
 /* Returns a descriptor of a file that may be opened as a box, or -errno. */
@@ -105,6 +109,9 @@ static int open_checked(const char *path, char *why, size_t why_bytes)
     int error = fd < 0 ? fd : hak_elf_check(fd, why, why_bytes);
     if (error == 0)
         return fd;
+    if (fd >= 0 && !is_regular(fd)) /* which says more */
+        error =
+            hak_refuse(-EINVAL, why, why_bytes, "is not a regular file");
     if (fd >= 0)
         close(fd);
     return error;
@@ -281,10 +288,9 @@ static int place_library(const struct hak_conf *c,
         strchr(conf->path, '/') == NULL)
         return 0;
     hak_box_path(conf->path, conf->name, c->file, path, sizeof path);
-    char *kept = hak_meta(strlen(path) + 1);
+    const char *kept = hak_meta_text(path);
     if (kept == NULL)
         return -ENOMEM;
-    strcpy(kept, path);
     for (uint32_t i = 0; i < n; i++)
         if (strcmp(params[i].name, "path") == 0)
             values[i].text = kept;
@@ -319,18 +325,16 @@ struct hak_loaded *hak_box_load(struct hak_conf *c,
         return NULL;
     }
     struct hak_loaded *b = loaded_memory(e);
-    char *kept_path = hak_meta(strlen(path) + 1);
     union hak_value *values =
         hak_sealed_memory(sizeof *values * (e->nparams == 0 ? 1 : e->nparams));
     const struct hak_param *params = hak_box_params(e);
-    if (b == NULL || values == NULL || kept_path == NULL ||
+    if (b == NULL || values == NULL || (b->path = hak_meta_text(path)) == NULL ||
         (e->nparams != 0 && params == NULL)) {
         hak_conf_tell(c, HAK_DIAG_ERROR, where, "box %s: no memory",
                       conf->name);
         return NULL;
     }
     b->values = values;
-    b->path = strcpy(kept_path, path);
     if (hak_conf_params(c, conf, params, e->nparams, values) != 0 &&
         conf->type != NULL)
         return NULL; /* without what it was told it is no box at all */

@@ -289,7 +289,7 @@ const char *hak_conf_call(const struct hak_conf *c, const char *box, uint32_t n,
 /* Tell a finding through c->diag and count it. printf-like. */
 void hak_conf_tell(struct hak_conf *c, enum hak_diag_level level,
                    struct hak_origin where, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+    __attribute__((format(printf, 4, 5), cold));
 
 /*
  * hak_conf_params - fill values[n] for box from its [box NAME] keys.

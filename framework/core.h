@@ -33,6 +33,8 @@
 #include <conf.h>
 #include <learner.h>
 
+#include <limits.h>
+
 #define HAK_VERSION "0.1.0"
 
 #pragma GCC visibility push(hidden) /* data without a detour by the GOT */
@@ -43,7 +45,8 @@
 /* ---- log.c ----------------------------------------------------------- */
 
 /* One line on stderr, "hakmem: " in front, one write(2). */
-void hak_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void hak_say(const char *format, ...)
+    __attribute__((format(printf, 1, 2), cold));
 /* The same, then abort. */
 void hak_die(const char *format, ...)
     __attribute__((format(printf, 1, 2), noreturn, cold));
@@ -57,7 +60,7 @@ void hak_die(const char *format, ...)
  * it was tried. Writes of the caller's are in one piece.
  */
 int hak_log_open(const char *name, char *path, size_t path_bytes, char *why,
-                 size_t why_bytes);
+                 size_t why_bytes) __attribute__((cold));
 
 /* ---- trust.c ------------------------------------------------------------ */
 
@@ -69,7 +72,7 @@ int hak_log_open(const char *name, char *path, size_t path_bytes, char *why,
  *            is not so. Cost: two system calls a name
  */
 int hak_trust_open(const char *path, bool directory, char *why,
-                   size_t why_bytes);
+                   size_t why_bytes) __attribute__((cold));
 
 /* ---- os.c: all coupling to the kernel ---------------------------------- */
 
@@ -98,11 +101,14 @@ void hak_os_huge(void *p, size_t size_bytes);
 bool hak_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes);
 size_t hak_os_window_bytes(void); /* how much address space to plan for */
 size_t hak_os_page_bytes(void);
+/* As realpath, of which it touches less at start. out may be path itself. */
+bool hak_os_real_path(const char *path, char out[PATH_MAX]);
 
 /* Metadata: zero, 64-byte aligned, never given back. NULL = no memory. */
 void *hak_meta(size_t size_bytes);
-void hak_meta_lock(bool take); /* for fork */
-uint64_t hak_meta_bytes(void); /* handed out so far, sparse tables excluded */
+const char *hak_meta_text(const char *text); /* a copy */
+void hak_meta_lock(bool take);               /* for fork */
+uint64_t hak_meta_bytes(void);               /* handed out so far, sparse tables excluded */
 
 /* ---- seal.c: what is read-only while the process runs -------------------- */
 
@@ -137,6 +143,8 @@ size_t hak_boot_usable(const void *p);
 /* ---- libc.c: the last resort -------------------------------------------- */
 
 void hak_libc_start(void);
+/* Before its first block; before a fork, which must not find it half done. */
+void hak_libc_set_up(void);
 void *hak_libc_alloc(size_t align_bytes, size_t size_bytes, bool zero);
 void hak_libc_free(void *p);
 size_t hak_libc_usable(void *p);
@@ -427,8 +435,9 @@ static inline bool hak_learner_is_due(void)
     return __atomic_load_n(&hak_learner_due, __ATOMIC_RELAXED) != 0;
 }
 /* Evaluate, apply, write the log, if nobody else just does. Keeps errno. */
-void hak_learner_evaluate(void);
-int hak_learner_read(struct hak_learner_figures *out); /* 0, -ENODATA: off */
+void hak_learner_evaluate(void) __attribute__((cold));
+int hak_learner_read(struct hak_learner_figures *out) /* 0, -ENODATA: off */
+    __attribute__((cold));
 void hak_learner_lock(bool take);                      /* for fork */
 
 /* ---- fork.c ---- */
@@ -493,7 +502,8 @@ struct hak_stats;
 void hak_figures(struct hak_loaded *b, struct hak_stats *out);
 uint64_t hak_libc_allocs(void);
 void hak_report_lock(bool take);         /* for fork */
-int hak_report_write(int fd, bool json); /* 0, -ENOSYS, -errno of write */
+int hak_report_write(int fd, bool json) /* 0, -ENOSYS, -errno of write */
+    __attribute__((cold));
 void hak_report_start(void);
 void hak_report_at_exit(void);
 

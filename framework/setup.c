@@ -25,17 +25,17 @@ __attribute__((section(HAK_NOTE_SECTION), used, retain)) static const char note[
  */
 const char *hak_default_conf(void)
 {
-    static char path[PATH_MAX];
     static const char *const places[] = {"../../conf",
                                          "../../share/hakmem/conf"};
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-        char given[PATH_MAX];
-        if (hak_text_join(given, sizeof given, hak_boxes_dir(), "/", places[i],
+    static const char *found;
+    char path[PATH_MAX];
+    for (size_t i = 0; found == NULL && i < sizeof places / sizeof places[0];
+         i++)
+        if (hak_text_join(path, sizeof path, hak_boxes_dir(), "/", places[i],
                           "/default.ini") &&
-            realpath(given, path) != NULL)
-            return path;
-    }
-    return NULL;
+            hak_os_real_path(path, path))
+            found = hak_meta_text(path);
+    return found;
 }
 
 int hak_setup_conf(char *const *envp, hak_diag_fn *diag)
