@@ -210,37 +210,58 @@ static bool name_of(int *fd, char name[64])
     return access(name, F_OK) == 0;
 }
 
-/* Is the object that the loader has under path the file that was checked? */
-static bool is_checked(void *object, const char *path, int fd, const char *name)
+static bool is_same_file(const char *path, int fd)
 {
     struct stat now, checked;
-    if (name != NULL) { /* by what the loader itself knows of its files */
-        void *again = dlopen(name, RTLD_NOW | RTLD_NOLOAD);
-        if (again != NULL)
-            dlclose(again);
-        return again == object;
-    }
-    return stat(path, &now) == 0 && fstat(fd, &checked) == 0 &&
+    return stat(path, &now) == 0 && hak_os_fstat(fd, &checked) == 0 &&
            now.st_dev == checked.st_dev && now.st_ino == checked.st_ino;
 }
 
+/* By what the loader itself knows of its files. */
+static bool is_object_of(void *object, const char *name)
+{
+    void *same = dlopen(name, RTLD_NOW | RTLD_NOLOAD);
+    if (same != NULL)
+        dlclose(same);
+    return same == object;
+}
+
+/* The last of the loader's objects: the next that it opens comes behind. */
+static const struct link_map *last_object(void)
+{
+    struct dl_find_object own;
+    const struct link_map *object = NULL;
+    if (_dl_find_object(&hak_boxes, &own) == 0)
+        object = own.dlfo_link_map;
+    while (object != NULL && object->l_next != NULL)
+        object = object->l_next;
+    return object;
+}
+
 /*
- * By its path, so that debuggers and dladdr have that name, and then asked
- * whether it was the file that was checked. With raised rights by the
- * descriptor, so that no other file runs its constructors (that nobody but
- * root could put one there was checked as well).
+ * By its path, so that debuggers and dladdr have that name, and then it is
+ * looked at whether that was the file that was checked. An object that the
+ * loader had before, by that name, may be of a file that was there before; so
+ * the loader is asked. With raised rights by the descriptor, so that no other
+ * file runs its constructors (that nobody but root could put one there was
+ * checked as well).
  */
 static void *open_object(const char *path, int *fd, char *why, size_t n)
 {
     char name[64];
-    bool named = name_of(fd, name);
-    bool by_name = named && hak_os_secure();
+    const struct link_map *last = last_object();
+    bool by_name = hak_os_secure() && name_of(fd, name);
     void *object = dlopen(by_name ? name : path, RTLD_NOW | RTLD_LOCAL);
     if (object == NULL) {
         hak_refuse(-EINVAL, why, n, "cannot be loaded: %s", dlerror());
         return NULL;
     }
-    if (by_name || is_checked(object, path, *fd, named ? name : NULL))
+    bool is_new = last != NULL && last->l_next == object;
+    bool is_checked = by_name;
+    if (!by_name)
+        is_checked = !is_new && name_of(fd, name) ? is_object_of(object, name)
+                                                  : is_same_file(path, *fd);
+    if (is_checked)
         return object;
     dlclose(object);
     hak_refuse(-EINVAL, why, n,

@@ -101,6 +101,9 @@ void hak_os_huge(void *p, size_t size_bytes);
 bool hak_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes);
 size_t hak_os_window_bytes(void); /* how much address space to plan for */
 size_t hak_os_page_bytes(void);
+/* glibc's hands the kernel an empty name: 16 pages of its constants. */
+struct stat;
+int hak_os_fstat(int fd, struct stat *out);
 /* As realpath, of which it touches less at start. out may be path itself. */
 bool hak_os_real_path(const char *path, char out[PATH_MAX]);
 

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <time.h>
 
@@ -92,6 +93,11 @@ bool hak_os_real_path(const char *path, char out[PATH_MAX])
         return real_path(path, out);
     out[n] = 0;
     return n < PATH_MAX - 1;
+}
+
+int hak_os_fstat(int fd, struct stat *out)
+{
+    return (int)syscall(SYS_fstat, fd, out);
 }
 
 uint64_t hak_os_now_ms(void)
