@@ -25,37 +25,52 @@ static bool is_file(const char *path)
     return stat(path, &s) == 0 && S_ISREG(s.st_mode);
 }
 
-static const char *find_boxes_dir(void)
+/* The directory of the library (or tool) that holds this code, less the last
+ * slash, no links in it; "." if that cannot be told. */
+static const char *own_dir(void)
 {
-    static const char *const places[] = {"boxes", "hakmem", "../lib/hakmem"};
+    static const char *dir;
     struct dl_find_object own;
     char path[PATH_MAX];
+    if (dir != NULL)
+        return dir;
     if (_dl_find_object(&hak_boxes, &own) != 0)
-        return NULL;
+        return ".";
     /* The program itself has no name there; its argv[0] may be any text. */
     const char *name = own.dlfo_link_map->l_name;
     if (!hak_os_real_path(name[0] != 0 ? name : "/proc/self/exe", path))
-        return NULL;
-    char *slash = strrchr(path, '/');
-    size_t room = sizeof path - (size_t)(slash - path);
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
-        if (hak_text_join(slash, room, "/", places[i]) &&
-            hak_os_real_path(path, path))
-            return hak_meta_text(path);
-    *slash = 0;
-    return hak_meta_text(path);
+        return ".";
+    *strrchr(path, '/') = 0;
+    dir = hak_meta_text(path);
+    return dir != NULL ? dir : ".";
 }
 
-/*
- * Beside the library (or tool) that holds this code: DIR/boxes in the build
- * tree, DIR/hakmem installed as PREFIX/lib, DIR/../lib/hakmem for PREFIX/bin.
- */
+const char *hak_beside(const char *const *places)
+{
+    const char *dir = own_dir(), *slash = strrchr(dir, '/');
+    size_t bytes = strlen(dir) + HAK_PLACE_BYTES + 2;
+    char *path = hak_meta(bytes);
+    for (; path != NULL && *places != NULL; places++) {
+        bool up = slash != NULL && strncmp(*places, "../", 3) == 0;
+        hak_text_copy(path, bytes, dir,
+                      up ? (size_t)(slash - dir) : strlen(dir));
+        hak_text_join(path, bytes, path, up ? "" : "/", *places + (up ? 2 : 0));
+        if (access(path, F_OK) == 0)
+            return path;
+    }
+    return NULL;
+}
+
+/* DIR/boxes in the build tree, DIR/hakmem installed as PREFIX/lib,
+ * DIR/../lib/hakmem for PREFIX/bin. */
 const char *hak_boxes_dir(void)
 {
+    static const char *const places[] = {"boxes", "hakmem", "../lib/hakmem",
+                                         NULL};
     static const char *dir;
     if (dir == NULL)
-        dir = find_boxes_dir();
-    return dir != NULL ? dir : ".";
+        dir = hak_beside(places);
+    return dir != NULL ? dir : own_dir();
 }
 
 /*

@@ -181,12 +181,18 @@ const char *conf_intern(struct hak_conf *c, const char *text, size_t n)
     return kept;
 }
 
+/* Most texts differ at once, and every key is looked for among all. */
+static bool is_same(const char *a, const char *b)
+{
+    return a[0] == b[0] && strcmp(a, b) == 0;
+}
+
 const struct hak_conf_entry *hak_conf_find(const struct hak_conf *c,
                                            const char *section, const char *key)
 {
     for (uint32_t i = 0; i < c->nentries; i++)
-        if (strcmp(c->entry[i].section, section) == 0 &&
-            strcmp(c->entry[i].key, key) == 0)
+        if (is_same(c->entry[i].key, key) &&
+            is_same(c->entry[i].section, section))
             return &c->entry[i];
     return NULL;
 }

@@ -156,6 +156,13 @@ static const char *strip_line(const char *text, size_t *n)
     return conf_strip(text, n);
 }
 
+/* A text of the file, where it was read to, with an end. */
+static const char *ended(struct hak_conf *c, const char *text, size_t n)
+{
+    c->text[(size_t)(text - c->text) + n] = 0;
+    return text;
+}
+
 static void take_key(struct lines *l, const char *key, size_t key_n,
                      const char *value, size_t value_n)
 {
@@ -176,8 +183,8 @@ static void take_key(struct lines *l, const char *key, size_t key_n,
     else
         conf_give(c, &(struct hak_conf_entry){
                          .section = l->section,
-                         .key = conf_intern(c, key, key_n),
-                         .value = conf_intern(c, value, value_n),
+                         .key = ended(c, key, key_n),
+                         .value = ended(c, value, value_n),
                          .origin = here(l),
                          .layer = HAK_LAYER_FILE});
 }
@@ -205,10 +212,11 @@ static void take_line(struct lines *l, const char *text, size_t n)
         take_key(l, text, key, text + key + 1, n - key - 1);
 }
 
+/* text[n], in c->text, has a byte behind it. */
 static void parse(struct hak_conf *c, const char *text, size_t n)
 {
     static const char bom[] = "\xef\xbb\xbf";
-    const char *end = text + n;
+    const char *end = text + n, *nul = memchr(text, 0, n);
     struct lines l = {.c = c};
     if (n >= sizeof bom - 1 && memcmp(text, bom, sizeof bom - 1) == 0)
         text += sizeof bom - 1;
@@ -216,7 +224,7 @@ static void parse(struct hak_conf *c, const char *text, size_t n)
         const char *newline = memchr(text, '\n', (size_t)(end - text));
         n = (size_t)((newline != NULL ? newline : end) - text);
         l.line++;
-        if (memchr(text, 0, n) != NULL) {
+        if (nul != NULL && nul < text + n) {
             hak_conf_tell(c, HAK_DIAG_ERROR, here(&l),
                           "NUL byte, so no text file; the rest was not read");
             return;
@@ -274,7 +282,7 @@ int conf_read_file(struct hak_conf *c, const char *path, int fd)
         close(own);
     if (n < 0)
         return tell_unread(c, "read", (int)-n);
-    c->text_used += (size_t)n;
+    c->text_used += (size_t)n + 1;
     parse(c, text, (size_t)n);
     return 0;
 }

@@ -104,7 +104,7 @@ size_t hak_os_page_bytes(void);
 /* glibc's hands the kernel an empty name: 16 pages of its constants. */
 struct stat;
 int hak_os_fstat(int fd, struct stat *out);
-/* As realpath, of which it touches less at start. out may be path itself. */
+/* As realpath, of which it touches less at start. */
 bool hak_os_real_path(const char *path, char out[PATH_MAX]);
 
 /* Metadata: zero, 64-byte aligned, never given back. NULL = no memory. */
@@ -276,6 +276,10 @@ const struct hak_param *hak_box_params(const struct hak_box_entry *e);
 /* Where [box NAME] without `path` or with a relative one is looked for. */
 void hak_box_path(const char *given, const char *name, const char *conf_file,
                   char *out, size_t out_bytes);
+/* The first of these places that is there, or NULL. They are relative to the
+ * directory of the library or tool; a NULL ends them. */
+enum { HAK_PLACE_BYTES = 48 }; /* none is longer */
+const char *hak_beside(const char *const *places);
 /* Directory of the boxes: beside the library or tool. */
 const char *hak_boxes_dir(void);
 /*

@@ -21,7 +21,7 @@ enum { BATCH = 8, LINE_BYTES = 320, PATH_BYTES = 512 };
 uint32_t hak_learner_due;
 
 /* conf is set once; the rest is guarded by lock, but for waiting. */
-static struct {
+static HAK_SPARSE struct {
     const struct hak_conf *conf; /* NULL: off */
     struct hak_lock lock;
     struct hak_learner_engine engine;

@@ -186,6 +186,7 @@ static struct random *random_state(void)
     int kept = errno;
     madvise(r, bytes, MADV_WIPEONFORK); /* not before Linux 4.14 */
     errno = kept;
+    r->seeded = false; /* a page that is read first has two faults */
     if (__atomic_compare_exchange_n(&random_page, &none, r, false,
                                     __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
         return r;

@@ -17,6 +17,9 @@ enum { CHUNK_BYTES = 64 * 1024, CHUNKS_MOST = 64 };
 extern char sealed_start[] FROM_LINKER("__start_hak_sealed");
 extern char sealed_stop[] FROM_LINKER("__stop_hak_sealed");
 
+/* What most configurations need, without a mapping of its own. */
+static HAK_SEALED _Alignas(64) char first_chunk[8 * 1024];
+
 static struct {
     struct hak_lock lock; /* held while open */
     bool sealed;
@@ -25,8 +28,8 @@ static struct {
     struct {
         char *at;
         size_t bytes;
-    } chunk[CHUNKS_MOST];
-} seal;
+    } chunk[CHUNKS_MOST]; /* but the first */
+} seal = {.next = first_chunk, .end = first_chunk + sizeof first_chunk};
 
 void hak_seal_lock(bool take)
 {

@@ -18,23 +18,14 @@ __attribute__((section(HAK_NOTE_SECTION), used, retain)) static const char note[
 
 /* ---- which configuration ----------------------------------------------- */
 
-/*
- * conf/default.ini beside the library: build/../conf in the build tree,
- * PREFIX/share/hakmem/conf installed. hak_boxes_dir() is build/boxes or
- * PREFIX/lib/hakmem.
- */
+/* DIR/../conf in the build tree, DIR/../share/hakmem/conf installed. */
 const char *hak_default_conf(void)
 {
-    static const char *const places[] = {"../../conf",
-                                         "../../share/hakmem/conf"};
+    static const char *const places[] = {
+        "../conf/default.ini", "../share/hakmem/conf/default.ini", NULL};
     static const char *found;
-    char path[PATH_MAX];
-    for (size_t i = 0; found == NULL && i < sizeof places / sizeof places[0];
-         i++)
-        if (hak_text_join(path, sizeof path, hak_boxes_dir(), "/", places[i],
-                          "/default.ini") &&
-            hak_os_real_path(path, path))
-            found = hak_meta_text(path);
+    if (found == NULL)
+        found = hak_beside(places);
     return found;
 }
 
