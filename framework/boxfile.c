@@ -125,8 +125,7 @@ static int open_checked(const char *path, char *why, size_t why_bytes)
     if (error == 0)
         return fd;
     if (fd >= 0 && !is_regular(fd)) /* which says more */
-        error =
-            hak_refuse(-EINVAL, why, why_bytes, "is not a regular file");
+        error = hak_refuse(-EINVAL, why, why_bytes, "is not a regular file");
     if (fd >= 0)
         close(fd);
     return error;
@@ -364,7 +363,8 @@ struct hak_loaded *hak_box_load(struct hak_conf *c,
     union hak_value *values =
         hak_sealed_memory(sizeof *values * (e->nparams == 0 ? 1 : e->nparams));
     const struct hak_param *params = hak_box_params(e);
-    if (b == NULL || values == NULL || (b->path = hak_meta_text(path)) == NULL ||
+    if (b == NULL || values == NULL ||
+        (b->path = hak_meta_text(path)) == NULL ||
         (e->nparams != 0 && params == NULL)) {
         hak_conf_tell(c, HAK_DIAG_ERROR, where, "box %s: no memory",
                       conf->name);

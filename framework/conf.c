@@ -135,7 +135,7 @@ void conf_tell_limit(struct hak_conf *c, struct hak_origin where,
                      enum conf_limit limit)
 {
     static const struct {
-        const char *noun;
+        char noun[28];
         unsigned most;
     } limits[] = {
         [CONF_LIMIT_SECTIONS] = {"sections", HAK_CONF_SECTIONS},
@@ -292,7 +292,7 @@ int hak_conf_read(struct hak_conf *c, const char *path, int fd,
                   char *const *envp, const char *profile, hak_diag_fn *diag,
                   void *diag_context)
 {
-    memset(c, 0, offsetof(struct hak_conf, learner.rule));
+    memset(c, 0, offsetof(struct hak_conf, section));
     c->purge_delay_ms = 100;
     c->sample = -1;
     c->sample_every = 5000;

@@ -203,8 +203,7 @@ struct hak_conf_learner {
     uint32_t settle;          /* evaluations; 3 */
     uint32_t margin_bps;      /* 500 */
     const char *log;          /* "none" | "stderr" | file name; none */
-    uint32_t nrules;
-    struct hak_conf_learn_rule rule[HAK_CONF_LEARN_RULES]; /* file's order */
+    uint32_t nrules;          /* hak_conf.learn_rule */
 };
 
 enum hak_diag_level { HAK_DIAG_ERROR, HAK_DIAG_WARNING };
@@ -229,8 +228,8 @@ struct hak_conf {
     const char *stats_at_exit;  /* "none" | "stderr" | file name; none */
     const char *stats_at_start; /* the same: the table of routes */
     bool stats_json;            /* format = text | json; text */
-    const char *file;    /* path that was read */
-    const char *profile; /* or NULL */
+    const char *file;           /* path that was read */
+    const char *profile;        /* or NULL */
     uint32_t nerrors, nwarnings;
     hak_diag_fn *diag;
     void *diag_context;
@@ -239,8 +238,8 @@ struct hak_conf {
     size_t text_used;
     struct hak_conf_learner learner;
     /*
-     * Lists, the learner's rules too: what is in them is written whole when it
-     * is added, and nothing else is touched, so they cost what is used.
+     * Lists: what is in them is written whole when it is added, and nothing
+     * else is touched, so they cost the pages that are used.
      */
     struct hak_conf_section section[HAK_CONF_SECTIONS];
     struct hak_conf_box box[HAK_MAX_BOXES]; /* [box NAME], by priority */
@@ -250,7 +249,9 @@ struct hak_conf {
     int16_t index_rule[HAK_LANES + 1];
     /* every key given, for box parameters and reports */
     struct hak_conf_entry entry[HAK_CONF_ENTRIES];
-    char text[HAK_CONF_FILE_BYTES * 4]; /* the file, then all strings */
+    struct hak_conf_learn_rule learn_rule[HAK_CONF_LEARN_RULES];
+    /* The file, then all other strings; one page, if they are few. */
+    _Alignas(4096) char text[HAK_CONF_FILE_BYTES * 4];
 };
 
 /*

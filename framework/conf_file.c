@@ -27,7 +27,7 @@ static struct hak_origin here(const struct lines *l)
 /* ---- sections ------------------------------------------------------------ */
 
 struct kind {
-    const char *word;
+    char word[8];
     bool named;
 };
 enum { NKINDS = 9 };
@@ -181,12 +181,11 @@ static void take_key(struct lines *l, const char *key, size_t key_n,
                       "empty value for \"%.*s\" in [%s]", (int)key_n, key,
                       l->section);
     else
-        conf_give(c, &(struct hak_conf_entry){
-                         .section = l->section,
-                         .key = ended(c, key, key_n),
-                         .value = ended(c, value, value_n),
-                         .origin = here(l),
-                         .layer = HAK_LAYER_FILE});
+        conf_give(c, &(struct hak_conf_entry){.section = l->section,
+                                              .key = ended(c, key, key_n),
+                                              .value = ended(c, value, value_n),
+                                              .origin = here(l),
+                                              .layer = HAK_LAYER_FILE});
 }
 
 /* A line without its comment. */

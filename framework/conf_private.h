@@ -127,7 +127,7 @@ int conf_route_for(struct hak_conf *c, const struct hak_conf_entry *e);
 /* ---- conf_learner.c ------------------------------------------------------ */
 
 void conf_check_learn_rule(struct hak_conf *c, const struct hak_conf_entry *e);
-/* Fill c->learner.rule. After the routes, since rules may name boxes. */
+/* Fill c->learn_rule. After the routes, since rules may name boxes. */
 void conf_resolve_learn_rules(struct hak_conf *c);
 
 /* ---- conf_text.c ---- */

@@ -111,7 +111,7 @@ bool hak_os_real_path(const char *path, char out[PATH_MAX]);
 void *hak_meta(size_t size_bytes);
 const char *hak_meta_text(const char *text); /* a copy */
 void hak_meta_lock(bool take);               /* for fork */
-uint64_t hak_meta_bytes(void);               /* handed out so far, sparse tables excluded */
+uint64_t hak_meta_bytes(void); /* handed out so far, sparse tables excluded */
 
 /* ---- seal.c: what is read-only while the process runs -------------------- */
 
@@ -445,7 +445,7 @@ static inline bool hak_learner_is_due(void)
 void hak_learner_evaluate(void) __attribute__((cold));
 int hak_learner_read(struct hak_learner_figures *out) /* 0, -ENODATA: off */
     __attribute__((cold));
-void hak_learner_lock(bool take);                      /* for fork */
+void hak_learner_lock(bool take); /* for fork */
 
 /* ---- fork.c ---- */
 
@@ -508,7 +508,7 @@ void hak_expect_size(const char *call, const void *p, size_t align_bytes,
 struct hak_stats;
 void hak_figures(struct hak_loaded *b, struct hak_stats *out);
 uint64_t hak_libc_allocs(void);
-void hak_report_lock(bool take);         /* for fork */
+void hak_report_lock(bool take);        /* for fork */
 int hak_report_write(int fd, bool json) /* 0, -ENOSYS, -errno of write */
     __attribute__((cold));
 void hak_report_start(void);

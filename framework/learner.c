@@ -73,12 +73,12 @@ static const char *route_of(int rule)
 {
     const struct hak_conf *conf = learner.conf;
     return rule < 0 ? "[policy]"
-                    : conf->route[conf->learner.rule[rule].route].name;
+                    : conf->route[conf->learn_rule[rule].route].name;
 }
 
 static const char *rule_name(int rule)
 {
-    return rule < 0 ? NULL : learner.conf->learner.rule[rule].name;
+    return rule < 0 ? NULL : learner.conf->learn_rule[rule].name;
 }
 
 static void class_indexes(uint32_t c, uint32_t *first, uint32_t *last)

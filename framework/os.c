@@ -68,7 +68,8 @@ size_t hak_os_page_bytes(void)
     return (size_t)getauxval(AT_PAGESZ);
 }
 
-/* noinline: a page of stack, and realpath's own, for where there is no /proc. */
+/* noinline: a page of stack, and realpath's own, for where there is no /proc.
+ */
 __attribute__((cold, noinline)) static bool real_path(const char *path,
                                                       char out[PATH_MAX])
 {

@@ -29,7 +29,7 @@ static struct {
         char *at;
         size_t bytes;
     } chunk[CHUNKS_MOST]; /* but the first */
-} seal = {.next = first_chunk, .end = first_chunk + sizeof first_chunk};
+} seal;
 
 void hak_seal_lock(bool take)
 {
@@ -55,6 +55,10 @@ static bool add_chunk(size_t size_bytes)
 void *hak_sealed_memory(size_t size_bytes)
 {
     size_bytes = hak_round_up(size_bytes, 64);
+    if (seal.next == NULL) {
+        seal.next = first_chunk;
+        seal.end = first_chunk + sizeof first_chunk;
+    }
     if ((size_t)(seal.end - seal.next) < size_bytes && !add_chunk(size_bytes))
         return NULL;
     void *p = seal.next;

@@ -13,7 +13,8 @@
 #include <stdio.h>
 
 /* For hakctl version. */
-__attribute__((section(HAK_NOTE_SECTION), used, retain)) static const char note[] =
+__attribute__((section(HAK_NOTE_SECTION), used,
+               retain)) static const char note[] =
     "hakmem " HAK_VERSION ", boxes dlopened as the configuration says\n";
 
 /* ---- which configuration ----------------------------------------------- */
