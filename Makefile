@@ -125,15 +125,15 @@ $(foreach p,$(PLUGINS),$(eval $(call PLUGIN_RULES,$(p))))
 
 include framework/fused.mk
 
-# malloc and free each begin on a cache line: how their branches fall into fetch
-# blocks is worth a tenth of a pair (make bench-pair). What runs at start, in
-# reports and for messages is small instead of fast, since it is resident in
+# malloc, free and their slow paths begin on cache lines: how branches fall into
+# fetch blocks is worth a tenth of a pair (make bench-pair). What runs at start,
+# in reports and for messages is small instead of fast, since it is resident in
 # each program.
 COLD := $(patsubst framework/%.c,%,$(wildcard framework/conf*.c)) boot boxfile \
     elf_file fork fused init learner learner_engine loader log policy report \
     seal setup signature stack start trust
 files = $(foreach f,$(1),$(B)/obj/framework/$(f).o $(FUSED)/obj/$(f).o)
-$(call files,entry): FOR_FILE := -falign-functions=64
+$(call files,entry route): FOR_FILE := -falign-functions=64
 $(call files,$(COLD)): FOR_FILE := -Os
 
 # ---- tests -----------------------------------------------------------------
