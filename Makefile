@@ -23,7 +23,7 @@ CORE_OBJS := $(CORE_SRCS:%.c=$(B)/obj/%.o)
 LIB_OBJS  := $(CORE_OBJS) $(addprefix $(B)/obj/framework/,entry.o api.o init.o)
 # Position-independent archives, so that a preload is one file.
 # libgcc's unwinder too: a process may have another one, with frames registered.
-CORE_LIBS := -Wl,-T,framework/sections.ld -l:libffi_pic.a -static-libgcc
+CORE_LIBS := -Wl,-T,framework/sections.ld -l:libinih.a -l:libffi_pic.a -static-libgcc
 
 # A plugin is a folder: NAME/NAME.mk says NAME_SRCS and NAME_TESTS.
 PLUGINS := $(notdir $(patsubst %/,%,$(dir $(wildcard plugins/*/*.mk))))

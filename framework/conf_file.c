@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * conf_file.c - the file's bytes to lines to entries.
+ * conf_file.c - the file's bytes to lines, through inih, to entries.
  *
- * Nothing of a line is cut, joined to another line or passed over silently.
+ * inih splits KEY = VALUE. What it does silently is taken away from it or
+ * told before it sees the line (inih 55, Debian 12): it takes the rest of a
+ * line over 199 bytes as a new line, cuts section names, takes an indented
+ * line as more of the last value, takes ':' for '=', passes on empty keys
+ * and values, and returns the number of the first bad line only. So
+ * next_line() hands it one clean line for each line of the file, and counts.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1 /* strerrordesc_np: no allocation, no locale */
@@ -9,14 +14,16 @@
 #include "conf_private.h"
 
 #include <fcntl.h>
+#include <ini.h>
 #include <stdio.h>
 #include <unistd.h>
 
 struct lines {
     struct hak_conf *c;
-    int line;            /* the number of this one */
-    const char *section; /* of it, or NULL: none, or a bad one */
-    bool in_bad_section; /* its keys are not judged: one error is enough */
+    const char *next, *end; /* bytes not yet read */
+    int line;               /* number of the line that inih has now */
+    const char *section;    /* of that line, or NULL: none, or a bad one */
+    bool in_bad_section;    /* its keys are not judged: one error is enough */
 };
 
 static struct hak_origin here(const struct lines *l)
@@ -156,40 +163,8 @@ static const char *strip_line(const char *text, size_t *n)
     return conf_strip(text, n);
 }
 
-/* A text of the file, where it was read to, with an end. */
-static const char *ended(struct hak_conf *c, const char *text, size_t n)
-{
-    c->text[(size_t)(text - c->text) + n] = 0;
-    return text;
-}
-
-static void take_key(struct lines *l, const char *key, size_t key_n,
-                     const char *value, size_t value_n)
-{
-    struct hak_conf *c = l->c;
-    key = conf_strip(key, &key_n);
-    value = conf_strip(value, &value_n);
-    if (l->in_bad_section)
-        return;
-    if (key_n == 0)
-        hak_conf_tell(c, HAK_DIAG_ERROR, here(l), "no key before the \"=\"");
-    else if (l->section == NULL)
-        hak_conf_tell(c, HAK_DIAG_ERROR, here(l),
-                      "\"%.*s\" stands before any [section]", (int)key_n, key);
-    else if (value_n == 0)
-        hak_conf_tell(c, HAK_DIAG_ERROR, here(l),
-                      "empty value for \"%.*s\" in [%s]", (int)key_n, key,
-                      l->section);
-    else
-        conf_give(c, &(struct hak_conf_entry){.section = l->section,
-                                              .key = ended(c, key, key_n),
-                                              .value = ended(c, value, value_n),
-                                              .origin = here(l),
-                                              .layer = HAK_LAYER_FILE});
-}
-
-/* A line without its comment. */
-static void take_line(struct lines *l, const char *text, size_t n)
+/* May inih see this line? Tells why not; opens sections on the way. */
+static bool check_line(struct lines *l, const char *text, size_t n)
 {
     size_t key = 0;
     while (key < n && text[key] != '=' && text[key] != ':')
@@ -207,32 +182,75 @@ static void take_line(struct lines *l, const char *text, size_t n)
     else if (n > 0 && key == n)
         hak_conf_tell(l->c, HAK_DIAG_ERROR, here(l), "no \"=\" in \"%.*s\"",
                       (int)n, text);
-    else if (n > 0)
-        take_key(l, text, key, text + key + 1, n - key - 1);
+    else
+        return true;
+    return false;
 }
 
-/* text[n], in c->text, has a byte behind it. */
+/* inih's reader: the next line, clean, or an empty one in its place. */
+static char *next_line(char *out, int bytes, void *stream)
+{
+    struct lines *l = stream;
+    if (l->next >= l->end)
+        return NULL;
+    size_t n = (size_t)(l->end - l->next);
+    const char *text = l->next, *newline = memchr(text, '\n', n);
+    n = newline != NULL ? (size_t)(newline - text) : n;
+    l->next = newline != NULL ? newline + 1 : l->end;
+    l->line++;
+    if (memchr(text, 0, n) != NULL) {
+        hak_conf_tell(l->c, HAK_DIAG_ERROR, here(l),
+                      "NUL byte, so no text file; the rest was not read");
+        l->next = l->end;
+        n = 0;
+    }
+    text = strip_line(text, &n);
+    if (!check_line(l, text, n) || n >= (size_t)bytes)
+        n = 0;
+    memcpy(out, text, n);
+    out[n] = 0;
+    return out;
+}
+
+/* inih's handler. Returns 1 = ok always: we count errors ourselves. */
+static int take_key(void *user, const char *section, const char *key,
+                    const char *value)
+{
+    (void)section; /* inih's copy was not told of blanks; ours was */
+    struct lines *l = user;
+    struct hak_conf *c = l->c;
+    if (l->in_bad_section)
+        return 1;
+    if (*key == 0)
+        hak_conf_tell(c, HAK_DIAG_ERROR, here(l), "no key before the \"=\"");
+    else if (l->section == NULL)
+        hak_conf_tell(c, HAK_DIAG_ERROR, here(l),
+                      "\"%s\" stands before any [section]", key);
+    else if (*value == 0)
+        hak_conf_tell(c, HAK_DIAG_ERROR, here(l),
+                      "empty value for \"%s\" in [%s]", key, l->section);
+    else
+        conf_give(c, &(struct hak_conf_entry){
+                         .section = l->section,
+                         .key = conf_intern(c, key, strlen(key)),
+                         .value = conf_intern(c, value, strlen(value)),
+                         .origin = here(l),
+                         .layer = HAK_LAYER_FILE});
+    return 1;
+}
+
 static void parse(struct hak_conf *c, const char *text, size_t n)
 {
     static const char bom[] = "\xef\xbb\xbf";
-    const char *end = text + n, *nul = memchr(text, 0, n);
-    struct lines l = {.c = c};
-    if (n >= sizeof bom - 1 && memcmp(text, bom, sizeof bom - 1) == 0)
-        text += sizeof bom - 1;
-    while (text < end) {
-        const char *newline = memchr(text, '\n', (size_t)(end - text));
-        n = (size_t)((newline != NULL ? newline : end) - text);
-        l.line++;
-        if (nul != NULL && nul < text + n) {
-            hak_conf_tell(c, HAK_DIAG_ERROR, here(&l),
-                          "NUL byte, so no text file; the rest was not read");
-            return;
-        }
-        size_t stripped_n = n;
-        const char *stripped = strip_line(text, &stripped_n);
-        take_line(&l, stripped, stripped_n);
-        text += n + 1;
-    }
+    bool has_bom = n >= sizeof bom - 1 && memcmp(text, bom, 3) == 0;
+    struct lines l = {
+        .c = c, .next = text + (has_bom ? sizeof bom - 1 : 0), .end = text + n};
+    uint32_t before = c->nerrors;
+    int rc = ini_parse_stream(next_line, &l, take_key, &l);
+    if (rc != 0 && l.c->nerrors == before)
+        hak_conf_tell(c, HAK_DIAG_ERROR,
+                      (struct hak_origin){c->file, rc > 0 ? rc : 0},
+                      "not understood (inih: %d)", rc);
 }
 
 /* ---- the file ------------------------------------------------------------ */
@@ -281,7 +299,7 @@ int conf_read_file(struct hak_conf *c, const char *path, int fd)
         close(own);
     if (n < 0)
         return tell_unread(c, "read", (int)-n);
-    c->text_used += (size_t)n + 1;
+    c->text_used += (size_t)n;
     parse(c, text, (size_t)n);
     return 0;
 }

@@ -3,7 +3,7 @@
 # or, without the rights to, name them in one line with the command to type.
 set -eu
 
-build='libffi-dev'
+build='libinih-dev libffi-dev'
 case "$1" in
 build) want=$build ;;
 demo) want="$build python3" ;;
