@@ -106,13 +106,11 @@ static void *from_chunk(struct hardened *h, size_t size_bytes)
 
 struct span *hardened_struct(struct hardened *h, uint32_t capacity)
 {
-    size_t words = HAK_BITS_WORDS(capacity);
+    size_t bits = HAK_BITS_WORDS(capacity) * sizeof(struct slot_bits);
     struct span *span =
-        from_chunk(h, hak_round_up(sizeof *span + 2 * words * 8, 64));
+        from_chunk(h, hak_round_up(sizeof *span + bits, _Alignof(struct span)));
     if (span == NULL)
         return NULL;
-    span->used = (uint64_t *)(span + 1);
-    span->out = span->used + words;
     span->all_next = __atomic_load_n(&h->now->all, __ATOMIC_RELAXED);
     while (!__atomic_compare_exchange_n(&h->now->all, &span->all_next, span,
                                         true, __ATOMIC_RELEASE,
@@ -174,6 +172,7 @@ static int hardened_init(struct hak_box *box)
     h->guard = box->params[PARAM_GUARD].i != 0;
     h->keep_bytes = (size_t)box->params[PARAM_EMPTY_BYTES].i;
     h->most_waiting = (uint32_t)box->params[PARAM_BIG_QUARANTINE].i;
+    wipe_init(h);
     slots_init(h, (uint32_t)box->params[PARAM_QUARANTINE].i);
     big_init(h);
     size_t bytes = hak_round_up(sizeof *h, box->host->os_page_bytes);

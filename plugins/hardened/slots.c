@@ -9,6 +9,7 @@ enum {
     SPAN_SLOTS_MIN = 4,
     REGION_SPANS_FIRST = 8,
     REGION_SPANS_MOST = 64,        /* bits of `taken` */
+    LEAST_CHOICE = 8,              /* slots to choose among, while there are */
     QUARANTINE_BYTES = 128 * 1024, /* of one class, in each half, at most */
 };
 
@@ -35,12 +36,23 @@ static void unlock(struct class *c)
  */
 
 /* Where slots go is to be hard to guess from the outside, no more. */
-static uint32_t rnd(struct class *c, uint32_t n)
+static uint64_t random_bits(struct class *c)
 {
     c->random ^= c->random << 13;
     c->random ^= c->random >> 7;
     c->random ^= c->random << 17;
-    return (uint32_t)((c->random >> 32) * n >> 32);
+    return c->random;
+}
+
+/* Below n, by the upper half of such bits. */
+static uint32_t scaled(uint64_t bits, uint32_t n)
+{
+    return (uint32_t)((bits >> 32) * n >> 32);
+}
+
+static uint32_t rnd(struct class *c, uint32_t n)
+{
+    return scaled(random_bits(c), n);
 }
 
 void slots_seed(struct hardened *h)
@@ -150,6 +162,42 @@ static void close_around(const struct hardened *h, const struct span *span)
         hardened_close(span->start - page, page);
 }
 
+/*
+ * Slots come into use by pieces, so that few pages and cache lines are touched:
+ * another one, at random of those left, whenever there is no more choice.
+ */
+static void open_pieces(struct class *c, struct span *span)
+{
+    uint32_t each = 1u << span->piece_shift;
+    uint32_t n = (span->capacity + each - 1) / each;
+    while (span->nopen < n && span->nready <= span->nused + LEAST_CHOICE) {
+        uint32_t other = span->nopen + rnd(c, n - span->nopen);
+        uint8_t next = span->piece[other];
+        span->piece[other] = span->piece[span->nopen];
+        span->piece[span->nopen++] = next;
+        span->nready += (uint32_t)hak_min(each, span->capacity - next * each);
+    }
+    span->enough =
+        span->nopen == n ? span->capacity : span->nready - LEAST_CHOICE;
+}
+
+/* As many as `enough` says. The lock is held. */
+static void used_enough(struct class *c, struct span *span)
+{
+    if (span->nused == span->capacity)
+        hak_link_remove(&span->link);
+    else
+        open_pieces(c, span);
+}
+
+/* Nothing of it is used, and its pages are gone. */
+static void close_pieces(struct class *c, struct span *span)
+{
+    span->nopen = 0;
+    span->nready = 0;
+    open_pieces(c, span);
+}
+
 static struct span *fresh_span(struct hardened *h, struct class *c)
 {
     const struct shape *s = shape_of(h, c);
@@ -165,8 +213,12 @@ static struct span *fresh_span(struct hardened *h, struct class *c)
     span->slot_bytes = s->slot_bytes;
     span->inverse = ((uint64_t)1 << 40) / s->slot_bytes + 1;
     span->class_number = (uint8_t)(c - h->class);
+    span->piece_shift = s->slot_bytes <= 64 ? 6 : s->slot_bytes <= 256 ? 5 : 4;
     if (s->capacity % 64 != 0)
-        span->used[s->capacity / 64] = ~0ull << s->capacity % 64;
+        span->bits[s->capacity / 64].used = ~0ull << s->capacity % 64;
+    for (uint32_t i = 0; i < PIECES_MOST; i++)
+        span->piece[i] = (uint8_t)i;
+    close_pieces(c, span);
     close_around(h, span);
     hak_map_set(&h->map, start, span_bytes(s), span);
     return span;
@@ -217,6 +269,7 @@ static void emptied(struct hardened *h, struct class *c, struct span *span)
     } else {
         hak_link_after(c->empty.prev, &span->link); /* the last */
         purge(h, span);
+        close_pieces(c, span);
     }
 }
 
@@ -226,7 +279,7 @@ static void release(struct hardened *h, struct class *c, char *p)
     struct span *span = span_of(h, p);
     HAK_ALWAYS(span != NULL); /* spans of slots stay in the map */
     size_t i = index_of(span, (size_t)(p - span->start));
-    span->used[i / 64] &= ~(1ull << i % 64);
+    span->bits[i / 64].used &= ~(1ull << i % 64);
     if (span->nused-- == span->capacity)
         hak_link_after(c->partial.prev, &span->link); /* the last */
     if (unlikely(span->nused == 0))
@@ -259,16 +312,20 @@ static void quarantine(struct hardened *h, struct class *c, uint32_t nwait,
 /* ---- slots ----------------------------------------------------------------
  */
 
-/* The first from `near` on, around the end. There is one. */
-static size_t free_slot(const struct span *span, size_t near)
+/* In a random open piece, or the next with room, from a random slot of it on,
+ * around its end. There is one. */
+static size_t free_slot(const struct span *span, uint64_t bits)
 {
-    size_t words = HAK_BITS_WORDS(span->capacity), w = near / 64;
-    uint64_t open = ~span->used[w] & ~0ull << near % 64;
-    while (open == 0) {
-        w = w + 1 == words ? 0 : w + 1;
-        open = ~span->used[w];
+    uint32_t shift = span->piece_shift, k = scaled(bits, span->nopen);
+    uint64_t all = ~0ull >> (64 - (1u << shift));
+    for (;;) {
+        size_t first = (size_t)span->piece[k] << shift;
+        uint64_t room = ~(span->bits[first / 64].used >> first % 64) & all;
+        uint64_t behind = room & ~0ull << (bits & ((1u << shift) - 1));
+        if (likely(room != 0))
+            return first + (size_t)__builtin_ctzll(behind ? behind : room);
+        k = k + 1 == span->nopen ? 0 : k + 1;
     }
-    return w * 64 + (size_t)__builtin_ctzll(open);
 }
 
 static char *take(struct hardened *h, struct class *c)
@@ -281,27 +338,14 @@ static char *take(struct hardened *h, struct class *c)
         unlock(c);
         return NULL;
     }
-    size_t i = free_slot(span, rnd(c, span->capacity));
-    span->used[i / 64] |= 1ull << i % 64;
-    span->out[i / 64] |= 1ull << i % 64;
-    if (unlikely(++span->nused == span->capacity))
-        hak_link_remove(&span->link);
+    size_t i = free_slot(span, random_bits(c));
+    span->bits[i / 64].used |= 1ull << i % 64;
+    span->bits[i / 64].out |= 1ull << i % 64;
+    if (unlikely(++span->nused == span->enough))
+        used_enough(c, span);
     hak_count(&c->nout, 1);
     unlock(c);
     return span->start + i * span->slot_bytes;
-}
-
-/* bytes: a multiple of 16, from such an address on. */
-static bool is_zero(const void *p, size_t bytes)
-{
-    typedef uint64_t pair __attribute__((vector_size(16), may_alias));
-    const pair *at = p, *end = at + bytes / sizeof *at;
-    pair any = {0, 0};
-    for (; end - at >= 4; at += 4)
-        any |= (at[0] | at[1]) | (at[2] | at[3]);
-    for (; at < end; at++)
-        any |= *at;
-    return (any[0] | any[1]) == 0;
 }
 
 void *slots_alloc(struct hardened *h, uint32_t class_number)
@@ -310,7 +354,7 @@ void *slots_alloc(struct hardened *h, uint32_t class_number)
     char *p = take(h, &h->class[class_number]);
     if (unlikely(p == NULL || class_number == 0))
         return p;
-    if (h->zero && unlikely(!is_zero(p, bytes))) {
+    if (h->zero && unlikely(!h->is_zero(p, bytes))) {
         h->box->host->log(h->box, HAK_LOG_ERROR,
                           "malloc(%zu): the free slot %p was written to since "
                           "its free",
@@ -333,12 +377,12 @@ void slots_free(struct hardened *h, struct span *span, size_t i, void *p)
             hardened_refuse(h, span, p,
                             "overflow: the bytes behind it were written to");
         if (h->zero)
-            memset(p, 0, span->slot_bytes);
+            h->wipe(p, span->slot_bytes);
     }
     lock(c);
-    if (unlikely(!hak_bit(span->out, i)))
+    if (unlikely(!is_out(span, i)))
         hardened_refuse(h, span, p, "freed twice");
-    span->out[i / 64] &= ~(1ull << i % 64);
+    span->bits[i / 64].out &= ~(1ull << i % 64);
     hak_count(&c->nout, -(uint64_t)1);
     quarantine(h, c, h->shape[span->class_number].nwait, p);
     unlock(c);
@@ -357,6 +401,7 @@ size_t slots_trim(struct hardened *h)
                 size_t more = purge(h, span);
                 count_warm(h, -(int64_t)more);
                 bytes += more;
+                close_pieces(c, span);
             }
             span->warm = false;
         }
