@@ -27,7 +27,7 @@ static const struct hak_param params[] = {
      .min = 0,
      .max = 65536,
      .def = 32,
-     .help = "freed blocks above 32 KiB that wait, closed to any access"},
+     .help = "freed blocks above 128 KiB that wait, closed to any access"},
     {.name = "zero",
      .type = HAK_PARAM_BOOL,
      .max = 1,
@@ -202,7 +202,8 @@ static void *hardened_aligned_alloc(struct hak_box *box, size_t align_bytes,
     size_t slot = align_bytes;
     while (slot < SLOT_MOST_BYTES && slot < size_bytes + CANARY_BYTES)
         slot *= 2;
-    return slot <= SLOT_MOST_BYTES && size_bytes <= slot - CANARY_BYTES
+    return slot <= SLOT_MOST_BYTES && size_bytes <= slot - CANARY_BYTES &&
+                   align_bytes <= HAK_GRANULE_BYTES
                ? slots_alloc(h, hak_index_of(slot))
                : big_alloc(h, align_bytes, size_bytes);
 }

@@ -28,9 +28,9 @@
 
 enum {
     /* by the core's size index; 0: slots of no bytes */
-    CLASSES = HAK_INDEX_SMALL_MAX + 1 + 5 * 8,
+    CLASSES = HAK_INDEX_SMALL_MAX + 1 + 7 * 8,
     CANARY_BYTES = 8,
-    SLOT_MOST_BYTES = 32 << 10, /* the last class; with its canary */
+    SLOT_MOST_BYTES = 128 << 10, /* the last class; with its canary */
     QUARANTINE_MOST = 64,
     PIECES_MOST = 64,
     BIG_KEPT_GRANULES = 64, /* 4 MiB: larger blocks are not kept */
@@ -155,7 +155,7 @@ static inline size_t usable_of(const struct span *span)
 
 /*
  * Which slot has the byte at this distance from the span's start; capacity or
- * more: none. Exact, since a distance has 20 bits and a slot 15: what is
+ * more: none. Exact, since a distance has 20 bits and a slot 17: what is
  * rounded up stays below one slot.
  */
 static inline size_t index_of(const struct span *span, size_t at)
