@@ -52,12 +52,15 @@ struct span {
     uint32_t enough;      /* when nused is this, there is something to do */
     uint8_t class_number; /* CLASSES: a block of its own, of one slot */
     uint8_t piece_shift;  /* a piece has 1 << that slots */
-    uint8_t nopen;        /* pieces */
+    uint8_t nopen, nroom; /* pieces open; of them, not put aside as full */
     bool warm;            /* empty or kept, with its pages */
     bool wiped;           /* block: free, and reads zero */
     struct span *all_next; /* for ever */
+    uint64_t full;   /* pieces put aside, a bit each */
+    uint64_t unmade; /* which runs of MADE_BYTES may have no pages yet */
     union {
-        uint8_t piece[PIECES_MOST]; /* in random order, the open ones first */
+        /* in random order: those with room, open ones, the others */
+        uint8_t piece[PIECES_MOST];
         struct {                    /* block */
             size_t mapped_bytes;    /* guards and all, from `mapped` on */
             char *mapped;
@@ -81,8 +84,13 @@ struct class
     _Alignas(64) struct hak_lock lock;
     uint32_t at;     /* oldest of `queue` */
     uint64_t random; /* state of xorshift */
-    struct hak_link partial, empty;
+    struct hak_link partial;
     uint64_t nout;
+    char *next; /* to be handed out, or NULL: has `used` set */
+    struct span *next_span;
+    size_t next_index;
+    /* ---- up to here what malloc needs: one cache line ---- */
+    struct hak_link empty;
     struct span *made; /* a struct without a place */
     char *region;      /* the newest: its first span */
     uint64_t taken;    /* spans of it, a bit each */
@@ -114,8 +122,8 @@ struct hardened {
     struct hak_map map; /* granule -> span */
     uint64_t secret;
     bool zero, guard;
-    void (*wipe)(void *p, size_t bytes); /* multiples of 16, both, here */
-    bool (*is_zero)(const void *p, size_t bytes);
+    void (*wipe)(char *p, size_t bytes); /* multiples of 16, both, here */
+    bool (*is_zero)(char *p, size_t bytes);
     size_t keep_bytes; /* of empty spans */
     uint32_t most_waiting;
     struct shape shape[CLASSES];

@@ -3,13 +3,20 @@
  */
 #include "hardened.h"
 
+#include <sys/mman.h>
 #include <sys/single_threaded.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
 
 enum {
     SPAN_SLOTS_MIN = 4,
     REGION_SPANS_FIRST = 8,
     REGION_SPANS_MOST = 64,        /* bits of `taken` */
-    LEAST_CHOICE = 8,              /* slots to choose among, while there are */
+    MADE_BYTES = 16 * 1024,        /* pages that are made at once */
+    MADE_SLOT_MOST = 8 * 1024,     /* of longer ones, when they are touched */
+    LEAST_CHOICE = 32,             /* slots to choose among, while there are */
     QUARANTINE_BYTES = 128 * 1024, /* of one class, in each half, at most */
 };
 
@@ -53,12 +60,6 @@ static uint32_t scaled(uint64_t bits, uint32_t n)
 static uint32_t rnd(struct class *c, uint32_t n)
 {
     return scaled(random_bits(c), n);
-}
-
-void slots_seed(struct hardened *h)
-{
-    for (uint32_t i = 0; i < CLASSES; i++)
-        h->class[i].random = h->box->host->random() | 1;
 }
 
 /* ---- canaries -------------------------------------------------------------
@@ -162,6 +163,13 @@ static void close_around(const struct hardened *h, const struct span *span)
         hardened_close(span->start - page, page);
 }
 
+static void swap_pieces(struct span *span, uint32_t a, uint32_t b)
+{
+    uint8_t piece = span->piece[a];
+    span->piece[a] = span->piece[b];
+    span->piece[b] = piece;
+}
+
 /*
  * Slots come into use by pieces, so that few pages and cache lines are touched:
  * another one, at random of those left, whenever there is no more choice.
@@ -171,11 +179,11 @@ static void open_pieces(struct class *c, struct span *span)
     uint32_t each = 1u << span->piece_shift;
     uint32_t n = (span->capacity + each - 1) / each;
     while (span->nopen < n && span->nready <= span->nused + LEAST_CHOICE) {
-        uint32_t other = span->nopen + rnd(c, n - span->nopen);
-        uint8_t next = span->piece[other];
-        span->piece[other] = span->piece[span->nopen];
-        span->piece[span->nopen++] = next;
-        span->nready += (uint32_t)hak_min(each, span->capacity - next * each);
+        uint32_t k = span->nopen + rnd(c, n - span->nopen);
+        uint32_t first = span->piece[k] * each;
+        span->nready += (uint32_t)hak_min(each, span->capacity - first);
+        swap_pieces(span, k, span->nopen);
+        swap_pieces(span, span->nopen++, span->nroom++);
     }
     span->enough =
         span->nopen == n ? span->capacity : span->nready - LEAST_CHOICE;
@@ -190,11 +198,36 @@ static void used_enough(struct class *c, struct span *span)
         open_pieces(c, span);
 }
 
+/*
+ * The pages of a slot, and some around it, before it is looked at: a page that
+ * is read first and written to then costs two faults, those made together less
+ * than one each. Long slots may be for programs that use little of them. What
+ * the kernel does not make now it makes when it is touched.
+ */
+static void make_pages(const struct hardened *h, struct span *span, size_t i)
+{
+    size_t page = h->box->host->os_page_bytes, from = i * span->slot_bytes;
+    size_t end = hak_round_up(span->capacity * span->slot_bytes, page);
+    size_t last = (from + span->slot_bytes - 1) / MADE_BYTES;
+    for (size_t k = from / MADE_BYTES; k <= last; k++) {
+        size_t at = k * MADE_BYTES;
+        if (span->unmade >> k & 1)
+            (void)!madvise(span->start + at, hak_min(MADE_BYTES, end - at),
+                           MADV_POPULATE_WRITE);
+        span->unmade &= ~(1ull << k);
+    }
+}
+
 /* Nothing of it is used, and its pages are gone. */
 static void close_pieces(struct class *c, struct span *span)
 {
-    span->nopen = 0;
+    size_t bytes = (size_t)span->capacity * span->slot_bytes;
+    size_t n = (bytes + MADE_BYTES - 1) / MADE_BYTES;
+    bool later = span->slot_bytes > MADE_SLOT_MOST || span->class_number == 0;
+    span->unmade = later ? 0 : ~0ull >> (64 - n);
+    span->nopen = span->nroom = 0;
     span->nready = 0;
+    span->full = 0;
     open_pieces(c, span);
 }
 
@@ -230,10 +263,12 @@ static void count_warm(struct hardened *h, int64_t bytes)
     hak_count_shared(&h->now->warm_bytes, bytes);
 }
 
-/* The lock is held. A span for the list `partial`, or NULL. */
+/* The lock is held. A span of the list `partial`, or NULL. */
 static struct span *more_room(struct hardened *h, struct class *c)
 {
     struct span *span;
+    if (!hak_link_empty(&c->partial))
+        return hak_item(c->partial.next, struct span, link);
     if (!hak_link_empty(&c->empty)) {
         span = hak_item(c->empty.next, struct span, link);
         hak_link_remove(&span->link);
@@ -273,6 +308,16 @@ static void emptied(struct hardened *h, struct class *c, struct span *span)
     }
 }
 
+/* A slot of a piece that was put aside came back. */
+static void piece_has_room(struct span *span, size_t piece)
+{
+    uint32_t k = span->nroom;
+    while (span->piece[k] != piece)
+        k++;
+    span->full &= ~(1ull << piece);
+    swap_pieces(span, k, span->nroom++);
+}
+
 /* The lock is held. The slot may be handed out again. */
 static void release(struct hardened *h, struct class *c, char *p)
 {
@@ -280,10 +325,20 @@ static void release(struct hardened *h, struct class *c, char *p)
     HAK_ALWAYS(span != NULL); /* spans of slots stay in the map */
     size_t i = index_of(span, (size_t)(p - span->start));
     span->bits[i / 64].used &= ~(1ull << i % 64);
+    if (unlikely(span->full >> (i >> span->piece_shift) & 1))
+        piece_has_room(span, i >> span->piece_shift);
     if (span->nused-- == span->capacity)
         hak_link_after(c->partial.prev, &span->link); /* the last */
     if (unlikely(span->nused == 0))
         emptied(h, c, span);
+}
+
+/* The lock is held. */
+static void unchoose(struct hardened *h, struct class *c)
+{
+    if (c->next != NULL)
+        release(h, c, c->next);
+    c->next = NULL;
 }
 
 /*
@@ -312,40 +367,71 @@ static void quarantine(struct hardened *h, struct class *c, uint32_t nwait,
 /* ---- slots ----------------------------------------------------------------
  */
 
-/* In a random open piece, or the next with room, from a random slot of it on,
- * around its end. There is one. */
-static size_t free_slot(const struct span *span, uint64_t bits)
+/*
+ * In a random open piece, from a random slot of it on, around its end. There is
+ * one. Pieces that turn out to be full are put aside, until one of their slots
+ * comes back.
+ */
+static size_t free_slot(struct class *c, struct span *span)
 {
-    uint32_t shift = span->piece_shift, k = scaled(bits, span->nopen);
+    uint32_t shift = span->piece_shift;
     uint64_t all = ~0ull >> (64 - (1u << shift));
     for (;;) {
-        size_t first = (size_t)span->piece[k] << shift;
+        uint64_t bits = random_bits(c);
+        uint32_t k = scaled(bits, span->nroom);
+        uint8_t piece = span->piece[k];
+        size_t first = (size_t)piece << shift;
         uint64_t room = ~(span->bits[first / 64].used >> first % 64) & all;
         uint64_t behind = room & ~0ull << (bits & ((1u << shift) - 1));
         if (likely(room != 0))
             return first + (size_t)__builtin_ctzll(behind ? behind : room);
-        k = k + 1 == span->nopen ? 0 : k + 1;
+        span->full |= 1ull << piece;
+        swap_pieces(span, k, --span->nroom);
     }
 }
 
-static char *take(struct hardened *h, struct class *c)
+/* A free slot of the span becomes the next to be handed out. */
+static void choose(const struct hardened *h, struct class *c, struct span *span)
 {
-    lock(c);
-    struct span *span = likely(!hak_link_empty(&c->partial))
-                            ? hak_item(c->partial.next, struct span, link)
-                            : more_room(h, c);
-    if (unlikely(span == NULL)) {
-        unlock(c);
-        return NULL;
-    }
-    size_t i = free_slot(span, random_bits(c));
+    size_t i = free_slot(c, span);
     span->bits[i / 64].used |= 1ull << i % 64;
-    span->bits[i / 64].out |= 1ull << i % 64;
+    if (unlikely(span->unmade != 0))
+        make_pages(h, span, i);
     if (unlikely(++span->nused == span->enough))
         used_enough(c, span);
+    c->next = span->start + i * span->slot_bytes;
+    c->next_span = span;
+    c->next_index = i;
+}
+
+/*
+ * The next slot is chosen when one is handed out, and its first lines fetched:
+ * they are to be looked at. Only of spans that are there: what it takes to have
+ * more waits until it is asked for.
+ */
+static char *take(struct hardened *h, struct class *c)
+{
+    struct span *span;
+    lock(c);
+    if (unlikely(c->next == NULL)) {
+        if ((span = more_room(h, c)) == NULL) {
+            unlock(c);
+            return NULL;
+        }
+        choose(h, c, span);
+    }
+    char *p = c->next;
+    size_t i = c->next_index;
+    c->next_span->bits[i / 64].out |= 1ull << i % 64;
     hak_count(&c->nout, 1);
+    c->next = NULL;
+    if (likely(!hak_link_empty(&c->partial))) {
+        choose(h, c, hak_item(c->partial.next, struct span, link));
+        __builtin_prefetch(c->next);
+        __builtin_prefetch(c->next + 64);
+    }
     unlock(c);
-    return span->start + i * span->slot_bytes;
+    return p;
 }
 
 void *slots_alloc(struct hardened *h, uint32_t class_number)
@@ -388,12 +474,21 @@ void slots_free(struct hardened *h, struct span *span, size_t i, void *p)
     unlock(c);
 }
 
+void slots_seed(struct hardened *h)
+{
+    for (uint32_t i = 0; i < CLASSES; i++) {
+        unchoose(h, &h->class[i]);
+        h->class[i].random = h->box->host->random() | 1;
+    }
+}
+
 size_t slots_trim(struct hardened *h)
 {
     size_t bytes = 0;
     for (uint32_t i = 0; i < CLASSES; i++) {
         struct class *c = &h->class[i];
         lock(c);
+        unchoose(h, c);
         for (struct hak_link *at = c->empty.next; at != &c->empty;
              at = at->next) {
             struct span *span = hak_item(at, struct span, link);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * wipe.c - zero to a slot, and is it zero still? By the widest vectors that
- * the processor has of those here.
+ * wipe.c - zero to a slot, and is it zero still? By the wider of two kinds of
+ * vectors that the processor has.
  */
 #include "hardened.h"
 
-enum { TURN_BYTES = 256 };
+enum { TURN_BYTES = 512 };
 
 #define NAMED(name) name##_sse2
 #define TARGET
