@@ -265,7 +265,8 @@ static void close_block(struct hardened *h, struct span *span)
 void big_free(struct hardened *h, struct span *span, void *p)
 {
     struct big *big = &h->now->big;
-    if (unlikely(__atomic_exchange_n(&span->bits->out, 0, __ATOMIC_ACQ_REL) == 0))
+    if (unlikely(__atomic_exchange_n(&span->bits->out, 0, __ATOMIC_ACQ_REL) ==
+                 0))
         hardened_refuse(h, span, p, "freed twice");
     hardened_count_in_use(h, -(int64_t)span->slot_bytes);
     hak_count_shared(&big->count, -1);

@@ -48,21 +48,21 @@ struct span {
     size_t slot_bytes; /* with the canary */
     uint64_t inverse;  /* 2^40 / slot_bytes, rounded up; 0: one slot */
     uint32_t capacity, nused;
-    uint32_t nready;      /* slots of open pieces */
-    uint32_t enough;      /* when nused is this, there is something to do */
-    uint8_t class_number; /* CLASSES: a block of its own, of one slot */
-    uint8_t piece_shift;  /* a piece has 1 << that slots */
-    uint8_t nopen, nroom; /* pieces open; of them, not put aside as full */
-    bool warm;            /* empty or kept, with its pages */
-    bool wiped;           /* block: free, and reads zero */
+    uint32_t nready;       /* slots of open pieces */
+    uint32_t enough;       /* when nused is this, there is something to do */
+    uint8_t class_number;  /* CLASSES: a block of its own, of one slot */
+    uint8_t piece_shift;   /* a piece has 1 << that slots */
+    uint8_t nopen, nroom;  /* pieces open; of them, not put aside as full */
+    bool warm;             /* empty or kept, with its pages */
+    bool wiped;            /* block: free, and reads zero */
     struct span *all_next; /* for ever */
-    uint64_t full;   /* pieces put aside, a bit each */
-    uint64_t unmade; /* which runs of MADE_BYTES may have no pages yet */
+    uint64_t full;         /* pieces put aside, a bit each */
+    uint64_t unmade;       /* which runs of MADE_BYTES may have no pages yet */
     union {
         /* in random order: those with room, open ones, the others */
         uint8_t piece[PIECES_MOST];
-        struct {                    /* block */
-            size_t mapped_bytes;    /* guards and all, from `mapped` on */
+        struct {                 /* block */
+            size_t mapped_bytes; /* guards and all, from `mapped` on */
             char *mapped;
             struct span *next; /* spare, in quarantine, or kept */
         };

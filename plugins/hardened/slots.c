@@ -16,6 +16,7 @@ enum {
     REGION_SPANS_MOST = 64,        /* bits of `taken` */
     MADE_BYTES = 16 * 1024,        /* pages that are made at once */
     MADE_SLOT_MOST = 8 * 1024,     /* of longer ones, when they are touched */
+    PURGED_SLOT_LEAST = 16 * 1024, /* by trim, where others are used */
     LEAST_CHOICE = 32,             /* slots to choose among, while there are */
     QUARANTINE_BYTES = 128 * 1024, /* of one class, in each half, at most */
 };
@@ -482,6 +483,21 @@ void slots_seed(struct hardened *h)
     }
 }
 
+/* The whole pages of long slots that nobody has, in spans where others are
+ * used. They read zero all the same. */
+static void purge_slots(struct hardened *h, const struct span *span)
+{
+    size_t page = h->box->host->os_page_bytes;
+    for (size_t i = 0; i < span->capacity; i++) {
+        size_t at = i * span->slot_bytes, end = at + span->slot_bytes;
+        at = hak_round_up(at, page);
+        end = hak_round_down(end, page);
+        if (!(span->bits[i / 64].used >> i % 64 & 1))
+            h->box->host->purge(h->box, span->start + at, end - at);
+    }
+}
+
+/* Returns what whole spans have given back. */
 size_t slots_trim(struct hardened *h)
 {
     size_t bytes = 0;
@@ -489,6 +505,10 @@ size_t slots_trim(struct hardened *h)
         struct class *c = &h->class[i];
         lock(c);
         unchoose(h, c);
+        if (h->shape[i].slot_bytes >= PURGED_SLOT_LEAST)
+            for (struct hak_link *at = c->partial.next; at != &c->partial;
+                 at = at->next)
+                purge_slots(h, hak_item(at, struct span, link));
         for (struct hak_link *at = c->empty.next; at != &c->empty;
              at = at->next) {
             struct span *span = hak_item(at, struct span, link);

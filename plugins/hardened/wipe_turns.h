@@ -20,7 +20,7 @@ NAMED(ends_are_zero)(char *p, size_t bytes, const size_t n)
     const vector *first = AT(p), *last = AT(p + bytes - n);
     vector any = {0};
     EACH_OF(n)
-        any |= first[k] | last[k];
+    any |= first[k] | last[k];
     uint64_t all = 0;
     for (size_t k = 0; k < VECTOR_BYTES / 8; k++)
         all |= any[k];
@@ -54,7 +54,7 @@ NAMED(wipe_ends)(char *p, size_t bytes, const size_t n)
 {
     vector *first = AT(p), *last = AT(p + bytes - n), zero = {0};
     EACH_OF(n)
-        first[k] = last[k] = zero;
+    first[k] = last[k] = zero;
 }
 
 TARGET static void NAMED(wipe)(char *p, size_t bytes)
