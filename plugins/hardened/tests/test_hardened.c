@@ -352,14 +352,64 @@ TEST(index_of_every_byte)
     }
 }
 
+/* Each byte of each length is looked at and wiped, none beside it. */
+TEST(every_byte_is_wiped_and_looked_at)
+{
+    static _Alignas(64) char bytes[4096 + 64];
+    const struct hardened *h = hardened_of(OPEN());
+    for (size_t n = 16; n <= 4096; n += n < 1280 ? 16 : 208) {
+        memset(bytes, 0x5a, sizeof bytes);
+        h->wipe(bytes + 16, n);
+        EXPECT(bytes[15] == 0x5a && bytes[16 + n] == 0x5a);
+        for (size_t i = 16; i < 16 + n; i++) {
+            EXPECT_EQ(bytes[i], 0);
+            bytes[i] = 1;
+            EXPECT(!h->is_zero(bytes + 16, n));
+            bytes[i] = 0;
+        }
+        EXPECT(h->is_zero(bytes + 16, n));
+    }
+}
+
+/* Pieces come into use one by one, and come back: in the end, all slots. */
+TEST(every_slot_of_a_span_is_handed_out)
+{
+    static const size_t sizes[] = {8, 50, 100, 300, 1000, 5000, 100000};
+    for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++) {
+        struct hak_box *box = OPEN("quarantine=0");
+        struct hardened *h = hardened_of(box);
+        const char *first = get(box, sizes[k]);
+        const struct span *span = span_of(h, first);
+        for (int round = 0; round < 3; round++) {
+            for (uint32_t i = 1; i < span->capacity; i++) {
+                block[i % N] = get(box, sizes[k]);
+                EXPECT(span_of(h, block[i % N]) == span);
+                if (round == 1 && i % 3 == 0) {
+                    put(box, block[i % N]); /* its piece may be full */
+                    block[i % N] = get(box, sizes[k]);
+                }
+            }
+            EXPECT_EQ(span->nused, span->capacity);
+            for (size_t i = 0; i < span->capacity; i++)
+                EXPECT(is_out(span, i));
+            for (size_t i = 0; i < span->capacity; i++)
+                if (span->start + i * span->slot_bytes != first)
+                    put(box, span->start + i * span->slot_bytes);
+        }
+    }
+}
+
 TEST(a_child_chooses_anew)
 {
     struct hak_box *box = OPEN();
     struct hardened *h = hardened_of(box);
     uint64_t before = h->class[7].random;
+    get(box, 100);
+    EXPECT(h->class[7].next != NULL);
     box->ops->fork(box, HAK_FORK_PREPARE);
     box->ops->fork(box, HAK_FORK_CHILD);
     EXPECT_NE(h->class[7].random, before);
+    EXPECT(h->class[7].next == NULL);
     EXPECT(get(box, 100) != NULL);
 }
 
