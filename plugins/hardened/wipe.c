@@ -4,7 +4,7 @@
  */
 #include "hardened.h"
 
-enum { TURN_BYTES = 512 };
+enum { TURN_BYTES = 512, TWO_TURNS = 2 * TURN_BYTES };
 
 #define NAMED(name) name##_sse2
 #define TARGET

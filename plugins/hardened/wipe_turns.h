@@ -30,7 +30,7 @@ NAMED(ends_are_zero)(char *p, size_t bytes, const size_t n)
 TARGET static bool NAMED(is_zero)(char *p, size_t bytes)
 {
     if (bytes >= 1024) {
-        for (; bytes > 2 * TURN_BYTES; p += TURN_BYTES, bytes -= TURN_BYTES)
+        for (; bytes > TWO_TURNS; p += TURN_BYTES, bytes -= TURN_BYTES)
             if (!NAMED(ends_are_zero)(p, TURN_BYTES, TURN_BYTES / 2))
                 return false;
         return NAMED(ends_are_zero)(p, bytes, TURN_BYTES);
