@@ -280,7 +280,8 @@ struct hak_loaded {
     bool foreign;   /* another's library: hakmem/foreign.h */
     bool far;       /* its slots may be outside of the window */
     bool residual;  /* what nobody owns is its */
-    bool quick;     /* foreign, without a header: route.c has a short way */
+    bool quick;     /* route.c has a short way to it: no lanes, no header, and
+                       it counts its bytes itself or they are not counted */
     char said[400]; /* its error message in init */
     const struct hak_box_entry *entry;
     union hak_value *values;
@@ -388,7 +389,7 @@ struct hak_thread {
     uint16_t tag;    /* in the directory, or HAK_TAG_NONE: too many threads */
     uint32_t abroad; /* calls of foreign boxes that it is inside of; never 0
                         in the three below that have not attached */
-    uint32_t trips;  /* calls of foreign boxes by the short way */
+    uint32_t trips;  /* calls of boxes by the short way */
     int *error;      /* errno of its thread, where that is at hand */
     uint32_t ticks;
     uint32_t rounds; /* of destructors that its thread ran */

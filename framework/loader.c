@@ -279,7 +279,6 @@ static int become_foreign(struct hak_loaded *b)
         hak_boxes.residual = b;
     b->ops = *table->ops;
     b->header_bytes = b->ops.usable_size == NULL ? 16 : 0;
-    b->quick = b->header_bytes == 0;
     return 0;
 }
 
@@ -296,6 +295,8 @@ int hak_box_begin(struct hak_loaded *b, const struct hak_conf_box *conf,
     error = become_foreign(b);
     if (error != 0)
         return error;
+    b->quick = b->header_bytes == 0 &&
+               (b->foreign || (!b->box.lanes && b->ops.stats != NULL));
     b->box.state_now = HAK_BOX_ACTIVE;
     if (conf->lanes && b->ops.refill != NULL && !b->box.lanes)
         hak_say("box %s: made for ABI %u.%u, without marks in free slots: no "

@@ -136,12 +136,13 @@ static void box_free(struct hak_loaded *b, void *p)
     come_home(t, b);
 }
 
-/* ---- the short way to a foreign box ---- */
+/* ---- the short way to a box without lanes ---- */
 
 /*
- * Each malloc and free of a foreign box comes here, so what lanes need is left
- * out: one call in SHORT_TRIPS goes the long way, for the rest of what slow
- * paths do. A thread that is abroad, or has not attached, takes that as well.
+ * Each malloc and free of a foreign box comes here, and of one that sees each
+ * call, so what lanes need is left out: one call in SHORT_TRIPS goes the long
+ * way, for the rest of what slow paths do. A thread that is abroad, or has not
+ * attached, takes that as well.
  */
 enum { SHORT_TRIPS = 64 };
 
@@ -156,7 +157,7 @@ static inline void *alloc_quick(struct hak_thread *t, size_t size, bool zero)
         (zero && !HAK_BOX_HAS(b, zalloc)))
         return NULL;
     int kept = *t->error;
-    t->abroad = 1;
+    t->abroad = b->foreign;
     void *p = zero ? hak_box_zalloc(b, size) : hak_box_alloc(b, size);
     t->abroad = 0;
     *t->error = kept;
@@ -170,7 +171,7 @@ static inline void free_quick(struct hak_thread *t, struct hak_loaded *b,
 {
     int kept = *t->error;
     hak_count(&t->count[b->box.index].frees, 1);
-    t->abroad = 1;
+    t->abroad = b->foreign;
     hak_box_free(b, p);
     t->abroad = 0;
     *t->error = kept;

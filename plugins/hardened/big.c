@@ -246,7 +246,7 @@ void *big_alloc(struct hardened *h, size_t align_bytes, size_t size_bytes)
     hardened_count_in_use(h, (int64_t)span->slot_bytes);
     hak_count_shared(&h->now->big.count, 1);
     hak_count_shared(&h->now->big.bytes, (int64_t)span->slot_bytes);
-    __atomic_store_n(span->out, 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&span->bits->out, 1, __ATOMIC_RELEASE);
     return span->start;
 }
 
@@ -265,7 +265,8 @@ static void close_block(struct hardened *h, struct span *span)
 void big_free(struct hardened *h, struct span *span, void *p)
 {
     struct big *big = &h->now->big;
-    if (unlikely(__atomic_exchange_n(span->out, 0, __ATOMIC_ACQ_REL) == 0))
+    if (unlikely(__atomic_exchange_n(&span->bits->out, 0, __ATOMIC_ACQ_REL) ==
+                 0))
         hardened_refuse(h, span, p, "freed twice");
     hardened_count_in_use(h, -(int64_t)span->slot_bytes);
     hak_count_shared(&big->count, -1);

@@ -27,7 +27,7 @@ static const struct hak_param params[] = {
      .min = 0,
      .max = 65536,
      .def = 32,
-     .help = "freed blocks above 32 KiB that wait, closed to any access"},
+     .help = "freed blocks above 128 KiB that wait, closed to any access"},
     {.name = "zero",
      .type = HAK_PARAM_BOOL,
      .max = 1,
@@ -106,13 +106,11 @@ static void *from_chunk(struct hardened *h, size_t size_bytes)
 
 struct span *hardened_struct(struct hardened *h, uint32_t capacity)
 {
-    size_t words = HAK_BITS_WORDS(capacity);
+    size_t bits = HAK_BITS_WORDS(capacity) * sizeof(struct slot_bits);
     struct span *span =
-        from_chunk(h, hak_round_up(sizeof *span + 2 * words * 8, 64));
+        from_chunk(h, hak_round_up(sizeof *span + bits, _Alignof(struct span)));
     if (span == NULL)
         return NULL;
-    span->used = (uint64_t *)(span + 1);
-    span->out = span->used + words;
     span->all_next = __atomic_load_n(&h->now->all, __ATOMIC_RELAXED);
     while (!__atomic_compare_exchange_n(&h->now->all, &span->all_next, span,
                                         true, __ATOMIC_RELEASE,
@@ -174,6 +172,7 @@ static int hardened_init(struct hak_box *box)
     h->guard = box->params[PARAM_GUARD].i != 0;
     h->keep_bytes = (size_t)box->params[PARAM_EMPTY_BYTES].i;
     h->most_waiting = (uint32_t)box->params[PARAM_BIG_QUARANTINE].i;
+    wipe_init(h);
     slots_init(h, (uint32_t)box->params[PARAM_QUARANTINE].i);
     big_init(h);
     size_t bytes = hak_round_up(sizeof *h, box->host->os_page_bytes);
@@ -203,7 +202,8 @@ static void *hardened_aligned_alloc(struct hak_box *box, size_t align_bytes,
     size_t slot = align_bytes;
     while (slot < SLOT_MOST_BYTES && slot < size_bytes + CANARY_BYTES)
         slot *= 2;
-    return slot <= SLOT_MOST_BYTES && size_bytes <= slot - CANARY_BYTES
+    return slot <= SLOT_MOST_BYTES && size_bytes <= slot - CANARY_BYTES &&
+                   align_bytes <= HAK_GRANULE_BYTES
                ? slots_alloc(h, hak_index_of(slot))
                : big_alloc(h, align_bytes, size_bytes);
 }

@@ -28,27 +28,46 @@
 
 enum {
     /* by the core's size index; 0: slots of no bytes */
-    CLASSES = HAK_INDEX_SMALL_MAX + 1 + 5 * 8,
+    CLASSES = HAK_INDEX_SMALL_MAX + 1 + 7 * 8,
     CANARY_BYTES = 8,
-    SLOT_MOST_BYTES = 32 << 10, /* the last class; with its canary */
+    SLOT_MOST_BYTES = 128 << 10, /* the last class; with its canary */
     QUARANTINE_MOST = 64,
+    PIECES_MOST = 64,
     BIG_KEPT_GRANULES = 64, /* 4 MiB: larger blocks are not kept */
 };
 
+/* Of 64 slots. */
+struct slot_bits {
+    uint64_t used, out;
+};
+
+/* What each call looks at fills one cache line. */
 struct span {
-    struct hak_link link; /* in a list of its class: partial, or empty */
+    _Alignas(64) struct hak_link link; /* of its class: partial, or empty */
     char *start;
     size_t slot_bytes; /* with the canary */
     uint64_t inverse;  /* 2^40 / slot_bytes, rounded up; 0: one slot */
     uint32_t capacity, nused;
-    bool warm;            /* empty or kept, with its pages */
-    bool wiped;           /* block: free, and reads zero */
-    uint8_t class_number; /* CLASSES: a block of its own, of one slot */
-    size_t mapped_bytes;  /* block: guards and all, from `mapped` on */
-    char *mapped;
-    struct span *next;     /* blocks: spare, in quarantine, or kept */
+    uint32_t nready;       /* slots of open pieces */
+    uint32_t enough;       /* when nused is this, there is something to do */
+    uint8_t class_number;  /* CLASSES: a block of its own, of one slot */
+    uint8_t piece_shift;   /* a piece has 1 << that slots */
+    uint8_t nopen, nroom;  /* pieces open; of them, not put aside as full */
+    bool warm;             /* empty or kept, with its pages */
+    bool wiped;            /* block: free, and reads zero */
     struct span *all_next; /* for ever */
-    uint64_t *used, *out;
+    uint64_t full;         /* pieces put aside, a bit each */
+    uint64_t unmade;       /* which runs of MADE_BYTES may have no pages yet */
+    union {
+        /* in random order: those with room, open ones, the others */
+        uint8_t piece[PIECES_MOST];
+        struct {                 /* block */
+            size_t mapped_bytes; /* guards and all, from `mapped` on */
+            char *mapped;
+            struct span *next; /* spare, in quarantine, or kept */
+        };
+    };
+    struct slot_bits bits[];
 };
 
 /* What of a class is fixed. */
@@ -63,14 +82,19 @@ struct shape {
 struct class
 {
     _Alignas(64) struct hak_lock lock;
+    uint32_t at;     /* oldest of `queue` */
     uint64_t random; /* state of xorshift */
-    struct hak_link partial, empty;
+    struct hak_link partial;
     uint64_t nout;
+    char *next; /* to be handed out, or NULL: has `used` set */
+    struct span *next_span;
+    size_t next_index;
+    /* ---- up to here what malloc needs: one cache line ---- */
+    struct hak_link empty;
     struct span *made; /* a struct without a place */
     char *region;      /* the newest: its first span */
     uint64_t taken;    /* spans of it, a bit each */
     uint32_t nspans;   /* places in it, at most 64 */
-    uint32_t at;       /* oldest of `queue` */
     char *shuffle[QUARANTINE_MOST], *queue[QUARANTINE_MOST];
 };
 
@@ -98,6 +122,8 @@ struct hardened {
     struct hak_map map; /* granule -> span */
     uint64_t secret;
     bool zero, guard;
+    void (*wipe)(char *p, size_t bytes); /* multiples of 16, both, here */
+    bool (*is_zero)(char *p, size_t bytes);
     size_t keep_bytes; /* of empty spans */
     uint32_t most_waiting;
     struct shape shape[CLASSES];
@@ -137,7 +163,7 @@ static inline size_t usable_of(const struct span *span)
 
 /*
  * Which slot has the byte at this distance from the span's start; capacity or
- * more: none. Exact, since a distance has 20 bits and a slot 15: what is
+ * more: none. Exact, since a distance has 20 bits and a slot 17: what is
  * rounded up stays below one slot.
  */
 static inline size_t index_of(const struct span *span, size_t at)
@@ -150,7 +176,8 @@ static inline size_t index_of(const struct span *span, size_t at)
 /* Is slot i out? At any time, without the lock. */
 static inline bool is_out(const struct span *span, size_t i)
 {
-    return __atomic_load_n(&span->out[i / 64], __ATOMIC_RELAXED) >> (i % 64) &
+    return __atomic_load_n(&span->bits[i / 64].out, __ATOMIC_RELAXED) >>
+               i % 64 &
            1;
 }
 
@@ -174,6 +201,10 @@ bool hardened_open(void *p, size_t size_bytes);
 
 /* Bytes of spans and blocks with something in them, more or fewer. */
 void hardened_count_in_use(struct hardened *h, int64_t bytes);
+
+/* ---- wipe.c ------------------------------------------------------------ */
+
+void wipe_init(struct hardened *h);
 
 /* ---- slots.c ----------------------------------------------------------- */
 

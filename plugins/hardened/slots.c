@@ -3,12 +3,21 @@
  */
 #include "hardened.h"
 
+#include <sys/mman.h>
 #include <sys/single_threaded.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
 
 enum {
     SPAN_SLOTS_MIN = 4,
     REGION_SPANS_FIRST = 8,
     REGION_SPANS_MOST = 64,        /* bits of `taken` */
+    MADE_BYTES = 16 * 1024,        /* pages that are made at once */
+    MADE_SLOT_MOST = 8 * 1024,     /* of longer ones, when they are touched */
+    PURGED_SLOT_LEAST = 16 * 1024, /* by trim, where others are used */
+    LEAST_CHOICE = 32,             /* slots to choose among, while there are */
     QUARANTINE_BYTES = 128 * 1024, /* of one class, in each half, at most */
 };
 
@@ -35,18 +44,23 @@ static void unlock(struct class *c)
  */
 
 /* Where slots go is to be hard to guess from the outside, no more. */
-static uint32_t rnd(struct class *c, uint32_t n)
+static uint64_t random_bits(struct class *c)
 {
     c->random ^= c->random << 13;
     c->random ^= c->random >> 7;
     c->random ^= c->random << 17;
-    return (uint32_t)((c->random >> 32) * n >> 32);
+    return c->random;
 }
 
-void slots_seed(struct hardened *h)
+/* Below n, by the upper half of such bits. */
+static uint32_t scaled(uint64_t bits, uint32_t n)
 {
-    for (uint32_t i = 0; i < CLASSES; i++)
-        h->class[i].random = h->box->host->random() | 1;
+    return (uint32_t)((bits >> 32) * n >> 32);
+}
+
+static uint32_t rnd(struct class *c, uint32_t n)
+{
+    return scaled(random_bits(c), n);
 }
 
 /* ---- canaries -------------------------------------------------------------
@@ -150,6 +164,74 @@ static void close_around(const struct hardened *h, const struct span *span)
         hardened_close(span->start - page, page);
 }
 
+static void swap_pieces(struct span *span, uint32_t a, uint32_t b)
+{
+    uint8_t piece = span->piece[a];
+    span->piece[a] = span->piece[b];
+    span->piece[b] = piece;
+}
+
+/*
+ * Slots come into use by pieces, so that few pages and cache lines are touched:
+ * another one, at random of those left, whenever there is no more choice.
+ */
+static void open_pieces(struct class *c, struct span *span)
+{
+    uint32_t each = 1u << span->piece_shift;
+    uint32_t n = (span->capacity + each - 1) / each;
+    while (span->nopen < n && span->nready <= span->nused + LEAST_CHOICE) {
+        uint32_t k = span->nopen + rnd(c, n - span->nopen);
+        uint32_t first = span->piece[k] * each;
+        span->nready += (uint32_t)hak_min(each, span->capacity - first);
+        swap_pieces(span, k, span->nopen);
+        swap_pieces(span, span->nopen++, span->nroom++);
+    }
+    span->enough =
+        span->nopen == n ? span->capacity : span->nready - LEAST_CHOICE;
+}
+
+/* As many as `enough` says. The lock is held. */
+static void used_enough(struct class *c, struct span *span)
+{
+    if (span->nused == span->capacity)
+        hak_link_remove(&span->link);
+    else
+        open_pieces(c, span);
+}
+
+/*
+ * The pages of a slot, and some around it, before it is looked at: a page that
+ * is read first and written to then costs two faults, those made together less
+ * than one each. Long slots may be for programs that use little of them. What
+ * the kernel does not make now it makes when it is touched.
+ */
+static void make_pages(const struct hardened *h, struct span *span, size_t i)
+{
+    size_t page = h->box->host->os_page_bytes, from = i * span->slot_bytes;
+    size_t end = hak_round_up(span->capacity * span->slot_bytes, page);
+    size_t last = (from + span->slot_bytes - 1) / MADE_BYTES;
+    for (size_t k = from / MADE_BYTES; k <= last; k++) {
+        size_t at = k * MADE_BYTES;
+        if (span->unmade >> k & 1)
+            (void)!madvise(span->start + at, hak_min(MADE_BYTES, end - at),
+                           MADV_POPULATE_WRITE);
+        span->unmade &= ~(1ull << k);
+    }
+}
+
+/* Nothing of it is used, and its pages are gone. */
+static void close_pieces(struct class *c, struct span *span)
+{
+    size_t bytes = (size_t)span->capacity * span->slot_bytes;
+    size_t n = (bytes + MADE_BYTES - 1) / MADE_BYTES;
+    bool later = span->slot_bytes > MADE_SLOT_MOST || span->class_number == 0;
+    span->unmade = later ? 0 : ~0ull >> (64 - n);
+    span->nopen = span->nroom = 0;
+    span->nready = 0;
+    span->full = 0;
+    open_pieces(c, span);
+}
+
 static struct span *fresh_span(struct hardened *h, struct class *c)
 {
     const struct shape *s = shape_of(h, c);
@@ -165,8 +247,12 @@ static struct span *fresh_span(struct hardened *h, struct class *c)
     span->slot_bytes = s->slot_bytes;
     span->inverse = ((uint64_t)1 << 40) / s->slot_bytes + 1;
     span->class_number = (uint8_t)(c - h->class);
+    span->piece_shift = s->slot_bytes <= 64 ? 6 : s->slot_bytes <= 256 ? 5 : 4;
     if (s->capacity % 64 != 0)
-        span->used[s->capacity / 64] = ~0ull << s->capacity % 64;
+        span->bits[s->capacity / 64].used = ~0ull << s->capacity % 64;
+    for (uint32_t i = 0; i < PIECES_MOST; i++)
+        span->piece[i] = (uint8_t)i;
+    close_pieces(c, span);
     close_around(h, span);
     hak_map_set(&h->map, start, span_bytes(s), span);
     return span;
@@ -178,10 +264,12 @@ static void count_warm(struct hardened *h, int64_t bytes)
     hak_count_shared(&h->now->warm_bytes, bytes);
 }
 
-/* The lock is held. A span for the list `partial`, or NULL. */
+/* The lock is held. A span of the list `partial`, or NULL. */
 static struct span *more_room(struct hardened *h, struct class *c)
 {
     struct span *span;
+    if (!hak_link_empty(&c->partial))
+        return hak_item(c->partial.next, struct span, link);
     if (!hak_link_empty(&c->empty)) {
         span = hak_item(c->empty.next, struct span, link);
         hak_link_remove(&span->link);
@@ -217,7 +305,18 @@ static void emptied(struct hardened *h, struct class *c, struct span *span)
     } else {
         hak_link_after(c->empty.prev, &span->link); /* the last */
         purge(h, span);
+        close_pieces(c, span);
     }
+}
+
+/* A slot of a piece that was put aside came back. */
+static void piece_has_room(struct span *span, size_t piece)
+{
+    uint32_t k = span->nroom;
+    while (span->piece[k] != piece)
+        k++;
+    span->full &= ~(1ull << piece);
+    swap_pieces(span, k, span->nroom++);
 }
 
 /* The lock is held. The slot may be handed out again. */
@@ -226,11 +325,21 @@ static void release(struct hardened *h, struct class *c, char *p)
     struct span *span = span_of(h, p);
     HAK_ALWAYS(span != NULL); /* spans of slots stay in the map */
     size_t i = index_of(span, (size_t)(p - span->start));
-    span->used[i / 64] &= ~(1ull << i % 64);
+    span->bits[i / 64].used &= ~(1ull << i % 64);
+    if (unlikely(span->full >> (i >> span->piece_shift) & 1))
+        piece_has_room(span, i >> span->piece_shift);
     if (span->nused-- == span->capacity)
         hak_link_after(c->partial.prev, &span->link); /* the last */
     if (unlikely(span->nused == 0))
         emptied(h, c, span);
+}
+
+/* The lock is held. */
+static void unchoose(struct hardened *h, struct class *c)
+{
+    if (c->next != NULL)
+        release(h, c, c->next);
+    c->next = NULL;
 }
 
 /*
@@ -259,49 +368,71 @@ static void quarantine(struct hardened *h, struct class *c, uint32_t nwait,
 /* ---- slots ----------------------------------------------------------------
  */
 
-/* The first from `near` on, around the end. There is one. */
-static size_t free_slot(const struct span *span, size_t near)
+/*
+ * In a random open piece, from a random slot of it on, around its end. There is
+ * one. Pieces that turn out to be full are put aside, until one of their slots
+ * comes back.
+ */
+static size_t free_slot(struct class *c, struct span *span)
 {
-    size_t words = HAK_BITS_WORDS(span->capacity), w = near / 64;
-    uint64_t open = ~span->used[w] & ~0ull << near % 64;
-    while (open == 0) {
-        w = w + 1 == words ? 0 : w + 1;
-        open = ~span->used[w];
+    uint32_t shift = span->piece_shift;
+    uint64_t all = ~0ull >> (64 - (1u << shift));
+    for (;;) {
+        uint64_t bits = random_bits(c);
+        uint32_t k = scaled(bits, span->nroom);
+        uint8_t piece = span->piece[k];
+        size_t first = (size_t)piece << shift;
+        uint64_t room = ~(span->bits[first / 64].used >> first % 64) & all;
+        uint64_t behind = room & ~0ull << (bits & ((1u << shift) - 1));
+        if (likely(room != 0))
+            return first + (size_t)__builtin_ctzll(behind ? behind : room);
+        span->full |= 1ull << piece;
+        swap_pieces(span, k, --span->nroom);
     }
-    return w * 64 + (size_t)__builtin_ctzll(open);
 }
 
+/* A free slot of the span becomes the next to be handed out. */
+static void choose(const struct hardened *h, struct class *c, struct span *span)
+{
+    size_t i = free_slot(c, span);
+    span->bits[i / 64].used |= 1ull << i % 64;
+    if (unlikely(span->unmade != 0))
+        make_pages(h, span, i);
+    if (unlikely(++span->nused == span->enough))
+        used_enough(c, span);
+    c->next = span->start + i * span->slot_bytes;
+    c->next_span = span;
+    c->next_index = i;
+}
+
+/*
+ * The next slot is chosen when one is handed out, and its first lines fetched:
+ * they are to be looked at. Only of spans that are there: what it takes to have
+ * more waits until it is asked for.
+ */
 static char *take(struct hardened *h, struct class *c)
 {
+    struct span *span;
     lock(c);
-    struct span *span = likely(!hak_link_empty(&c->partial))
-                            ? hak_item(c->partial.next, struct span, link)
-                            : more_room(h, c);
-    if (unlikely(span == NULL)) {
-        unlock(c);
-        return NULL;
+    if (unlikely(c->next == NULL)) {
+        if ((span = more_room(h, c)) == NULL) {
+            unlock(c);
+            return NULL;
+        }
+        choose(h, c, span);
     }
-    size_t i = free_slot(span, rnd(c, span->capacity));
-    span->used[i / 64] |= 1ull << i % 64;
-    span->out[i / 64] |= 1ull << i % 64;
-    if (unlikely(++span->nused == span->capacity))
-        hak_link_remove(&span->link);
+    char *p = c->next;
+    size_t i = c->next_index;
+    c->next_span->bits[i / 64].out |= 1ull << i % 64;
     hak_count(&c->nout, 1);
+    c->next = NULL;
+    if (likely(!hak_link_empty(&c->partial))) {
+        choose(h, c, hak_item(c->partial.next, struct span, link));
+        __builtin_prefetch(c->next);
+        __builtin_prefetch(c->next + 64);
+    }
     unlock(c);
-    return span->start + i * span->slot_bytes;
-}
-
-/* bytes: a multiple of 16, from such an address on. */
-static bool is_zero(const void *p, size_t bytes)
-{
-    typedef uint64_t pair __attribute__((vector_size(16), may_alias));
-    const pair *at = p, *end = at + bytes / sizeof *at;
-    pair any = {0, 0};
-    for (; end - at >= 4; at += 4)
-        any |= (at[0] | at[1]) | (at[2] | at[3]);
-    for (; at < end; at++)
-        any |= *at;
-    return (any[0] | any[1]) == 0;
+    return p;
 }
 
 void *slots_alloc(struct hardened *h, uint32_t class_number)
@@ -310,7 +441,7 @@ void *slots_alloc(struct hardened *h, uint32_t class_number)
     char *p = take(h, &h->class[class_number]);
     if (unlikely(p == NULL || class_number == 0))
         return p;
-    if (h->zero && unlikely(!is_zero(p, bytes))) {
+    if (h->zero && unlikely(!h->is_zero(p, bytes))) {
         h->box->host->log(h->box, HAK_LOG_ERROR,
                           "malloc(%zu): the free slot %p was written to since "
                           "its free",
@@ -333,23 +464,51 @@ void slots_free(struct hardened *h, struct span *span, size_t i, void *p)
             hardened_refuse(h, span, p,
                             "overflow: the bytes behind it were written to");
         if (h->zero)
-            memset(p, 0, span->slot_bytes);
+            h->wipe(p, span->slot_bytes);
     }
     lock(c);
-    if (unlikely(!hak_bit(span->out, i)))
+    if (unlikely(!is_out(span, i)))
         hardened_refuse(h, span, p, "freed twice");
-    span->out[i / 64] &= ~(1ull << i % 64);
+    span->bits[i / 64].out &= ~(1ull << i % 64);
     hak_count(&c->nout, -(uint64_t)1);
     quarantine(h, c, h->shape[span->class_number].nwait, p);
     unlock(c);
 }
 
+void slots_seed(struct hardened *h)
+{
+    for (uint32_t i = 0; i < CLASSES; i++) {
+        unchoose(h, &h->class[i]);
+        h->class[i].random = h->box->host->random() | 1;
+    }
+}
+
+/* The whole pages of long slots that nobody has, in spans where others are
+ * used. They read zero all the same. */
+static void purge_slots(struct hardened *h, const struct span *span)
+{
+    size_t page = h->box->host->os_page_bytes;
+    for (size_t i = 0; i < span->capacity; i++) {
+        size_t at = i * span->slot_bytes, end = at + span->slot_bytes;
+        at = hak_round_up(at, page);
+        end = hak_round_down(end, page);
+        if (!(span->bits[i / 64].used >> i % 64 & 1))
+            h->box->host->purge(h->box, span->start + at, end - at);
+    }
+}
+
+/* Returns what whole spans have given back. */
 size_t slots_trim(struct hardened *h)
 {
     size_t bytes = 0;
     for (uint32_t i = 0; i < CLASSES; i++) {
         struct class *c = &h->class[i];
         lock(c);
+        unchoose(h, c);
+        if (h->shape[i].slot_bytes >= PURGED_SLOT_LEAST)
+            for (struct hak_link *at = c->partial.next; at != &c->partial;
+                 at = at->next)
+                purge_slots(h, hak_item(at, struct span, link));
         for (struct hak_link *at = c->empty.next; at != &c->empty;
              at = at->next) {
             struct span *span = hak_item(at, struct span, link);
@@ -357,6 +516,7 @@ size_t slots_trim(struct hardened *h)
                 size_t more = purge(h, span);
                 count_warm(h, -(int64_t)more);
                 bytes += more;
+                close_pieces(c, span);
             }
             span->warm = false;
         }

@@ -108,7 +108,7 @@ TEST(classes_share_no_address)
 TEST(every_size_is_whole_and_honest)
 {
     struct hak_box *box = OPEN();
-    for (size_t bytes = 1; bytes < 70000; bytes += 1 + bytes / 50) {
+    for (size_t bytes = 1; bytes < 200000; bytes += 1 + bytes / 50) {
         char *p = get(box, bytes);
         size_t usable = box->ops->usable_size(box, p);
         EXPECT_GE(usable, bytes);
@@ -165,7 +165,7 @@ TEST(blocks_come_again_and_read_zero)
     struct hak_box *box = OPEN("big_quarantine=3");
     int again = 0;
     for (size_t i = 0; i < 3000; i++) {
-        size_t bytes = 33000 + i * 7919 % 200000;
+        size_t bytes = 132000 + i * 7919 % 200000;
         char *p = get(box, bytes);
         for (size_t k = 0; k < bytes; k += 512)
             EXPECT_EQ(p[k], 0);
@@ -257,7 +257,7 @@ TEST_DIES(overflow_of_the_largest_slot, SIGABRT, "overflow")
 
 TEST_DIES(overflow_of_a_block, SIGSEGV, NULL)
 {
-    overflow(100000);
+    overflow(SLOT_MOST_BYTES);
 }
 
 TEST_DIES(underflow_of_a_block, SIGSEGV, NULL)
@@ -269,7 +269,7 @@ TEST_DIES(underflow_of_a_block, SIGSEGV, NULL)
 TEST_DIES(use_of_a_freed_block, SIGSEGV, NULL)
 {
     struct hak_box *box = OPEN();
-    char *p = get(box, 100000);
+    char *p = get(box, SLOT_MOST_BYTES);
     put(box, p);
     *(volatile char *)p = 1;
 }
@@ -277,7 +277,7 @@ TEST_DIES(use_of_a_freed_block, SIGSEGV, NULL)
 TEST_DIES(use_of_a_block_that_is_kept, SIGSEGV, NULL)
 {
     struct hak_box *box = OPEN("big_quarantine=0");
-    char *p = get(box, 100000);
+    char *p = get(box, SLOT_MOST_BYTES);
     put(box, p);
     *(volatile char *)p = 1;
 }
@@ -285,8 +285,8 @@ TEST_DIES(use_of_a_block_that_is_kept, SIGSEGV, NULL)
 TEST_DIES(what_is_in_front_of_a_blocks_page_faults, SIGSEGV, NULL)
 {
     struct hak_box *box = OPEN("big_quarantine=0");
-    put(box, get(box, 60000)); /* more was open then */
-    char *p = get(box, 34000);
+    put(box, get(box, 190000)); /* more was open then */
+    char *p = get(box, 140000);
     *(volatile char *)(p - 5000) = 1;
 }
 
@@ -347,8 +347,55 @@ TEST(index_of_every_byte)
         struct span span = {.slot_bytes = slot,
                             .inverse = ((uint64_t)1 << 40) / slot + 1,
                             .capacity = 1u << 20};
-        for (size_t at = 0; at < (size_t)1 << 18; at++)
+        for (size_t at = 0; at < (size_t)1 << 20; at++)
             EXPECT(index_of(&span, at) == at / slot);
+    }
+}
+
+/* Each byte of each length is looked at and wiped, none beside it. */
+TEST(every_byte_is_wiped_and_looked_at)
+{
+    static _Alignas(64) char bytes[4096 + 64];
+    const struct hardened *h = hardened_of(OPEN());
+    for (size_t n = 16; n <= 4096; n += n < 1280 ? 16 : 208) {
+        memset(bytes, 0x5a, sizeof bytes);
+        h->wipe(bytes + 16, n);
+        EXPECT(bytes[15] == 0x5a && bytes[16 + n] == 0x5a);
+        for (size_t i = 16; i < 16 + n; i++) {
+            EXPECT_EQ(bytes[i], 0);
+            bytes[i] = 1;
+            EXPECT(!h->is_zero(bytes + 16, n));
+            bytes[i] = 0;
+        }
+        EXPECT(h->is_zero(bytes + 16, n));
+    }
+}
+
+/* Pieces come into use one by one, and come back: in the end, all slots. */
+TEST(every_slot_of_a_span_is_handed_out)
+{
+    static const size_t sizes[] = {8, 50, 100, 300, 1000, 5000, 100000};
+    for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++) {
+        struct hak_box *box = OPEN("quarantine=0");
+        struct hardened *h = hardened_of(box);
+        const char *first = get(box, sizes[k]);
+        const struct span *span = span_of(h, first);
+        for (int round = 0; round < 3; round++) {
+            for (uint32_t i = 1; i < span->capacity; i++) {
+                block[i % N] = get(box, sizes[k]);
+                EXPECT(span_of(h, block[i % N]) == span);
+                if (round == 1 && i % 3 == 0) {
+                    put(box, block[i % N]); /* its piece may be full */
+                    block[i % N] = get(box, sizes[k]);
+                }
+            }
+            EXPECT_EQ(span->nused, span->capacity);
+            for (size_t i = 0; i < span->capacity; i++)
+                EXPECT(is_out(span, i));
+            for (size_t i = 0; i < span->capacity; i++)
+                if (span->start + i * span->slot_bytes != first)
+                    put(box, span->start + i * span->slot_bytes);
+        }
     }
 }
 
@@ -357,9 +404,12 @@ TEST(a_child_chooses_anew)
     struct hak_box *box = OPEN();
     struct hardened *h = hardened_of(box);
     uint64_t before = h->class[7].random;
+    get(box, 100);
+    EXPECT(h->class[7].next != NULL);
     box->ops->fork(box, HAK_FORK_PREPARE);
     box->ops->fork(box, HAK_FORK_CHILD);
     EXPECT_NE(h->class[7].random, before);
+    EXPECT(h->class[7].next == NULL);
     EXPECT(get(box, 100) != NULL);
 }
 
