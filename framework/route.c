@@ -567,10 +567,6 @@ __attribute__((noinline)) static void free_other_slow(uint64_t entry, void *p)
         hak_fork_defer(p);
         return;
     }
-    if (b->quick && hak_self->abroad == 0) {
-        free_quick(hak_self, b, p);
-        return;
-    }
     int kept = errno;
     if (span == &b->slow) {
         box_free(b, p);
@@ -588,7 +584,13 @@ __attribute__((noinline)) static void free_other_slow(uint64_t entry, void *p)
 
 void hak_free_other(uint64_t entry, void *p)
 {
-    if (unlikely(!hak_parcel_keep(hak_self, entry, p)))
+    struct hak_thread *t = hak_self;
+    if (likely(hak_parcel_keep(t, entry, p)))
+        return;
+    struct hak_loaded *b = hak_loaded_of(hak_entry_span(entry)->box);
+    if (b->quick && t->abroad == 0)
+        free_quick(t, b, p);
+    else
         free_other_slow(entry, p);
 }
 
