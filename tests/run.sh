@@ -71,9 +71,14 @@ preload()
         api | routes | sealed) modes='default verify owns lanes-off' ;;
         guard) modes='guard guard-each' ;;
         apart) continue ;; # its configuration alone: below
-        family | figures | stress)
+        family | stress)
             modes='plain default verify owns lanes-off no-fallback guard
                    guard-each'
+            ;;
+        figures)
+            modes='plain default verify owns lanes-off no-fallback guard
+                   guard-each conf/tiny.ini conf/mid-v35.ini conf/smallmid.ini
+                   conf/hardened.ini'
             ;;
         threads)
             modes='plain default verify owns lanes-off guard guard-each'
