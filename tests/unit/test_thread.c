@@ -584,7 +584,6 @@ static void *keep_reporting(void *unused)
 TEST(fork_beside_a_report)
 {
     pthread_t thread;
-    alarm(10);
     start();
     stub.ops.fork = fork_stub;
     stub.ops.stats = count_under_lock;
