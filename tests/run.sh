@@ -115,7 +115,7 @@ preload()
 foreign()
 {
     for file in conf/foreign/*.ini; do
-        for name in threads limits stress life content forks; do
+        for name in threads limits stress life content forks figures; do
             # tbbmalloc has no handler of fork: a child can find its locks taken
             case $file:$name in */tbbmalloc.ini:forks) continue ;; esac
             echo "$file:build/tests/preload/$name"
