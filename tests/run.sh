@@ -86,6 +86,7 @@ preload()
         content | forks | life)
             modes='plain default verify owns lanes-off guard'
             ;;
+        limits) modes='plain default verify owns lanes-off conf/hardened.ini' ;;
         faults) # every box that maps memory of the window
             modes='plain default lanes-off no-fallback guard-each conf/tiny.ini
                    conf/mid-v35.ini conf/smallmid.ini conf/hardened.ini'
