@@ -308,6 +308,36 @@ TEST(destructors_allocate_in_every_round)
     OWN_BOUND(EXPECT_LT(rss_bytes(), warm + 8 * MIB));
 }
 
+/* Before the constructors of libraries: with so many, a key of the
+ * allocator's own is one for which pthread_setspecific allocates. */
+static void take_keys(int argc, char **argv, char **environment)
+{
+    (void)argc, (void)argv;
+    for (; *environment != NULL; environment++)
+        for (int i = 0; strcmp(*environment, "HAK_TEST_KEYS=many") == 0; i++)
+            if (i == 100 || pthread_key_create(&key, free) != 0)
+                break;
+}
+
+__attribute__((section(".preinit_array"),
+               used)) static void (*at_start)(int, char **,
+                                              char **) = take_keys;
+
+TEST(keys_from_before_the_allocator)
+{
+    EXPECT_EQ(setenv("HAK_TEST_KEYS", "many", 1), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+        dup2(null, STDOUT_FILENO); /* the inner TAP goes nowhere */
+        execl("/proc/self/exe", "threads", "first_request_in_a_destructor",
+              "destructors_allocate_in_every_round", "detached_threads",
+              (char *)NULL);
+        _exit(1);
+    }
+    expect_child_ok(pid, 120);
+}
+
 static int run_tss_thread(void *unused)
 {
     with_specific_data(unused);
