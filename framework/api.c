@@ -80,8 +80,11 @@ EXPORT int hak_drain(const char *box)
             return error;
     }
     struct hak_stats s;
+    hak_parcel_receive_all(hak_self);
+    struct hak_parcel_figures away = hak_parcel_read(&b->box);
     hak_figures(b, &s);
-    if (s.live_count == 0 && b->box.state_now == HAK_BOX_DRAINING) {
+    if (s.live_count == 0 && away.n == 0 &&
+        b->box.state_now == HAK_BOX_DRAINING) {
         int error = enter_state(b, HAK_BOX_RETIRED);
         if (error != 0)
             return error;
@@ -139,6 +142,7 @@ EXPORT size_t hak_trim(void)
     if (hak_core.mode != HAK_MODE_BOXES)
         return 0;
     hak_space_read(&before);
+    hak_parcel_receive_all(hak_self);
     hak_thread_reap(hak_os_now_ms(), true);
     for (uint32_t i = 0; i < hak_boxes.n; i++)
         if (hak_boxes.all[i]->ops.trim != NULL)

@@ -11,6 +11,7 @@
  *     route.c     slow paths of alloc and free     learner thread policy
  *     report.c    statistics                       thread loader
  *     learner.c   retires -> routes                learner_engine.c thread
+ *     parcel.c    frees of others' slots, home     beside thread.c
  *     thread.c    attach, detach, lanes            loader space
  *     sample.c    one in N to a sampling box       beside thread.c
  *     policy.c    size index -> chain of boxes     loader
@@ -183,31 +184,70 @@ uint64_t hak_space_purge_delay_ms(void);
  * base, limit  the window in bytes and granules; limit is 0 until the core
  *              is ready and whenever each free is to take the slow path
  *              (free_route = owns, verify = yes)
- * entry        limit_real pointers, read-only zero pages until used
+ * entry        limit_real of them, read-only zero pages until used
  */
 struct hak_directory {
     uintptr_t base;
     size_t limit;
-    struct hak_span **entry;
+    uint64_t *entry;
     size_t limit_real;
 } HAK_SEALED_TYPE;
 extern struct hak_directory hak_directory;
+
+/*
+ * An entry: a span, whose it was when somebody looked, and how long its slots
+ * are. 0: nobody's. So a thread that frees another's slot knows what to do
+ * without a look at the span, which its owner writes to all the time.
+ *
+ *   63                   19 18  16 15     0
+ *   | span, 8-aligned      | step |  tag  |
+ *
+ * tag   of the owner; 0 = not known. A hint, span->owner is what counts
+ * step  slots have up to hak_step_bytes(step), or HAK_STEP_LARGE: more
+ */
+enum { HAK_STEP_LARGE = 7 };
+
+static inline struct hak_span *hak_entry_span(uint64_t entry)
+{
+    return (struct hak_span *)(uintptr_t)(entry >> 16 & ~(uint64_t)7);
+}
+
+static inline uint32_t hak_entry_tag(uint64_t entry)
+{
+    return entry & 0xffff;
+}
+
+static inline uint32_t hak_entry_step(uint64_t entry)
+{
+    return entry >> 16 & 7;
+}
+
+static inline size_t hak_step_bytes(uint32_t step)
+{
+    return (size_t)64 << step;
+}
 
 int hak_directory_start(uintptr_t base, size_t window_bytes);
 /* Make the entries of a range writable. False = no memory. */
 bool hak_directory_ready(const void *p, size_t size_bytes);
 void hak_directory_set(struct hak_span *span, const void *p, size_t size_bytes);
+/* p's entry, which was that, gets the tag of the span's owner. Returns it. */
+uint64_t hak_directory_retag(const void *p, uint64_t entry);
 static inline bool hak_directory_in_window(const void *p)
 {
     size_t g = ((uintptr_t)p - hak_directory.base) >> HAK_GRANULE_SHIFT;
     return g < hak_directory.limit_real;
 }
-static inline struct hak_span *hak_directory_get(const void *p)
+static inline uint64_t hak_directory_entry(const void *p)
 {
     size_t g = ((uintptr_t)p - hak_directory.base) >> HAK_GRANULE_SHIFT;
     return g < hak_directory.limit_real
                ? __atomic_load_n(&hak_directory.entry[g], __ATOMIC_RELAXED)
-               : NULL;
+               : 0;
+}
+static inline struct hak_span *hak_directory_get(const void *p)
+{
+    return hak_entry_span(hak_directory_entry(p));
 }
 
 /* ---- loader.c, boxfile.c: boxes ---- */
@@ -317,11 +357,20 @@ struct hak_counts {
     uint64_t refills, remote_frees, declines;
 };
 
+/* A parcel that a thread fills for another; tag 0: for none. */
+struct hak_out {
+    struct hak_parcel *parcel;
+    uint32_t tag;
+    uint32_t bytes; /* of its slots, about */
+};
+enum { HAK_OUTS = 8 };
+
 struct hak_thread {
     struct hak_span *lane[HAK_LANES + 1]; /* never NULL: hak_no_span where
                                              there is none, and in the last */
     void *heap[HAK_MAX_BOXES];
     uint64_t epoch;
+    uint16_t tag;    /* in the directory, or HAK_TAG_NONE: too many threads */
     uint32_t abroad; /* calls of foreign boxes that it is inside of; never 0
                         in the three below that have not attached */
     uint32_t trips;  /* calls of foreign boxes by the short way */
@@ -337,7 +386,22 @@ struct hak_thread {
     struct hak_counts count[HAK_MAX_BOXES];
     struct hak_tally retired[HAK_CLASSES]; /* in it, by any box */
     uint32_t nretired;                     /* since it last said so */
+    /* parcel.c: */
+    struct hak_out out[HAK_OUTS];
+    uint32_t nopen;
+    uint32_t nstash;
+    struct hak_parcel *stash; /* empty ones */
+    bool parked;
+    _Alignas(64) struct hak_parcel *inbox; /* what others post; atomic */
 };
+
+enum { HAK_TAG_NONE = 0xffff };
+extern struct hak_thread *hak_thread_by_tag[HAK_TAG_NONE];
+
+static inline struct hak_thread *hak_owner_of(const struct hak_span *span)
+{
+    return __atomic_load_n(&span->owner, __ATOMIC_RELAXED);
+}
 
 /* The core's only thread-local variable; never NULL. */
 extern __thread struct hak_thread *hak_self
@@ -384,9 +448,46 @@ void hak_thread_group_lanes(void);
 void hak_thread_reroute(uint32_t first, uint32_t last);
 void hak_thread_reap(uint64_t now_ms, bool all); /* close long parked ones */
 void hak_thread_lock(bool take);
-void hak_thread_fork_child(void);
+void hak_thread_fork_child(const struct hak_thread *forking);
 struct hak_thread *hak_thread_first(void); /* list of all, for reports */
 void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open);
+
+/* ---- parcel.c: frees of other threads' slots ---- */
+
+/* Put p, whose entry that is, into t's parcel for its owner. False: it is not
+ * for a parcel, or there is no memory. t: the calling thread. */
+bool hak_parcel_keep(struct hak_thread *t, uint64_t entry, void *p);
+
+/* Post what t keeps. t: the calling thread, or one that has ended. */
+void hak_parcel_post_now(struct hak_thread *t);
+static inline void hak_parcel_post(struct hak_thread *t)
+{
+    if (t->nopen != 0)
+        hak_parcel_post_now(t);
+}
+
+/* Free what has come for t, the calling thread. Keeps errno. */
+void hak_parcel_receive_now(struct hak_thread *t);
+static inline void hak_parcel_receive(struct hak_thread *t)
+{
+    if (unlikely(__atomic_load_n(&t->inbox, __ATOMIC_RELAXED) != NULL))
+        hak_parcel_receive_now(t);
+}
+/* The same for all threads, those that are busy elsewhere too. */
+void hak_parcel_receive_all(struct hak_thread *me);
+
+/* An inbox of nobody: opened by the next one that takes the structure over,
+ * closed after the heaps of the last one, in a fork's child abandoned. */
+void hak_parcel_open(struct hak_thread *t);
+void hak_parcel_close(struct hak_thread *t);
+void hak_parcel_abandon(struct hak_thread *t);
+
+/* What is on its way to a box's spans: freed, but live to the box. */
+struct hak_parcel_figures {
+    uint64_t n, bytes;
+};
+struct hak_parcel_figures hak_parcel_read(const struct hak_box *box);
+void hak_parcel_lock(bool take); /* for fork */
 
 /* ---- sample.c: not in a fused library ---- */
 
@@ -479,8 +580,10 @@ void *hak_realloc_slow(void *p, size_t size_bytes) __attribute__((noinline));
 void hak_free_slow(void *p) __attribute__((noinline));
 /* The caller's free was the one that the span's trigger waits for. */
 void hak_freed_many(struct hak_span *span) __attribute__((noinline));
-/* A block of a span, as the directory says, that is not the caller's. */
-void hak_free_other(struct hak_span *span, void *p) __attribute__((noinline));
+/* A block of a span that is not the caller's, by the entry's word. */
+void hak_free_other(uint64_t entry, void *p) __attribute__((noinline));
+/* One that came in a parcel and is not the receiver's to free. */
+void hak_free_astray(void *p);
 /* Usable bytes; aborts, naming the call, unless p is live as far as we know. */
 size_t hak_usable(const char *call, const void *p);
 /* Aborts, naming the call, when p cannot have come of such a request. */

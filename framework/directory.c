@@ -26,7 +26,7 @@ int hak_directory_start(uintptr_t base, size_t window_bytes)
 {
     size_t n = window_bytes >> HAK_GRANULE_SHIFT;
     ready = hak_meta(hak_max(n >> READY_SHIFT, 1));
-    void *table = hak_os_map(n * sizeof(struct hak_span *), PROT_READ);
+    void *table = hak_os_map(n * sizeof(uint64_t), PROT_READ);
     if (ready == NULL || table == NULL)
         return -ENOMEM;
     hak_directory.base = base;
@@ -45,12 +45,23 @@ bool hak_directory_ready(const void *p, size_t size_bytes)
             continue;
         size_t at = i << READY_SHIFT;
         size_t n = hak_min(READY_ENTRIES, hak_directory.limit_real - at);
-        if (!hak_os_writable(hak_directory.entry + at,
-                             n * sizeof(struct hak_span *)))
+        if (!hak_os_writable(hak_directory.entry + at, n * sizeof(uint64_t)))
             return false;
         ready[i] = 1;
     }
     return true;
+}
+
+static uint64_t entry_of(const struct hak_span *span)
+{
+    if (span == NULL)
+        return 0;
+    uint32_t step = span->slot_bytes == 0 ? HAK_STEP_LARGE : 0;
+    while (step < HAK_STEP_LARGE && hak_step_bytes(step) < span->slot_bytes)
+        step++;
+    const struct hak_thread *owner = hak_owner_of(span);
+    uint64_t tag = owner == NULL ? 0 : owner->tag % HAK_TAG_NONE;
+    return (uint64_t)(uintptr_t)span << 16 | (uint64_t)step << 16 | tag;
 }
 
 void hak_directory_set(struct hak_span *span, const void *p, size_t size_bytes)
@@ -58,6 +69,19 @@ void hak_directory_set(struct hak_span *span, const void *p, size_t size_bytes)
     size_t g = ((uintptr_t)p - hak_directory.base) >> HAK_GRANULE_SHIFT;
     size_t end = g + (size_bytes >> HAK_GRANULE_SHIFT);
     HAK_ALWAYS(end <= hak_directory.limit_real);
+    uint64_t entry = entry_of(span);
     for (; g < end; g++)
-        __atomic_store_n(&hak_directory.entry[g], span, __ATOMIC_RELEASE);
+        __atomic_store_n(&hak_directory.entry[g], entry, __ATOMIC_RELEASE);
+}
+
+/* Another thread may have been faster, or the span may have gone. */
+uint64_t hak_directory_retag(const void *p, uint64_t entry)
+{
+    size_t g = ((uintptr_t)p - hak_directory.base) >> HAK_GRANULE_SHIFT;
+    uint64_t better = entry_of(hak_entry_span(entry));
+    if (better != entry)
+        (void)__atomic_compare_exchange_n(&hak_directory.entry[g], &entry,
+                                          better, false, __ATOMIC_RELEASE,
+                                          __ATOMIC_RELAXED);
+    return better;
 }

@@ -2,7 +2,7 @@
  * entry.c - the malloc family: hot paths inline, everything else in route.c.
  *
  * malloc: thread pointer -> lane of the size index -> its span: pop.
- * free:   granule -> span -> is it mine? -> push.
+ * free:   granule -> entry -> is it mine? -> span: push.
  * Contracts are glibc 2.36's; where it is silent, POSIX.1-2017's.
  */
 #include "core.h"
@@ -36,14 +36,18 @@ EXPORT void free(void *p)
 {
     size_t g = ((uintptr_t)p - hak_directory.base) >> HAK_GRANULE_SHIFT;
     if (hak_frees_inline() && likely(g < hak_directory.limit)) {
-        struct hak_span *span = hak_directory.entry[g];
-        if (likely(span != NULL)) {
-            if (unlikely(span->owner != hak_self))
-                hak_free_other(span, p);
-            else if (unlikely(!hak_span_may_take(span, p)))
+        uint64_t entry = hak_directory.entry[g];
+        struct hak_span *span = hak_entry_span(entry);
+        struct hak_thread *t = hak_self;
+        if (likely(hak_entry_tag(entry) == t->tag && span->owner == t)) {
+            if (unlikely(!hak_span_may_take(span, p)))
                 hak_free_slow(p);
             else if (hak_span_push(span, p))
                 hak_freed_many(span);
+            return;
+        }
+        if (likely(entry != 0)) {
+            hak_free_other(entry, p);
             return;
         }
     }

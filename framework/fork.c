@@ -6,7 +6,7 @@
  * allocate: the thread is hak_forker then, which libc serves, as its own locks
  * are taken after all handlers; what is freed waits until the fork is over.
  *
- * Lock order: report, boxes by index, learner, threads, policy, seal,
+ * Lock order: report, boxes by index, learner, threads, parcels, policy, seal,
  * space, metadata: the order in which reports and slow paths take them.
  *
  * The child has the forking thread alone. The others may have been halted
@@ -18,7 +18,8 @@
 #include <pthread.h>
 
 struct hak_thread hak_forker = {.lane = {[0 ... HAK_LANES] = &hak_no_span},
-                                .abroad = 1};
+                                .abroad = 1,
+                                .tag = HAK_TAG_NONE};
 
 /* Written by the forking thread only, which holds all locks. */
 static struct hak_thread *forking;
@@ -35,6 +36,7 @@ static void locks(bool take)
     if (hak_routes_may_change())
         hak_learner_lock(take);
     hak_thread_lock(take);
+    hak_parcel_lock(take);
     if (hak_routes_may_change())
         hak_policy_lock(take);
     hak_seal_lock(take);
@@ -82,7 +84,7 @@ static void in_parent(void)
 
 static void in_child(void)
 {
-    hak_thread_fork_child();
+    hak_thread_fork_child(forking);
     hak_os_random_forked();
     over(HAK_FORK_CHILD);
 }

@@ -45,17 +45,20 @@ void hak_figures(struct hak_loaded *b, struct hak_stats *out)
             own.live_bytes = c.bytes_in - c.bytes_out;
         }
     }
+    struct hak_parcel_figures away = hak_parcel_read(&b->box);
+    if (away.n > own.live_count) /* some arrived meanwhile */
+        away = (struct hak_parcel_figures){own.live_count, own.live_bytes};
     *out = (struct hak_stats){
         .allocs = own.allocs,
-        .frees = own.frees,
-        .live_count = own.live_count,
-        .live_bytes = own.live_bytes,
+        .frees = own.frees + away.n,
+        .live_count = own.live_count - away.n,
+        .live_bytes = own.live_bytes - hak_min(away.bytes, own.live_bytes),
         .peak_bytes = own.peak_bytes,
         .mapped_bytes = hak_counted(&b->now->mapped_bytes),
         .mapped_peak_bytes = hak_counted(&b->now->mapped_peak_bytes),
         .cached_bytes = own.cached_bytes,
         .refills = c.refills,
-        .remote_frees = c.remote_frees,
+        .remote_frees = c.remote_frees + away.n,
         .declines = c.declines,
         .retired_pages = own.retired_pages,
         .adopted_pages = own.adopted_pages,

@@ -18,6 +18,7 @@ static void tick(struct hak_thread *t)
 {
     if (++t->ticks % TICK_CALLS != 0)
         return;
+    hak_parcel_post(t);
     hak_space_tick();
     hak_thread_reap(hak_os_now_ms(), false);
 }
@@ -373,6 +374,7 @@ __attribute__((noinline)) static void *alloc_long(struct hak_thread *t,
         hak_learner_evaluate();
     sync_epoch(t);
     tick(t);
+    hak_parcel_receive(t);
     if (hak_samples()) {
         void *p = sampled(t, HAK_ALIGN_BYTES, size, zero);
         if (p != NULL)
@@ -548,11 +550,17 @@ static void remote_free(struct hak_loaded *b, struct hak_span *span, void *p)
 void hak_freed_many(struct hak_span *span)
 {
     hak_drained(span);
+    hak_parcel_receive(hak_self);
     tick(hak_self);
 }
 
-void hak_free_other(struct hak_span *span, void *p)
+/*
+ * No parcel for it: the entry's tag is not the owner's, then it is next time;
+ * the owner has none; the slot is large; or the box takes no frees inline.
+ */
+__attribute__((noinline)) static void free_other_slow(uint64_t entry, void *p)
 {
+    struct hak_span *span = hak_entry_span(entry);
     struct hak_loaded *b = hak_loaded_of(span->box);
     if (unlikely(hak_self == &hak_forker)) {
         hak_fork_defer(p);
@@ -563,11 +571,24 @@ void hak_free_other(struct hak_span *span, void *p)
         return;
     }
     int kept = errno;
-    if (span == &b->slow)
+    if (span == &b->slow) {
         box_free(b, p);
-    else
-        remote_free(b, span, p);
+    } else {
+        if (hak_self == &hak_nobody) /* it may never allocate */
+            hak_thread_attach();
+        uint64_t better = hak_directory_retag(p, entry);
+        if (hak_owner_of(span) == hak_self)
+            hak_box_free(b, p);
+        else if (!hak_parcel_keep(hak_self, better, p))
+            remote_free(b, span, p);
+    }
     errno = kept;
+}
+
+void hak_free_other(uint64_t entry, void *p)
+{
+    if (unlikely(!hak_parcel_keep(hak_self, entry, p)))
+        free_other_slow(entry, p);
 }
 
 __attribute__((noinline)) static void free_long(void *p)
@@ -587,7 +608,7 @@ __attribute__((noinline)) static void free_long(void *p)
         hak_libc_free(p);
     } else if (hak_box_lanes(b) && hak_free_route() == HAK_FREE_DIRECTORY &&
                span != NULL && span != &b->slow) {
-        if (span->owner != hak_self)
+        if (hak_owner_of(span) != hak_self)
             remote_free(b, span, p);
         else /* verifying, or it may not be live */
             hak_box_free(b, p);
@@ -595,6 +616,14 @@ __attribute__((noinline)) static void free_long(void *p)
         box_free(b, p);
     }
     errno = kept;
+}
+
+void hak_free_astray(void *p)
+{
+    uint64_t entry = hak_directory_entry(p);
+    if (entry != 0)
+        hak_directory_retag(p, entry);
+    free_long(p);
 }
 
 void hak_free_slow(void *p)

@@ -23,9 +23,12 @@ enum {
 
 struct hak_span hak_no_span;
 struct hak_thread hak_nobody = {.lane = {[0 ... HAK_LANES] = &hak_no_span},
-                                .abroad = 1};
+                                .abroad = 1,
+                                .tag = HAK_TAG_NONE};
 struct hak_thread hak_ended = {.lane = {[0 ... HAK_LANES] = &hak_no_span},
-                               .abroad = 1};
+                               .abroad = 1,
+                               .tag = HAK_TAG_NONE};
+struct hak_thread *hak_thread_by_tag[HAK_TAG_NONE];
 __thread struct hak_thread *hak_self
     __attribute__((tls_model("initial-exec"))) = &hak_nobody;
 
@@ -36,6 +39,7 @@ static struct {
     /* oldest first: their threads may still run for a moment */
     struct hak_thread *ending, **ending_end;
     pthread_key_t key;
+    uint32_t ntags;
 } threads;
 
 void hak_thread_lock(bool take)
@@ -151,6 +155,7 @@ static void set_next(struct hak_thread **at, struct hak_thread *t)
 /* lock held */
 static void park(struct hak_thread *t)
 {
+    t->parked = true;
     t->parked_at_ms = hak_os_now_ms();
     t->next_parked = threads.parked;
     set_next(&threads.parked, t);
@@ -192,6 +197,7 @@ static void end(struct hak_thread *t)
 static void ending(void *self)
 {
     struct hak_thread *t = self;
+    hak_parcel_post(t);
     if (t->rounds++ == 0)
         begin_ending(t);
     if (t->rounds < PTHREAD_DESTRUCTOR_ITERATIONS)
@@ -230,15 +236,23 @@ static struct hak_thread *unpark(void)
     if (threads.parked == NULL)
         park_gone();
     struct hak_thread *t = threads.parked;
-    if (t != NULL)
+    if (t != NULL) {
         set_next(&threads.parked, t->next_parked);
+        t->parked = false;
+    }
     hak_lock_drop(&threads.lock);
     return t;
 }
 
-/* Threads that were ending in the parent: halted anywhere, so left alone. */
-void hak_thread_fork_child(void)
+/*
+ * Threads that were ending in the parent: halted anywhere, so left alone, like
+ * those that ran: nobody will read what comes for them.
+ */
+void hak_thread_fork_child(const struct hak_thread *forking)
 {
+    for (struct hak_thread *t = threads.all; t != NULL; t = t->next)
+        if (t != forking && !t->parked)
+            hak_parcel_abandon(t);
     threads.ending = NULL;
     threads.ending_end = &threads.ending;
 }
@@ -251,6 +265,11 @@ static struct hak_thread *fresh(void)
     for (uint32_t i = 0; i <= HAK_LANES; i++)
         set_lane(t, i, &hak_no_span);
     hak_lock_take(&threads.lock);
+    t->tag = HAK_TAG_NONE;
+    if (threads.ntags < HAK_TAG_NONE - 1) {
+        t->tag = (uint16_t)++threads.ntags; /* 0: nobody's */
+        hak_thread_by_tag[t->tag] = t;
+    }
     t->next = threads.all;
     __atomic_store_n(&threads.all, t, __ATOMIC_RELEASE);
     hak_lock_drop(&threads.lock);
@@ -267,6 +286,7 @@ struct hak_thread *hak_thread_attach(void)
     if (t == NULL)
         return NULL;
     bool late = hak_self == &hak_ended;
+    hak_parcel_open(t);
     t->rounds = 0;
     t->error = &errno;
     hak_self = t; /* from here on: setspecific allocates if the key is high */
@@ -281,6 +301,7 @@ struct hak_thread *hak_thread_attach(void)
 
 static void close_heaps(struct hak_thread *t)
 {
+    hak_parcel_post(t);
     for (uint32_t i = 0; i < hak_boxes.n; i++) {
         struct hak_loaded *b = hak_boxes.all[i];
         if (t->heap[i] == NULL || b->ops.heap_close == NULL)
@@ -288,6 +309,7 @@ static void close_heaps(struct hak_thread *t)
         b->ops.heap_close(&b->box, t->heap[i]);
         t->heap[i] = NULL;
     }
+    hak_parcel_close(t);
 }
 
 /* Take one thread off the parked list whose time has come. */
@@ -299,8 +321,10 @@ static struct hak_thread *next_to_reap(uint64_t before_ms)
     while (*at != NULL && (*at)->parked_at_ms > before_ms)
         at = &(*at)->next_parked;
     struct hak_thread *t = *at;
-    if (t != NULL)
+    if (t != NULL) {
         set_next(at, t->next_parked);
+        t->parked = false;
+    }
     hak_lock_drop(&threads.lock);
     return t;
 }
@@ -326,6 +350,7 @@ void hak_thread_reap(uint64_t now_ms, bool all)
     hak_lock_take(&threads.lock);
     while ((t = reaped) != NULL) {
         reaped = t->next_parked;
+        t->parked = true;
         t->next_parked = threads.parked;
         set_next(&threads.parked, t);
     }

@@ -3,7 +3,8 @@
  *
  *   not carved    slots [carved, capacity) that nobody has had yet
  *   span.local    freed by the owner; the core pushes here (hakmem/box.h)
- *   remote        freed by other threads; one atomic word
+ *   remote        freed by other threads; one atomic word. Most of their frees
+ *                 come by the core's parcels instead, as frees of the owner's
  *   asleep        free, in no list, without memory (idle.h)
  *
  * Invariants, with out = slots handed out and not known to be free again
@@ -18,8 +19,8 @@
  *
  * What the page did since it was taken is told when it goes back (hakmem/box.h,
  * hak_retire): nalloc - taken_nalloc slots were handed out, as many came back,
- * remote_frees of them by other threads, counted by the owner as it collects
- * them.
+ * of other threads' frees the page counts those that it collects itself
+ * (remote_frees); the span those that the core brought (nremote).
  *
  * The remote word packs head, length and two flags, so that one compare and
  * exchange keeps them together:
@@ -58,6 +59,7 @@ struct hak_page {
     uint8_t state;                      /* enum hak_page_state */
     uint64_t taken_nalloc, taken_nfree; /* of the span at hak_page_init */
     uint64_t remote_frees;              /* collected since then */
+    uint32_t taken_nremote;             /* of the span, as the two above */
     uint64_t seen, asleep;              /* idle.h */
     /* what other threads write: on a line of its own */
     _Alignas(64) uint64_t remote;
@@ -189,6 +191,7 @@ static inline void hak_page_init(struct hak_page *page, char *memory,
     page->class_number = (uint16_t)class_number;
     page->taken_nalloc = page->span.nalloc;
     page->taken_nfree = page->span.nfree;
+    page->taken_nremote = page->span.nremote;
     page->remote_frees = 0;
     page->seen = page->asleep = 0;
     __atomic_store_n(&page->remote, 0, __ATOMIC_RELAXED);
@@ -372,7 +375,8 @@ static inline void hak_page_tell_retired(const struct hak_page *page)
         .used = page->carved,
         .allocations = page->span.nalloc - page->taken_nalloc,
         .frees = frees,
-        .local_frees = frees - page->remote_frees,
+        .local_frees = frees - page->remote_frees -
+                       (uint32_t)(page->span.nremote - page->taken_nremote),
     };
     if (HAK_HAS(box->host, retired))
         box->host->retired(box, &record);

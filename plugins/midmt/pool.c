@@ -120,7 +120,8 @@ static struct segment *segment_make(struct segments *s, size_t size_bytes)
     struct segment *segment = segment_struct(s);
     if (segment == NULL)
         return NULL;
-    char *base = box->host->map(box, size_bytes, 0, 0);
+    /* Clean: a page in use may have parts that nobody has come to yet. */
+    char *base = box->host->map(box, size_bytes, 0, HAK_MAP_ZERO);
     if (base == NULL) {
         keep_struct(s, segment);
         return NULL;

@@ -2,7 +2,7 @@
  * double_free_elsewhere.c - two other threads free a block.
  *
  * fault: double free, by two other threads
- * default: at once: freed twice
+ * default: at reuse: freed twice
  * hardened: at once: freed twice
  * guard: by sampling
  * scudo: at once
@@ -15,4 +15,6 @@ static void misuse(void)
     in_thread(free_it, p);
     step("now");
     in_thread(free_it, p);
+    step("reuse");
+    take_many(100);
 }

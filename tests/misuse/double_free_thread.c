@@ -2,7 +2,7 @@
  * double_free_thread.c - a block is freed by its thread, then by another.
  *
  * fault: double free, second time by another thread
- * default: at once: freed twice
+ * default: at reuse: freed twice
  * hardened: at once: freed twice
  * guard: by sampling
  * scudo: at once
@@ -15,4 +15,6 @@ static void misuse(void)
     free(p);
     step("now");
     in_thread(free_it, p);
+    step("reuse");
+    take_many(100);
 }

@@ -67,7 +67,7 @@ extern "C" {
 
 #define HAK_BOX_MAGIC 0x31584f424b4148ffull /* ff "HAKBOX1", little endian */
 #define HAK_ABI_MAJOR 1                     /* another major is refused */
-#define HAK_ABI_MINOR 3                     /* what this header describes */
+#define HAK_ABI_MINOR 4                     /* what this header describes */
 
 #define HAK_ALIGN_BYTES 16u  /* alignment of every slot */
 #define HAK_GRANULE_SHIFT 16 /* 64 KiB: docs/decisions.md, granule */
@@ -134,7 +134,9 @@ struct hak_thread; /* opaque: one attached thread, compared by address */
  * When local is empty, malloc calls ops->refill; a free by another thread is
  * ops->remote_free(span, p). So slots are reused last in, first out, the box
  * knows at all times how many are out (nalloc - nfree), and the boundary is
- * crossed when a span is used up or has drained, not once a call.
+ * crossed when a span is used up or has drained, not once a call. A slot of up
+ * to 4 KiB that another thread frees usually comes to the owner in a parcel of
+ * the core's and is freed by it, inline; remote_free is for the rest.
  *
  * The first word of every free slot, on whatever list it is, is such a mark:
  * xored with the key it is the address of the next slot, or 0. malloc follows
@@ -158,6 +160,9 @@ struct hak_thread; /* opaque: one attached thread, compared by address */
  * lane_first, lane_last  the core's; zero when the span is first registered,
  *             not for boxes to read or write
  * box         the box it belongs to; set once, before registration
+ * nremote     of nfree, those slots that another thread had freed and the core
+ *             brought to the owner, modulo 2^32; the core's, for boxes to read
+ *             (since minor 4; the padding before)
  * key         of the marks: host->random() | HAK_KEY_BITS; set once, likewise
  * inverse, start  where slots start: an address p of the span does where
  *             (p - start) * inverse < inverse, with p - start in 32 bits.
@@ -181,6 +186,7 @@ struct hak_span {
     /* ---- up to here what malloc and free touch: one cache line ---- */
     struct hak_box *box;
     uint16_t lane_first, lane_last;
+    uint32_t nremote;
 };
 
 /* ---- parameters --------------------------------------------------------- */

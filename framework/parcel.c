@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT
+ * parcel.c - frees of other threads' slots travel to those threads.
+ *
+ *     free(p)        p -> open parcel for the thread that the directory names
+ *     full, or old   parcel -> inbox of that thread
+ *     its slow path  inbox -> each p freed as the thread's own
+ *
+ * A slot is in its owner's cache, and so is its span. Who else frees it touches
+ * neither: the directory's entry says whose it is, and of p nothing but the
+ * address travels. So a free by another thread costs a store, its arrival what
+ * the owner's own free costs, and a parcel shares two atomics.
+ *
+ * The directory's word is a hint: what arrives at a thread that does not own
+ * it is freed the long way, by the span's word.
+ *
+ * A thread keeps at most PARCEL_BYTES of slots back for each of HAK_OUTS
+ * others; it posts them on its slow paths, and when it ends. An inbox holds
+ * INBOX_PARCELS: when its thread stays away for long, boxes take the slots
+ * (remote_free), which needs no memory. So they do where an inbox is closed:
+ * the thread has ended and its heaps are closed, or it stayed behind in a fork.
+ *
+ * Parcels are type-stable and go round: a few wait with each thread, the others
+ * in a pool.
+ */
+#include "core.h"
+
+#include <errno.h>
+
+enum {
+    PARCEL_SLOTS = 62, /* 512 bytes in all */
+    PARCEL_BYTES = 16 * 1024,
+    INBOX_PARCELS = 128,
+    STASH_PARCELS = 4,
+};
+
+struct hak_parcel {
+    struct hak_parcel *next;
+    uint32_t n;     /* atomic, as are the slots: reports read them */
+    uint32_t depth; /* in an inbox: parcels from this one on; atomic */
+    void *slot[PARCEL_SLOTS];
+};
+
+static struct {
+    struct hak_lock lock;
+    struct hak_parcel *free;
+} pool;
+
+static struct hak_parcel closed; /* what a closed inbox holds */
+
+void hak_parcel_lock(bool take)
+{
+    (take ? hak_lock_take : hak_lock_drop)(&pool.lock);
+}
+
+/* ---- empty parcels ---- */
+
+static struct hak_parcel *take_empty(struct hak_thread *t)
+{
+    struct hak_parcel *parcel = t->stash;
+    if (parcel != NULL) {
+        t->stash = parcel->next;
+        t->nstash--;
+        return parcel;
+    }
+    hak_lock_take(&pool.lock);
+    parcel = pool.free;
+    if (parcel != NULL)
+        pool.free = parcel->next;
+    hak_lock_drop(&pool.lock);
+    return parcel != NULL ? parcel : hak_meta(sizeof *parcel);
+}
+
+static void put_empty(struct hak_thread *t, struct hak_parcel *parcel)
+{
+    __atomic_store_n(&parcel->n, 0, __ATOMIC_RELAXED);
+    if (t->nstash < STASH_PARCELS) {
+        parcel->next = t->stash;
+        t->stash = parcel;
+        t->nstash++;
+        return;
+    }
+    hak_lock_take(&pool.lock);
+    parcel->next = pool.free;
+    pool.free = parcel;
+    hak_lock_drop(&pool.lock);
+}
+
+/* ---- arrival ---- */
+
+/* As the owner's free, but with a look at the mark: the line is needed anyway,
+ * and two frees of one slot may have come together. */
+static void arrive(struct hak_thread *t, void *p)
+{
+    struct hak_span *span = hak_directory_get(p);
+    if (likely(span != NULL && hak_owner_of(span) == t &&
+               hak_span_may_take(span, p) &&
+               !hak_slot_is_marked(p, span->key))) {
+        hak_count(&t->count[span->box->index].remote_frees, 1);
+        span->nremote++;
+        if (hak_span_push(span, p))
+            hak_drained(span);
+    } else {
+        hak_free_astray(p);
+    }
+}
+
+/* A list of parcels, on behalf of t. home: t is the calling thread, they are
+ * for it. */
+static void unpack(struct hak_thread *t, struct hak_parcel *parcel, bool home)
+{
+    int kept = errno;
+    while (parcel != NULL && parcel != &closed) {
+        struct hak_parcel *next = parcel->next;
+        for (uint32_t i = 0; i < parcel->n; i++) {
+            if (home)
+                arrive(t, parcel->slot[i]);
+            else
+                hak_free_astray(parcel->slot[i]);
+        }
+        put_empty(t, parcel);
+        parcel = next;
+    }
+    errno = kept;
+}
+
+static struct hak_parcel *exchange(struct hak_thread *t, struct hak_parcel *now)
+{
+    return __atomic_exchange_n(&t->inbox, now, __ATOMIC_ACQUIRE);
+}
+
+void hak_parcel_receive_now(struct hak_thread *t)
+{
+    unpack(t, exchange(t, NULL), true);
+}
+
+void hak_parcel_receive_all(struct hak_thread *me)
+{
+    hak_parcel_post(me);
+    hak_parcel_receive(me);
+    for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next) {
+        struct hak_parcel *first = __atomic_load_n(&t->inbox, __ATOMIC_RELAXED);
+        if (first != NULL && first != &closed)
+            unpack(me, exchange(t, NULL), false);
+    }
+}
+
+/* ---- posting ---- */
+
+/* False: the inbox is closed or full. */
+static bool deliver(struct hak_thread *to, struct hak_parcel *parcel)
+{
+    struct hak_parcel *old = __atomic_load_n(&to->inbox, __ATOMIC_RELAXED);
+    do {
+        uint32_t depth = 0;
+        if (old != NULL) /* it may have left: then the exchange fails */
+            depth = __atomic_load_n(&old->depth, __ATOMIC_RELAXED);
+        if (old == &closed || depth >= INBOX_PARCELS)
+            return false;
+        parcel->next = old;
+        __atomic_store_n(&parcel->depth, depth + 1, __ATOMIC_RELAXED);
+    } while (!__atomic_compare_exchange_n(&to->inbox, &old, parcel, true,
+                                          __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+    return true;
+}
+
+static void post(struct hak_thread *t, struct hak_out *out)
+{
+    struct hak_parcel *parcel = out->parcel;
+    struct hak_thread *to = hak_thread_by_tag[out->tag];
+    *out = (struct hak_out){0};
+    t->nopen--;
+    if (deliver(to, parcel))
+        return;
+    parcel->next = NULL;
+    unpack(t, parcel, false);
+}
+
+void hak_parcel_post_now(struct hak_thread *t)
+{
+    for (uint32_t i = 0; i < HAK_OUTS; i++)
+        if (t->out[i].parcel != NULL)
+            post(t, &t->out[i]);
+}
+
+/* False: no memory. */
+__attribute__((noinline)) static bool
+open_for(struct hak_thread *t, struct hak_out *out, uint32_t tag)
+{
+    if (out->parcel != NULL)
+        post(t, out);
+    struct hak_parcel *parcel = take_empty(t);
+    if (parcel == NULL)
+        return false;
+    *out = (struct hak_out){.tag = tag, .parcel = parcel};
+    t->nopen++;
+    return true;
+}
+
+bool hak_parcel_keep(struct hak_thread *t, uint64_t entry, void *p)
+{
+    uint32_t tag = hak_entry_tag(entry), step = hak_entry_step(entry);
+    if (unlikely(tag == 0 || tag == t->tag || t->abroad != 0 ||
+                 step == HAK_STEP_LARGE))
+        return false;
+    struct hak_out *out = &t->out[tag % HAK_OUTS];
+    if (unlikely(out->tag != tag) && !open_for(t, out, tag))
+        return false;
+    struct hak_parcel *parcel = out->parcel;
+    uint32_t n = parcel->n;
+    __atomic_store_n(&parcel->slot[n], p, __ATOMIC_RELAXED);
+    __atomic_store_n(&parcel->n, n + 1, __ATOMIC_RELAXED);
+    out->bytes += (uint32_t)hak_step_bytes(step);
+    if (unlikely(n + 1 == PARCEL_SLOTS || out->bytes >= PARCEL_BYTES))
+        post(t, out);
+    return true;
+}
+
+/* ---- threads that come and go ---- */
+
+void hak_parcel_open(struct hak_thread *t)
+{
+    if (__atomic_load_n(&t->inbox, __ATOMIC_RELAXED) == &closed)
+        exchange(t, NULL);
+}
+
+void hak_parcel_close(struct hak_thread *t)
+{
+    unpack(t, exchange(t, &closed), false);
+}
+
+void hak_parcel_abandon(struct hak_thread *t)
+{
+    exchange(t, &closed);
+}
+
+/* ---- what is on its way ---- */
+
+static void count(const struct hak_parcel *parcel, const struct hak_box *box,
+                  struct hak_parcel_figures *sum)
+{
+    uint32_t n = __atomic_load_n(&parcel->n, __ATOMIC_RELAXED);
+    for (uint32_t i = 0; i < n && i < PARCEL_SLOTS; i++) {
+        const struct hak_span *span = hak_directory_get(
+            __atomic_load_n(&parcel->slot[i], __ATOMIC_RELAXED));
+        if (span == NULL || span->box != box)
+            continue;
+        sum->n++;
+        sum->bytes += span->slot_bytes;
+    }
+}
+
+struct hak_parcel_figures hak_parcel_read(const struct hak_box *box)
+{
+    struct hak_parcel_figures sum = {0, 0};
+    for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next) {
+        for (uint32_t i = 0; i < HAK_OUTS; i++) {
+            const struct hak_parcel *parcel =
+                __atomic_load_n(&t->out[i].parcel, __ATOMIC_RELAXED);
+            if (parcel != NULL)
+                count(parcel, box, &sum);
+        }
+        const struct hak_parcel *parcel =
+            __atomic_load_n(&t->inbox, __ATOMIC_ACQUIRE);
+        for (int i = 0; i < INBOX_PARCELS && parcel != NULL; i++) {
+            count(parcel, box, &sum);
+            parcel = __atomic_load_n(&parcel->next, __ATOMIC_RELAXED);
+        }
+    }
+    return sum;
+}

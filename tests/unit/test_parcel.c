@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: MIT
+ * test_parcel.c - frees of other threads' slots: parcels, inboxes, tags.
+ *
+ * With a real box, by tests/loader/thread.ini; malloc itself is libc's here,
+ * so get() and give() do what entry.c does.
+ */
+#include "test.h"
+
+#include "core.h"
+#include <hakmem/hakmem.h>
+#include <pthread.h>
+#include <sys/wait.h>
+
+enum { ULTRA = 0, PARCEL = 62, PARCEL_BYTES = 16 * 1024, INBOX = 128 };
+
+static void start(void)
+{
+    static char env[] = "HAKMEM_CONF=tests/loader/thread.ini";
+    char *envp[] = {env, NULL};
+    hak_start(envp);
+    EXPECT_EQ(hak_core.mode, HAK_MODE_BOXES);
+}
+
+static void *get(size_t bytes)
+{
+    struct hak_span *span = hak_lane(hak_self, hak_index_of(bytes));
+    void *p = hak_span_pop(span);
+    return p != NULL ? p : hak_alloc_slow(hak_self, bytes, false);
+}
+
+static uint64_t entry_of(const void *p)
+{
+    return hak_directory_entry(p);
+}
+
+static struct hak_thread *owner_of(const void *p)
+{
+    return hak_owner_of(hak_entry_span(entry_of(p)));
+}
+
+static void give(void *p)
+{
+    hak_free_other(entry_of(p), p);
+}
+
+static struct hak_stats figures(void)
+{
+    struct hak_stats s;
+    hak_figures(hak_boxes.all[ULTRA], &s);
+    return s;
+}
+
+/* What the box knows: without what is on its way. */
+static uint64_t live_to_box(void)
+{
+    struct hak_box_stats s = {.struct_bytes = sizeof s};
+    hak_boxes.all[ULTRA]->ops.stats(&hak_boxes.all[ULTRA]->box, &s);
+    return s.live_count;
+}
+
+/* ---- other threads ------------------------------------------------------- */
+
+/* They allocate n blocks each, wait until told to, and free what they are to.
+ */
+enum { OTHERS = 4, BLOCKS = PARCEL * (INBOX + 2) };
+static struct other {
+    pthread_t thread;
+    size_t n, bytes;
+    void **give;
+    size_t ngive;
+    struct hak_thread *self;
+    void *block[BLOCKS];
+} other[OTHERS];
+static pthread_barrier_t step;
+
+static void *be_other(void *argument)
+{
+    struct other *o = argument;
+    for (size_t i = 0; i < o->n; i++)
+        o->block[i] = get(o->bytes);
+    pthread_barrier_wait(&step);
+    pthread_barrier_wait(&step);
+    for (size_t i = 0; i < o->ngive; i++)
+        give(o->give[i]);
+    o->self = hak_self;
+    pthread_barrier_wait(&step);
+    pthread_barrier_wait(&step);
+    return NULL;
+}
+
+static void begin(size_t nothers, size_t nblocks, size_t bytes)
+{
+    pthread_barrier_init(&step, NULL, (unsigned)nothers + 1);
+    for (size_t i = 0; i < nothers; i++) {
+        other[i].n = nblocks;
+        other[i].bytes = bytes;
+        EXPECT_EQ(pthread_create(&other[i].thread, NULL, be_other, &other[i]),
+                  0);
+    }
+    pthread_barrier_wait(&step);
+}
+
+static void next_step(void)
+{
+    pthread_barrier_wait(&step);
+    pthread_barrier_wait(&step);
+}
+
+static void end(size_t nothers)
+{
+    pthread_barrier_wait(&step);
+    for (size_t i = 0; i < nothers; i++)
+        pthread_join(other[i].thread, NULL);
+    for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next)
+        while (t->tid != 0 && !hak_os_thread_is_gone(t->tid))
+            usleep(100);
+}
+
+/* ---- parcels ------------------------------------------------------------- */
+
+TEST(a_parcel_goes_when_it_is_full)
+{
+    start();
+    void *block[PARCEL + 10];
+    for (int i = 0; i < PARCEL + 10; i++)
+        block[i] = get(100);
+    struct hak_thread *me = hak_self;
+    begin(1, 0, 0);
+    other[0].give = block;
+    other[0].ngive = PARCEL + 9;
+    next_step();
+    EXPECT(me->inbox != NULL); /* the first; the rest is still open */
+    EXPECT_EQ(live_to_box(), PARCEL + 10);
+    EXPECT_EQ(figures().live_count, 1);
+    EXPECT_EQ(figures().remote_frees, PARCEL + 9);
+    hak_parcel_receive(me);
+    EXPECT_EQ(live_to_box(), 10);
+    EXPECT_EQ(figures().live_count, 1);
+    end(1); /* posts the rest */
+    EXPECT(me->inbox != NULL);
+    hak_parcel_receive(me);
+    EXPECT(me->inbox == NULL);
+    EXPECT_EQ(live_to_box(), 1);
+    EXPECT_EQ(figures().remote_frees, PARCEL + 9);
+    EXPECT_EQ(hak_entry_span(entry_of(block[0]))->nremote, PARCEL + 9);
+}
+
+TEST(a_slow_path_receives_and_posts)
+{
+    start();
+    begin(1, 1, 100);
+    give(other[0].block[0]);
+    EXPECT_EQ(hak_self->nopen, 1);
+    for (int i = 0; i < 1000; i++)
+        get(100);
+    EXPECT_EQ(hak_self->nopen, 0);
+    EXPECT(other[0].self == NULL && owner_of(other[0].block[0])->inbox != NULL);
+    void *mine = get(100);
+    other[0].give = &mine;
+    other[0].ngive = 1;
+    next_step();
+    end(1);
+    EXPECT(hak_self->inbox != NULL);
+    for (int i = 0; i < 1000; i++)
+        get(100);
+    EXPECT(hak_self->inbox == NULL);
+}
+
+TEST(so_much_is_kept_and_no_more)
+{
+    enum { EACH = 40, SLOT = 512 };
+    start();
+    begin(OTHERS, EACH, SLOT);
+    size_t kept = 0;
+    for (size_t k = 0; k < EACH; k++)
+        for (size_t i = 0; i < OTHERS; i++) {
+            give(other[i].block[k]);
+            bool posted = owner_of(other[i].block[0])->inbox != NULL;
+            EXPECT_EQ(posted, k + 1 >= PARCEL_BYTES / SLOT);
+            kept += !posted;
+        }
+    EXPECT_EQ(kept, (PARCEL_BYTES / SLOT - 1) * OTHERS);
+    next_step();
+    end(OTHERS);
+}
+
+TEST(more_threads_than_parcels)
+{
+    start();
+    struct hak_thread *me = hak_self;
+    for (int round = 0; round < 5; round++) { /* tags 8 apart share one */
+        begin(OTHERS, 3, 64);
+        for (size_t i = 0; i < OTHERS; i++)
+            for (int k = 0; k < 3; k++)
+                give(other[i].block[k]);
+        EXPECT_EQ(figures().live_count, 0);
+        next_step();
+        end(OTHERS);
+    }
+    me = hak_self;
+    hak_parcel_post(me);
+    hak_thread_reap(0, true);
+    EXPECT_EQ(live_to_box(), 0);
+}
+
+TEST(who_only_frees_has_parcels_too)
+{
+    start();
+    begin(1, 2, 100);
+    EXPECT(hak_self == &hak_nobody);
+    give(other[0].block[0]);
+    EXPECT(hak_self != &hak_nobody);
+    EXPECT_EQ(hak_self->nopen, 1);
+    next_step();
+    end(1);
+}
+
+/* ---- inboxes ------------------------------------------------------------- */
+
+/* The box takes what a full inbox does not, so memory for it is bounded. */
+TEST(a_full_inbox)
+{
+    start();
+    begin(1, BLOCKS, 16);
+    uint64_t meta = hak_meta_bytes();
+    for (size_t i = 0; i < BLOCKS; i++)
+        give(other[0].block[i]);
+    EXPECT_EQ(live_to_box(), PARCEL * INBOX);
+    EXPECT_EQ(figures().live_count, 0);
+    EXPECT_LE(hak_meta_bytes() - meta, (INBOX + 8) * 512 + sizeof *hak_self);
+    hak_parcel_receive_all(hak_self); /* whether its thread runs or not */
+    EXPECT_EQ(live_to_box(), 0);
+    EXPECT_EQ(figures().remote_frees, BLOCKS);
+    next_step();
+    end(1);
+}
+
+TEST(what_came_before_a_thread_was_reaped)
+{
+    start();
+    begin(1, 100, 100);
+    for (size_t i = 0; i < 100; i++)
+        give(other[0].block[i]);
+    hak_parcel_post(hak_self);
+    next_step();
+    end(1);
+    EXPECT_EQ(live_to_box(), 100);
+    hak_thread_reap(0, true);
+    EXPECT_EQ(live_to_box(), 0);
+}
+
+TEST(what_comes_after_a_thread_was_reaped)
+{
+    start();
+    begin(1, 100, 100);
+    for (size_t i = 0; i < 50; i++)
+        give(other[0].block[i]); /* kept */
+    next_step();
+    end(1);
+    hak_thread_reap(0, true);
+    EXPECT_EQ(live_to_box(), 100);
+    hak_parcel_post(hak_self);
+    EXPECT_EQ(live_to_box(), 50);
+    for (size_t i = 50; i < 100; i++)
+        give(other[0].block[i]);
+    hak_parcel_post(hak_self);
+    EXPECT_EQ(live_to_box(), 0);
+}
+
+TEST(a_structure_that_serves_again_has_an_open_inbox)
+{
+    start();
+    begin(1, 1, 100);
+    next_step();
+    end(1);
+    hak_thread_reap(0, true);
+    struct hak_thread *t = other[0].self;
+    begin(1, 1, 100);
+    EXPECT(owner_of(other[0].block[0]) == t);
+    give(other[0].block[0]);
+    hak_parcel_post(hak_self);
+    EXPECT_EQ(live_to_box(), 2);
+    next_step();
+    EXPECT(other[0].self == t);
+    end(1);
+}
+
+/* The parent's other threads have no successor there. */
+TEST(a_child_of_fork_keeps_nothing_for_those_left_behind)
+{
+    start();
+    get(100);
+    begin(1, 100, 100);
+    pid_t child = fork();
+    if (child == 0) {
+        for (size_t i = 0; i < 100; i++)
+            give(other[0].block[i]);
+        hak_parcel_post(hak_self);
+        _exit(live_to_box() == 1 && figures().live_count == 1 ? 0 : 1);
+    }
+    int status;
+    EXPECT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+    next_step();
+    end(1);
+}
+
+/* ---- tags ---------------------------------------------------------------- */
+
+TEST(an_entry_learns_its_owner)
+{
+    start();
+    begin(1, 2, 100);
+    void *p = other[0].block[0];
+    give(p);
+    EXPECT_EQ(hak_entry_tag(entry_of(p)), owner_of(p)->tag);
+    EXPECT(hak_thread_by_tag[owner_of(p)->tag] == owner_of(p));
+    next_step();
+    end(1);
+}
+
+/* Get hold of an ended thread's page. */
+static struct hak_thread *adopt(const void *p)
+{
+    for (int i = 0; i < 10000 && owner_of(p) != hak_self; i++)
+        get(100);
+    EXPECT(owner_of(p) == hak_self);
+    return hak_self;
+}
+
+TEST(an_entry_that_is_out_of_date)
+{
+    start();
+    get(100);
+    begin(1, 3, 100);
+    void **block = other[0].block;
+    other[0].give = block; /* its own: the entry learns the tag */
+    other[0].ngive = 1;
+    next_step();
+    end(1);
+    hak_thread_reap(0, true);
+    struct hak_thread *me = adopt(block[1]);
+    uint64_t live = live_to_box();
+    give(block[1]); /* believes the tag */
+    EXPECT_NE(hak_entry_tag(entry_of(block[1])), me->tag);
+    EXPECT_EQ(me->nopen, 1);
+    hak_parcel_post(me);
+    EXPECT_EQ(hak_entry_tag(entry_of(block[1])), me->tag);
+    EXPECT_EQ(live_to_box(), live - 1);
+    give(block[2]);
+    EXPECT_EQ(me->nopen, 0);
+    EXPECT_EQ(live_to_box(), live - 2);
+}
+
+/* A parcel under way when its slots get another owner. */
+TEST(what_arrives_at_the_wrong_thread_goes_on)
+{
+    start();
+    begin(1, 3, 100);
+    void *p = other[0].block[0];
+    give(p);
+    next_step();
+    end(1);
+    hak_thread_reap(0, true);
+    struct hak_thread *me = adopt(p);
+    EXPECT_EQ(me->nopen, 1);
+    begin(1, 1, 100); /* takes the ended thread's structure over */
+    uint64_t live = live_to_box();
+    hak_parcel_post(me);
+    EXPECT(other[0].self->inbox != NULL);
+    EXPECT_EQ(live_to_box(), live);
+    next_step();
+    end(1);
+    begin(1, 1, 100); /* a slow path: receives */
+    EXPECT_EQ(live_to_box(), live);
+    next_step();
+    end(1);
+}
+
+/* ---- all at once --------------------------------------------------------- */
+
+enum { TABLE = 64, SWAPPERS = 4 };
+static void *table[TABLE];
+
+static uint64_t random_next(uint64_t *state) /* xorshift64* */
+{
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * 0x2545f4914f6cdd1du;
+}
+
+/* Puts own blocks, frees what was there; tells of it when a byte of it is not
+ * as its maker left it. */
+static void *swap(void *argument)
+{
+    uint64_t random = (uintptr_t)argument;
+    bool good = true;
+    for (int i = 0; i < TEST_TURNS(200000); i++) {
+        uint64_t x = random_next(&random);
+        size_t bytes = 16 + x % 400;
+        unsigned char *p = get(bytes);
+        memset(p, (int)(x >> 32) | 1, 16);
+        p = __atomic_exchange_n(&table[x >> 20 & (TABLE - 1)], p,
+                                __ATOMIC_ACQ_REL);
+        if (p == NULL)
+            continue;
+        good = good && p[0] != 0 && p[0] == p[15];
+        if (owner_of(p) == hak_self)
+            hak_free_slow(p);
+        else
+            give(p);
+    }
+    return good ? table : NULL;
+}
+
+TEST(threads_swap_blocks)
+{
+    pthread_t thread[SWAPPERS];
+    start();
+    for (uintptr_t i = 0; i < SWAPPERS; i++)
+        EXPECT_EQ(pthread_create(&thread[i], NULL, swap, (void *)(i + 1)), 0);
+    for (int i = 0; i < SWAPPERS; i++) {
+        void *good;
+        EXPECT_EQ(pthread_join(thread[i], &good), 0);
+        EXPECT(good != NULL);
+    }
+    for (int i = 0; i < TABLE; i++)
+        if (table[i] != NULL)
+            give(table[i]);
+    EXPECT_EQ(figures().live_count, 0);
+    EXPECT_EQ(figures().allocs, SWAPPERS * (size_t)TEST_TURNS(200000));
+    hak_parcel_receive_all(hak_self);
+    EXPECT_EQ(live_to_box(), 0);
+}
+
+/* ---- wrong frees --------------------------------------------------------- */
+
+static void *twice[2];
+
+TEST_DIES(two_frees_are_told_when_they_arrive, SIGABRT, "freed twice")
+{
+    start();
+    twice[0] = twice[1] = get(100);
+    get(100);
+    begin(1, 0, 0);
+    other[0].give = twice;
+    other[0].ngive = 2;
+    next_step();
+    end(1);
+    hak_parcel_receive(hak_self);
+}
+
+TEST_DIES(the_middle_of_a_slot_is_told_when_it_arrives, SIGABRT,
+          "not the start of a slot")
+{
+    start();
+    twice[0] = (char *)get(100) + 16;
+    begin(1, 0, 0);
+    other[0].give = twice;
+    other[0].ngive = 1;
+    next_step();
+    end(1);
+    hak_parcel_receive(hak_self);
+}
+
+TEST_MAIN()
