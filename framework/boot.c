@@ -10,7 +10,7 @@
 
 enum { BOOT_HEADER_BYTES = 16 };
 
-char hak_boot_arena[HAK_BOOT_BYTES]; /* .bss: costs what is touched */
+__attribute__((section(".bss.hak_boot"))) char hak_boot_arena[HAK_BOOT_BYTES];
 static size_t arena_used;
 
 void *hak_boot_alloc(size_t align_bytes, size_t size_bytes)

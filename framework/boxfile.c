@@ -25,35 +25,52 @@ static bool is_file(const char *path)
     return stat(path, &s) == 0 && S_ISREG(s.st_mode);
 }
 
-/*
- * Beside the library (or tool) that holds this code: DIR/boxes in the build
- * tree, DIR/hakmem installed as PREFIX/lib, DIR/../lib/hakmem for PREFIX/bin.
- */
+/* The directory of the library (or tool) that holds this code, less the last
+ * slash, no links in it; "." if that cannot be told. */
+static const char *own_dir(void)
+{
+    static const char *dir;
+    struct dl_find_object own;
+    char path[PATH_MAX];
+    if (dir != NULL)
+        return dir;
+    if (_dl_find_object(&hak_boxes, &own) != 0)
+        return ".";
+    /* The program itself has no name there; its argv[0] may be any text. */
+    const char *name = own.dlfo_link_map->l_name;
+    if (!hak_os_real_path(name[0] != 0 ? name : "/proc/self/exe", path))
+        return ".";
+    *strrchr(path, '/') = 0;
+    dir = hak_meta_text(path);
+    return dir != NULL ? dir : ".";
+}
+
+const char *hak_beside(const char *const *places)
+{
+    const char *dir = own_dir(), *slash = strrchr(dir, '/');
+    size_t bytes = strlen(dir) + HAK_PLACE_BYTES + 2;
+    char *path = hak_meta(bytes);
+    for (; path != NULL && *places != NULL; places++) {
+        bool up = slash != NULL && strncmp(*places, "../", 3) == 0;
+        hak_text_copy(path, bytes, dir,
+                      up ? (size_t)(slash - dir) : strlen(dir));
+        hak_text_join(path, bytes, path, up ? "" : "/", *places + (up ? 2 : 0));
+        if (access(path, F_OK) == 0)
+            return path;
+    }
+    return NULL;
+}
+
+/* DIR/boxes in the build tree, DIR/hakmem installed as PREFIX/lib,
+ * DIR/../lib/hakmem for PREFIX/bin. */
 const char *hak_boxes_dir(void)
 {
-    static char dir[PATH_MAX];
-    static const char *const places[] = {"boxes", "hakmem", "../lib/hakmem"};
-    Dl_info info;
-    struct link_map *object = NULL;
-    void *got = NULL;
-    char own[PATH_MAX], probe[PATH_MAX + 32];
-    if (dir[0] != 0)
-        return dir;
-    if (dladdr1(&hak_boxes, &info, &got, RTLD_DL_LINKMAP) != 0)
-        object = got;
-    /* The program itself has no name there; its argv[0] may be any text. */
-    if (object == NULL ||
-        realpath(object->l_name[0] != 0 ? object->l_name : "/proc/self/exe",
-                 own) == NULL)
-        return ".";
-    char *slash = strrchr(own, '/');
-    *slash = 0;
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-        hak_text_join(probe, sizeof probe, own, "/", places[i]);
-        if (realpath(probe, dir) != NULL)
-            return dir;
-    }
-    return strcpy(dir, own);
+    static const char *const places[] = {"boxes", "hakmem", "../lib/hakmem",
+                                         NULL};
+    static const char *dir;
+    if (dir == NULL)
+        dir = hak_beside(places);
+    return dir != NULL ? dir : own_dir();
 }
 
 /*
@@ -86,15 +103,17 @@ void hak_box_path(const char *given, const char *name, const char *conf_file,
 
 static int open_any(const char *path, char *why, size_t why_bytes)
 {
-    struct stat s;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return hak_refuse(-EINVAL, why, why_bytes, "cannot be opened: %s",
                           strerror(errno));
-    if (fstat(fd, &s) == 0 && S_ISREG(s.st_mode))
-        return fd;
-    close(fd);
-    return hak_refuse(-EINVAL, why, why_bytes, "is not a regular file");
+    return fd;
+}
+
+static bool is_regular(int fd)
+{
+    struct stat s;
+    return fstat(fd, &s) == 0 && S_ISREG(s.st_mode);
 }
 
 /* Returns a descriptor of a file that may be opened as a box, or -errno. */
@@ -105,6 +124,8 @@ static int open_checked(const char *path, char *why, size_t why_bytes)
     int error = fd < 0 ? fd : hak_elf_check(fd, why, why_bytes);
     if (error == 0)
         return fd;
+    if (fd >= 0 && !is_regular(fd)) /* which says more */
+        error = hak_refuse(-EINVAL, why, why_bytes, "is not a regular file");
     if (fd >= 0)
         close(fd);
     return error;
@@ -203,37 +224,58 @@ static bool name_of(int *fd, char name[64])
     return access(name, F_OK) == 0;
 }
 
-/* Is the object that the loader has under path the file that was checked? */
-static bool is_checked(void *object, const char *path, int fd, const char *name)
+static bool is_same_file(const char *path, int fd)
 {
     struct stat now, checked;
-    if (name != NULL) { /* by what the loader itself knows of its files */
-        void *again = dlopen(name, RTLD_NOW | RTLD_NOLOAD);
-        if (again != NULL)
-            dlclose(again);
-        return again == object;
-    }
-    return stat(path, &now) == 0 && fstat(fd, &checked) == 0 &&
+    return stat(path, &now) == 0 && hak_os_fstat(fd, &checked) == 0 &&
            now.st_dev == checked.st_dev && now.st_ino == checked.st_ino;
 }
 
+/* By what the loader itself knows of its files. */
+static bool is_object_of(void *object, const char *name)
+{
+    void *same = dlopen(name, RTLD_NOW | RTLD_NOLOAD);
+    if (same != NULL)
+        dlclose(same);
+    return same == object;
+}
+
+/* The last of the loader's objects: the next that it opens comes behind. */
+static const struct link_map *last_object(void)
+{
+    struct dl_find_object own;
+    const struct link_map *object = NULL;
+    if (_dl_find_object(&hak_boxes, &own) == 0)
+        object = own.dlfo_link_map;
+    while (object != NULL && object->l_next != NULL)
+        object = object->l_next;
+    return object;
+}
+
 /*
- * By its path, so that debuggers and dladdr have that name, and then asked
- * whether it was the file that was checked. With raised rights by the
- * descriptor, so that no other file runs its constructors (that nobody but
- * root could put one there was checked as well).
+ * By its path, so that debuggers and dladdr have that name, and then it is
+ * looked at whether that was the file that was checked. An object that the
+ * loader had before, by that name, may be of a file that was there before; so
+ * the loader is asked. With raised rights by the descriptor, so that no other
+ * file runs its constructors (that nobody but root could put one there was
+ * checked as well).
  */
 static void *open_object(const char *path, int *fd, char *why, size_t n)
 {
     char name[64];
-    bool named = name_of(fd, name);
-    bool by_name = named && hak_os_secure();
+    const struct link_map *last = last_object();
+    bool by_name = hak_os_secure() && name_of(fd, name);
     void *object = dlopen(by_name ? name : path, RTLD_NOW | RTLD_LOCAL);
     if (object == NULL) {
         hak_refuse(-EINVAL, why, n, "cannot be loaded: %s", dlerror());
         return NULL;
     }
-    if (by_name || is_checked(object, path, *fd, named ? name : NULL))
+    bool is_new = last != NULL && last->l_next == object;
+    bool is_checked = by_name;
+    if (!by_name)
+        is_checked = !is_new && name_of(fd, name) ? is_object_of(object, name)
+                                                  : is_same_file(path, *fd);
+    if (is_checked)
         return object;
     dlclose(object);
     hak_refuse(-EINVAL, why, n,
@@ -281,10 +323,9 @@ static int place_library(const struct hak_conf *c,
         strchr(conf->path, '/') == NULL)
         return 0;
     hak_box_path(conf->path, conf->name, c->file, path, sizeof path);
-    char *kept = hak_meta(strlen(path) + 1);
+    const char *kept = hak_meta_text(path);
     if (kept == NULL)
         return -ENOMEM;
-    strcpy(kept, path);
     for (uint32_t i = 0; i < n; i++)
         if (strcmp(params[i].name, "path") == 0)
             values[i].text = kept;
@@ -319,18 +360,17 @@ struct hak_loaded *hak_box_load(struct hak_conf *c,
         return NULL;
     }
     struct hak_loaded *b = loaded_memory(e);
-    char *kept_path = hak_meta(strlen(path) + 1);
     union hak_value *values =
         hak_sealed_memory(sizeof *values * (e->nparams == 0 ? 1 : e->nparams));
     const struct hak_param *params = hak_box_params(e);
-    if (b == NULL || values == NULL || kept_path == NULL ||
+    if (b == NULL || values == NULL ||
+        (b->path = hak_meta_text(path)) == NULL ||
         (e->nparams != 0 && params == NULL)) {
         hak_conf_tell(c, HAK_DIAG_ERROR, where, "box %s: no memory",
                       conf->name);
         return NULL;
     }
     b->values = values;
-    b->path = strcpy(kept_path, path);
     if (hak_conf_params(c, conf, params, e->nparams, values) != 0 &&
         conf->type != NULL)
         return NULL; /* without what it was told it is no box at all */

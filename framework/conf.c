@@ -135,7 +135,7 @@ void conf_tell_limit(struct hak_conf *c, struct hak_origin where,
                      enum conf_limit limit)
 {
     static const struct {
-        const char *noun;
+        char noun[28];
         unsigned most;
     } limits[] = {
         [CONF_LIMIT_SECTIONS] = {"sections", HAK_CONF_SECTIONS},
@@ -181,12 +181,18 @@ const char *conf_intern(struct hak_conf *c, const char *text, size_t n)
     return kept;
 }
 
+/* Most texts differ at once, and every key is looked for among all. */
+static bool is_same(const char *a, const char *b)
+{
+    return a[0] == b[0] && strcmp(a, b) == 0;
+}
+
 const struct hak_conf_entry *hak_conf_find(const struct hak_conf *c,
                                            const char *section, const char *key)
 {
     for (uint32_t i = 0; i < c->nentries; i++)
-        if (strcmp(c->entry[i].section, section) == 0 &&
-            strcmp(c->entry[i].key, key) == 0)
+        if (is_same(c->entry[i].key, key) &&
+            is_same(c->entry[i].section, section))
             return &c->entry[i];
     return NULL;
 }
@@ -286,15 +292,16 @@ int hak_conf_read(struct hak_conf *c, const char *path, int fd,
                   char *const *envp, const char *profile, hak_diag_fn *diag,
                   void *diag_context)
 {
-    /* The text stays as it is: a static struct costs the pages it uses. */
-    memset(c, 0, offsetof(struct hak_conf, text));
+    memset(c, 0, offsetof(struct hak_conf, section));
     c->purge_delay_ms = 100;
     c->sample = -1;
     c->sample_every = 5000;
     c->stats_at_exit = "none";
-    c->learner = (struct hak_conf_learner){
-        .every = 256, .settle = 3, .margin_bps = 500, .log = "none"};
     c->stats_at_start = "none";
+    c->learner.every = 256;
+    c->learner.settle = 3;
+    c->learner.margin_bps = 500;
+    c->learner.log = "none";
     c->diag = diag;
     c->diag_context = diag_context;
     int rc = conf_read_file(c, path, fd);

@@ -203,8 +203,7 @@ struct hak_conf_learner {
     uint32_t settle;          /* evaluations; 3 */
     uint32_t margin_bps;      /* 500 */
     const char *log;          /* "none" | "stderr" | file name; none */
-    struct hak_conf_learn_rule rule[HAK_CONF_LEARN_RULES]; /* file's order */
-    uint32_t nrules;
+    uint32_t nrules;          /* hak_conf.learn_rule */
 };
 
 enum hak_diag_level { HAK_DIAG_ERROR, HAK_DIAG_WARNING };
@@ -229,30 +228,30 @@ struct hak_conf {
     const char *stats_at_exit;  /* "none" | "stderr" | file name; none */
     const char *stats_at_start; /* the same: the table of routes */
     bool stats_json;            /* format = text | json; text */
-    struct hak_conf_learner learner;
-    /* [box NAME], sorted by priority */
-    struct hak_conf_box box[HAK_MAX_BOXES];
-    uint32_t nboxes;
-    struct hak_conf_route route[HAK_CONF_ROUTES];
-    uint32_t nroutes;
-    struct hak_conf_rule rule[HAK_CONF_RULES];
-    uint32_t nrules;
-    /* by size index: position in rule, or -1 = no rule: straight to fallback */
-    int16_t index_rule[HAK_LANES + 1];
-    struct hak_conf_section section[HAK_CONF_SECTIONS];
-    uint32_t nsections;
-    /* every key given, for box parameters and reports */
-    struct hak_conf_entry entry[HAK_CONF_ENTRIES];
-    uint32_t nentries;
-    const char *file;    /* path that was read */
-    const char *profile; /* or NULL */
+    const char *file;           /* path that was read */
+    const char *profile;        /* or NULL */
     uint32_t nerrors, nwarnings;
-
     hak_diag_fn *diag;
     void *diag_context;
     uint32_t told_limits; /* private: what ran out was told */
+    uint32_t nboxes, nroutes, nrules, nsections, nentries;
     size_t text_used;
-    char text[HAK_CONF_FILE_BYTES * 4]; /* the file, then all strings */
+    struct hak_conf_learner learner;
+    /*
+     * Lists: what is in them is written whole when it is added, and nothing
+     * else is touched, so they cost the pages that are used.
+     */
+    struct hak_conf_section section[HAK_CONF_SECTIONS];
+    struct hak_conf_box box[HAK_MAX_BOXES]; /* [box NAME], by priority */
+    struct hak_conf_route route[HAK_CONF_ROUTES];
+    struct hak_conf_rule rule[HAK_CONF_RULES];
+    /* by size index: position in rule, or -1 = no rule: straight to fallback */
+    int16_t index_rule[HAK_LANES + 1];
+    /* every key given, for box parameters and reports */
+    struct hak_conf_entry entry[HAK_CONF_ENTRIES];
+    struct hak_conf_learn_rule learn_rule[HAK_CONF_LEARN_RULES];
+    /* The file, then all other strings; one page, if they are few. */
+    _Alignas(4096) char text[HAK_CONF_FILE_BYTES * 4];
 };
 
 /*
@@ -291,7 +290,7 @@ const char *hak_conf_call(const struct hak_conf *c, const char *box, uint32_t n,
 /* Tell a finding through c->diag and count it. printf-like. */
 void hak_conf_tell(struct hak_conf *c, enum hak_diag_level level,
                    struct hak_origin where, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+    __attribute__((format(printf, 4, 5), cold));
 
 /*
  * hak_conf_params - fill values[n] for box from its [box NAME] keys.

@@ -34,7 +34,7 @@ static struct hak_origin here(const struct lines *l)
 /* ---- sections ------------------------------------------------------------ */
 
 struct kind {
-    const char *word;
+    char word[8];
     bool named;
 };
 enum { NKINDS = 9 };

@@ -197,20 +197,20 @@ static const char *env_key(struct hak_conf *c, const char *section,
 /* What a gate sets: a key, to the variable's own value or, when that is
  * "on", to a fixed one. */
 struct gate {
-    const char *variable; /* less HAKMEM_ */
-    const char *section, *key;
-    const char *when_on; /* NULL: the variable's value */
+    char variable[24]; /* less HAKMEM_ */
+    char section[16], key[20];
+    char when_on[8]; /* "": the variable's value */
 };
 
 /* The first of a variable names the section that the file must have. */
 static const struct gate gates[] = {
-    {"MID_V35_ENABLED", "route MID_V35", "enabled", NULL},
-    {"MID_V35_CLASSES", "route MID_V35", "classes", NULL},
-    {"SMALLMID_ENABLE", "route SMALLMID", "enabled", NULL},
-    {"TINY_HEAP_V2", "box tiny", "magazine", NULL},
+    {"MID_V35_ENABLED", "route MID_V35", "enabled", ""},
+    {"MID_V35_CLASSES", "route MID_V35", "classes", ""},
+    {"SMALLMID_ENABLE", "route SMALLMID", "enabled", ""},
+    {"TINY_HEAP_V2", "box tiny", "magazine", ""},
     {"TINY_HEAP_V2", "box tiny", "lanes", "off"},
     {"TINY_HEAP_V2", "route TINY", "enabled", "on"},
-    {"TINY_HEAP_V2_CLASS_MASK", "box tiny", "magazine_classes", NULL},
+    {"TINY_HEAP_V2_CLASS_MASK", "box tiny", "magazine_classes", ""},
     {"TINY_HEAP_V2_STATS", "stats", "at_exit", "stderr"},
 };
 enum { NGATES = sizeof gates / sizeof gates[0] };
@@ -244,7 +244,7 @@ static bool apply_gate(struct hak_conf *c, const char *word, const char *value,
         const char *section = section_of_name(c, gates[g].section);
         if (section == NULL && !found)
             told = gates[g].section;
-        else if (section != NULL && gates[g].when_on == NULL)
+        else if (section != NULL && *gates[g].when_on == 0)
             give_environment(c, section, gates[g].key, value, where);
         else if (section != NULL && is_on(value))
             give_environment(c, section, gates[g].key, gates[g].when_on, where);

@@ -172,7 +172,7 @@ static void add_learn_rule(struct hak_conf *c, const struct hak_conf_section *s)
     if (l->nrules == HAK_CONF_LEARN_RULES)
         conf_tell_limit(c, rule.origin, CONF_LIMIT_LEARN_RULES);
     else if (route >= 0)
-        l->rule[l->nrules++] = rule;
+        c->learn_rule[l->nrules++] = rule;
 }
 
 void conf_resolve_learn_rules(struct hak_conf *c)

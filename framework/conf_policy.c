@@ -263,8 +263,7 @@ static void warn_unreached(struct hak_conf *c)
             reached[route->chain[k]] = true;
     }
     for (uint32_t i = 0; i < c->learner.nrules; i++) {
-        const struct hak_conf_route *route =
-            &c->route[c->learner.rule[i].route];
+        const struct hak_conf_route *route = &c->route[c->learn_rule[i].route];
         for (uint32_t k = 0; k < route->nchain; k++)
             reached[route->chain[k]] = true;
     }

@@ -2,7 +2,7 @@
  * conf_private.h - what the files of conf share; see conf.h for the rest.
  *
  *     conf.c          the order of things, vocabulary, findings, entries
- *     conf_file.c     file -> lines -> inih -> entries of the lowest layer
+ *     conf_file.c     file -> lines -> entries of the lowest layer
  *     conf_layer.c    profile and environment -> entries above them
  *     conf_resolve.c  entries -> core settings, boxes, routes
  *     conf_policy.c   [policy] entries -> rules, index by index
@@ -57,7 +57,7 @@ enum conf_limit {
 
 /* "too many ..." told at where, once for each limit. */
 void conf_tell_limit(struct hak_conf *c, struct hak_origin where,
-                     enum conf_limit limit);
+                     enum conf_limit limit) __attribute__((cold));
 
 /* Judge a key of any layer, no profile's own. */
 void conf_check(struct hak_conf *c, const struct hak_conf_entry *e);
@@ -73,7 +73,8 @@ const char *conf_name(const char *section, const char *kind);
 
 /* "unknown key" with the nearest of two vocabularies. */
 void conf_tell_key(struct hak_conf *c, const struct hak_conf_entry *e,
-                   struct conf_vocabulary a, struct conf_vocabulary b);
+                   struct conf_vocabulary a, struct conf_vocabulary b)
+    __attribute__((cold));
 
 /* Parse e's value by param, telling when it is bad. 0 or -EINVAL. */
 int conf_check_value(struct hak_conf *c, const struct hak_conf_entry *e,
@@ -110,7 +111,8 @@ int conf_find_route(const struct hak_conf *c, const char *name);
 /* "there is no NOUN" of the name that is e's value; boxes and, where asked
  * for, routes, libc and none may have been meant. */
 void conf_tell_no_name(struct hak_conf *c, const struct hak_conf_entry *e,
-                       const char *noun, bool routes, bool last);
+                       const char *noun, bool routes, bool last)
+    __attribute__((cold));
 
 /* ---- conf_policy.c ------------------------------------------------------- */
 
@@ -125,7 +127,7 @@ int conf_route_for(struct hak_conf *c, const struct hak_conf_entry *e);
 /* ---- conf_learner.c ------------------------------------------------------ */
 
 void conf_check_learn_rule(struct hak_conf *c, const struct hak_conf_entry *e);
-/* Fill c->learner.rule. After the routes, since rules may name boxes. */
+/* Fill c->learn_rule. After the routes, since rules may name boxes. */
 void conf_resolve_learn_rules(struct hak_conf *c);
 
 /* ---- conf_text.c ---- */
@@ -166,7 +168,8 @@ void conf_append_sizes(char *text, size_t bytes, uint32_t first, uint32_t last);
 
 /* `; did you mean "x"?` for word in text, or "". */
 void conf_did_you_mean(char *text, size_t bytes, const char *word,
-                       const char *const *candidates, size_t n);
+                       const char *const *candidates, size_t n)
+    __attribute__((cold));
 
 /* Edit distance of two words; UINT_MAX when one is over 63 bytes. */
 unsigned conf_distance(const char *a, const char *b);

@@ -34,14 +34,20 @@
 #include <conf.h>
 #include <learner.h>
 
+#include <limits.h>
+
 #define HAK_VERSION "0.1.0"
 
 #pragma GCC visibility push(hidden) /* data without a detour by the GOT */
 
+/* A large table of zeros, of which most stays untouched: sections.ld. */
+#define HAK_SPARSE __attribute__((section(".bss.hak_sparse")))
+
 /* ---- log.c ----------------------------------------------------------- */
 
 /* One line on stderr, "hakmem: " in front, one write(2). */
-void hak_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void hak_say(const char *format, ...)
+    __attribute__((format(printf, 1, 2), cold));
 /* The same, then abort. */
 void hak_die(const char *format, ...)
     __attribute__((format(printf, 1, 2), noreturn, cold));
@@ -55,7 +61,7 @@ void hak_die(const char *format, ...)
  * it was tried. Writes of the caller's are in one piece.
  */
 int hak_log_open(const char *name, char *path, size_t path_bytes, char *why,
-                 size_t why_bytes);
+                 size_t why_bytes) __attribute__((cold));
 
 /* ---- trust.c ------------------------------------------------------------ */
 
@@ -67,7 +73,7 @@ int hak_log_open(const char *name, char *path, size_t path_bytes, char *why,
  *            is not so. Cost: two system calls a name
  */
 int hak_trust_open(const char *path, bool directory, char *why,
-                   size_t why_bytes);
+                   size_t why_bytes) __attribute__((cold));
 
 /* ---- os.c: all coupling to the kernel ---------------------------------- */
 
@@ -96,20 +102,25 @@ void hak_os_huge(void *p, size_t size_bytes);
 bool hak_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes);
 size_t hak_os_window_bytes(void); /* how much address space to plan for */
 size_t hak_os_page_bytes(void);
+/* glibc's hands the kernel an empty name: 16 pages of its constants. */
+struct stat;
+int hak_os_fstat(int fd, struct stat *out);
+/* As realpath, of which it touches less at start. */
+bool hak_os_real_path(const char *path, char out[PATH_MAX]);
 
 /* Metadata: zero, 64-byte aligned, never given back. NULL = no memory. */
 void *hak_meta(size_t size_bytes);
-void hak_meta_lock(bool take); /* for fork */
+const char *hak_meta_text(const char *text); /* a copy */
+void hak_meta_lock(bool take);               /* for fork */
 uint64_t hak_meta_bytes(void); /* handed out so far, sparse tables excluded */
 
 /* ---- seal.c: what is read-only while the process runs -------------------- */
 
 /*
- * A variable of a HAK_SEALED_TYPE (whole pages) that is HAK_SEALED can be
- * written until hak_seal(), and after it between hak_seal_open() and _close().
+ * A variable that is HAK_SEALED can be written until hak_seal(), and after it
+ * between hak_seal_open() and _close(). sections.ld keeps them together.
  */
 #define HAK_SEALED __attribute__((section("hak_sealed")))
-#define HAK_SEALED_TYPE __attribute__((aligned(4096)))
 
 /* Zero, never given back, sealed too; at start or while open. NULL = none. */
 void *hak_sealed_memory(size_t size_bytes);
@@ -136,6 +147,8 @@ size_t hak_boot_usable(const void *p);
 /* ---- libc.c: the last resort -------------------------------------------- */
 
 void hak_libc_start(void);
+/* Before its first block; before a fork, which must not find it half done. */
+void hak_libc_set_up(void);
 void *hak_libc_alloc(size_t align_bytes, size_t size_bytes, bool zero);
 void hak_libc_free(void *p);
 size_t hak_libc_usable(void *p);
@@ -191,7 +204,7 @@ struct hak_directory {
     size_t limit;
     uint64_t *entry;
     size_t limit_real;
-} HAK_SEALED_TYPE;
+};
 extern struct hak_directory hak_directory;
 
 /*
@@ -284,7 +297,7 @@ struct hak_boxes {
     struct hak_loaded *residual; /* the one of the walk that is, or NULL */
     struct hak_loaded *sole;     /* the only one that may have pointers outside
                                     of the window, if it is quick */
-} HAK_SEALED_TYPE;
+};
 extern struct hak_boxes hak_boxes;
 
 static inline struct hak_loaded *hak_loaded_of(struct hak_box *box)
@@ -305,6 +318,10 @@ const struct hak_param *hak_box_params(const struct hak_box_entry *e);
 /* Where [box NAME] without `path` or with a relative one is looked for. */
 void hak_box_path(const char *given, const char *name, const char *conf_file,
                   char *out, size_t out_bytes);
+/* The first of these places that is there, or NULL. They are relative to the
+ * directory of the library or tool; a NULL ends them. */
+enum { HAK_PLACE_BYTES = 48 }; /* none is longer */
+const char *hak_beside(const char *const *places);
 /* Directory of the boxes: beside the library or tool. */
 const char *hak_boxes_dir(void);
 /*
@@ -332,7 +349,7 @@ struct hak_chain {
 struct hak_policy {
     const struct hak_chain *chain[HAK_LANES + 1]; /* atomic pointers */
     uint64_t epoch; /* grows with each change; threads see it on slow paths */
-} HAK_SEALED_TYPE;
+};
 extern struct hak_policy hak_policy;
 
 void hak_policy_build(const struct hak_conf *c,
@@ -528,9 +545,10 @@ static inline bool hak_learner_is_due(void)
     return __atomic_load_n(&hak_learner_due, __ATOMIC_RELAXED) != 0;
 }
 /* Evaluate, apply, write the log, if nobody else just does. Keeps errno. */
-void hak_learner_evaluate(void);
-int hak_learner_read(struct hak_learner_figures *out); /* 0, -ENODATA: off */
-void hak_learner_lock(bool take);                      /* for fork */
+void hak_learner_evaluate(void) __attribute__((cold));
+int hak_learner_read(struct hak_learner_figures *out) /* 0, -ENODATA: off */
+    __attribute__((cold));
+void hak_learner_lock(bool take); /* for fork */
 
 /* ---- fork.c ---- */
 
@@ -557,7 +575,7 @@ struct hak_core {
     bool fences; /* no barrier from outside: each refill has its own */
     size_t (*libc_usable)(void *);
     struct hak_lane_group group[HAK_LANES];
-} HAK_SEALED_TYPE;
+};
 extern struct hak_core hak_core;
 
 /* noinline: link-time optimisation must not put their frames into malloc. */
@@ -595,8 +613,9 @@ void hak_expect_size(const char *call, const void *p, size_t align_bytes,
 struct hak_stats;
 void hak_figures(struct hak_loaded *b, struct hak_stats *out);
 uint64_t hak_libc_allocs(void);
-void hak_report_lock(bool take);         /* for fork */
-int hak_report_write(int fd, bool json); /* 0, -ENOSYS, -errno of write */
+void hak_report_lock(bool take);        /* for fork */
+int hak_report_write(int fd, bool json) /* 0, -ENOSYS, -errno of write */
+    __attribute__((cold));
 void hak_report_start(void);
 void hak_report_at_exit(void);
 

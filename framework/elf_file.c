@@ -9,24 +9,28 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+enum { HEADERS = 16 }; /* read at once */
 
 /* Is all there that dlopen maps? Else it dies of SIGBUS in the middle. */
 static bool is_whole(int fd, const Elf64_Ehdr *e)
 {
-    Elf64_Phdr p;
-    struct stat s;
-    if (fstat(fd, &s) != 0)
+    Elf64_Phdr p[HEADERS];
+    off_t end = lseek(fd, 0, SEEK_END);
+    if (end < 0)
         return false;
-    uint64_t file_bytes = (uint64_t)s.st_size;
-    for (size_t i = 0; i < e->e_phnum; i++) {
-        off_t at = (off_t)(e->e_phoff + i * sizeof p);
-        if (pread(fd, &p, sizeof p, at) != (ssize_t)sizeof p)
+    uint64_t file_bytes = (uint64_t)end;
+    for (size_t first = 0, n; first < e->e_phnum; first += n) {
+        n = e->e_phnum - first < HEADERS ? e->e_phnum - first : HEADERS;
+        off_t at = (off_t)(e->e_phoff + first * sizeof *p);
+        if (pread(fd, p, n * sizeof *p, at) != (ssize_t)(n * sizeof *p))
             return false;
-        if (p.p_type == PT_LOAD &&
-            (p.p_filesz > file_bytes || p.p_offset > file_bytes - p.p_filesz))
-            return false;
+        for (size_t i = 0; i < n; i++)
+            if (p[i].p_type == PT_LOAD &&
+                (p[i].p_filesz > file_bytes ||
+                 p[i].p_offset > file_bytes - p[i].p_filesz))
+                return false;
     }
     return true;
 }

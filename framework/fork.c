@@ -55,6 +55,7 @@ static void boxes(enum hak_fork_phase phase)
 
 static void prepare(void)
 {
+    hak_libc_set_up();
     hak_report_lock(true);
     boxes(HAK_FORK_PREPARE);
     locks(true);

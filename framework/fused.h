@@ -41,7 +41,7 @@ struct hak_fused {
 extern const struct hak_fused hak_fused;
 extern struct hak_fused_boxes {
     struct hak_loaded loaded[HAK_MAX_BOXES]; /* as hak_fused.box */
-} HAK_SEALED_TYPE hak_fused_boxes;
+} hak_fused_boxes;
 
 /* The section that hakctl version reads: a text, lines. */
 #define HAK_NOTE_SECTION ".hakmem"

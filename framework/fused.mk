@@ -61,7 +61,8 @@ $(foreach p,$(PLUGINS),$(eval $(call FUSED_RULES,$(p))))
 
 $(FUSED)/libhakmem.so.1: $(FUSED_OBJS)
 	$(CC) $(ALL) $(LTO) -flto-partition=one $(LIB_LINK) -o $@ \
-	    -Wl,-Map=$(FUSED)/libhakmem.map $(FUSED_OBJS)
+	    -Wl,-Map=$(FUSED)/libhakmem.map $(FUSED_OBJS) \
+	    -Wl,-T,framework/sections.ld
 
 $(FUSED)/libhakmem.so: $(FUSED)/libhakmem.so.1 $(FUSED_CXX:%=$(FUSED)/%)
 	ln -sf libhakmem.so.1 $@

@@ -21,7 +21,7 @@ enum { BATCH = 8, LINE_BYTES = 320, PATH_BYTES = 512 };
 uint32_t hak_learner_due;
 
 /* conf is set once; the rest is guarded by lock, but for waiting. */
-static struct {
+static HAK_SPARSE struct {
     const struct hak_conf *conf; /* NULL: off */
     struct hak_lock lock;
     struct hak_learner_engine engine;
@@ -73,12 +73,12 @@ static const char *route_of(int rule)
 {
     const struct hak_conf *conf = learner.conf;
     return rule < 0 ? "[policy]"
-                    : conf->route[conf->learner.rule[rule].route].name;
+                    : conf->route[conf->learn_rule[rule].route].name;
 }
 
 static const char *rule_name(int rule)
 {
-    return rule < 0 ? NULL : learner.conf->learner.rule[rule].name;
+    return rule < 0 ? NULL : learner.conf->learn_rule[rule].name;
 }
 
 static void class_indexes(uint32_t c, uint32_t *first, uint32_t *last)

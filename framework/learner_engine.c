@@ -125,8 +125,9 @@ static int wanted(const struct hak_learner_engine *e, uint32_t c,
     const struct hak_conf_learner *l = &e->conf->learner;
     for (int i = 0; i < (int)l->nrules; i++) {
         uint32_t margin_bps = i == e->of[c].rule ? l->margin_bps : 0;
-        if ((l->rule[i].classes >> c & 1) && !(e->unusable >> i & 1) &&
-            rule_holds(&l->rule[i], r, margin_bps))
+        const struct hak_conf_learn_rule *rule = &e->conf->learn_rule[i];
+        if ((rule->classes >> c & 1) && !(e->unusable >> i & 1) &&
+            rule_holds(rule, r, margin_bps))
             return i;
     }
     return HAK_LEARN_NO_RULE;
@@ -136,7 +137,7 @@ static int wanted(const struct hak_learner_engine *e, uint32_t c,
 static int route_of(const struct hak_conf *conf, uint32_t c, int rule)
 {
     if (rule >= 0)
-        return (int)conf->learner.rule[rule].route;
+        return (int)conf->learn_rule[rule].route;
     uint32_t last = hak_index_of(hak_class_bytes(c));
     int policy = conf->index_rule[last];
     if (policy < 0)

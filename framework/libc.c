@@ -25,9 +25,9 @@ static uint64_t blocks;
  */
 enum { BUCKETS = 8192, BUCKET_SLOTS = 8 };
 
-static struct {
+static HAK_SPARSE struct {
     _Alignas(64) const void *slot[BUCKET_SLOTS];
-} buckets[BUCKETS]; /* .bss: costs what is touched */
+} buckets[BUCKETS];
 uint64_t hak_libc_nkept;
 static bool keeping = true;
 static bool bounded = true; /* no block without a place in the table */
@@ -122,16 +122,30 @@ static size_t (*find_usable(void))(void *)
     return found;
 }
 
+void hak_libc_start(void)
+{
+    int error = errno;
+    hak_core.libc_usable = find_usable();
+    errno = error;
+}
+
 /*
  * glibc sets its malloc up at the first call, without a lock, since that
  * comes before there are threads; ours may come after. A tuning that it does
  * not know sets it up and changes nothing.
  */
-void hak_libc_start(void)
+void hak_libc_set_up(void)
 {
+    static struct hak_lock lock;
+    static bool is_set_up;
+    if (likely(__atomic_load_n(&is_set_up, __ATOMIC_ACQUIRE)))
+        return;
     int error = errno;
-    __libc_mallopt(0, 0);
-    hak_core.libc_usable = find_usable();
+    hak_lock_take(&lock);
+    if (!is_set_up)
+        __libc_mallopt(0, 0);
+    __atomic_store_n(&is_set_up, true, __ATOMIC_RELEASE);
+    hak_lock_drop(&lock);
     errno = error;
 }
 
@@ -143,6 +157,7 @@ uint64_t hak_libc_blocks(void)
 void *hak_libc_alloc(size_t align_bytes, size_t size_bytes, bool zero)
 {
     void *p;
+    hak_libc_set_up();
     if (align_bytes > HAK_ALIGN_BYTES) {
         p = __libc_memalign(align_bytes, size_bytes);
         if (p != NULL && zero)

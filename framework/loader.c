@@ -155,28 +155,26 @@ static void host_retired(struct hak_box *box, const struct hak_retire *record)
         hak_learner_retired(record);
 }
 
-static HAK_SEALED struct {
-    struct hak_host host;
-} HAK_SEALED_TYPE fixed = {.host = {
-                               .struct_size = sizeof(struct hak_host),
-                               .abi_major = HAK_ABI_MAJOR,
-                               .abi_minor = HAK_ABI_MINOR,
-                               .map = host_map,
-                               .unmap = host_unmap,
-                               .purge = host_purge,
-                               .remap = host_remap,
-                               .meta = host_meta,
-                               .span_set = host_span_set,
-                               .span_of = host_span_of,
-                               .lane_drop = host_lane_drop,
-                               .heap = host_heap,
-                               .now_ms = hak_os_now_ms,
-                               .purge_delay_ms = hak_space_purge_delay_ms,
-                               .random = hak_os_random,
-                               .log = host_log,
-                               .get_extension = host_extension,
-                               .retired = host_retired,
-                           }};
+static HAK_SEALED struct hak_host host = {
+    .struct_size = sizeof(struct hak_host),
+    .abi_major = HAK_ABI_MAJOR,
+    .abi_minor = HAK_ABI_MINOR,
+    .map = host_map,
+    .unmap = host_unmap,
+    .purge = host_purge,
+    .remap = host_remap,
+    .meta = host_meta,
+    .span_set = host_span_set,
+    .span_of = host_span_of,
+    .lane_drop = host_lane_drop,
+    .heap = host_heap,
+    .now_ms = hak_os_now_ms,
+    .purge_delay_ms = hak_space_purge_delay_ms,
+    .random = hak_os_random,
+    .log = host_log,
+    .get_extension = host_extension,
+    .retired = host_retired,
+};
 
 /* ---- loading ---- */
 
@@ -235,15 +233,15 @@ void hak_box_ops_of(const struct hak_box_entry *e, struct hak_box_ops *ops)
 static int fill(struct hak_loaded *b, const struct hak_conf_box *conf,
                 const struct hak_box_entry *e)
 {
-    fixed.host.os_page_bytes = hak_os_page_bytes();
-    fixed.host.window_base = hak_directory.base;
-    fixed.host.window_bytes = hak_directory.limit_real << HAK_GRANULE_SHIFT;
+    host.os_page_bytes = hak_os_page_bytes();
+    host.window_base = hak_directory.base;
+    host.window_bytes = hak_directory.limit_real << HAK_GRANULE_SHIFT;
     hak_box_ops_of(e, &b->ops);
     b->entry = e;
     b->priority = conf->priority;
     b->header_bytes = b->ops.usable_size == NULL ? 16 : 0;
     b->slow.box = &b->box;
-    b->box.host = &fixed.host;
+    b->box.host = &host;
     b->box.ops = &b->ops;
     b->box.name = conf->name;
     b->box.params = b->values;

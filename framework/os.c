@@ -2,12 +2,16 @@
  * os.c - every coupling of the core to the kernel: memory, clock, random. */
 #include "core.h"
 
+#include "text.h"
+
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/membarrier.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <time.h>
 
@@ -62,6 +66,39 @@ bool hak_os_secure(void)
 size_t hak_os_page_bytes(void)
 {
     return (size_t)getauxval(AT_PAGESZ);
+}
+
+/* noinline: a page of stack, and realpath's own, for where there is no /proc.
+ */
+__attribute__((cold, noinline)) static bool real_path(const char *path,
+                                                      char out[PATH_MAX])
+{
+    char real[PATH_MAX];
+    if (realpath(path, real) == NULL)
+        return false;
+    strcpy(out, real);
+    return true;
+}
+
+bool hak_os_real_path(const char *path, char out[PATH_MAX])
+{
+    char name[64], digits[24];
+    int fd = open(path, O_PATH | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    hak_text_join(name, sizeof name, "/proc/self/fd/",
+                  hak_text_number(digits, (unsigned long)fd));
+    ssize_t n = readlink(name, out, PATH_MAX - 1);
+    close(fd);
+    if (n < 0)
+        return real_path(path, out);
+    out[n] = 0;
+    return n < PATH_MAX - 1;
+}
+
+int hak_os_fstat(int fd, struct stat *out)
+{
+    return (int)syscall(SYS_fstat, fd, out);
 }
 
 uint64_t hak_os_now_ms(void)
@@ -150,6 +187,7 @@ static struct random *random_state(void)
     int kept = errno;
     madvise(r, bytes, MADV_WIPEONFORK); /* not before Linux 4.14 */
     errno = kept;
+    r->seeded = false; /* a page that is read first has two faults */
     if (__atomic_compare_exchange_n(&random_page, &none, r, false,
                                     __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
         return r;
@@ -330,4 +368,11 @@ void *hak_meta(size_t size_bytes)
     void *p = meta_from_chunk(size_bytes);
     hak_lock_drop(&meta.lock);
     return p;
+}
+
+const char *hak_meta_text(const char *text)
+{
+    size_t bytes = strlen(text) + 1;
+    char *kept = hak_meta(bytes);
+    return kept != NULL ? memcpy(kept, text, bytes) : NULL;
 }

@@ -22,7 +22,7 @@ static HAK_SEALED struct {
     uint32_t n;
     int base[HAK_LANES + 1];          /* position in chain; -1: the fallback */
     const struct hak_chain *fallback; /* where no rule covers */
-} HAK_SEALED_TYPE routes;
+} routes;
 static struct hak_lock lock;
 
 void hak_policy_lock(bool take)

@@ -464,7 +464,7 @@ void hak_report_lock(bool take)
 }
 
 /* What is written next; under the lock, but at start. */
-static struct text text;
+static HAK_SPARSE struct text text;
 
 int hak_report_write(int fd, bool json)
 {
@@ -479,7 +479,7 @@ int hak_report_write(int fd, bool json)
 }
 
 /* A file is appended to, one write a process. */
-static int open_file(const char *key, const char *name)
+__attribute__((cold)) static int open_file(const char *key, const char *name)
 {
     char path[4096], why[256];
     int fd = hak_log_open(name, path, sizeof path, why, sizeof why);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * seal.c - what decides where calls go, read-only while the process runs.
  *
- * Two kinds of memory: the section hak_sealed, of variables that are whole
- * pages each, and chunks for what is as many as the configuration says. A
+ * Two kinds of memory: the section hak_sealed, which sections.ld makes
+ * whole pages, and chunks for what is as many as the configuration says. A
  * change (of a route, of a box's state) opens all of it for as long as it
  * takes, one change at a time.
  */
@@ -17,6 +17,9 @@ enum { CHUNK_BYTES = 64 * 1024, CHUNKS_MOST = 64 };
 extern char sealed_start[] FROM_LINKER("__start_hak_sealed");
 extern char sealed_stop[] FROM_LINKER("__stop_hak_sealed");
 
+/* What most configurations need, without a mapping of its own. */
+static HAK_SEALED _Alignas(64) char first_chunk[8 * 1024];
+
 static struct {
     struct hak_lock lock; /* held while open */
     bool sealed;
@@ -25,7 +28,7 @@ static struct {
     struct {
         char *at;
         size_t bytes;
-    } chunk[CHUNKS_MOST];
+    } chunk[CHUNKS_MOST]; /* but the first */
 } seal;
 
 void hak_seal_lock(bool take)
@@ -52,6 +55,10 @@ static bool add_chunk(size_t size_bytes)
 void *hak_sealed_memory(size_t size_bytes)
 {
     size_bytes = hak_round_up(size_bytes, 64);
+    if (seal.next == NULL) {
+        seal.next = first_chunk;
+        seal.end = first_chunk + sizeof first_chunk;
+    }
     if ((size_t)(seal.end - seal.next) < size_bytes && !add_chunk(size_bytes))
         return NULL;
     void *p = seal.next;

@@ -13,29 +13,21 @@
 #include <stdio.h>
 
 /* For hakctl version. */
-__attribute__((section(HAK_NOTE_SECTION), used)) static const char note[] =
+__attribute__((section(HAK_NOTE_SECTION), used,
+               retain)) static const char note[] =
     "hakmem " HAK_VERSION ", boxes dlopened as the configuration says\n";
 
 /* ---- which configuration ----------------------------------------------- */
 
-/*
- * conf/default.ini beside the library: build/../conf in the build tree,
- * PREFIX/share/hakmem/conf installed. hak_boxes_dir() is build/boxes or
- * PREFIX/lib/hakmem.
- */
+/* DIR/../conf in the build tree, DIR/../share/hakmem/conf installed. */
 const char *hak_default_conf(void)
 {
-    static char path[PATH_MAX];
-    static const char *const places[] = {"../../conf",
-                                         "../../share/hakmem/conf"};
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-        char given[PATH_MAX];
-        if (hak_text_join(given, sizeof given, hak_boxes_dir(), "/", places[i],
-                          "/default.ini") &&
-            realpath(given, path) != NULL)
-            return path;
-    }
-    return NULL;
+    static const char *const places[] = {
+        "../conf/default.ini", "../share/hakmem/conf/default.ini", NULL};
+    static const char *found;
+    if (found == NULL)
+        found = hak_beside(places);
+    return found;
 }
 
 int hak_setup_conf(char *const *envp, hak_diag_fn *diag)

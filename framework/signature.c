@@ -108,7 +108,7 @@ static int keep(struct scan *s, const char *text, size_t n)
 /* ---- types --------------------------------------------------------------- */
 
 static const struct type {
-    const char *name;
+    char name[8];
     int64_t min;
     uint64_t max;
 } types[HAK_TYPES] = {
@@ -131,7 +131,7 @@ const char *hak_type_name(uint32_t type)
 
 /* Words that stand for a caller's value of a type. */
 static const struct {
-    const char *name;
+    char name[16];
     uint8_t type, role;
 } roles[] = {
     {"align", HAK_TYPE_SIZE, HAK_ROLE_ALIGN},
@@ -423,7 +423,7 @@ static int params(struct scan *s, struct hak_call *call)
 
 /* Longer ones before those that they begin with. */
 static const struct {
-    const char *text;
+    char text[4];
     uint8_t test;
 } tests[] = {
     {"==", HAK_TEST_EQUAL},      {"!=", HAK_TEST_NOT_EQUAL},

@@ -9,7 +9,7 @@
 
 #include <errno.h>
 
-struct hak_conf hak_conf;
+HAK_SPARSE struct hak_conf hak_conf;
 
 /* ---- findings ---- */
 

@@ -28,7 +28,7 @@ struct hak_thread hak_nobody = {.lane = {[0 ... HAK_LANES] = &hak_no_span},
 struct hak_thread hak_ended = {.lane = {[0 ... HAK_LANES] = &hak_no_span},
                                .abroad = 1,
                                .tag = HAK_TAG_NONE};
-struct hak_thread *hak_thread_by_tag[HAK_TAG_NONE];
+HAK_SPARSE struct hak_thread *hak_thread_by_tag[HAK_TAG_NONE];
 __thread struct hak_thread *hak_self
     __attribute__((tls_model("initial-exec"))) = &hak_nobody;
 

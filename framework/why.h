@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 /* Returns error. why (may be NULL) gets the text, printf-like, cut to bytes. */
-__attribute__((format(printf, 4, 5), unused)) static int
+__attribute__((format(printf, 4, 5), unused, cold)) static int
 hak_refuse(int error, char *why, size_t bytes, const char *format, ...)
 {
     va_list ap;

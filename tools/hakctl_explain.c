@@ -226,7 +226,7 @@ static bool may_move(const struct answer *a,
 static void print_learner(const struct answer *a)
 {
     for (uint32_t i = 0; i < hak_conf.learner.nrules; i++) {
-        const struct hak_conf_learn_rule *rule = &hak_conf.learner.rule[i];
+        const struct hak_conf_learn_rule *rule = &hak_conf.learn_rule[i];
         if (!may_move(a, rule))
             continue;
         printf("  learns rule %s %s move it to %s  (", rule->name,
@@ -309,7 +309,7 @@ static void json_learner(const struct answer *a)
         return;
     fputs(",\"learner\":[", stdout);
     for (uint32_t i = 0; i < hak_conf.learner.nrules; i++) {
-        const struct hak_conf_learn_rule *rule = &hak_conf.learner.rule[i];
+        const struct hak_conf_learn_rule *rule = &hak_conf.learn_rule[i];
         if (!may_move(a, rule))
             continue;
         fputs(first ? "{\"rule\":" : ",{\"rule\":", stdout);

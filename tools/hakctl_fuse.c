@@ -271,7 +271,7 @@ static void write_core(FILE *out)
 static void write_note(FILE *out, const struct fuse *f)
 {
     fputs("const char hak_fused_note[]\n"
-          "    __attribute__((section(HAK_NOTE_SECTION), used)) =\n"
+          "    __attribute__((section(HAK_NOTE_SECTION), used, retain)) =\n"
           "        \"hakmem \" HAK_VERSION \", fused from \"\n        ",
           out);
     quoted(out, hak_conf.file);

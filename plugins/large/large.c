@@ -110,15 +110,23 @@ static void start_elo(struct large *large)
               (int32_t)param(box, PARAM_ELO_K), param(box, PARAM_DIRECT));
 }
 
-/* A power of two: as asked, or as many as CPUs may run us. */
+/* CPUs that may run us; or, if that cannot be told, as many as can matter. */
+static size_t cpus(void)
+{
+    uint64_t mask[CPU_SETSIZE / 64];
+    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
+    size_t n = 0;
+    for (long i = 0; i < bytes / (long)sizeof *mask; i++)
+        n += (size_t)__builtin_popcountll(mask[i]);
+    return bytes > 0 ? n : CACHE_SHARDS_MOST;
+}
+
+/* A power of two: as asked, or as many as CPUs. */
 static uint32_t shards_wanted(const struct hak_box *box)
 {
     size_t n = param(box, PARAM_SHARDS);
-    cpu_set_t cpus;
     if (n == 0)
-        n = sched_getaffinity(0, sizeof cpus, &cpus) == 0
-                ? (size_t)CPU_COUNT(&cpus)
-                : CACHE_SHARDS_MOST;
+        n = cpus();
     uint32_t shards = 1;
     while (shards < n && shards < CACHE_SHARDS_MOST)
         shards *= 2;

@@ -14,14 +14,15 @@ enum {
 
 uint32_t midmt_page_granules(uint32_t slot_bytes)
 {
-    uint32_t n = 1;
+    uint32_t least = slot_bytes * PAGE_SLOTS_MIN >> HAK_GRANULE_SHIFT;
+    uint32_t n = least > 1 ? least : 1;
     for (; n < SEGMENT_RUN_MAX; n++) {
         uint32_t bytes = n << HAK_GRANULE_SHIFT;
         if (bytes / slot_bytes >= PAGE_SLOTS_MIN &&
             bytes % slot_bytes <= bytes / TAIL_DIVISOR)
             break;
     }
-    return n;
+    return n < SEGMENT_RUN_MAX ? n : SEGMENT_RUN_MAX;
 }
 
 static struct midmt *midmt_of_heap(const struct hak_heap *heap)

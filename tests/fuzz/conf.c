@@ -52,7 +52,7 @@ static void check_whole(void)
         CHECK(conf.entry[i].key[0] != 0 && conf.entry[i].value != NULL);
     CHECK(conf.learner.nrules <= HAK_CONF_LEARN_RULES);
     for (uint32_t i = 0; i < conf.learner.nrules; i++)
-        CHECK(conf.learner.rule[i].route < conf.nroutes);
+        CHECK(conf.learn_rule[i].route < conf.nroutes);
 }
 
 /* Every kind of parameter, read from each [box NAME]. */

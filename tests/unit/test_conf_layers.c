@@ -174,7 +174,7 @@ TEST(learner_rules_in_the_order_of_the_file)
     EXPECT_EQ(conf.learner.margin_bps, 700);
     EXPECT_STR(conf.learner.log, "/tmp/a b");
     EXPECT_EQ(conf.learner.nrules, 2);
-    const struct hak_conf_learn_rule *r = conf.learner.rule;
+    const struct hak_conf_learn_rule *r = conf.learn_rule;
     EXPECT_STR(r[0].name, "hot");
     EXPECT_EQ(r[0].classes, 0xa0);
     EXPECT_EQ(r[0].nwhen, 4);
@@ -203,10 +203,10 @@ TEST(learner_by_profile_and_environment)
     EXPECT_STR(told, "");
     EXPECT_EQ(conf.learner.mode, HAK_LEARN_APPLY);
     EXPECT_EQ(conf.learner.every, 16);
-    EXPECT_EQ(conf.learner.rule[0].nwhen, 1);
-    expect_condition(&conf.learner.rule[0].when[0], HAK_LEARN_SHARE,
+    EXPECT_EQ(conf.learn_rule[0].nwhen, 1);
+    expect_condition(&conf.learn_rule[0].when[0], HAK_LEARN_SHARE,
                      HAK_LEARN_ABOVE, 100);
-    EXPECT_STR(conf.route[conf.learner.rule[1].route].name, "large");
+    EXPECT_STR(conf.route[conf.learn_rule[1].route].name, "large");
     read_env("", ENV("HAKMEM_LEARNER_MOD=off", "HAKMEM_LEARNER_MODE=no"), NULL);
     EXPECT_STR(told,
                "warning environment HAKMEM_LEARNER_MOD: unknown variable; did "

@@ -406,7 +406,7 @@ static const char *route_of(uint32_t c)
 {
     int rule = engine.of[c].rule;
     return rule < 0 ? route_at(hak_class_bytes(c))
-                    : conf.route[conf.learner.rule[rule].route].name;
+                    : conf.route[conf.learn_rule[rule].route].name;
 }
 
 struct score {
