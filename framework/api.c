@@ -133,18 +133,23 @@ EXPORT int hak_learner(struct hak_learner_figures *out)
 
 /*
  * Boxes first, then the window. Parked threads' heaps are closed, so that
- * their free pages go too. Running threads keep their lanes.
+ * their free pages go too. Running threads keep their lanes. Boxes purge in
+ * place or hand over what the window then purges; either is counted there.
  */
 EXPORT size_t hak_trim(void)
 {
+    struct hak_space_figures before, after;
     if (hak_core.mode != HAK_MODE_BOXES)
         return 0;
+    hak_space_read(&before);
     hak_parcel_receive_all(hak_self);
     hak_thread_reap(hak_os_now_ms(), true);
     for (uint32_t i = 0; i < hak_boxes.n; i++)
         if (hak_boxes.all[i]->ops.trim != NULL)
             hak_boxes.all[i]->ops.trim(&hak_boxes.all[i]->box);
-    return hak_space_trim();
+    hak_space_trim();
+    hak_space_read(&after);
+    return after.purged_bytes - before.purged_bytes;
 }
 
 /* ---- malloc_trim, malloc_stats, malloc_info, mallinfo, mallopt ---- */

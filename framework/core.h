@@ -176,16 +176,18 @@ struct hak_space_figures {
     uint64_t used_bytes; /* in the hands of boxes */
     uint64_t free_bytes; /* mapped, free, waiting for reuse or purge */
     uint64_t mapped_peak_bytes;
-    uint64_t maps, unmaps, purged_bytes;
+    uint64_t maps, unmaps;
+    uint64_t purged_bytes; /* atomic: back with the system, from boxes too */
 };
 
 int hak_space_start(uint64_t purge_delay_ms);
 void *hak_space_take(size_t size_bytes, size_t align_bytes, uint32_t flags);
 void hak_space_give(void *p, size_t size_bytes);
 void *hak_space_move(void *p, size_t old_bytes, size_t new_bytes);
-void hak_space_tick(void);      /* purge what has waited long enough */
-size_t hak_space_trim(void);    /* purge all that is free; returns bytes */
-void hak_space_lock(bool take); /* for fork */
+void hak_space_tick(void);   /* purge what has waited long enough */
+size_t hak_space_trim(void); /* purge all that is free; returns bytes */
+void hak_space_purge(void *p, size_t size_bytes); /* a box's; lock-free */
+void hak_space_lock(bool take);                   /* for fork */
 void hak_space_read(struct hak_space_figures *out);
 uint64_t hak_space_purge_delay_ms(void);
 

@@ -60,6 +60,18 @@ static bool may_open(const char *path, char *why, size_t n)
     return error == 0;
 }
 
+/*
+ * A library looks for names, after those of the program, in the library that
+ * brought it. If an allocator that has operator new brings libstdc++ (jemalloc,
+ * tcmalloc), that takes memory there and gives it back by free, past the core.
+ * By itself it has its own; where there is none, none is needed.
+ */
+static void open_libstdcxx(void)
+{
+    if (dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_LOCAL) == NULL)
+        (void)dlerror(); /* that is nobody's to find */
+}
+
 void *hak_ffi_open(const char *path, char *why, size_t why_bytes)
 {
     if (getauxval(AT_SECURE) != 0 && strchr(path, '/') != NULL) {
@@ -70,7 +82,11 @@ void *hak_ffi_open(const char *path, char *why, size_t why_bytes)
     }
     if (strchr(path, '/') != NULL && !may_open(path, why, why_bytes))
         return NULL;
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
+    if (library == NULL) {
+        open_libstdcxx();
+        library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    }
     if (library == NULL)
         say_unloaded(path, dlerror(), why, why_bytes);
     return library;

@@ -45,6 +45,8 @@ extern struct hak_fused_boxes {
 
 /* The section that hakctl version reads: a text, lines. */
 #define HAK_NOTE_SECTION ".hakmem"
+/* The line by which hakctl run adds libhakmem-cxx.so. */
+#define HAK_NOTE_SIZED_DELETE "  sized_delete = yes\n"
 extern const char hak_fused_note[];
 
 #ifdef HAK_FUSED

@@ -3,6 +3,7 @@
 #
 #     boxes.mk fused_boxes.h fused_conf.c   hakctl fuse, of the INI
 #     libhakmem.so libhakmem.map            the library, what the linker took
+#     libhakmem-cxx.so                      with sized_delete = yes
 #
 # Box objects serve all INIs: build/fused/obj/. The external names of a box get
 # its name behind them, since two boxes may use one.
@@ -63,5 +64,8 @@ $(FUSED)/libhakmem.so.1: $(FUSED_OBJS)
 	    -Wl,-Map=$(FUSED)/libhakmem.map $(FUSED_OBJS) \
 	    -Wl,-T,framework/sections.ld
 
-$(FUSED)/libhakmem.so: $(FUSED)/libhakmem.so.1
+$(FUSED)/libhakmem.so: $(FUSED)/libhakmem.so.1 $(FUSED_CXX:%=$(FUSED)/%)
 	ln -sf libhakmem.so.1 $@
+
+$(FUSED)/libhakmem-cxx.so: $(B)/libhakmem-cxx.so
+	cp $< $@

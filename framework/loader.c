@@ -63,7 +63,7 @@ static void host_unmap(struct hak_box *box, void *p, size_t size_bytes)
 static void host_purge(struct hak_box *box, void *p, size_t size_bytes)
 {
     (void)box;
-    hak_os_purge(p, size_bytes);
+    hak_space_purge(p, size_bytes);
 }
 
 static void *host_remap(struct hak_box *box, void *p, size_t old_bytes,

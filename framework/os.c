@@ -301,11 +301,13 @@ bool hak_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes)
 
 /*
  * How much address space to plan the window for: four times what can be
- * had (RAM or RLIMIT_AS), so that purged holes never exhaust it. The
- * directory costs 1/8192 of that in address space, untouched.
+ * had (RAM, RLIMIT_AS or RLIMIT_DATA), so that purged holes never exhaust it.
+ * The directory costs 1/8192 of that in address space, untouched, and so do
+ * the maps of some boxes.
  */
 size_t hak_os_window_bytes(void)
 {
+    static const int limits[] = {RLIMIT_AS, RLIMIT_DATA};
     struct sysinfo info;
     struct rlimit limit;
     const size_t least = (size_t)4 << 30;
@@ -313,8 +315,9 @@ size_t hak_os_window_bytes(void)
     size_t want = (size_t)64 << 30;
     if (sysinfo(&info) == 0)
         want = hak_max(want, (size_t)info.totalram * info.mem_unit * 4);
-    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-        want = hak_min(want, (size_t)limit.rlim_cur * 4);
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
+        if (getrlimit(limits[i], &limit) == 0 && limit.rlim_cur <= most / 4)
+            want = hak_min(want, (size_t)limit.rlim_cur * 4);
     want = hak_min(hak_max(want, least), most);
     return (size_t)1 << (64 - __builtin_clzl(want - 1));
 }

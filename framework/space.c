@@ -125,7 +125,7 @@ static size_t purge_run(size_t g, size_t n)
     hak_bits_clear(space.dirty, g, n);
     hak_bits_clear(space.old, g, n);
     count_dirty(-n);
-    space.figures.purged_bytes += bytes(n);
+    hak_count_shared(&space.figures.purged_bytes, (int64_t)bytes(n));
     return n;
 }
 
@@ -162,6 +162,12 @@ size_t hak_space_trim(void)
     size_t n = purge_all(space.dirty);
     hak_lock_drop(&space.lock);
     return bytes(n);
+}
+
+void hak_space_purge(void *p, size_t size_bytes)
+{
+    if (hak_os_purge(p, size_bytes))
+        hak_count_shared(&space.figures.purged_bytes, (int64_t)size_bytes);
 }
 
 /* ---- taking ------------------------------------------------------------ */
@@ -407,6 +413,7 @@ void hak_space_read(struct hak_space_figures *out)
 {
     hak_lock_take(&space.lock);
     *out = space.figures;
+    out->purged_bytes = hak_counted(&space.figures.purged_bytes);
     out->used_bytes = bytes(space.nused);
     out->free_bytes = bytes(space.nidle);
     hak_lock_drop(&space.lock);

@@ -285,14 +285,15 @@ struct hak_thread *hak_thread_attach(void)
         t = fresh();
     if (t == NULL)
         return NULL;
+    bool late = hak_self == &hak_ended;
     hak_parcel_open(t);
     t->rounds = 0;
-    if (hak_self == &hak_ended)
+    t->error = &errno;
+    hak_self = t; /* from here on: setspecific allocates if the key is high */
+    if (late)
         begin_ending(t); /* no destructor of ours will run any more */
     else
-        pthread_setspecific(threads.key, t); /* a low key: no allocation */
-    t->error = &errno;
-    hak_self = t;
+        pthread_setspecific(threads.key, t);
     return t;
 }
 

@@ -71,9 +71,14 @@ preload()
         api | routes | sealed) modes='default verify owns lanes-off' ;;
         guard) modes='guard guard-each' ;;
         apart) continue ;; # its configuration alone: below
-        family | figures | stress)
+        family | stress)
             modes='plain default verify owns lanes-off no-fallback guard
                    guard-each'
+            ;;
+        figures)
+            modes='plain default verify owns lanes-off no-fallback guard
+                   guard-each conf/tiny.ini conf/mid-v35.ini conf/smallmid.ini
+                   conf/hardened.ini'
             ;;
         threads)
             modes='plain default verify owns lanes-off guard guard-each'
@@ -81,6 +86,7 @@ preload()
         content | forks | life)
             modes='plain default verify owns lanes-off guard'
             ;;
+        limits) modes='plain default verify owns lanes-off conf/hardened.ini' ;;
         faults) # every box that maps memory of the window
             modes='plain default lanes-off no-fallback guard-each conf/tiny.ini
                    conf/mid-v35.ini conf/smallmid.ini conf/hardened.ini'
@@ -110,7 +116,7 @@ preload()
 foreign()
 {
     for file in conf/foreign/*.ini; do
-        for name in threads limits stress life content forks; do
+        for name in threads limits stress life content forks figures; do
             # tbbmalloc has no handler of fork: a child can find its locks taken
             case $file:$name in */tbbmalloc.ini:forks) continue ;; esac
             echo "$file:build/tests/preload/$name"

@@ -170,7 +170,8 @@ static void write_mk(FILE *out, const struct fuse *f)
     for (uint32_t i = 0; i < hak_conf.nboxes; i++)
         if (is_first_of_kind(f, i))
             fprintf(out, " %s", f->kind[i]);
-    fputc('\n', out);
+    fprintf(out, "\nFUSED_CXX :=%s\n",
+            hak_conf.sized_delete ? " libhakmem-cxx.so" : "");
 }
 
 static void write_header(FILE *out, const struct fuse *f)
@@ -277,6 +278,8 @@ static void write_note(FILE *out, const struct fuse *f)
     if (hak_conf.profile != NULL)
         fprintf(out, " \" profile %s\"", hak_conf.profile);
     fputs("\n        \"\\n\"\n", out);
+    if (hak_conf.sized_delete)
+        fputs("        HAK_NOTE_SIZED_DELETE\n", out);
     for (uint32_t i = 0; i < hak_conf.nboxes; i++)
         if (hak_conf.box[i].used)
             fprintf(out, "        \"  box %s: %s %s%s\\n\"\n",

@@ -118,10 +118,10 @@ static const char *with_cxx(const char *library)
     return NULL;
 }
 
-/* cxx: and what compares the sizes that C++'s delete is told. */
-static int set_preload(const char *fused, bool cxx)
+/* path: NULL was told. cxx: and what compares the sizes that C++'s delete is
+ * told. */
+static int set_preload(const char *path, bool cxx)
 {
-    const char *path = fused != NULL ? fused_library(fused) : library();
     const char *old = getenv("LD_PRELOAD");
     if (path == NULL)
         return CTL_BAD;
@@ -239,7 +239,16 @@ static int prepare_fused(const char *fused, const char *conf,
     }
     unsetenv("HAKMEM_CONF");
     unsetenv("HAKMEM_PROFILE");
-    return set_preload(fused, false);
+    const char *path = fused_library(fused);
+    char *text = path != NULL ? ctl_library_text(path) : NULL;
+    if (path != NULL && text == NULL) {
+        ctl_say("%s is no library of hakmem; make fused CONF=INI builds one",
+                path);
+        return CTL_BAD;
+    }
+    bool cxx = text != NULL && strstr(text, HAK_NOTE_SIZED_DELETE) != NULL;
+    free(text);
+    return set_preload(path, cxx);
 }
 
 static int prepare(const char *given, const char *profile)
@@ -249,7 +258,7 @@ static int prepare(const char *given, const char *profile)
     const char *conf = ctl_conf(given);
     int status = conf != NULL ? check(conf, NULL) : CTL_BAD;
     if (status == CTL_OK)
-        status = set_preload(NULL, hak_conf.sized_delete);
+        status = set_preload(library(), hak_conf.sized_delete);
     if (status == CTL_OK)
         set_conf(conf);
     return status;

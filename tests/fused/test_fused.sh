@@ -100,6 +100,20 @@ ok 'hakctl run --fused FOLDER'
 $ctl run --fused "$lib" -c conf/tiny.ini -- /bin/ls >"$tmp/out" 2>"$tmp/err"
 [ $? = 2 ] && said 'run: --fused takes no -c'
 ok 'hakctl run --fused with a configuration'
+$ctl run --fused build/fused/all-boxes -- build/tests/misuse/delete_smaller \
+    >"$tmp/out" 2>"$tmp/err"
+[ $? = 134 ] && said 'operator delete('
+ok 'hakctl run --fused with sized_delete = yes: a wrong size'
+$ctl run --fused build/fused/default -- build/tests/misuse/delete_smaller \
+    >"$tmp/out" 2>"$tmp/err" && said missed
+ok 'hakctl run --fused without it'
+mkdir "$tmp/alone" && cp build/fused/all-boxes/libhakmem.so "$tmp/alone" &&
+    $ctl run --fused "$tmp/alone" -- /bin/ls >"$tmp/out" 2>"$tmp/err"
+[ $? = 2 ] && said "no libhakmem-cxx.so beside $tmp/alone/libhakmem.so"
+ok 'hakctl run --fused without the library for it'
+$ctl run --fused build/libhakmem-cxx.so -- /bin/ls >"$tmp/out" 2>"$tmp/err"
+[ $? = 2 ] && said 'libhakmem-cxx.so is no library of hakmem'
+ok 'hakctl run --fused with another library'
 $ctl run --fused build/none -- /bin/ls >"$tmp/out" 2>"$tmp/err"
 [ $? = 2 ] && said 'build/none: ' && said 'make fused CONF=INI builds one'
 ok 'hakctl run --fused without a library'

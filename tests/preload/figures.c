@@ -26,8 +26,16 @@ static void expect_near(size_t value, size_t wanted, size_t margin)
     EXPECT_LE(value, wanted + margin);
 }
 
+/* For those that tell of bytes: of a foreign box calls alone are counted. */
+static void need_bytes(void)
+{
+    if (is_foreign())
+        SKIP("the bytes of a foreign box are its own affair");
+}
+
 TEST(mallinfo2_follows)
 {
+    need_bytes();
     size_t bytes = (size_t)BLOCKS * BLOCK_BYTES;
     struct mallinfo2 before = mallinfo2();
     EXPECT_EQ(before.arena, before.uordblks + before.fordblks);
@@ -43,6 +51,7 @@ TEST(mallinfo2_follows)
 
 TEST(mallinfo_follows)
 {
+    need_bytes();
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
     size_t bytes = (size_t)BLOCKS * BLOCK_BYTES;
@@ -103,6 +112,7 @@ static size_t sum_of(const char *name, size_t *last)
 
 TEST(malloc_info_follows)
 {
+    need_bytes();
     size_t bytes = (size_t)BLOCKS * BLOCK_BYTES, system;
     read_info();
     size_t before = sum_of(" live_bytes=\"", &system);
@@ -171,8 +181,9 @@ TEST(malloc_trim_gives_back)
     EXPECT_GT(peak - base, 80 * MIB);
     for (int i = 0; i < MANY; i++)
         free(p[i]);
-    EXPECT_EQ(malloc_trim(0), 1);
-    EXPECT_LT(rss_bytes(), base + (peak - base) / 5);
+    int done = malloc_trim(0);
+    OWN_BOUND(EXPECT_EQ(done, 1));
+    OWN_BOUND(EXPECT_LT(rss_bytes(), base + (peak - base) / 5));
     EXPECT_GE(malloc_trim(0), 0);
 }
 

@@ -250,6 +250,114 @@ TEST(parent_keeps_its_blocks)
     free_heirlooms(0, 1);
 }
 
+/* ---- wherever a program may fork ---------------------------------------- */
+
+static void fork_here(void)
+{
+    char *p = malloc(3000);
+    EXPECT(p != NULL);
+    fill(p, 3000, 9);
+    pid_t pid = fork_or_die();
+    if (pid == 0) {
+        EXPECT_PATTERN(p, 3000, 9);
+        free(p);
+        own_work(4);
+        child_threads();
+        _exit(0);
+    }
+    expect_child_ok(pid, CHILD_SECONDS);
+    EXPECT_PATTERN(p, 3000, 9);
+    free(p);
+}
+
+/* Nothing of this thread's was allocated before. */
+static void *fork_at_once(void *unused)
+{
+    fork_here();
+    return unused;
+}
+
+TEST(forks_first_thing_in_a_thread)
+{
+    pthread_t thread;
+    for (int i = 0; i < 20; i++) {
+        EXPECT_EQ(pthread_create(&thread, NULL, fork_at_once, NULL), 0);
+        pthread_join(thread, NULL);
+    }
+}
+
+static pthread_key_t key;
+
+/* In each round of destructors, the last one too. */
+static void fork_in_destructor(void *round)
+{
+    EXPECT_EQ(pthread_setspecific(key, round), 0);
+    fork_here();
+}
+
+static void *end_by_forking(void *unused)
+{
+    free(malloc(100));
+    EXPECT_EQ(pthread_setspecific(key, &key), 0);
+    return unused;
+}
+
+TEST(forks_in_destructors)
+{
+    pthread_t thread;
+    EXPECT_EQ(pthread_key_create(&key, fork_in_destructor), 0);
+    for (int i = 0; i < 20; i++) {
+        EXPECT_EQ(pthread_create(&thread, NULL, end_by_forking, NULL), 0);
+        pthread_join(thread, NULL);
+    }
+    own_work(6);
+}
+
+TEST(forks_in_exit_handlers)
+{
+    pid_t pid = fork_or_die();
+    if (pid == 0) {
+        start_busy();
+        EXPECT_EQ(atexit(fork_here), 0);
+        exit(0);
+    }
+    expect_child_ok(pid, CHILD_SECONDS);
+}
+
+/* Before the allocator's constructor, then after it but before main. */
+static bool is_forking_early(char **environment)
+{
+    for (; *environment != NULL; environment++)
+        if (strcmp(*environment, "HAK_TEST_FORK=early") == 0)
+            return true;
+    return false;
+}
+
+static void fork_before_constructors(int argc, char **argv, char **environment)
+{
+    (void)argc, (void)argv;
+    if (is_forking_early(environment))
+        fork_here();
+}
+
+__attribute__((section(".preinit_array"), used)) static void (*at_preinit)(
+    int, char **, char **) = fork_before_constructors;
+
+__attribute__((constructor)) static void fork_in_a_constructor(void)
+{
+    if (is_forking_early(environ))
+        fork_here();
+}
+
+TEST(forks_before_main)
+{
+    EXPECT_EQ(setenv("HAK_TEST_FORK", "early", 1), 0);
+    pid_t pid = fork_or_die();
+    if (pid == 0)
+        run_target();
+    expect_child_ok(pid, CHILD_SECONDS);
+}
+
 /* ---- vfork, exec, spawn ------------------------------------------------- */
 
 TEST(vforks)

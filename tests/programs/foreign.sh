@@ -29,6 +29,21 @@ python=$(command -v /usr/bin/python3 || command -v python3) &&
     same 'python' env PYTHONMALLOC=malloc "$python" "$here/work.py" 1000
 echo 'int main(void) { return 0; }' >"$work/small.c"
 command -v gcc >/dev/null && same 'gcc' gcc -O2 -c "$work/small.c" -o small.o
+# libstdc++ takes its memory where the core sees it, whoever brought it.
+cat >"$work/later.cc" <<'CC'
+#include <string>
+#include <vector>
+extern "C" int use()
+{
+    std::vector<std::string> kept;
+    for (int i = 0; i < 2000; i++)
+        kept.push_back(std::string(i % 300, 'x') + std::to_string(i));
+    return kept.size() != 2000;
+}
+CC
+g++ -O1 -fPIC -shared -o "$work/later.so" "$work/later.cc" 2>/dev/null &&
+    gcc -o "$work/host" "$root/tests/cxx/host.c" -ldl &&
+    same 'C++ that comes later' "$work/host" "$work/later.so"
 command -v bash >/dev/null && same 'bash' bash "$here/work.bash" 60
 command -v node >/dev/null && same 'node' node "$here/work.js" 2000
 command -v redis-server >/dev/null && command -v redis-benchmark >/dev/null &&

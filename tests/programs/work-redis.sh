@@ -1,6 +1,7 @@
 #!/bin/sh
 # work-redis.sh N - a Redis server of our own on 127.0.0.1, filled and asked.
-# Prints the digest of what it holds; the benchmark only has to succeed.
+# Prints the digest of what it holds; the benchmark only has to succeed. Saves
+# by children of fork, beside clients that write.
 set -eu
 
 ask() { redis-cli -p "$port" "$@"; }
@@ -47,7 +48,29 @@ awk -v n="$1" 'BEGIN {
 ask dbsize
 ask debug digest
 ask lrange list3 0 5
+
+# Its children save while clients write; what they saved is what there was.
+ask bgsave
+redis-benchmark -p "$port" -q -c 20 -n "$1" -d 100 -r 1000 \
+    -t set,lpush,hset >bench
+done_with() # FIELD: until the child has ended, then how
+{
+    i=0
+    until ask info persistence | grep -q "^$1_in_progress:0"; do
+        [ $((i += 1)) -lt 300 ] || break
+        sleep 0.1
+    done
+}
+done_with rdb_bgsave
+ask info persistence | tr -d '\r' | grep '^rdb_last_bgsave_status'
+ask bgrewriteaof
+redis-benchmark -p "$port" -q -c 20 -n "$1" -d 100 -r 1000 -t set >bench
+done_with aof_rewrite
+ask info persistence | tr -d '\r' | grep '^aof_last_bgrewrite_status'
+before=$(ask debug digest)
+ask debug reload
+[ "$(ask debug digest)" = "$before" ] && echo 'the same after a reload'
 kill $server
 wait $server
 echo "server ended with $?"
-rm -f log bench
+rm -rf log bench dump.rdb appendonlydir temp-*

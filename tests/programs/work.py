@@ -2,6 +2,8 @@
 """work.py N - a bit of everything that allocates in Python."""
 import hashlib
 import json
+import multiprocessing
+import os
 import random
 import subprocess
 import sys
@@ -71,6 +73,44 @@ def processes():
     return out
 
 
+def pool_work(k):
+    table = {i: str(i * k) * (i % 30) for i in range(N // 20)}
+    return digest(sorted(table.items()))
+
+
+def pools():
+    """Processes by fork and anew; each has threads of the pool's own."""
+    out = []
+    for method in ("fork", "forkserver"):
+        with multiprocessing.get_context(method).Pool(3) as pool:
+            out.append(digest(pool.map(pool_work, range(24))))
+    return out
+
+
+def forks():
+    """Children that allocate, of a parent whose threads are at it."""
+    stop = threading.Event()
+
+    def churn():
+        while not stop.is_set():
+            for i in range(300):
+                bytearray(i * 37 % 5000)
+
+    busy = [threading.Thread(target=churn) for _ in range(3)]
+    for t in busy:
+        t.start()
+    good = 0
+    for i in range(20):
+        pid = os.fork()
+        if pid == 0:
+            os._exit(len([zlib.compress(bytes(k)) for k in range(200)]) // 20)
+        good += os.waitpid(pid, 0)[1] == 10 << 8
+    stop.set()
+    for t in busy:
+        t.join()
+    return good
+
+
 def buffers():
     data = b"".join(b"%d," % (i * i) for i in range(N))
     packed = zlib.compress(data, 6)
@@ -80,6 +120,8 @@ def buffers():
     return len(packed), zlib.decompress(packed) == data == bytes(grown)
 
 
-for part in (sorting, dicts, documents, threads, processes, buffers):
-    print(part.__name__, part())
-sys.exit(7)
+if __name__ == "__main__":
+    for part in (sorting, dicts, documents, threads, processes, pools, forks,
+                 buffers):
+        print(part.__name__, part(), flush=True)
+    sys.exit(7)

@@ -395,6 +395,10 @@ TEST(trim_purges_at_once)
     EXPECT_EQ(resident(big, 100 * G), -1);
     EXPECT_EQ(figures().purged_bytes, 105 * G);
     EXPECT_EQ(figures().used_bytes, G);
+    hak_space_purge(kept, G); /* by the box that has it */
+    EXPECT_EQ(resident(kept, G), 0);
+    EXPECT_EQ(figures().purged_bytes, 106 * G);
+    EXPECT_EQ(figures().used_bytes, G);
     hak_space_give(kept, G);
 }
 

@@ -563,6 +563,71 @@ static void fork_stub(struct hak_box *box, enum hak_fork_phase phase)
     (phase == HAK_FORK_PREPARE ? hak_lock_take : hak_lock_drop)(&stub_lock);
 }
 
+static void lock_stub(bool take)
+{
+    (take ? hak_lock_take : hak_lock_drop)(&stub_lock);
+}
+
+static void (*const locks[])(bool take) = {
+    hak_report_lock, lock_stub,     hak_learner_lock, hak_thread_lock,
+    hak_policy_lock, hak_seal_lock, hak_space_lock,   hak_meta_lock,
+};
+enum { LOCKS = sizeof locks / sizeof locks[0] };
+static struct {
+    bool inside, had[LOCKS];
+    int waiting;
+} fork_seen;
+
+static void *want_lock(void *which)
+{
+    uintptr_t i = (uintptr_t)which;
+    while (!__atomic_load_n(&fork_seen.inside, __ATOMIC_ACQUIRE))
+        usleep(100);
+    __atomic_add_fetch(&fork_seen.waiting, 1, __ATOMIC_RELEASE);
+    locks[i](true);
+    __atomic_store_n(&fork_seen.had[i], true, __ATOMIC_RELEASE);
+    locks[i](false);
+    return NULL;
+}
+
+/* A handler that is older than ours runs when ours is through. */
+static void look_inside(void)
+{
+    __atomic_store_n(&fork_seen.inside, true, __ATOMIC_RELEASE);
+    while (__atomic_load_n(&fork_seen.waiting, __ATOMIC_ACQUIRE) < LOCKS)
+        usleep(100);
+    usleep(50000);
+    for (int i = 0; i < LOCKS; i++)
+        if (__atomic_load_n(&fork_seen.had[i], __ATOMIC_ACQUIRE))
+            test_fail(__FILE__, __LINE__, "lock %d is free", i);
+}
+
+TEST(fork_holds_every_lock)
+{
+    pthread_t thread[LOCKS];
+    int status = 1;
+    EXPECT_EQ(pthread_atfork(look_inside, NULL, NULL), 0);
+    start();
+    stub.ops.fork = fork_stub;
+    add_stub();
+    for (uintptr_t i = 0; i < LOCKS; i++)
+        EXPECT_EQ(pthread_create(&thread[i], NULL, want_lock, (void *)i), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        for (int i = 0; i < LOCKS; i++) {
+            locks[i](true);
+            locks[i](false);
+        }
+        _exit(0);
+    }
+    EXPECT_EQ(waitpid(pid, &status, 0), pid);
+    EXPECT_EQ(status, 0);
+    for (int i = 0; i < LOCKS; i++) {
+        pthread_join(thread[i], NULL);
+        EXPECT(fork_seen.had[i]);
+    }
+}
+
 static void count_under_lock(struct hak_box *box, struct hak_box_stats *out)
 {
     (void)box;
@@ -584,7 +649,6 @@ static void *keep_reporting(void *unused)
 TEST(fork_beside_a_report)
 {
     pthread_t thread;
-    alarm(10);
     start();
     stub.ops.fork = fork_stub;
     stub.ops.stats = count_under_lock;
