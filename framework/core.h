@@ -375,13 +375,17 @@ struct hak_counts {
     uint64_t refills, remote_frees, declines;
 };
 
-/* A parcel that a thread fills for another; tag 0: for none. */
+/* A parcel that a thread fills for another. */
 struct hak_out {
-    struct hak_parcel *parcel;
-    uint32_t tag;
-    uint32_t bytes; /* of its slots, about */
+    struct hak_parcel *parcel; /* NULL: none */
+    void **at;                 /* where the next slot's address goes */
+    uint32_t key;              /* the other's tag + 1; 0: of no thread */
+    int32_t room;              /* in bytes of slots, about */
 };
-enum { HAK_OUTS = 8 };
+enum {
+    HAK_OUTS = 16,               /* the first is for the thread itself */
+    HAK_PARCEL_SLOT_LEAST = 265, /* what a small slot counts as: parcel.c */
+};
 
 struct hak_thread {
     struct hak_span *lane[HAK_LANES + 1]; /* never NULL: hak_no_span where
@@ -389,6 +393,7 @@ struct hak_thread {
     void *heap[HAK_MAX_BOXES];
     uint64_t epoch;
     uint16_t tag;    /* in the directory, or HAK_TAG_NONE: too many threads */
+    uint16_t match;  /* the tag of what free() pushes; HAK_TAG_NONE: nothing */
     uint32_t abroad; /* calls of foreign boxes that it is inside of; never 0
                         in the three below that have not attached */
     uint32_t trips;  /* calls of boxes by the short way */
@@ -406,6 +411,8 @@ struct hak_thread {
     uint32_t nretired;                     /* since it last said so */
     /* parcel.c: */
     struct hak_out out[HAK_OUTS];
+    uint32_t nlook, nown; /* frees since a look, of own slots among them */
+    uint32_t look_after, pause;
     uint32_t nopen;
     uint32_t nstash;
     struct hak_parcel *stash; /* empty ones */
@@ -472,9 +479,31 @@ void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open);
 
 /* ---- parcel.c: frees of other threads' slots ---- */
 
-/* Put p, whose entry that is, into t's parcel for its owner. False: it is not
- * for a parcel, or there is no memory. t: the calling thread. */
-bool hak_parcel_keep(struct hak_thread *t, uint64_t entry, void *p);
+/* What hak_parcel_keep leaves: no parcel for that thread is open, or this one
+ * is full now. */
+bool hak_parcel_keep_first(struct hak_thread *t, uint64_t entry, void *p)
+    __attribute__((noinline));
+void hak_parcel_full(struct hak_thread *t, struct hak_out *out)
+    __attribute__((noinline));
+
+/*
+ * Put p, whose entry that is, into t's parcel for its owner. False: it is not
+ * for a parcel, or there is no memory. t: the calling thread.
+ */
+static inline bool hak_parcel_keep(struct hak_thread *t, uint64_t entry,
+                                   void *p)
+{
+    uint32_t tag = hak_entry_tag(entry), step = hak_entry_step(entry);
+    struct hak_out *out = &t->out[(tag - t->tag) % HAK_OUTS];
+    if (unlikely(out->key != tag + 1 || step == HAK_STEP_LARGE))
+        return hak_parcel_keep_first(t, entry, p);
+    __atomic_store_n(out->at, p, __ATOMIC_RELAXED); /* reports read it */
+    __atomic_store_n(&out->at, out->at + 1, __ATOMIC_RELAXED);
+    out->room -= (int32_t)hak_max(hak_step_bytes(step), HAK_PARCEL_SLOT_LEAST);
+    if (unlikely(out->room <= 0))
+        hak_parcel_full(t, out);
+    return true;
+}
 
 /* Post what t keeps. t: the calling thread, or one that has ended. */
 void hak_parcel_post_now(struct hak_thread *t);
@@ -488,12 +517,15 @@ static inline void hak_parcel_post(struct hak_thread *t)
 void hak_parcel_receive_now(struct hak_thread *t);
 static inline void hak_parcel_receive(struct hak_thread *t)
 {
-    if (unlikely(__atomic_load_n(&t->inbox, __ATOMIC_RELAXED) != NULL))
+    if (unlikely(__atomic_load_n(&t->inbox, __ATOMIC_RELAXED) != NULL ||
+                 t->out[0].parcel != NULL))
         hak_parcel_receive_now(t);
 }
 /* The same for all threads, those that are busy elsewhere too. */
 void hak_parcel_receive_all(struct hak_thread *me);
 
+/* t is new, and has its tag. */
+void hak_parcel_begin(struct hak_thread *t);
 /* An inbox of nobody: opened by the next one that takes the structure over,
  * closed after the heaps of the last one, in a fork's child abandoned. */
 void hak_parcel_open(struct hak_thread *t);
@@ -503,6 +535,7 @@ void hak_parcel_abandon(struct hak_thread *t);
 /* What is on its way to a box's spans: freed, but live to the box. */
 struct hak_parcel_figures {
     uint64_t n, bytes;
+    uint64_t nremote; /* of n: freed by another thread */
 };
 struct hak_parcel_figures hak_parcel_read(const struct hak_box *box);
 void hak_parcel_lock(bool take); /* for fork */

@@ -39,7 +39,7 @@ EXPORT void free(void *p)
         uint64_t entry = hak_directory.entry[g];
         struct hak_span *span = hak_entry_span(entry);
         struct hak_thread *t = hak_self;
-        if (likely(hak_entry_tag(entry) == t->tag && span->owner == t)) {
+        if (likely(hak_entry_tag(entry) == t->match && span->owner == t)) {
             if (unlikely(!hak_span_may_take(span, p)))
                 hak_free_slow(p);
             else if (hak_span_push(span, p))

@@ -19,7 +19,8 @@
 
 struct hak_thread hak_forker = {.lane = {[0 ... HAK_LANES] = &hak_no_span},
                                 .abroad = 1,
-                                .tag = HAK_TAG_NONE};
+                                .tag = HAK_TAG_NONE,
+                                .match = HAK_TAG_NONE};
 
 /* Written by the forking thread only, which holds all locks. */
 static struct hak_thread *forking;

@@ -19,6 +19,12 @@
  * (remote_free), which needs no memory. So they do where an inbox is closed:
  * the thread has ended and its heaps are closed, or it stayed behind in a fork.
  *
+ * A thread whose frees are of its own and of others' slots in turn would guess
+ * wrong which it is, half the time, and wait for the answer each time. It goes
+ * *mixed*: its own slots go into a parcel too, one for itself, so that nothing
+ * depends on whose they are. free() has no test for that: it compares `match`,
+ * which is then no tag. Windows of frees tell whether it is worth it.
+ *
  * Parcels are type-stable and go round: a few wait with each thread, the others
  * in a pool.
  */
@@ -27,17 +33,19 @@
 #include <errno.h>
 
 enum {
-    PARCEL_SLOTS = 62, /* 512 bytes in all */
-    PARCEL_BYTES = 16 * 1024,
+    PARCEL_SLOTS = 62,                                   /* 512 bytes in all */
+    PARCEL_BYTES = PARCEL_SLOTS * HAK_PARCEL_SLOT_LEAST, /* of slots: 16 KiB */
     INBOX_PARCELS = 128,
     STASH_PARCELS = 4,
+    WINDOW = 256,      /* frees of a mixed thread between looks at them */
+    PAUSE_MOST = 4096, /* others' slots freed before it is tried again */
 };
 
 struct hak_parcel {
     struct hak_parcel *next;
-    uint32_t n;     /* atomic, as are the slots: reports read them */
+    uint32_t n;     /* once it is posted */
     uint32_t depth; /* in an inbox: parcels from this one on; atomic */
-    void *slot[PARCEL_SLOTS];
+    void *slot[PARCEL_SLOTS]; /* atomic */
 };
 
 static struct {
@@ -72,7 +80,6 @@ static struct hak_parcel *take_empty(struct hak_thread *t)
 
 static void put_empty(struct hak_thread *t, struct hak_parcel *parcel)
 {
-    __atomic_store_n(&parcel->n, 0, __ATOMIC_RELAXED);
     if (t->nstash < STASH_PARCELS) {
         parcel->next = t->stash;
         t->stash = parcel;
@@ -89,14 +96,14 @@ static void put_empty(struct hak_thread *t, struct hak_parcel *parcel)
 
 /* As the owner's free, but with a look at the mark: the line is needed anyway,
  * and two frees of one slot may have come together. */
-static void arrive(struct hak_thread *t, void *p)
+static void arrive(struct hak_thread *t, void *p, uint32_t remote)
 {
     struct hak_span *span = hak_directory_get(p);
     if (likely(span != NULL && hak_owner_of(span) == t &&
                hak_span_may_take(span, p) &&
                !hak_slot_is_marked(p, span->key))) {
-        hak_count(&t->count[span->box->index].remote_frees, 1);
-        span->nremote++;
+        hak_count(&t->count[span->box->index].remote_frees, remote);
+        span->nremote += remote;
         if (hak_span_push(span, p))
             hak_drained(span);
     } else {
@@ -104,18 +111,24 @@ static void arrive(struct hak_thread *t, void *p)
     }
 }
 
-/* A list of parcels, on behalf of t. home: t is the calling thread, they are
- * for it. */
-static void unpack(struct hak_thread *t, struct hak_parcel *parcel, bool home)
+enum whose {
+    OWN,    /* the calling thread's, freed by it */
+    OTHERS, /* the same, freed by others */
+    ASTRAY, /* not the calling thread's */
+};
+
+/* A list of parcels. t: gets the empty ones. */
+static void unpack(struct hak_thread *t, struct hak_parcel *parcel,
+                   enum whose whose)
 {
     int kept = errno;
     while (parcel != NULL && parcel != &closed) {
         struct hak_parcel *next = parcel->next;
         for (uint32_t i = 0; i < parcel->n; i++) {
-            if (home)
-                arrive(t, parcel->slot[i]);
-            else
+            if (whose == ASTRAY)
                 hak_free_astray(parcel->slot[i]);
+            else
+                arrive(t, parcel->slot[i], whose == OTHERS);
         }
         put_empty(t, parcel);
         parcel = next;
@@ -126,22 +139,6 @@ static void unpack(struct hak_thread *t, struct hak_parcel *parcel, bool home)
 static struct hak_parcel *exchange(struct hak_thread *t, struct hak_parcel *now)
 {
     return __atomic_exchange_n(&t->inbox, now, __ATOMIC_ACQUIRE);
-}
-
-void hak_parcel_receive_now(struct hak_thread *t)
-{
-    unpack(t, exchange(t, NULL), true);
-}
-
-void hak_parcel_receive_all(struct hak_thread *me)
-{
-    hak_parcel_post(me);
-    hak_parcel_receive(me);
-    for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next) {
-        struct hak_parcel *first = __atomic_load_n(&t->inbox, __ATOMIC_RELAXED);
-        if (first != NULL && first != &closed)
-            unpack(me, exchange(t, NULL), false);
-    }
 }
 
 /* ---- posting ---- */
@@ -166,13 +163,18 @@ static bool deliver(struct hak_thread *to, struct hak_parcel *parcel)
 static void post(struct hak_thread *t, struct hak_out *out)
 {
     struct hak_parcel *parcel = out->parcel;
-    struct hak_thread *to = hak_thread_by_tag[out->tag];
+    struct hak_thread *to = hak_thread_by_tag[out->key - 1];
+    uint32_t n = (uint32_t)(out->at - parcel->slot);
     *out = (struct hak_out){0};
     t->nopen--;
-    if (deliver(to, parcel))
-        return;
+    t->nlook += n;
+    t->nown += to == t ? n : 0;
     parcel->next = NULL;
-    unpack(t, parcel, false);
+    __atomic_store_n(&parcel->n, n, __ATOMIC_RELAXED);
+    if (to == hak_self)
+        unpack(t, parcel, OWN);
+    else if (to == t || !deliver(to, parcel))
+        unpack(t, parcel, ASTRAY);
 }
 
 void hak_parcel_post_now(struct hak_thread *t)
@@ -182,40 +184,79 @@ void hak_parcel_post_now(struct hak_thread *t)
             post(t, &t->out[i]);
 }
 
-/* False: no memory. */
-__attribute__((noinline)) static bool
-open_for(struct hak_thread *t, struct hak_out *out, uint32_t tag)
+void hak_parcel_receive_now(struct hak_thread *t)
 {
+    if (t->out[0].parcel != NULL)
+        post(t, &t->out[0]);
+    if (__atomic_load_n(&t->inbox, __ATOMIC_RELAXED) != NULL)
+        unpack(t, exchange(t, NULL), OTHERS);
+}
+
+void hak_parcel_receive_all(struct hak_thread *me)
+{
+    hak_parcel_post(me);
+    hak_parcel_receive(me);
+    for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next) {
+        struct hak_parcel *first = __atomic_load_n(&t->inbox, __ATOMIC_RELAXED);
+        if (first != NULL && first != &closed)
+            unpack(me, exchange(t, NULL), ASTRAY);
+    }
+}
+
+/* Time to look: is t, which is mixed or not, to be so? */
+static void look(struct hak_thread *t)
+{
+    bool mixed = t->match == HAK_TAG_NONE;
+    bool both = t->nown >= t->nlook / 8 && t->nown <= t->nlook - t->nlook / 8;
+    if (!mixed || both) {
+        t->match = HAK_TAG_NONE;
+        t->pause = both ? 0 : t->pause;
+        t->look_after = WINDOW;
+    } else {
+        t->match = t->tag;
+        t->pause = (uint32_t)hak_min(t->pause * 2 + WINDOW, PAUSE_MOST);
+        t->look_after = t->pause;
+        hak_parcel_receive(t);
+    }
+    t->nlook = t->nown = 0;
+}
+
+void hak_parcel_full(struct hak_thread *t, struct hak_out *out)
+{
+    post(t, out);
+    if (t->nlook > t->look_after)
+        look(t);
+}
+
+bool hak_parcel_keep_first(struct hak_thread *t, uint64_t entry, void *p)
+{
+    uint32_t tag = hak_entry_tag(entry);
+    struct hak_out *out = &t->out[(tag - t->tag) % HAK_OUTS];
+    if (tag == 0 || tag == t->match || t->abroad != 0 ||
+        hak_entry_step(entry) == HAK_STEP_LARGE)
+        return false;
     if (out->parcel != NULL)
         post(t, out);
     struct hak_parcel *parcel = take_empty(t);
     if (parcel == NULL)
         return false;
-    *out = (struct hak_out){.tag = tag, .parcel = parcel};
+    *out = (struct hak_out){
+        .parcel = parcel,
+        .at = parcel->slot,
+        .key = tag + 1,
+        .room = PARCEL_BYTES,
+    };
     t->nopen++;
-    return true;
-}
-
-bool hak_parcel_keep(struct hak_thread *t, uint64_t entry, void *p)
-{
-    uint32_t tag = hak_entry_tag(entry), step = hak_entry_step(entry);
-    if (unlikely(tag == 0 || tag == t->tag || t->abroad != 0 ||
-                 step == HAK_STEP_LARGE))
-        return false;
-    struct hak_out *out = &t->out[tag % HAK_OUTS];
-    if (unlikely(out->tag != tag) && !open_for(t, out, tag))
-        return false;
-    struct hak_parcel *parcel = out->parcel;
-    uint32_t n = parcel->n;
-    __atomic_store_n(&parcel->slot[n], p, __ATOMIC_RELAXED);
-    __atomic_store_n(&parcel->n, n + 1, __ATOMIC_RELAXED);
-    out->bytes += (uint32_t)hak_step_bytes(step);
-    if (unlikely(n + 1 == PARCEL_SLOTS || out->bytes >= PARCEL_BYTES))
-        post(t, out);
-    return true;
+    return hak_parcel_keep(t, entry, p);
 }
 
 /* ---- threads that come and go ---- */
+
+void hak_parcel_begin(struct hak_thread *t)
+{
+    t->match = t->tag;
+    t->look_after = WINDOW;
+}
 
 void hak_parcel_open(struct hak_thread *t)
 {
@@ -225,7 +266,7 @@ void hak_parcel_open(struct hak_thread *t)
 
 void hak_parcel_close(struct hak_thread *t)
 {
-    unpack(t, exchange(t, &closed), false);
+    unpack(t, exchange(t, &closed), ASTRAY);
 }
 
 void hak_parcel_abandon(struct hak_thread *t)
@@ -235,34 +276,36 @@ void hak_parcel_abandon(struct hak_thread *t)
 
 /* ---- what is on its way ---- */
 
-static void count(const struct hak_parcel *parcel, const struct hak_box *box,
-                  struct hak_parcel_figures *sum)
+static void count(const struct hak_parcel *parcel, uint32_t n, bool remote,
+                  const struct hak_box *box, struct hak_parcel_figures *sum)
 {
-    uint32_t n = __atomic_load_n(&parcel->n, __ATOMIC_RELAXED);
     for (uint32_t i = 0; i < n && i < PARCEL_SLOTS; i++) {
         const struct hak_span *span = hak_directory_get(
             __atomic_load_n(&parcel->slot[i], __ATOMIC_RELAXED));
         if (span == NULL || span->box != box)
             continue;
         sum->n++;
+        sum->nremote += remote;
         sum->bytes += span->slot_bytes;
     }
 }
 
 struct hak_parcel_figures hak_parcel_read(const struct hak_box *box)
 {
-    struct hak_parcel_figures sum = {0, 0};
+    struct hak_parcel_figures sum = {0};
     for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next) {
         for (uint32_t i = 0; i < HAK_OUTS; i++) {
             const struct hak_parcel *parcel =
                 __atomic_load_n(&t->out[i].parcel, __ATOMIC_RELAXED);
+            void **at = __atomic_load_n(&t->out[i].at, __ATOMIC_RELAXED);
             if (parcel != NULL)
-                count(parcel, box, &sum);
+                count(parcel, (uint32_t)(at - parcel->slot), i != 0, box, &sum);
         }
         const struct hak_parcel *parcel =
             __atomic_load_n(&t->inbox, __ATOMIC_ACQUIRE);
         for (int i = 0; i < INBOX_PARCELS && parcel != NULL; i++) {
-            count(parcel, box, &sum);
+            count(parcel, __atomic_load_n(&parcel->n, __ATOMIC_RELAXED), true,
+                  box, &sum);
             parcel = __atomic_load_n(&parcel->next, __ATOMIC_RELAXED);
         }
     }
