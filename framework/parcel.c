@@ -80,7 +80,7 @@ static struct hak_parcel *take_empty(struct hak_thread *t)
 
 static void put_empty(struct hak_thread *t, struct hak_parcel *parcel)
 {
-    if (t->nstash < STASH_PARCELS) {
+    if (t->nstash < STASH_PARCELS && hak_is_attached(t)) {
         parcel->next = t->stash;
         t->stash = parcel;
         t->nstash++;
