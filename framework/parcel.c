@@ -169,12 +169,11 @@ static void post(struct hak_thread *t, struct hak_out *out)
     t->nopen--;
     t->nlook += n;
     t->nown += to == t ? n : 0;
-    parcel->next = NULL;
     __atomic_store_n(&parcel->n, n, __ATOMIC_RELAXED);
-    if (to == hak_self)
-        unpack(t, parcel, OWN);
-    else if (to == t || !deliver(to, parcel))
-        unpack(t, parcel, ASTRAY);
+    if (to != t && to != hak_self && deliver(to, parcel))
+        return;
+    parcel->next = NULL; /* deliver may have tried before it gave up */
+    unpack(t, parcel, to == hak_self ? OWN : ASTRAY);
 }
 
 void hak_parcel_post_now(struct hak_thread *t)
