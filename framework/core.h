@@ -246,14 +246,17 @@ bool hak_directory_ready(const void *p, size_t size_bytes);
 void hak_directory_set(struct hak_span *span, const void *p, size_t size_bytes);
 /* p's entry, which was that, gets the tag of the span's owner. Returns it. */
 uint64_t hak_directory_retag(const void *p, uint64_t entry);
+static inline size_t hak_directory_granule(const void *p)
+{
+    return ((uintptr_t)p - hak_directory.base) >> HAK_GRANULE_SHIFT;
+}
 static inline bool hak_directory_in_window(const void *p)
 {
-    size_t g = ((uintptr_t)p - hak_directory.base) >> HAK_GRANULE_SHIFT;
-    return g < hak_directory.limit_real;
+    return hak_directory_granule(p) < hak_directory.limit_real;
 }
 static inline uint64_t hak_directory_entry(const void *p)
 {
-    size_t g = ((uintptr_t)p - hak_directory.base) >> HAK_GRANULE_SHIFT;
+    size_t g = hak_directory_granule(p);
     return g < hak_directory.limit_real
                ? __atomic_load_n(&hak_directory.entry[g], __ATOMIC_RELAXED)
                : 0;
@@ -632,6 +635,14 @@ void *hak_realloc_slow(void *p, size_t size_bytes) __attribute__((noinline));
 void hak_free_slow(void *p) __attribute__((noinline));
 /* The caller's free was the one that the span's trigger waits for. */
 void hak_freed_many(struct hak_span *span) __attribute__((noinline));
+/* p, in a granule of a span of the calling thread's. */
+static inline void hak_free_own(struct hak_span *span, void *p)
+{
+    if (unlikely(!hak_span_may_take(span, p)))
+        hak_free_slow(p);
+    else if (hak_span_push(span, p))
+        hak_freed_many(span);
+}
 /* A block of a span that is not the caller's, by the entry's word. */
 void hak_free_other(uint64_t entry, void *p) __attribute__((noinline));
 /* One that came in a parcel and is not the receiver's to free. */

@@ -38,7 +38,7 @@ int hak_directory_start(uintptr_t base, size_t window_bytes)
 /* Called under the lock of space.c. */
 bool hak_directory_ready(const void *p, size_t size_bytes)
 {
-    size_t first = ((uintptr_t)p - hak_directory.base) >> HAK_GRANULE_SHIFT;
+    size_t first = hak_directory_granule(p);
     size_t last = first + ((size_bytes - 1) >> HAK_GRANULE_SHIFT);
     for (size_t i = first >> READY_SHIFT; i <= last >> READY_SHIFT; i++) {
         if (ready[i])
@@ -66,7 +66,7 @@ static uint64_t entry_of(const struct hak_span *span)
 
 void hak_directory_set(struct hak_span *span, const void *p, size_t size_bytes)
 {
-    size_t g = ((uintptr_t)p - hak_directory.base) >> HAK_GRANULE_SHIFT;
+    size_t g = hak_directory_granule(p);
     size_t end = g + (size_bytes >> HAK_GRANULE_SHIFT);
     HAK_ALWAYS(end <= hak_directory.limit_real);
     uint64_t entry = entry_of(span);
@@ -77,7 +77,7 @@ void hak_directory_set(struct hak_span *span, const void *p, size_t size_bytes)
 /* Another thread may have been faster, or the span may have gone. */
 uint64_t hak_directory_retag(const void *p, uint64_t entry)
 {
-    size_t g = ((uintptr_t)p - hak_directory.base) >> HAK_GRANULE_SHIFT;
+    size_t g = hak_directory_granule(p);
     uint64_t better = entry_of(hak_entry_span(entry));
     if (better != entry)
         (void)__atomic_compare_exchange_n(&hak_directory.entry[g], &entry,

@@ -34,16 +34,13 @@ EXPORT void *malloc(size_t size)
 
 EXPORT void free(void *p)
 {
-    size_t g = ((uintptr_t)p - hak_directory.base) >> HAK_GRANULE_SHIFT;
+    size_t g = hak_directory_granule(p);
     if (hak_frees_inline() && likely(g < hak_directory.limit)) {
         uint64_t entry = hak_directory.entry[g];
         struct hak_span *span = hak_entry_span(entry);
         struct hak_thread *t = hak_self;
         if (likely(hak_entry_tag(entry) == t->match && span->owner == t)) {
-            if (unlikely(!hak_span_may_take(span, p)))
-                hak_free_slow(p);
-            else if (hak_span_push(span, p))
-                hak_freed_many(span);
+            hak_free_own(span, p);
             return;
         }
         if (likely(entry != 0)) {

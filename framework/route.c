@@ -574,14 +574,10 @@ __attribute__((noinline)) static void free_other_slow(uint64_t entry, void *p)
         if (hak_self == &hak_nobody) /* it may never allocate */
             hak_thread_attach();
         uint64_t better = hak_directory_retag(p, entry);
-        if (hak_owner_of(span) == hak_self && hak_span_may_take(span, p)) {
-            if (hak_span_push(span, p))
-                hak_freed_many(span);
-        } else if (hak_owner_of(span) == hak_self) {
-            hak_box_free(b, p);
-        } else if (!hak_parcel_keep(hak_self, better, p)) {
+        if (hak_owner_of(span) == hak_self)
+            hak_free_own(span, p);
+        else if (!hak_parcel_keep(hak_self, better, p))
             remote_free(b, span, p);
-        }
     }
     errno = kept;
 }

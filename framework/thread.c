@@ -155,12 +155,29 @@ static void set_next(struct hak_thread **at, struct hak_thread *t)
 }
 
 /* lock held */
-static void park(struct hak_thread *t)
+static void put_parked(struct hak_thread *t)
 {
     t->parked = true;
-    t->parked_at_ms = hak_os_now_ms();
     t->next_parked = threads.parked;
     set_next(&threads.parked, t);
+}
+
+/* lock held; at: a place of the list. NULL: its end */
+static struct hak_thread *take_parked(struct hak_thread **at)
+{
+    struct hak_thread *t = *at;
+    if (t != NULL) {
+        set_next(at, t->next_parked);
+        t->parked = false;
+    }
+    return t;
+}
+
+/* lock held */
+static void park(struct hak_thread *t)
+{
+    t->parked_at_ms = hak_os_now_ms();
+    put_parked(t);
 }
 
 /* From here on the structure is parked once the kernel lets go of us. */
@@ -237,11 +254,7 @@ static struct hak_thread *unpark(void)
     hak_lock_take(&threads.lock);
     if (threads.parked == NULL)
         park_gone();
-    struct hak_thread *t = threads.parked;
-    if (t != NULL) {
-        set_next(&threads.parked, t->next_parked);
-        t->parked = false;
-    }
+    struct hak_thread *t = take_parked(&threads.parked);
     hak_lock_drop(&threads.lock);
     return t;
 }
@@ -323,11 +336,7 @@ static struct hak_thread *next_to_reap(uint64_t before_ms)
     struct hak_thread **at = &threads.parked;
     while (*at != NULL && (*at)->parked_at_ms > before_ms)
         at = &(*at)->next_parked;
-    struct hak_thread *t = *at;
-    if (t != NULL) {
-        set_next(at, t->next_parked);
-        t->parked = false;
-    }
+    struct hak_thread *t = take_parked(at);
     hak_lock_drop(&threads.lock);
     return t;
 }
@@ -353,9 +362,7 @@ void hak_thread_reap(uint64_t now_ms, bool all)
     hak_lock_take(&threads.lock);
     while ((t = reaped) != NULL) {
         reaped = t->next_parked;
-        t->parked = true;
-        t->next_parked = threads.parked;
-        set_next(&threads.parked, t);
+        put_parked(t);
     }
     hak_lock_drop(&threads.lock);
 }

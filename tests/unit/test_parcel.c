@@ -502,32 +502,31 @@ TEST(threads_swap_blocks)
 
 /* ---- wrong frees --------------------------------------------------------- */
 
-static void *twice[2];
+/* Another thread frees p n times; they arrive. p: of a slot of ours. */
+static void other_frees(void *p, size_t n)
+{
+    void *given[] = {p, p};
+    begin(1, 0, 0);
+    other[0].give = given;
+    other[0].ngive = n;
+    next_step();
+    end(1);
+    hak_parcel_receive(hak_self);
+}
 
 TEST_DIES(two_frees_are_told_when_they_arrive, SIGABRT, "freed twice")
 {
     start();
-    twice[0] = twice[1] = get(100);
+    void *p = get(100);
     get(100);
-    begin(1, 0, 0);
-    other[0].give = twice;
-    other[0].ngive = 2;
-    next_step();
-    end(1);
-    hak_parcel_receive(hak_self);
+    other_frees(p, 2);
 }
 
 TEST_DIES(the_middle_of_a_slot_is_told_when_it_arrives, SIGABRT,
           "not the start of a slot")
 {
     start();
-    twice[0] = (char *)get(100) + 16;
-    begin(1, 0, 0);
-    other[0].give = twice;
-    other[0].ngive = 1;
-    next_step();
-    end(1);
-    hak_parcel_receive(hak_self);
+    other_frees((char *)get(100) + 16, 1);
 }
 
 TEST_MAIN()
