@@ -15,12 +15,12 @@ BASE := -std=gnu11 -D_GNU_SOURCE -O2 -g -fPIC -fvisibility=hidden \
 CFLAGS  ?=
 ALL     = $(BASE) $(WARN) $(FOR_FILE) $(CFLAGS)
 
-# The core: everything but the three files that make it a malloc, fused.c, and
+# The core: everything but the four files that make it a malloc, fused.c, and
 # cxx.c, a library of its own.
-CORE_SRCS := $(filter-out %/entry.c %/api.c %/init.c %/fused.c %/cxx.c,\
+CORE_SRCS := $(filter-out %/entry.c %/api.c %/init.c %/dlopen.c %/fused.c %/cxx.c,\
     $(wildcard framework/*.c))
 CORE_OBJS := $(CORE_SRCS:%.c=$(B)/obj/%.o)
-LIB_OBJS  := $(CORE_OBJS) $(addprefix $(B)/obj/framework/,entry.o api.o init.o)
+LIB_OBJS  := $(CORE_OBJS) $(addprefix $(B)/obj/framework/,entry.o api.o init.o dlopen.o)
 # Position-independent archives, so that a preload is one file.
 # libgcc's unwinder too: a process may have another one, with frames registered.
 CORE_LIBS := -Wl,-T,framework/sections.ld -l:libinih.a -l:libffi_pic.a -static-libgcc
@@ -130,11 +130,13 @@ include framework/fused.mk
 # in reports and for messages is small instead of fast, since it is resident in
 # each program.
 COLD := $(patsubst framework/%.c,%,$(wildcard framework/conf*.c)) boot boxfile \
-    elf_file fork fused init learner learner_engine loader log policy report \
-    seal setup signature stack start trust
+    elf_file fork fused init learner learner_engine loader log object other policy \
+    report seal setup signature stack start trust
 files = $(foreach f,$(1),$(B)/obj/framework/$(f).o $(FUSED)/obj/$(f).o)
 $(call files,entry route): FOR_FILE := -falign-functions=64
 $(call files,$(COLD)): FOR_FILE := -Os
+# Its calls are to be jumps, whatever CFLAGS says.
+$(call files,dlopen): FOR_FILE := -O2 -foptimize-sibling-calls
 
 # ---- tests -----------------------------------------------------------------
 

@@ -80,11 +80,12 @@ EXPORT int hak_drain(const char *box)
             return error;
     }
     struct hak_stats s;
+    bool on_the_way = hak_thread_is_routing(); /* perhaps to a block */
     hak_parcel_receive_all(hak_self);
     struct hak_parcel_figures away = hak_parcel_read(&b->box);
     hak_figures(b, &s);
-    if (s.live_count == 0 && away.n == 0 &&
-        b->box.state_now == HAK_BOX_DRAINING) {
+    if (b->box.state_now == HAK_BOX_DRAINING && !on_the_way &&
+        s.live_count == 0 && away.n == 0) {
         int error = enter_state(b, HAK_BOX_RETIRED);
         if (error != 0)
             return error;
@@ -235,3 +236,8 @@ EXPORT int mallopt(int parameter, int value)
     (void)value;
     return 1;
 }
+
+/* glibc's second names, as in entry.c. */
+EXPORT int __libc_mallopt(int parameter, int value)
+    __attribute__((alias("mallopt"), copy(mallopt)));
+EXPORT struct mallinfo __libc_mallinfo(void) __attribute__((alias("mallinfo")));

@@ -3,6 +3,7 @@
  *
  *     entry.c     malloc family                    hot paths, then route
  *     api.c       hakmem.h, malloc_trim and kin    everything below
+ *     dlopen.c    dlopen without RTLD_DEEPBIND     the next dlopen
  *     init.c      the library's constructor        start report
  *     start.c     the order of things              everything below
  *     setup.c     which configuration, its boxes   everything below
@@ -22,8 +23,11 @@
  *     space.c     the window of address space      os
  *     log.c       lines, report files              trust
  *     trust.c     paths of root alone              nothing of ours
+ *     other.c     another allocator of the process libc thread
+ *     libc.c      glibc's allocator                object os
  *     boot.c os.c conf*.c learner_engine.c         nothing of ours
  *     signature.c foreign.c stack.c elf_file.c     nothing of ours
+ *     object.c                                     nothing of ours
  */
 #ifndef HAKMEM_CORE_H
 #define HAKMEM_CORE_H
@@ -146,6 +150,7 @@ size_t hak_boot_usable(const void *p);
 
 /* ---- libc.c: the last resort -------------------------------------------- */
 
+/* Find libc's functions; at start, or before that at the first need. */
 void hak_libc_start(void);
 /* Before its first block; before a fork, which must not find it half done. */
 void hak_libc_set_up(void);
@@ -155,10 +160,11 @@ size_t hak_libc_usable(void *p);
 void *hak_libc_realloc(void *p, size_t size_bytes);
 uint64_t hak_libc_blocks(void); /* handed out so far by the fallback */
 /*
- * Is p a live block of libc's? Known from the first malloc until
- * hak_libc_forget(); from then on never, and hak_libc_may_own() is true of all.
- * Any p, any thread. When the table of its blocks is full, libc has no memory;
- * with hak_libc_bound(false) it has, and forgets.
+ * Is p a live block that libc gave out by hak_libc_alloc? Known from the first
+ * one until hak_libc_forget(); from then on never, and hak_libc_may_own() is
+ * true of all. Any p, any thread, lock-free. Where the table of blocks cannot
+ * grow since there is no memory, libc has none either; with
+ * hak_libc_bound(false) it has, and forgets.
  */
 bool hak_libc_owns(const void *p);
 extern uint64_t hak_libc_nkept; /* atomic: of how many it is true */
@@ -169,6 +175,24 @@ static inline bool hak_libc_keeps(void)
 bool hak_libc_may_own(const void *p);
 void hak_libc_forget(void);      /* at start */
 void hak_libc_bound(bool bound); /* at start */
+struct hak_object;
+bool hak_libc_is(const struct hak_object *object);
+
+/* ---- other.c: another allocator in the process --------------------------- */
+
+/* Look for one among the libraries of the start; the second call of this name
+ * says that what is loaded from now on is the program's own dlopen. */
+void hak_other_start(void);
+void hak_other_started(void);
+bool hak_other_is_there(void); /* of the start */
+/*
+ * Hand p, which is no box's and not libc's, to the allocator that made it. Any
+ * thread; no lock of ours is held; errno is as that one leaves it.
+ * Returns  false: there is none, or p has come back from it; nothing was done
+ */
+bool hak_other_free(void *p);
+bool hak_other_realloc(void *p, size_t size_bytes, void **out);
+bool hak_other_usable(void *p, size_t *out);
 
 /* ---- space.c: the window ---- */
 
@@ -395,12 +419,14 @@ struct hak_thread {
                                              there is none, and in the last */
     void *heap[HAK_MAX_BOXES];
     uint64_t epoch;
-    uint16_t tag;    /* in the directory, or HAK_TAG_NONE: too many threads */
-    uint16_t match;  /* the tag of what free() pushes; HAK_TAG_NONE: nothing */
-    uint32_t abroad; /* calls of foreign boxes that it is inside of; never 0
-                        in the three below that have not attached */
-    uint32_t trips;  /* calls of boxes by the short way */
-    int *error;      /* errno of its thread, where that is at hand */
+    uint16_t tag;     /* in the directory, or HAK_TAG_NONE: too many threads */
+    uint16_t match;   /* the tag of what free() pushes; HAK_TAG_NONE: nothing */
+    uint32_t abroad;  /* calls of foreign boxes that it is inside of; never 0
+                         in the three below that have not attached */
+    uint32_t trips;   /* calls of boxes by the short way */
+    uint32_t routing; /* requests on their way down a chain; atomic */
+    int *error;       /* errno of its thread, where that is at hand */
+    const void *given; /* what it is just handing to another allocator */
     uint32_t ticks;
     uint32_t rounds; /* of destructors that its thread ran */
     int tid;         /* of its thread, while that is ending */
@@ -478,6 +504,10 @@ void hak_thread_reap(uint64_t now_ms, bool all); /* close long parked ones */
 void hak_thread_lock(bool take);
 void hak_thread_fork_child(const struct hak_thread *forking);
 struct hak_thread *hak_thread_first(void); /* list of all, for reports */
+/* Is any thread between reading a chain and the answer of its box? After
+ * hak_thread_reroute none of these has a chain from before, if the answer is
+ * no. */
+bool hak_thread_is_routing(void);
 void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open);
 
 /* ---- parcel.c: frees of other threads' slots ---- */
@@ -610,7 +640,6 @@ struct hak_core {
     enum hak_free_route free_route;
     bool verify;
     bool fences; /* no barrier from outside: each refill has its own */
-    size_t (*libc_usable)(void *);
     struct hak_lane_group group[HAK_LANES];
 };
 extern struct hak_core hak_core;

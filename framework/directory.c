@@ -3,8 +3,10 @@
  *
  * One flat table over the window. It is mapped read-only, so it costs address
  * space alone (no commit under overcommit mode 2); the part for a range of
- * the window becomes writable when something is first mapped there. A read of
- * an untouched entry sees the kernel's zero page: NULL, nobody's.
+ * the window becomes writable when something is first mapped there: a writable
+ * mapping is moved over it. (mprotect would do as well, but sandboxes kill
+ * programs that call it late; glibc's malloc does not.) A read of an untouched
+ * entry sees the kernel's zero page: NULL, nobody's.
  *
  * Entries are written before a slot of the granule is handed out and cleared
  * after its last slot came back, so a free() of a live slot reads an entry
@@ -35,6 +37,21 @@ int hak_directory_start(uintptr_t base, size_t window_bytes)
     return 0;
 }
 
+/*
+ * The kernel moves a mapping in one step for all readers, and it has accounted
+ * for it before: what is there goes only when the new one is sure to come.
+ */
+static bool make_writable(uint64_t *entries, size_t size_bytes)
+{
+    void *fresh = hak_os_map(size_bytes, PROT_READ | PROT_WRITE);
+    if (fresh == NULL)
+        return false;
+    if (hak_os_move(fresh, size_bytes, entries, size_bytes))
+        return true;
+    hak_os_unmap(fresh, size_bytes);
+    return hak_os_writable(entries, size_bytes); /* where mremap is refused */
+}
+
 /* Called under the lock of space.c. */
 bool hak_directory_ready(const void *p, size_t size_bytes)
 {
@@ -45,7 +62,7 @@ bool hak_directory_ready(const void *p, size_t size_bytes)
             continue;
         size_t at = i << READY_SHIFT;
         size_t n = hak_min(READY_ENTRIES, hak_directory.limit_real - at);
-        if (!hak_os_writable(hak_directory.entry + at, n * sizeof(uint64_t)))
+        if (!make_writable(hak_directory.entry + at, n * sizeof(uint64_t)))
             return false;
         ready[i] = 1;
     }

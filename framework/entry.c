@@ -59,9 +59,11 @@ EXPORT void *calloc(size_t n, size_t each)
         return NULL;
     }
     struct hak_thread *t = hak_self;
-    void *p = pop(t, hak_index_of(size));
-    return likely(p != NULL) ? memset(p, 0, size)
-                             : hak_alloc_slow(t, size, true);
+    struct hak_span *span = hak_lane(t, hak_index_of(size));
+    void *p = hak_span_try_pop(span);
+    if (unlikely(p == NULL))
+        return hak_alloc_slow(t, size, true);
+    return memset(p, 0, span->slot_bytes); /* all that is usable, as glibc */
 }
 
 EXPORT void *realloc(void *p, size_t size)
@@ -170,3 +172,19 @@ EXPORT size_t malloc_usable_size(void *p)
 {
     return p == NULL ? 0 : hak_usable("malloc_usable_size", p);
 }
+
+/*
+ * glibc's second names for the same calls, by which tracers and wrappers of
+ * malloc reach the allocator behind themselves. copy: the attributes too.
+ */
+#define SECOND_NAME(second, name)         \
+    EXPORT extern __typeof__(name) second \
+        __attribute__((alias(#name), copy(name)))
+
+SECOND_NAME(__libc_malloc, malloc);
+SECOND_NAME(__libc_calloc, calloc);
+SECOND_NAME(__libc_realloc, realloc);
+SECOND_NAME(__libc_memalign, memalign);
+SECOND_NAME(__libc_valloc, valloc);
+SECOND_NAME(__libc_pvalloc, pvalloc);
+SECOND_NAME(__libc_free, free);

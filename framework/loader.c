@@ -36,6 +36,33 @@ static void enter_range(struct hak_loaded *b, void *p, size_t size_bytes)
     hak_directory_set(&b->slow, p, size_bytes);
 }
 
+/* Is all of a range of granules in the hands of b, as the directory has it? */
+static bool is_of(const struct hak_loaded *b, const char *p, size_t size_bytes)
+{
+    if ((uintptr_t)p % HAK_GRANULE_BYTES != 0 ||
+        size_bytes % HAK_GRANULE_BYTES != 0)
+        return false;
+    for (size_t at = 0; at < size_bytes; at += HAK_GRANULE_BYTES) {
+        const struct hak_span *span = hak_directory_get(p + at);
+        if (span == NULL || span->box != &b->box)
+            return false;
+    }
+    return true;
+}
+
+/* What a box must not give back or move is not touched: it may be another's
+ * by now. */
+static bool refuse(const struct hak_loaded *b, const char *call, void *p,
+                   size_t size_bytes)
+{
+    if (likely(is_of(b, p, size_bytes)))
+        return false;
+    hak_say("box %s: host->%s(%p, %zu): not all of that range is the box's; "
+            "nothing was done",
+            b->box.name, call, p, size_bytes);
+    return true;
+}
+
 static void *host_map(struct hak_box *box, size_t size_bytes,
                       size_t align_bytes, uint32_t flags)
 {
@@ -54,23 +81,29 @@ static void *host_map(struct hak_box *box, size_t size_bytes,
 
 static void host_unmap(struct hak_box *box, void *p, size_t size_bytes)
 {
+    if (refuse(hak_loaded_of(box), "unmap", p, size_bytes))
+        return;
     hak_directory_set(NULL, p, size_bytes);
     hak_count_shared(&hak_loaded_of(box)->now->mapped_bytes,
                      -(int64_t)size_bytes);
     hak_space_give(p, size_bytes);
 }
 
+/* p and size_bytes are of pages, not of granules. */
 static void host_purge(struct hak_box *box, void *p, size_t size_bytes)
 {
-    (void)box;
-    hak_space_purge(p, size_bytes);
+    uintptr_t first = (uintptr_t)p & ~(uintptr_t)(HAK_GRANULE_BYTES - 1);
+    uintptr_t end = hak_round_up((uintptr_t)p + size_bytes, HAK_GRANULE_BYTES);
+    if (!refuse(hak_loaded_of(box), "purge", (void *)first, end - first))
+        hak_space_purge(p, size_bytes);
 }
 
 static void *host_remap(struct hak_box *box, void *p, size_t old_bytes,
                         size_t new_bytes)
 {
     struct hak_loaded *b = hak_loaded_of(box);
-    if (new_bytes == 0 || new_bytes % HAK_GRANULE_BYTES != 0)
+    if (new_bytes == 0 || new_bytes % HAK_GRANULE_BYTES != 0 ||
+        refuse(b, "remap", p, old_bytes))
         return NULL;
     /* Before the old place can belong to somebody else. */
     hak_directory_set(NULL, p, old_bytes);
@@ -96,8 +129,7 @@ static int host_span_set(struct hak_box *box, struct hak_span *span, void *p,
                          size_t size_bytes)
 {
     struct hak_loaded *b = hak_loaded_of(box);
-    const struct hak_span *now = hak_directory_get(p);
-    if (now == NULL || now->box != box)
+    if (!is_of(b, p, size_bytes))
         return -EINVAL;
     if (span == NULL || !box->lanes)
         span = &b->slow;
@@ -178,17 +210,20 @@ static HAK_SEALED struct hak_host host = {
 
 /* ---- loading ---- */
 
-/* The memory of most boxes is in the window: elsewhere only those are asked
- * that may have some there. */
+/*
+ * The memory of most boxes is in the window: elsewhere only those are asked
+ * that may have some there. A box with headers is asked about the caller's
+ * pointer too, which is inside its slot: what stands in front of another box's
+ * pointer may be its slot as well.
+ */
 struct hak_loaded *hak_walk(const void *p)
 {
     bool outside = !hak_directory_in_window(p);
     for (uint32_t i = 0; i < hak_boxes.n; i++) {
         struct hak_loaded *b = hak_boxes.walk[i];
-        uintptr_t at = (uintptr_t)p - hak_box_header_bytes(b); /* p is any */
         if (b->residual || b->now->untrusted || (outside && !b->far))
             continue;
-        if (hak_box_owns(b, (const void *)at))
+        if (hak_box_owns(b, p))
             return b;
     }
     return NULL;

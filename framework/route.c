@@ -23,6 +23,28 @@ static void tick(struct hak_thread *t)
     hak_thread_reap(hak_os_now_ms(), false);
 }
 
+/*
+ * Around a look at a chain and the call of its box. A box is retired when
+ * nobody is on the way to it any more: hak_drain cuts the chains, has the
+ * barrier of hak_thread_reroute, and looks at `routing`. Either it sees the
+ * store here, or the chain that is read below is a cut one.
+ */
+static inline void begin_routing(struct hak_thread *t)
+{
+    if (!hak_routes_may_change())
+        return;
+    __atomic_store_n(&t->routing, t->routing + 1, __ATOMIC_RELAXED);
+    if (unlikely(hak_core.fences))
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+static inline void end_routing(struct hak_thread *t)
+{
+    if (hak_routes_may_change())
+        __atomic_store_n(&t->routing, t->routing - 1, __ATOMIC_RELEASE);
+}
+
 /* ---- boxes without lanes ---- */
 
 /*
@@ -106,7 +128,7 @@ static void *box_alloc_here(struct hak_loaded *b, size_t size, bool zero)
     if (zero && HAK_BOX_HAS(b, zalloc))
         return hak_box_zalloc(b, size);
     void *p = hak_box_alloc(b, size);
-    return p != NULL && zero ? memset(p, 0, size) : p;
+    return p != NULL && zero ? memset(p, 0, hak_box_usable_size(b, p)) : p;
 }
 
 static void *box_alloc(struct hak_thread *t, struct hak_loaded *b, size_t size,
@@ -147,11 +169,8 @@ static void box_free(struct hak_loaded *b, void *p)
 enum { SHORT_TRIPS = 64 };
 
 /* NULL: the long way. */
-static inline void *alloc_quick(struct hak_thread *t, size_t size, bool zero)
+static inline void *alloc_by_chain(struct hak_thread *t, size_t size, bool zero)
 {
-    if (!hak_goes_abroad() || t->abroad != 0 || hak_samples() ||
-        size - 1 >= PTRDIFF_MAX)
-        return NULL;
     struct hak_loaded *b = hak_chain_of(hak_index_of(size))->box[0];
     if (b == NULL || !b->quick || ++t->trips % SHORT_TRIPS == 0 ||
         (zero && !HAK_BOX_HAS(b, zalloc)))
@@ -163,6 +182,17 @@ static inline void *alloc_quick(struct hak_thread *t, size_t size, bool zero)
     *t->error = kept;
     if (likely(p != NULL))
         hak_count(&t->count[b->box.index].allocs, 1);
+    return p;
+}
+
+static inline void *alloc_quick(struct hak_thread *t, size_t size, bool zero)
+{
+    if (!hak_goes_abroad() || t->abroad != 0 || hak_samples() ||
+        size - 1 >= PTRDIFF_MAX)
+        return NULL;
+    begin_routing(t);
+    void *p = alloc_by_chain(t, size, zero);
+    end_routing(t);
     return p;
 }
 
@@ -318,8 +348,8 @@ static void *sampled(struct hak_thread *t, size_t align, size_t size, bool zero)
     return p;
 }
 
-static void *from_chain(struct hak_thread *t, uint32_t index, size_t size,
-                        bool zero)
+static void *down_the_chain(struct hak_thread *t, uint32_t index, size_t size,
+                            bool zero)
 {
     const struct hak_chain *chain = hak_chain_of(index);
     int kept = errno;
@@ -331,8 +361,8 @@ static void *from_chain(struct hak_thread *t, uint32_t index, size_t size,
             continue;
         if (hak_box_lanes(b) && index < HAK_LANES) {
             p = from_lanes(t, b, index);
-            if (p != NULL && zero)
-                memset(p, 0, want);
+            if (p != NULL && zero) /* every usable byte: as large as the slot */
+                memset(p, 0, hak_directory_get(p)->slot_bytes);
         } else {
             p = box_alloc(t, b, size, zero);
         }
@@ -343,6 +373,15 @@ static void *from_chain(struct hak_thread *t, uint32_t index, size_t size,
     }
     void *p = last_resort(t, chain, HAK_ALIGN_BYTES, want, zero);
     errno = p != NULL ? kept : ENOMEM;
+    return p;
+}
+
+static void *from_chain(struct hak_thread *t, uint32_t index, size_t size,
+                        bool zero)
+{
+    begin_routing(t);
+    void *p = down_the_chain(t, index, size, zero);
+    end_routing(t);
     return p;
 }
 
@@ -459,6 +498,23 @@ static void *aligned_from_lane(size_t align, size_t size)
     return NULL;
 }
 
+static void *aligned_from_chain(struct hak_thread *t, size_t align, size_t size)
+{
+    const struct hak_chain *chain = hak_chain_of(
+        align > HAK_GRANULE_BYTES ? HAK_INDEX_LARGE
+                                  : hak_index_of(hak_max(size, align)));
+    for (uint32_t i = 0; chain->box[i] != NULL; i++) {
+        struct hak_loaded *b = chain->box[i];
+        if (unlikely(t->abroad != 0) && b->foreign)
+            continue;
+        void *p = aligned_from(t, b, align, size);
+        if (p != NULL)
+            return p;
+        hak_count(&t->count[b->box.index].declines, 1);
+    }
+    return last_resort(t, chain, align, size, false);
+}
+
 void *hak_alloc_aligned(size_t align, size_t size)
 {
     if (align > PTRDIFF_MAX || size > PTRDIFF_MAX - align) {
@@ -480,20 +536,9 @@ void *hak_alloc_aligned(size_t align, size_t size)
         return from_libc(&hak_nobody, HAK_FALLBACK_LIBC, align, size, false);
     if (hak_samples() && (p = sampled(t, align, size, false)) != NULL)
         return p;
-    const struct hak_chain *chain = hak_chain_of(
-        align > HAK_GRANULE_BYTES ? HAK_INDEX_LARGE
-                                  : hak_index_of(hak_max(size, align)));
-    for (uint32_t i = 0; chain->box[i] != NULL; i++) {
-        struct hak_loaded *b = chain->box[i];
-        if (unlikely(t->abroad != 0) && b->foreign)
-            continue;
-        p = aligned_from(t, b, align, size == 0 ? 1 : size);
-        errno = kept;
-        if (p != NULL)
-            return p;
-        hak_count(&t->count[b->box.index].declines, 1);
-    }
-    p = last_resort(t, chain, align, size == 0 ? 1 : size, false);
+    begin_routing(t);
+    p = aligned_from_chain(t, align, size == 0 ? 1 : size);
+    end_routing(t);
     errno = p != NULL ? kept : ENOMEM;
     return p;
 }
@@ -528,6 +573,12 @@ static struct hak_loaded *owner_of(const void *p, struct hak_span **span)
     return walked != NULL || named != NULL ? walked : left_over(p);
 }
 
+/* May another allocator have made p, which no box owns? */
+static bool may_be_anothers(const void *p)
+{
+    return !hak_libc_may_own(p) && !hak_directory_in_window(p);
+}
+
 /* No box owns p; unless it may be libc's, the program is wrong. */
 static void expect_libc(const char *call, const void *p)
 {
@@ -538,6 +589,23 @@ static void expect_libc(const char *call, const void *p)
                 "handed out",
                 call, p);
     hak_die("%s(%p): no box and not libc gave out this pointer", call, p);
+}
+
+static void free_unowned(void *p)
+{
+    if (may_be_anothers(p) && hak_other_free(p))
+        return;
+    expect_libc("free", p);
+    hak_libc_free(p);
+}
+
+static size_t usable_unowned(const char *call, void *p)
+{
+    size_t usable;
+    if (may_be_anothers(p) && hak_other_usable(p, &usable))
+        return usable;
+    expect_libc(call, p);
+    return hak_libc_usable(p);
 }
 
 static void remote_free(struct hak_loaded *b, struct hak_span *span, void *p)
@@ -607,8 +675,7 @@ __attribute__((noinline)) static void free_long(void *p)
     struct hak_loaded *b =
         hak_core.mode == HAK_MODE_BOXES ? owner_of(p, &span) : NULL;
     if (b == NULL) {
-        expect_libc("free", p);
-        hak_libc_free(p);
+        free_unowned(p);
     } else if (hak_box_lanes(b) && hak_free_route() == HAK_FREE_DIRECTORY &&
                span != NULL && span != &b->slow) {
         if (hak_owner_of(span) != hak_self)
@@ -648,10 +715,8 @@ static size_t usable_of(const char *call, const struct hak_loaded *b,
 {
     if (span != NULL && span->slot_bytes != 0 && hak_span_looks_live(span, p))
         return span->slot_bytes;
-    if (b == NULL) {
-        expect_libc(call, p);
-        return hak_libc_usable((void *)(uintptr_t)p);
-    }
+    if (b == NULL)
+        return usable_unowned(call, (void *)(uintptr_t)p);
     size_t usable = box_usable(b, p);
     if (unlikely(usable == 0) && hak_box_header_bytes(b) == 0 && !b->foreign &&
         !HAK_BOX_HAS(b, alloc_none))
@@ -674,9 +739,13 @@ size_t hak_usable(const char *call, const void *p)
     return usable_of(call, b, span, p);
 }
 
+/* Without memory realloc once left a block where it was to make it smaller. */
+static bool shrunk_in_place;
+
 /*
  * A block may be larger than it was asked for: by its class, its alignment, or
- * since realloc left it where it was (to half of it, or up to 64 bytes).
+ * since realloc left it where it was (to half of it, or up to 64 bytes; any
+ * size once shrunk_in_place).
  */
 void hak_expect_size(const char *call, const void *p, size_t align, size_t size)
 {
@@ -689,8 +758,9 @@ void hak_expect_size(const char *call, const void *p, size_t align, size_t size)
     size_t usable = hak_usable(call, p), least = usable;
     if (align <= HAK_ALIGN_BYTES && HAK_BOX_HAS(b, slot_size))
         least = hak_box_slot_size(b, size);
-    if (size <= usable && (usable <= 64 || size >= usable / 2 ||
-                           least >= usable / 2 || least == 0))
+    if (size <= usable &&
+        (usable <= 64 || size >= usable / 2 || least >= usable / 2 ||
+         least == 0 || __atomic_load_n(&shrunk_in_place, __ATOMIC_RELAXED)))
         return;
     hak_die("%s(%p, %zu): that slot of box %s has %zu bytes, of another "
             "request",
@@ -719,6 +789,17 @@ static void *resized(struct hak_loaded *b, void *p, size_t had, size_t size)
     return q;
 }
 
+/* By the allocator that made p, which no box owns. False: we do it. */
+static bool realloc_unowned(void *p, size_t size, void **out)
+{
+    if (may_be_anothers(p) && hak_other_realloc(p, size, out))
+        return true;
+    if (hak_core.mode == HAK_MODE_BOXES)
+        return false;
+    *out = hak_libc_realloc(p, size);
+    return true;
+}
+
 /*
  * Whose p is is asked once, for all that follows: the walk may be calls of
  * other libraries. (A span is looked up again, since it may be another by
@@ -736,10 +817,10 @@ void *hak_realloc_slow(void *p, size_t size)
     if (q != NULL)
         return q;
     bool early = hak_boot_owns(p) || hak_self == &hak_forker;
-    if (hak_core.mode != HAK_MODE_BOXES && !hak_boot_owns(p))
-        return hak_libc_realloc(p, size);
-    if (!early)
+    if (!early && hak_core.mode == HAK_MODE_BOXES)
         b = owner_of(p, &span);
+    if (!early && b == NULL && realloc_unowned(p, size, &q))
+        return q;
     size_t have =
         early ? hak_usable("realloc", p) : usable_of("realloc", b, span, p);
     if (hak_fits(have, size))
@@ -750,8 +831,13 @@ void *hak_realloc_slow(void *p, size_t size)
     if (q != NULL)
         return q;
     q = malloc(size);
-    if (q == NULL)
-        return size <= have ? p : NULL; /* too big a slot beats a failure */
+    if (q == NULL) {
+        if (size > have)
+            return NULL;
+        __atomic_store_n(&shrunk_in_place, true, __ATOMIC_RELAXED);
+        errno = kept;
+        return p; /* too big a slot beats a failure */
+    }
     memcpy(q, p, hak_min(have, size));
     if (early || span != NULL || b == NULL)
         free(p);

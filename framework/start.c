@@ -44,7 +44,8 @@ static void on_libc_alone(void)
     if (hak_conf.strict)
         hak_die("strict = yes: giving up");
     hak_say("running on libc alone");
-    hak_libc_forget();
+    if (!hak_other_is_there()) /* else whose a block is has to be known */
+        hak_libc_forget();
     hak_core.mode = HAK_MODE_LIBC;
 }
 
@@ -87,10 +88,12 @@ static void open_for_business(void)
 void hak_start(char *const *envp)
 {
     hak_libc_start();
+    hak_other_start();
     if (set_up(envp) != 0)
         on_libc_alone();
     else
         open_for_business();
+    hak_other_started();
     hak_conf.diag = NULL; /* nothing is found any more */
     hak_seal();
 }

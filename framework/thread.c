@@ -138,6 +138,14 @@ void hak_thread_reroute(uint32_t first, uint32_t last)
             set_lane(t, i, &hak_no_span);
 }
 
+bool hak_thread_is_routing(void)
+{
+    const struct hak_thread *t = hak_thread_first();
+    while (t != NULL && __atomic_load_n(&t->routing, __ATOMIC_ACQUIRE) == 0)
+        t = t->next;
+    return t != NULL;
+}
+
 void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open)
 {
     void **heap = &t->heap[b->box.index];

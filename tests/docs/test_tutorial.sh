@@ -41,6 +41,16 @@ HAKMEM_STATS_AT_EXIT="$dir/report" HAKMEM_STATS_FORMAT=json \
 [ "$(cat "$dir/said")" = 20000 ]
 result $? "a program runs on it"
 
+# Without usable_size the core keeps a header in front of each block. Neighbours
+# of the box are not its own, whoever asks.
+for mode in HAKMEM_CORE_FREE_ROUTE=owns HAKMEM_CORE_VERIFY=yes; do
+    env "$mode" build/hakctl run -c "$dir/mine.ini" -- perl -e \
+        'my @a = map { "x" x ($_ * 37 % 30000) } 1 .. 5000; print scalar(@a), "\n"' \
+        >"$dir/said" 2>&1
+    [ "$(cat "$dir/said")" = 5000 ]
+    result $? "a program runs on it with $mode"
+done
+
 allocs() {
     jq -s "last | .boxes[] | select(.name == \"mine\") | .$1" "$dir/report"
 }

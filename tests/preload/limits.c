@@ -242,6 +242,31 @@ TEST(limit_set_later)
     }
 }
 
+void free_sized(void *p, size_t size) __attribute__((weak));
+
+/* A block that cannot move to a smaller place stays, and that is a success. */
+TEST(shrinks_without_memory)
+{
+    static const size_t fillers[] = {3 * MIB, 60000, 3000, 200000, 100};
+    struct link *list[5] = {NULL};
+    char *p = malloc(3 * MIB);
+    fill(p, 200000, 5);
+    set_limit(statm_bytes(0) + 8 * MIB);
+    for (size_t i = 0; i < 5; i++)
+        take_all(&list[i], fillers[i], SIZE_MAX);
+    errno = 0;
+    char *q = realloc(p, 200000);
+    EXPECT(q != NULL);
+    EXPECT_EQ(errno, 0);
+    EXPECT_PATTERN(q, 200000, 5);
+    if (free_sized != NULL)
+        free_sized(q, 200000);
+    else
+        free(q);
+    for (size_t i = 0; i < 5; i++)
+        free_all(&list[i], fillers[i]);
+}
+
 /* ---- too much at once --------------------------------------------------- */
 
 TEST(absurd_requests)

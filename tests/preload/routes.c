@@ -4,6 +4,7 @@
  */
 #include "calls.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 
 /* ---- routes ------------------------------------------------------------- */
@@ -182,6 +183,45 @@ TEST(drain_beside_running_threads)
         pthread_join(thread[i], NULL);
     EXPECT_GE(hak.drain(box), 0);
     EXPECT_NE(strcmp(box_for(600), box), 0);
+}
+
+/* ---- a request that is on its way while its box is drained ---- */
+
+static bool arrived;
+
+static void *ask_slowly(void *unused)
+{
+    void *p = malloc(900);
+    __atomic_store_n(&arrived, true, __ATOMIC_RELEASE);
+    EXPECT_STR(hak.owner(p), "slow");
+    usleep(100000); /* live: so it is not retired yet */
+    free(p);
+    return unused;
+}
+
+TEST(a_box_is_retired_when_nobody_is_on_the_way_to_it)
+{
+    NEED_ROUTES();
+    if (getenv("HAK_TEST_SLOW") == NULL) {
+        const char *name = "a_box_is_retired_when_nobody_is_on_the_way_to_it";
+        setenv("HAK_TEST_SLOW", "yes", 1);
+        setenv("HAKMEM_CONF", "tests/loader/slow.ini", 1);
+        unsetenv("HAKMEM_BOX_MIDMT_LANES"); /* of the mode lanes-off */
+        int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+        dup2(null, STDOUT_FILENO);
+        execl("/proc/self/exe", "routes", name, (char *)NULL);
+        _exit(1);
+    }
+    pthread_t thread;
+    int retired;
+    EXPECT_EQ(pthread_create(&thread, NULL, ask_slowly, NULL), 0);
+    usleep(100000);
+    while ((retired = hak.drain("slow")) == 0)
+        usleep(1000);
+    EXPECT_EQ(retired, 1);
+    EXPECT(__atomic_load_n(&arrived, __ATOMIC_ACQUIRE));
+    pthread_join(thread, NULL);
+    EXPECT(strcmp(box_for(900), "slow") != 0);
 }
 
 /*

@@ -8,6 +8,7 @@
 #include "core.h"
 #include <dlfcn.h>
 #include <elf.h>
+#include <errno.h>
 #include <limits.h>
 
 static struct hak_conf conf;
@@ -404,6 +405,46 @@ TEST(remap_takes_the_directory_along)
     host->unmap(&b->box, q, g);
     EXPECT(hak_directory_get(q) == NULL);
     EXPECT_EQ(b->now->mapped_bytes, g);
+}
+
+TEST(a_box_gives_back_and_moves_what_is_its_alone)
+{
+    read_ini("tests/loader/accepted.ini");
+    struct hak_loaded *mine = load("newer"), *other = load("three");
+    const struct hak_host *host = mine->box.host;
+    const size_t g = HAK_GRANULE_BYTES;
+    char *p = host->map(&mine->box, g, 0, 0);
+    char *q = host->map(&other->box, g, 0, 0);
+    EXPECT(q == p + g);
+    q[0] = 7;
+    host->unmap(&mine->box, p, 2 * g);    /* its own, and what is behind */
+    host->unmap(&mine->box, q, g);        /* another's */
+    host->unmap(&mine->box, p + 4096, g); /* no granule */
+    host->unmap(&mine->box, told, g);     /* outside of the window */
+    host->purge(&mine->box, q, 4096);
+    host->purge(&mine->box, p, g + 4096);
+    EXPECT(host->remap(&mine->box, q, g, 2 * g) == NULL);
+    EXPECT_EQ(host->span_set(&mine->box, NULL, p, 2 * g), -EINVAL);
+    EXPECT_EQ(host->span_set(&mine->box, NULL, q, g), -EINVAL);
+    EXPECT(hak_directory_get(p) == &mine->slow);
+    EXPECT(hak_directory_get(q) == &other->slow);
+    EXPECT_EQ(q[0], 7);
+    EXPECT_EQ(mine->now->mapped_bytes, g);
+    host->unmap(&mine->box, p, g);
+    host->unmap(&mine->box, p, g); /* once more */
+    EXPECT_EQ(mine->now->mapped_bytes, 0);
+    EXPECT(host->map(&other->box, g, 0, 0) == p);
+}
+
+TEST(neighbours_of_a_box_with_headers_are_not_its_own)
+{
+    read_ini("tests/loader/accepted.ini");
+    struct hak_loaded *headers = load("three"), *other = load("newer");
+    char *p = headers->ops.alloc(&headers->box, 65000); /* to the end */
+    char *q = other->box.host->map(&other->box, HAK_GRANULE_BYTES, 0, 0);
+    EXPECT(q == p + HAK_GRANULE_BYTES && headers->header_bytes == 16);
+    EXPECT(hak_walk(q) != headers);
+    EXPECT(hak_walk(p + 16) == headers);
 }
 
 /* ---- paths of the INI ------------------------------------------------ */

@@ -560,6 +560,8 @@ struct hak_host {
      * adjoining ones together. Their spans are forgotten.
      * Kept for reuse by any box and returned to the system after [core]
      * purge_delay_ms. What holds spans (`struct hak_span`) is never unmapped.
+     * A range that is not all this box's is told about, and nothing is done;
+     * so do purge and remap. Cost: a load and a store a granule.
      */
     void (*unmap)(struct hak_box *box, void *p, size_t size_bytes);
 

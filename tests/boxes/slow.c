@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT
+ * slow.c - three.c, whose alloc sleeps before it answers: so a request can be
+ * on its way to a box while that is drained.
+ */
+#define THREE_NO_ENTRY
+#include "three.c"
+
+#include <time.h>
+
+enum { SLEEP_NS = 300 * 1000 * 1000 };
+
+static void *slow_alloc(struct hak_box *box, size_t size_bytes)
+{
+    nanosleep(&(struct timespec){.tv_nsec = SLEEP_NS}, NULL);
+    return three_alloc(box, size_bytes);
+}
+
+HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
+    HAK_BOX_HEADER("slow", "1.0"),
+    .ops = {.alloc = slow_alloc, .free = three_free, .owns = three_owns},
+};
