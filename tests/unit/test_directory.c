@@ -148,18 +148,37 @@ TEST(ready_without_memory_fails_and_works_later)
     EXPECT(hak_directory_get(at(0)) == &one);
 }
 
+static long peak_kib(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss;
+}
+
+/* Does a page that is only read cost memory? Linux maps one zero page for all
+ * of them, but some builds of it do not. */
+static bool reads_cost_memory(void)
+{
+    const size_t bytes = (size_t)32 << 20;
+    long before = peak_kib();
+    const volatile char *p = hak_os_map(bytes, PROT_READ);
+    for (size_t at = 0; at < bytes; at += 4096)
+        (void)p[at];
+    return peak_kib() - before > 16 * 1024;
+}
+
 /* 16 TiB of window are 2 GiB of table: address space, no memory. */
 TEST(a_large_window_costs_no_memory)
 {
-    struct rusage before, after;
     SKIP_TSAN("ThreadSanitizer keeps a record of what is read");
-    getrusage(RUSAGE_SELF, &before);
+    if (reads_cost_memory())
+        SKIP("this kernel has no page of zeros for what is only read");
+    long before = peak_kib();
     EXPECT_EQ(hak_directory_start(base, (size_t)16 << 40), 0);
     EXPECT(hak_directory_ready(at(0), ready_bytes));
     for (size_t g = 0; g < hak_directory.limit_real; g += 4096)
         EXPECT(hak_directory_get(at(g)) == NULL);
-    getrusage(RUSAGE_SELF, &after);
-    EXPECT_LT(after.ru_maxrss - before.ru_maxrss, 8 * 1024);
+    EXPECT_LT(peak_kib() - before, 8 * 1024);
 }
 
 TEST_MAIN()
