@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <sys/rseq.h>
 
 enum param {
     PARAM_CACHE,
@@ -173,9 +174,23 @@ static int set_param(struct hak_box *box, uint32_t i)
 
 /* ---- alloc and free ----------------------------------------------------- */
 
+/*
+ * The kernel keeps the CPU's number up to date in a place that libc registers
+ * for each thread (rseq(2)). Where it has none, it is negative, and the
+ * thread's own address stands for the CPU. sched_getcpu() would ask the kernel
+ * there, and a sandbox may end the program for a system call that it did not
+ * make before.
+ */
 uint32_t large_shard(const struct large *large)
 {
-    return (uint32_t)sched_getcpu() & (large->cache.nshards - 1);
+    enum { THREAD_SHIFT = 12, SHARDS_SHIFT = 28 }; /* 16 shards at most */
+    const char *thread;
+    __asm__("mov %%fs:0, %0" : "=r"(thread));
+    const struct rseq *rseq = (const void *)(thread + __rseq_offset);
+    int32_t cpu = (int32_t)__atomic_load_n(&rseq->cpu_id, __ATOMIC_RELAXED);
+    uint32_t hash = (uint32_t)((uintptr_t)thread >> THREAD_SHIFT) * 0x9e3779b9u;
+    uint32_t n = likely(cpu >= 0) ? (uint32_t)cpu : hash >> SHARDS_SHIFT;
+    return n & (large->cache.nshards - 1);
 }
 
 /*

@@ -69,7 +69,7 @@ static inline size_t granules_of(size_t nbytes)
 /*
  * The shard of the CPU that runs us. By CPU rather than by thread: there are
  * as many as can meet, and what the CPU's caches hold of a block serves the
- * next thread on it as well.
+ * next thread on it as well. Makes no system call.
  */
 uint32_t large_shard(const struct large *large);
 

@@ -58,9 +58,9 @@ static void hold(struct pool *pool, size_t held_bytes)
 }
 
 /*
- * The store and the reading of `free` that follows are seq_cst, as are their
- * counterparts in pool_put: either that reading sees what was given, or the
- * giver sees the new pool.
+ * Into the pool's bins. The store and the reading of `free` that follows are
+ * seq_cst, as are their counterparts in pool_put: either that reading sees what
+ * was given, or the giver sees the new pool.
  */
 static void enter(struct pool *pool, struct segment *segment)
 {
@@ -69,10 +69,17 @@ static void enter(struct pool *pool, struct segment *segment)
     link_segment(pool, segment);
 }
 
+/*
+ * Out of the pool's bins. `pool` is cleared in the same step, which for the
+ * shared pool is under the lock: whoever gave a granule earlier and reads
+ * `pool` later, under the lock or as the pool's owner, must not take the
+ * segment for one that is in the bins still.
+ */
 static void leave(struct pool *pool, struct segment *segment)
 {
     unlink_segment(pool, segment);
     hold(pool, pool->held_bytes - segment_bytes(segment));
+    __atomic_store_n(&segment->pool, NULL, __ATOMIC_SEQ_CST);
 }
 
 /* ---- segments from the host, and back ---------------------------------- */
@@ -106,7 +113,6 @@ static void dispose(struct segments *s, struct segment *segment)
     char *base = segment_base(segment);
     size_t size_bytes = segment_bytes(segment);
     registry_remove(&s->registry, segment);
-    __atomic_store_n(&segment->pool, NULL, __ATOMIC_SEQ_CST);
     __atomic_store_n(&segment->range, 0, __ATOMIC_RELEASE);
     s->box->host->unmap(s->box, base, size_bytes);
     hak_count_shared(&s->given_bytes, (int64_t)size_bytes);
@@ -159,7 +165,12 @@ static bool grow(struct segments *s, struct pool *pool)
 
 /* ---- shared segments --------------------------------------------------- */
 
-/* A shared segment's `free` changed: to its bin or, when empty, away. */
+/*
+ * `free` of a segment that was shared a moment ago changed: to its bin or, when
+ * empty, away. Under the lock `pool` tells what it is now, be it in the next
+ * life of the struct: in the shared bins, which are then set right; a heap's,
+ * which is told; in no pool, and whoever holds all of it needs no word.
+ */
 static void settle_shared(struct segments *s, struct segment *segment)
 {
     bool gone = false;
@@ -170,7 +181,7 @@ static void settle_shared(struct segments *s, struct segment *segment)
         gone = segment_take_whole(segment);
         if (gone)
             leave(pool, segment);
-    } else if (pool != NULL) { /* a heap took it meanwhile */
+    } else if (pool != NULL) {
         __atomic_store_n(&pool->returned, 1, __ATOMIC_RELEASE);
     }
     hak_lock_drop(&s->lock);
@@ -288,7 +299,9 @@ void pool_put(struct segments *s, struct pool *mine, struct segment *segment,
               uint64_t granules)
 {
     segment_give(segment, granules);
-    /* From here on the struct may stand for another segment. */
+    /* From here on the struct may stand for another segment. NULL: who takes it
+     * into a pool next reads `free` after that; who disposes of it had it all.
+     */
     struct pool *pool = __atomic_load_n(&segment->pool, __ATOMIC_SEQ_CST);
     if (pool == NULL)
         return;
@@ -402,6 +415,9 @@ void segments_check(const struct segments *s)
     pool_check(&s->shared);
     HAK_ALWAYS(s->shared.nempty == 0);
     for (const struct segment *segment = s->spare; segment != NULL;
-         segment = segment->next)
+         segment = segment->next) {
         HAK_ALWAYS(segment->range == 0 && segment->free == 0);
+        HAK_ALWAYS(segment->pool == NULL);
+        HAK_ALWAYS(!hak_link_in_list(&segment->link));
+    }
 }

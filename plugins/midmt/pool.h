@@ -15,6 +15,20 @@
  * Hence `free` is atomic, and who gives to a pool that is not his leaves word
  * in `returned`; the bins may lag behind `free` until the owner reads it.
  *
+ * A segment's life:
+ *
+ *     spare    -> no pool    mapped; all granules are the caller's
+ *     no pool  -> a heap's   grow
+ *     a heap's -> shared     its thread has ended
+ *     shared   -> a heap's   adopted
+ *     either   -> no pool    empty: the caller takes all granules
+ *     no pool  -> spare      unmapped
+ *
+ * A giver may be late: between its two steps, setting the bit in `free` and
+ * reading `pool`, the segment may go all the way round and serve as another.
+ * What it does then is right in any life: it sets `returned`, which at worst
+ * costs a look, or takes the lock and acts on what `pool` says under it.
+ *
  * Locks: segments.lock for the shared pool and the spare structs, then
  * nothing; registry.lock apart from it. A heap's pool needs none.
  */

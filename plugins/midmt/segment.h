@@ -9,6 +9,8 @@
  *
  *     old & dirty & free   what a tick purges
  *     free bit set         => page[g] == NULL
+ *     pool == p            <=> linked in p's bin[bin]; both change in one step,
+ *                          by p's owner or, the shared pool's, under its lock
  *
  * Structs are type-stable and chained for ever (all_next); a spare one has
  * range == 0 and free == 0, so that nobody finds anything in it to claim.
@@ -34,7 +36,7 @@ struct segment {
     uint64_t range; /* 0: spare */
     uint64_t free;
     uint64_t dirty, old;
-    struct pool *pool;    /* who takes spans here; NULL: spare */
+    struct pool *pool;    /* who takes spans here; NULL: nobody, in no bin */
     struct hak_link link; /* in a bin of that pool */
     uint32_t bin;
     uint64_t empty_since_ms;

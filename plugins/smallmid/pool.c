@@ -84,9 +84,12 @@ static struct slab *grow(struct list *list)
     return slab;
 }
 
+/* No list is named for it any more: a wrong free of a slot that was in it would
+ * else go on that list, and the slot out again while the slab is another's. */
 static void retire(struct pool *pool, struct slab *slab)
 {
     hak_link_remove(&slab->link);
+    name_holder(slab, NULL);
     __atomic_store_n(&slab->tag, 0, __ATOMIC_RELAXED);
     superslabs_put(pool->supers, slab);
 }

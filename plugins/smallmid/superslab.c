@@ -226,6 +226,7 @@ static void check_super(const struct superslabs *s,
         const struct slab *slab = &super->slab[i];
         HAK_ALWAYS(slab->super == super);
         HAK_ALWAYS((super->busy >> i & 1) == (slab->tag != 0));
+        HAK_ALWAYS((super->busy >> i & 1) != 0 || slab->list == NULL);
     }
 }
 

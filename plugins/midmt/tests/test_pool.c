@@ -330,6 +330,55 @@ TEST(a_small_segment_when_there_is_no_large_one)
     check(&pool);
 }
 
+/* ---- two givers of one segment ------------------------------------------- */
+
+static void *put_one(void *span)
+{
+    put(NULL, *(struct span_at *)span, 1);
+    return NULL;
+}
+
+/*
+ * Both have given the last granules of a shared segment and wait for the lock.
+ * The first to get it disposes of the segment, which here stops it at the
+ * registry's lock, so that the second comes to the segment before it is gone.
+ */
+static void give_last_two(struct span_at span[2])
+{
+    pthread_t giver[2];
+    struct segment *segment = span[0].segment;
+    EXPECT_EQ((uintptr_t)segment, (uintptr_t)span[1].segment);
+    uint64_t whole = segment_whole(segment);
+    hak_lock_take(&segments.lock);
+    hak_lock_take(&segments.registry.lock);
+    for (int i = 0; i < 2; i++)
+        pthread_create(&giver[i], NULL, put_one, &span[i]);
+    while (__atomic_load_n(&segment->free, __ATOMIC_RELAXED) != whole)
+        usleep(100);
+    usleep(5000); /* to the lock; else this round shows nothing */
+    hak_lock_drop(&segments.lock);
+    usleep(5000);
+    hak_lock_drop(&segments.registry.lock);
+    for (int i = 0; i < 2; i++)
+        pthread_join(giver[i], NULL);
+}
+
+TEST(two_give_the_last_spans_of_a_shared_segment_at_once)
+{
+    start(1);
+    for (int round = 0; round < 20; round++) {
+        struct pool ended = {0};
+        struct span_at span[2];
+        pool_init(&ended);
+        for (int i = 0; i < 2; i++)
+            span[i] = take(&ended, 1);
+        pool_close(&segments, &ended);
+        give_last_two(span);
+        segments_check(&segments);
+        EXPECT_EQ(th_mapped(box), 0);
+    }
+}
+
 /* ---- threads ----------------------------------------------------------- */
 
 enum { THREADS = 3, SLOTS = 64, ROUNDS = TEST_TURNS(30000) };

@@ -247,6 +247,22 @@ TEST(an_empty_slab_serves_another_class)
     expect_nothing_left();
 }
 
+/* Else a second free of one of its slots would be taken inline, by the list. */
+TEST(a_slab_that_went_back_is_no_list_s)
+{
+    start();
+    fill(256, 256); /* one slab */
+    void *kept = th_malloc(box, 1024);
+    EXPECT(box->host->span_of(block[0]) == &list_of(0)->span);
+    drain(256);
+    heap_flush(box->host->heap(box, false));
+    EXPECT_EQ(stats().retired_pages, 1);
+    EXPECT(box->host->span_of(block[0]) == NULL);
+    smallmid_check(sm());
+    th_free(kept);
+    expect_nothing_left();
+}
+
 TEST(warm_empty_superslabs_are_kept_and_no_more)
 {
     start_with((const char *const[]){"warm=2", NULL});

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT
+ * test_calls.c - after init the box makes no system call of its own: a sandbox
+ * that the program sets up later may end it for one that was not made before.
+ */
+#include "large.h"
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/rseq.h>
+
+#include "test.h"
+#include "testhost.h"
+
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
+
+/* As libc's where the kernel registers no rseq and has no vDSO. */
+int sched_getcpu(void);
+int sched_getcpu(void)
+{
+    unsigned cpu;
+    return syscall(SYS_getcpu, &cpu, NULL, NULL) == 0 ? (int)cpu : -1;
+}
+
+/* Those of the host's, of the lock's and of the test's end. */
+static const int allowed[] = {SYS_mmap,     SYS_munmap,    SYS_mremap,
+                              SYS_mprotect, SYS_madvise,   SYS_futex,
+                              SYS_write,    SYS_exit_group};
+enum { ALLOWED = sizeof allowed / sizeof allowed[0] };
+
+/* Any other call is SIGSYS from here on. */
+static void allow_no_others(void)
+{
+    struct sock_filter filter[2 * ALLOWED + 2] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+    };
+    struct sock_filter *at = filter + 1;
+    for (size_t i = 0; i < ALLOWED; i++) {
+        *at++ = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
+                                             (uint32_t)allowed[i], 0, 1);
+        *at++ = (struct sock_filter)BPF_STMT(BPF_RET, SECCOMP_RET_ALLOW);
+    }
+    *at = (struct sock_filter)BPF_STMT(BPF_RET, SECCOMP_RET_KILL_PROCESS);
+    struct sock_fprog program = {.len = 2 * ALLOWED + 2, .filter = filter};
+    EXPECT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        SKIP("no seccomp");
+}
+
+/* Every way through the box: near, cache, runs, host, remap, age, trim. */
+static void use_in_sandbox(void)
+{
+    struct hak_box *box;
+    EXPECT_EQ(th_open_entry(&hak_box_entry, "large", NULL, 0, &box), 0);
+    void *p[32] = {th_malloc(box, MIB)}; /* the test's thread is attached */
+    allow_no_others();
+    for (size_t round = 0; round < 20; round++) {
+        for (size_t i = 0; i < 32; i++) {
+            th_free(p[i]);
+            p[i] = i % 2 ? th_malloc(box, (i + 1) * 40 * KIB)
+                         : th_zalloc(box, (i + 1) * 300 * KIB);
+            EXPECT(p[i] != NULL);
+        }
+        for (size_t i = 0; i < 32; i += 3)
+            p[i] = th_realloc(box, p[i], (round + i + 1) * 100 * KIB) ?: p[i];
+        th_clock_add(round * 100);
+        if (round % 7 == 0)
+            box->ops->trim(box);
+    }
+    for (size_t i = 0; i < 32; i++)
+        th_free(p[i]);
+    large_check(large_of(box));
+}
+
+TEST(no_system_call_of_its_own_after_init)
+{
+    use_in_sandbox();
+}
+
+TEST(nor_where_the_kernel_tells_no_cpu)
+{
+    const char *thread;
+    __asm__("mov %%fs:0, %0" : "=r"(thread));
+    const struct rseq *rseq = (const void *)(thread + __rseq_offset);
+    if (__rseq_size != 0 &&
+        syscall(SYS_rseq, rseq, 32, RSEQ_FLAG_UNREGISTER, RSEQ_SIG) != 0)
+        SKIP("rseq stays registered");
+    EXPECT_LT((int)rseq->cpu_id, 0);
+    use_in_sandbox();
+}
+
+TEST_MAIN()
