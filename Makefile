@@ -317,7 +317,8 @@ lint: | $(B)/.deps-lint
 	tools/lint.sh
 
 format:
-	clang-format-14 -i $$(git ls-files '*.c' '*.h')
+	$$(command -v clang-format-14 || echo clang-format) -i \
+	    $$(git ls-files '*.c' '*.h')
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/lib/hakmem $(DESTDIR)$(PREFIX)/bin \

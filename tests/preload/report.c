@@ -93,15 +93,12 @@ static const struct {
     const char *name;
     void (*live)(void);
 } lives[] = {
-#define LIFE(name)         \
-    {                      \
-#name, live_##name \
-    }
-    LIFE(plainly),          LIFE(sandboxed),
-    LIFE(with_all_closed),  LIFE(with_all_taken),
-    LIFE(closing_standard), LIFE(closing_all_but_standard),
-    LIFE(after_unlink),     LIFE(forking),
-    LIFE(executing),        LIFE(making_the_directory),
+#define LIFE(of) .name = #of, .live = live_##of
+    {LIFE(plainly)},          {LIFE(sandboxed)},
+    {LIFE(with_all_closed)},  {LIFE(with_all_taken)},
+    {LIFE(closing_standard)}, {LIFE(closing_all_but_standard)},
+    {LIFE(after_unlink)},     {LIFE(forking)},
+    {LIFE(executing)},        {LIFE(making_the_directory)},
 };
 
 static int live(const char *name)
