@@ -225,6 +225,11 @@ check-sanitizers: check-asan check-tsan
 check-models: | $(B)/.deps-check
 	$(PROVE) tests/models/test_models.sh
 
+# On the other Debian release; FULL=1 and ROOT=DIR: tools/trixie.sh.
+.PHONY: check-trixie
+check-trixie:
+	FULL='$(FULL)' ROOT='$(ROOT)' tools/trixie.sh
+
 # TIME: seconds in all.
 TIME ?= 60
 .PHONY: fuzz
@@ -350,6 +355,8 @@ help:
 	@echo 'make demo        run a real program on hakmem, show what each box did'
 	@echo 'make check       all tests      make check-NAME   those of one box'
 	@echo 'make check-asan check-tsan   kit, core and boxes under the sanitizers'
+	@echo 'make check-trixie  build, demo and tests in a root of Debian 13;'
+	@echo '                 FULL=1 all of demo, lint, check and bench QUICK=1'
 	@echo 'make check-models  the lock-free parts, searched by Spin'
 	@echo 'make fuzz        TIME=600 seconds of fuzzing: INI, signatures, malloc family'
 	@echo 'make soak        TIME=600 seconds of threads, forks and route changes;'
