@@ -238,6 +238,11 @@ check-delays: $(B)/tests/preload/churn $(B)/tests/preload/stress
 check-models: | $(B)/.deps-check
 	$(PROVE) tests/models/test_models.sh
 
+# On the other Debian release; FULL=1 and ROOT=DIR: tools/trixie.sh.
+.PHONY: check-trixie
+check-trixie:
+	FULL='$(FULL)' ROOT='$(ROOT)' tools/trixie.sh
+
 # TIME: seconds in all.
 TIME ?= 60
 .PHONY: fuzz
@@ -332,7 +337,8 @@ lint: | $(B)/.deps-lint
 	tools/lint.sh
 
 format:
-	clang-format-14 -i $$(git ls-files '*.c' '*.h')
+	$$(command -v clang-format-14 || echo clang-format) -i \
+	    $$(git ls-files '*.c' '*.h')
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/lib/hakmem $(DESTDIR)$(PREFIX)/bin \
@@ -364,6 +370,8 @@ help:
 	@echo 'make demo        run a real program on hakmem, show what each box did'
 	@echo 'make check       all tests      make check-NAME   those of one box'
 	@echo 'make check-asan check-tsan   kit, core and boxes under the sanitizers'
+	@echo 'make check-trixie  build, demo and tests in a root of Debian 13;'
+	@echo '                 FULL=1 all of demo, lint, check and bench QUICK=1'
 	@echo 'make check-models  the lock-free parts, searched by Spin'
 	@echo 'make check-delays  TIME=600 seconds with threads late around each atomic'
 	@echo '                 access; HAK_DELAY_SEED=n DELAYS="conf/default.ini"'

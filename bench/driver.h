@@ -219,13 +219,14 @@ __attribute__((noreturn)) static inline void
 driver_versus(const char *list, const char *rounds, char **argv)
 {
     enum { MOST = 64 };
-    static char script[4096];
+    static char script[4096], peers[] = "--peers", times[] = "--rounds",
+                              end_of_options[] = "--";
     char *args[MOST] = {script,
-                        (char *)(uintptr_t) "--peers",
+                        peers,
                         (char *)(uintptr_t)list,
-                        (char *)(uintptr_t) "--rounds",
+                        times,
                         (char *)(uintptr_t)rounds,
-                        (char *)(uintptr_t) "--"};
+                        end_of_options};
     ssize_t length = readlink("/proc/self/exe", script, sizeof script - 64);
     char *end = length > 0 ? strstr(script, "/build/bench/") : NULL;
     char *name = length > 0 ? strrchr(script, '/') : NULL;

@@ -17,13 +17,15 @@ import subprocess
 import sys
 import tempfile
 
+import harness
+
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-MAKERS = [
-    ("mimalloc", "libmimalloc.so.2", "mimalloc"),
-    ("mimalloc, our memory", "libmimalloc.so.2", "mimalloc-region"),
-    ("jemalloc", "libjemalloc.so.2", "jemalloc"),
-    ("jemalloc, our memory", "libjemalloc.so.2", "jemalloc-region"),
-    ("tcmalloc", "libtcmalloc_minimal.so.4", "tcmalloc"),
+MAKERS = [  # a row's name, who is preloaded, the INI of conf/foreign/
+    ("mimalloc", "mimalloc", "mimalloc"),
+    ("mimalloc, our memory", "mimalloc", "mimalloc-region"),
+    ("jemalloc", "jemalloc", "jemalloc"),
+    ("jemalloc, our memory", "jemalloc", "jemalloc-region"),
+    ("tcmalloc", "tcmalloc", "tcmalloc"),
 ]
 
 
@@ -69,10 +71,10 @@ def seconds(program, preload, conf):
 
 
 def row(program, maker, runs):
-    name, library, conf = maker
+    name, peer, conf = maker
     own, ours = [], []
     for _ in range(runs):
-        own.append(seconds(program, library, None))
+        own.append(seconds(program, harness.PEERS[peer], None))
         ours.append(seconds(program, f"{TOP}/build/libhakmem.so",
                             f"{TOP}/conf/foreign/{conf}.ini"))
     ratio = statistics.median(b / a for a, b in zip(own, ours))

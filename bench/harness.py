@@ -18,10 +18,18 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BENCH = os.path.join(ROOT, "build/bench")
 HAKMEM = os.path.join(ROOT, "build/libhakmem.so")
 LIBS = "/usr/lib/x86_64-linux-gnu/"
+
+
+def library(*names):
+    """The first of the names that is installed, or the first."""
+    paths = [LIBS + name for name in names]
+    return next(filter(os.path.exists, paths), paths[0])
+
+
 # glibc is preloaded as the others are: some programs link an allocator.
 PEERS = {
     "glibc": LIBS + "libc.so.6",
-    "mimalloc": LIBS + "libmimalloc.so.2.0",
+    "mimalloc": library("libmimalloc.so.2", "libmimalloc.so.3"),
     "jemalloc": LIBS + "libjemalloc.so.2",
     "tcmalloc": LIBS + "libtcmalloc_minimal.so.4",
     "tbbmalloc": LIBS + "libtbbmalloc_proxy.so.2",

@@ -75,8 +75,8 @@
 
 enum {
     HAK_CONF_FILE_BYTES = 64 * 1024, /* larger files are refused */
-    HAK_CONF_LINE_BYTES = 199,       /* inih's line buffer, less the NUL */
-    HAK_CONF_NAME_BYTES = 49,        /* inih's section buffer, less the NUL */
+    HAK_CONF_LINE_BYTES = 198, /* inih's line buffer, less newline and NUL */
+    HAK_CONF_NAME_BYTES = 49,  /* inih's section buffer, less the NUL */
     HAK_CONF_SECTIONS = 96,
     HAK_CONF_ENTRIES = 512,
     HAK_CONF_ROUTES = 32,

@@ -2,11 +2,13 @@
  * conf_file.c - the file's bytes to lines, through inih, to entries.
  *
  * inih splits KEY = VALUE. What it does silently is taken away from it or
- * told before it sees the line (inih 55, Debian 12): it takes the rest of a
- * line over 199 bytes as a new line, cuts section names, takes an indented
- * line as more of the last value, takes ':' for '=', passes on empty keys
- * and values, and returns the number of the first bad line only. So
- * next_line() hands it one clean line for each line of the file, and counts.
+ * told before it sees the line. inih 55 (Debian 12) takes the rest of a line
+ * over 199 bytes as a new line, inih 59 (Debian 13) drops what follows a line
+ * that fills its buffer without a newline in it. Both cut section names, take
+ * an indented line as more of the last value, take ':' for '=', pass on empty
+ * keys and values, and return the number of the first bad line only. So
+ * next_line() hands it one clean line, with its newline, for each line of the
+ * file, and counts.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1 /* strerrordesc_np: no allocation, no locale */
@@ -205,10 +207,10 @@ static char *next_line(char *out, int bytes, void *stream)
         n = 0;
     }
     text = strip_line(text, &n);
-    if (!check_line(l, text, n) || n >= (size_t)bytes)
+    if (!check_line(l, text, n) || n + 1 >= (size_t)bytes)
         n = 0;
     memcpy(out, text, n);
-    out[n] = 0;
+    memcpy(out + n, "\n", 2);
     return out;
 }
 

@@ -52,6 +52,9 @@
 /* One line on stderr, "hakmem: " in front, one write(2). */
 void hak_say(const char *format, ...)
     __attribute__((format(printf, 1, 2), cold));
+/* The same on another descriptor. */
+void hak_say_to(int fd, const char *format, ...)
+    __attribute__((format(printf, 2, 3), cold));
 /* The same, then abort. */
 void hak_die(const char *format, ...)
     __attribute__((format(printf, 1, 2), noreturn, cold));
@@ -66,6 +69,43 @@ void hak_die(const char *format, ...)
  */
 int hak_log_open(const char *name, char *path, size_t path_bytes, char *why,
                  size_t why_bytes) __attribute__((cold));
+
+/*
+ * A descriptor that is taken at start for what is written much later, when a
+ * sandbox may let nothing be opened, and rights, root and working directory
+ * may be others. Its number is far from those that programs count on, and it
+ * is closed by exec. A program that closes descriptors it does not know may
+ * have the number for a file of its own, so it counts only while it leads to
+ * the file that it was taken for.
+ *
+ * Set once, at start; any thread may read it. A child of fork shares it.
+ */
+struct hak_held {
+    const char *name; /* of a file, as hak_log_open has it; NULL: none */
+    int fd;           /* -1: could not be opened, or not be held */
+    pid_t pid;        /* what %p stood for in the name */
+    dev_t device;
+    ino_t inode;
+};
+
+/* Takes a file. What cannot be opened now is tried again when it is needed. */
+void hak_hold_file(struct hak_held *h, const char *name) __attribute__((cold));
+/*
+ * hak_held_open - the file to append to, open.
+ * h          of hak_hold_file
+ * Returns    h->fd, or another descriptor where that one is lost, was unlinked
+ *            or is of another process's %p; -errno with the reason in why, path
+ *            is the name as it was tried. For hak_held_done.
+ * Cost       fstat(2); when it is lost, as hak_log_open
+ */
+int hak_held_open(const struct hak_held *h, char *path, size_t path_bytes,
+                  char *why, size_t why_bytes) __attribute__((cold));
+void hak_held_done(const struct hak_held *h, int fd);
+
+/* Takes a copy of stderr: some programs close it in their exit handlers. */
+void hak_hold_stderr(struct hak_held *h) __attribute__((cold));
+/* That copy, or descriptor 2 if it still is what it was at start; else -1. */
+int hak_held_stderr(const struct hak_held *h) __attribute__((cold));
 
 /* ---- trust.c ------------------------------------------------------------ */
 
@@ -690,7 +730,7 @@ uint64_t hak_libc_allocs(void);
 void hak_report_lock(bool take);        /* for fork */
 int hak_report_write(int fd, bool json) /* 0, -ENOSYS, -errno of write */
     __attribute__((cold));
-void hak_report_start(void);
+void hak_report_start(void); /* [stats] at_start; opens at_exit's file */
 void hak_report_at_exit(void);
 
 /* ---- start.c ---- */

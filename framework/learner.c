@@ -27,6 +27,7 @@ static HAK_SPARSE struct {
     struct hak_learner_engine engine;
     struct hak_tally seen[HAK_CLASSES]; /* all threads, last evaluation */
     struct hak_learner_window window;
+    struct hak_held log; /* a file; set once */
     bool log_failed;
     _Alignas(64) uint64_t waiting; /* retires, in batches, of all threads */
 } learner;
@@ -42,6 +43,9 @@ void hak_learner_start(const struct hak_conf *conf)
         return;
     hak_learner_begin(&learner.engine, conf);
     learner.conf = conf;
+    const char *log = conf->learner.log;
+    if (strcmp(log, "none") != 0 && strcmp(log, "stderr") != 0)
+        hak_hold_file(&learner.log, log);
 }
 
 /* ---- records ----------------------------------------------------------- */
@@ -154,10 +158,10 @@ static void describe(char line[LINE_BYTES], uint64_t evaluation,
              bps[3] / 100, bps[3] % 100);
 }
 
-static void write_file(const char *name, const char *line)
+static void write_file(const char *line)
 {
     char path[PATH_BYTES], all[2 * LINE_BYTES], why[256];
-    int fd = hak_log_open(name, path, sizeof path, why, sizeof why);
+    int fd = hak_held_open(&learner.log, path, sizeof path, why, sizeof why);
     if (fd < 0) {
         if (!__atomic_exchange_n(&learner.log_failed, true, __ATOMIC_RELAXED))
             hak_say("[learner] log = %s: cannot be opened: %s", path, why);
@@ -166,11 +170,9 @@ static void write_file(const char *name, const char *line)
     int n = snprintf(all, sizeof all, "%s (%d): %s\n",
                      program_invocation_short_name, (int)getpid(), line);
     (void)!write(fd, all, hak_min((size_t)n, sizeof all - 1));
-    close(fd);
+    hak_held_done(&learner.log, fd);
 }
 
-/* A file is opened for each line: programs close descriptors they don't know.
- */
 static void write_log(const struct decisions *all)
 {
     const char *to = learner.conf->learner.log;
@@ -184,7 +186,7 @@ static void write_log(const struct decisions *all)
         if (strcmp(to, "stderr") == 0)
             hak_say("%s", line);
         else
-            write_file(to, line);
+            write_file(line);
     }
     pthread_setcancelstate(kept, NULL);
 }

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT
  * log.c - lines on stderr and in files, without stdio streams and malloc. */
 #include "core.h"
+#include "text.h"
 #include "why.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
-__attribute__((format(printf, 1, 0))) static void say(const char *format,
-                                                      va_list ap)
+__attribute__((format(printf, 2, 0))) static void
+say(int fd, const char *format, va_list ap)
 {
     char line[1024] = "hakmem: ";
     size_t used = sizeof "hakmem: " - 1;
@@ -18,7 +20,7 @@ __attribute__((format(printf, 1, 0))) static void say(const char *format,
     int n = vsnprintf(line + used, sizeof line - used - 1, format, ap);
     used = n < 0 ? used : hak_min(used + (size_t)n, sizeof line - 2);
     line[used++] = '\n';
-    (void)!write(STDERR_FILENO, line, used);
+    (void)!write(fd, line, used);
     errno = kept;
 }
 
@@ -26,7 +28,15 @@ void hak_say(const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
-    say(format, ap);
+    say(STDERR_FILENO, format, ap);
+    va_end(ap);
+}
+
+void hak_say_to(int fd, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    say(fd, format, ap);
     va_end(ap);
 }
 
@@ -34,10 +44,12 @@ void hak_die(const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
-    say(format, ap);
+    say(STDERR_FILENO, format, ap);
     va_end(ap);
     abort();
 }
+
+/* ---- files -------------------------------------------------------------- */
 
 /*
  * A new file, or one that was ours before: another's could be read by others
@@ -97,4 +109,84 @@ int hak_log_open(const char *name, char *path, size_t path_bytes, char *why,
                           strerrordesc_np(ENAMETOOLONG));
     return hak_os_secure() ? open_trusted(path, why, why_bytes)
                            : open_ours(AT_FDCWD, path, why, why_bytes);
+}
+
+/* ---- descriptors that are held ------------------------------------------ */
+
+/* Also for a file that was unlinked: nobody would find what is written. */
+static bool leads_to(int fd, const struct hak_held *h)
+{
+    struct stat s;
+    return fd >= 0 && fstat(fd, &s) == 0 && s.st_dev == h->device &&
+           s.st_ino == h->inode && (s.st_nlink != 0 || !S_ISREG(s.st_mode));
+}
+
+/* Takes a copy of fd. A low limit on descriptors leaves less room above. */
+static void hold(struct hak_held *h, int fd)
+{
+    enum { FAR = 400 };
+    struct stat s;
+    h->fd = -1;
+    if (fstat(fd, &s) != 0)
+        return;
+    h->device = s.st_dev;
+    h->inode = s.st_ino;
+    for (int least = FAR; h->fd < 0 && least > STDERR_FILENO; least /= 2)
+        h->fd = fcntl(fd, F_DUPFD_CLOEXEC, least);
+}
+
+/*
+ * The name from the root on, since the working directory may change. With
+ * raised rights the working directory says nothing, and hak_log_open refuses
+ * the name as it is.
+ */
+static const char *whole_name(const char *name)
+{
+    char path[PATH_MAX];
+    if (name[0] == '/' || hak_os_secure() ||
+        getcwd(path, sizeof path) == NULL ||
+        !hak_text_join(path, sizeof path, path, "/", name))
+        return name;
+    const char *whole = hak_meta_text(path);
+    return whole != NULL ? whole : name;
+}
+
+void hak_hold_file(struct hak_held *h, const char *name)
+{
+    char path[PATH_MAX], why[256];
+    *h = (struct hak_held){.name = whole_name(name), .fd = -1, .pid = getpid()};
+    int fd = hak_log_open(h->name, path, sizeof path, why, sizeof why);
+    if (fd < 0)
+        return;
+    hold(h, fd);
+    close(fd);
+}
+
+int hak_held_open(const struct hak_held *h, char *path, size_t path_bytes,
+                  char *why, size_t why_bytes)
+{
+    bool ours = h->pid == getpid() || strstr(h->name, "%p") == NULL;
+    if (!ours || !leads_to(h->fd, h))
+        return hak_log_open(h->name, path, path_bytes, why, why_bytes);
+    hak_text_join(path, path_bytes, h->name);
+    return h->fd;
+}
+
+void hak_held_done(const struct hak_held *h, int fd)
+{
+    if (fd != h->fd)
+        close(fd);
+}
+
+void hak_hold_stderr(struct hak_held *h)
+{
+    *h = (struct hak_held){.fd = -1};
+    hold(h, STDERR_FILENO);
+}
+
+int hak_held_stderr(const struct hak_held *h)
+{
+    return leads_to(h->fd, h)           ? h->fd
+           : leads_to(STDERR_FILENO, h) ? STDERR_FILENO
+                                        : -1;
 }

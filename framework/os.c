@@ -116,12 +116,13 @@ uint64_t hak_os_now_ms(void)
  * the kernel wipes in the child of any fork, so no two processes share one.
  * Source: Aumasson, Bernstein, "SipHash: a fast short-input PRF", 2012.
  */
-static struct random {
+struct random {
     struct hak_lock lock; /* while it is seeded */
     bool seeded;
     uint64_t key[2];
     uint64_t counter;
-} * random_page;                   /* NULL: before the first number */
+};
+static struct random *random_page; /* NULL: before the first number */
 static struct random random_spare; /* without memory: hak_fork wipes it */
 
 static void sip_round(uint64_t v[4])

@@ -479,38 +479,33 @@ int hak_report_write(int fd, bool json)
     return error;
 }
 
-/* A file is appended to, one write a process. */
-__attribute__((cold)) static int open_file(const char *key, const char *name)
-{
-    char path[4096], why[256];
-    int fd = hak_log_open(name, path, sizeof path, why, sizeof why);
-    if (fd < 0)
-        hak_say("[stats] %s = %s: cannot be opened: %s", key, path, why);
-    return fd;
-}
-
 /*
- * coreutils and others close stderr in an exit handler of theirs, so a copy
- * is taken at start, far from the low descriptors that programs count on.
+ * What at_exit writes to, taken at start: the program may be in a sandbox by
+ * then, and coreutils and others close stderr in an exit handler of theirs.
  */
-static int kept_stderr = -1;
+static struct hak_held held_stderr, held_file;
 
-/* Where figures go, a descriptor to be closed, or -1. */
-static int open_out(const char *key, const char *to, int own_stderr)
+static bool is_stderr(const char *to)
 {
-    if (strcmp(to, "stderr") != 0)
-        return open_file(key, to);
-    return fcntl(own_stderr, F_DUPFD_CLOEXEC, 0);
+    return strcmp(to, "stderr") == 0;
 }
 
-/* [stats] at_start: the table of routes. */
-static void routes_at_start(void)
+static bool is_none(const char *to)
 {
-    const char *to = hak_conf.stats_at_start;
-    int fd =
-        strcmp(to, "none") != 0 ? open_out("at_start", to, STDERR_FILENO) : -1;
-    if (fd < 0)
-        return;
+    return to == NULL || strcmp(to, "none") == 0;
+}
+
+static void tell(const char *key, const char *name, const char *what,
+                 const char *why)
+{
+    int fd = hak_held_stderr(&held_stderr);
+    if (fd >= 0)
+        hak_say_to(fd, "[stats] %s = %s: cannot be %s: %s", key, name, what,
+                   why);
+}
+
+static void add_routes(void)
+{
     text.used = 0;
     add(&text, "hakmem %s: %s (%d), %s%s%s\n", HAK_VERSION, program(),
         (int)getpid(), hak_conf.file,
@@ -518,27 +513,65 @@ static void routes_at_start(void)
         hak_conf.profile != NULL ? hak_conf.profile : "");
     text_routes(&text);
     text_sample(&text);
-    write_all(fd, text.bytes, text.used);
-    close(fd);
+}
+
+/* [stats] at_start: the table of routes. */
+static void routes_at_start(const char *to)
+{
+    char path[4096], why[256];
+    int fd = is_stderr(to)
+                 ? STDERR_FILENO
+                 : hak_log_open(to, path, sizeof path, why, sizeof why);
+    if (fd < 0) {
+        tell("at_start", path, "opened", why);
+        return;
+    }
+    add_routes();
+    int error = write_all(fd, text.bytes, text.used);
+    if (error != 0)
+        tell("at_start", to, "written", strerrordesc_np(-error));
+    if (!is_stderr(to))
+        close(fd);
 }
 
 void hak_report_start(void)
 {
-    enum { FAR = 400 };
-    routes_at_start();
-    if (strcmp(hak_conf.stats_at_exit, "stderr") == 0)
-        kept_stderr = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, FAR);
+    const char *at_start = hak_conf.stats_at_start;
+    const char *at_exit = hak_conf.stats_at_exit;
+    if (is_none(at_start) && is_none(at_exit))
+        return;
+    hak_hold_stderr(&held_stderr);
+    if (!is_none(at_start))
+        routes_at_start(at_start);
+    if (!is_none(at_exit) && !is_stderr(at_exit))
+        hak_hold_file(&held_file, at_exit);
+}
+
+/* One write a process, appended: reports of many may be in one file. */
+static void report_to(int fd, const char *name)
+{
+    int error = hak_report_write(fd, hak_conf.stats_json);
+    if (error != 0)
+        tell("at_exit", name, "written", strerrordesc_np(-error));
 }
 
 void hak_report_at_exit(void)
 {
+    char path[4096], why[256];
     const char *to = hak_conf.stats_at_exit;
-    if (hak_core.mode != HAK_MODE_BOXES || to == NULL ||
-        strcmp(to, "none") == 0)
+    if (hak_core.mode != HAK_MODE_BOXES || is_none(to))
         return;
-    int fd = open_out("at_exit", to, kept_stderr);
-    if (fd < 0)
+    if (is_stderr(to)) {
+        int fd = hak_held_stderr(&held_stderr);
+        if (fd >= 0)
+            report_to(fd, to);
         return;
-    hak_report_write(fd, hak_conf.stats_json);
-    close(fd);
+    }
+    int fd = hak_held_open(&held_file, path, sizeof path, why, sizeof why);
+    if (fd < 0) {
+        tell("at_exit", path, "opened", why);
+        return;
+    }
+    report_to(fd, path);
+    hak_held_done(&held_file, fd);
 }

@@ -169,6 +169,14 @@ alone()
     esac
 }
 
+# INI:PROGRAM. The tunable: as hakctl run sets it for foreign boxes.
+on_ini()
+{
+    env GLIBC_TUNABLES=glibc.rtld.optional_static_tls=16384 \
+        LD_PRELOAD="$lib" HAKMEM_CONF="$PWD/${1%%:*}" \
+        HAKMEM_STATS_AT_EXIT=none HAK_TEST_MODE="${1%%:*}" "${1#*:}"
+}
+
 one()
 {
     case $1 in
@@ -181,11 +189,14 @@ one()
         env LD_PRELOAD="$PWD/build/${1%%:*}/libhakmem.so" \
             HAK_TEST_MODE="${1%%:*}" "${1#*:}"
         ;;
-    conf/*:*) # the tunable: as hakctl run sets it for foreign boxes
-        env GLIBC_TUNABLES=glibc.rtld.optional_static_tls=16384 \
-             LD_PRELOAD="$lib" HAKMEM_CONF="$PWD/${1%%:*}" \
-            HAKMEM_STATS_AT_EXIT=none HAK_TEST_MODE="${1%%:*}" "${1#*:}"
+    conf/foreign/*:*)
+        if library=$(missing_library "${1%%:*}"); then
+            echo "1..0 # SKIP there is no $library"
+        else
+            on_ini "$1"
+        fi
         ;;
+    conf/*:*) on_ini "$1" ;;
     *:*)
         # shellcheck disable=SC2046
         env LD_PRELOAD="$lib" HAKMEM_CONF="$conf" HAK_TEST_MODE="${1%%:*}" \

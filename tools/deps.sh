@@ -1,35 +1,83 @@
 #!/bin/sh
-# deps.sh GROUP - install the Debian packages that a group of targets needs,
+# deps.sh GROUP... - install the Debian packages that groups of targets need,
 # or, without the rights to, name them in one line with the command to type.
+#
+# "a|b" is one package under the names it has in different releases: the first
+# that is installed, or that this release has, is taken. What a release has
+# under none of its names is told in one line; tests and benches that need it
+# say so and leave it out.
 set -eu
 
 build='libinih-dev libffi-dev'
-case "$1" in
-build) want=$build ;;
-demo) want="$build python3" ;;
-check) want="$build perl python3 git sqlite3 redis-server redis-tools xz-utils \
-g++ valgrind spin tar findutils coreutils jq libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 \
-libtbbmalloc2 libmemkind0" ;;
-bench) want="$build python3 python3-matplotlib libmimalloc2.0 libjemalloc2 \
-libtcmalloc-minimal4 libtbbmalloc2 perl git sqlite3 redis-server redis-tools \
-xz-utils z3" ;;
-fuzz) want="$build clang libclang-rt-14-dev" ;;
-lint) want="$build clang-format-14 clang-tidy cppcheck shellcheck" ;;
-*) echo "deps.sh: unknown group $1" >&2; exit 2 ;;
-esac
+peers='libmimalloc2.0|libmimalloc3 libjemalloc2
+libtcmalloc-minimal4|libtcmalloc-minimal4t64 libtbbmalloc2'
+programs='perl python3 git sqlite3 redis-server redis-tools xz-utils'
 
-missing=
-for package in $want; do
-    dpkg-query -W -f='${Status}' "$package" 2>/dev/null |
-        grep -q 'install ok installed' || missing="$missing $package"
+packages() { # GROUP
+    case $1 in
+    build) echo "$build" ;;
+    demo) echo "$build python3" ;;
+    check) echo "$build $programs g++ valgrind spin tar findutils coreutils jq
+$peers libmemkind0" ;;
+    bench) echo "$build $programs $peers python3-matplotlib z3" ;;
+    fuzz) echo "$build clang libclang-rt-14-dev|libclang-rt-dev" ;;
+    lint) echo "$build clang-format-14|clang-format clang-tidy cppcheck
+shellcheck" ;;
+    trixie) echo debootstrap ;;
+    *) echo "deps.sh: unknown group $1" >&2; exit 2 ;;
+    esac
+}
+
+# Is one of the names A|B installed?
+installed() {
+    for name in $(echo "$1" | tr '|' ' '); do
+        dpkg-query -W -f='${Status}\n' "$name" 2>/dev/null |
+            grep -q 'install ok installed' && return
+    done
+    return 1
+}
+
+# The first of the names A|B that can be installed; fails without one. Where
+# apt has no lists at all, nothing is known and the first is as good as any.
+available() {
+    set -- "$(echo "$1" | tr '|' ' ')"
+    for name in $1; do
+        apt-cache policy "$name" 2>/dev/null |
+            grep -q '^  Candidate: [^(]' && echo "$name" && return
+    done
+    ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 && return 1
+    echo "${1%% *}"
+}
+
+# Sets `missing` to the packages to install of those that are `wanted`.
+choose() {
+    missing=
+    for package in $wanted; do
+        if name=$(available "$package"); then
+            missing="$missing $name"
+        else
+            echo "deps.sh: this release has no package $package;" \
+                'what needs it is left out' >&2
+        fi
+    done
+}
+
+wanted=
+for group in "$@"; do
+    list=$(packages "$group")
+    for package in $list; do
+        installed "$package" || wanted="$wanted $package"
+    done
 done
-[ -n "$missing" ] || exit 0
+[ -n "$wanted" ] || exit 0
 
 sudo=
 if [ "$(id -u)" != 0 ]; then
     if command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
         sudo=sudo
     else
+        choose
+        [ -n "$missing" ] || exit 0
         echo "missing packages; type: sudo apt-get install -y$missing" >&2
         exit 1
     fi
@@ -45,5 +93,7 @@ fi
 trap '[ -z "$made" ] || $sudo rm -f $policy' EXIT
 export DEBIAN_FRONTEND=noninteractive
 $sudo apt-get update -qq
+choose
+[ -n "$missing" ] || exit 0
 # shellcheck disable=SC2086
 $sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null

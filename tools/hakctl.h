@@ -61,10 +61,7 @@ pid_t ctl_fork(int ends[2]);
  *          longs and "h" make --help and -h print the command's help and exit
  * Returns  the option; -1 = no more; '?' = bad, told: return CTL_BAD
  */
-#define CTL_HELP                       \
-    {                                  \
-        "help", no_argument, NULL, 'h' \
-    }
+#define CTL_HELP .name = "help", .has_arg = no_argument, .val = 'h'
 int ctl_option(int argc, char **argv, const char *shorts,
                const struct option *longs);
 

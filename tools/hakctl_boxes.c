@@ -17,20 +17,20 @@
 /* ---- names of things ---- */
 
 /* The optional operations, in the order of box.h. */
-#define OPERATION(name)                           \
-    {                                             \
-#name, offsetof(struct hak_box_ops, name) \
-    }
+#define OPERATION(op) .name = #op, .offset = offsetof(struct hak_box_ops, op)
 static const struct {
     const char *name;
     size_t offset;
 } operations[] = {
-    OPERATION(init),          OPERATION(usable_size), OPERATION(slot_size),
-    OPERATION(aligned_alloc), OPERATION(zalloc),      OPERATION(resize),
-    OPERATION(heap_open),     OPERATION(heap_close),  OPERATION(refill),
-    OPERATION(drained),       OPERATION(remote_free), OPERATION(fork),
-    OPERATION(trim),          OPERATION(stats),       OPERATION(walk),
-    OPERATION(set_param),     OPERATION(retire),      OPERATION(get_extension),
+    {OPERATION(init)},        {OPERATION(usable_size)},
+    {OPERATION(slot_size)},   {OPERATION(aligned_alloc)},
+    {OPERATION(zalloc)},      {OPERATION(resize)},
+    {OPERATION(heap_open)},   {OPERATION(heap_close)},
+    {OPERATION(refill)},      {OPERATION(drained)},
+    {OPERATION(remote_free)}, {OPERATION(fork)},
+    {OPERATION(trim)},        {OPERATION(stats)},
+    {OPERATION(walk)},        {OPERATION(set_param)},
+    {OPERATION(retire)},      {OPERATION(get_extension)},
 };
 enum { NOPERATIONS = sizeof operations / sizeof operations[0] };
 
@@ -382,7 +382,7 @@ int ctl_boxes(int argc, char **argv)
         {"conf", required_argument, NULL, 'c'},
         {"profile", required_argument, NULL, 'p'},
         {"json", no_argument, NULL, 'j'},
-        CTL_HELP,
+        {CTL_HELP},
         {NULL, 0, NULL, 0}};
     struct output out = {false, 0};
     const char *conf = NULL, *profile = NULL;

@@ -139,7 +139,7 @@ static int call_one(const struct hak_foreign_box_1 *table, const char *box,
 
 int ctl_call(int argc, char **argv)
 {
-    static const struct option longs[] = {CTL_HELP, {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {{CTL_HELP}, {NULL, 0, NULL, 0}};
     struct ctl_core core;
     if (ctl_option(argc, argv, "+:h", longs) != -1)
         return CTL_BAD;
@@ -245,7 +245,7 @@ static bool one_case(const char *path, const char *text, int n)
 
 int ctl_check_so(int argc, char **argv)
 {
-    static const struct option longs[] = {CTL_HELP, {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {{CTL_HELP}, {NULL, 0, NULL, 0}};
     char *line = NULL;
     size_t room = 0;
     ssize_t length;

@@ -422,7 +422,7 @@ int ctl_explain(int argc, char **argv)
         {"conf", required_argument, NULL, 'c'},
         {"profile", required_argument, NULL, 'p'},
         {"json", no_argument, NULL, 'j'},
-        CTL_HELP,
+        {CTL_HELP},
         {NULL, 0, NULL, 0}};
     const char *given = NULL, *profile = NULL, *path = NULL;
     struct sizes sizes = {NULL, 0};

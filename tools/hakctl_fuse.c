@@ -383,7 +383,7 @@ int ctl_fuse(int argc, char **argv)
         {"conf", required_argument, NULL, 'c'},
         {"profile", required_argument, NULL, 'p'},
         {"output", required_argument, NULL, 'o'},
-        CTL_HELP,
+        {CTL_HELP},
         {NULL, 0, NULL, 0}};
     static struct fuse f;
     int option;

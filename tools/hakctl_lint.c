@@ -80,7 +80,7 @@ int ctl_lint(int argc, char **argv)
     static const struct option longs[] = {
         {"profile", required_argument, NULL, 'p'},
         {"json", no_argument, NULL, 'j'},
-        CTL_HELP,
+        {CTL_HELP},
         {NULL, 0, NULL, 0}};
     struct ctl_findings all = {0};
     const char *profile = NULL;

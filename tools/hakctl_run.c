@@ -271,7 +271,7 @@ int ctl_run(int argc, char **argv)
         {"profile", required_argument, NULL, 'p'},
         {"fused", required_argument, NULL, 'f'},
         {"stats", no_argument, NULL, 's'},
-        CTL_HELP,
+        {CTL_HELP},
         {NULL, 0, NULL, 0}};
     const char *given = NULL, *profile = NULL, *fused = NULL;
     int option;

@@ -78,7 +78,7 @@ static int print_library(const char *path)
 
 int ctl_version(int argc, char **argv)
 {
-    static const struct option longs[] = {CTL_HELP, {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {{CTL_HELP}, {NULL, 0, NULL, 0}};
     if (ctl_option(argc, argv, ":h", longs) != -1)
         return CTL_BAD;
     int status = CTL_OK;

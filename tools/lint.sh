@@ -33,7 +33,8 @@ sources() {
     tracked 'framework/*.c' 'plugins/*.c' 'tools/*.c' | grep -v /tests/
 }
 
-# Version 14 where it has that name: another one formats otherwise.
+# Version 14 where it is, else the release's own. Sources are written so that
+# clang-format 14 and 19 (Debian 12 and 13) want them alike.
 tool() {
     command -v "$1-14" || command -v "$1" || echo "$1"
 }

@@ -12,7 +12,7 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define hak_container_of(p, type, member) \
-    ((type *)(void *)((char *)(p)-offsetof(type, member)))
+    ((type *)(void *)((char *)((p)) - offsetof(type, member)))
 #define HAK_TEXT_OF_(x) #x
 #define HAK_TEXT_OF(x) HAK_TEXT_OF_(x)
 

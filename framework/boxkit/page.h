@@ -159,7 +159,7 @@ struct hak_list {
  * no slot's alignment.
  */
 #define HAK_PAGE_COLOR(slot_bytes, class_number) \
-    ((class_number)*5u % 16u * 64u &             \
+    (5u * (class_number) % 16u * 64u &           \
      ~(((slot_bytes) & (0u - (slot_bytes))) - 1u))
 
 /* Where the page's memory starts; before hak_page_init too. */

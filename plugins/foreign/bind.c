@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * bind.c - the calls of an INI bound to the library, with every reason why
- * one cannot be.
+ * bind.c - the library of an INI opened and its calls bound to it, with every
+ * reason why one cannot be.
  */
 #include "foreign.h"
 
@@ -29,6 +29,37 @@ static const struct {
     [OP_SLOT] = {HAK_ROLE_SIZE, 0, false, true, "good_size(size) -> size"},
     [OP_OWNS] = {HAK_ROLE_PTR, 0, false, true, "owns(ptr) -> bool"},
 };
+
+/* ---- the library --------------------------------------------------------- */
+
+/* Does the loader find no library of that name? It may lack another one. */
+static bool is_absent(const char *name, const char *why)
+{
+    const char *told = strstr(why, name);
+    return told != NULL &&
+           strncmp(told + strlen(name), ": cannot open", 13) == 0;
+}
+
+/* Names with | between are one library as systems have it; a path is one file.
+ * The first that is there is the one, even if it cannot be loaded. */
+void *open_named(struct foreign *f, const char *path, char *why,
+                 size_t why_bytes)
+{
+    const char *rest = path;
+    if (strchr(path, '/') != NULL || strchr(path, '|') == NULL)
+        return f->host->open(path, why, why_bytes);
+    while (*(rest += strspn(rest, " |")) != 0) {
+        char name[WHY_BYTES]; /* longer than a line of the INI */
+        int n = (int)strcspn(rest, " |");
+        snprintf(name, sizeof name, "%.*s", n, rest);
+        void *library = f->host->open(name, why, why_bytes);
+        if (library != NULL || !is_absent(name, why))
+            return library;
+        rest += n;
+    }
+    snprintf(why, why_bytes, "cannot be loaded: there is no %s", path);
+    return NULL;
+}
 
 /* ---- operations ---------------------------------------------------------- */
 

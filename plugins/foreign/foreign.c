@@ -37,7 +37,8 @@ enum param {
 static const struct hak_param params[] = {
     [PARAM_PATH] = {"path", HAK_PARAM_TEXT, .def_text = "",
                     .help = "the library: a file, or a name as in "
-                            "libjemalloc.so.2"},
+                            "libjemalloc.so.2; of names with | between, the "
+                            "first that there is"},
     [PARAM_ALLOC] = {"alloc", HAK_PARAM_CALL,
                      .help = "memory for size bytes: malloc(size) -> ptr"},
     [PARAM_FREE] = {"free", HAK_PARAM_CALL, .help = "gives it back: free(ptr)"},
@@ -286,7 +287,7 @@ static const char *text_of(const struct foreign *f, enum param i)
 
 static int open_library(struct foreign *f)
 {
-    char why[200];
+    char why[200] = "";
     const char *path = text_of(f, PARAM_PATH);
     if (path[0] == 0)
         return REFUSE(f, "no path = LIBRARY, as in path = libjemalloc.so.2");
@@ -295,7 +296,7 @@ static int open_library(struct foreign *f)
         return REFUSE(f, "needs alloc =, free = and owns =, as in alloc = "
                          "malloc(size) -> ptr, free = free(ptr), owns = "
                          "residual");
-    f->library = f->host->open(path, why, sizeof why);
+    f->library = open_named(f, path, why, sizeof why);
     return f->library != NULL ? 0 : REFUSE(f, "%s", why);
 }
 

@@ -2,7 +2,7 @@
  * foreign.h - what the files of the box share.
  *
  *     foreign.c   the box: parameters, operations
- *     bind.c      texts of the INI -> ops that can be called
+ *     bind.c      the library; texts of the INI -> ops that can be called
  *     adapter.c   calls of the usual shapes without libffi
  *     counters.c  calls polled for the report
  *     hooks.c     functions that the library takes its memory by
@@ -141,6 +141,10 @@ int hooks_init(struct foreign *f, const char *const texts[HOOK_KINDS],
                const char *table);
 
 /* ---- bind.c -------------------------------------------------------------- */
+
+/* The library of `path`, or NULL with the reason in why. */
+void *open_named(struct foreign *f, const char *path, char *why,
+                 size_t why_bytes);
 
 /* Bind the text of one operation. 0, or -errno and the reason is logged. */
 int bind_op(struct foreign *f, enum op_kind kind, const char *key,

@@ -101,10 +101,9 @@ static struct hak_host *host_copy(struct hak_box *box)
     return &copy;
 }
 
-#define WHOLE_ENTRY(id)                                          \
-    HAK_BOX_HEADER(id, "1.0"), .summary = "a box for the tests", \
-                               .params = whole_params,           \
-                               .nparams = WHOLE_NPARAMS
+#define WHOLE_ENTRY(id)                                       \
+    .summary = "a box for the tests", .params = whole_params, \
+    .nparams = WHOLE_NPARAMS, HAK_BOX_HEADER(id, "1.0")
 
 #define WHOLE_OPS                                                             \
     .alloc = lanes_alloc, .free = lanes_free, .owns = lanes_owns,             \

@@ -6,6 +6,7 @@
  */
 #include "calls.h"
 #include "json.h"
+#include "refuse.h"
 
 #include <pthread.h>
 #include <sys/stat.h>
@@ -315,6 +316,8 @@ TEST(log_target)
         close(fd); /* as daemons do */
     if (getenv("HAKMEM_LEARNER_LOG") == NULL)
         SKIP("for the tests of the log");
+    if (getenv("SANDBOX") != NULL)
+        EXPECT(refuse_opens());
     for (int i = 0; i < 40; i++)
         phase(true);
     for (int fd = 3; fd < 100; fd++)
@@ -363,6 +366,11 @@ TEST(a_line_a_decision)
         EXPECT_CONTAINS(text, "%, free hit ");
         EXPECT_EQ(text[strlen(text) - 1], '\n');
     }
+    EXPECT_EQ(setenv("SANDBOX", "1", 1), 0); /* nothing can be opened */
+    EXPECT_EQ(truncate(file, 0), 0);
+    text = run_target(file, file);
+    EXPECT_EQ(text[0] == 0, strcmp(mode, "off") == 0);
+    EXPECT_EQ(unsetenv("SANDBOX"), 0);
     EXPECT_EQ(stat(file, &s), 0);
     EXPECT_EQ(s.st_mode & 0777, 0600);
     EXPECT_EQ(truncate(file, 0), 0);

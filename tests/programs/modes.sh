@@ -10,6 +10,16 @@
 #                -lanes-off as above, -observe and -off with that mode
 #   guard        as conf/guard.ini says, one in 20; guard-each: every one
 
+# missing_library INI: what a box of the INI calls and this system does not
+# have, one name; fails if all is there or anything else is wrong.
+missing_library()
+{
+    "${root:-.}/build/hakctl" lint "$1" 2>/dev/null | sed -n \
+        -e 's/.*: cannot be loaded: there is no //p' \
+        -e 's/.*: cannot be loaded: \(.*\): cannot open shared object.*/\1/p' |
+        head -n 1 | grep .
+}
+
 boxes()
 {
     sed -n 's/^\[box \([a-z0-9_]*\)\].*/\1/p' "$1"

@@ -8,10 +8,13 @@ import random
 import subprocess
 import sys
 import threading
+import warnings
 import zlib
 
 N = int(sys.argv[1])
 random.seed(N)
+# From Python 3.12 on: a line with the pid, where two runs are compared.
+warnings.filterwarnings("ignore", ".* use of fork.* may lead to deadlocks")
 
 
 def digest(thing):

@@ -316,18 +316,16 @@ enum { SETTLED = 6, SETTLED_IN_BURSTS = 16 };
 /* conf/learner.ini: what is light, or freed by others, to mid_v35. */
 #define HOT "ultra"
 #define COLD "mid_v35"
-#define C6_HEAVY                                                 \
-    {                                                            \
-        {1, 1, 2, 3, 3, 10, 70, 10}, 0.97, {COLD, HOT, COLD}, 20 \
-    }
-#define C7_HEAVY                                                 \
-    {                                                            \
-        {1, 1, 2, 3, 3, 10, 10, 70}, 0.97, {COLD, COLD, HOT}, 20 \
-    }
+#define C6_HEAVY                                            \
+    .share = {1, 1, 2, 3, 3, 10, 70, 10}, .free_hit = 0.97, \
+    .best = {COLD, HOT, COLD}, .evaluations = 20
+#define C7_HEAVY                                            \
+    .share = {1, 1, 2, 3, 3, 10, 10, 70}, .free_hit = 0.97, \
+    .best = {COLD, COLD, HOT}, .evaluations = 20
 
 static const struct pattern patterns[] = {
-    {"C6-heavy", 1, {C6_HEAVY}},
-    {"C7-heavy", 1, {C7_HEAVY}},
+    {"C6-heavy", 1, {{C6_HEAVY}}},
+    {"C7-heavy", 1, {{C7_HEAVY}}},
     {"257..512 bytes",
      1,
      {{{0, 0, 0, 0, 0, 50, 50, 0}, 0.95, {HOT, HOT, NULL}, 0}}},
@@ -346,7 +344,7 @@ static const struct pattern patterns[] = {
     {"handed to others",
      1,
      {{{1, 1, 2, 3, 3, 10, 70, 10}, 0.2, {COLD, COLD, COLD}, 0}}},
-    {"phases C6, C7", 1, {C6_HEAVY, C7_HEAVY}},
+    {"phases C6, C7", 1, {{C6_HEAVY}, {C7_HEAVY}}},
     {"phases own, handed",
      1,
      {{{1, 1, 2, 3, 3, 10, 10, 70}, 0.95, {COLD, COLD, HOT}, 20},

@@ -274,9 +274,10 @@ TEST(figures_lag_but_never_wrap)
 
 enum { PLACES = 600, STEPS = 15000 };
 
-static struct item {
+struct item {
     uint32_t bytes, mark;
-} * place[PLACES];
+};
+static struct item *place[PLACES];
 
 static void check_and_free(struct item *item)
 {
