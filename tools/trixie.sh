@@ -69,7 +69,7 @@ if [ -n "${ROOT:-}" ]; then
 else
     root=$(mktemp -d "${TMPDIR:-/tmp}/hakmem-trixie.XXXXXX")
     trap 'rm -rf --one-file-system "$root"' EXIT
-    trap 'exit 1' HUP INT TERM
+    trap 'exit 1' HUP INT TERM PIPE
 fi
 mkdir -p build "$root"
 root=$(cd "$root" && pwd -P)
