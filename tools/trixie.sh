@@ -68,8 +68,9 @@ if [ -n "${ROOT:-}" ]; then
     root=$ROOT
 else
     root=$(mktemp -d "${TMPDIR:-/tmp}/hakmem-trixie.XXXXXX")
+    chmod 755 "$root" # apt fetches as a user of its own
     trap 'rm -rf --one-file-system "$root"' EXIT
-    trap 'exit 1' HUP INT TERM
+    trap 'exit 1' HUP INT TERM PIPE
 fi
 mkdir -p build "$root"
 root=$(cd "$root" && pwd -P)
