@@ -98,9 +98,10 @@ static void work(unsigned seed)
         free(p[i]);
     free(p);
 }
-static pthread_barrier_t locked_up;
+static pthread_barrier_t started, locked_up;
 static void *thread(void *seed)
 {
+    pthread_barrier_wait(&started); /* what a start of a thread calls is over */
     pthread_barrier_wait(&locked_up);
     work((unsigned)(size_t)seed);
     return NULL;
@@ -118,10 +119,12 @@ int main(void)
                                                    SECCOMP_RET_ALLOW);
     struct sock_fprog program = {MAY + 3, filter};
     pthread_t t[THREADS];
+    pthread_barrier_init(&started, NULL, THREADS + 1);
     pthread_barrier_init(&locked_up, NULL, THREADS + 1);
     for (size_t i = 0; i < THREADS; i++)
         pthread_create(&t[i], NULL, thread, (void *)i);
     free(malloc(10));
+    pthread_barrier_wait(&started);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
                 SECCOMP_FILTER_FLAG_TSYNC, &program) != 0)
