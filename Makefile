@@ -209,17 +209,31 @@ check: | $(B)/.deps-check
 	tests/run.sh
 
 # Kit, core and boxes under ASan with UBSan, and under TSan: the tests that
-# call their operations directly, each kind in a build folder of its own.
+# call their operations directly, each kind in a build folder of its own, with
+# HAK_ASSERT.
 .PHONY: sanitized-tests check-asan check-tsan check-sanitizers
 sanitized-tests: $(UNIT_TESTS) $(PLUGIN_TESTS)
 check-asan: $(TEST_BOXES)
-	$(MAKE) B=build/asan CFLAGS='$(SANITIZE) -Wno-error' sanitized-tests
+	$(MAKE) B=build/asan CFLAGS='$(SANITIZE) -DHAK_DEBUG=1 -Wno-error' \
+	    sanitized-tests
 	tests/sanitize/run.sh asan
 check-tsan: $(TEST_BOXES)
-	$(MAKE) B=build/tsan CFLAGS='-fsanitize=thread -Wno-tsan -Wno-error' \
-	    sanitized-tests
+	$(MAKE) B=build/tsan CFLAGS='-fsanitize=thread -DHAK_DEBUG=1 -Wno-tsan \
+	    -Wno-error' sanitized-tests
 	tests/sanitize/run.sh tsan
 check-sanitizers: check-asan check-tsan
+
+# Core, kit and boxes late around each atomic access: tests/delays/. DELAYS:
+# configurations that take turns.
+DELAYS ?= tests/delays/hasty.ini conf/default.ini tests/delays/hasty.ini \
+    tests/fused/all-boxes.ini conf/hardened.ini tests/delays/hasty.ini \
+    conf/lanes-off.ini conf/guard.ini conf/verify.ini
+.PHONY: delayed check-delays
+delayed: $(B)/libhakmem.so $(BOXES)
+check-delays: $(B)/tests/preload/churn $(B)/tests/preload/stress
+	$(MAKE) B=build/delays CFLAGS='-include tests/delays/delays.h \
+	    -DHAK_DEBUG=1 -w' delayed
+	tests/delays/run.sh $(TIME) $(DELAYS)
 
 .PHONY: check-models
 check-models: | $(B)/.deps-check
@@ -232,16 +246,18 @@ fuzz: | $(B)/.deps-fuzz
 	$(MAKE) all $(FUZZ_BINS) $(FUZZ_TEXTS:%=$(B)/fuzz/%)
 	tests/fuzz/long.sh $(TIME)
 
-# Every box, threads, forks and routes that move: tests/preload/stress.c.
-# SOAK: configurations that share the TIME.
+# Every box, threads that stay and that come and go, forks and routes that move:
+# tests/preload/stress.c, churn.c. SOAK: configurations that share the TIME.
 SOAK ?= conf/default.ini tests/fused/all-boxes.ini
 .PHONY: soak
-soak: all $(B)/tests/preload/stress
+soak: all $(B)/tests/preload/stress $(B)/tests/preload/churn
 	for conf in $(SOAK); do \
-	    HAK_TEST_SOAK=$$(($(TIME) / $(words $(SOAK)) + 1)) \
-	        HAK_TEST_MODE=$$conf \
-	        HAKMEM_CONF=$(CURDIR)/$$conf LD_PRELOAD=$(CURDIR)/$(B)/libhakmem.so \
-	        $(B)/tests/preload/stress soaked || exit 1; \
+	    for program in 'stress soaked' 'churn churned'; do \
+	        HAK_TEST_SOAK=$$(($(TIME) / $(words $(SOAK)) / 2 + 1)) \
+	            HAK_TEST_MODE=$$conf HAKMEM_CONF=$(CURDIR)/$$conf \
+	            LD_PRELOAD=$(CURDIR)/$(B)/libhakmem.so \
+	            $(B)/tests/preload/$$program || exit 1; \
+	    done; \
 	done
 
 # ---- demo, bench, lint, install ------------------------------------------------
@@ -350,6 +366,8 @@ help:
 	@echo 'make check       all tests      make check-NAME   those of one box'
 	@echo 'make check-asan check-tsan   kit, core and boxes under the sanitizers'
 	@echo 'make check-models  the lock-free parts, searched by Spin'
+	@echo 'make check-delays  TIME=600 seconds with threads late around each atomic'
+	@echo '                 access; HAK_DELAY_SEED=n DELAYS="conf/default.ini"'
 	@echo 'make fuzz        TIME=600 seconds of fuzzing: INI, signatures, malloc family'
 	@echo 'make soak        TIME=600 seconds of threads, forks and route changes;'
 	@echo '                 SOAK=conf/hardened.ini other configurations'

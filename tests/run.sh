@@ -87,6 +87,10 @@ preload()
             modes='plain default verify owns lanes-off guard'
             ;;
         limits) modes='plain default verify owns lanes-off conf/hardened.ini' ;;
+        churn)
+            modes='plain default verify owns lanes-off guard conf/tiny.ini
+                   conf/mid-v35.ini conf/smallmid.ini conf/hardened.ini'
+            ;;
         faults) # every box that maps memory of the window
             modes='plain default lanes-off no-fallback guard-each conf/tiny.ini
                    conf/mid-v35.ini conf/smallmid.ini conf/hardened.ini'
@@ -147,7 +151,8 @@ names()
     preload
     fuzz
     fused default | grep -e /preload/ -e /python -e /redis
-    fused all-boxes | grep -e /build$ -e /family -e /stress -e /threads
+    fused all-boxes | grep -e /build$ -e /family -e /stress -e /churn \
+        -e /threads
     sources tests/*/test_*.sh
     conformance
     units

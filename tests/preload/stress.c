@@ -1,28 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * stress.c - a seeded random mix in four threads, every block checked.
- *
- * HAK_TEST_SEED=N repeats a run as far as threads can be repeated; the seed
- * stands on stderr, which the harness shows when the test fails. With
- * HAK_TEST_SOAK=SECONDS the soak runs so long (make soak).
+ * stress.c - a seeded random mix in four threads, every block checked; the
+ * soak, for long: eight threads, forks, routes that move (blocks.h).
  */
-#include "calls.h"
+#include "blocks.h"
 
-#include <malloc.h>
-#include <pthread.h>
-
-enum { THREADS = 4, SOAK_THREADS = 8, SHARED = 2048, LOCAL = 256 };
+enum { THREADS = 4, SOAK_THREADS = 8, LOCAL = 256 };
 static const double RUN_SECONDS = 1.2;
 
-/* A block's first words tell its size and pattern to whoever gets it. */
-struct block {
-    size_t size_bytes;
-    uint64_t seed;
-    char content[];
-};
-
-static struct block *shared[SHARED]; /* exchanged atomically */
-static uint64_t seed;
-static double deadline;
 static bool small_only;
 
 static size_t pick_size(uint64_t *random)
@@ -33,71 +17,7 @@ static size_t pick_size(uint64_t *random)
         high = 20;
     else if (dice < 60)
         high = 15;
-    size_t n = random_size(random, 0, high);
-    return n < sizeof(struct block) ? sizeof(struct block) : n;
-}
-
-static void sign(struct block *b, size_t n, uint64_t pattern)
-{
-    EXPECT_ALIGNED(b, 16);
-    b->size_bytes = n;
-    b->seed = pattern;
-    fill(b->content, n - sizeof *b, pattern);
-}
-
-static void check(const struct block *b, size_t n)
-{
-    EXPECT_EQ(first_wrong(b->content, n, b->seed), n);
-}
-
-static struct block *take(uint64_t *random)
-{
-    size_t n = pick_size(random);
-    struct block *b;
-    switch (random_next(random) % 8) {
-    case 0:
-        b = calloc(1, n);
-        EXPECT(b != NULL);
-        EXPECT_EQ(first_nonzero(b, n), n);
-        break;
-    case 1: {
-        size_t align = (size_t)16 << random_below(random, 9);
-        b = memalign(align, n);
-        EXPECT_ALIGNED(b, align);
-        break;
-    }
-    default:
-        b = malloc(n);
-    }
-    EXPECT(b != NULL);
-    sign(b, n, random_next(random));
-    return b;
-}
-
-static void drop(struct block *b)
-{
-    if (b == NULL)
-        return;
-    EXPECT_GE(malloc_usable_size(b), b->size_bytes);
-    check(b, b->size_bytes - sizeof *b);
-    free(b);
-}
-
-static struct block *resize(struct block *b, uint64_t *random)
-{
-    size_t n = pick_size(random), had = b->size_bytes;
-    check(b, had - sizeof *b);
-    b = realloc(b, n);
-    EXPECT(b != NULL);
-    check(b, (n < had ? n : had) - sizeof *b);
-    sign(b, n, random_next(random));
-    return b;
-}
-
-static struct block *swap_shared(struct block *b, uint64_t *random)
-{
-    return __atomic_exchange_n(&shared[random_below(random, SHARED)], b,
-                               __ATOMIC_ACQ_REL);
+    return random_size(random, 0, high);
 }
 
 static void *run(void *which)
@@ -109,11 +29,11 @@ static void *run(void *which)
         switch (random_next(&random) % 8) {
         case 0:
         case 1:
-            *at = swap_shared(*at, &random);
+            *at = swap_shared(*at, SHARED, &random);
             break;
         case 2:
             if (*at != NULL)
-                *at = resize(*at, &random);
+                *at = resize(*at, pick_size(&random), &random);
             break;
         case 3:
             drop(*at);
@@ -121,30 +41,12 @@ static void *run(void *which)
             break;
         default:
             drop(*at);
-            *at = take(&random);
+            *at = take(pick_size(&random), &random);
         }
     }
     for (int i = 0; i < LOCAL; i++)
         drop(local[i]);
     return NULL;
-}
-
-static void start(double run_seconds)
-{
-    const char *given = getenv("HAK_TEST_SEED");
-    seed = given != NULL
-               ? strtoull(given, NULL, 0)
-               : mix((uint64_t)getpid() << 32 ^ (uint64_t)(seconds() * 1e9));
-    fprintf(stderr, "# HAK_TEST_SEED=%llu\n", (unsigned long long)seed);
-    deadline = seconds() + run_seconds;
-}
-
-static void drop_shared(void)
-{
-    for (int i = 0; i < SHARED; i++) {
-        drop(shared[i]);
-        shared[i] = NULL;
-    }
 }
 
 static void storm(void)
@@ -176,9 +78,9 @@ TEST(small_sizes)
 static void live_in_child(uint64_t random)
 {
     for (int i = 0; i < 300; i++)
-        drop(take(&random));
+        drop(take(pick_size(&random), &random));
     for (int i = 0; i < 100; i++)
-        drop(swap_shared(NULL, &random));
+        drop(swap_shared(NULL, SHARED, &random));
     _exit(0);
 }
 
@@ -223,22 +125,6 @@ static void *move_routes(void *moved)
     return NULL;
 }
 
-static uint64_t live_blocks(void)
-{
-    static const char *const boxes[] = {"ultra",   "tiny",     "smallmid",
-                                        "mid_v35", "second",   "midmt",
-                                        "large",   "hardened", "guard"};
-    uint64_t live = 0;
-    struct hak_stats s;
-    for (size_t i = 0; i < sizeof boxes / sizeof boxes[0]; i++) {
-        if (hak.stats(boxes[i], &s) != 0)
-            continue;
-        EXPECT_EQ(s.allocs - s.frees, s.live_count);
-        live += s.live_count;
-    }
-    return live;
-}
-
 /* Resident bytes at the end of the first third, and at most after it. */
 static size_t watch_rss(double run_seconds, size_t *most)
 {
@@ -259,7 +145,7 @@ static void soak(double run_seconds)
     enum { STAY = 40 }; /* of threads that ended: glibc's own */
     pthread_t thread[SOAK_THREADS], forker, mover;
     bool routes = under_hakmem() && routes_move();
-    uint64_t live = under_hakmem() ? live_blocks() : 0;
+    uint64_t live = under_hakmem() ? live_blocks(true) : 0;
     int moved = 0;
     size_t most;
     start(run_seconds);
@@ -277,7 +163,7 @@ static void soak(double run_seconds)
     drop_shared();
     EXPECT_LT(most, first + first / 4 + 16 * MIB);
     if (under_hakmem())
-        EXPECT_LE(live_blocks(), live + STAY);
+        EXPECT_LE(live_blocks(true), live + STAY);
     if (routes)
         EXPECT_GT(moved, 0);
     dprintf(1, "# %.0f s, %d route changes, %zu KiB, then %zu KiB\n",
@@ -286,14 +172,11 @@ static void soak(double run_seconds)
 
 TEST(soaked)
 {
-    const char *given = getenv("HAK_TEST_SOAK");
-    double run_seconds = given != NULL ? strtod(given, NULL) : 2 * RUN_SECONDS;
     if (is_foreign())
         SKIP("tbbmalloc hangs in a child that is forked under load");
-    alarm((unsigned)run_seconds + TEST_SECONDS);
     if (under_hakmem())
         find_calls();
-    soak(run_seconds);
+    soak(soak_seconds(2 * RUN_SECONDS));
 }
 
 TEST_MAIN()
