@@ -211,15 +211,17 @@ check: | $(B)/.deps-check
 	tests/run.sh
 
 # Kit, core and boxes under ASan with UBSan, and under TSan: the tests that
-# call their operations directly, each kind in a build folder of its own.
+# call their operations directly, each kind in a build folder of its own, with
+# HAK_ASSERT.
 .PHONY: sanitized-tests check-asan check-tsan check-sanitizers
 sanitized-tests: $(UNIT_TESTS) $(PLUGIN_TESTS)
 check-asan: $(TEST_BOXES)
-	$(MAKE) B=build/asan CFLAGS='$(SANITIZE) -Wno-error' sanitized-tests
+	$(MAKE) B=build/asan CFLAGS='$(SANITIZE) -DHAK_DEBUG=1 -Wno-error' \
+	    sanitized-tests
 	tests/sanitize/run.sh asan
 check-tsan: $(TEST_BOXES)
-	$(MAKE) B=build/tsan CFLAGS='-fsanitize=thread -Wno-tsan -Wno-error' \
-	    sanitized-tests
+	$(MAKE) B=build/tsan CFLAGS='-fsanitize=thread -DHAK_DEBUG=1 -Wno-tsan \
+	    -Wno-error' sanitized-tests
 	tests/sanitize/run.sh tsan
 check-sanitizers: check-asan check-tsan
 
@@ -231,7 +233,8 @@ DELAYS ?= tests/delays/hasty.ini conf/default.ini tests/delays/hasty.ini \
 .PHONY: delayed check-delays
 delayed: $(B)/libhakmem.so $(BOXES)
 check-delays: $(B)/tests/preload/churn $(B)/tests/preload/stress
-	$(MAKE) B=build/delays CFLAGS='-include tests/delays/delays.h -w' delayed
+	$(MAKE) B=build/delays CFLAGS='-include tests/delays/delays.h \
+	    -DHAK_DEBUG=1 -w' delayed
 	tests/delays/run.sh $(TIME) $(DELAYS)
 
 .PHONY: check-models

@@ -141,6 +141,7 @@ static inline void hak_heap_retire(struct hak_heap *heap, struct hak_page *page)
     uint64_t word = __atomic_load_n(&page->remote, __ATOMIC_ACQUIRE);
     if (word & HAK_REMOTE_PENDING)
         return; /* hak_heap_collect comes back to it */
+    HAK_ASSERT(hak_page_out(page) == 0);
     hak_link_remove(&page->link);
     __atomic_sub_fetch(&heap->all->in_use_bytes,
                        (uint64_t)page->capacity * page->span.slot_bytes,
@@ -308,6 +309,7 @@ static inline void hak_heap_collect(struct hak_heap *heap)
         __atomic_exchange_n(&heap->pending, NULL, __ATOMIC_ACQUIRE);
     while (page != NULL) {
         struct hak_page *next = page->pending_next;
+        HAK_ASSERT(page->heap == heap);
         hak_heap_collect_page(heap, page);
         page = next;
     }

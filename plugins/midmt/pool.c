@@ -28,6 +28,7 @@ static struct segment *segment_of(struct hak_link *link)
 
 static void unlink_segment(struct pool *pool, struct segment *segment)
 {
+    HAK_ASSERT(segment->pool == pool);
     hak_link_remove(&segment->link);
     pool->nempty -= segment->bin == SEGMENT_BIN_EMPTY;
 }

@@ -6,8 +6,8 @@
  * A race needs a thread that is late in one place while others go on; the place
  * may be a few instructions on a rare path, so delays that fall anywhere alike
  * hardly ever fall there. Here each thread has, for an epoch of its accesses,
- * some places where it is nearly always late for a while, at first; at places
- * that it passes often soon less, so that an epoch has an end. Elsewhere it
+ * some places where it is late: every second time at first, at a place that it
+ * passes often more and more seldom, so that an epoch has an end. Elsewhere it
  * yields now and then.
  *
  * HAK_DELAY_SEED=N chooses the places and the times, together with the order in
@@ -27,8 +27,9 @@
 
 enum {
     HAK_DELAY_THREADS = 1024, /* states; others are shared */
-    HAK_DELAY_EPOCH = 4096,   /* accesses, about */
-    HAK_DELAY_PLACES = 8,     /* one place in so many is a late one */
+    HAK_DELAY_EPOCH = 8192,   /* accesses */
+    HAK_DELAY_PLACES = 16,    /* one place in so many is a late one */
+    HAK_DELAY_COUNTS = 16,    /* of late places, which may share one */
     HAK_DELAY_YIELD = 1024,   /* of so many accesses elsewhere one yields */
 };
 
@@ -36,7 +37,8 @@ enum {
 struct hak_delay {
     uint64_t thread; /* 0: free */
     uint64_t random, places;
-    uint32_t steps, nlate;
+    uint32_t steps;
+    uint8_t nlate[HAK_DELAY_COUNTS]; /* how often it was late there */
 };
 
 #define HAK_DELAY_WEAK __attribute__((weak, visibility("hidden")))
@@ -91,7 +93,8 @@ static inline struct hak_delay *hak_delay_of_thread(void)
     return d;
 }
 
-/* 1 ns to 512 us, short ones as often as long ones; one in 64 up to 8 ms. */
+/* Up to 4 ms, each doubling from 1 us on as likely as the next; the kernel adds
+ * some 50 us. */
 static inline void hak_delay_sleep(uint64_t random)
 {
     uint64_t most = (uint64_t)1 << (10 + random % 13);
@@ -108,11 +111,14 @@ HAK_DELAY_WEAK __attribute__((noinline)) void hak_delay(void)
     uint64_t random = hak_delay_mix(d->random += 0x9e3779b97f4a7c15u);
     if (d->steps++ % HAK_DELAY_EPOCH == 0) {
         d->places = random;
-        d->nlate = 0;
+        for (uint32_t i = 0; i < HAK_DELAY_COUNTS; i++)
+            d->nlate[i] = 0;
     }
-    if (hak_delay_mix(place ^ d->places) % HAK_DELAY_PLACES == 0) {
-        if ((random >> 32) % (2 + d->nlate) == 0) {
-            d->nlate++;
+    uint64_t chosen = hak_delay_mix(place ^ d->places);
+    if (chosen % HAK_DELAY_PLACES == 0) {
+        uint8_t *nlate = &d->nlate[(chosen >> 32) % HAK_DELAY_COUNTS];
+        if ((random >> 32) % (2u + *nlate) == 0) {
+            *nlate += *nlate < UINT8_MAX;
             hak_delay_sleep(hak_delay_mix(random));
         }
     } else if ((random >> 32) % HAK_DELAY_YIELD == 0) {

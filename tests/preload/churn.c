@@ -1,59 +1,50 @@
 /* SPDX-License-Identifier: MIT
- * churn.c - threads that come and go and hand their blocks on, in tides, beside
- * trims and forks; every block is checked (blocks.h).
+ * churn.c - threads that come and go and hand their blocks on, beside trims,
+ * forks and threads that stay; every block is checked (blocks.h).
  *
- * A tide is a moment in which all threads ask for sizes of one range, or free
- * more than they take, so that memory of all kinds fills and empties: pages,
- * segments, heaps of ended threads and kept blocks change hands all the time,
- * which in a steady mix of sizes they hardly do.
+ * In each round threads come, take blocks of one range of sizes, leave some of
+ * them to others and end. Then several threads at once free what was left, and
+ * trim, which closes the heaps of those that ended. So pages, segments, heaps
+ * and kept blocks become empty and change hands all the time, which in a steady
+ * mix of sizes they hardly do.
  */
 #include "blocks.h"
 
 enum {
-    COMERS = 24, /* threads at a time that end soon, another in their place */
-    STAYERS = 2, /* threads that stay */
-    TRIMMERS = 3,
-    WORKERS = COMERS + STAYERS,
-    TIDES_A_SECOND = 40,
+    COMERS = 12,  /* threads of a round */
+    SWEEPERS = 4, /* that free what is left, half of them trim first */
+    STAYERS = 2,
+    TRIMMERS = 2,
     LOCAL = 256,
+    LIFE = 160, /* steps of a comer at most */
 };
 static const double RUN_SECONDS = 1.5;
 
-struct tide {
-    uint64_t number;
+struct range {
     unsigned low, high; /* sizes, log2 */
-    size_t places;      /* of a thread's, and of the shared ones */
-    bool ebb;
+    size_t places;      /* of a thread's, so that it takes a few MiB at most */
 };
 
-static struct tide tide_now(void)
+static struct range pick_range(uint64_t *random)
 {
-    static const struct tide kinds[] = {
-        {.low = 0, .high = 10, .places = LOCAL},
-        {.low = 10, .high = 14, .places = 128},
-        {.low = 13, .high = 18, .places = 24},
-        {.low = 17, .high = 21, .places = 6},
-        {.low = 0, .high = 17, .places = 96},
+    static const struct range ranges[] = {
+        {0, 10, LOCAL}, {10, 14, 96}, {10, 14, 96}, {12, 16, 48},
+        {12, 16, 48},   {0, 14, 128}, {13, 18, 12}, {17, 20, 4},
     };
-    uint64_t number = (uint64_t)(seconds() * TIDES_A_SECOND);
-    uint64_t kind = mix(seed + number);
-    struct tide tide = kinds[kind % (sizeof kinds / sizeof kinds[0])];
-    tide.number = number;
-    tide.ebb = kind >> 32 & 1;
-    return tide;
+    return ranges[random_below(random, sizeof ranges / sizeof ranges[0])];
 }
 
-static void step(struct block **at, const struct tide *tide, uint64_t *random)
+static void step(struct block **at, const struct range *range, uint64_t *random)
 {
-    size_t n = random_size(random, tide->low, tide->high);
-    uint64_t dice = random_next(random) % 16;
-    if (dice < 4) {
-        *at = swap_shared(*at, tide->places, random);
-    } else if (dice == 4 && *at != NULL) {
+    size_t n = random_size(random, range->low, range->high);
+    uint64_t dice = random_next(random) % 8;
+    if (dice < 2) {
+        *at = swap_shared(*at, SHARED, random);
+    } else if (dice == 2 && *at != NULL) {
         *at = resize(*at, n, random);
     } else {
         drop(*at);
-        *at = tide->ebb && dice != 5 ? NULL : take(n, random);
+        *at = dice == 3 ? NULL : take(n, random);
     }
 }
 
@@ -64,58 +55,63 @@ static void hand_on(struct block **local, uint64_t *random)
         drop(i < LOCAL / 2 ? swap_shared(local[i], SHARED, random) : local[i]);
 }
 
-/* An ebb begins: all that there is goes, by all threads at once. */
-static void drop_all(struct block **local)
-{
-    for (size_t i = 0; i < LOCAL; i++) {
-        drop(local[i]);
-        local[i] = NULL;
-    }
-    drop_shared();
-}
-
-/* A life of so many steps, to the end of the run at most. */
-static void live(uint64_t random, uint64_t steps)
+static void *come_and_go(void *number)
 {
     struct block *local[LOCAL] = {NULL};
-    struct tide tide = tide_now();
-    for (uint64_t i = 0; i < steps; i++) {
-        if (i % 64 == 0) {
-            uint64_t before = tide.number;
-            tide = tide_now();
-            if (tide.ebb && tide.number != before)
-                drop_all(local);
-            if (seconds() >= deadline)
-                break;
-        }
-        step(&local[random_below(&random, tide.places)], &tide, &random);
-    }
+    uint64_t random = (uintptr_t)number;
+    struct range range = pick_range(&random);
+    random += (uintptr_t)local; /* of its own from here on */
+    for (size_t n = random_below(&random, LIFE); n > 0; n--)
+        step(&local[random_below(&random, range.places)], &range, &random);
     hand_on(local, &random);
-}
-
-static void *come_and_go(void *random)
-{
-    uint64_t steps = 16u << (uintptr_t)random % 6;
-    live((uintptr_t)random, steps);
     return NULL;
 }
+
+static void *sweep(void *trims)
+{
+    if (trims != NULL)
+        malloc_trim(0);
+    drop_shared();
+    return NULL;
+}
+
+static void at_once(size_t n, void *(*life)(void *), void *const *argument)
+{
+    pthread_t thread[COMERS];
+    for (size_t i = 0; i < n; i++)
+        EXPECT_EQ(pthread_create(&thread[i], NULL, life, argument[i]), 0);
+    for (size_t i = 0; i < n; i++)
+        EXPECT_EQ(pthread_join(thread[i], NULL), 0);
+}
+
+/* A round after the other. */
+static void come_go_and_sweep(void)
+{
+    uint64_t random = seed;
+    void *const trims[SWEEPERS] = {&random, NULL, &random, NULL};
+    while (seconds() < deadline) {
+        void *number[COMERS];
+        number[0] = (void *)(uintptr_t)random_next(&random);
+        for (int i = 1; i < COMERS; i++) /* all of one range */
+            number[i] = number[0];
+        at_once(COMERS, come_and_go, number);
+        at_once(SWEEPERS, sweep, trims);
+    }
+}
+
+/* ---- beside it --------------------------------------------------------- */
 
 static void *stay(void *which)
 {
-    live(mix(seed + (uintptr_t)which), UINT64_MAX);
-    return NULL;
-}
-
-static void *follow_each_other(void *which)
-{
+    struct block *local[LOCAL] = {NULL};
     uint64_t random = mix(seed + (uintptr_t)which);
     while (seconds() < deadline) {
-        pthread_t thread;
-        void *number = (void *)(uintptr_t)random_next(&random);
-        EXPECT_EQ(pthread_create(&thread, NULL, come_and_go, number), 0);
-        EXPECT_EQ(pthread_join(thread, NULL), 0);
-        usleep((useconds_t)(random_next(&random) % 4000));
+        struct range range = pick_range(&random);
+        for (int i = 0; i < LIFE; i++)
+            step(&local[random_below(&random, range.places)], &range, &random);
+        usleep(5000);
     }
+    hand_on(local, &random);
     return NULL;
 }
 
@@ -132,11 +128,11 @@ static void *trim(void *which)
 /* In a child: some of the parent's blocks, and some of its own. */
 static void live_in_child(uint64_t random)
 {
-    struct tide tide = tide_now();
+    struct range range = pick_range(&random);
     for (int i = 0; i < 100; i++)
         drop(swap_shared(NULL, SHARED, &random));
     for (int i = 0; i < 100; i++)
-        drop(take(random_size(&random, tide.low, tide.high), &random));
+        drop(take(random_size(&random, range.low, range.high), &random));
     _exit(0);
 }
 
@@ -147,24 +143,24 @@ static void *fork_on(void *unused)
         if (pid == 0)
             live_in_child(i);
         expect_child_ok(pid, 60);
-        usleep(20000);
+        usleep(300000);
     }
     return unused;
 }
 
 static void churn(double run_seconds)
 {
-    enum { ALL = WORKERS + TRIMMERS + 1 };
-    pthread_t thread[ALL];
+    enum { BESIDE = STAYERS + TRIMMERS + 1 };
+    pthread_t thread[BESIDE];
     start(run_seconds);
-    for (uintptr_t i = 0; i < ALL; i++) {
-        void *(*life)(void *) = i < COMERS               ? follow_each_other
-                                : i < WORKERS            ? stay
-                                : i < WORKERS + TRIMMERS ? trim
+    for (uintptr_t i = 0; i < BESIDE; i++) {
+        void *(*life)(void *) = i < STAYERS              ? stay
+                                : i < STAYERS + TRIMMERS ? trim
                                                          : fork_on;
         EXPECT_EQ(pthread_create(&thread[i], NULL, life, (void *)i), 0);
     }
-    for (int i = 0; i < ALL; i++)
+    come_go_and_sweep();
+    for (int i = 0; i < BESIDE; i++)
         pthread_join(thread[i], NULL);
     drop_shared();
 }
