@@ -156,7 +156,7 @@ void conf_tell_limit(struct hak_conf *c, struct hak_origin where,
 void conf_tell_key(struct hak_conf *c, const struct hak_conf_entry *e,
                    struct conf_vocabulary a, struct conf_vocabulary b)
 {
-    const char *names[CONF_CANDIDATES];
+    const char *names[CONF_CANDIDATES] = {NULL};
     char mean[CONF_ITEM_BYTES];
     uint32_t n = 0;
     for (uint32_t i = 0; i < a.n + b.n && n < CONF_CANDIDATES; i++)

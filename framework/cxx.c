@@ -20,6 +20,7 @@
 #define EXPORT __attribute__((visibility("default")))
 /* What the dynamic linker finds first from the program on, or NULL. */
 #define FOUND(symbol) __asm__(symbol) __attribute__((weak))
+typedef char place[]; /* cppcheck cannot read an asm name behind [] */
 
 extern __typeof__(hak_free_new) hak_free_new __attribute__((weak));
 
@@ -27,17 +28,17 @@ void delete_plain(void *p) FOUND("_ZdlPv");
 void delete_array(void *p) FOUND("_ZdaPv");
 void delete_aligned(void *p, size_t align) FOUND("_ZdlPvSt11align_val_t");
 void delete_aligned_array(void *p, size_t align) FOUND("_ZdaPvSt11align_val_t");
-extern char get_new_handler[] FOUND("_ZSt15get_new_handlerv");
+extern place get_new_handler FOUND("_ZSt15get_new_handlerv");
 /* All that a block to be deleted may have come from. */
-extern char new_plain[] FOUND("_Znwm");
-extern char new_array[] FOUND("_Znam");
-extern char new_nothrow[] FOUND("_ZnwmRKSt9nothrow_t");
-extern char new_array_nothrow[] FOUND("_ZnamRKSt9nothrow_t");
-extern char new_aligned[] FOUND("_ZnwmSt11align_val_t");
-extern char new_aligned_array[] FOUND("_ZnamSt11align_val_t");
-extern char new_aligned_nothrow[] FOUND("_ZnwmSt11align_val_tRKSt9nothrow_t");
-extern char
-    new_aligned_array_nothrow[] FOUND("_ZnamSt11align_val_tRKSt9nothrow_t");
+extern place new_plain FOUND("_Znwm");
+extern place new_array FOUND("_Znam");
+extern place new_nothrow FOUND("_ZnwmRKSt9nothrow_t");
+extern place new_array_nothrow FOUND("_ZnamRKSt9nothrow_t");
+extern place new_aligned FOUND("_ZnwmSt11align_val_t");
+extern place new_aligned_array FOUND("_ZnamSt11align_val_t");
+extern place new_aligned_nothrow FOUND("_ZnwmSt11align_val_tRKSt9nothrow_t");
+extern place
+    new_aligned_array_nothrow FOUND("_ZnamSt11align_val_tRKSt9nothrow_t");
 
 /* ---- whose are they? ---- */
 

@@ -14,8 +14,9 @@ enum { CHUNK_BYTES = 64 * 1024, CHUNKS_MOST = 64 };
 
 /* The linker's. */
 #define FROM_LINKER(name) __asm__(name) __attribute__((visibility("hidden")))
-extern char sealed_start[] FROM_LINKER("__start_hak_sealed");
-extern char sealed_stop[] FROM_LINKER("__stop_hak_sealed");
+typedef char place[]; /* cppcheck cannot read an asm name behind [] */
+extern place sealed_start FROM_LINKER("__start_hak_sealed");
+extern place sealed_stop FROM_LINKER("__stop_hak_sealed");
 
 /* What most configurations need, without a mapping of its own. */
 static HAK_SEALED _Alignas(64) char first_chunk[8 * 1024];

@@ -148,7 +148,7 @@ int hak_trust_open(const char *path, bool directory, char *why,
                           "raised rights (AT_SECURE)");
     strcpy(w.rest, path);
     int error = to_root(&w);
-    while (error == 0 && file < 0 && next_name(&w, name))
+    while (error == 0 && w.dir >= 0 && file < 0 && next_name(&w, name))
         error = step(&w, name, &file);
     if (error == 0 && directory != (file < 0))
         error = refuse(&w, "",

@@ -61,7 +61,7 @@ static void print_values(const struct hak_call *call,
 /* The declaration that "NAME(...)" names. NULL: none, told. */
 static const char *declared(const char *box, const char *words, size_t n)
 {
-    const char *names[HAK_CONF_SECTIONS], *text, *name;
+    const char *names[HAK_CONF_SECTIONS] = {NULL}, *text, *name;
     char mean[128], word[HAK_CONF_LINE_BYTES];
     uint32_t count = 0;
     bool poll;
@@ -89,7 +89,7 @@ static void tell(void *context, enum hak_diag_level level, const char *file,
 static const struct hak_foreign_box_1 *box_named(const struct ctl_core *core,
                                                  const char *name)
 {
-    const char *names[HAK_MAX_BOXES];
+    const char *names[HAK_MAX_BOXES] = {NULL};
     char mean[128];
     for (uint32_t i = 0; i < hak_conf.nboxes; i++) {
         names[i] = hak_conf.box[i].name;
@@ -206,6 +206,8 @@ __attribute__((noreturn)) static void try_case(const char *path,
     static struct hak_kept kept;
     struct hak_call call;
     char why[256] = "";
+    if (to == NULL)
+        _exit(CTL_BAD);
     alarm(PATIENCE_S);
     void *library = NULL;
     bool good = hak_call_parse(&text, &call, why, sizeof why) == 0 &&

@@ -49,7 +49,7 @@ static char **from_ini(int argc, char **argv)
 {
     static char *words[WORDS];
     static char path[PATH_MAX];
-    const char *names[HAK_MAX_BOXES];
+    const char *names[HAK_MAX_BOXES] = {NULL};
     char mean[128];
     int n = 0;
     if (argc < 4) {

@@ -313,12 +313,15 @@ static void write_source(FILE *out, const struct fuse *f)
 static bool is_there(const char *path, const char *text, size_t n)
 {
     FILE *in = fopen(path, "re");
-    bool same = in != NULL;
-    for (size_t i = 0; same && i < n; i++)
-        same = fgetc(in) == (unsigned char)text[i];
+    bool same = true;
+    if (in == NULL)
+        return false;
+    for (size_t i = 0; same && i < n; i++) {
+        int c = fgetc(in);
+        same = c != EOF && c == (unsigned char)text[i];
+    }
     same = same && fgetc(in) == EOF;
-    if (in != NULL)
-        fclose(in);
+    fclose(in);
     return same;
 }
 

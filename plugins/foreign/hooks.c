@@ -24,7 +24,7 @@ static const char *const names[HOOK_KINDS] = {"take", "give", "purge"};
 static uint64_t mask_of(size_t g, size_t n)
 {
     size_t from = g % WORD_BITS, bits = hak_min(n, WORD_BITS - from);
-    return (bits == WORD_BITS ? ~0ull : (1ull << bits) - 1) << from;
+    return (bits == WORD_BITS ? ~0ull : (1ull << bits % WORD_BITS) - 1) << from;
 }
 
 static size_t bits_here(size_t g, size_t n)

@@ -91,8 +91,7 @@ sed "s,^log .*,log = $loose/learner.log," "$top/conf/learner.ini" \
     >"$dir/conf/default.ini"
 check "but not in a directory of others" mid_v35 \
     "learner.log: cannot be opened: lies in /tmp, which can be written by"
-[ ! -e "$loose/learner.log" ]
-verdict "no log is there" $?
+verdict "no log is there" "$([ ! -e "$loose/learner.log" ]; echo $?)"
 turns=
 
 ini at_exit "$dir/report"
