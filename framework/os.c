@@ -226,19 +226,40 @@ void *hak_os_map(size_t size_bytes, int prot)
     return p == MAP_FAILED ? NULL : p;
 }
 
-int hak_os_map_at(void *at, size_t size_bytes)
+static int map_at(void *at, size_t size_bytes, int flags)
 {
     int kept = errno;
-    void *p =
-        mmap(at, size_bytes, PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE,
-             -1, 0);
+    void *p = mmap(at, size_bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
+                       MAP_FIXED_NOREPLACE | flags,
+                   -1, 0);
     int error = p == MAP_FAILED ? errno : 0;
     errno = kept;
     if (error != 0 || p == at)
         return -error;
     hak_os_unmap(p, size_bytes); /* kernels before 4.17 take it as a hint */
     return -EEXIST;
+}
+
+int hak_os_map_at(void *at, size_t size_bytes)
+{
+    return map_at(at, size_bytes, 0);
+}
+
+int hak_os_populate_at(void *at, size_t size_bytes)
+{
+    return map_at(at, size_bytes, MAP_POPULATE);
+}
+
+/* In place of what is mapped there, and zero. */
+static bool map_over(void *at, size_t size_bytes)
+{
+    int kept = errno;
+    bool done = mmap(at, size_bytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+                     -1, 0) == at;
+    errno = kept;
+    return done;
 }
 
 bool hak_os_unmap(void *p, size_t size_bytes)
@@ -368,6 +389,19 @@ void *hak_meta(size_t size_bytes)
     void *p = meta_from_chunk(size_bytes);
     hak_lock_drop(&meta.lock);
     return p;
+}
+
+void *hak_meta_guarded(size_t size_bytes)
+{
+    size_t page = hak_os_page_bytes(), body = hak_round_up(size_bytes, page);
+    if (size_bytes == 0 || size_bytes > PTRDIFF_MAX)
+        return NULL;
+    char *p = hak_os_map(body + 2 * page, PROT_NONE);
+    if (p != NULL && map_over(p + page, body))
+        return p + page;
+    if (p != NULL)
+        hak_os_unmap(p, body + 2 * page);
+    return hak_os_map(body, PROT_READ | PROT_WRITE);
 }
 
 const char *hak_meta_text(const char *text)
