@@ -400,6 +400,24 @@ TEST(huge_requests)
     EXPECT_LT(statm_bytes(0), base + (size_t)256 * MIB);
 }
 
+/* Blocks of which two pages are touched: much more than there is memory. */
+TEST(sparse_blocks)
+{
+    enum { SPARSE = 30 };
+    const size_t n = opaque((size_t)8 << 30);
+    char mode = '0';
+    int fd = open("/proc/sys/vm/overcommit_memory", O_RDONLY | O_CLOEXEC);
+    if (read(fd, &mode, 1) == 1 && mode == '2')
+        SKIP("without overcommit there is memory, and no more");
+    if (is_foreign())
+        SKIP("some are given a region");
+    for (int i = 0; i < SPARSE; i++) {
+        char *p = malloc(n);
+        EXPECT(p != NULL);
+        p[0] = p[n - 1] = 1;
+    }
+}
+
 TEST(huge_calloc_touches_nothing)
 {
     if (is_foreign())
