@@ -137,6 +137,7 @@ void hak_os_random_forked(void); /* in the child: other numbers */
 uint64_t hak_os_siphash(const uint64_t key[2], uint64_t word);
 void *hak_os_map(size_t size_bytes, int prot); /* anywhere; NULL on failure */
 int hak_os_map_at(void *p, size_t size_bytes); /* there or -errno */
+int hak_os_populate_at(void *p, size_t size_bytes); /* with its pages */
 bool hak_os_unmap(void *p, size_t size_bytes);
 bool hak_os_purge(void *p, size_t size_bytes); /* MADV_DONTNEED */
 bool hak_os_writable(void *p, size_t size_bytes);
@@ -144,7 +145,8 @@ bool hak_os_is_mapped(void *p); /* is there a page? p at its start */
 bool hak_os_read_only(void *p, size_t size_bytes);
 void hak_os_huge(void *p, size_t size_bytes);
 bool hak_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes);
-size_t hak_os_window_bytes(void); /* how much address space to plan for */
+/* How much address space to plan for. no_libc: fallback = none */
+size_t hak_os_window_bytes(bool no_libc);
 size_t hak_os_page_bytes(void);
 /* glibc's hands the kernel an empty name: 16 pages of its constants. */
 struct stat;
@@ -154,6 +156,7 @@ bool hak_os_real_path(const char *path, char out[PATH_MAX]);
 
 /* Metadata: zero, 64-byte aligned, never given back. NULL = no memory. */
 void *hak_meta(size_t size_bytes);
+void *hak_meta_guarded(size_t size_bytes);   /* between pages that are closed */
 const char *hak_meta_text(const char *text); /* a copy */
 void hak_meta_lock(bool take);               /* for fork */
 uint64_t hak_meta_bytes(void); /* handed out so far, sparse tables excluded */
@@ -237,17 +240,23 @@ bool hak_other_usable(void *p, size_t *out);
 /* ---- space.c: the window ---- */
 
 struct hak_space_figures {
-    uint64_t used_bytes; /* in the hands of boxes */
+    uint64_t used_bytes; /* in the hands of boxes, mapped */
     uint64_t free_bytes; /* mapped, free, waiting for reuse or purge */
     uint64_t mapped_peak_bytes;
     uint64_t maps, unmaps;
     uint64_t purged_bytes; /* atomic: back with the system, from boxes too */
 };
 
-int hak_space_start(uint64_t purge_delay_ms);
+int hak_space_start(size_t window_bytes, uint64_t purge_delay_ms);
 void *hak_space_take(size_t size_bytes, size_t align_bytes, uint32_t flags);
 void hak_space_give(void *p, size_t size_bytes);
 void *hak_space_move(void *p, size_t old_bytes, size_t new_bytes);
+/* Granules with nothing mapped, and their pages: box.h, reserve. open and
+ * close take no lock while all is well. */
+void *hak_space_reserve(size_t size_bytes, size_t align_bytes);
+void hak_space_unreserve(void *p, size_t size_bytes);
+int hak_space_open(void *p, size_t size_bytes, bool now);
+bool hak_space_close(void *p, size_t size_bytes);
 void hak_space_tick(void);   /* purge what has waited long enough */
 size_t hak_space_trim(void); /* purge all that is free; returns bytes */
 void hak_space_purge(void *p, size_t size_bytes); /* a box's; lock-free */

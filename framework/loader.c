@@ -63,6 +63,13 @@ static bool refuse(const struct hak_loaded *b, const char *call, void *p,
     return true;
 }
 
+static void count_mapped(struct hak_box *box, int64_t more_bytes)
+{
+    struct hak_loaded_now *now = hak_loaded_of(box)->now;
+    hak_count_peak(&now->mapped_peak_bytes,
+                   hak_count_shared(&now->mapped_bytes, more_bytes));
+}
+
 static void *host_map(struct hak_box *box, size_t size_bytes,
                       size_t align_bytes, uint32_t flags)
 {
@@ -73,9 +80,7 @@ static void *host_map(struct hak_box *box, size_t size_bytes,
     if (p == NULL)
         return NULL;
     enter_range(b, p, size_bytes);
-    hak_count_peak(
-        &b->now->mapped_peak_bytes,
-        hak_count_shared(&b->now->mapped_bytes, (int64_t)size_bytes));
+    count_mapped(box, (int64_t)size_bytes);
     return p;
 }
 
@@ -84,8 +89,7 @@ static void host_unmap(struct hak_box *box, void *p, size_t size_bytes)
     if (refuse(hak_loaded_of(box), "unmap", p, size_bytes))
         return;
     hak_directory_set(NULL, p, size_bytes);
-    hak_count_shared(&hak_loaded_of(box)->now->mapped_bytes,
-                     -(int64_t)size_bytes);
+    count_mapped(box, -(int64_t)size_bytes);
     hak_space_give(p, size_bytes);
 }
 
@@ -113,16 +117,55 @@ static void *host_remap(struct hak_box *box, void *p, size_t old_bytes,
         return NULL;
     }
     enter_range(b, q, new_bytes);
-    hak_count_peak(&b->now->mapped_peak_bytes,
-                   hak_count_shared(&b->now->mapped_bytes,
-                                    (int64_t)new_bytes - (int64_t)old_bytes));
+    count_mapped(box, (int64_t)new_bytes - (int64_t)old_bytes);
     return q;
+}
+
+static void *host_reserve(struct hak_box *box, size_t size_bytes,
+                          size_t align_bytes)
+{
+    if (size_bytes == 0 || size_bytes % HAK_GRANULE_BYTES != 0)
+        return NULL;
+    void *p = hak_space_reserve(size_bytes, align_bytes);
+    if (p != NULL)
+        enter_range(hak_loaded_of(box), p, size_bytes);
+    return p;
+}
+
+static void host_unreserve(struct hak_box *box, void *p, size_t size_bytes)
+{
+    (void)box;
+    hak_directory_set(NULL, p, size_bytes);
+    hak_space_unreserve(p, size_bytes);
+}
+
+static int host_open_pages(struct hak_box *box, void *p, size_t size_bytes,
+                           uint32_t flags)
+{
+    int error = hak_space_open(p, size_bytes, (flags & HAK_OPEN_NOW) != 0);
+    if (error == 0)
+        count_mapped(box, (int64_t)size_bytes);
+    return error;
+}
+
+static bool host_close_pages(struct hak_box *box, void *p, size_t size_bytes)
+{
+    bool closed = hak_space_close(p, size_bytes);
+    if (closed)
+        count_mapped(box, -(int64_t)size_bytes);
+    return closed;
 }
 
 static void *host_meta(struct hak_box *box, size_t size_bytes)
 {
     (void)box;
     return hak_meta(size_bytes);
+}
+
+static void *host_meta_guarded(struct hak_box *box, size_t size_bytes)
+{
+    (void)box;
+    return hak_meta_guarded(size_bytes);
 }
 
 static int host_span_set(struct hak_box *box, struct hak_span *span, void *p,
@@ -206,6 +249,11 @@ static HAK_SEALED struct hak_host host = {
     .log = host_log,
     .get_extension = host_extension,
     .retired = host_retired,
+    .reserve = host_reserve,
+    .unreserve = host_unreserve,
+    .open_pages = host_open_pages,
+    .close_pages = host_close_pages,
+    .meta_guarded = host_meta_guarded,
 };
 
 /* ---- loading ---- */

@@ -227,19 +227,40 @@ void *hak_os_map(size_t size_bytes, int prot)
     return p == MAP_FAILED ? NULL : p;
 }
 
-int hak_os_map_at(void *at, size_t size_bytes)
+static int map_at(void *at, size_t size_bytes, int flags)
 {
     int kept = errno;
-    void *p =
-        mmap(at, size_bytes, PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE,
-             -1, 0);
+    void *p = mmap(at, size_bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
+                       MAP_FIXED_NOREPLACE | flags,
+                   -1, 0);
     int error = p == MAP_FAILED ? errno : 0;
     errno = kept;
     if (error != 0 || p == at)
         return -error;
     hak_os_unmap(p, size_bytes); /* kernels before 4.17 take it as a hint */
     return -EEXIST;
+}
+
+int hak_os_map_at(void *at, size_t size_bytes)
+{
+    return map_at(at, size_bytes, 0);
+}
+
+int hak_os_populate_at(void *at, size_t size_bytes)
+{
+    return map_at(at, size_bytes, MAP_POPULATE);
+}
+
+/* In place of what is mapped there, and zero. */
+static bool map_over(void *at, size_t size_bytes)
+{
+    int kept = errno;
+    bool done = mmap(at, size_bytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+                     -1, 0) == at;
+    errno = kept;
+    return done;
 }
 
 bool hak_os_unmap(void *p, size_t size_bytes)
@@ -300,13 +321,25 @@ bool hak_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes)
     return done;
 }
 
+/* Does the kernel grant more than memory and swap? Not in overcommit mode 2,
+ * nor under limits. */
+static bool is_more_granted(const struct sysinfo *info)
+{
+    size_t bytes = ((size_t)info->totalram + info->totalswap) * info->mem_unit;
+    void *p =
+        hak_os_tsan() ? NULL : hak_os_map(bytes * 2, PROT_READ | PROT_WRITE);
+    return p != NULL && hak_os_unmap(p, bytes * 2);
+}
+
 /*
  * How much address space to plan the window for: four times what can be
  * had (RAM, RLIMIT_AS or RLIMIT_DATA), so that purged holes never exhaust it.
  * The directory costs 1/8192 of that in address space, untouched, and so do
- * the maps of some boxes.
+ * the maps of some boxes. Blocks of which little is touched may come to more
+ * than memory; what then does not fit libc serves, or with no_libc the window
+ * is a TiB at least.
  */
-size_t hak_os_window_bytes(void)
+size_t hak_os_window_bytes(bool no_libc)
 {
     static const int limits[] = {RLIMIT_AS, RLIMIT_DATA};
     struct sysinfo info;
@@ -314,8 +347,11 @@ size_t hak_os_window_bytes(void)
     const size_t least = (size_t)4 << 30;
     const size_t most = (size_t)(hak_os_tsan() ? 256 : 16 << 10) << 30;
     size_t want = (size_t)64 << 30;
-    if (sysinfo(&info) == 0)
+    if (sysinfo(&info) == 0) {
         want = hak_max(want, (size_t)info.totalram * info.mem_unit * 4);
+        if (no_libc && is_more_granted(&info))
+            want = hak_max(want, (size_t)1 << 40);
+    }
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
         if (getrlimit(limits[i], &limit) == 0 && limit.rlim_cur <= most / 4)
             want = hak_min(want, (size_t)limit.rlim_cur * 4);
@@ -369,6 +405,19 @@ void *hak_meta(size_t size_bytes)
     void *p = meta_from_chunk(size_bytes);
     hak_lock_drop(&meta.lock);
     return p;
+}
+
+void *hak_meta_guarded(size_t size_bytes)
+{
+    size_t page = hak_os_page_bytes(), body = hak_round_up(size_bytes, page);
+    if (size_bytes == 0 || size_bytes > PTRDIFF_MAX)
+        return NULL;
+    char *p = hak_os_map(body + 2 * page, PROT_NONE);
+    if (p != NULL && map_over(p + page, body))
+        return p + page;
+    if (p != NULL)
+        hak_os_unmap(p, body + 2 * page);
+    return hak_os_map(body, PROT_READ | PROT_WRITE);
 }
 
 const char *hak_meta_text(const char *text)

@@ -3,19 +3,23 @@
  *
  * Granules of 64 KiB, and four bitmaps over them:
  *
- *     used            in the hands of a box
+ *     used            in the hands of a box, mapped or reserved
  *     idle            free, mapped               used & idle == 0
  *     dirty <= idle   free, mapped, holds pages that somebody wrote
  *     old   <= dirty  was dirty at the last tick already
  *
- * A granule in none of them is not mapped. What a box gives back becomes
+ * A granule in none of them is not mapped. Nor is one that a box has reserved,
+ * but for the pages of it that the box has opened: what the rest costs is
+ * addresses and nothing else, neither memory nor a mapping of the kernel's,
+ * and every access of it faults. What a box gives back becomes
  * dirty; a tick every half purge delay returns to the system what is still
  * `old` and ages the rest, so a granule waits between half a delay and a
  * whole one. Short runs are purged in place (MADV_DONTNEED), long ones are
  * unmapped, which gives address space back too.
  *
- * Placement is first fit from the low end, mapped granules first: what is
- * freed at the high end gets its chance to go. The window's base is random.
+ * Placement is first fit from the low end, mapped granules first (for what is
+ * reserved, unmapped ones only): what is freed at the high end gets its chance
+ * to go. The window's base is random.
  */
 #include "core.h"
 #include <boxkit/bits.h>
@@ -33,9 +37,11 @@ static struct {
     char *base;
     size_t ngranules;
     uint64_t *used, *idle, *dirty, *old;
-    size_t frontier;  /* no granule from here on was ever mapped */
+    size_t frontier;  /* no granule from here on was ever mapped or reserved */
     size_t free_hint; /* every granule below is used */
-    size_t nidle, ndirty, nused;
+    uint64_t nidle, nused; /* mapped; used does not count what is reserved */
+    size_t ndirty;
+    uint64_t open_bytes; /* of what is reserved; atomic */
     uint64_t purge_delay_ms, next_tick_ms;
     struct hak_space_figures figures;
 } space;
@@ -58,23 +64,24 @@ static size_t bytes(size_t n)
 #define BASE_ALIGN_BYTES ((size_t)4 << 30)
 
 /*
- * Between 17 TiB (above ASan's shadow) and 80 TiB (below PIE programs and
- * the mmap area), at a multiple of 4 GiB: the most that a request can be
- * aligned to. Between 126.5 and 127 TiB, where ThreadSanitizer lets a program
- * map, when it is there.
+ * Between 17 TiB (above ASan's shadow) and 42 TiB, at a multiple of 4 GiB: the
+ * most that a request can be aligned to. Nothing keeps others from mapping what
+ * is not mapped there, so it is where the kernel does not choose to: mmap goes
+ * down from below the stack, or (with an unlimited stack) up from a third of
+ * the address space, 42.7 TiB. Between 126.5 and 127 TiB, where ThreadSanitizer
+ * lets a program map, when it is there.
  */
 static uintptr_t choose_base(size_t window_bytes)
 {
     const bool tsan = hak_os_tsan();
     const uint64_t low = tsan ? (uint64_t)253 << 39 : (uint64_t)17 << 40;
-    const uint64_t high = (uint64_t)(tsan ? 127 : 80) << 40;
+    const uint64_t high = (uint64_t)(tsan ? 127 : 42) << 40;
     uint64_t room = (high - low - window_bytes) / BASE_ALIGN_BYTES;
     return (uintptr_t)(low + hak_os_random() % room * BASE_ALIGN_BYTES);
 }
 
-int hak_space_start(uint64_t purge_delay_ms)
+int hak_space_start(size_t window_bytes, uint64_t purge_delay_ms)
 {
-    size_t window_bytes = hak_os_window_bytes();
     size_t map_bytes = granules(window_bytes) / 8;
     uint64_t *maps = hak_meta(map_bytes * 4);
     if (maps == NULL)
@@ -105,6 +112,11 @@ static void count_dirty(size_t more)
     __atomic_store_n(&space.ndirty, space.ndirty + more, __ATOMIC_RELAXED);
 }
 
+static void count_idle(size_t more)
+{
+    hak_count(&space.nidle, more);
+}
+
 static void tick_after(uint64_t now_ms)
 {
     __atomic_store_n(&space.next_tick_ms, now_ms + space.purge_delay_ms / 2,
@@ -118,7 +130,7 @@ static size_t purge_run(size_t g, size_t n)
 {
     if (n >= UNMAP_GRANULES && hak_os_unmap(address(g), bytes(n))) {
         hak_bits_clear(space.idle, g, n);
-        space.nidle -= n;
+        count_idle(-n);
     } else if (!hak_os_purge(address(g), bytes(n))) {
         return 0;
     }
@@ -192,7 +204,7 @@ static int map_run(size_t g, size_t n)
     if (error != 0)
         return error;
     hak_bits_set(space.idle, g, n + ahead);
-    space.nidle += n + ahead;
+    count_idle(n + ahead);
     space.frontier = hak_max(space.frontier, g + n + ahead);
     return 0;
 }
@@ -207,7 +219,7 @@ static int give_up_on(size_t g, size_t n)
         int error = hak_os_map_at(address(i), HAK_GRANULE_BYTES);
         if (error == 0) {
             hak_bits_set(space.idle, i, 1);
-            space.nidle++;
+            count_idle(1);
             space.frontier = hak_max(space.frontier, i + 1);
         } else if (error == -EEXIST) {
             hak_bits_set(space.used, i, 1);
@@ -234,6 +246,29 @@ static int map_missing(size_t g, size_t n)
     return 0;
 }
 
+/* Of all that is mapped. Any thread, without the lock. */
+static void count_peak(void)
+{
+    hak_count_peak(
+        &space.figures.mapped_peak_bytes,
+        bytes(hak_counted(&space.nused) + hak_counted(&space.nidle)) +
+            hak_counted(&space.open_bytes));
+}
+
+/* The free run [g, g + n) becomes used, and free again. */
+static void hold(size_t g, size_t n)
+{
+    hak_bits_set(space.used, g, n);
+    if (g <= space.free_hint && g + n > space.free_hint)
+        space.free_hint = g + n;
+}
+
+static void let_go(size_t g, size_t n)
+{
+    hak_bits_clear(space.used, g, n);
+    space.free_hint = hak_min(space.free_hint, g);
+}
+
 /* The free, mapped run [g, g + n) becomes used. */
 static void claim(size_t g, size_t n, uint32_t flags)
 {
@@ -251,13 +286,10 @@ static void claim(size_t g, size_t n, uint32_t flags)
         hak_bits_clear(space.old, g, n);
     }
     hak_bits_clear(space.idle, g, n);
-    hak_bits_set(space.used, g, n);
-    space.nidle -= n;
-    space.nused += n;
-    if (g <= space.free_hint && g + n > space.free_hint)
-        space.free_hint = g + n;
-    hak_count_peak(&space.figures.mapped_peak_bytes,
-                   bytes(space.nused + space.nidle));
+    hold(g, n);
+    count_idle(-n);
+    hak_count(&space.nused, n);
+    count_peak();
 }
 
 /*
@@ -284,7 +316,7 @@ static void unmap_idle(void)
         size_t stop = hak_bits_next(space.idle, ~0ull, g, space.frontier);
         if (hak_os_unmap(address(g), bytes(stop - g))) {
             count_dirty(-hak_bits_count(space.dirty, g, stop - g));
-            space.nidle -= stop - g;
+            count_idle(g - stop);
             hak_bits_clear(space.idle, g, stop - g);
             hak_bits_clear(space.dirty, g, stop - g);
             hak_bits_clear(space.old, g, stop - g);
@@ -335,9 +367,8 @@ void *hak_space_take(size_t size_bytes, size_t align_bytes, uint32_t flags)
 
 static void release(size_t g, size_t n)
 {
-    hak_bits_clear(space.used, g, n);
-    space.nused -= n;
-    space.free_hint = hak_min(space.free_hint, g);
+    let_go(g, n);
+    hak_count(&space.nused, -n);
 }
 
 /* The used run [g, g + n), which is mapped, becomes free and dirty. */
@@ -346,7 +377,7 @@ static void put_back(size_t g, size_t n)
     release(g, n);
     hak_bits_set(space.idle, g, n);
     hak_bits_set(space.dirty, g, n);
-    space.nidle += n;
+    count_idle(n);
     if (space.ndirty == 0) /* the clock of an empty store starts anew */
         tick_after(hak_os_now_ms());
     count_dirty(n);
@@ -409,12 +440,90 @@ void *hak_space_move(void *p, size_t old_bytes, size_t new_bytes)
     return result;
 }
 
+/* ---- reserving ---- */
+
+/* A run of n that is neither used nor mapped, or HAK_BITS_NONE. */
+static size_t find_unmapped(size_t n, size_t align)
+{
+    size_t g = space.free_hint;
+    for (;;) {
+        g = hak_bits_run(space.used, ~0ull, g, space.ngranules, n, align);
+        if (g == HAK_BITS_NONE)
+            return g;
+        size_t idle = hak_bits_next(space.idle, 0, g, g + n);
+        if (idle == g + n)
+            return g;
+        g = hak_bits_next(space.idle, ~0ull, idle, space.ngranules);
+    }
+}
+
+void *hak_space_reserve(size_t size_bytes, size_t align_bytes)
+{
+    size_t n = granules(size_bytes);
+    size_t align = hak_max(granules(align_bytes), 1);
+    if (n == 0 || n > space.ngranules || align_bytes > BASE_ALIGN_BYTES)
+        return NULL;
+    hak_lock_take(&space.lock);
+    size_t g = find_unmapped(n, align);
+    if (g == HAK_BITS_NONE) {
+        unmap_idle();
+        g = find_unmapped(n, align);
+    }
+    if (g != HAK_BITS_NONE && !hak_directory_ready(address(g), bytes(n)))
+        g = HAK_BITS_NONE;
+    if (g != HAK_BITS_NONE) {
+        hold(g, n);
+        space.frontier = hak_max(space.frontier, g + n);
+        space.figures.maps++;
+    }
+    hak_lock_drop(&space.lock);
+    return g == HAK_BITS_NONE ? NULL : address(g);
+}
+
+void hak_space_unreserve(void *p, size_t size_bytes)
+{
+    hak_lock_take(&space.lock);
+    let_go(granules((size_t)((char *)p - space.base)), granules(size_bytes));
+    space.figures.unmaps++;
+    hak_lock_drop(&space.lock);
+}
+
+/* Under a limit on address space, free granules that are mapped may be what
+ * lacks: hence the second try. */
+int hak_space_open(void *p, size_t size_bytes, bool now)
+{
+    int (*map)(void *, size_t) = now ? hak_os_populate_at : hak_os_map_at;
+    int error = map(p, size_bytes);
+    if (error != 0 && error != -EEXIST && hak_counted(&space.nidle) != 0) {
+        hak_lock_take(&space.lock);
+        unmap_idle();
+        hak_lock_drop(&space.lock);
+        error = map(p, size_bytes);
+    }
+    if (error != 0)
+        return error == -EEXIST ? error : -ENOMEM;
+    hak_count_shared(&space.open_bytes, (int64_t)size_bytes);
+    count_peak();
+    return 0;
+}
+
+bool hak_space_close(void *p, size_t size_bytes)
+{
+    bool closed = hak_os_unmap(p, size_bytes);
+    if (!closed && !hak_os_purge(p, size_bytes))
+        return false;
+    if (closed)
+        hak_count_shared(&space.open_bytes, -(int64_t)size_bytes);
+    hak_count_shared(&space.figures.purged_bytes, (int64_t)size_bytes);
+    return closed;
+}
+
 void hak_space_read(struct hak_space_figures *out)
 {
     hak_lock_take(&space.lock);
     *out = space.figures;
     out->purged_bytes = hak_counted(&space.figures.purged_bytes);
-    out->used_bytes = bytes(space.nused);
+    out->used_bytes = bytes(space.nused) + hak_counted(&space.open_bytes);
     out->free_bytes = bytes(space.nidle);
     hak_lock_drop(&space.lock);
 }

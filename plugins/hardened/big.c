@@ -1,22 +1,26 @@
 /* SPDX-License-Identifier: MIT
- * big.c - blocks too large for a slot: a mapping each, between guards.
+ * big.c - blocks too large for a slot: granules of their own, between guards.
  *
- *     | closed              |  page  |  page  | ...  |  page  | guard |
- *     mapped                     start               start + slot_bytes
+ *     | closed              |  page  |  page  | ...  |  page  | closed |
+ *     place                      start               start + slot_bytes
  *
- * A block ends where its guard begins, so that the first byte behind it faults,
- * and what is in front of its first page is closed too. A freed one is closed
- * whole and waits so: any use of it faults. What has waited is kept for blocks
+ * A block ends where its granule does, and the next one is closed, so that the
+ * first byte behind it faults; what is in front of its first page is closed
+ * too. A freed one is closed whole, which gives its memory and its mapping
+ * back, and waits so: any use of it faults. What has waited is kept for blocks
  * that need as much, closed still, or goes back to the host.
+ *
+ * Where no more blocks may lie between guards (most_guarded, or the kernel
+ * refuses a mapping), a block lies in memory that the host has mapped, side by
+ * side with others: it costs no mapping. A freed one waits purged, but open.
  */
 #include "hardened.h"
 
-#include <sys/mman.h>
+#include <errno.h>
 
 enum {
-    WIPE_MOST_BYTES = 128 * 1024, /* what costs less than fresh pages do */
-    KEPT_MOST_BYTES = 64 << 20,   /* of address space */
-    WARM_MOST_BYTES = 16 << 20,   /* of blocks with pages */
+    NOW_MOST_BYTES = 128 * 1024, /* of a block used again: pages at once */
+    KEPT_MOST_BYTES = 64 << 20,  /* of address space */
 };
 
 void big_init(struct hardened *h)
@@ -61,70 +65,106 @@ static void put_struct(struct hardened *h, struct span *span)
     hak_lock_drop(&big->lock);
 }
 
-/* Of that many granules, or of list 0; NULL = none. */
-static struct span *take_kept(struct hardened *h, size_t list)
+/* Of that many granules; NULL = none. */
+static struct span *take_kept(struct hardened *h, size_t granules)
 {
     struct big *big = &h->now->big;
-    if (list >= BIG_KEPT_GRANULES)
+    if (granules >= BIG_KEPT_GRANULES)
         return NULL;
     hak_lock_take(&big->lock);
-    struct span *span = big->kept[list];
+    struct span *span = big->kept[granules];
     if (span != NULL) {
-        big->kept[list] = span->next;
-        big->kept_bytes -= span->mapped_bytes;
-        big->warm_bytes -= span->warm ? span->slot_bytes : 0;
+        big->kept[granules] = span->next;
+        hak_count(&big->kept_bytes, -span->place_bytes);
     }
     hak_lock_drop(&big->lock);
     return span;
 }
 
-static void put_kept(struct hardened *h, size_t list, struct span *span)
+static void put_kept(struct hardened *h, size_t granules, struct span *span)
 {
     struct big *big = &h->now->big;
     hak_lock_take(&big->lock);
-    span->next = big->kept[list];
-    big->kept[list] = span;
-    big->kept_bytes += span->mapped_bytes;
-    big->warm_bytes += span->warm ? span->slot_bytes : 0;
+    span->next = big->kept[granules];
+    big->kept[granules] = span;
+    hak_count(&big->kept_bytes, span->place_bytes);
     hak_lock_drop(&big->lock);
 }
 
-/*
- * What the kernel does not open cannot be anybody else's: it stays with us, in
- * list 0, for the next trim.
- */
-static size_t give_back(struct hardened *h, struct span *span)
+static void give_back(struct hardened *h, struct span *span)
 {
     struct hak_box *box = h->box;
-    size_t bytes = span->mapped_bytes;
-    if (unlikely(!hardened_open(span->mapped, bytes))) {
-        put_kept(h, 0, span);
-        return 0;
-    }
-    (void)!madvise(span->mapped, bytes, MADV_DODUMP);
-    hak_map_set(&h->map, span->mapped, bytes, NULL);
-    box->host->unmap(box, span->mapped, bytes);
-    span->mapped_bytes = 0;
+    hak_map_set(&h->map, span->place, span->place_bytes, NULL);
+    if (span->guarded)
+        box->host->unreserve(box, span->place, span->place_bytes);
+    else
+        box->host->unmap(box, span->place, span->place_bytes);
     put_struct(h, span);
-    return bytes;
 }
 
-/* One that has waited. Two threads at once may keep a little more. */
+/*
+ * A freed block's pages; false: the kernel refuses, which takes mappings of
+ * somebody else's in both guards and no mapping left. One that is not guarded
+ * is purged instead.
+ */
+static bool close_block(struct hardened *h, struct span *span)
+{
+    struct hak_box *box = h->box;
+    if (!span->guarded) {
+        box->host->purge(box, span->place, span->place_bytes);
+        return true;
+    }
+    if (!box->host->close_pages(box, first_page(h, span), open_bytes(h, span)))
+        return false;
+    hardened_drop_guard(h);
+    return true;
+}
+
+/* Two threads at once may keep a little more. */
 static void keep(struct hardened *h, struct span *span)
 {
-    const struct big *big = &h->now->big;
-    size_t bytes = span->mapped_bytes, granules = bytes / HAK_GRANULE_BYTES;
-    if (!span->wiped || granules >= BIG_KEPT_GRANULES ||
-        hak_counted(&big->kept_bytes) + bytes > KEPT_MOST_BYTES) {
+    size_t granules = span->place_bytes / HAK_GRANULE_BYTES;
+    if (!span->guarded || granules >= BIG_KEPT_GRANULES ||
+        hak_counted(&h->now->big.kept_bytes) + span->place_bytes >
+            KEPT_MOST_BYTES)
         give_back(h, span);
-        return;
+    else
+        put_kept(h, granules, span);
+}
+
+static void put_unclosed(struct hardened *h, struct span *span)
+{
+    struct big *big = &h->now->big;
+    hak_lock_take(&big->lock);
+    span->next = big->unclosed;
+    __atomic_store_n(&big->unclosed, span, __ATOMIC_RELAXED);
+    hak_lock_drop(&big->lock);
+}
+
+static struct span *take_unclosed(struct hardened *h)
+{
+    struct big *big = &h->now->big;
+    if (likely(__atomic_load_n(&big->unclosed, __ATOMIC_RELAXED) == NULL))
+        return NULL;
+    hak_lock_take(&big->lock);
+    struct span *span = big->unclosed;
+    if (span != NULL)
+        __atomic_store_n(&big->unclosed, span->next, __ATOMIC_RELAXED);
+    hak_lock_drop(&big->lock);
+    return span;
+}
+
+/* One that has waited, and others that could not be closed when they had. */
+static void end_wait(struct hardened *h, struct span *span)
+{
+    for (; span != NULL; span = take_unclosed(h)) {
+        if (unlikely(span->unclosed) && !close_block(h, span)) {
+            put_unclosed(h, span);
+            return;
+        }
+        span->unclosed = false;
+        keep(h, span);
     }
-    if (span->warm &&
-        hak_counted(&big->warm_bytes) + span->slot_bytes > WARM_MOST_BYTES) {
-        h->box->host->purge(h->box, span->mapped, bytes);
-        span->warm = false;
-    }
-    put_kept(h, granules, span);
 }
 
 /* The oldest of those that wait, when they are more than `most`; or NULL. */
@@ -143,91 +183,98 @@ static struct span *next_to_go(struct hardened *h, uint32_t most)
     return span;
 }
 
-/* All of a list: some of it may come back to list 0. */
-static size_t give_back_kept(struct hardened *h, size_t list)
+void big_give_back(struct hardened *h)
 {
-    struct span *first = NULL, *span;
-    size_t bytes = 0;
-    while ((span = take_kept(h, list)) != NULL) {
-        span->next = first;
-        first = span;
-    }
-    while ((span = first) != NULL) {
-        first = span->next;
-        bytes += give_back(h, span);
-    }
-    return bytes;
-}
-
-size_t big_trim(struct hardened *h)
-{
-    size_t bytes = 0;
     struct span *span;
+    end_wait(h, take_unclosed(h));
     while ((span = next_to_go(h, 0)) != NULL)
-        bytes += give_back(h, span);
-    for (size_t list = 0; list < BIG_KEPT_GRANULES; list++)
-        bytes += give_back_kept(h, list);
-    return bytes;
+        end_wait(h, span);
+    for (size_t granules = 0; granules < BIG_KEPT_GRANULES; granules++)
+        while ((span = take_kept(h, granules)) != NULL)
+            give_back(h, span);
 }
 
 /* ---- blocks ---- */
 
-static void place(struct span *span, size_t align_bytes, size_t size_bytes)
+struct request {
+    size_t align_bytes, size_bytes;
+    size_t bytes; /* in granules, with room for the alignment */
+};
+
+/* At the place's end, but for the guard. */
+static void lay_out(struct span *span, const struct request *r)
 {
-    char *end = span->mapped + span->mapped_bytes - HAK_GRANULE_BYTES;
-    span->start = (char *)(((uintptr_t)end - size_bytes) & ~(align_bytes - 1));
+    char *end = span->place + span->place_bytes -
+                (span->guarded ? HAK_GRANULE_BYTES : 0);
+    span->start =
+        (char *)(((uintptr_t)end - r->size_bytes) & ~(r->align_bytes - 1));
     span->slot_bytes = (size_t)(end - span->start);
 }
 
-/* Marked so that no core dump has it, its mapping stays apart from the block's:
- * to close that and to open it again splits and joins nothing. */
-static void guard(char *p, size_t bytes)
+/* Reserved, or mapped. NULL = no room in the window, or no memory. */
+static struct span *fresh_place(struct hardened *h, size_t bytes, bool reserved)
 {
-    hardened_close(p, bytes);
-    (void)!madvise(p, bytes, MADV_DONTDUMP);
-}
-
-static bool map_block(struct hardened *h, struct span *span, size_t all,
-                      size_t align_bytes, size_t size_bytes)
-{
-    span->mapped = h->box->host->map(h->box, all, 0, HAK_MAP_ZERO);
-    if (span->mapped == NULL)
-        return false;
-    span->mapped_bytes = all;
-    span->class_number = CLASSES;
-    span->capacity = span->nused = 1;
-    place(span, align_bytes, size_bytes);
-    guard(span->mapped, (size_t)(first_page(h, span) - span->mapped));
-    guard(span->start + span->slot_bytes, HAK_GRANULE_BYTES);
-    hak_map_set(&h->map, span->mapped, all, span);
-    return true;
-}
-
-static struct span *fresh_block(struct hardened *h, size_t all,
-                                size_t align_bytes, size_t size_bytes)
-{
+    struct hak_box *box = h->box;
     struct span *span = take_struct(h);
-    if (span == NULL || map_block(h, span, all, align_bytes, size_bytes))
-        return span;
-    if (big_trim(h) != 0 && map_block(h, span, all, align_bytes, size_bytes))
-        return span;
-    put_struct(h, span);
-    return NULL;
-}
-
-/* A block that was kept, or NULL. */
-static struct span *reopened(struct hardened *h, size_t all, size_t align_bytes,
-                             size_t size_bytes)
-{
-    struct span *span = take_kept(h, all / HAK_GRANULE_BYTES);
     if (span == NULL)
         return NULL;
-    place(span, align_bytes, size_bytes);
-    if (hardened_open(first_page(h, span), open_bytes(h, span)))
-        return span;
-    span->warm = false; /* what it counts for is not known any more */
-    put_kept(h, 0, span);
-    return NULL;
+    span->place = reserved ? box->host->reserve(box, bytes, 0)
+                           : box->host->map(box, bytes, 0, HAK_MAP_ZERO);
+    if (span->place == NULL) {
+        put_struct(h, span);
+        return NULL;
+    }
+    span->place_bytes = bytes;
+    span->class_number = CLASSES;
+    span->capacity = span->nused = 1;
+    span->guarded = reserved;
+    return span;
+}
+
+/*
+ * In a place that was kept, or a fresh one. One where somebody else has mapped
+ * is his: nothing of it is touched again.
+ */
+static struct span *guarded_block(struct hardened *h, const struct request *r)
+{
+    struct hak_box *box = h->box;
+    size_t all = r->bytes + 2 * HAK_GRANULE_BYTES;
+    for (;;) {
+        struct span *span = take_kept(h, all / HAK_GRANULE_BYTES);
+        bool again = span != NULL;
+        if (span == NULL)
+            span = fresh_place(h, all, true);
+        if (span == NULL)
+            return NULL;
+        lay_out(span, r);
+        size_t bytes = open_bytes(h, span);
+        int error = box->host->open_pages(
+            box, first_page(h, span), bytes,
+            again && bytes <= NOW_MOST_BYTES ? HAK_OPEN_NOW : 0);
+        if (error == 0)
+            return span;
+        if (error != -EEXIST) {
+            give_back(h, span);
+            return NULL;
+        }
+        hak_map_set(&h->map, span->place, all, NULL);
+    }
+}
+
+static struct span *unguarded_block(struct hardened *h, const struct request *r)
+{
+    struct span *span = fresh_place(h, r->bytes, false);
+    if (span != NULL)
+        lay_out(span, r);
+    return span;
+}
+
+static struct span *any_block(struct hardened *h, const struct request *r)
+{
+    struct span *span = NULL;
+    if (hardened_take_guard(h) && (span = guarded_block(h, r)) == NULL)
+        hardened_drop_guard(h);
+    return span != NULL ? span : unguarded_block(h, r);
 }
 
 void *big_alloc(struct hardened *h, size_t align_bytes, size_t size_bytes)
@@ -236,30 +283,21 @@ void *big_alloc(struct hardened *h, size_t align_bytes, size_t size_bytes)
     if (size_bytes > window || align_bytes > window)
         return NULL;
     size_t room = align_bytes > HAK_GRANULE_BYTES ? align_bytes : 0;
-    size_t all = hak_round_up(size_bytes + room, HAK_GRANULE_BYTES) +
-                 2 * HAK_GRANULE_BYTES;
-    struct span *span = reopened(h, all, align_bytes, size_bytes);
-    if (span == NULL)
-        span = fresh_block(h, all, align_bytes, size_bytes);
+    struct request r = {align_bytes, size_bytes,
+                        hak_round_up(size_bytes + room, HAK_GRANULE_BYTES)};
+    struct span *span = any_block(h, &r);
+    if (span == NULL) {
+        hardened_give_back(h);
+        span = any_block(h, &r);
+    }
     if (span == NULL)
         return NULL;
+    hak_map_set(&h->map, span->place, span->place_bytes, span);
     hardened_count_in_use(h, (int64_t)span->slot_bytes);
     hak_count_shared(&h->now->big.count, 1);
     hak_count_shared(&h->now->big.bytes, (int64_t)span->slot_bytes);
     __atomic_store_n(&span->bits->out, 1, __ATOMIC_RELEASE);
     return span->start;
-}
-
-/* Zero from now on, and closed. */
-static void close_block(struct hardened *h, struct span *span)
-{
-    char *from = first_page(h, span);
-    size_t bytes = open_bytes(h, span);
-    span->warm = bytes <= WIPE_MOST_BYTES;
-    if (span->warm)
-        memset(from, 0, bytes);
-    span->wiped = span->warm || madvise(from, bytes, MADV_DONTNEED) == 0;
-    hardened_close(from, bytes);
 }
 
 void big_free(struct hardened *h, struct span *span, void *p)
@@ -271,7 +309,7 @@ void big_free(struct hardened *h, struct span *span, void *p)
     hardened_count_in_use(h, -(int64_t)span->slot_bytes);
     hak_count_shared(&big->count, -1);
     hak_count_shared(&big->bytes, -(int64_t)span->slot_bytes);
-    close_block(h, span);
+    span->unclosed = !close_block(h, span);
     span->next = NULL;
     hak_lock_take(&big->lock);
     *big->newest = span;
@@ -279,5 +317,5 @@ void big_free(struct hardened *h, struct span *span, void *p)
     big->nwaiting++;
     hak_lock_drop(&big->lock);
     while ((span = next_to_go(h, h->most_waiting)) != NULL)
-        keep(h, span);
+        end_wait(h, span);
 }

@@ -4,6 +4,7 @@
 #include "hardened.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/mman.h>
 
 enum {
@@ -12,7 +13,10 @@ enum {
     PARAM_ZERO,
     PARAM_GUARD,
     PARAM_EMPTY_BYTES,
+    PARAM_MOST_GUARDED,
 };
+
+enum { MAPPINGS = 65530 }; /* vm.max_map_count, where it cannot be read */
 
 static const struct hak_param params[] = {
     {.name = "quarantine",
@@ -44,19 +48,35 @@ static const struct hak_param params[] = {
      .max = (int64_t)1 << 40,
      .def = 16 << 20,
      .help = "empty spans keep their pages, up to so many bytes"},
+    {.name = "most_guarded",
+     .type = HAK_PARAM_INT,
+     .min = 0,
+     .max = INT32_MAX,
+     .def = 0,
+     .help = "spans and blocks in use that lie between closed pages, a mapping "
+             "of the kernel's each; 0 = half of vm.max_map_count"},
 };
 
 /* ---- for all files --------------------------------------------------------
  */
 
-void hardened_close(void *p, size_t size_bytes)
+bool hardened_take_guard(struct hardened *h)
 {
-    (void)!mprotect(p, size_bytes, PROT_NONE);
+    if (hak_counted(&h->now->nguarded) >= h->most_guarded)
+        return false;
+    hak_count_shared(&h->now->nguarded, 1);
+    return true;
 }
 
-bool hardened_open(void *p, size_t size_bytes)
+void hardened_drop_guard(struct hardened *h)
 {
-    return mprotect(p, size_bytes, PROT_READ | PROT_WRITE) == 0;
+    hak_count_shared(&h->now->nguarded, -1);
+}
+
+void hardened_give_back(struct hardened *h)
+{
+    slots_give_back(h);
+    big_give_back(h);
 }
 
 void hardened_count_in_use(struct hardened *h, int64_t bytes)
@@ -68,20 +88,19 @@ void hardened_count_in_use(struct hardened *h, int64_t bytes)
 /* ---- metadata --------------------------------------------------------------
  */
 
-enum { CHUNK_BYTES = 256 * 1024 };
+enum { CHUNK_BYTES = 256 * 1024, CHUNK_LEAST_BYTES = 16 * 1024 };
 
-/* A page in front, one behind; meta need not begin with a page of its own. */
-void *hardened_guarded(struct hak_box *box, size_t size_bytes)
+/* The lock is held. Less than usual will do where there is not more. */
+static void more_chunk(struct hardened *h, struct chunk *chunk)
 {
-    size_t page = box->host->os_page_bytes;
-    size_t body = hak_round_up(size_bytes, page);
-    char *given = box->host->meta(box, body + 3 * page);
-    if (given == NULL)
-        return NULL;
-    char *start = (char *)hak_round_up((uintptr_t)given, page);
-    hardened_close(start, page);
-    hardened_close(start + page + body, page);
-    return start + page;
+    char *more = NULL;
+    size_t bytes = CHUNK_BYTES * 2;
+    while (more == NULL && bytes > CHUNK_LEAST_BYTES)
+        more = h->box->host->meta_guarded(h->box, bytes /= 2);
+    if (more == NULL)
+        return;
+    chunk->next = more;
+    chunk->end = more + bytes;
 }
 
 static void *from_chunk(struct hardened *h, size_t size_bytes)
@@ -89,13 +108,8 @@ static void *from_chunk(struct hardened *h, size_t size_bytes)
     struct chunk *chunk = &h->now->chunk;
     void *p = NULL;
     hak_lock_take(&chunk->lock);
-    if ((size_t)(chunk->end - chunk->next) < size_bytes) {
-        char *more = hardened_guarded(h->box, CHUNK_BYTES);
-        if (more != NULL) {
-            chunk->next = more;
-            chunk->end = more + CHUNK_BYTES;
-        }
-    }
+    if ((size_t)(chunk->end - chunk->next) < size_bytes)
+        more_chunk(h, chunk);
     if ((size_t)(chunk->end - chunk->next) >= size_bytes) {
         p = chunk->next;
         chunk->next += size_bytes;
@@ -150,16 +164,29 @@ static bool init_map(struct hak_map *map, struct hak_box *box)
 {
     map->base = box->host->window_base;
     map->n = box->host->window_bytes >> HAK_GRANULE_SHIFT;
-    map->entry = hardened_guarded(box, map->n * sizeof(void *));
+    map->entry = box->host->meta_guarded(box, map->n * sizeof(void *));
     return map->entry != NULL;
+}
+
+/* Half of the mappings that a process may have: the rest is the program's. */
+static uint32_t half_of_mappings(void)
+{
+    char text[24] = "";
+    int fd = open("/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)!read(fd, text, sizeof text - 1);
+        close(fd);
+    }
+    unsigned long most = strtoul(text, NULL, 10);
+    return most == 0 ? MAPPINGS / 2 : (uint32_t)hak_min(most / 2, INT32_MAX);
 }
 
 static int hardened_init(struct hak_box *box)
 {
-    struct hardened *h = hardened_guarded(box, sizeof *h);
+    struct hardened *h = box->host->meta_guarded(box, sizeof *h);
     if (h != NULL) {
-        h->class = hardened_guarded(box, CLASSES * sizeof *h->class);
-        h->now = hardened_guarded(box, sizeof *h->now);
+        h->class = box->host->meta_guarded(box, CLASSES * sizeof *h->class);
+        h->now = box->host->meta_guarded(box, sizeof *h->now);
     }
     if (h == NULL || h->class == NULL || h->now == NULL ||
         !init_map(&h->map, box)) {
@@ -172,6 +199,9 @@ static int hardened_init(struct hak_box *box)
     h->guard = box->params[PARAM_GUARD].i != 0;
     h->keep_bytes = (size_t)box->params[PARAM_EMPTY_BYTES].i;
     h->most_waiting = (uint32_t)box->params[PARAM_BIG_QUARANTINE].i;
+    h->most_guarded = (uint32_t)box->params[PARAM_MOST_GUARDED].i;
+    if (h->most_guarded == 0)
+        h->most_guarded = half_of_mappings();
     wipe_init(h);
     slots_init(h, (uint32_t)box->params[PARAM_QUARANTINE].i);
     big_init(h);
@@ -282,7 +312,8 @@ static void hardened_fork(struct hak_box *box, enum hak_fork_phase phase)
 
 static size_t hardened_trim(struct hak_box *box)
 {
-    return slots_trim(hardened_of(box)) + big_trim(hardened_of(box));
+    big_give_back(hardened_of(box));
+    return slots_trim(hardened_of(box));
 }
 
 static void hardened_stats(struct hak_box *box, struct hak_box_stats *out)
@@ -313,6 +344,7 @@ static void hardened_walk(struct hak_box *box, hak_visit *visit, void *context)
 
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
     HAK_BOX_HEADER("hardened", "1.0"),
+    .host_minor_min = 5,
     .summary = "random slots with canaries, guards and a quarantine, any size",
     .params = params,
     .nparams = sizeof params / sizeof params[0],

@@ -8,6 +8,11 @@
  *     metadata            | guard | fixed, classes, map, structs of spans |
  * guard |
  *
+ * Regions and blocks lie in granules that the host has reserved: of them only
+ * the pages of slots and blocks are open, and what is not is a guard. So a span
+ * or a block between guards is one mapping of the kernel's, a free one none,
+ * and to free one never takes a mapping more.
+ *
  * An address belongs to one class for ever. All that is known of slots is out
  * of band, in struct span: two bits a slot,
  *
@@ -53,18 +58,19 @@ struct span {
     uint8_t class_number;  /* CLASSES: a block of its own, of one slot */
     uint8_t piece_shift;   /* a piece has 1 << that slots */
     uint8_t nopen, nroom;  /* pieces open; of them, not put aside as full */
-    bool warm;             /* empty or kept, with its pages */
-    bool wiped;            /* block: free, and reads zero */
+    bool warm;             /* empty, with its pages */
+    bool guarded;          /* closed pages on both sides; counted while open */
+    bool unclosed;         /* block: free, and open still */
     struct span *all_next; /* for ever */
     uint64_t full;         /* pieces put aside, a bit each */
-    uint64_t unmade;       /* which runs of MADE_BYTES may have no pages yet */
+    uint64_t closed;       /* runs of RUN_BYTES that are, a bit each */
     union {
         /* in random order: those with room, open ones, the others */
         uint8_t piece[PIECES_MOST];
-        struct {                 /* block */
-            size_t mapped_bytes; /* guards and all, from `mapped` on */
-            char *mapped;
-            struct span *next; /* spare, in quarantine, or kept */
+        struct { /* block */
+            char *place;
+            size_t place_bytes; /* its granules, guards and all */
+            struct span *next;  /* spare, in quarantine, or kept */
         };
     };
     struct slot_bits bits[];
@@ -104,9 +110,9 @@ struct big {
     struct span *spare;
     struct span *oldest, **newest; /* in quarantine */
     uint32_t nwaiting;
-    struct span *kept[BIG_KEPT_GRANULES]; /* closed, by what is mapped; 0: any
-                                             that cannot be opened */
-    uint64_t kept_bytes, warm_bytes;      /* mapped; of blocks with pages */
+    struct span *kept[BIG_KEPT_GRANULES]; /* closed, by granules of the place */
+    struct span *unclosed; /* waited, and the kernel does not close them */
+    uint64_t kept_bytes;   /* of address space */
     uint64_t count, bytes;
 };
 
@@ -126,6 +132,7 @@ struct hardened {
     bool (*is_zero)(char *p, size_t bytes);
     size_t keep_bytes; /* of empty spans */
     uint32_t most_waiting;
+    uint32_t most_guarded;
     struct shape shape[CLASSES];
     struct class *class; /* CLASSES of them */
     struct hardened_now *now;
@@ -134,6 +141,7 @@ struct hardened {
 struct hardened_now {
     struct span *all;
     uint64_t in_use_bytes, peak_bytes;
+    uint64_t nguarded;   /* spans and blocks: a mapping each */
     uint64_t warm_bytes; /* of empty spans */
     struct chunk chunk;
     struct big big;
@@ -188,16 +196,16 @@ const char *hardened_why_not(const struct span *span, const void *p);
 void hardened_refuse(struct hardened *h, const struct span *span, const void *p,
                      const char *why) __attribute__((noreturn, cold));
 
-/* Metadata with a guard before and behind; zero. NULL = no memory. */
-void *hardened_guarded(struct hak_box *box, size_t size_bytes);
-
 /* A span's struct, chained in `all`, its bitmaps for so many slots. */
 struct span *hardened_struct(struct hardened *h, uint32_t capacity);
 
-/* No access to these pages, where the system does that; all access, or false.
- */
-void hardened_close(void *p, size_t size_bytes);
-bool hardened_open(void *p, size_t size_bytes);
+/* May one more span or block lie between guards? Then it counts as one. */
+bool hardened_take_guard(struct hardened *h);
+void hardened_drop_guard(struct hardened *h);
+
+/* All that is empty, free or waiting goes to the system, for a request that was
+ * refused. No lock is held. */
+void hardened_give_back(struct hardened *h);
 
 /* Bytes of spans and blocks with something in them, more or fewer. */
 void hardened_count_in_use(struct hardened *h, int64_t bytes);
@@ -215,15 +223,17 @@ void slots_seed(struct hardened *h);
 void *slots_alloc(struct hardened *h, uint32_t class_number);
 /* p, slot i of the span, which was out. */
 void slots_free(struct hardened *h, struct span *span, size_t i, void *p);
-/* Purge the empty spans; returns bytes. */
+/* Close the empty spans and purge long free slots; returns bytes. */
 size_t slots_trim(struct hardened *h);
+/* End all waits, close the empty spans. */
+void slots_give_back(struct hardened *h);
 
 /* ---- big.c ------------------------------------------------------------- */
 
 void big_init(struct hardened *h);
 void *big_alloc(struct hardened *h, size_t align_bytes, size_t size_bytes);
 void big_free(struct hardened *h, struct span *span, void *p);
-/* All that is free to the host; returns bytes. */
-size_t big_trim(struct hardened *h);
+/* All that is free to the host: address space, memory went at free. */
+void big_give_back(struct hardened *h);
 
 #endif

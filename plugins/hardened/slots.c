@@ -3,19 +3,15 @@
  */
 #include "hardened.h"
 
-#include <sys/mman.h>
+#include <errno.h>
 #include <sys/single_threaded.h>
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
-#endif
 
 enum {
     SPAN_SLOTS_MIN = 4,
     REGION_SPANS_FIRST = 8,
     REGION_SPANS_MOST = 64,        /* bits of `taken` */
-    MADE_BYTES = 16 * 1024,        /* pages that are made at once */
-    MADE_SLOT_MOST = 8 * 1024,     /* of longer ones, when they are touched */
+    RUN_BYTES = 16 * 1024,         /* pages that are opened at once */
+    NOW_SLOT_MOST = 8 * 1024,      /* of longer ones, made when touched */
     PURGED_SLOT_LEAST = 16 * 1024, /* by trim, where others are used */
     LEAST_CHOICE = 32,             /* slots to choose among, while there are */
     QUARANTINE_BYTES = 128 * 1024, /* of one class, in each half, at most */
@@ -123,14 +119,12 @@ static bool grow(struct hardened *h, struct class *c)
     uint32_t n = c->nspans == 0 ? REGION_SPANS_FIRST : c->nspans * 2;
     char *base = NULL;
     for (n = n > REGION_SPANS_MOST ? REGION_SPANS_MOST : n; n != 0; n /= 2) {
-        base =
-            box->host->map(box, HAK_GRANULE_BYTES + n * each, 0, HAK_MAP_ZERO);
+        base = box->host->reserve(box, HAK_GRANULE_BYTES + n * each, 0);
         if (base != NULL)
             break;
     }
     if (base == NULL)
         return false;
-    hardened_close(base, HAK_GRANULE_BYTES);
     c->region = base + HAK_GRANULE_BYTES;
     c->nspans = n;
     c->taken = 0;
@@ -149,20 +143,122 @@ static char *place(struct hardened *h, struct class *c)
     return c->region + i * span_bytes(shape_of(h, c));
 }
 
-/* What is behind the slots; the page in front, whose span nobody may have had
- * yet; and slots of no bytes themselves. */
-static void close_around(const struct hardened *h, const struct span *span)
+/* ---- what is open of a span -------------------------------------------------
+ */
+
+/* All its runs, a bit each. Slots of no bytes have none. */
+static uint64_t runs_of(const struct span *span)
+{
+    size_t bytes = span->capacity * span->slot_bytes;
+    return span->class_number == 0
+               ? 0
+               : ~0ull >> (64 - (bytes - 1) / RUN_BYTES - 1);
+}
+
+static bool is_closed(const struct span *span)
+{
+    return span->closed == runs_of(span);
+}
+
+/*
+ * Where the last run ends: behind the slots, in front of the guard. Without one
+ * it goes on to the next span, so that both are one mapping of the kernel's.
+ */
+static size_t end_of_runs(const struct hardened *h, const struct span *span)
 {
     size_t page = h->box->host->os_page_bytes;
-    size_t bytes = span_bytes(&h->shape[span->class_number]);
-    size_t open = hak_round_up((size_t)span->capacity * span->slot_bytes, page);
-    if (span->class_number == 0)
-        open = 0;
-    if (h->guard || open == 0)
-        hardened_close(span->start + open, bytes - open);
-    if (h->guard)
-        hardened_close(span->start - page, page);
+    return span->guarded ? hak_round_up(span->capacity * span->slot_bytes, page)
+                         : span_bytes(&h->shape[span->class_number]);
 }
+
+static uint64_t runs_of_slot(const struct span *span, size_t i)
+{
+    size_t from = i * span->slot_bytes, last = from + span->slot_bytes - 1;
+    from /= RUN_BYTES;
+    return hak_bits_mask(0, from, last / RUN_BYTES + 1 - from);
+}
+
+/* The first of these runs and those right behind it, and where they lie. */
+static uint64_t stretch(const struct hardened *h, const struct span *span,
+                        uint64_t runs, char **start, size_t *size_bytes)
+{
+    size_t k = (size_t)__builtin_ctzll(runs);
+    size_t n = (size_t)__builtin_ctzll(~(runs >> k));
+    bool last = runs_of(span) >> (k + n) == 0;
+    *start = span->start + k * RUN_BYTES;
+    *size_bytes = last ? end_of_runs(h, span) - k * RUN_BYTES : n * RUN_BYTES;
+    return hak_bits_mask(0, k, n);
+}
+
+/* These runs, which are closed. 0, or as open_pages. */
+static int open_these(const struct hardened *h, struct span *span,
+                      uint64_t runs)
+{
+    struct hak_box *box = h->box;
+    uint32_t flags = span->slot_bytes <= NOW_SLOT_MOST ? HAK_OPEN_NOW : 0;
+    while (runs != 0) {
+        char *start;
+        size_t bytes;
+        uint64_t these = stretch(h, span, runs, &start, &bytes);
+        int error = box->host->open_pages(box, start, bytes, flags);
+        if (error != 0)
+            return error;
+        span->closed &= ~these;
+        runs &= ~these;
+    }
+    return 0;
+}
+
+/*
+ * The runs that slot i lies in. Their pages are made at once, before the slot
+ * is looked at: a page that is read first and written to then costs two faults,
+ * those made together less than one each. Long slots may be for programs that
+ * use little of them: theirs are made when touched, and so a whole span of them
+ * is opened with the first one, if there is room for as much.
+ */
+static int open_runs(const struct hardened *h, struct span *span, size_t i)
+{
+    if (span->slot_bytes > NOW_SLOT_MOST && is_closed(span) &&
+        open_these(h, span, span->closed) == 0)
+        return 0;
+    return open_these(h, span, span->closed & runs_of_slot(span, i));
+}
+
+/*
+ * The whole of a span of which nothing is used. Returns bytes. What the kernel
+ * does not close, side by side with other open spans, stays as it is.
+ */
+static size_t close_runs(struct hardened *h, struct span *span)
+{
+    struct hak_box *box = h->box;
+    uint64_t open = runs_of(span) & ~span->closed;
+    size_t bytes = 0;
+    while (open != 0) {
+        char *start;
+        size_t more;
+        uint64_t these = stretch(h, span, open, &start, &more);
+        open &= ~these;
+        if (!box->host->close_pages(box, start, more))
+            continue;
+        span->closed |= these;
+        bytes += more;
+    }
+    if (span->guarded && is_closed(span)) {
+        hardened_drop_guard(h);
+        span->guarded = false;
+    }
+    return bytes;
+}
+
+/* Before the first run of a span is opened. */
+static void choose_guard(struct hardened *h, struct span *span)
+{
+    if (h->guard && span->class_number != 0 && is_closed(span))
+        span->guarded = hardened_take_guard(h);
+}
+
+/* ---- pieces -----------------------------------------------------------------
+ */
 
 static void swap_pieces(struct span *span, uint32_t a, uint32_t b)
 {
@@ -199,33 +295,9 @@ static void used_enough(struct class *c, struct span *span)
         open_pieces(c, span);
 }
 
-/*
- * The pages of a slot, and some around it, before it is looked at: a page that
- * is read first and written to then costs two faults, those made together less
- * than one each. Long slots may be for programs that use little of them. What
- * the kernel does not make now it makes when it is touched.
- */
-static void make_pages(const struct hardened *h, struct span *span, size_t i)
-{
-    size_t page = h->box->host->os_page_bytes, from = i * span->slot_bytes;
-    size_t end = hak_round_up(span->capacity * span->slot_bytes, page);
-    size_t last = (from + span->slot_bytes - 1) / MADE_BYTES;
-    for (size_t k = from / MADE_BYTES; k <= last; k++) {
-        size_t at = k * MADE_BYTES;
-        if (span->unmade >> k & 1)
-            (void)!madvise(span->start + at, hak_min(MADE_BYTES, end - at),
-                           MADV_POPULATE_WRITE);
-        span->unmade &= ~(1ull << k);
-    }
-}
-
-/* Nothing of it is used, and its pages are gone. */
+/* Nothing of it is used. */
 static void close_pieces(struct class *c, struct span *span)
 {
-    size_t bytes = (size_t)span->capacity * span->slot_bytes;
-    size_t n = (bytes + MADE_BYTES - 1) / MADE_BYTES;
-    bool later = span->slot_bytes > MADE_SLOT_MOST || span->class_number == 0;
-    span->unmade = later ? 0 : ~0ull >> (64 - n);
     span->nopen = span->nroom = 0;
     span->nready = 0;
     span->full = 0;
@@ -252,8 +324,8 @@ static struct span *fresh_span(struct hardened *h, struct class *c)
         span->bits[s->capacity / 64].used = ~0ull << s->capacity % 64;
     for (uint32_t i = 0; i < PIECES_MOST; i++)
         span->piece[i] = (uint8_t)i;
+    span->closed = runs_of(span);
     close_pieces(c, span);
-    close_around(h, span);
     hak_map_set(&h->map, start, span_bytes(s), span);
     return span;
 }
@@ -279,17 +351,10 @@ static struct span *more_room(struct hardened *h, struct class *c)
     } else if ((span = fresh_span(h, c)) == NULL) {
         return NULL;
     }
+    choose_guard(h, span);
     hak_link_after(&c->partial, &span->link);
     hardened_count_in_use(h, (int64_t)span_bytes(shape_of(h, c)));
     return span;
-}
-
-/* Of an empty span; it reads zero all the same. */
-static size_t purge(struct hardened *h, struct span *span)
-{
-    size_t bytes = span_bytes(&h->shape[span->class_number]);
-    h->box->host->purge(h->box, span->start, bytes);
-    return bytes;
 }
 
 /* The lock is held. Nothing of the span is used any more. */
@@ -298,13 +363,14 @@ static void emptied(struct hardened *h, struct class *c, struct span *span)
     size_t bytes = span_bytes(shape_of(h, c));
     hak_link_remove(&span->link);
     hardened_count_in_use(h, -(int64_t)bytes);
-    if (hak_counted(&h->now->warm_bytes) + bytes <= h->keep_bytes) {
+    if (!is_closed(span) &&
+        hak_counted(&h->now->warm_bytes) + bytes <= h->keep_bytes) {
         span->warm = true;
         count_warm(h, (int64_t)bytes);
         hak_link_after(&c->empty, &span->link);
     } else {
         hak_link_after(c->empty.prev, &span->link); /* the last */
-        purge(h, span);
+        close_runs(h, span);
         close_pieces(c, span);
     }
 }
@@ -391,46 +457,124 @@ static size_t free_slot(struct class *c, struct span *span)
     }
 }
 
-/* A free slot of the span becomes the next to be handed out. */
-static void choose(const struct hardened *h, struct class *c, struct span *span)
+static bool is_open(const struct span *span, size_t i)
 {
-    size_t i = free_slot(c, span);
+    return likely(span->closed == 0) ||
+           (span->closed & runs_of_slot(span, i)) == 0;
+}
+
+static void use(struct class *c, struct span *span, size_t i)
+{
     span->bits[i / 64].used |= 1ull << i % 64;
-    if (unlikely(span->unmade != 0))
-        make_pages(h, span, i);
     if (unlikely(++span->nused == span->enough))
         used_enough(c, span);
+}
+
+/* A free slot of the span becomes the next to be handed out. */
+static void choose(struct class *c, struct span *span, size_t i)
+{
+    use(c, span, i);
     c->next = span->start + i * span->slot_bytes;
     c->next_span = span;
     c->next_index = i;
 }
 
 /*
- * The next slot is chosen when one is handed out, and its first lines fetched:
- * they are to be looked at. Only of spans that are there: what it takes to have
- * more waits until it is asked for.
+ * A slot of the span at random, opened if it must be. -ENOMEM: it cannot be;
+ * -EEXIST: none is left. Where somebody else has mapped, a slot is used for
+ * ever.
  */
-static char *take(struct hardened *h, struct class *c)
+static int choose_any(const struct hardened *h, struct class *c,
+                      struct span *span)
+{
+    while (span->nused < span->capacity) {
+        size_t i = free_slot(c, span);
+        int error = is_open(span, i) ? 0 : open_runs(h, span, i);
+        if (error == 0)
+            choose(c, span, i);
+        else if (error == -EEXIST)
+            use(c, span, i);
+        if (error != -EEXIST)
+            return error;
+    }
+    return -EEXIST;
+}
+
+/* The first slot of an open piece whose pages are open; capacity: none. */
+static size_t open_slot(const struct span *span)
+{
+    size_t each = (size_t)1 << span->piece_shift;
+    for (uint32_t k = 0; k < span->nopen; k++) {
+        size_t i = span->piece[k] * each;
+        size_t end = hak_min(i + each, span->capacity);
+        for (; i < end; i++)
+            if (!(span->bits[i / 64].used >> i % 64 & 1) && is_open(span, i))
+                return i;
+    }
+    return span->capacity;
+}
+
+/* There is no memory: of the spans that have room, what is open. */
+static bool choose_open(struct class *c)
+{
+    struct hak_link *at = c->partial.next;
+    for (; at != &c->partial; at = at->next) {
+        struct span *span = hak_item(at, struct span, link);
+        size_t i = open_slot(span);
+        if (i == span->capacity)
+            continue;
+        choose(c, span, i);
+        return true;
+    }
+    return false;
+}
+
+/* The lock is held. False: no memory. */
+static bool choose_next(struct hardened *h, struct class *c)
 {
     struct span *span;
+    int error = -EEXIST;
+    while (error == -EEXIST) {
+        span = more_room(h, c);
+        error = span != NULL ? choose_any(h, c, span) : -ENOMEM;
+    }
+    if (likely(error == 0))
+        return true;
+    if (span != NULL && span->nused == 0)
+        emptied(h, c, span); /* it was taken for this */
+    return choose_open(c);
+}
+
+/*
+ * The next slot is chosen when one is handed out, and its first lines fetched:
+ * they are to be looked at. Only of pages that are open: what it takes to have
+ * more waits until it is asked for.
+ */
+static void choose_ahead(struct class *c)
+{
+    struct span *span = hak_item(c->partial.next, struct span, link);
+    size_t i = free_slot(c, span);
+    if (unlikely(!is_open(span, i)))
+        return;
+    choose(c, span, i);
+    __builtin_prefetch(c->next);
+    __builtin_prefetch(c->next + 64);
+}
+
+static char *take(struct hardened *h, struct class *c)
+{
     lock(c);
-    if (unlikely(c->next == NULL)) {
-        if ((span = more_room(h, c)) == NULL) {
-            unlock(c);
-            return NULL;
-        }
-        choose(h, c, span);
+    if (unlikely(c->next == NULL) && !choose_next(h, c)) {
+        unlock(c);
+        return NULL;
     }
     char *p = c->next;
     size_t i = c->next_index;
     c->next_span->bits[i / 64].out |= 1ull << i % 64;
     hak_count(&c->nout, 1);
     c->next = NULL;
-    if (likely(!hak_link_empty(&c->partial))) {
-        choose(h, c, hak_item(c->partial.next, struct span, link));
-        __builtin_prefetch(c->next);
-        __builtin_prefetch(c->next + 64);
-    }
+    if (likely(!hak_link_empty(&c->partial)))
+        choose_ahead(c);
     unlock(c);
     return p;
 }
@@ -439,6 +583,10 @@ void *slots_alloc(struct hardened *h, uint32_t class_number)
 {
     size_t bytes = h->shape[class_number].slot_bytes;
     char *p = take(h, &h->class[class_number]);
+    if (unlikely(p == NULL)) {
+        hardened_give_back(h);
+        p = take(h, &h->class[class_number]);
+    }
     if (unlikely(p == NULL || class_number == 0))
         return p;
     if (h->zero && unlikely(!h->is_zero(p, bytes))) {
@@ -483,8 +631,58 @@ void slots_seed(struct hardened *h)
     }
 }
 
-/* The whole pages of long slots that nobody has, in spans where others are
- * used. They read zero all the same. */
+/* The lock is held. Returns bytes. */
+static size_t close_empty(struct hardened *h, struct class *c)
+{
+    size_t bytes = 0;
+    for (struct hak_link *at = c->empty.next; at != &c->empty; at = at->next) {
+        struct span *span = hak_item(at, struct span, link);
+        if (is_closed(span))
+            continue;
+        if (span->warm)
+            count_warm(h, -(int64_t)span_bytes(shape_of(h, c)));
+        span->warm = false;
+        bytes += close_runs(h, span);
+        close_pieces(c, span);
+    }
+    return bytes;
+}
+
+/* The lock is held. What waits in the quarantine is free. */
+static void end_wait(struct hardened *h, struct class *c)
+{
+    for (uint32_t i = 0; i < QUARANTINE_MOST; i++) {
+        if (c->shuffle[i] != NULL)
+            release(h, c, c->shuffle[i]);
+        if (c->queue[i] != NULL)
+            release(h, c, c->queue[i]);
+        c->shuffle[i] = c->queue[i] = NULL;
+    }
+}
+
+/* Returns bytes. */
+static size_t give_back(struct hardened *h, bool waiting)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < CLASSES; i++) {
+        struct class *c = &h->class[i];
+        lock(c);
+        unchoose(h, c);
+        if (waiting)
+            end_wait(h, c);
+        bytes += close_empty(h, c);
+        unlock(c);
+    }
+    return bytes;
+}
+
+void slots_give_back(struct hardened *h)
+{
+    give_back(h, true);
+}
+
+/* The whole pages of long slots that are not out, in spans where others are.
+ * They read zero all the same. */
 static void purge_slots(struct hardened *h, const struct span *span)
 {
     size_t page = h->box->host->os_page_bytes;
@@ -492,7 +690,7 @@ static void purge_slots(struct hardened *h, const struct span *span)
         size_t at = i * span->slot_bytes, end = at + span->slot_bytes;
         at = hak_round_up(at, page);
         end = hak_round_down(end, page);
-        if (!(span->bits[i / 64].used >> i % 64 & 1))
+        if (!is_out(span, i) && is_open(span, i))
             h->box->host->purge(h->box, span->start + at, end - at);
     }
 }
@@ -500,26 +698,15 @@ static void purge_slots(struct hardened *h, const struct span *span)
 /* Returns what whole spans have given back. */
 size_t slots_trim(struct hardened *h)
 {
-    size_t bytes = 0;
+    size_t bytes = give_back(h, false);
     for (uint32_t i = 0; i < CLASSES; i++) {
         struct class *c = &h->class[i];
+        if (h->shape[i].slot_bytes < PURGED_SLOT_LEAST)
+            continue;
         lock(c);
-        unchoose(h, c);
-        if (h->shape[i].slot_bytes >= PURGED_SLOT_LEAST)
-            for (struct hak_link *at = c->partial.next; at != &c->partial;
-                 at = at->next)
-                purge_slots(h, hak_item(at, struct span, link));
-        for (struct hak_link *at = c->empty.next; at != &c->empty;
-             at = at->next) {
-            struct span *span = hak_item(at, struct span, link);
-            if (span->warm) {
-                size_t more = purge(h, span);
-                count_warm(h, -(int64_t)more);
-                bytes += more;
-                close_pieces(c, span);
-            }
-            span->warm = false;
-        }
+        for (struct hak_link *at = c->partial.next; at != &c->partial;
+             at = at->next)
+            purge_slots(h, hak_item(at, struct span, link));
         unlock(c);
     }
     return bytes;

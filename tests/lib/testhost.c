@@ -183,6 +183,11 @@ static struct hak_host host = {
     .log = host_log,
     .get_extension = host_get_extension,
     .retired = host_retired,
+    .reserve = th_reserve_granules,
+    .unreserve = th_unreserve,
+    .open_pages = th_open_pages,
+    .close_pages = th_close_pages,
+    .meta_guarded = th_meta_guarded,
 };
 
 static void start(void)

@@ -149,10 +149,12 @@ pid_t th_fork(void);
 /* ---- the host's memory, clock and faults ------------------------------- */
 
 struct th_counts {
-    uint64_t maps, unmaps, purges, remaps, metas; /* calls that worked */
-    uint64_t mapped_bytes, peak_bytes;            /* by map and remap */
+    uint64_t maps, unmaps, purges, remaps, metas; /* calls that worked; maps
+                                                     with reserve, unmaps with
+                                                     unreserve */
+    uint64_t mapped_bytes, peak_bytes; /* by map, remap and open_pages */
     uint64_t meta_bytes;
-    uint64_t requests; /* map + meta + remap, failed ones too */
+    uint64_t requests; /* map, meta, remap, reserve, open_pages, failed too */
     uint64_t refused;  /* by th_fail_at, or window full */
     uint64_t refills;  /* ops->refill that gave something */
     uint64_t drains;   /* ops->drained */
@@ -173,7 +175,8 @@ struct th_counts th_counts(void);
 size_t th_mapped(const struct hak_box *box); /* bytes, now, this box */
 size_t th_resident(void);                    /* bytes of maps in memory */
 
-/* The nth map, meta or remap from now (1 = the next) and all after fail. */
+/* The nth map, meta, remap, reserve or open_pages from now (1 = the next) and
+ * all after fail. */
 void th_fail_at(uint64_t n);
 void th_fail_never(void);
 

@@ -7,12 +7,13 @@
  *     testhost_space.c   window, mappings, the record of slots
  *     testhost_far.c     foreign boxes: the record of slots elsewhere
  *
- * Three records are kept, all outside the window:
+ * Four records are kept, all outside the window:
  *   dir   a granule: which box maps it, which span the box registered
  *   bits  16 bytes of window: part of a slot that is out, its first unit,
  *         its last unit, and whether the test holds it. Each
  *         slot touches only bits of its own, so no lock is needed.
  *   span pages  OS pages with a registered span in them: they must stay
+ *   open pages  OS pages of reserved granules that the box has opened
  *
  * Locks: the box's own, then `lock` (mappings, lists of threads).
  */
@@ -26,6 +27,7 @@ enum { PAGE = 4096, UNIT = 16, HEADER = 16, MAX_PARAMS = 64 };
 struct granule {
     struct hak_box *box;
     struct hak_span *span;
+    bool reserved; /* its pages are closed until the box opens them */
 };
 
 struct instance {
@@ -52,6 +54,7 @@ struct th_state {
     size_t top; /* granules in use end here */
     struct granule *dir;
     uint64_t *out_bits, *first_bits, *last_bits, *test_bits, *span_pages;
+    uint64_t *open_pages; /* of reserved granules */
     char *meta;
     size_t meta_used;
     pthread_mutex_t lock;
@@ -78,9 +81,18 @@ void th_purge(struct hak_box *box, void *p, size_t size_bytes);
 void *th_remap(struct hak_box *box, void *p, size_t old_bytes,
                size_t new_bytes);
 void *th_meta(struct hak_box *box, size_t size_bytes);
+void *th_meta_guarded(struct hak_box *box, size_t size_bytes);
+void *th_reserve_granules(struct hak_box *box, size_t size_bytes,
+                          size_t align_bytes);
+void th_unreserve(struct hak_box *box, void *p, size_t size_bytes);
+int th_open_pages(struct hak_box *box, void *p, size_t size_bytes,
+                  uint32_t flags);
+bool th_close_pages(struct hak_box *box, void *p, size_t size_bytes);
 int th_span_set(struct hak_box *box, struct hak_span *span, void *p,
                 size_t size_bytes);
 bool th_holds(const struct hak_box *box, const void *p, size_t bytes);
+/* Dies when the slot is on pages that nobody can touch. */
+void th_need_open(const struct hak_box *box, const char *p, size_t bytes);
 size_t th_bits_find(const uint64_t *bits, size_t at, size_t end);
 
 /* A slot goes out, comes in (returns its bytes), is the test's or not. */

@@ -32,6 +32,8 @@ static void check_place(const struct hak_box *box, const void *p)
         th_die(box, "slot %p is not 16-byte aligned", p);
     if (!th_is_far(box, p) && box_at(p) != box)
         th_die(box, "slot %p is outside the box's mappings", p);
+    if (!th_is_far(box, p))
+        th_need_open(box, p, 1);
 }
 
 /* Checks a slot that the box hands out, and records it. */

@@ -73,6 +73,7 @@ static bool start_with(size_t bytes)
         {NULL, bytes / UNIT / 8},
         {NULL, bytes / UNIT / 8},
         {NULL, bytes / PAGE / 8},
+        {NULL, bytes / PAGE / 8},
         {NULL, bytes},
     };
     size_t n = sizeof part / sizeof part[0];
@@ -95,7 +96,8 @@ static bool start_with(size_t bytes)
     th.last_bits = part[4].at;
     th.test_bits = part[5].at;
     th.span_pages = part[6].at;
-    th.meta = part[7].at;
+    th.open_pages = part[7].at;
+    th.meta = part[8].at;
     th.window_bytes = bytes;
     return true;
 }
@@ -121,6 +123,17 @@ bool th_holds(const struct hak_box *box, const void *p, size_t bytes)
     return true;
 }
 
+/* Dies unless all granules of [p, p + bytes) are reserved, or none is. */
+static void need_reserved(const struct hak_box *box, const char *what,
+                          const void *p, size_t bytes, bool reserved)
+{
+    size_t g = granule_of(p), end = granule_of((const char *)p + bytes - 1);
+    for (; g <= end; g++)
+        if (th.dir[g].reserved != reserved)
+            th_die(box, "%s(%p, %zu): %s reserved", what, p, bytes,
+                   reserved ? "not" : "it is");
+}
+
 /* Dies unless [p, p + bytes) is granules that box has mapped. */
 static void need_mapping(const struct hak_box *box, const char *what,
                          const void *p, size_t bytes)
@@ -129,6 +142,7 @@ static void need_mapping(const struct hak_box *box, const char *what,
         th_die(box, "%s(%p, %zu): not whole granules", what, p, bytes);
     if (!th_holds(box, p, bytes))
         th_die(box, "%s(%p, %zu): not a mapping of this box", what, p, bytes);
+    need_reserved(box, what, p, bytes, false);
 }
 
 /* Dies when memory about to lose its content is still needed. */
@@ -186,13 +200,20 @@ static bool request_fails(void)
     return true;
 }
 
-static void use_page_access(void *p, size_t bytes, int prot)
+/* What was there is gone. */
+static void map_anew(void *p, size_t bytes, int prot)
 {
     int fixed = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
-    void *got = prot == PROT_NONE ? mmap(p, bytes, prot, fixed, -1, 0)
-                                  : (mprotect(p, bytes, prot) ? MAP_FAILED : p);
-    if (got == MAP_FAILED)
+    if (mmap(p, bytes, prot, fixed, -1, 0) == MAP_FAILED)
         th_die(NULL, "the system refuses %zu bytes: errno %d", bytes, errno);
+}
+
+static void count_mapped(struct hak_box *box, size_t more_bytes)
+{
+    th.counts.mapped_bytes += more_bytes;
+    th.boxes[box->index].mapped += more_bytes;
+    if (th.counts.mapped_bytes > th.counts.peak_bytes)
+        th.counts.peak_bytes = th.counts.mapped_bytes;
 }
 
 /* First run of free granules, or SIZE_MAX. */
@@ -211,7 +232,9 @@ static size_t find_run(size_t n, size_t align)
     return SIZE_MAX;
 }
 
-static void *take_run(struct hak_box *box, size_t bytes, size_t align)
+/* Free granules become the box's; NULL = none. */
+static void *take_granules(struct hak_box *box, size_t bytes, size_t align,
+                           bool reserved)
 {
     size_t n = bytes / HAK_GRANULE_BYTES;
     size_t g = find_run(n, align / HAK_GRANULE_BYTES);
@@ -219,29 +242,40 @@ static void *take_run(struct hak_box *box, size_t bytes, size_t align)
         count(&th.counts.refused);
         return NULL;
     }
-    use_page_access(at_granule(g), bytes, PROT_READ | PROT_WRITE);
     for (size_t i = 0; i < n; i++) {
+        th.dir[g + i].reserved = reserved;
         __atomic_store_n(&th.dir[g + i].box, box, __ATOMIC_RELEASE);
     }
     if (g + n > th.top)
         __atomic_store_n(&th.top, g + n, __ATOMIC_RELAXED);
-    th.counts.mapped_bytes += bytes;
-    th.boxes[box->index].mapped += bytes;
-    if (th.counts.mapped_bytes > th.counts.peak_bytes)
-        th.counts.peak_bytes = th.counts.mapped_bytes;
     return at_granule(g);
 }
 
-static void drop_run(struct hak_box *box, void *p, size_t bytes)
+static void drop_granules(void *p, size_t bytes)
 {
     size_t g = granule_of(p), n = bytes / HAK_GRANULE_BYTES;
     for (size_t i = 0; i < n; i++) {
         __atomic_store_n(&th.dir[g + i].span, NULL, __ATOMIC_RELEASE);
         __atomic_store_n(&th.dir[g + i].box, NULL, __ATOMIC_RELEASE);
+        th.dir[g + i].reserved = false;
     }
-    use_page_access(p, bytes, PROT_NONE); /* a late touch faults */
-    th.counts.mapped_bytes -= bytes;
-    th.boxes[box->index].mapped -= bytes;
+}
+
+static void *take_run(struct hak_box *box, size_t bytes, size_t align)
+{
+    void *p = take_granules(box, bytes, align, false);
+    if (!p)
+        return NULL;
+    map_anew(p, bytes, PROT_READ | PROT_WRITE);
+    count_mapped(box, bytes);
+    return p;
+}
+
+static void drop_run(struct hak_box *box, void *p, size_t bytes)
+{
+    drop_granules(p, bytes);
+    map_anew(p, bytes, PROT_NONE); /* a late touch faults */
+    count_mapped(box, -bytes);
 }
 
 /* Content is unspecified without HAK_MAP_ZERO, so make it unpleasant. */
@@ -266,15 +300,24 @@ static void need_unclaimed(const struct hak_box *box, const void *p)
     }
 }
 
-void *th_map(struct hak_box *box, size_t size_bytes, size_t align_bytes,
-             uint32_t flags)
+/* Dies unless a box may ask for that much. Returns the alignment. */
+static size_t need_sizes(struct hak_box *box, const char *what, size_t bytes,
+                         size_t align_bytes)
 {
     size_t align = align_bytes ? align_bytes : HAK_GRANULE_BYTES;
     th_need_box(box);
-    if (!size_bytes || size_bytes % HAK_GRANULE_BYTES)
-        th_die(box, "map(%zu): not whole granules", size_bytes);
+    if (!bytes || bytes % HAK_GRANULE_BYTES)
+        th_die(box, "%s(%zu): not whole granules", what, bytes);
     if (align % HAK_GRANULE_BYTES || (align & (align - 1)))
-        th_die(box, "map: align %zu is no power of two of granules", align);
+        th_die(box, "%s: align %zu is no power of two of granules", what,
+               align);
+    return align;
+}
+
+void *th_map(struct hak_box *box, size_t size_bytes, size_t align_bytes,
+             uint32_t flags)
+{
+    size_t align = need_sizes(box, "map", size_bytes, align_bytes);
     if (flags & ~(uint32_t)(HAK_MAP_ZERO | HAK_MAP_HUGE))
         th_die(box, "map: unknown flags 0x%x", flags);
     pthread_mutex_lock(&th.lock);
@@ -311,6 +354,90 @@ void th_purge(struct hak_box *box, void *p, size_t size_bytes)
     count(&th.counts.purges);
     if (!purge_keeps)
         madvise(p, size_bytes, MADV_DONTNEED);
+}
+
+/* ---- reserved granules ---- */
+
+void *th_reserve_granules(struct hak_box *box, size_t size_bytes,
+                          size_t align_bytes)
+{
+    size_t align = need_sizes(box, "reserve", size_bytes, align_bytes);
+    pthread_mutex_lock(&th.lock);
+    void *p =
+        request_fails() ? NULL : take_granules(box, size_bytes, align, true);
+    th.counts.maps += p != NULL;
+    pthread_mutex_unlock(&th.lock);
+    if (p)
+        need_unclaimed(box, p);
+    return p;
+}
+
+/* Dies unless these are pages that the box has reserved. */
+static void need_pages(struct hak_box *box, const char *what, const void *p,
+                       size_t bytes)
+{
+    th_need_box(box);
+    if ((uintptr_t)p % PAGE || bytes % PAGE || !bytes)
+        th_die(box, "%s(%p, %zu): not whole pages", what, p, bytes);
+    if (!th_holds(box, p, bytes))
+        th_die(box, "%s(%p, %zu): not this box's", what, p, bytes);
+    need_reserved(box, what, p, bytes, true);
+}
+
+static void need_closed(struct hak_box *box, const char *what, const void *p,
+                        size_t bytes)
+{
+    size_t page = page_of(p), end = page + bytes / PAGE;
+    size_t hit = th_bits_find(th.open_pages, page, end);
+    if (hit != end)
+        th_die(box, "%s(%p, %zu): the page at %p is open", what, p, bytes,
+               (void *)(th.window + hit * PAGE));
+}
+
+void th_unreserve(struct hak_box *box, void *p, size_t size_bytes)
+{
+    if ((uintptr_t)p % HAK_GRANULE_BYTES || size_bytes % HAK_GRANULE_BYTES)
+        th_die(box, "unreserve(%p, %zu): not whole granules", p, size_bytes);
+    pthread_mutex_lock(&th.lock);
+    need_pages(box, "unreserve", p, size_bytes);
+    need_closed(box, "unreserve", p, size_bytes);
+    drop_granules(p, size_bytes);
+    th.counts.unmaps++;
+    pthread_mutex_unlock(&th.lock);
+}
+
+int th_open_pages(struct hak_box *box, void *p, size_t size_bytes,
+                  uint32_t flags)
+{
+    if (flags & ~(uint32_t)HAK_OPEN_NOW)
+        th_die(box, "open_pages: unknown flags 0x%x", flags);
+    pthread_mutex_lock(&th.lock);
+    need_pages(box, "open_pages", p, size_bytes);
+    need_closed(box, "open_pages", p, size_bytes);
+    bool refused = request_fails();
+    if (!refused) {
+        map_anew(p, size_bytes, PROT_READ | PROT_WRITE);
+        bits_change(th.open_pages, page_of(p), size_bytes / PAGE, true);
+        count_mapped(box, size_bytes);
+    }
+    pthread_mutex_unlock(&th.lock);
+    return refused ? -ENOMEM : 0;
+}
+
+bool th_close_pages(struct hak_box *box, void *p, size_t size_bytes)
+{
+    size_t page = page_of(p), end = page + size_bytes / PAGE;
+    pthread_mutex_lock(&th.lock);
+    need_pages(box, "close_pages", p, size_bytes);
+    need_unused(box, "close_pages", p, size_bytes);
+    for (; page < end; page++)
+        if (!bits_change(th.open_pages, page, 1, false))
+            th_die(box, "close_pages(%p, %zu): the page at %p is closed", p,
+                   size_bytes, (void *)(th.window + page * PAGE));
+    map_anew(p, size_bytes, PROT_NONE);
+    count_mapped(box, -size_bytes);
+    pthread_mutex_unlock(&th.lock);
+    return true;
 }
 
 /* A growing mapping always moves here: the box must cope with it. */
@@ -369,6 +496,18 @@ void *th_meta(struct hak_box *box, size_t size_bytes)
     return p;
 }
 
+void *th_meta_guarded(struct hak_box *box, size_t size_bytes)
+{
+    size_t body = (size_bytes + PAGE - 1) & ~(size_t)(PAGE - 1);
+    char *p = th_meta(box, size_bytes ? body + 3 * PAGE : 0);
+    if (!p)
+        return NULL;
+    p += -(uintptr_t)p % PAGE;
+    map_anew(p, PAGE, PROT_NONE);
+    map_anew(p + PAGE + body, PAGE, PROT_NONE);
+    return p + PAGE;
+}
+
 /* ---- spans ------------------------------------------------------------- */
 
 static void need_span(struct hak_box *box, struct hak_span *span)
@@ -409,6 +548,17 @@ int th_span_set(struct hak_box *box, struct hak_span *span, void *p,
 
 /* ---- slots ------------------------------------------------------------- */
 
+void th_need_open(const struct hak_box *box, const char *p, size_t bytes)
+{
+    size_t page = page_of(p), end = page_of(p + bytes - 1) + 1;
+    if (!th.dir[granule_of(p)].reserved)
+        return;
+    for (; page < end; page++)
+        if (!bit(th.open_pages, page))
+            th_die(box, "slot %p of %zu bytes is on pages that are closed",
+                   (const void *)p, bytes);
+}
+
 void th_record_out(struct hak_box *box, void *p, size_t bytes)
 {
     size_t unit = unit_of(p), n = (bytes + UNIT - 1) / UNIT;
@@ -416,6 +566,7 @@ void th_record_out(struct hak_box *box, void *p, size_t bytes)
         th_far_out(box, p, bytes);
         return;
     }
+    th_need_open(box, p, bytes);
     if (bits_change(th.out_bits, unit, n, true))
         th_die(box, "slot %p of %zu bytes overlaps one that is out", p, bytes);
     bits_change(th.first_bits, unit, 1, true);

@@ -36,12 +36,21 @@ static void read_mappings(void)
     }
 }
 
-static struct mapping *mapping_of(const void *p)
+/* The first that ends behind p; NULL: none. */
+static struct mapping *mapping_from(const void *p)
 {
     for (int i = 0; i < nmappings; i++)
-        if ((uintptr_t)p >= mapping[i].start && (uintptr_t)p < mapping[i].end)
+        if ((uintptr_t)p < mapping[i].end)
             return &mapping[i];
-    test_fail(__FILE__, __LINE__, "%p is not mapped", p);
+    return NULL;
+}
+
+static struct mapping *mapping_of(const void *p)
+{
+    struct mapping *m = mapping_from(p);
+    if (m == NULL || m->start > (uintptr_t)p)
+        test_fail(__FILE__, __LINE__, "%p is not mapped", p);
+    return m;
 }
 
 /*
@@ -154,11 +163,13 @@ TEST(nothing_but_canaries_lies_between_blocks)
     read_mappings();
     uintptr_t at = (uintptr_t)low, end = (uintptr_t)high + 9000;
     for (; at < end; at += sizeof(uintptr_t)) {
-        const struct mapping *m = mapping_of((void *)at);
-        if (!m->read) {
-            at = m->end - sizeof(uintptr_t);
-            continue;
-        }
+        const struct mapping *m = mapping_from((void *)at);
+        EXPECT(m != NULL);
+        if (at < m->start) /* a guard */
+            at = m->start;
+        if (at >= end)
+            break;
+        EXPECT(m->read && m->write);
         words++;
         if (*(volatile uintptr_t *)at == 0)
             continue;

@@ -7,7 +7,7 @@
 
 enum { LIMIT_BYTES = 1024 * MIB };
 
-/* Addresses never change their size there, blocks of any size are copied. */
+/* Blocks of any size are copied there. */
 static bool is_hardened(void)
 {
     return is_mode("conf/hardened.ini");
@@ -92,8 +92,6 @@ static void run_out_of(size_t n)
     OWN_BOUND(EXPECT_GT(second, first / 10 * 9));
     free_all(&list, n);
     malloc_trim(0);
-    if (is_hardened())
-        return;
     size_t other = take_all(&list, 300 * KIB, SIZE_MAX);
     OWN_BOUND(EXPECT_GT(other, LIMIT_BYTES / 2));
     free_all(&list, 300 * KIB);
@@ -194,8 +192,6 @@ TEST(threads_run_out_together)
     for (int i = 0; i < 3; i++)
         pthread_join(thread[i], NULL);
     malloc_trim(0);
-    if (is_hardened()) /* addresses never change their size */
-        return;
     size_t taken = take_all(&list, 3000, SIZE_MAX);
     OWN_BOUND(EXPECT_GT(taken, LIMIT_BYTES / 3));
 }
@@ -267,6 +263,126 @@ TEST(shrinks_without_memory)
         free_all(&list[i], fillers[i]);
 }
 
+/* Sizes that nobody has asked for before, with a MiB left for all of them. */
+TEST(new_sizes_with_little_address_space)
+{
+    enum { SIZES = 20, STEP = 500 };
+    free(malloc(50));
+    set_limit(statm_bytes(0) + MIB);
+    for (size_t i = 0; i < SIZES; i++) {
+        char *p = malloc(opaque(100 + i * STEP));
+        OWN_BOUND(EXPECT(p != NULL));
+    }
+}
+
+/* ---- as many mappings as the kernel allows --------------------------------
+ */
+
+enum { BLOCKS_MOST = 40000, BLOCK_BYTES = 140000 };
+static char *blocks[BLOCKS_MOST];
+
+/* More blocks than a mapping or two each would give. Returns how many. */
+static size_t take_blocks(size_t most)
+{
+    size_t n = 0;
+    while (n < most && (blocks[n] = malloc(opaque(BLOCK_BYTES))) != NULL)
+        n++;
+    return n;
+}
+
+/* vm.max_map_count is 65530 by default. */
+TEST(blocks_beyond_what_the_kernel_maps)
+{
+    if (is_foreign())
+        SKIP("some keep a mapping a block");
+    EXPECT_EQ(take_blocks(BLOCKS_MOST), BLOCKS_MOST);
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < BLOCKS_MOST; i++)
+            free(blocks[i]);
+        if (round == 1)
+            malloc_trim(0);
+        EXPECT_EQ(take_blocks(BLOCKS_MOST), BLOCKS_MOST);
+    }
+    char *thread_stack =
+        mmap(NULL, 8 * MIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    EXPECT(thread_stack != MAP_FAILED); /* the program's share is left */
+    EXPECT_EQ(mprotect(thread_stack + MIB, MIB, PROT_READ), 0);
+}
+
+enum { THEIRS = 1 << 20, PAGE = 4096 };
+
+/* Pages of the program's, each a mapping of its own, until there are no more.
+ * NULL: there are too many. */
+static char *use_up_mappings(void)
+{
+    char *p = mmap(NULL, (size_t)THEIRS * PAGE, PROT_NONE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    EXPECT(p != MAP_FAILED);
+    size_t i = 0;
+    while (i < THEIRS && mprotect(p + i * PAGE, PAGE, PROT_READ) == 0)
+        i += 2;
+    if (i == THEIRS)
+        return NULL;
+    while (mmap(NULL, PAGE, i++ % 2 ? PROT_READ : PROT_NONE,
+                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
+        ;
+    return p;
+}
+
+enum { SOME = 5000 };
+
+static size_t bytes_of_some(size_t i)
+{
+    return 16 + mix(i) % (i % 16 == 0 ? 300000 : i % 4 == 0 ? 20000 : 1000);
+}
+
+/* Returns how many could be had. */
+static size_t take_some(void)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < SOME; i++) {
+        blocks[i] = malloc(bytes_of_some(i));
+        if (blocks[i] == NULL)
+            continue;
+        fill(blocks[i], bytes_of_some(i), i);
+        n++;
+    }
+    return n;
+}
+
+static void free_some(void)
+{
+    for (size_t i = 0; i < SOME; i++) {
+        if (blocks[i] != NULL)
+            EXPECT_PATTERN(blocks[i], bytes_of_some(i), i);
+        free(blocks[i]);
+    }
+}
+
+/*
+ * All can be freed when no mapping is left, and had again, but for a few where
+ * each span of pages is a mapping and slots are at random places.
+ */
+TEST(no_mapping_is_left)
+{
+    size_t least = is_hardened() ? SOME / 10 * 9 : SOME;
+    if (is_foreign())
+        SKIP("theirs is another affair");
+    EXPECT_EQ(take_some(), SOME);
+    char *theirs = use_up_mappings();
+    if (theirs == NULL)
+        SKIP("more mappings than can be used up");
+    for (int round = 0; round < 3; round++) {
+        free_some();
+        EXPECT_GE(take_some(), least);
+    }
+    EXPECT_EQ(munmap(theirs, (size_t)THEIRS * PAGE), 0);
+    for (int round = 0; round < 3; round++) {
+        free_some();
+        EXPECT_EQ(take_some(), SOME);
+    }
+}
+
 /* ---- too much at once --------------------------------------------------- */
 
 TEST(absurd_requests)
@@ -307,6 +423,24 @@ TEST(huge_requests)
     }
     malloc_trim(0);
     EXPECT_LT(statm_bytes(0), base + (size_t)256 * MIB);
+}
+
+/* Blocks of which two pages are touched: much more than there is memory. */
+TEST(sparse_blocks)
+{
+    enum { SPARSE = 30 };
+    const size_t n = opaque((size_t)8 << 30);
+    char mode = '0';
+    int fd = open("/proc/sys/vm/overcommit_memory", O_RDONLY | O_CLOEXEC);
+    if (read(fd, &mode, 1) == 1 && mode == '2')
+        SKIP("without overcommit there is memory, and no more");
+    if (is_foreign())
+        SKIP("some are given a region");
+    for (int i = 0; i < SPARSE; i++) {
+        char *p = malloc(n);
+        EXPECT(p != NULL);
+        p[0] = p[n - 1] = 1;
+    }
 }
 
 TEST(huge_calloc_touches_nothing)

@@ -28,7 +28,8 @@ static void read_ini(const char *path)
 {
     EXPECT_EQ(hak_conf_read(&conf, path, -1, NULL, NULL, note, NULL), 0);
     EXPECT_STR(told, "");
-    EXPECT_EQ(hak_space_start(conf.purge_delay_ms), 0);
+    EXPECT_EQ(hak_space_start(hak_os_window_bytes(false), conf.purge_delay_ms),
+              0);
     EXPECT_EQ(hak_thread_start(), 0);
 }
 
@@ -445,6 +446,62 @@ TEST(neighbours_of_a_box_with_headers_are_not_its_own)
     EXPECT(q == p + HAK_GRANULE_BYTES && headers->header_bytes == 16);
     EXPECT(hak_walk(q) != headers);
     EXPECT(hak_walk(p + 16) == headers);
+}
+
+TEST(host_reserve_tells_the_directory_and_counts_what_is_open)
+{
+    read_ini("tests/loader/accepted.ini");
+    struct hak_loaded *b = load("newer");
+    const struct hak_host *host = b->box.host;
+    const size_t g = HAK_GRANULE_BYTES, page = host->os_page_bytes;
+    EXPECT(host->reserve(&b->box, g + 1, 0) == NULL);
+    EXPECT(host->reserve(&b->box, 0, 0) == NULL);
+    char *p = host->reserve(&b->box, 4 * g, 2 * g);
+    EXPECT_EQ((uintptr_t)p % (2 * g), 0);
+    EXPECT(hak_directory_get(p) == &b->slow);
+    EXPECT(hak_directory_get(p + 3 * g) == &b->slow);
+    EXPECT_EQ(b->now->mapped_bytes, 0);
+    EXPECT_EQ(host->open_pages(&b->box, p + g, 3 * page, HAK_OPEN_NOW), 0);
+    EXPECT_EQ(b->now->mapped_bytes, 3 * page);
+    EXPECT(host->close_pages(&b->box, p + g, 3 * page));
+    EXPECT_EQ(b->now->mapped_bytes, 0);
+    EXPECT_EQ(b->now->mapped_peak_bytes, 3 * page);
+    host->unreserve(&b->box, p, 4 * g);
+    EXPECT(hak_directory_get(p) == NULL);
+}
+
+static void in_meta(char *p, ptrdiff_t at)
+{
+    struct sigaction by_default = {.sa_handler = SIG_DFL};
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        sigaction(SIGSEGV, &by_default, NULL);
+        p[at] = 1;
+        _exit(0);
+    }
+    EXPECT_EQ(waitpid(pid, &status, 0), pid);
+    bool inside = at >= 0 && at < 10000;
+    EXPECT_EQ(status == 0, inside);
+}
+
+TEST(host_meta_guarded_is_between_closed_pages)
+{
+    read_ini("tests/loader/accepted.ini");
+    struct hak_loaded *b = load("newer");
+    const struct hak_host *host = b->box.host;
+    const ptrdiff_t page = (ptrdiff_t)host->os_page_bytes;
+    EXPECT(host->meta_guarded(&b->box, 0) == NULL);
+    char *p = host->meta_guarded(&b->box, 10000);
+    EXPECT(p != NULL && (uintptr_t)p % 64 == 0);
+    for (size_t i = 0; i < 10000; i++)
+        EXPECT_EQ(p[i], 0);
+    in_meta(p, 0);
+    in_meta(p, 9999);
+    in_meta(p, -1);
+    in_meta(p, -page);
+    in_meta(p, 3 * page);
+    in_meta(p, 4 * page - 1);
 }
 
 /* ---- paths of the INI ------------------------------------------------ */

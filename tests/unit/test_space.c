@@ -24,7 +24,7 @@ static size_t rnd(size_t n)
 
 static void start(uint64_t purge_delay_ms)
 {
-    EXPECT_EQ(hak_space_start(purge_delay_ms), 0);
+    EXPECT_EQ(hak_space_start(hak_os_window_bytes(false), purge_delay_ms), 0);
     EXPECT_EQ(hak_space_purge_delay_ms(), purge_delay_ms);
 }
 
@@ -496,6 +496,90 @@ TEST(a_mapping_stops_growth_in_place)
     expect_theirs(page);
 }
 
+/* ---- reserved granules ----------------------------------------------- */
+
+static char *reserve(size_t granules)
+{
+    char *p = hak_space_reserve(granules * G, 0);
+    EXPECT(p != NULL && (uintptr_t)p % G == 0);
+    return p;
+}
+
+TEST(reserved_granules_are_not_mapped)
+{
+    start(NEVER_MS);
+    char *taken = take(1, 0, 0), *p = reserve(100), *more = take(40, 0, 0);
+    EXPECT(apart(p, 100, taken) && (more + 40 * G <= p || more >= p + 100 * G));
+    for (size_t at = 0; at < 100 * G; at += OS_PAGE)
+        EXPECT_EQ(resident(p + at, OS_PAGE), -1);
+    EXPECT_EQ(figures().used_bytes, 41 * G);
+    EXPECT_EQ(hak_space_open(p + G, 2 * OS_PAGE, false), 0);
+    EXPECT_EQ(hak_space_open(p + 50 * G, G, true), 0);
+    EXPECT_EQ(resident(p + G, 2 * OS_PAGE), 0);
+    EXPECT_EQ(resident(p + 50 * G, G), G / OS_PAGE); /* now */
+    EXPECT_EQ(figures().used_bytes, 42 * G + 2 * OS_PAGE);
+    for (int round = 0; round < 2; round++) { /* what was there is gone */
+        expect_all(p + G, 2 * OS_PAGE, 0);
+        write_to(p + G, 2 * OS_PAGE, 1);
+        EXPECT(hak_space_close(p + G, 2 * OS_PAGE));
+        EXPECT_EQ(resident(p + G, OS_PAGE), -1);
+        EXPECT_EQ(figures().used_bytes, 42 * G);
+        EXPECT_EQ(hak_space_open(p + G, 2 * OS_PAGE, round == 0), 0);
+    }
+}
+
+/* Both kinds of ranges, of boxes that come and go: each keeps its content. */
+TEST(reserved_and_mapped_ranges_do_not_meet)
+{
+    static struct block b[LIVE], r[LIVE];
+    start(1);
+    for (int i = 0; i < STEPS; i++) {
+        struct block *at = &r[rnd(LIVE)];
+        random_steps(b, LIVE, 1);
+        if (at->p != NULL) {
+            expect_all(at->p + G, at->n * G, at->mark);
+            EXPECT(hak_space_close(at->p + G, at->n * G));
+            hak_space_unreserve(at->p, (at->n + 2) * G);
+            at->p = NULL;
+            continue;
+        }
+        at->n = 1 + rnd(rnd(10) == 0 ? 70 : 10);
+        at->p = reserve(at->n + 2); /* closed on both sides */
+        EXPECT_EQ(hak_space_open(at->p + G, at->n * G, rnd(2) == 0), 0);
+        expect_all(at->p + G, at->n * G, 0);
+        at->mark = (unsigned char)(1 + rnd(255));
+        write_to(at->p + G, at->n * G, at->mark);
+        EXPECT_EQ(resident(at->p, G), -1);
+        EXPECT_EQ(resident(at->p + (at->n + 1) * G, G), -1);
+    }
+}
+
+TEST(what_others_have_mapped_is_not_opened)
+{
+    start(NEVER_MS);
+    char *p = reserve(10), *page = theirs(p + 3 * G);
+    EXPECT_EQ(hak_space_open(p, 10 * G, false), -EEXIST);
+    EXPECT_EQ(hak_space_open(page, OS_PAGE, true), -EEXIST);
+    expect_theirs(page);
+    EXPECT_EQ(hak_space_open(p, 3 * G, false), 0);
+    EXPECT_EQ(hak_space_open(page + OS_PAGE, G, false), 0);
+    EXPECT_EQ(figures().used_bytes, 4 * G);
+}
+
+TEST(the_whole_window_can_be_reserved)
+{
+    start(NEVER_MS);
+    size_t window = hak_directory.limit_real;
+    char *p = take(4, 0, 0);
+    hak_space_give(p, 4 * G); /* mapped and free: in the way */
+    EXPECT(hak_space_reserve((window + 1) * G, 0) == NULL);
+    p = reserve(window);
+    EXPECT(hak_space_reserve(G, 0) == NULL);
+    EXPECT(hak_space_take(G, 0, 0) == NULL);
+    hak_space_unreserve(p + 5 * G, G);
+    EXPECT(take(1, 0, 0) == p + 5 * G);
+}
+
 /* ---- limits ---------------------------------------------------------- */
 
 static void limit_address_space(size_t more_bytes)
@@ -542,6 +626,63 @@ TEST(exhaustion_and_after)
     EXPECT(big != NULL);
     expect_all(big, 8 * MIB * G, 0);
     EXPECT_EQ(errno, 0);
+}
+
+TEST(reserved_granules_count_when_they_are_open)
+{
+    enum { MIB = 16 };
+    errno = 0;
+    start(NEVER_MS);
+    char *ahead = take(1, 0, 0), *p = reserve(4096 * MIB);
+    EXPECT(figures().free_bytes != 0); /* it is mapped, and nobody's */
+    limit_address_space((size_t)8 * MIB * G);
+    EXPECT_EQ(hak_space_open(p, 7 * MIB * G, false), 0);
+    EXPECT_EQ(hak_space_open(p + 9 * MIB * G, 2 * MIB * G, true), -ENOMEM);
+    EXPECT_EQ(figures().free_bytes, 0); /* it was tried */
+    write_to(ahead, G, 1);
+    EXPECT(hak_space_close(p, 7 * MIB * G));
+    EXPECT_EQ(hak_space_open(p + 9 * MIB * G, 2 * MIB * G, true), 0);
+    EXPECT_EQ(errno, 0);
+}
+
+/* Pages of the program's, each a mapping of its own, until there are no more.
+ */
+static void use_up_mappings(void)
+{
+    enum { PAGES = 1 << 20 };
+    char *p = mmap(NULL, (size_t)PAGES * OS_PAGE, PROT_NONE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    EXPECT(p != MAP_FAILED);
+    size_t i = 0;
+    while (i < PAGES && mprotect(p + i * OS_PAGE, OS_PAGE, PROT_READ) == 0)
+        i += 2;
+    if (i == PAGES)
+        SKIP("more mappings than can be used up");
+    while (mmap(NULL, OS_PAGE, i++ % 2 ? PROT_READ : PROT_NONE,
+                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
+        ;
+}
+
+/* To close what is between closed pages takes none; one must be left to cut
+ * what is open in two. */
+TEST(no_mapping_is_left)
+{
+    SKIP_TSAN("its own mappings need more");
+    start(NEVER_MS);
+    char *p = reserve(10), *other = reserve(10);
+    EXPECT_EQ(hak_space_open(p + G, G, true), 0);
+    EXPECT_EQ(hak_space_open(other + G, 3 * G, true), 0);
+    write_to(other + G, 3 * G, 1);
+    use_up_mappings();
+    EXPECT_EQ(hak_space_open(p + 4 * G, G, true), -ENOMEM);
+    EXPECT(!hak_space_close(other + 2 * G, G));
+    expect_all(other + 2 * G, G, 0); /* purged, and open */
+    EXPECT_EQ(figures().used_bytes, 4 * G);
+    EXPECT(hak_space_close(p + G, G));
+    EXPECT(hak_space_close(other + 3 * G, G));
+    EXPECT_EQ(hak_space_open(p + 4 * G, G, true), 0); /* one is back */
+    EXPECT(hak_space_close(other + G, 2 * G));
+    EXPECT_EQ(figures().used_bytes, G);
 }
 
 TEST(start_with_little_address_space)

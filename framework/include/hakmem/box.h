@@ -67,7 +67,7 @@ extern "C" {
 
 #define HAK_BOX_MAGIC 0x31584f424b4148ffull /* ff "HAKBOX1", little endian */
 #define HAK_ABI_MAJOR 1                     /* another major is refused */
-#define HAK_ABI_MINOR 4                     /* what this header describes */
+#define HAK_ABI_MINOR 5                     /* what this header describes */
 
 #define HAK_ALIGN_BYTES 16u  /* alignment of every slot */
 #define HAK_GRANULE_SHIFT 16 /* 64 KiB: docs/decisions.md, granule */
@@ -529,6 +529,10 @@ enum hak_map_flags {
     HAK_MAP_HUGE = 2, /* hint: transparent huge pages are welcome */
 };
 
+enum hak_open_flags {
+    HAK_OPEN_NOW = 1, /* hint: the pages are made now, not at first use */
+};
+
 enum hak_log_level { HAK_LOG_ERROR, HAK_LOG_WARNING, HAK_LOG_INFO };
 
 /*
@@ -644,6 +648,53 @@ struct hak_host {
      * mode = off nothing but the call.
      */
     void (*retired)(struct hak_box *box, const struct hak_retire *record);
+
+    /* ---- since minor 5 ---- */
+
+    /*
+     * reserve - take address space with nothing in it: an access faults. It
+     * costs no memory, no limit counts it, and the kernel has no mapping for
+     * it (a process may have vm.max_map_count of them, 65530). The box opens
+     * the pages that it wants to use; what stays closed between them is a
+     * guard that is free of charge.
+     * size_bytes, align_bytes  as for map, and so is what the directory knows
+     * Returns  NULL: the window is full. Cost: a lock, no system call
+     */
+    void *(*reserve)(struct hak_box *box, size_t size_bytes,
+                     size_t align_bytes);
+
+    /* unreserve - give such granules back: what was reserved, or whole granules
+     * of it. All of them are closed. */
+    void (*unreserve)(struct hak_box *box, void *p, size_t size_bytes);
+
+    /*
+     * open_pages - pages that are reserved and closed may be read and written
+     * to, and read zero.
+     * p, size_bytes  multiples of the OS page
+     * flags    enum hak_open_flags
+     * Returns  0; -ENOMEM: no memory, address space or mapping is left for it;
+     *          -EEXIST: somebody else has mapped there, by an address of his
+     *          own choice: leave these granules alone for good. Nothing has
+     *          changed then. Cost: one mmap
+     */
+    int (*open_pages)(struct hak_box *box, void *p, size_t size_bytes,
+                      uint32_t flags);
+
+    /*
+     * close_pages - pages that are open fault from now on. What was in them is
+     * lost, and goes to the system at once.
+     * Returns  false: they stay open, with content unspecified. Only where
+     *          pages on both sides are open, and the process has all the
+     *          mappings that it may have: then one cannot be cut in two.
+     * Cost: one munmap
+     */
+    bool (*close_pages)(struct hak_box *box, void *p, size_t size_bytes);
+
+    /*
+     * meta_guarded - as meta, between two pages that are closed, where the
+     * kernel has the mappings for that. Cost: two mmaps
+     */
+    void *(*meta_guarded)(struct hak_box *box, size_t size_bytes);
 };
 
 /* Is host function `member` there in the core that runs us? */
