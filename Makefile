@@ -55,8 +55,9 @@ $(B)/obj/framework/%.o: framework/%.c | $(B)/.deps-build
 LIB_LINK := -shared -Wl,-Bsymbolic-functions -Wl,-soname,libhakmem.so.1 \
     -Wl,-z,now -Wl,-z,relro -Wl,-z,pack-relative-relocs -Wl,--gc-sections \
     -Wl,-z,start-stop-visibility=hidden \
+    -Wl,--version-script=framework/versions.map \
     -Wl,--exclude-libs,ALL -Wl,-z,defs
-$(B)/libhakmem.so.1: $(LIB_OBJS) framework/sections.ld
+$(B)/libhakmem.so.1: $(LIB_OBJS) framework/sections.ld framework/versions.map
 	$(CC) $(LIB_LINK) -o $@ $(LIB_OBJS) $(CORE_LIBS)
 
 $(B)/libhakmem.so: $(B)/libhakmem.so.1

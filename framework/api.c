@@ -3,6 +3,7 @@
 #include "core.h"
 #include <hakmem/hakmem.h>
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -32,6 +33,8 @@ EXPORT int hak_stats(const char *box, struct hak_stats *out)
     struct hak_loaded *b = named(box);
     if (b == NULL)
         return -ENOENT;
+    if (hak_is_forking())
+        return -EAGAIN;
     hak_figures(b, out);
     return 0;
 }
@@ -46,6 +49,8 @@ EXPORT int hak_route(const char *range, const char *route)
     int error = hak_conf_range(range, &first, &last, NULL, 0);
     if (error != 0)
         return -EINVAL;
+    if (hak_is_forking())
+        return -EAGAIN;
     error = hak_policy_set(first, last, route);
     if (error == 0)
         hak_thread_reroute(first, last);
@@ -71,6 +76,8 @@ EXPORT int hak_drain(const char *box)
     struct hak_loaded *b = named(box);
     if (b == NULL)
         return -ENOENT;
+    if (hak_is_forking())
+        return -EAGAIN;
     if (b->box.state_now == HAK_BOX_ACTIVE) {
         int error = hak_policy_drop(b);
         if (error != 0)
@@ -129,7 +136,9 @@ EXPORT int hak_learner(struct hak_learner_figures *out)
 {
     if (!hak_routes_may_change())
         return -ENODATA;
-    return hak_core.mode == HAK_MODE_BOXES ? hak_learner_read(out) : -ENOSYS;
+    if (hak_core.mode != HAK_MODE_BOXES)
+        return -ENOSYS;
+    return hak_is_forking() ? -EAGAIN : hak_learner_read(out);
 }
 
 /*
@@ -140,7 +149,7 @@ EXPORT int hak_learner(struct hak_learner_figures *out)
 EXPORT size_t hak_trim(void)
 {
     struct hak_space_figures before, after;
-    if (hak_core.mode != HAK_MODE_BOXES)
+    if (hak_core.mode != HAK_MODE_BOXES || hak_is_forking())
         return 0;
     hak_space_read(&before);
     hak_parcel_receive_all(hak_self);
@@ -183,6 +192,8 @@ EXPORT struct mallinfo2 mallinfo2(void)
 {
     struct hak_stats s;
     struct hak_space_figures f;
+    if (hak_is_forking())
+        return (struct mallinfo2){0};
     totals(&s);
     hak_space_read(&f);
     return (struct mallinfo2){
@@ -211,6 +222,8 @@ EXPORT int malloc_info(int options, FILE *stream)
     struct hak_space_figures f;
     if (options != 0)
         return EINVAL;
+    if (hak_is_forking())
+        return EAGAIN;
     hak_space_read(&f);
     fprintf(stream, "<malloc version=\"hakmem-%s\">\n", HAK_VERSION);
     for (uint32_t i = 0; i < hak_boxes.n; i++) {
@@ -241,3 +254,51 @@ EXPORT int mallopt(int parameter, int value)
 EXPORT int __libc_mallopt(int parameter, int value)
     __attribute__((alias("mallopt"), copy(mallopt)));
 EXPORT struct mallinfo __libc_mallinfo(void) __attribute__((alias("mallinfo")));
+
+/* ---- pthread_atfork ------------------------------------------------------ */
+
+/*
+ * Fork handlers that are registered before ours would run between ours, where
+ * we hold all locks: one that waits for a lock of its own, whose holder is in
+ * malloc, would wait for good. So ours come first.
+ */
+static int register_handlers(const struct hak_fork_handlers *h, void *library)
+{
+    int (*next)(hak_fork_handler *, hak_fork_handler *, hak_fork_handler *,
+                void *);
+    if (hak_fork_keep(h))
+        return 0;
+    hak_fork_register();
+    void *symbol = dlsym(RTLD_NEXT, "__register_atfork");
+    memcpy(&next, &symbol, sizeof next);
+    return next != NULL ? next(h->prepare, h->parent, h->child, library)
+                        : ENOSYS;
+}
+
+/* What the pthread_atfork in each program and library calls, which the linker
+ * takes from libc_nonshared.a. */
+int __register_atfork(hak_fork_handler *prepare, hak_fork_handler *parent,
+                      hak_fork_handler *child, void *library);
+EXPORT int __register_atfork(hak_fork_handler *prepare,
+                             hak_fork_handler *parent, hak_fork_handler *child,
+                             void *library)
+{
+    const struct hak_fork_handlers h = {prepare, parent, child};
+    return register_handlers(&h, library);
+}
+
+/*
+ * And libc's own, for who asks for it by name or knows libpthread only
+ * (tcmalloc). Not the default version: who is linked with us gets what is
+ * above, which forgets the handlers of a library that is closed.
+ */
+#if __has_attribute(symver)
+int hak_pthread_atfork(hak_fork_handler *prepare, hak_fork_handler *parent,
+                       hak_fork_handler *child);
+__attribute__((symver("pthread_atfork@HAKMEM_COMPAT"))) EXPORT int
+hak_pthread_atfork(hak_fork_handler *prepare, hak_fork_handler *parent,
+                   hak_fork_handler *child)
+{
+    return __register_atfork(prepare, parent, child, NULL);
+}
+#endif

@@ -39,6 +39,7 @@
 #include <learner.h>
 
 #include <limits.h>
+#include <pthread.h>
 
 #define HAK_VERSION "0.1.0"
 
@@ -121,12 +122,10 @@ int hak_trust_open(const char *path, bool directory, char *why,
 
 /* ---- os.c: all coupling to the kernel ---------------------------------- */
 
-bool hak_os_thread_is_gone(int tid);
 /* A full memory barrier in every running thread of the process; the first
  * sets it up. False: the kernel has none. */
 bool hak_os_barrier_start(void);
 void hak_os_barrier(void);
-int hak_os_tid(void);
 bool hak_os_tsan(void);   /* ThreadSanitizer is there: it owns most addresses */
 bool hak_os_secure(void); /* AT_SECURE: the environment is not trusted */
 uint64_t hak_os_now_ms(void); /* CLOCK_MONOTONIC_COARSE */
@@ -158,7 +157,7 @@ bool hak_os_real_path(const char *path, char out[PATH_MAX]);
 void *hak_meta(size_t size_bytes);
 void *hak_meta_guarded(size_t size_bytes);   /* between pages that are closed */
 const char *hak_meta_text(const char *text); /* a copy */
-void hak_meta_lock(bool take);               /* for fork */
+void hak_meta_lock(enum hak_fork_phase phase);
 uint64_t hak_meta_bytes(void); /* handed out so far, sparse tables excluded */
 
 /* ---- seal.c: what is read-only while the process runs -------------------- */
@@ -178,7 +177,7 @@ void hak_seal(void); /* at the end of the start, one thread */
  */
 bool hak_seal_open(void);
 void hak_seal_close(void);
-void hak_seal_lock(bool take); /* for fork */
+void hak_seal_lock(enum hak_fork_phase phase);
 
 /* ---- boot.c: before the core is ready ---------------------------------- */
 
@@ -260,7 +259,7 @@ bool hak_space_close(void *p, size_t size_bytes);
 void hak_space_tick(void);   /* purge what has waited long enough */
 size_t hak_space_trim(void); /* purge all that is free; returns bytes */
 void hak_space_purge(void *p, size_t size_bytes); /* a box's; lock-free */
-void hak_space_lock(bool take);                   /* for fork */
+void hak_space_lock(enum hak_fork_phase phase);
 void hak_space_read(struct hak_space_figures *out);
 uint64_t hak_space_purge_delay_ms(void);
 
@@ -440,7 +439,7 @@ int hak_policy_reset(uint32_t first, uint32_t last);
 bool hak_policy_leads_to_box(const char *route);
 /* Take a box out of every chain. 0, or -ENOMEM: out of some only. */
 int hak_policy_drop(struct hak_loaded *b);
-void hak_policy_lock(bool take); /* for fork */
+void hak_policy_lock(enum hak_fork_phase phase);
 
 /* ---- thread.c ---- */
 
@@ -478,7 +477,6 @@ struct hak_thread {
     const void *given; /* what it is just handing to another allocator */
     uint32_t ticks;
     uint32_t rounds; /* of destructors that its thread ran */
-    int tid;         /* of its thread, while that is ending */
     uint64_t parked_at_ms;
     struct hak_thread *next;        /* all threads, never shrinks */
     struct hak_thread *next_parked; /* or ending */
@@ -494,7 +492,8 @@ struct hak_thread {
     uint32_t nopen;
     uint32_t nstash;
     struct hak_parcel *stash; /* empty ones */
-    bool parked;
+    bool parked, is_ending;   /* in one of these lists */
+    pthread_mutex_t alive;    /* robust; held while it has a thread */
     _Alignas(64) struct hak_parcel *inbox; /* what others post; atomic */
 };
 
@@ -506,7 +505,7 @@ static inline struct hak_thread *hak_owner_of(const struct hak_span *span)
     return __atomic_load_n(&span->owner, __ATOMIC_RELAXED);
 }
 
-/* The core's only thread-local variable; never NULL. */
+/* Thread-local, as nothing else but what fork.c has. Never NULL. */
 extern __thread struct hak_thread *hak_self
     __attribute__((tls_model("initial-exec")));
 extern struct hak_thread hak_nobody; /* a thread that has not attached */
@@ -531,6 +530,7 @@ static inline bool hak_lane_may_align(const struct hak_span *span, size_t align)
 }
 
 int hak_thread_start(void);
+bool hak_thread_is_started(void);
 struct hak_thread *hak_thread_attach(void); /* NULL = no memory */
 /* Drop the lanes whose route does not begin with their box any more. */
 void hak_thread_resync(struct hak_thread *t);
@@ -550,8 +550,8 @@ void hak_thread_group_lanes(void);
 /* Routes of these indexes changed: every thread's next malloc looks. */
 void hak_thread_reroute(uint32_t first, uint32_t last);
 void hak_thread_reap(uint64_t now_ms, bool all); /* close long parked ones */
-void hak_thread_lock(bool take);
-void hak_thread_fork_child(const struct hak_thread *forking);
+void hak_thread_lock(enum hak_fork_phase phase);
+void hak_thread_fork_child(struct hak_thread *forking);
 struct hak_thread *hak_thread_first(void); /* list of all, for reports */
 /* Is any thread between reading a chain and the answer of its box? After
  * hak_thread_reroute none of these has a chain from before, if the answer is
@@ -620,7 +620,7 @@ struct hak_parcel_figures {
     uint64_t nremote; /* of n: freed by another thread */
 };
 struct hak_parcel_figures hak_parcel_read(const struct hak_box *box);
-void hak_parcel_lock(bool take); /* for fork */
+void hak_parcel_lock(enum hak_fork_phase phase);
 
 /* ---- sample.c: not in a fused library ---- */
 
@@ -664,12 +664,28 @@ static inline bool hak_learner_is_due(void)
 void hak_learner_evaluate(void) __attribute__((cold));
 int hak_learner_read(struct hak_learner_figures *out) /* 0, -ENODATA: off */
     __attribute__((cold));
-void hak_learner_lock(bool take); /* for fork */
+void hak_learner_lock(enum hak_fork_phase phase);
 
 /* ---- fork.c ---- */
 
-void hak_fork_start(void);
+/* Register our handlers, if it was not done: before anybody else's. */
+void hak_fork_register(void);
+typedef void hak_fork_handler(void);
+struct hak_fork_handlers {
+    hak_fork_handler *prepare, *parent, *child; /* or NULL */
+};
+/* Run these inside of ours, if a library registers them that a foreign box
+ * opens or calls. False: it is another, or there are too many. */
+bool hak_fork_keep(const struct hak_fork_handlers *handlers);
 void hak_fork_defer(void *p); /* free p when the fork is over */
+/* hak_self is hak_forker: false while a fork or a call that a signal handler
+ * interrupted is under way, else hak_self is the thread's own again. */
+bool hak_fork_recover(void) __attribute__((cold));
+/* May the calling thread not enter boxes, nor wait for a lock? */
+static inline bool hak_is_forking(void)
+{
+    return unlikely(hak_self == &hak_forker) && !hak_fork_recover();
+}
 
 /* ---- route.c: slow paths ---- */
 
@@ -736,8 +752,8 @@ void hak_expect_size(const char *call, const void *p, size_t align_bytes,
 struct hak_stats;
 void hak_figures(struct hak_loaded *b, struct hak_stats *out);
 uint64_t hak_libc_allocs(void);
-void hak_report_lock(bool take);        /* for fork */
-int hak_report_write(int fd, bool json) /* 0, -ENOSYS, -errno of write */
+void hak_report_lock(enum hak_fork_phase phase);
+int hak_report_write(int fd, bool json) /* 0, -ENOSYS, -EAGAIN, of write */
     __attribute__((cold));
 void hak_report_start(void); /* [stats] at_start; opens at_exit's file */
 void hak_report_at_exit(void);

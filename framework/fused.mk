@@ -59,7 +59,7 @@ $(B)/fused/obj/$(1)/%.o: plugins/$(1)/%.c $(B)/fused/obj/$(1)/names.h
 endef
 $(foreach p,$(PLUGINS),$(eval $(call FUSED_RULES,$(p))))
 
-$(FUSED)/libhakmem.so.1: $(FUSED_OBJS)
+$(FUSED)/libhakmem.so.1: $(FUSED_OBJS) framework/versions.map
 	$(CC) $(ALL) $(LTO) -flto-partition=one $(LIB_LINK) -o $@ \
 	    -Wl,-Map=$(FUSED)/libhakmem.map $(FUSED_OBJS) \
 	    -Wl,-T,framework/sections.ld

@@ -32,9 +32,9 @@ static HAK_SPARSE struct {
     _Alignas(64) uint64_t waiting; /* retires, in batches, of all threads */
 } learner;
 
-void hak_learner_lock(bool take)
+void hak_learner_lock(enum hak_fork_phase phase)
 {
-    (take ? hak_lock_take : hak_lock_drop)(&learner.lock);
+    hak_lock_fork(&learner.lock, phase);
 }
 
 void hak_learner_start(const struct hak_conf *conf)

@@ -218,7 +218,8 @@ void hak_libc_set_up(void)
 {
     static struct hak_lock lock;
     static bool is_set_up;
-    if (likely(__atomic_load_n(&is_set_up, __ATOMIC_ACQUIRE)))
+    if (likely(__atomic_load_n(&is_set_up, __ATOMIC_ACQUIRE)) ||
+        hak_lock_is_mine(&lock)) /* a signal handler, in the middle of it */
         return;
     int error = errno;
     hak_lock_take(&lock);

@@ -19,19 +19,6 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
-int hak_os_tid(void)
-{
-    return (int)syscall(SYS_gettid);
-}
-
-bool hak_os_thread_is_gone(int tid)
-{
-    int kept = errno;
-    bool gone = syscall(SYS_tgkill, getpid(), tid, 0) != 0 && errno == ESRCH;
-    errno = kept;
-    return gone;
-}
-
 static bool membarrier(int command)
 {
     int kept = errno;
@@ -369,9 +356,9 @@ static struct {
     uint64_t bytes;
 } meta;
 
-void hak_meta_lock(bool take)
+void hak_meta_lock(enum hak_fork_phase phase)
 {
-    (take ? hak_lock_take : hak_lock_drop)(&meta.lock);
+    hak_lock_fork(&meta.lock, phase);
 }
 
 uint64_t hak_meta_bytes(void)

@@ -55,9 +55,9 @@ static struct {
 
 static struct hak_parcel closed; /* what a closed inbox holds */
 
-void hak_parcel_lock(bool take)
+void hak_parcel_lock(enum hak_fork_phase phase)
 {
-    (take ? hak_lock_take : hak_lock_drop)(&pool.lock);
+    hak_lock_fork(&pool.lock, phase);
 }
 
 /* ---- empty parcels ---- */
@@ -141,6 +141,18 @@ static struct hak_parcel *exchange(struct hak_thread *t, struct hak_parcel *now)
     return __atomic_exchange_n(&t->inbox, now, __ATOMIC_ACQUIRE);
 }
 
+/* What came for any thread. Its inbox, which may be closed meanwhile, stays so.
+ */
+static struct hak_parcel *take_all(struct hak_thread *t)
+{
+    struct hak_parcel *first = __atomic_load_n(&t->inbox, __ATOMIC_RELAXED);
+    while (first != NULL && first != &closed &&
+           !__atomic_compare_exchange_n(&t->inbox, &first, NULL, true,
+                                        __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+        ;
+    return first;
+}
+
 /* ---- posting ---- */
 
 /* False: the inbox is closed or full. */
@@ -195,11 +207,8 @@ void hak_parcel_receive_all(struct hak_thread *me)
 {
     hak_parcel_post(me);
     hak_parcel_receive(me);
-    for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next) {
-        struct hak_parcel *first = __atomic_load_n(&t->inbox, __ATOMIC_RELAXED);
-        if (first != NULL && first != &closed)
-            unpack(me, exchange(t, NULL), ASTRAY);
-    }
+    for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next)
+        unpack(me, take_all(t), ASTRAY);
 }
 
 /* Time to look: is t, which is mixed or not, to be so? */

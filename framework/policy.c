@@ -25,9 +25,9 @@ static HAK_SEALED struct {
 } routes;
 static struct hak_lock lock;
 
-void hak_policy_lock(bool take)
+void hak_policy_lock(enum hak_fork_phase phase)
 {
-    (take ? hak_lock_take : hak_lock_drop)(&lock);
+    hak_lock_fork(&lock, phase);
 }
 
 static struct hak_chain *make_chain(const struct hak_conf_route *route,

@@ -459,9 +459,9 @@ static int write_all(int fd, const char *bytes, size_t n)
 
 static struct hak_lock lock;
 
-void hak_report_lock(bool take)
+void hak_report_lock(enum hak_fork_phase phase)
 {
-    (take ? hak_lock_take : hak_lock_drop)(&lock);
+    hak_lock_fork(&lock, phase);
 }
 
 /* What is written next; under the lock, but at start. */
@@ -471,6 +471,8 @@ int hak_report_write(int fd, bool json)
 {
     if (hak_core.mode != HAK_MODE_BOXES)
         return -ENOSYS;
+    if (hak_is_forking())
+        return -EAGAIN;
     hak_lock_take(&lock);
     text.used = 0;
     (json ? as_json : as_text)(&text);

@@ -631,7 +631,7 @@ __attribute__((noinline)) static void free_other_slow(uint64_t entry, void *p)
 {
     struct hak_span *span = hak_entry_span(entry);
     struct hak_loaded *b = hak_loaded_of(span->box);
-    if (unlikely(hak_self == &hak_forker)) {
+    if (hak_is_forking()) {
         hak_fork_defer(p);
         return;
     }
@@ -667,7 +667,7 @@ __attribute__((noinline)) static void free_long(void *p)
     struct hak_span *span;
     if (p == NULL || hak_boot_owns(p))
         return;
-    if (unlikely(hak_self == &hak_forker)) {
+    if (hak_is_forking()) {
         hak_fork_defer(p);
         return;
     }

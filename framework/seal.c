@@ -32,9 +32,9 @@ static struct {
     } chunk[CHUNKS_MOST]; /* but the first */
 } seal;
 
-void hak_seal_lock(bool take)
+void hak_seal_lock(enum hak_fork_phase phase)
 {
-    (take ? hak_lock_take : hak_lock_drop)(&seal.lock);
+    hak_lock_fork(&seal.lock, phase);
 }
 
 static bool add_chunk(size_t size_bytes)

@@ -101,9 +101,9 @@ uint64_t hak_space_purge_delay_ms(void)
     return space.purge_delay_ms;
 }
 
-void hak_space_lock(bool take)
+void hak_space_lock(enum hak_fork_phase phase)
 {
-    (take ? hak_lock_take : hak_lock_drop)(&space.lock);
+    hak_lock_fork(&space.lock, phase);
 }
 
 /* Both are read without the lock, to see whether it is worth taking. */

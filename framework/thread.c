@@ -17,6 +17,7 @@
 #include <pthread.h>
 
 enum {
+    LOOKS = 16,       /* at threads that may be gone, at a time */
     REAP_DELAYS = 10, /* parked for so many purge delays: reaped */
     REAP_LEAST_MS = 500,
 };
@@ -38,15 +39,17 @@ static struct {
     struct hak_lock lock;
     struct hak_thread *all;
     struct hak_thread *parked;
-    /* oldest first: their threads may still run for a moment */
+    /* looked at in turn: their threads may still run for a moment */
     struct hak_thread *ending, **ending_end;
+    struct hak_thread *look; /* the next of all to look at */
     pthread_key_t key;
+    pthread_mutexattr_t robust;
     uint32_t ntags;
 } threads;
 
-void hak_thread_lock(bool take)
+void hak_thread_lock(enum hak_fork_phase phase)
 {
-    (take ? hak_lock_take : hak_lock_drop)(&threads.lock);
+    hak_lock_fork(&threads.lock, phase);
 }
 
 struct hak_thread *hak_thread_first(void)
@@ -188,15 +191,59 @@ static void park(struct hak_thread *t)
     put_parked(t);
 }
 
-/* From here on the structure is parked once the kernel lets go of us. */
-static void begin_ending(struct hak_thread *t)
+/* lock held */
+static void put_ending(struct hak_thread *t)
 {
-    t->tid = hak_os_tid();
-    hak_lock_take(&threads.lock);
+    t->is_ending = true;
     t->next_parked = NULL;
     set_next(threads.ending_end, t);
     threads.ending_end = &t->next_parked;
+}
+
+/* lock held; at: a place of the list, not its end */
+static struct hak_thread *take_ending(struct hak_thread **at)
+{
+    struct hak_thread *t = *at;
+    t->is_ending = false;
+    set_next(at, t->next_parked);
+    if (*at == NULL)
+        threads.ending_end = at;
+    return t;
+}
+
+/*
+ * lock held; t is the calling thread's from now on. When that is gone the
+ * kernel says so: it marks each robust mutex that a thread still holds, before
+ * the thread is joined. To hold one costs no system call. (Made anew: in a
+ * fork's child it may be left from the parent. Where set_robust_list is refused
+ * it is a plain one, and nobody is ever gone.)
+ */
+static void hold_alive(struct hak_thread *t)
+{
+    t->alive = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_init(&t->alive, &threads.robust);
+    pthread_mutex_lock(&t->alive);
+}
+
+/* Look more often from here on whether the calling thread, whose t is, is gone.
+ */
+static void begin_ending(struct hak_thread *t)
+{
+    hak_lock_take(&threads.lock);
+    put_ending(t);
     hak_lock_drop(&threads.lock);
+}
+
+/* lock held */
+static bool is_gone(struct hak_thread *t)
+{
+    int error = pthread_mutex_trylock(&t->alive);
+    if (error != 0 && error != EOWNERDEAD)
+        return false;
+    if (error == EOWNERDEAD)
+        pthread_mutex_consistent(&t->alive);
+    pthread_mutex_unlock(&t->alive);
+    return error == EOWNERDEAD;
 }
 
 /* The last round of destructors: no need to wait for the kernel. */
@@ -207,11 +254,9 @@ static void end(struct hak_thread *t)
     struct hak_thread **at = &threads.ending;
     while (*at != NULL && *at != t)
         at = &(*at)->next_parked;
-    if (*at == t) { /* else: a fork's child has dropped the list */
-        set_next(at, t->next_parked);
-        if (*at == NULL)
-            threads.ending_end = at;
-    }
+    if (*at == t) /* else: a fork's child has dropped the list */
+        take_ending(at);
+    pthread_mutex_unlock(&t->alive);
     park(t);
     hak_lock_drop(&threads.lock);
 }
@@ -219,7 +264,7 @@ static void end(struct hak_thread *t)
 /*
  * Others' destructors may still allocate, so the structure is kept through
  * all rounds of them. A thread whose first request came in a late round never
- * sees our last: it is told by its number.
+ * sees our last: it is found to be gone.
  */
 static void ending(void *self)
 {
@@ -237,47 +282,110 @@ int hak_thread_start(void)
 {
     hak_core.fences = hak_routes_may_change() && !hak_os_barrier_start();
     threads.ending_end = &threads.ending;
+    pthread_mutexattr_init(&threads.robust);
+    pthread_mutexattr_setrobust(&threads.robust, PTHREAD_MUTEX_ROBUST);
     return -pthread_key_create(&threads.key, ending);
 }
 
-/* lock held: park the ended threads among the first few of the ending ones */
-static void park_gone(void)
+bool hak_thread_is_started(void)
 {
-    enum { LOOKS = 16 };
-    struct hak_thread **at = &threads.ending, *t;
-    for (int i = 0; i < LOOKS && (t = *at) != NULL; i++) {
-        if (!hak_os_thread_is_gone(t->tid)) {
-            at = &t->next_parked;
+    return threads.ending_end != NULL;
+}
+
+/* lock held. Some threads end without a destructor of ours: by exit(2), or when
+ * their first request comes after it. */
+static void park_lost(struct hak_thread *t)
+{
+    if (!t->parked && !t->is_ending && is_gone(t))
+        park(t);
+}
+
+static void park_some_lost(void)
+{
+    for (int i = 0; i < LOOKS; i++) {
+        struct hak_thread *t =
+            threads.look != NULL ? threads.look : threads.all;
+        if (t == NULL)
+            return;
+        park_lost(t);
+        threads.look = t->next;
+    }
+}
+
+/*
+ * lock held: park the ended threads among the next few of the ending ones.
+ * Those that are still there wait for their next turn: some may stay in their
+ * destructors for good.
+ */
+static void park_gone(uint32_t looks)
+{
+    struct hak_thread *first = NULL;
+    for (uint32_t i = 0; i < looks; i++) {
+        if (threads.ending == NULL || threads.ending == first)
+            return;
+        struct hak_thread *t = take_ending(&threads.ending);
+        if (is_gone(t)) {
+            park(t);
             continue;
         }
-        set_next(at, t->next_parked);
-        if (*at == NULL)
-            threads.ending_end = at;
-        park(t);
+        put_ending(t);
+        first = first != NULL ? first : t;
     }
+}
+
+static void park_all_gone(void)
+{
+    hak_lock_take(&threads.lock);
+    park_gone(UINT32_MAX);
+    for (struct hak_thread *t = threads.all; t != NULL; t = t->next)
+        park_lost(t);
+    hak_lock_drop(&threads.lock);
 }
 
 static struct hak_thread *unpark(void)
 {
     hak_lock_take(&threads.lock);
     if (threads.parked == NULL)
-        park_gone();
+        park_gone(LOOKS);
+    if (threads.parked == NULL)
+        park_some_lost();
     struct hak_thread *t = take_parked(&threads.parked);
+    if (t != NULL)
+        hold_alive(t);
     hak_lock_drop(&threads.lock);
     return t;
 }
 
-/*
- * Threads that were ending in the parent: halted anywhere, so left alone, like
- * those that ran: nobody will read what comes for them.
- */
-void hak_thread_fork_child(const struct hak_thread *forking)
+/* lock held: of the ending ones keep the forking thread alone. */
+static void forget_ending(const struct hak_thread *forking)
 {
+    struct hak_thread *kept = NULL;
+    while (threads.ending != NULL) {
+        struct hak_thread *t = take_ending(&threads.ending);
+        if (t == forking)
+            kept = t;
+        else if (is_gone(t))
+            park(t);
+    }
+    if (kept != NULL)
+        put_ending(kept);
+}
+
+/*
+ * Threads that were running or ending in the parent: halted anywhere, so left
+ * alone. Nobody will read what comes for them. The lock is held, perhaps by a
+ * call that a signal handler interrupted: its lists stay as they are then.
+ * libc has forgotten what the forking thread held of robust mutexes.
+ */
+void hak_thread_fork_child(struct hak_thread *forking)
+{
+    if (hak_is_attached(forking))
+        hold_alive(forking);
+    if (hak_lock_is_whole(&threads.lock))
+        forget_ending(forking);
     for (struct hak_thread *t = threads.all; t != NULL; t = t->next)
         if (t != forking && !t->parked)
             hak_parcel_abandon(t);
-    threads.ending = NULL;
-    threads.ending_end = &threads.ending;
 }
 
 static struct hak_thread *fresh(void)
@@ -294,6 +402,7 @@ static struct hak_thread *fresh(void)
         hak_thread_by_tag[t->tag] = t;
     }
     hak_parcel_begin(t);
+    hold_alive(t);
     t->next = threads.all;
     __atomic_store_n(&threads.all, t, __ATOMIC_RELEASE);
     hak_lock_drop(&threads.lock);
@@ -302,22 +411,22 @@ static struct hak_thread *fresh(void)
 
 struct hak_thread *hak_thread_attach(void)
 {
-    if (hak_self == &hak_forker)
+    if (hak_is_forking())
         return NULL;
+    if (hak_is_attached(hak_self))
+        return hak_self; /* again, after a fork in a signal handler */
+    bool late = hak_self == &hak_ended;
     struct hak_thread *t = unpark();
     if (t == NULL)
         t = fresh();
     if (t == NULL)
         return NULL;
-    bool late = hak_self == &hak_ended;
     hak_parcel_open(t);
     t->rounds = 0;
     t->error = &errno;
     hak_self = t; /* from here on: setspecific allocates if the key is high */
-    if (late)
-        begin_ending(t); /* no destructor of ours will run any more */
-    else
-        pthread_setspecific(threads.key, t);
+    if (late || pthread_setspecific(threads.key, t) != 0)
+        begin_ending(t); /* no destructor of ours will run */
     return t;
 }
 
@@ -340,7 +449,7 @@ static void close_heaps(struct hak_thread *t)
 static struct hak_thread *next_to_reap(uint64_t before_ms)
 {
     hak_lock_take(&threads.lock);
-    park_gone();
+    park_gone(LOOKS);
     struct hak_thread **at = &threads.parked;
     while (*at != NULL && (*at)->parked_at_ms > before_ms)
         at = &(*at)->next_parked;
@@ -353,11 +462,13 @@ void hak_thread_reap(uint64_t now_ms, bool all)
 {
     uint64_t wait =
         hak_max(hak_space_purge_delay_ms() * REAP_DELAYS, REAP_LEAST_MS);
-    if ((__atomic_load_n(&threads.parked, __ATOMIC_RELAXED) == NULL &&
-         __atomic_load_n(&threads.ending, __ATOMIC_RELAXED) == NULL) ||
-        (!all && now_ms < wait))
+    if (!all && (now_ms < wait ||
+                 (__atomic_load_n(&threads.parked, __ATOMIC_RELAXED) == NULL &&
+                  __atomic_load_n(&threads.ending, __ATOMIC_RELAXED) == NULL)))
         return;
     struct hak_thread *reaped = NULL, *t;
+    if (all)
+        park_all_gone();
     while ((t = next_to_reap(all ? UINT64_MAX : now_ms - wait)) != NULL) {
         close_heaps(t);
         t->parked_at_ms = UINT64_MAX; /* nothing more to reap in it */

@@ -261,7 +261,7 @@ static const void *get_extension(struct hak_box *box, const char *id)
 static void at_fork(struct hak_box *box, enum hak_fork_phase phase)
 {
     struct pool *pool = &guard_of(box)->pool;
-    (phase == HAK_FORK_PREPARE ? hak_lock_take : hak_lock_drop)(&pool->lock);
+    hak_lock_fork(&pool->lock, phase);
     if (phase == HAK_FORK_CHILD)
         fault_fork_child();
 }

@@ -300,14 +300,9 @@ static size_t hardened_slot_size(struct hak_box *box, size_t size_bytes)
 static void hardened_fork(struct hak_box *box, enum hak_fork_phase phase)
 {
     struct hardened *h = hardened_of(box);
-    void (*step)(struct hak_lock *) =
-        phase == HAK_FORK_PREPARE ? hak_lock_take : hak_lock_drop;
-    if (phase == HAK_FORK_CHILD)
-        slots_seed(h); /* not the parent's choices */
-    for (uint32_t i = 0; i < CLASSES; i++)
-        step(&h->class[i].lock);
-    step(&h->now->big.lock);
-    step(&h->now->chunk.lock);
+    slots_fork(h, phase);
+    hak_lock_fork(&h->now->big.lock, phase);
+    hak_lock_fork(&h->now->chunk.lock, phase);
 }
 
 static size_t hardened_trim(struct hak_box *box)

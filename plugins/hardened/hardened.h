@@ -88,13 +88,13 @@ struct shape {
 struct class
 {
     _Alignas(64) struct hak_lock lock;
-    uint32_t at;     /* oldest of `queue` */
     uint64_t random; /* state of xorshift */
     struct hak_link partial;
     uint64_t nout;
     char *next; /* to be handed out, or NULL: has `used` set */
     struct span *next_span;
-    size_t next_index;
+    uint32_t next_index;
+    uint32_t at; /* oldest of `queue` */
     /* ---- up to here what malloc needs: one cache line ---- */
     struct hak_link empty;
     struct span *made; /* a struct without a place */
@@ -217,8 +217,8 @@ void wipe_init(struct hardened *h);
 /* ---- slots.c ----------------------------------------------------------- */
 
 void slots_init(struct hardened *h, uint32_t quarantine);
-/* The seeds anew: after a fork, in the child. */
-void slots_seed(struct hardened *h);
+/* The locks of all classes; a child does not make its parent's choices. */
+void slots_fork(struct hardened *h, enum hak_fork_phase phase);
 /* A slot of the class, zero but for the canary; NULL = no memory. */
 void *slots_alloc(struct hardened *h, uint32_t class_number);
 /* p, slot i of the span, which was out. */

@@ -22,17 +22,22 @@ enum {
 
 /*
  * A process of one thread needs none, and two atomics are two thirds of what a
- * call costs. libc knows, and nothing here starts a thread halfway.
+ * call costs. libc knows, and nothing here starts a thread halfway. A fork in a
+ * signal handler needs to know of the call that was interrupted.
  */
 static void lock(struct class *c)
 {
-    if (!__libc_single_threaded)
+    if (__libc_single_threaded)
+        hak_lock_enter(&c->lock);
+    else
         hak_lock_take(&c->lock);
 }
 
 static void unlock(struct class *c)
 {
-    if (!__libc_single_threaded)
+    if (__libc_single_threaded)
+        hak_lock_leave(&c->lock);
+    else
         hak_lock_drop(&c->lock);
 }
 
@@ -107,8 +112,8 @@ void slots_init(struct hardened *h, uint32_t quarantine)
             (uint32_t)hak_min(quarantine, QUARANTINE_BYTES / s->slot_bytes);
         hak_link_init(&h->class[i].partial);
         hak_link_init(&h->class[i].empty);
+        h->class[i].random = h->box->host->random() | 1;
     }
-    slots_seed(h);
 }
 
 /* A region more, twice as many spans as the last had, behind a guard. */
@@ -476,7 +481,7 @@ static void choose(struct class *c, struct span *span, size_t i)
     use(c, span, i);
     c->next = span->start + i * span->slot_bytes;
     c->next_span = span;
-    c->next_index = i;
+    c->next_index = (uint32_t)i;
 }
 
 /*
@@ -623,11 +628,15 @@ void slots_free(struct hardened *h, struct span *span, size_t i, void *p)
     unlock(c);
 }
 
-void slots_seed(struct hardened *h)
+void slots_fork(struct hardened *h, enum hak_fork_phase phase)
 {
     for (uint32_t i = 0; i < CLASSES; i++) {
-        unchoose(h, &h->class[i]);
-        h->class[i].random = h->box->host->random() | 1;
+        struct class *c = &h->class[i];
+        if (phase == HAK_FORK_CHILD && hak_lock_is_whole(&c->lock)) {
+            unchoose(h, c);
+            c->random = h->box->host->random() | 1;
+        }
+        hak_lock_fork(&c->lock, phase);
     }
 }
 

@@ -358,6 +358,12 @@ void bigcache_lock(struct bigcache *cache, bool take)
         (take ? hak_lock_take : hak_lock_drop)(&cache->shard[i].lock);
 }
 
+void bigcache_fork(struct bigcache *cache, enum hak_fork_phase phase)
+{
+    for (uint32_t i = 0; i < cache->nshards; i++)
+        hak_lock_fork(&cache->shard[i].lock, phase);
+}
+
 /* ---- validator --------------------------------------------------------- */
 
 static void check_bucket(const struct bigcache *cache, const struct shard *s,

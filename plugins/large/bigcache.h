@@ -157,8 +157,8 @@ static inline size_t bigcache_longest(const struct bigcache *cache, size_t n)
     return most > n * CACHE_CUT ? most : n * CACHE_CUT;
 }
 
-/* Every lock, for fork. */
-void bigcache_lock(struct bigcache *cache, bool take);
+void bigcache_lock(struct bigcache *cache, bool take); /* every lock */
+void bigcache_fork(struct bigcache *cache, enum hak_fork_phase phase);
 
 /* Aborts when a shard contradicts itself. */
 void bigcache_check(struct bigcache *cache);

@@ -467,11 +467,10 @@ static const void *get_extension(struct hak_box *box, const char *id)
 static void at_fork(struct hak_box *box, enum hak_fork_phase phase)
 {
     struct large *large = large_of(box);
-    bool take = phase == HAK_FORK_PREPARE;
-    bigcache_lock(&large->cache, take);
-    (take ? hak_lock_take : hak_lock_drop)(&large->elo.lock);
-    (take ? hak_lock_take : hak_lock_drop)(&large->blocks.lock);
-    (take ? hak_lock_take : hak_lock_drop)(&large->near_lock);
+    bigcache_fork(&large->cache, phase);
+    hak_lock_fork(&large->elo.lock, phase);
+    hak_lock_fork(&large->blocks.lock, phase);
+    hak_lock_fork(&large->near_lock, phase);
 }
 
 static void *heap_open(struct hak_box *box, struct hak_thread *thread)

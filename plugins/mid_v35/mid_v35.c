@@ -185,9 +185,8 @@ static size_t mid_v35_slot_size(struct hak_box *box, size_t size_bytes)
 static void mid_v35_fork(struct hak_box *box, enum hak_fork_phase phase)
 {
     struct mid_v35 *m = mid_v35_of(box);
-    struct hak_lock *locks[] = {&m->heaps.lock, &m->segments.lock};
-    for (size_t i = 0; i < sizeof locks / sizeof locks[0]; i++)
-        (phase == HAK_FORK_PREPARE ? hak_lock_take : hak_lock_drop)(locks[i]);
+    hak_lock_fork(&m->heaps.lock, phase);
+    hak_lock_fork(&m->segments.lock, phase);
 }
 
 /* How many heaps wait to be adopted: bounds the loop, for some come back. */

@@ -216,11 +216,8 @@ static size_t midmt_slot_size(struct hak_box *box, size_t size_bytes)
 static void midmt_fork(struct hak_box *box, enum hak_fork_phase phase)
 {
     struct midmt *m = midmt_of(box);
-    if (phase == HAK_FORK_PREPARE)
-        hak_lock_take(&m->heaps.lock);
+    hak_lock_fork(&m->heaps.lock, phase);
     segments_fork(&m->segments, phase);
-    if (phase != HAK_FORK_PREPARE)
-        hak_lock_drop(&m->heaps.lock);
 }
 
 /* Whole segments first; what stays in use loses its free granules' pages. */

@@ -381,13 +381,8 @@ uint64_t segments_free_bytes(const struct segments *s)
 
 void segments_fork(struct segments *s, enum hak_fork_phase phase)
 {
-    if (phase == HAK_FORK_PREPARE) {
-        hak_lock_take(&s->lock);
-        hak_lock_take(&s->registry.lock);
-    } else {
-        hak_lock_drop(&s->registry.lock);
-        hak_lock_drop(&s->lock);
-    }
+    hak_lock_fork(&s->lock, phase);
+    hak_lock_fork(&s->registry.lock, phase);
 }
 
 void pool_check(const struct pool *pool)

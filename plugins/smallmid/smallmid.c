@@ -304,12 +304,10 @@ static size_t smallmid_slot_size(struct hak_box *box, size_t size_bytes)
 static void smallmid_fork(struct hak_box *box, enum hak_fork_phase phase)
 {
     struct smallmid *sm = smallmid_of(box);
-    bool prepare = phase == HAK_FORK_PREPARE;
-    void (*step)(struct hak_lock *) = prepare ? hak_lock_take : hak_lock_drop;
     for (uint32_t c = 0; c < sm->nclasses; c++)
-        step(&sm->pool[c].lock);
-    step(&sm->supers.lock);
-    step(&sm->heaps_lock);
+        hak_lock_fork(&sm->pool[c].lock, phase);
+    hak_lock_fork(&sm->supers.lock, phase);
+    hak_lock_fork(&sm->heaps_lock, phase);
 }
 
 static size_t smallmid_trim(struct hak_box *box)

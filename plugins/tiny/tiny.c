@@ -325,13 +325,8 @@ static int tiny_init(struct hak_box *box)
 static void tiny_fork(struct hak_box *box, enum hak_fork_phase phase)
 {
     struct tiny *t = tiny_of(box);
-    if (phase == HAK_FORK_PREPARE) {
-        hak_lock_take(&t->heaps.lock);
-        hak_lock_take(&t->superslabs.lock);
-    } else {
-        hak_lock_drop(&t->superslabs.lock);
-        hak_lock_drop(&t->heaps.lock);
-    }
+    hak_lock_fork(&t->heaps.lock, phase);
+    hak_lock_fork(&t->superslabs.lock, phase);
 }
 
 /* What this thread may touch: its magazines, its pages and what is orphaned. */

@@ -275,8 +275,7 @@ static size_t ultra_slot_size(struct hak_box *box, size_t size_bytes)
 
 static void ultra_fork(struct hak_box *box, enum hak_fork_phase phase)
 {
-    struct hak_lock *lock = &ultra_of(box)->heaps.lock;
-    (phase == HAK_FORK_PREPARE ? hak_lock_take : hak_lock_drop)(lock);
+    hak_lock_fork(&ultra_of(box)->heaps.lock, phase);
 }
 
 static size_t ultra_trim(struct hak_box *box)

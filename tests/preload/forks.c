@@ -1,21 +1,17 @@
 /* SPDX-License-Identifier: MIT
  * forks.c - fork, vfork, exec and posix_spawn beside threads that allocate. */
-#include "common.h"
+#include "forked.h"
 
-#include <pthread.h>
 #include <spawn.h>
 
 extern char **environ;
 
 /* ---- a busy parent ------------------------------------------------------ */
 
-enum { BUSY = 3, EACH = 200, CHILD_SECONDS = 20 };
+enum { BUSY = 3, EACH = 200 };
 
 /* Blocks of all sizes that the busy threads took and no longer touch. */
-static struct heirloom {
-    char *p;
-    size_t n;
-} heirloom[BUSY][EACH];
+static struct block heirloom[BUSY][EACH];
 
 static struct {
     pthread_t thread[BUSY];
@@ -29,7 +25,7 @@ static void *be_busy(void *which)
     uintptr_t row = (uintptr_t)which;
     uint64_t random = row;
     for (size_t i = 0; i < EACH; i++) {
-        struct heirloom *h = &heirloom[row][i];
+        struct block *h = &heirloom[row][i];
         h->n = random_size(&random, 4, i % 40 == 0 ? 18 : 12);
         h->p = malloc(h->n);
         EXPECT(h->p != NULL);
@@ -65,31 +61,12 @@ static void stop_busy(void)
 
 /* ---- what a child does -------------------------------------------------- */
 
-static void own_work(uint64_t random)
-{
-    enum { SLOTS = 120 };
-    static struct heirloom slot[SLOTS];
-    for (int i = 0; i < 300; i++) {
-        struct heirloom *s = &slot[random_below(&random, SLOTS)];
-        EXPECT_PATTERN(s->p, s->n, 77);
-        free(s->p);
-        s->n = random_size(&random, 0, i % 100 == 0 ? 18 : 12);
-        s->p = malloc(s->n);
-        EXPECT(s->p != NULL);
-        fill(s->p, s->n, 77);
-    }
-    for (int i = 0; i < SLOTS; i++) {
-        free(slot[i].p);
-        slot[i] = (struct heirloom){NULL, 0};
-    }
-}
-
 /* Every `step`th of what the parent's threads left, from `first` on. */
 static void free_heirlooms(size_t first, size_t step)
 {
     for (size_t row = 0; row < BUSY; row++) {
         for (size_t i = first; i < EACH; i += step) {
-            struct heirloom *h = &heirloom[row][i];
+            struct block *h = &heirloom[row][i];
             EXPECT_PATTERN(h->p, h->n, row + i);
             if (i % 5 == 0) {
                 h->p = realloc(h->p, h->n + 100);
@@ -103,39 +80,12 @@ static void free_heirlooms(size_t first, size_t step)
     }
 }
 
-static pid_t fork_or_die(void)
-{
-    pid_t pid = fork();
-    EXPECT_GE(pid, 0);
-    if (pid == 0)
-        alarm(CHILD_SECONDS); /* a lock that stayed taken must not hang us */
-    return pid;
-}
-
 static void run_target(void)
 {
     int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
     dup2(null, STDOUT_FILENO); /* its TAP is not ours */
     execl("/proc/self/exe", "forks", "exec_target", (char *)NULL);
     _exit(9);
-}
-
-static void *thread_work(void *seed)
-{
-    static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
-    pthread_mutex_lock(&one_at_a_time);
-    own_work((uintptr_t)seed);
-    pthread_mutex_unlock(&one_at_a_time);
-    return seed;
-}
-
-static void child_threads(void)
-{
-    pthread_t thread[4];
-    for (uintptr_t i = 0; i < 4; i++)
-        EXPECT_EQ(pthread_create(&thread[i], NULL, thread_work, (void *)i), 0);
-    for (int i = 0; i < 4; i++)
-        pthread_join(thread[i], NULL);
 }
 
 static void as_child(unsigned i)
@@ -407,87 +357,6 @@ TEST(system_and_popen)
         EXPECT_EQ(pclose(f), 0);
     }
     stop_busy();
-}
-
-/* ---- handlers ----------------------------------------------------------- */
-
-/* Two sets: `early` ones were registered before the allocator's own. */
-static struct handler {
-    bool on;
-    int calls[3];
-    char *kept;
-} early, late;
-
-static void handle(struct handler *h, int phase)
-{
-    if (!h->on)
-        return;
-    if (phase == 2)
-        alarm(CHILD_SECONDS); /* fork_or_die() could come too late */
-    h->calls[phase]++;
-    own_work((uint64_t)phase);
-    free(h->kept);
-    h->kept = malloc(20000);
-    EXPECT(h->kept != NULL);
-    memset(h->kept, phase, 20000);
-}
-
-#define HANDLERS(set)               \
-    static void set##_prepare(void) \
-    {                               \
-        handle(&set, 0);            \
-    }                               \
-    static void set##_parent(void)  \
-    {                               \
-        handle(&set, 1);            \
-    }                               \
-    static void set##_child(void)   \
-    {                               \
-        handle(&set, 2);            \
-    }
-HANDLERS(early)
-HANDLERS(late)
-
-static void check_handlers(struct handler *h)
-{
-    alarm(CHILD_SECONDS);
-    h->on = true;
-    start_busy();
-    for (int i = 1; i <= 60; i++) {
-        pid_t pid = fork_or_die();
-        if (pid == 0) {
-            EXPECT_EQ(h->calls[2], 1);
-            own_work(3);
-            _exit(0);
-        }
-        expect_child_ok(pid, CHILD_SECONDS);
-        EXPECT_EQ(h->calls[0], i);
-        EXPECT_EQ(h->calls[1], i);
-    }
-    stop_busy();
-}
-
-TEST(handlers_that_allocate)
-{
-    EXPECT_EQ(pthread_atfork(late_prepare, late_parent, late_child), 0);
-    check_handlers(&late);
-}
-
-/*
- * Handlers that are older than the allocator's own run inside them: prepare
- * after its locks were taken, parent and child before they are released.
- */
-static void register_early(void)
-{
-    pthread_atfork(early_prepare, early_parent, early_child);
-}
-
-__attribute__((section(".preinit_array"),
-               used)) static void (*at_start)(void) = register_early;
-
-TEST(handlers_older_than_the_allocator)
-{
-    check_handlers(&early);
 }
 
 TEST_MAIN()

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <threads.h>
 
 /* ---- tools -------------------------------------------------------------- */
@@ -397,6 +398,78 @@ TEST(first_request_in_a_destructor)
             warm = rss_bytes();
     }
     OWN_BOUND(EXPECT_LT(rss_bytes(), warm + 8 * MIB));
+}
+
+static sem_t in_destructor, go_on;
+
+/* Blocks of one byte's value: nobody else writes to them. */
+static void hammer(int value)
+{
+    enum { BLOCKS = 400, BYTES = 64, ROUNDS = 300 };
+    char *block[BLOCKS], like[BYTES];
+    memset(like, value, BYTES);
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < BLOCKS; i++) {
+            block[i] = malloc(BYTES);
+            memset(block[i], value, BYTES);
+        }
+        for (int i = 0; i < BLOCKS; i++) {
+            EXPECT_EQ(memcmp(block[i], like, BYTES), 0);
+            free(block[i]);
+        }
+    }
+}
+
+static void stay_in_second_round(void *value)
+{
+    static bool again;
+    if (!again) {
+        again = true;
+        EXPECT_EQ(pthread_setspecific(key, value), 0);
+        return;
+    }
+    sem_post(&in_destructor);
+    sem_wait(&go_on);
+    hammer('E');
+}
+
+static void *end_slowly(void *unused)
+{
+    free(malloc(64));
+    EXPECT_EQ(pthread_setspecific(key, &key), 0);
+    return unused;
+}
+
+static void *hammer_beside(void *unused)
+{
+    free(malloc(64));
+    sem_post(&go_on);
+    hammer('N');
+    return unused;
+}
+
+/*
+ * The child is another process on the same memory: what it asks the kernel of
+ * threads is not true of ours. The thread that is ending keeps what it has.
+ */
+TEST(a_vfork_child_allocates_beside_an_ending_thread)
+{
+    enum { BLOCKS = 20000 };
+    static void *block[BLOCKS];
+    EXPECT_EQ(pthread_key_create(&key, stay_in_second_round), 0);
+    pthread_t ending = start(end_slowly, NULL);
+    sem_wait(&in_destructor);
+    pid_t pid = vfork();
+    if (pid == 0) {
+        for (int i = 0; i < BLOCKS; i++)
+            block[i] = malloc(200);
+        _exit(0);
+    }
+    expect_child_ok(pid, 20);
+    run_one(hammer_beside, NULL);
+    pthread_join(ending, NULL);
+    for (int i = 0; i < BLOCKS; i++)
+        free(block[i]);
 }
 
 /* ---- odd threads -------------------------------------------------------- */

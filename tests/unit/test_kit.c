@@ -281,7 +281,8 @@ TEST(lock_sleeps_and_wakes)
     EXPECT(!hak_lock_try(&lock));
     for (int i = 0; i < SLEEPERS; i++)
         EXPECT_EQ(pthread_create(&thread[i], NULL, take_and_note, &got), 0);
-    while (__atomic_load_n(&lock.word, __ATOMIC_RELAXED) != 2)
+    while (__atomic_load_n(&lock.word, __ATOMIC_RELAXED) !=
+           (hak_lock_self() | HAK_LOCK_WAITED))
         usleep(1000);
     usleep(20000);
     EXPECT_EQ(hak_counted(&got), 0);
@@ -290,6 +291,102 @@ TEST(lock_sleeps_and_wakes)
         pthread_join(thread[i], NULL);
     EXPECT_EQ(got, SLEEPERS);
     EXPECT(hak_lock_try(&lock));
+}
+
+static void expect_fork(enum hak_fork_phase phase, int error)
+{
+    errno = EXDEV;
+    hak_lock_fork(&lock, phase);
+    EXPECT_EQ(errno, error);
+}
+
+static void *try_lock(void *got)
+{
+    if (!hak_lock_try(&lock))
+        return NULL;
+    hak_lock_drop(&lock);
+    return got;
+}
+
+static bool another_gets_it(void)
+{
+    pthread_t thread;
+    void *got;
+    EXPECT_EQ(pthread_create(&thread, NULL, try_lock, &lock), 0);
+    pthread_join(thread, &got);
+    return got != NULL;
+}
+
+/* The inner ones take nothing and release nothing, but in a child of theirs. */
+TEST(a_lock_in_forks_inside_of_forks)
+{
+    expect_fork(HAK_FORK_PREPARE, EXDEV);
+    EXPECT(hak_lock_is_mine(&lock) && hak_lock_is_whole(&lock));
+    EXPECT(!another_gets_it());
+    for (uint32_t depth = 1; depth <= 100; depth++) {
+        expect_fork(HAK_FORK_PREPARE, EXDEV);
+        EXPECT_EQ(hak_lock_again(&lock), depth);
+    }
+    for (uint32_t depth = 100; depth >= 1; depth--) {
+        EXPECT(!another_gets_it());
+        expect_fork(HAK_FORK_PARENT, EXDEV);
+    }
+    EXPECT(!another_gets_it());
+    expect_fork(HAK_FORK_PARENT, EXDEV);
+    EXPECT(another_gets_it());
+    for (int i = 0; i < 3; i++)
+        expect_fork(HAK_FORK_PREPARE, EXDEV);
+    expect_fork(HAK_FORK_CHILD, EXDEV);
+    EXPECT(another_gets_it());
+    expect_fork(HAK_FORK_PARENT, EXDEV); /* the outer ones: nothing to do */
+    expect_fork(HAK_FORK_PARENT, EXDEV);
+    EXPECT(another_gets_it());
+}
+
+/* It stays with the call, which drops it once in each process. */
+TEST(a_lock_that_an_interrupted_call_holds)
+{
+    for (int alone = 0; alone < 2; alone++)
+        for (int child = 0; child < 2; child++) {
+            (alone ? hak_lock_enter : hak_lock_take)(&lock);
+            for (int i = 0; i < 2; i++) {
+                expect_fork(HAK_FORK_PREPARE, EDEADLK);
+                EXPECT(hak_lock_is_mine(&lock) && !hak_lock_is_whole(&lock));
+            }
+            expect_fork(child ? HAK_FORK_CHILD : HAK_FORK_PARENT, EXDEV);
+            expect_fork(HAK_FORK_PARENT, EXDEV);
+            EXPECT(!another_gets_it());
+            expect_fork(HAK_FORK_PARENT, EXDEV); /* of one that is over */
+            EXPECT(!another_gets_it());
+            (alone ? hak_lock_leave : hak_lock_drop)(&lock);
+            EXPECT(another_gets_it());
+        }
+}
+
+static void *take_for_fork(void *got)
+{
+    hak_lock_fork(&lock, HAK_FORK_PREPARE);
+    hak_count(got, 1);
+    hak_lock_fork(&lock, HAK_FORK_PARENT);
+    return NULL;
+}
+
+TEST(forks_wait_for_a_lock_in_turn)
+{
+    enum { FORKERS = 3 };
+    pthread_t thread[FORKERS];
+    uint64_t got = 0;
+    hak_lock_take(&lock);
+    for (int i = 0; i < FORKERS; i++)
+        EXPECT_EQ(pthread_create(&thread[i], NULL, take_for_fork, &got), 0);
+    while (!(__atomic_load_n(&lock.word, __ATOMIC_RELAXED) & HAK_LOCK_WAITED))
+        usleep(1000);
+    EXPECT_EQ(hak_counted(&got), 0);
+    hak_lock_drop(&lock);
+    for (int i = 0; i < FORKERS; i++)
+        pthread_join(thread[i], NULL);
+    EXPECT_EQ(got, FORKERS);
+    EXPECT_EQ(lock.word, 0);
 }
 
 /* ---- map ------------------------------------------------------------- */

@@ -111,9 +111,6 @@ static void end(size_t nothers)
     pthread_barrier_wait(&step);
     for (size_t i = 0; i < nothers; i++)
         pthread_join(other[i].thread, NULL);
-    for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next)
-        while (t->tid != 0 && !hak_os_thread_is_gone(t->tid))
-            usleep(100);
 }
 
 /* ---- parcels ------------------------------------------------------------- */
@@ -349,6 +346,49 @@ TEST(a_structure_that_serves_again_has_an_open_inbox)
     next_step();
     EXPECT(other[0].self == t);
     end(1);
+}
+
+static struct hak_thread *closing;
+static size_t page_bytes;
+
+static char *page_of(void *p)
+{
+    return (char *)((uintptr_t)p & ~(page_bytes - 1));
+}
+
+/* The first store to the inbox: it is closed in between, then it is made. */
+static void close_first(int signal_number, siginfo_t *info, void *unused)
+{
+    (void)unused;
+    if (info->si_addr != &closing->inbox)
+        test_fail(__FILE__, __LINE__, "signal %d", signal_number);
+    mprotect(page_of(&closing->inbox), page_bytes, PROT_READ | PROT_WRITE);
+    hak_parcel_close(closing);
+}
+
+/* Who empties all inboxes looks at one, and it is closed before he takes. */
+TEST(an_inbox_that_is_closed_meanwhile_stays_closed)
+{
+    struct sigaction action = {.sa_sigaction = close_first,
+                               .sa_flags = SA_SIGINFO | SA_NODEFER};
+    start();
+    page_bytes = hak_os_page_bytes();
+    begin(1, 100, 100);
+    for (size_t i = 0; i < 50; i++)
+        give(other[0].block[i]);
+    hak_parcel_post(hak_self);
+    next_step();
+    end(1);
+    closing = other[0].self;
+    EXPECT(closing->inbox != NULL && closing != hak_self);
+    EXPECT_EQ(sigaction(SIGSEGV, &action, NULL), 0);
+    EXPECT_EQ(mprotect(page_of(&closing->inbox), page_bytes, PROT_READ), 0);
+    hak_parcel_receive_all(hak_self);
+    EXPECT_EQ(live_to_box(), 50);
+    for (size_t i = 50; i < 100; i++) /* to the box: nobody reads the inbox */
+        give(other[0].block[i]);
+    hak_parcel_post(hak_self);
+    EXPECT_EQ(live_to_box(), 0);
 }
 
 /* The parent's other threads have no successor there. */

@@ -8,9 +8,11 @@
 
 #include "core.h"
 #include <hakmem/hakmem.h>
+#include <dlfcn.h>
 #include <limits.h>
 #include <pthread.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 enum { BYTES = 100, ULTRA = 0, SECOND = 1 };
 
@@ -60,21 +62,12 @@ static int count_threads(void)
     return n;
 }
 
-/* A joined thread may still be there for the kernel; hak_thread asks that. */
-static void wait_until_gone(void)
-{
-    for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next)
-        while (t->tid != 0 && !hak_os_thread_is_gone(t->tid))
-            usleep(100);
-}
-
 static void *run(void *(*function)(void *), void *argument)
 {
     pthread_t thread;
     void *result;
     EXPECT_EQ(pthread_create(&thread, NULL, function, argument), 0);
     EXPECT_EQ(pthread_join(thread, &result), 0);
-    wait_until_gone();
     return result;
 }
 
@@ -148,7 +141,6 @@ static void let_go(unsigned n)
     pthread_barrier_wait(&again);
     for (unsigned i = 0; i < n; i++)
         pthread_join(held[i], NULL);
-    wait_until_gone();
 }
 
 static void expect_content(unsigned n)
@@ -275,18 +267,134 @@ TEST(an_ending_thread_keeps_its_own)
     EXPECT_EQ(pthread_create(&thread, NULL, leave_a_block, NULL), 0);
     pthread_barrier_wait(&both);
     struct hak_thread *t = hak_thread_first();
-    EXPECT_NE(t->tid, 0);
+    EXPECT_EQ(pthread_mutex_trylock(&t->alive), EBUSY);
     hak_thread_reap(hak_os_now_ms() + 3600000, false);
     hak_thread_reap(0, true);
     EXPECT(t->heap[ULTRA] != NULL); /* not reaped */
     EXPECT(get(BYTES) != NULL && hak_self != t);
     pthread_barrier_wait(&again);
     pthread_join(thread, NULL);
-    wait_until_gone();
     EXPECT_EQ(figures().live_count, 1);
     EXPECT_EQ(figures().remote_frees, 0);
     hak_thread_reap(0, true);
     EXPECT(t->heap[ULTRA] == NULL);
+}
+
+/* ---- threads that our destructors do not see the end of ----------------- */
+
+/* Each of them finds the structure that the one before left. */
+static void expect_one_structure(void *(*function)(void *))
+{
+    struct hak_thread *t = run(function, NULL);
+    for (int i = 0; i < 5; i++) {
+        EXPECT(run(function, NULL) == t);
+        put(block[0]);
+        block[0] = NULL;
+    }
+    EXPECT_EQ(count_threads(), 1);
+    hak_thread_reap(0, true); /* nobody takes over what the last one left */
+    EXPECT(t->heap[ULTRA] == NULL);
+}
+
+static bool refuse_specific;
+
+/* In place of libc's, which has no memory for a key of a high number. */
+int pthread_setspecific(pthread_key_t which, const void *value)
+{
+    static int (*real)(pthread_key_t, const void *);
+    if (refuse_specific)
+        return ENOMEM;
+    if (real == NULL) {
+        void *symbol = dlsym(RTLD_NEXT, "pthread_setspecific");
+        memcpy(&real, &symbol, sizeof real);
+    }
+    return real(which, value);
+}
+
+TEST(a_thread_whose_key_cannot_be_set)
+{
+    SKIP_TSAN("a thread that is gone, by the kernel's word, is over");
+    start();
+    refuse_specific = true;
+    expect_one_structure(get_and_end);
+}
+
+static struct hak_thread *late;
+
+static void allocate_in_last_round(void *round)
+{
+    if ((uintptr_t)round < PTHREAD_DESTRUCTOR_ITERATIONS) {
+        round = (void *)((uintptr_t)round + 1);
+        EXPECT_EQ(pthread_setspecific(key, round), 0);
+    } else {
+        late = get_and_end(NULL);
+    }
+}
+
+static void *run_late(void *unused)
+{
+    EXPECT_EQ(pthread_setspecific(key, (void *)1), 0);
+    return unused;
+}
+
+TEST(a_first_request_in_the_last_round)
+{
+    SKIP_TSAN("a thread that is gone, by the kernel's word, is over");
+    start();
+    EXPECT_EQ(pthread_key_create(&key, allocate_in_last_round), 0);
+    run(run_late, NULL);
+    struct hak_thread *t = late;
+    for (int i = 0; i < 5; i++) {
+        run(run_late, NULL);
+        EXPECT(late == t);
+    }
+    EXPECT_EQ(count_threads(), 1);
+}
+
+static void *get_and_exit(void *unused)
+{
+    late = get_and_end(unused);
+    syscall(SYS_exit, 0);
+    return NULL;
+}
+
+TEST(a_thread_that_ends_by_a_system_call)
+{
+    pthread_t thread;
+    SKIP_TSAN("it is never over");
+    start();
+    for (int i = 0; i < 5; i++) {
+        EXPECT_EQ(pthread_create(&thread, NULL, get_and_exit, NULL), 0);
+        pthread_join(thread, NULL);
+        put(block[0]);
+    }
+    EXPECT_EQ(count_threads(), 1);
+    hak_thread_reap(0, true);
+    EXPECT(late->heap[ULTRA] == NULL);
+}
+
+/* More than are looked at in one go stay in their destructors for good. */
+TEST(those_that_never_end_hide_nobody)
+{
+    enum { STAY = 40 };
+    pthread_t thread;
+    SKIP_TSAN("a thread that is gone, by the kernel's word, is over");
+    start();
+    pthread_barrier_init(&both, NULL, STAY + 1);
+    pthread_barrier_init(&again, NULL, STAY + 1);
+    EXPECT_EQ(pthread_key_create(&key, linger), 0);
+    for (int i = 0; i < STAY; i++)
+        EXPECT_EQ(pthread_create(&thread, NULL, leave_a_block, NULL), 0);
+    pthread_barrier_wait(&both);
+    refuse_specific = true; /* it is among the ending ones from its start */
+    struct hak_thread *t = run(get_and_end, NULL);
+    EXPECT_EQ(count_threads(), STAY + 1);
+    for (int i = 0; i < 3; i++)
+        hak_thread_reap(hak_os_now_ms() + 3600000, false);
+    EXPECT(t->heap[ULTRA] == NULL);
+    for (struct hak_thread *other = hak_thread_first(); other != NULL;
+         other = other->next)
+        EXPECT(other == t || other->heap[ULTRA] != NULL);
 }
 
 /* ---- reap ------------------------------------------------------------ */
@@ -554,23 +662,105 @@ TEST(the_child_of_a_fork_goes_on)
     let_go(2);
 }
 
+/*
+ * As in a signal handler that interrupts a call of ours: the lock of what is
+ * sealed is held.
+ */
+static void fork_inside_of_a_call(bool in_child)
+{
+    int status = 1;
+    void *mine[600];
+    struct hak_thread *t = hak_self;
+    for (int i = 0; i < 600; i++)
+        mine[i] = get(BYTES);
+    uint64_t live = figures().live_count;
+    EXPECT(hak_seal_open());
+    pid_t pid = fork();
+    if (pid != 0) {
+        EXPECT_EQ(waitpid(pid, &status, 0), pid);
+        EXPECT_EQ(status, 0);
+    }
+    if ((pid == 0) == in_child) { /* still in the handler */
+        void *p = get(BYTES);
+        EXPECT(p != NULL && hak_directory_get(p) == NULL); /* libc's */
+        for (int i = 0; i < 600; i++)
+            put(mine[i]);
+        EXPECT_EQ(hak_report_write(STDERR_FILENO, false), -EAGAIN);
+        EXPECT(hak_self == &hak_forker);
+        put(p);
+    }
+    hak_seal_close();
+    void *p = get(BYTES);
+    EXPECT(hak_self == t && span_of(p)->owner == t);
+    put(p);
+    if ((pid == 0) == in_child)
+        EXPECT_EQ(figures().live_count, live - 600);
+    if (pid == 0)
+        _exit(0);
+}
+
+TEST(a_fork_inside_of_a_call_of_ours)
+{
+    start();
+    put(get(BYTES));
+    fork_inside_of_a_call(true);
+    fork_inside_of_a_call(false);
+}
+
+static struct hak_thread *forker;
+
+static void *watch_forker(void *unused)
+{
+    for (int i = 0; i < 10000 && forker->heap[ULTRA] != NULL; i++) {
+        usleep(1000);
+        hak_thread_reap(0, true);
+    }
+    _exit(forker->heap[ULTRA] == NULL ? 0 : 1);
+    return unused;
+}
+
+/* Before our last destructor, which libc does not call. */
+static void fork_while_ending(void *p)
+{
+    pthread_t thread;
+    int status = 1;
+    forker = hak_self;
+    put(p);
+    pid_t pid = fork();
+    if (pid == 0) {
+        EXPECT_EQ(pthread_create(&thread, NULL, watch_forker, NULL), 0);
+        syscall(SYS_exit, 0);
+    }
+    EXPECT_EQ(waitpid(pid, &status, 0), pid);
+    EXPECT_EQ(status, 0);
+}
+
+TEST(a_child_of_an_ending_thread_knows_when_that_is_gone)
+{
+    SKIP_TSAN("a child that starts threads");
+    start();
+    EXPECT_EQ(pthread_key_create(&key, fork_while_ending), 0);
+    run(leave_a_block, NULL);
+}
+
 static bool stop;
 static struct hak_lock stub_lock;
 
 static void fork_stub(struct hak_box *box, enum hak_fork_phase phase)
 {
     (void)box;
-    (phase == HAK_FORK_PREPARE ? hak_lock_take : hak_lock_drop)(&stub_lock);
+    hak_lock_fork(&stub_lock, phase);
 }
 
-static void lock_stub(bool take)
+static void lock_stub(enum hak_fork_phase phase)
 {
-    (take ? hak_lock_take : hak_lock_drop)(&stub_lock);
+    hak_lock_fork(&stub_lock, phase);
 }
 
-static void (*const locks[])(bool take) = {
-    hak_report_lock, lock_stub,     hak_learner_lock, hak_thread_lock,
-    hak_policy_lock, hak_seal_lock, hak_space_lock,   hak_meta_lock,
+static void (*const locks[])(enum hak_fork_phase phase) = {
+    hak_report_lock, lock_stub,       hak_learner_lock,
+    hak_thread_lock, hak_parcel_lock, hak_policy_lock,
+    hak_seal_lock,   hak_space_lock,  hak_meta_lock,
 };
 enum { LOCKS = sizeof locks / sizeof locks[0] };
 static struct {
@@ -584,9 +774,9 @@ static void *want_lock(void *which)
     while (!__atomic_load_n(&fork_seen.inside, __ATOMIC_ACQUIRE))
         usleep(100);
     __atomic_add_fetch(&fork_seen.waiting, 1, __ATOMIC_RELEASE);
-    locks[i](true);
+    locks[i](HAK_FORK_PREPARE);
     __atomic_store_n(&fork_seen.had[i], true, __ATOMIC_RELEASE);
-    locks[i](false);
+    locks[i](HAK_FORK_PARENT);
     return NULL;
 }
 
@@ -615,8 +805,8 @@ TEST(fork_holds_every_lock)
     pid_t pid = fork();
     if (pid == 0) {
         for (int i = 0; i < LOCKS; i++) {
-            locks[i](true);
-            locks[i](false);
+            locks[i](HAK_FORK_PREPARE);
+            locks[i](HAK_FORK_PARENT);
         }
         _exit(0);
     }
@@ -625,6 +815,64 @@ TEST(fork_holds_every_lock)
     for (int i = 0; i < LOCKS; i++) {
         pthread_join(thread[i], NULL);
         EXPECT(fork_seen.had[i]);
+    }
+}
+
+static void *take_each_lock(void *unused)
+{
+    for (int i = 0; i < LOCKS; i++) {
+        locks[i](HAK_FORK_PREPARE);
+        locks[i](HAK_FORK_PARENT);
+    }
+    put(get(BYTES));
+    return unused;
+}
+
+static struct {
+    enum hak_fork_phase phase;
+    bool done;
+} signal_at;
+
+/* A signal handler forks in the middle of our fork handlers; its child goes on
+ * with them. */
+static void fork_in_fork_stub(struct hak_box *box, enum hak_fork_phase phase)
+{
+    int status = 1;
+    fork_stub(box, phase);
+    if (signal_at.done || phase != signal_at.phase)
+        return;
+    signal_at.done = true;
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(20);
+        run(take_each_lock, NULL);
+        return;
+    }
+    EXPECT_EQ(waitpid(pid, &status, 0), pid);
+    EXPECT_EQ(status, 0);
+}
+
+TEST(a_fork_in_the_middle_of_our_fork_handlers)
+{
+    SKIP_TSAN("a child that starts threads");
+    start();
+    stub.ops.fork = fork_in_fork_stub;
+    add_stub();
+    void *p = get(BYTES);
+    pid_t original = getpid();
+    for (signal_at.phase = HAK_FORK_PREPARE;
+         signal_at.phase <= HAK_FORK_CHILD && getpid() == original;
+         signal_at.phase++) {
+        int status = 0;
+        signal_at.done = false;
+        pid_t pid = fork();
+        EXPECT(hak_self == span_of(p)->owner);
+        run(take_each_lock, NULL);
+        if (pid == 0)
+            _exit(0);
+        if (waitpid(pid, &status, 0) != pid) /* the parent's child */
+            EXPECT_NE(getpid(), original);
+        EXPECT_EQ(status, 0);
     }
 }
 

@@ -4,7 +4,8 @@
  * Link with -lhakmem, or use dlsym(RTLD_DEFAULT, "hak_...") to work with and
  * without the library. All calls are thread-safe and none is
  * async-signal-safe. Errors are negative errno values; outputs are untouched
- * on failure.
+ * on failure. In a signal handler that came in the middle of a fork, or that
+ * forked in the middle of a malloc or free, calls do nothing: -EAGAIN.
  */
 #ifndef HAKMEM_HAKMEM_H
 #define HAKMEM_HAKMEM_H
@@ -24,7 +25,7 @@ const char *hak_version(void);
  * hak_report - write the report of all boxes to a descriptor.
  * json     one line of JSON instead of a table
  * Cost     walks the boxes' pages
- * Returns  0, or -errno of write
+ * Returns  0; -EAGAIN: see above; -errno of write
  */
 int hak_report(int fd, bool json);
 
@@ -39,7 +40,7 @@ struct hak_stats {
     uint64_t retired_pages, adopted_pages;
 };
 
-/* Figures of the box named in the INI. 0 or -ENOENT. */
+/* Figures of the box named in the INI. 0, -ENOENT or -EAGAIN. */
 int hak_stats(const char *box, struct hak_stats *out);
 
 /*
@@ -47,15 +48,16 @@ int hak_stats(const char *box, struct hak_stats *out);
  * go to the route or box `route` of the INI, in every thread. Blocks that are
  * live go home to the box that gave them.
  * Returns  0; -EINVAL: range; -ENOENT: no such route; -ENOSYS: no boxes;
- *          -ENOMEM: as before; -ENOTSUP: routes are fixed, the library is a
- *          fused one
+ *          -ENOMEM: as before; -EAGAIN: see above; -ENOTSUP: routes are
+ *          fixed, the library is a fused one
  */
 int hak_route(const char *range, const char *route);
 
 /*
  * hak_drain - take a box out of all routes. It keeps taking frees; when its
  * last block is gone a later call retires it.
- * Returns  0 = draining, 1 = retired; -ENOENT; -ENOMEM; -ENOTSUP: fused
+ * Returns  0 = draining, 1 = retired; -ENOENT; -ENOMEM; -EAGAIN: see above;
+ *          -ENOTSUP: fused
  */
 int hak_drain(const char *box);
 
@@ -89,7 +91,8 @@ struct hak_learner_figures {
 /*
  * hak_learner - what the learner sees and has decided. Those of running
  * threads may lag by a moment. Cost: a lock and a walk over the threads.
- * Returns  0; -ENODATA: mode = off, as in a fused library; -ENOSYS: no boxes
+ * Returns  0; -ENODATA: mode = off, as in a fused library; -ENOSYS: no boxes;
+ *          -EAGAIN: see above
  */
 int hak_learner(struct hak_learner_figures *out);
 
@@ -104,7 +107,7 @@ void hak_free_new(void *p, size_t align_bytes, size_t size_bytes);
 /* Name of the box that owns p; NULL: libc's, or nobody's. */
 const char *hak_owner(const void *p);
 
-/* Give back to the system what is free now. Returns bytes. */
+/* Give back to the system what is free now. Returns bytes; 0 for -EAGAIN. */
 size_t hak_trim(void);
 
 #ifdef __cplusplus

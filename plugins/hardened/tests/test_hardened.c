@@ -575,4 +575,24 @@ TEST(a_child_chooses_anew)
     EXPECT(get(box, 100) != NULL);
 }
 
+/* It is in the middle of the class, and its caller goes on with it. */
+TEST(a_child_leaves_a_call_alone_that_a_signal_interrupted)
+{
+    struct hak_box *box = OPEN();
+    struct class *c = &hardened_of(box)->class[7];
+    get(box, 100);
+    uint64_t random = c->random;
+    const char *next = c->next;
+    for (int alone = 0; alone < 2; alone++) {
+        (alone ? hak_lock_enter : hak_lock_take)(&c->lock);
+        box->ops->fork(box, HAK_FORK_PREPARE);
+        EXPECT_EQ(errno, EDEADLK);
+        box->ops->fork(box, HAK_FORK_CHILD);
+        EXPECT(c->random == random && c->next == next && next != NULL);
+        EXPECT(hak_lock_is_mine(&c->lock));
+        (alone ? hak_lock_leave : hak_lock_drop)(&c->lock);
+    }
+    EXPECT(get(box, 100) == next);
+}
+
 TEST_MAIN()
