@@ -251,6 +251,9 @@ __attribute__((noreturn)) static void child(int fd, const char *path,
 
 /* ---- the parent ---- */
 
+/* clang-tidy 19 takes what getdelim made in an array's element for lost. */
+// NOLINTBEGIN(clang-analyzer-unix.Malloc)
+
 struct message {
     char *field[4]; /* kind, file, line, text; of getdelim */
     size_t room[4];
@@ -326,6 +329,8 @@ static void collect(struct ctl_findings *all, const char *path, FILE *from,
     free_message(&m);
     free_message(&box);
 }
+
+// NOLINTEND(clang-analyzer-unix.Malloc)
 
 void ctl_check(struct ctl_findings *all, const char *path, const char *profile)
 {

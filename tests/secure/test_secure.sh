@@ -91,7 +91,9 @@ sed "s,^log .*,log = $loose/learner.log," "$top/conf/learner.ini" \
     >"$dir/conf/default.ini"
 check "but not in a directory of others" mid_v35 \
     "learner.log: cannot be opened: lies in /tmp, which can be written by"
-verdict "no log is there" "$([ ! -e "$loose/learner.log" ]; echo $?)"
+there=0
+[ ! -e "$loose/learner.log" ] || there=1
+verdict "no log is there" $there
 turns=
 
 ini at_exit "$dir/report"
