@@ -101,7 +101,8 @@ bool hak_os_is_mapped(void *p); /* is there a page? p at its start */
 bool hak_os_read_only(void *p, size_t size_bytes);
 void hak_os_huge(void *p, size_t size_bytes);
 bool hak_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes);
-size_t hak_os_window_bytes(void); /* how much address space to plan for */
+/* How much address space to plan for. no_libc: fallback = none */
+size_t hak_os_window_bytes(bool no_libc);
 size_t hak_os_page_bytes(void);
 /* glibc's hands the kernel an empty name: 16 pages of its constants. */
 struct stat;
@@ -182,7 +183,7 @@ struct hak_space_figures {
     uint64_t purged_bytes; /* atomic: back with the system, from boxes too */
 };
 
-int hak_space_start(uint64_t purge_delay_ms);
+int hak_space_start(size_t window_bytes, uint64_t purge_delay_ms);
 void *hak_space_take(size_t size_bytes, size_t align_bytes, uint32_t flags);
 void hak_space_give(void *p, size_t size_bytes);
 void *hak_space_move(void *p, size_t old_bytes, size_t new_bytes);

@@ -76,6 +76,7 @@ int hak_setup_conf(char *const *envp, hak_diag_fn *diag)
 {
     hak_conf.file = hak_fused.file;
     hak_conf.profile = hak_fused.profile;
+    hak_conf.fallback = hak_fused.fallback;
     hak_conf.free_route = hak_fused.free_route;
     hak_conf.verify = hak_fused.verify;
     hak_conf.strict = hak_fused.strict;

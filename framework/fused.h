@@ -28,6 +28,7 @@ struct hak_fused_box {
 
 struct hak_fused {
     const char *file, *profile; /* the INI; profile NULL = none */
+    enum hak_fallback fallback;
     enum hak_free_route free_route;
     bool verify, strict;
     uint64_t purge_delay_ms;

@@ -320,13 +320,25 @@ bool hak_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes)
     return done;
 }
 
+/* Does the kernel grant more than memory and swap? Not in overcommit mode 2,
+ * nor under limits. */
+static bool is_more_granted(const struct sysinfo *info)
+{
+    size_t bytes = ((size_t)info->totalram + info->totalswap) * info->mem_unit;
+    void *p =
+        hak_os_tsan() ? NULL : hak_os_map(bytes * 2, PROT_READ | PROT_WRITE);
+    return p != NULL && hak_os_unmap(p, bytes * 2);
+}
+
 /*
  * How much address space to plan the window for: four times what can be
  * had (RAM, RLIMIT_AS or RLIMIT_DATA), so that purged holes never exhaust it.
  * The directory costs 1/8192 of that in address space, untouched, and so do
- * the maps of some boxes.
+ * the maps of some boxes. Blocks of which little is touched may come to more
+ * than memory; what then does not fit libc serves, or with no_libc the window
+ * is 512 GiB at least.
  */
-size_t hak_os_window_bytes(void)
+size_t hak_os_window_bytes(bool no_libc)
 {
     static const int limits[] = {RLIMIT_AS, RLIMIT_DATA};
     struct sysinfo info;
@@ -334,8 +346,11 @@ size_t hak_os_window_bytes(void)
     const size_t least = (size_t)4 << 30;
     const size_t most = (size_t)(hak_os_tsan() ? 256 : 16 << 10) << 30;
     size_t want = (size_t)64 << 30;
-    if (sysinfo(&info) == 0)
+    if (sysinfo(&info) == 0) {
         want = hak_max(want, (size_t)info.totalram * info.mem_unit * 4);
+        if (no_libc && is_more_granted(&info))
+            want = hak_max(want, (size_t)512 << 30);
+    }
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
         if (getrlimit(limits[i], &limit) == 0 && limit.rlim_cur <= most / 4)
             want = hak_min(want, (size_t)limit.rlim_cur * 4);

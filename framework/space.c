@@ -80,9 +80,8 @@ static uintptr_t choose_base(size_t window_bytes)
     return (uintptr_t)(low + hak_os_random() % room * BASE_ALIGN_BYTES);
 }
 
-int hak_space_start(uint64_t purge_delay_ms)
+int hak_space_start(size_t window_bytes, uint64_t purge_delay_ms)
 {
-    size_t window_bytes = hak_os_window_bytes();
     size_t map_bytes = granules(window_bytes) / 8;
     uint64_t *maps = hak_meta(map_bytes * 4);
     if (maps == NULL)

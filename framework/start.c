@@ -55,7 +55,9 @@ static int set_up(char *const *envp)
     int error = hak_setup_conf(envp, tell);
     if (error != 0)
         return error;
-    error = hak_space_start(hak_conf.purge_delay_ms);
+    error = hak_space_start(
+        hak_os_window_bytes(hak_conf.fallback == HAK_FALLBACK_NONE),
+        hak_conf.purge_delay_ms);
     if (error == 0)
         error = hak_thread_start();
     if (error != 0) {

@@ -20,7 +20,8 @@ int ctl_load(struct ctl_core *core, const char *path, const char *profile,
         hak_conf_read(&hak_conf, path, -1, environ, profile, diag, context);
     if (error != 0 && error != -EINVAL)
         return error;
-    int space = hak_space_start(hak_conf.purge_delay_ms);
+    int space =
+        hak_space_start(hak_os_window_bytes(false), hak_conf.purge_delay_ms);
     if (space == 0)
         space = hak_thread_start();
     if (space != 0)

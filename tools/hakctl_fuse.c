@@ -256,8 +256,11 @@ static void write_core(FILE *out)
     fputs(",\n    .profile = ", out);
     quoted(out, hak_conf.profile);
     fprintf(out,
-            ",\n    .free_route = %s,\n    .verify = %s,\n    .strict = %s,\n"
+            ",\n    .fallback = %s,\n    .free_route = %s,\n"
+            "    .verify = %s,\n    .strict = %s,\n"
             "    .purge_delay_ms = %llu,\n    .stats_at_exit = ",
+            hak_conf.fallback == HAK_FALLBACK_NONE ? "HAK_FALLBACK_NONE"
+                                                   : "HAK_FALLBACK_LIBC",
             hak_conf.free_route == HAK_FREE_OWNS ? "HAK_FREE_OWNS"
                                                  : "HAK_FREE_DIRECTORY",
             yes(hak_conf.verify), yes(hak_conf.strict),

@@ -4,6 +4,7 @@
 
 #include <malloc.h>
 #include <pthread.h>
+#include <sys/sysinfo.h>
 
 enum { LIMIT_BYTES = 1024 * MIB };
 
@@ -238,6 +239,20 @@ TEST(limit_set_later)
     }
 }
 
+/* As `ulimit -v 262144` in a shell, which goes on. */
+TEST(a_program_limits_itself)
+{
+    struct sysinfo info;
+    struct link *list = NULL;
+    if (sysinfo(&info) != 0 || info.totalram > (size_t)64 << 30)
+        SKIP("tables grow with the machine's memory");
+    if (is_foreign())
+        SKIP("some reserve more than that");
+    set_limit((size_t)256 * MIB);
+    for (size_t n = 16; n < MIB; n = n * 3 / 2)
+        EXPECT_GE(take_all(&list, n, MIB), MIB);
+}
+
 /* Sizes that nobody has asked for before, with a MiB left for all of them. */
 TEST(new_sizes_with_little_address_space)
 {
@@ -398,6 +413,24 @@ TEST(huge_requests)
     }
     malloc_trim(0);
     EXPECT_LT(statm_bytes(0), base + (size_t)256 * MIB);
+}
+
+/* Blocks of which two pages are touched: much more than there is memory. */
+TEST(sparse_blocks)
+{
+    enum { SPARSE = 30 };
+    const size_t n = opaque((size_t)8 << 30);
+    char mode = '0';
+    int fd = open("/proc/sys/vm/overcommit_memory", O_RDONLY | O_CLOEXEC);
+    if (read(fd, &mode, 1) == 1 && mode == '2')
+        SKIP("without overcommit there is memory, and no more");
+    if (is_foreign())
+        SKIP("some are given a region");
+    for (int i = 0; i < SPARSE; i++) {
+        char *p = malloc(n);
+        EXPECT(p != NULL);
+        p[0] = p[n - 1] = 1;
+    }
 }
 
 TEST(huge_calloc_touches_nothing)

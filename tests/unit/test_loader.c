@@ -27,7 +27,7 @@ static void read_ini(const char *path)
 {
     EXPECT_EQ(hak_conf_read(&conf, path, -1, NULL, NULL, note, NULL), 0);
     EXPECT_STR(told, "");
-    EXPECT_EQ(hak_space_start(conf.purge_delay_ms),
+    EXPECT_EQ(hak_space_start(hak_os_window_bytes(false), conf.purge_delay_ms),
               0);
     EXPECT_EQ(hak_thread_start(), 0);
 }

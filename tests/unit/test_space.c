@@ -24,7 +24,7 @@ static size_t rnd(size_t n)
 
 static void start(uint64_t purge_delay_ms)
 {
-    EXPECT_EQ(hak_space_start(purge_delay_ms), 0);
+    EXPECT_EQ(hak_space_start(hak_os_window_bytes(false), purge_delay_ms), 0);
     EXPECT_EQ(hak_space_purge_delay_ms(), purge_delay_ms);
 }
 
