@@ -19,6 +19,19 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
+int hak_os_tid(void)
+{
+    return (int)syscall(SYS_gettid);
+}
+
+bool hak_os_thread_is_gone(int tid)
+{
+    int kept = errno;
+    bool gone = syscall(SYS_tgkill, getpid(), tid, 0) != 0 && errno == ESRCH;
+    errno = kept;
+    return gone;
+}
+
 static bool membarrier(int command)
 {
     int kept = errno;
@@ -103,13 +116,12 @@ uint64_t hak_os_now_ms(void)
  * the kernel wipes in the child of any fork, so no two processes share one.
  * Source: Aumasson, Bernstein, "SipHash: a fast short-input PRF", 2012.
  */
-struct random {
+static struct random {
     struct hak_lock lock; /* while it is seeded */
     bool seeded;
     uint64_t key[2];
     uint64_t counter;
-};
-static struct random *random_page; /* NULL: before the first number */
+} * random_page;                   /* NULL: before the first number */
 static struct random random_spare; /* without memory: hak_fork wipes it */
 
 static void sip_round(uint64_t v[4])
@@ -324,7 +336,7 @@ static bool is_more_granted(const struct sysinfo *info)
  * The directory costs 1/8192 of that in address space, untouched, and so do
  * the maps of some boxes. Blocks of which little is touched may come to more
  * than memory; what then does not fit libc serves, or with no_libc the window
- * is a TiB at least.
+ * is 512 GiB at least.
  */
 size_t hak_os_window_bytes(bool no_libc)
 {
@@ -337,7 +349,7 @@ size_t hak_os_window_bytes(bool no_libc)
     if (sysinfo(&info) == 0) {
         want = hak_max(want, (size_t)info.totalram * info.mem_unit * 4);
         if (no_libc && is_more_granted(&info))
-            want = hak_max(want, (size_t)1 << 40);
+            want = hak_max(want, (size_t)512 << 30);
     }
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
         if (getrlimit(limits[i], &limit) == 0 && limit.rlim_cur <= most / 4)
@@ -356,9 +368,9 @@ static struct {
     uint64_t bytes;
 } meta;
 
-void hak_meta_lock(enum hak_fork_phase phase)
+void hak_meta_lock(bool take)
 {
-    hak_lock_fork(&meta.lock, phase);
+    (take ? hak_lock_take : hak_lock_drop)(&meta.lock);
 }
 
 uint64_t hak_meta_bytes(void)

@@ -69,7 +69,7 @@ preload()
                    learner-off'
             ;;
         api | routes | sealed) modes='default verify owns lanes-off' ;;
-        guard) modes='guard guard-each' ;;
+        guard) modes='guard guard-each guard-recheck' ;;
         apart) continue ;; # its configuration alone: below
         family | stress)
             modes='plain default verify owns lanes-off no-fallback guard

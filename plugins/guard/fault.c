@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * fault.c - SIGSEGV: ours are reported, all go on to the program's handler.
  *
- * The handler is installed with the first sampled block, and every further one
- * looks whether the program has put its own there since: that one is then
- * remembered and ours goes in front again. Between, the program's handler gets
- * a fault of ours without a report.
+ * The handler is installed when the box starts. A program that installs one
+ * later takes its place and gets faults of ours without a report, unless it
+ * calls the one that it found. With signal_recheck each sample looks whether
+ * that has happened: the program's is then remembered, and ours goes in front
+ * again. The look is a system call, for which a sandbox may kill.
  *
  * A program's handler may call the one that it found, which is ours: then the
  * signal has been here before, and goes to what we found at the very first.
@@ -99,14 +100,6 @@ static void on_fault(int number, siginfo_t *info, void *context)
     pass_on(&found[at], number, info, context);
 }
 
-void fault_enter(struct guard *guard)
-{
-    guard->next = __atomic_load_n(&instances, __ATOMIC_RELAXED);
-    while (!__atomic_compare_exchange_n(&instances, &guard->next, guard, true,
-                                        __ATOMIC_RELEASE, __ATOMIC_RELAXED))
-        ;
-}
-
 /* lock held */
 static void install(const struct sigaction *there)
 {
@@ -119,7 +112,7 @@ static void install(const struct sigaction *there)
     sigaction(SIGSEGV, &ours, NULL);
 }
 
-void fault_watch(void)
+void fault_recheck(void)
 {
     struct sigaction there;
     int kept = errno;
@@ -131,6 +124,15 @@ void fault_watch(void)
         hak_lock_drop(&lock);
     }
     errno = kept;
+}
+
+void fault_enter(struct guard *guard)
+{
+    guard->next = __atomic_load_n(&instances, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&instances, &guard->next, guard, true,
+                                        __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+        ;
+    fault_recheck();
 }
 
 void fault_fork_child(void)

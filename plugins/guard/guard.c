@@ -15,6 +15,7 @@ enum param {
     PARAM_SLOT_BYTES,
     PARAM_FRAMES,
     PARAM_RATE,
+    PARAM_RECHECK,
 };
 
 enum { SLOTS_MOST = 16384, WINDOW_SHIFT = 6 /* of the rate: 64 ms */ };
@@ -36,6 +37,10 @@ static const struct hak_param params[] = {
                     .def = 500,
                     .help = "samples; the rest goes on as routed; 0 = no "
                             "limit"},
+    [PARAM_RECHECK] = {"signal_recheck", HAK_PARAM_BOOL, .max = 1,
+                       .help = "with each sample, look whether the program has "
+                               "a SIGSEGV handler of its own, and go in front: "
+                               "a rt_sigaction, which some sandboxes kill for"},
 };
 
 static int init(struct hak_box *box)
@@ -59,6 +64,7 @@ static int init(struct hak_box *box)
     guard->stack = box->host->get_extension(HAK_STACK_1);
     guard->frames = (uint32_t)box->params[PARAM_FRAMES].i;
     guard->most_per_second = (uint64_t)box->params[PARAM_RATE].i;
+    guard->signal_recheck = box->params[PARAM_RECHECK].i != 0;
     box->state = guard;
     fault_enter(guard);
     return 0;
@@ -149,7 +155,8 @@ static void *aligned_alloc_slot(struct hak_box *box, size_t align, size_t size)
         hak_count_shared(&guard->full, 1);
         return NULL;
     }
-    fault_watch();
+    if (guard->signal_recheck)
+        fault_recheck();
     place(guard, slot, align, size);
     stack_take(guard, &slot->allocated);
     hak_count_shared(&guard->sampled, 1);

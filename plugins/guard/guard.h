@@ -28,7 +28,7 @@ enum slot_state {
     SLOT_FRESH, /* never used */
     SLOT_BUSY,  /* between two others, one thread's */
     SLOT_LIVE,
-    SLOT_FREED, /* protected, in the queue */
+    SLOT_FREED, /* closed, in the queue; start is 0 where no block ever was */
 };
 
 /*
@@ -42,6 +42,7 @@ enum slot_state {
 struct slot {
     uint32_t state; /* enum slot_state, atomic */
     bool reported;  /* a fault of this block was told */
+    bool open; /* its pages; while BUSY and LIVE, or not closed by the kernel */
     uintptr_t start;
     size_t bytes;
     struct stack allocated, freed;
@@ -64,6 +65,7 @@ struct guard {
     struct pool pool;
     const struct hak_stack_1 *stack; /* NULL: the core has none */
     uint32_t frames;
+    bool signal_recheck;
     uint64_t most_per_second; /* 0: no limit */
     uint64_t window, taken;   /* of the rate; under pool.lock */
     uint64_t nth;             /* left and right in turn */
@@ -83,10 +85,10 @@ static inline struct guard *guard_of(const struct hak_box *box)
 bool pool_init(struct pool *pool, struct hak_box *box, uint32_t nslots,
                uint32_t quarantine, size_t slot_bytes);
 
-/* A slot in state BUSY, its pages writable; NULL = all are in use. */
+/* A slot in state BUSY, its pages open; NULL = all are in use, or no memory. */
 struct slot *pool_take(struct pool *pool);
 
-/* A slot in state BUSY whose block is gone: protect it, to the queue's end. */
+/* A slot in state BUSY whose block is gone: close it, to the queue's end. */
 void pool_give(struct pool *pool, struct slot *slot);
 
 /* Any p. */
@@ -130,10 +132,12 @@ report_written(struct guard *guard, const struct slot *slot, uintptr_t where);
 
 /* ---- fault.c ------------------------------------------------------------- */
 
-void fault_enter(struct guard *guard); /* at init, for good */
+/* At init, for good: its faults are told. Installs the handler. */
+void fault_enter(struct guard *guard);
 
-/* Our handler in front, if a program put another there since the last call. */
-void fault_watch(void);
+/* Our handler in front, if a program put another there since the last call. A
+ * system call: with `signal_recheck` alone. */
+void fault_recheck(void);
 
 void fault_fork_child(void);
 

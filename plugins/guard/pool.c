@@ -1,22 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * pool.c - a fixed number of slots, each between two guard pages.
  *
- * Everything is PROT_NONE but the slots of live blocks. Slots never used come
+ * The pool is address space that the host has reserved: nothing of it is mapped
+ * but the slots of live blocks. So a live block costs the kernel a mapping, a
+ * freed one gives it back, and a guard page costs none. Slots never used come
  * first, then those freed longest ago, as long as more than `quarantine` wait:
- * so a freed block stays protected while at least that many others are freed.
+ * so a freed block stays closed while at least that many others are freed.
  */
 #include "guard.h"
-
-#include <errno.h>
-#include <sys/mman.h>
-
-static bool protect(uintptr_t p, size_t nbytes, int prot)
-{
-    int kept = errno;
-    bool done = mprotect((void *)p, nbytes, prot) == 0;
-    errno = kept;
-    return done;
-}
 
 bool pool_init(struct pool *pool, struct hak_box *box, uint32_t nslots,
                uint32_t quarantine, size_t slot_bytes)
@@ -47,13 +38,9 @@ static bool open_pool(struct pool *pool)
     if (pool->base != 0)
         return true;
     struct hak_box *box = pool->box;
-    void *p = box->host->map(box, pool->pool_bytes, 0, HAK_MAP_ZERO);
+    void *p = box->host->reserve(box, pool->pool_bytes, 0);
     if (p == NULL)
         return false;
-    if (!protect((uintptr_t)p, pool->pool_bytes, PROT_NONE)) {
-        box->host->unmap(box, p, pool->pool_bytes);
-        return false;
-    }
     __atomic_store_n(&pool->base, (uintptr_t)p, __ATOMIC_RELEASE);
     return true;
 }
@@ -91,19 +78,22 @@ struct slot *pool_take(struct pool *pool)
     hak_lock_drop(&pool->lock);
     if (slot == NULL)
         return NULL;
-    if (!protect(pool_slot(pool, slot), pool->slot_bytes,
-                 PROT_READ | PROT_WRITE)) {
-        enqueue(pool, slot); /* the kernel has no room for one more mapping */
+    struct hak_box *box = pool->box;
+    if (!slot->open &&
+        box->host->open_pages(box, (void *)pool_slot(pool, slot),
+                              pool->slot_bytes, HAK_OPEN_NOW) != 0) {
+        enqueue(pool, slot); /* no memory, or no mapping is left */
         return NULL;
     }
+    slot->open = true;
     return slot;
 }
 
 void pool_give(struct pool *pool, struct slot *slot)
 {
-    uintptr_t p = pool_slot(pool, slot);
-    protect(p, pool->slot_bytes, PROT_NONE);
-    pool->box->host->purge(pool->box, (void *)p, pool->slot_bytes);
+    struct hak_box *box = pool->box;
+    slot->open = !box->host->close_pages(box, (void *)pool_slot(pool, slot),
+                                         pool->slot_bytes);
     enqueue(pool, slot);
 }
 
@@ -125,7 +115,7 @@ static uintptr_t distance(const struct slot *slot, uintptr_t p)
 static bool is_better(const struct slot *a, const struct slot *b, uintptr_t p)
 {
     uint32_t state = slot_state(a), other = b ? slot_state(b) : SLOT_FRESH;
-    if (state == SLOT_FRESH)
+    if (state == SLOT_FRESH || a->start == 0)
         return false;
     if (other == SLOT_FRESH || (state == SLOT_LIVE) != (other == SLOT_LIVE))
         return other == SLOT_FRESH || state == SLOT_LIVE;

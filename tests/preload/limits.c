@@ -4,6 +4,7 @@
 
 #include <malloc.h>
 #include <pthread.h>
+#include <sys/sysinfo.h>
 
 enum { LIMIT_BYTES = 1024 * MIB };
 
@@ -261,6 +262,20 @@ TEST(shrinks_without_memory)
         free(q);
     for (size_t i = 0; i < 5; i++)
         free_all(&list[i], fillers[i]);
+}
+
+/* As `ulimit -v 262144` in a shell, which goes on. */
+TEST(a_program_limits_itself)
+{
+    struct sysinfo info;
+    struct link *list = NULL;
+    if (sysinfo(&info) != 0 || info.totalram > (size_t)64 << 30)
+        SKIP("tables grow with the machine's memory");
+    if (is_foreign())
+        SKIP("some reserve more than that");
+    set_limit((size_t)256 * MIB);
+    for (size_t n = 16; n < MIB; n = n * 3 / 2)
+        EXPECT_GE(take_all(&list, n, MIB), MIB);
 }
 
 /* Sizes that nobody has asked for before, with a MiB left for all of them. */

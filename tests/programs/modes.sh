@@ -8,7 +8,8 @@
 #   no-fallback  libc is never asked
 #   learner...   as conf/learner.ini says, evaluated more often; -verify,
 #                -lanes-off as above, -observe and -off with that mode
-#   guard        as conf/guard.ini says, one in 20; guard-each: every one
+#   guard        as conf/guard.ini says, one in 20; guard-each: every one;
+#                guard-recheck: every one, and with signal_recheck
 
 # missing_library INI: what a box of the INI calls and this system does not
 # have, one name; fails if all is there or anything else is wrong.
@@ -46,11 +47,14 @@ environment()
         learner-*) echo HAKMEM_LEARNER_MODE="${1#learner-}" ;;
         esac
         ;;
-    guard | guard-each)
+    guard | guard-*)
         echo HAKMEM_CONF=conf/guard.ini HAKMEM_BOX_GUARD_MOST_PER_SECOND=0
         case $1 in
         guard) echo HAKMEM_CORE_SAMPLE_EVERY=20 ;;
         *) echo HAKMEM_CORE_SAMPLE_EVERY=1 ;;
+        esac
+        case $1 in
+        guard-recheck) echo HAKMEM_BOX_GUARD_SIGNAL_RECHECK=yes ;;
         esac
         ;;
     *)

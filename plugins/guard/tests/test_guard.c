@@ -5,8 +5,11 @@
  * host has no stacks.
  */
 #include "guard.h"
+#include "only_calls.h"
 #include "test.h"
 #include "testhost.h"
+
+#include <signal.h>
 
 /* A new instance; params are "key=value" texts. */
 #define OPEN(...) open_box((const char *const[]){__VA_ARGS__, NULL})
@@ -123,6 +126,112 @@ TEST(no_memory_is_null_and_works_again)
     EXPECT(th_malloc(box, 16) == NULL);
     th_fail_never();
     EXPECT(th_malloc(box, 16) != NULL);
+}
+
+/* Slots that were used, and those that never were, wait for memory alike. */
+TEST(slots_that_could_not_be_opened_are_used_later)
+{
+    struct hak_box *box = OPEN("slots=4", "quarantine=0", "most_per_second=0");
+    void *first = th_malloc(box, 4000), *p[4];
+    th_free(first);
+    th_fail_at(1);
+    for (int i = 0; i < 9; i++)
+        EXPECT(th_malloc(box, 4000) == NULL);
+    th_fail_never();
+    for (int i = 0; i < 4; i++)
+        EXPECT((p[i] = th_malloc(box, 4000)) != NULL);
+    guard_check(guard_of(box));
+    for (int i = 0; i < 4; i++)
+        th_free(p[i]);
+    EXPECT_EQ(th_mapped(box), 0); /* freed ones cost nothing */
+}
+
+TEST_DIES(no_block_was_where_none_could_be_opened, SIGABRT, "wild pointer")
+{
+    struct hak_box *box = OPEN("slots=4", "quarantine=0", "most_per_second=0");
+    char *p = th_malloc(box, 100);
+    size_t page = box->host->os_page_bytes;
+    th_fail_at(1);
+    EXPECT(th_malloc(box, 100) == NULL);
+    box->ops->free(box, p - (uintptr_t)p % page + 2 * page);
+}
+
+/* ---- what a sandbox would kill for --------------------------------------- */
+
+static int churn(const char *recheck)
+{
+    static const int calls[] = {ALLOCATOR_CALLS, SYS_exit_group};
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct hak_box *box =
+            OPEN("slots=64", "quarantine=8", "most_per_second=0", recheck);
+        void *p[64] = {NULL};
+        if (!only_calls(calls, sizeof calls / sizeof calls[0]))
+            _exit(TEST_SKIPPED);
+        for (size_t i = 0; i < 1000; i++) {
+            th_free(p[i % 50]);
+            p[i % 50] = th_malloc(box, i);
+        }
+        _exit(0);
+    }
+    EXPECT_EQ(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+TEST(no_call_of_the_kernel_but_those_that_sandboxes_know)
+{
+    if (TEST_ASAN || TEST_TSAN)
+        SKIP("a sanitizer makes calls of its own");
+    int status = churn("signal_recheck=no");
+    if (WIFEXITED(status) && WEXITSTATUS(status) == TEST_SKIPPED)
+        SKIP("no seccomp");
+    EXPECT_EQ(status, 0);
+    status = churn("signal_recheck=yes"); /* documented */
+    EXPECT(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
+}
+
+TEST(a_stack_names_its_thread)
+{
+    struct hak_box *box = OPEN("most_per_second=0");
+    const struct pool *pool = &guard_of(box)->pool;
+    const void *p = th_malloc(box, 100);
+    EXPECT_EQ(pool_near(pool, (uintptr_t)p)->allocated.tid,
+              (int)syscall(SYS_gettid));
+}
+
+/* ---- the handler --------------------------------------------------------- */
+
+static void theirs(int number)
+{
+    _exit(number == SIGSEGV ? 42 : 43);
+}
+
+static bool is_theirs(void)
+{
+    struct sigaction now;
+    EXPECT_EQ(sigaction(SIGSEGV, NULL, &now), 0);
+    return now.sa_handler == theirs;
+}
+
+TEST(the_handler_is_there_from_the_start)
+{
+    struct sigaction before, after;
+    sigaction(SIGSEGV, NULL, &before);
+    struct hak_box *box = OPEN("most_per_second=0");
+    sigaction(SIGSEGV, NULL, &after);
+    EXPECT(before.sa_handler != after.sa_handler);
+    signal(SIGSEGV, theirs);
+    EXPECT(th_malloc(box, 100) != NULL);
+    EXPECT(is_theirs());
+}
+
+TEST(with_recheck_it_goes_in_front_of_a_later_one)
+{
+    struct hak_box *box = OPEN("most_per_second=0", "signal_recheck=yes");
+    signal(SIGSEGV, theirs);
+    EXPECT(th_malloc(box, 100) != NULL);
+    EXPECT(!is_theirs());
 }
 
 /* ---- freed ones ---- */
