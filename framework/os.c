@@ -19,19 +19,6 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
-int hak_os_tid(void)
-{
-    return (int)syscall(SYS_gettid);
-}
-
-bool hak_os_thread_is_gone(int tid)
-{
-    int kept = errno;
-    bool gone = syscall(SYS_tgkill, getpid(), tid, 0) != 0 && errno == ESRCH;
-    errno = kept;
-    return gone;
-}
-
 static bool membarrier(int command)
 {
     int kept = errno;
@@ -116,12 +103,13 @@ uint64_t hak_os_now_ms(void)
  * the kernel wipes in the child of any fork, so no two processes share one.
  * Source: Aumasson, Bernstein, "SipHash: a fast short-input PRF", 2012.
  */
-static struct random {
+struct random {
     struct hak_lock lock; /* while it is seeded */
     bool seeded;
     uint64_t key[2];
     uint64_t counter;
-} * random_page;                   /* NULL: before the first number */
+};
+static struct random *random_page; /* NULL: before the first number */
 static struct random random_spare; /* without memory: hak_fork wipes it */
 
 static void sip_round(uint64_t v[4])
@@ -368,9 +356,9 @@ static struct {
     uint64_t bytes;
 } meta;
 
-void hak_meta_lock(bool take)
+void hak_meta_lock(enum hak_fork_phase phase)
 {
-    (take ? hak_lock_take : hak_lock_drop)(&meta.lock);
+    hak_lock_fork(&meta.lock, phase);
 }
 
 uint64_t hak_meta_bytes(void)
