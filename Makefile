@@ -221,8 +221,8 @@ check-asan: $(TEST_BOXES)
 	    sanitized-tests
 	tests/sanitize/run.sh asan
 check-tsan: $(TEST_BOXES)
-	$(MAKE) B=build/tsan CFLAGS='-fsanitize=thread -DHAK_DEBUG=1 -Wno-tsan \
-	    -Wno-error' sanitized-tests
+	$(MAKE) B=build/tsan CFLAGS='-fsanitize=thread -DHAK_DEBUG=1 -Wno-tsan -Wno-error' \
+	    sanitized-tests
 	tests/sanitize/run.sh tsan
 check-sanitizers: check-asan check-tsan
 
