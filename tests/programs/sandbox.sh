@@ -73,11 +73,11 @@ static const unsigned may[] = {
     SYS_write, SYS_clock_nanosleep, SYS_rt_sigprocmask, SYS_exit,
     SYS_exit_group,
 };
-enum { MAY = sizeof may / sizeof may[0], BLOCKS = 3000, THREADS = 4 };
+enum { MAY = sizeof may / sizeof may[0], BLOCKS = 1000, THREADS = 2 };
 static void work(unsigned seed)
 {
     void **p = calloc(BLOCKS, sizeof *p);
-    for (int round = 0; round < 12; round++) {
+    for (int round = 0; round < 4; round++) {
         for (int i = 0; i < BLOCKS; i++) {
             size_t most = i % 200 == 0 ? 3000000 : i % 10 == 0 ? 100000 : 3000;
             size_t n = rand_r(&seed) % most;
@@ -90,9 +90,9 @@ static void work(unsigned seed)
         }
         for (int i = 0; i < BLOCKS; i += 3)
             p[i] = realloc(p[i], i * 100 + 1);
-        if (round % 4 == 0)
+        if (round == 1)
             malloc_trim(0);
-        nanosleep(&(struct timespec){0, 60000000}, NULL);
+        nanosleep(&(struct timespec){0, 300000000}, NULL);
     }
     for (int i = 0; i < BLOCKS; i++)
         free(p[i]);
