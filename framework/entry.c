@@ -177,8 +177,8 @@ EXPORT size_t malloc_usable_size(void *p)
  * glibc's second names for the same calls, by which tracers and wrappers of
  * malloc reach the allocator behind themselves. copy: the attributes too.
  */
-#define SECOND_NAME(second, name)         \
-    EXPORT extern __typeof__(name) second \
+#define SECOND_NAME(second, name)          \
+    EXPORT extern __typeof__(name)(second) \
         __attribute__((alias(#name), copy(name)))
 
 SECOND_NAME(__libc_malloc, malloc);

@@ -20,7 +20,7 @@ bool hak_object_of(const void *p, struct hak_object *out)
 }
 
 /* glibc has made addresses of most of these; the vDSO's are as in its file. */
-static const void *table(const struct hak_object *object, ElfW(Sxword) tag)
+static const void *table(const struct hak_object *object, int64_t tag)
 {
     for (const ElfW(Dyn) *d = object->dynamic; d->d_tag != DT_NULL; d++)
         if (d->d_tag == tag) {

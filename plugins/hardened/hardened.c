@@ -93,8 +93,8 @@ enum { CHUNK_BYTES = 256 * 1024, CHUNK_LEAST_BYTES = 16 * 1024 };
 /* The lock is held. Less than usual will do where there is not more. */
 static void more_chunk(struct hardened *h, struct chunk *chunk)
 {
-    char *more = NULL;
-    size_t bytes = CHUNK_BYTES * 2;
+    size_t bytes = CHUNK_BYTES;
+    char *more = h->box->host->meta_guarded(h->box, bytes);
     while (more == NULL && bytes > CHUNK_LEAST_BYTES)
         more = h->box->host->meta_guarded(h->box, bytes /= 2);
     if (more == NULL)

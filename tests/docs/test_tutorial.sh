@@ -45,6 +45,7 @@ result $wrong "a program runs on it"
 # Without usable_size the core keeps a header in front of each block. Neighbours
 # of the box are not its own, whoever asks.
 for mode in HAKMEM_CORE_FREE_ROUTE=owns HAKMEM_CORE_VERIFY=yes; do
+    # shellcheck disable=SC2016 # it is perl that expands them
     env "$mode" build/hakctl run -c "$dir/mine.ini" -- perl -e \
         'my @a = map { "x" x ($_ * 37 % 30000) } 1 .. 5000; print scalar(@a), "\n"' \
         >"$dir/said" 2>&1
