@@ -16,10 +16,10 @@ set -eu
 cd "$(dirname "$0")/.."
 
 # Words of tests/run.sh: what newer libraries, tools and programs meet.
-quick='coreutils.sh /python.sh /perl.sh /git.sh /sqlite.sh /gcc.sh /cxx.sh'
-quick="$quick own-malloc redis.sh test_foreign test_conf test_files test_loader"
-quick="$quick default:build/tests/preload plain:build/tests/preload"
-quick="$quick mimalloc tcmalloc.ini"
+quick='/coreutils.sh /python.sh /gcc.sh /redis.sh /other-malloc.sh'
+quick="$quick test_conf test_foreign test_loader learner-observe"
+quick="$quick default:build/tests/preload/atfork default:build/tests/preload/fork"
+quick="$quick default:build/tests/preload/family conf/foreign/mimalloc.ini"
 suite=trixie
 log=build/trixie.log
 

@@ -125,7 +125,10 @@ PROPERTY(power_of_two_working_sets,
         for (size_t size = 16; size <= ck.max_bytes; size *= 2) {
             if (!ck_good(size) || size * counts[c] > 64 * CK_MIB)
                 continue;
-            working_set(b, counts[c], size, size < 4096 ? 5000 : 3000);
+            working_set(b, counts[c], size,
+                        size < 4096    ? 5000
+                        : size < 65536 ? 3000
+                                       : 1000); /* system calls at each */
         }
 }
 

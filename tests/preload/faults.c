@@ -217,7 +217,7 @@ static int child_failing_at(long nth, long times)
 
 static void every_call(long times)
 {
-    long n = 1, step = is_mode("conf/hardened.ini") ? 11 : 1; /* of ~ 700 */
+    long n = 1, step = is_mode("conf/hardened.ini") ? 23 : 1; /* of ~ 700 */
     if (!refuse_start())
         SKIP("no seccomp");
     refuse_stop();

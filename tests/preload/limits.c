@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <sys/sysinfo.h>
 
-enum { LIMIT_BYTES = 1024 * MIB };
+enum { LIMIT_BYTES = 256 * MIB };
 
 /* Blocks of any size are copied there. */
 static bool is_hardened(void)
@@ -14,7 +14,7 @@ static bool is_hardened(void)
     return is_mode("conf/hardened.ini");
 }
 
-/* ---- life under `ulimit -v 1048576` ------------------------------------- */
+/* ---- life under `ulimit -v 262144` ------------------------------------- */
 
 /*
  * A limit must be there before the allocator starts, so the program runs
@@ -210,7 +210,7 @@ static void set_limit(size_t bytes)
 static void limited_later(size_t n)
 {
     /* A region of 1 GiB is not to be used up: it gets slow before. */
-    size_t all = (size_t)(is_foreign() ? 128 : 512) * MIB;
+    size_t all = (size_t)(is_foreign() ? 128 : 300) * MIB;
     struct link *before = NULL, *list = NULL;
     take_all(&before, n, 50 * MIB);
     set_limit(statm_bytes(0) + 64 * MIB);
