@@ -128,7 +128,7 @@ PROPERTY(power_of_two_working_sets,
             working_set(b, counts[c], size,
                         size < 4096    ? 5000
                         : size < 65536 ? 3000
-                                       : 1000); /* system calls at each */
+                                       : 64 + 2 * counts[c]); /* calls each */
         }
 }
 
