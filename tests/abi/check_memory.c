@@ -123,12 +123,12 @@ PROPERTY(power_of_two_working_sets,
     struct block *b = ck_blocks(2048);
     for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++)
         for (size_t size = 16; size <= ck.max_bytes; size *= 2) {
-            if (!ck_good(size) || size * counts[c] > 64 * CK_MIB)
+            if (!ck_good(size) || size * counts[c] > 16 * CK_MIB)
                 continue;
             working_set(b, counts[c], size,
                         size < 4096    ? 5000
                         : size < 65536 ? 3000
-                                       : 64 + 2 * counts[c]); /* calls each */
+                                       : 16 + 2 * counts[c]); /* filled */
         }
 }
 
