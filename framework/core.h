@@ -454,6 +454,7 @@ struct hak_counts {
 struct hak_out {
     struct hak_parcel *parcel; /* NULL: none */
     void **at;                 /* where the next slot's address goes */
+    void *last;                /* the last slot that left by it */
     uint32_t key;              /* the other's tag + 1; 0: of no thread */
     int32_t room;              /* in bytes of slots, about */
 };

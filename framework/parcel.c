@@ -92,6 +92,40 @@ static void put_empty(struct hak_thread *t, struct hak_parcel *parcel)
     hak_lock_drop(&pool.lock);
 }
 
+/* ---- the last slot of a parcel ----------------------------------------------
+ */
+
+/*
+ * Two frees of one slot in one parcel are found out when they arrive. The last
+ * slot of a parcel carries a mark from when it is posted until it arrives,
+ * whose link is no address: freed again by the same thread as the first of the
+ * next parcel, it is known. (Where it arrived, and is in use again, the mark is
+ * gone, and nobody can tell that free from a right one.)
+ */
+static uint64_t mark_of(const struct hak_span *span)
+{
+    return span->key ^ 16;
+}
+
+static void mark(void *p)
+{
+    const struct hak_span *span = hak_directory_get(p);
+    if (span != NULL && span->key != 0)
+        __atomic_store_n((uint64_t *)p, mark_of(span), __ATOMIC_RELAXED);
+}
+
+static bool has_mark(const struct hak_span *span, const void *p)
+{
+    return span != NULL && __atomic_load_n((const uint64_t *)p,
+                                           __ATOMIC_RELAXED) == mark_of(span);
+}
+
+static void unmark(void *p)
+{
+    if (has_mark(hak_directory_get(p), p))
+        hak_slot_clear(p);
+}
+
 /* ---- arrival ---- */
 
 /* As the owner's free, but with a look at the mark: the line is needed anyway,
@@ -124,6 +158,7 @@ static void unpack(struct hak_thread *t, struct hak_parcel *parcel,
     int kept = errno;
     while (parcel != NULL && parcel != &closed) {
         struct hak_parcel *next = parcel->next;
+        unmark(parcel->slot[parcel->n - 1]);
         for (uint32_t i = 0; i < parcel->n; i++) {
             if (whose == ASTRAY)
                 hak_free_astray(parcel->slot[i]);
@@ -177,13 +212,16 @@ static void post(struct hak_thread *t, struct hak_out *out)
     struct hak_parcel *parcel = out->parcel;
     struct hak_thread *to = hak_thread_by_tag[out->key - 1];
     uint32_t n = (uint32_t)(out->at - parcel->slot);
-    *out = (struct hak_out){0};
+    *out = (struct hak_out){.last = parcel->slot[n - 1]};
     t->nopen--;
     t->nlook += n;
     t->nown += to == t ? n : 0;
     __atomic_store_n(&parcel->n, n, __ATOMIC_RELAXED);
-    if (to != t && to != hak_self && deliver(to, parcel))
-        return;
+    if (to != t && to != hak_self) {
+        mark(parcel->slot[n - 1]);
+        if (deliver(to, parcel))
+            return;
+    }
     parcel->next = NULL; /* deliver may have tried before it gave up */
     unpack(t, parcel, to == hak_self ? OWN : ASTRAY);
 }
@@ -243,6 +281,8 @@ bool hak_parcel_keep_first(struct hak_thread *t, uint64_t entry, void *p)
     if (tag == 0 || tag == t->match || t->abroad != 0 ||
         hak_entry_step(entry) == HAK_STEP_LARGE)
         return false;
+    if (unlikely(p == out->last) && has_mark(hak_entry_span(entry), p))
+        hak_die("free(%p): freed twice", p);
     if (out->parcel != NULL)
         post(t, out);
     struct hak_parcel *parcel = take_empty(t);

@@ -104,7 +104,6 @@ static inline struct hak_page *hak_heap_page(struct hak_heap *heap)
 static inline void hak_heap_spare(struct hak_heap *heap, struct hak_page *page)
 {
     page->state = HAK_PAGE_FREE;
-    __atomic_store_n(&page->span.owner, NULL, __ATOMIC_RELAXED);
     page->pending_next = heap->spare;
     heap->spare = page;
 }
@@ -128,6 +127,21 @@ static inline bool hak_page_hush(struct hak_page *page)
 
 /* ---- states of a page ---- */
 
+/*
+ * Who owns a page frees into it inline, without a look at the slot. Nobody owns
+ * an available page that is empty, or in which slots sleep, which have no
+ * marks: the box sees each free there, and a wrong one is told at once.
+ */
+static inline void hak_heap_own(struct hak_heap *heap, struct hak_page *page)
+{
+    __atomic_store_n(&page->span.owner, heap->thread, __ATOMIC_RELAXED);
+}
+
+static inline void hak_heap_disown(struct hak_page *page)
+{
+    __atomic_store_n(&page->span.owner, NULL, __ATOMIC_RELAXED);
+}
+
 static inline void hak_heap_avail(struct hak_heap *heap, struct hak_page *page)
 {
     page->state = HAK_PAGE_AVAIL;
@@ -142,6 +156,8 @@ static inline void hak_heap_retire(struct hak_heap *heap, struct hak_page *page)
     if (word & HAK_REMOTE_PENDING)
         return; /* hak_heap_collect comes back to it */
     HAK_ASSERT(hak_page_out(page) == 0);
+    hak_page_expect_empty(page);
+    hak_heap_disown(page);
     hak_link_remove(&page->link);
     __atomic_sub_fetch(&heap->all->in_use_bytes,
                        (uint64_t)page->capacity * page->span.slot_bytes,
@@ -161,6 +177,7 @@ static inline void hak_heap_empty(struct hak_heap *heap, struct hak_page *page)
     struct hak_bin *bin = &heap->bin[page->class_number];
     if (bin->kept == NULL && heap->thread != NULL) {
         bin->kept = page;
+        hak_heap_disown(page);
         hak_link_remove(&page->link); /* taken last: it may go */
         hak_link_after(bin->avail.prev, &page->link);
     } else if (bin->kept != page) {
@@ -202,8 +219,10 @@ static inline size_t hak_heap_look(struct hak_heap *heap, bool now)
              at = at->next) {
             if (ncalls >= HAK_HEAP_PURGES && !now)
                 return bytes; /* the rest at the next look */
-            bytes += hak_page_look(hak_item(at, struct hak_page, link), now,
-                                   &ncalls);
+            struct hak_page *page = hak_item(at, struct hak_page, link);
+            bytes += hak_page_look(page, now, &ncalls);
+            if (page->asleep != 0)
+                hak_heap_disown(page);
         }
     }
     return bytes;
@@ -253,12 +272,13 @@ static inline bool hak_heap_set_full(struct hak_heap *heap,
 }
 
 /* NOTIFY may stay: a notice that nobody needs costs less than an atomic. */
-static inline void hak_heap_set_current(struct hak_bin *bin,
+static inline void hak_heap_set_current(struct hak_heap *heap,
                                         struct hak_page *page)
 {
     page->state = HAK_PAGE_CURRENT;
     page->span.trigger = page->span.nfree + HAK_HEAP_LOOK_FREES;
-    bin->current = page;
+    hak_heap_own(heap, page);
+    heap->bin[page->class_number].current = page;
 }
 
 /*
@@ -353,7 +373,7 @@ static inline bool hak_heap_move_page(struct hak_heap *to,
     if (hak_link_in_list(&page->link))
         hak_link_remove(&page->link);
     __atomic_store_n(&page->heap, to, __ATOMIC_RELAXED);
-    __atomic_store_n(&page->span.owner, to->thread, __ATOMIC_RELAXED);
+    hak_heap_own(to, page);
     hak_count(&to->adopted, 1);
     bool has_free = hak_page_out(page) < page->capacity;
     page->state = has_free ? HAK_PAGE_AVAIL : HAK_PAGE_FULL;
@@ -444,18 +464,6 @@ static inline void hak_heap_notify(struct hak_page *page)
         hak_heap_adopt_any(mine);
 }
 
-/* ops->remote_free */
-static inline void hak_heap_remote_free(struct hak_span *span, void *p)
-{
-    struct hak_page *page = hak_container_of(span, struct hak_page, span);
-    hak_page_expect_live(page, p);
-    uint64_t old = hak_page_push_remote(page, p);
-    /* PENDING with NOTIFY: the page became full while a notice is in flight;
-     * a second one would put it on the list twice */
-    if ((old & (HAK_REMOTE_NOTIFY | HAK_REMOTE_PENDING)) == HAK_REMOTE_NOTIFY)
-        hak_heap_notify(page);
-}
-
 /* ---- refill ---- */
 
 /* Put free slots on the local list of the current page. False: it is full. */
@@ -464,6 +472,8 @@ static inline bool hak_heap_restock(struct hak_heap *heap,
 {
     if (page->span.local != NULL)
         return true;
+    if (unlikely(hak_page_nlocal(page) != 0))
+        hak_page_miscounted(page);
     if (hak_remote_head(__atomic_load_n(&page->remote, __ATOMIC_RELAXED))) {
         struct hak_list list =
             hak_page_take_remote(page, HAK_REMOTE_PENDING, 0);
@@ -528,7 +538,7 @@ static inline struct hak_span *hak_heap_refill(struct hak_heap *heap,
         page = hak_heap_next_page(heap, class_number);
         if (page == NULL)
             return NULL;
-        hak_heap_set_current(bin, page);
+        hak_heap_set_current(heap, page);
     }
 }
 
@@ -548,8 +558,20 @@ static inline void *hak_heap_alloc(struct hak_heap *heap, uint32_t class_number)
 static inline void hak_heap_free_local(struct hak_page *page, void *p)
 {
     hak_page_expect_live(page, p);
+    if (unlikely(hak_page_out(page) == 0))
+        hak_page_miscounted(page);
     if (hak_span_push(&page->span, p))
         hak_heap_drained(&page->span);
+}
+
+static inline void hak_heap_free_remote(struct hak_page *page, void *p)
+{
+    hak_page_expect_live(page, p);
+    uint64_t old = hak_page_push_remote(page, p);
+    /* PENDING with NOTIFY: the page became full while a notice is in flight;
+     * a second one would put it on the list twice */
+    if ((old & (HAK_REMOTE_NOTIFY | HAK_REMOTE_PENDING)) == HAK_REMOTE_NOTIFY)
+        hak_heap_notify(page);
 }
 
 /* heap: the calling thread's, or NULL */
@@ -559,7 +581,18 @@ static inline void hak_heap_free(struct hak_heap *heap, struct hak_page *page,
     if (heap != NULL && __atomic_load_n(&page->heap, __ATOMIC_RELAXED) == heap)
         hak_heap_free_local(page, p);
     else
-        hak_heap_remote_free(&page->span, p);
+        hak_heap_free_remote(page, p);
+}
+
+/* ops->remote_free. A span without an owner may be of the thread's own heap. */
+static inline void hak_heap_remote_free(struct hak_span *span, void *p)
+{
+    struct hak_page *page = hak_container_of(span, struct hak_page, span);
+    struct hak_box *box = span->box;
+    struct hak_heap *mine = NULL;
+    if (__atomic_load_n(&span->owner, __ATOMIC_RELAXED) == NULL)
+        mine = box->host->heap(box, false);
+    hak_heap_free(mine, page, p);
 }
 
 /* ---- open and close ---- */
@@ -613,8 +646,7 @@ static inline void hak_bin_close(struct hak_heap *heap, struct hak_bin *bin)
 static inline void hak_bin_disown(struct hak_link *head)
 {
     for (struct hak_link *at = head->next; at != head; at = at->next)
-        __atomic_store_n(&hak_item(at, struct hak_page, link)->span.owner, NULL,
-                         __ATOMIC_RELAXED);
+        hak_heap_disown(hak_item(at, struct hak_page, link));
 }
 
 static inline bool hak_heap_is_empty(const struct hak_heap *heap)
@@ -680,10 +712,11 @@ enum { HAK_PAGE_SLOTS_MAX = 4096 };
 static inline void hak_page_mark(const struct hak_page *page, const void *list,
                                  uint64_t *is_free)
 {
-    for (; list != NULL; list = hak_slot_next(list, page->span.key)) {
+    for (uint32_t n = 0; list != NULL && n < page->carved; n++) {
         size_t i =
             (size_t)((const char *)list - page->start) / page->span.slot_bytes;
         is_free[i >> 6] |= 1ull << (i & 63);
+        list = hak_slot_next(list, page->span.key);
     }
 }
 

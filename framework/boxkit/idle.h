@@ -13,7 +13,9 @@
  * waking group reaches into it. A refill that finds nothing else wakes a group.
  *
  * Owner only. A free of a slot that sleeps is found out where the box sees it;
- * inline it is not, since the mark went with the memory.
+ * inline it is not, since the mark went with the memory, but when its group
+ * wakes: its first word is neither a mark nor zero, unless the program left it
+ * so.
  */
 #ifndef HAK_KIT_IDLE_H
 #define HAK_KIT_IDLE_H
@@ -45,9 +47,13 @@ static inline uint64_t hak_page_free_groups(const struct hak_page *page,
     uint16_t nfree[64] = {0};
     uint32_t shift = hak_page_group_shift(page);
     uint64_t map = 0;
+    uint32_t n = 0, nlocal = hak_page_nlocal(page);
     for (const void *p = page->span.local; p != NULL;
-         p = hak_span_next(&page->span, p))
+         p = hak_span_next(&page->span, p)) {
+        if (unlikely(n++ == nlocal))
+            hak_page_miscounted(page);
         nfree[(size_t)((const char *)p - page->start) >> shift]++;
+    }
     for (uint32_t g = 0; g < hak_page_ngroups(page); g++) {
         struct hak_group group = hak_page_group(page, g);
         if (group.first == group.end)
@@ -111,6 +117,19 @@ static inline size_t hak_page_sleep(struct hak_page *page, uint32_t *ncalls)
     return bytes;
 }
 
+/* Each slot of a sleeping group is as it went to sleep, or zero. */
+static inline void hak_page_expect_asleep(const struct hak_page *page,
+                                          struct hak_group group)
+{
+    size_t slot = page->span.slot_bytes;
+    for (uint32_t i = group.first; i < group.end; i++) {
+        const char *p = page->start + i * slot;
+        if (unlikely(*(const uint64_t *)p != 0 &&
+                     !hak_slot_is_marked(p, page->span.key)))
+            hak_page_miscounted(page);
+    }
+}
+
 /* Wake a group onto local, which is empty. False: none sleeps. */
 static inline bool hak_page_wake(struct hak_page *page)
 {
@@ -118,6 +137,7 @@ static inline bool hak_page_wake(struct hak_page *page)
         return false;
     uint32_t g = (uint32_t)__builtin_ctzll(page->asleep);
     struct hak_group group = hak_page_group(page, g);
+    hak_page_expect_asleep(page, group);
     hak_page_set_asleep(page, page->asleep & (page->asleep - 1));
     hak_page_link(page, group.first, group.end - group.first);
     return true;

@@ -248,27 +248,6 @@ static inline void hak_page_carve(struct hak_page *page, uint32_t n)
     __atomic_store_n(&page->carved, page->carved + n, __ATOMIC_RELAXED);
 }
 
-/* Put a list that counted as out onto span.local; walks the shorter one. */
-static inline void hak_page_return(struct hak_page *page, struct hak_list list)
-{
-    if (list.count == 0)
-        return;
-    void *longer = page->span.local, *shorter = list.head;
-    if (hak_page_nlocal(page) < list.count) {
-        longer = list.head;
-        shorter = page->span.local;
-    }
-    page->span.local = shorter != NULL ? shorter : longer;
-    if (shorter != NULL) {
-        void *tail = shorter, *next;
-        while ((next = hak_span_next(&page->span, tail)) != NULL)
-            tail = next;
-        hak_slot_link(tail, page->span.key, longer);
-    }
-    page->span.nfree += list.count;
-    page->remote_frees += list.count;
-}
-
 /* ---- wrong frees --------------------------------------------------------- */
 
 /*
@@ -358,6 +337,75 @@ static inline size_t hak_page_usable(const struct hak_page *page, const void *p)
     return page != NULL && hak_page_why_not(page, p) == NULL
                ? page->span.slot_bytes
                : 0;
+}
+
+/* ---- slots that count twice -----------------------------------------------
+ */
+
+/*
+ * A slot that is freed twice inline counts as two, so its page counts as empty
+ * too early and its list is a ring. So numbers are compared with what is there
+ * before a page changes hands or a list is walked to its end.
+ */
+__attribute__((noreturn, cold, noinline, unused)) static void
+hak_page_miscounted(const struct hak_page *page)
+{
+    struct hak_box *box = page->span.box;
+    box->host->log(box, HAK_LOG_ERROR,
+                   "free(): one of the slots of %u bytes from %p on was "
+                   "freed twice: more came back than were handed out",
+                   page->span.slot_bytes, (const void *)page->start);
+    abort();
+}
+
+/* The last of n slots, one or more, that are linked in a list of the page. */
+static inline void *hak_page_last(const struct hak_page *page, void *list,
+                                  uint32_t n)
+{
+    void *last = NULL;
+    for (uint32_t i = 0; list != NULL; i++) {
+        if (unlikely(i == n))
+            hak_page_miscounted(page);
+        last = list;
+        list = hak_span_next(&page->span, list);
+    }
+    return last;
+}
+
+/*
+ * The page counts as empty: is each of its slots free? One that is not was
+ * handed out, while another one came back twice. Cost: a load a slot.
+ */
+static inline void hak_page_expect_empty(const struct hak_page *page)
+{
+    const char *p = page->start;
+    size_t slot = page->span.slot_bytes;
+    uint64_t asleep = page->asleep;
+    for (uint32_t i = 0; i < page->carved; i++, p += slot) {
+        if (asleep != 0 && hak_page_sleeps_at(page, (size_t)i * slot))
+            continue;
+        if (unlikely(!hak_slot_is_marked(p, page->span.key)))
+            hak_page_miscounted(page);
+    }
+}
+
+/* Put a list that counted as out onto span.local; walks the shorter one. */
+static inline void hak_page_return(struct hak_page *page, struct hak_list list)
+{
+    if (list.count == 0)
+        return;
+    uint32_t nlocal = hak_page_nlocal(page), n = (uint32_t)list.count;
+    void *longer = page->span.local, *shorter = list.head;
+    if (nlocal < n) {
+        longer = list.head;
+        shorter = page->span.local;
+        n = nlocal;
+    }
+    page->span.local = shorter != NULL ? shorter : longer;
+    if (shorter != NULL)
+        hak_slot_link(hak_page_last(page, shorter, n), page->span.key, longer);
+    page->span.nfree += list.count;
+    page->remote_frees += list.count;
 }
 
 /* ---- the page as a whole --------------------------------------------------
