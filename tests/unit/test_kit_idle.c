@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * test_kit_idle.c - boxkit/idle.h: slots that sleep, wake, and lose nothing.
  */
+#include "log_to_stderr.h"
 #include "test.h"
 
 #include <boxkit/heap.h>
@@ -30,7 +31,7 @@ static void purge(struct hak_box *box, void *p, size_t size_bytes)
     size_t slot = page.span.slot_bytes;
     for (size_t i = at / slot; i * slot < at + size_bytes; i++)
         EXPECT(i >= page.capacity || !out[i]);
-    memset(p, 0xdb, size_bytes);
+    memset(p, 0, size_bytes);
     purged_bytes += size_bytes;
     npurges++;
 }
@@ -40,8 +41,10 @@ static uint64_t one(void)
     return 1;
 }
 
-static const struct hak_host host = {
-    .os_page_bytes = OS_PAGE, .purge = purge, .random = one};
+static const struct hak_host host = {.os_page_bytes = OS_PAGE,
+                                     .purge = purge,
+                                     .random = one,
+                                     .log = log_to_stderr};
 static struct hak_box box = {.host = &host};
 
 static void new_page(size_t bytes, uint32_t slot_bytes)
@@ -194,6 +197,46 @@ TEST(a_look_is_patient)
     for (uint32_t i = 601; i < 700; i++)
         release(i);
     EXPECT_GT(hak_page_look(&page, true, &ncalls), 0);
+}
+
+/* ---- a slot that was freed twice ---- */
+
+/* While it slept: it came round on the list, and its group wakes. */
+TEST_DIES(a_group_with_a_live_slot_does_not_wake, SIGABRT, "freed twice")
+{
+    new_page(65536, 512);
+    fill();
+    for (uint32_t i = 0; i < 100; i++)
+        release(i);
+    EXPECT_GT(sleep_now(), 0);
+    EXPECT(hak_page_sleeps_at(&page, (size_t)20 * 512));
+    out[20] = true;
+    memset(slot_at(20), 20, 512);
+    release(20);
+    for (uint32_t i = 0; i < 101 && alloc() != page.capacity; i++)
+        ;
+}
+
+/* a, b, a: the list is a ring. */
+TEST_DIES(a_look_does_not_go_round, SIGABRT, "freed twice")
+{
+    new_page(65536, 512);
+    fill();
+    release(1);
+    release(2);
+    hak_span_push(&page.span, slot_at(1));
+    sleep_now();
+}
+
+TEST_DIES(a_page_with_a_live_slot_is_not_empty, SIGABRT, "freed twice")
+{
+    new_page(65536, 512);
+    fill();
+    for (uint32_t i = 1; i < page.capacity; i++)
+        release(i);
+    hak_span_push(&page.span, slot_at(1));
+    EXPECT_EQ(hak_page_out(&page), 0);
+    hak_page_expect_empty(&page);
 }
 
 TEST_MAIN()

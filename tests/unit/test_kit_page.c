@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * test_kit_page.c - boxkit/page.h: one page, its three lists, its flags.
  */
+#include "log_to_stderr.h"
 #include "test.h"
 
 #include <boxkit/page.h>
@@ -81,18 +82,6 @@ static void carve(uint32_t n)
     hak_page_carve(&page, n);
     EXPECT(page.span.local == slot_at(was)); /* in the order of addresses */
     EXPECT_EQ(move_list(page.span.local, UNCARVED, LOCAL), n);
-}
-
-__attribute__((format(printf, 3, 4))) static void
-log_to_stderr(struct hak_box *box, enum hak_log_level level, const char *format,
-              ...)
-{
-    va_list ap;
-    (void)box;
-    (void)level;
-    va_start(ap, format);
-    vfprintf(stderr, format, ap);
-    va_end(ap);
 }
 
 /* As malloc and free do it; false: no free slot. */
