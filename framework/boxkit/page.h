@@ -348,14 +348,19 @@ static inline size_t hak_page_usable(const struct hak_page *page, const void *p)
  * before a page changes hands or a list is walked to its end.
  */
 __attribute__((noreturn, cold, noinline, unused)) static void
+hak_miscounted(struct hak_box *box, const void *start, uint32_t slot_bytes)
+{
+    box->host->log(box, HAK_LOG_ERROR,
+                   "free(): one of the slots of %u bytes from %p on was freed "
+                   "twice: more came back than were handed out",
+                   slot_bytes, start);
+    abort();
+}
+
+__attribute__((noreturn, cold, noinline, unused)) static void
 hak_page_miscounted(const struct hak_page *page)
 {
-    struct hak_box *box = page->span.box;
-    box->host->log(box, HAK_LOG_ERROR,
-                   "free(): one of the slots of %u bytes from %p on was "
-                   "freed twice: more came back than were handed out",
-                   page->span.slot_bytes, (const void *)page->start);
-    abort();
+    hak_miscounted(page->span.box, page->start, page->span.slot_bytes);
 }
 
 /* The last of n slots, one or more, that are linked in a list of the page. */

@@ -84,10 +84,27 @@ static struct slab *grow(struct list *list)
     return slab;
 }
 
+/* A slot that is freed twice inline counts as two, and the slab as empty with a
+ * live slot in it. */
+static void expect_count(const struct pool *pool, const struct slab *slab,
+                         bool right)
+{
+    if (unlikely(!right))
+        hak_miscounted(pool->supers->box, slab->start, pool->slot_bytes);
+}
+
+static void expect_empty(const struct pool *pool, const struct slab *slab)
+{
+    const char *p = slab->start;
+    for (uint32_t i = 0; i < slab->carved; i++, p += pool->slot_bytes)
+        expect_count(pool, slab, hak_slot_is_marked(p, pool->key));
+}
+
 /* No list is named for it any more: a wrong free of a slot that was in it would
  * else go on that list, and the slot out again while the slab is another's. */
 static void retire(struct pool *pool, struct slab *slab)
 {
+    expect_empty(pool, slab);
     hak_link_remove(&slab->link);
     name_holder(slab, NULL);
     __atomic_store_n(&slab->tag, 0, __ATOMIC_RELAXED);
@@ -188,9 +205,10 @@ static void give(struct pool *pool, void *first, void *last, uint32_t n,
                  const struct list *from)
 {
     struct slab *slab = slab_of(pool->supers, first);
-    /* freed twice, and the slab has gone since */
     if (unlikely(slab == NULL || slab->tag != pool->tag))
-        return;
+        hak_free_refused(pool->supers->box, first,
+                         "freed twice, and its slab has gone since", NULL, 0);
+    expect_count(pool, slab, n <= slab->used);
     bool had_free = slab_has_free(slab);
     hak_slot_link(last, pool->key, slab->free);
     slab->free = first;

@@ -140,6 +140,15 @@ for conf in $(confs); do
     done
 done
 
+# Whatever the boxes: no block is freed twice without a word.
+for conf in tiny mid-v35 smallmid lanes-off; do
+    for file in tests/misuse/double_free*.c; do
+        got=$(stopped "$(program "$file")" "$conf" 2>/dev/null)
+        case $got in 'at once' | 'at reuse') said '' ;; *) false ;; esac
+        result $? "$(program "$file") under $conf: $got"
+    done
+done
+
 table | diff docs/misuse.md - >"$tmp/said"
 result $? 'docs/misuse.md is what test_misuse.sh --table says'
 echo "1..$n"
