@@ -2,7 +2,7 @@
  * double_free_elsewhere.c - two other threads free a block.
  *
  * fault: double free, by two other threads
- * default: at reuse: freed twice
+ * default: at once: freed twice
  * hardened: at once: freed twice
  * guard: by sampling
  * scudo: at once
