@@ -472,8 +472,6 @@ static inline bool hak_heap_restock(struct hak_heap *heap,
 {
     if (page->span.local != NULL)
         return true;
-    if (unlikely(hak_page_nlocal(page) != 0))
-        hak_page_miscounted(page);
     if (hak_remote_head(__atomic_load_n(&page->remote, __ATOMIC_RELAXED))) {
         struct hak_list list =
             hak_page_take_remote(page, HAK_REMOTE_PENDING, 0);

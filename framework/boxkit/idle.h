@@ -47,10 +47,10 @@ static inline uint64_t hak_page_free_groups(const struct hak_page *page,
     uint16_t nfree[64] = {0};
     uint32_t shift = hak_page_group_shift(page);
     uint64_t map = 0;
-    uint32_t n = 0, nlocal = hak_page_nlocal(page);
+    uint32_t n = 0;
     for (const void *p = page->span.local; p != NULL;
          p = hak_span_next(&page->span, p)) {
-        if (unlikely(n++ == nlocal))
+        if (unlikely(n++ == page->carved))
             hak_page_miscounted(page);
         nfree[(size_t)((const char *)p - page->start) >> shift]++;
     }

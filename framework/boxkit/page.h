@@ -344,8 +344,10 @@ static inline size_t hak_page_usable(const struct hak_page *page, const void *p)
 
 /*
  * A slot that is freed twice inline counts as two, so its page counts as empty
- * too early and its list is a ring. So numbers are compared with what is there
- * before a page changes hands or a list is walked to its end.
+ * too early and its list is a ring. So a page's slots are looked at before it
+ * changes hands, and a walk ends after as many slots as there are. (Not after
+ * as many as are counted: a signal handler may have come between a push and its
+ * count, and fork.)
  */
 __attribute__((noreturn, cold, noinline, unused)) static void
 hak_miscounted(struct hak_box *box, const void *start, uint32_t slot_bytes)
@@ -363,18 +365,17 @@ hak_page_miscounted(const struct hak_page *page)
     hak_miscounted(page->span.box, page->start, page->span.slot_bytes);
 }
 
-/* The last of n slots, one or more, that are linked in a list of the page. */
-static inline void *hak_page_last(const struct hak_page *page, void *list,
-                                  uint32_t n)
+/* The last slot of a list of the page that is not empty. */
+static inline void *hak_page_last(const struct hak_page *page, void *list)
 {
-    void *last = NULL;
-    for (uint32_t i = 0; list != NULL; i++) {
-        if (unlikely(i == n))
+    uint32_t n = 0;
+    void *next;
+    while ((next = hak_span_next(&page->span, list)) != NULL) {
+        if (unlikely(n++ == page->carved))
             hak_page_miscounted(page);
-        last = list;
-        list = hak_span_next(&page->span, list);
+        list = next;
     }
-    return last;
+    return list;
 }
 
 /*
@@ -399,16 +400,14 @@ static inline void hak_page_return(struct hak_page *page, struct hak_list list)
 {
     if (list.count == 0)
         return;
-    uint32_t nlocal = hak_page_nlocal(page), n = (uint32_t)list.count;
     void *longer = page->span.local, *shorter = list.head;
-    if (nlocal < n) {
+    if (hak_page_nlocal(page) < list.count) {
         longer = list.head;
         shorter = page->span.local;
-        n = nlocal;
     }
     page->span.local = shorter != NULL ? shorter : longer;
     if (shorter != NULL)
-        hak_slot_link(hak_page_last(page, shorter, n), page->span.key, longer);
+        hak_slot_link(hak_page_last(page, shorter), page->span.key, longer);
     page->span.nfree += list.count;
     page->remote_frees += list.count;
 }
