@@ -99,25 +99,28 @@ static void put_empty(struct hak_thread *t, struct hak_parcel *parcel)
  * Two frees of one slot in one parcel are found out when they arrive. The last
  * slot of a parcel carries a mark from when it is posted until it arrives,
  * whose link is no address: freed again by the same thread as the first of the
- * next parcel, it is known. (Where it arrived, and is in use again, the mark is
- * gone, and nobody can tell that free from a right one.)
+ * next parcel, it is known for what it is. (Where it arrived, and is in use
+ * again, the mark is gone, and nobody can tell that free from a right one.)
  */
 static uint64_t mark_of(const struct hak_span *span)
 {
     return span->key ^ 16;
 }
 
+/* Only what looks live: a wrong free is told when it arrives, and until then
+ * hurts neither a list that the slot is in nor what lies beside a slot. */
 static void mark(void *p)
 {
     const struct hak_span *span = hak_directory_get(p);
-    if (span != NULL && span->key != 0)
+    if (span != NULL && span->key != 0 && hak_span_looks_live(span, p))
         __atomic_store_n((uint64_t *)p, mark_of(span), __ATOMIC_RELAXED);
 }
 
 static bool has_mark(const struct hak_span *span, const void *p)
 {
-    return span != NULL && __atomic_load_n((const uint64_t *)p,
-                                           __ATOMIC_RELAXED) == mark_of(span);
+    return span != NULL && span->key != 0 &&
+           __atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED) ==
+               mark_of(span);
 }
 
 static void unmark(void *p)

@@ -101,9 +101,25 @@ static inline struct hak_page *hak_heap_page(struct hak_heap *heap)
     return page;
 }
 
+/*
+ * Who owns a page frees into it inline, without a look at the slot. Nobody owns
+ * an available page that is empty, or in which slots sleep, which have no
+ * marks: the box sees each free there, and a wrong one is told at once.
+ */
+static inline void hak_heap_own(struct hak_heap *heap, struct hak_page *page)
+{
+    __atomic_store_n(&page->span.owner, heap->thread, __ATOMIC_RELAXED);
+}
+
+static inline void hak_heap_disown(struct hak_page *page)
+{
+    __atomic_store_n(&page->span.owner, NULL, __ATOMIC_RELAXED);
+}
+
 static inline void hak_heap_spare(struct hak_heap *heap, struct hak_page *page)
 {
     page->state = HAK_PAGE_FREE;
+    hak_heap_disown(page);
     page->pending_next = heap->spare;
     heap->spare = page;
 }
@@ -127,24 +143,11 @@ static inline bool hak_page_hush(struct hak_page *page)
 
 /* ---- states of a page ---- */
 
-/*
- * Who owns a page frees into it inline, without a look at the slot. Nobody owns
- * an available page that is empty, or in which slots sleep, which have no
- * marks: the box sees each free there, and a wrong one is told at once.
- */
-static inline void hak_heap_own(struct hak_heap *heap, struct hak_page *page)
-{
-    __atomic_store_n(&page->span.owner, heap->thread, __ATOMIC_RELAXED);
-}
-
-static inline void hak_heap_disown(struct hak_page *page)
-{
-    __atomic_store_n(&page->span.owner, NULL, __ATOMIC_RELAXED);
-}
-
 static inline void hak_heap_avail(struct hak_heap *heap, struct hak_page *page)
 {
     page->state = HAK_PAGE_AVAIL;
+    if (page->asleep != 0)
+        hak_heap_disown(page);
     page->span.trigger = page->span.nalloc; /* when nothing is out */
     hak_link_after(&heap->bin[page->class_number].avail, &page->link);
 }

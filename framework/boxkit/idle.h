@@ -12,10 +12,11 @@
  * page->asleep is set and its memory is the system's, as far as no slot of a
  * waking group reaches into it. A refill that finds nothing else wakes a group.
  *
- * Owner only. A free of a slot that sleeps is found out where the box sees it;
- * inline it is not, since the mark went with the memory, but when its group
- * wakes: its first word is neither a mark nor zero, unless the program left it
- * so.
+ * Owner only. A free of a slot that sleeps is found out at once where the box
+ * sees it. Inline it is not, since the mark went with the memory. Then it is
+ * found when its group wakes, by the first word, which is zero or a mark in a
+ * free slot; a program that has the slot again and left that word zero is not
+ * caught.
  */
 #ifndef HAK_KIT_IDLE_H
 #define HAK_KIT_IDLE_H
@@ -92,14 +93,14 @@ static inline size_t hak_page_sleep(struct hak_page *page, uint32_t *ncalls)
     struct hak_box *box = page->span.box;
     size_t os_page = box->host->os_page_bytes, slot = page->span.slot_bytes;
     uint64_t none = 0, map = hak_page_free_groups(page, &none);
-    uint64_t free = page->asleep | map | none;
+    uint64_t free[] = {page->asleep | map | none}; /* of one word */
     size_t bytes = 0, end;
     if (map == 0)
         return 0;
     hak_page_unlist(page, map);
     hak_page_set_asleep(page, page->asleep | map);
-    for (size_t g = 0; (g = hak_bits_next(&free, 0, g, 64)) < 64; g = end) {
-        end = hak_bits_next(&free, ~0ull, g, 64);
+    for (size_t g = 0; (g = hak_bits_next(free, 0, g, 64)) < 64; g = end) {
+        end = hak_bits_next(free, ~0ull, g, 64);
         if ((map & hak_bits_mask(0, g, end - g)) == 0)
             continue; /* slept before */
         uintptr_t start = (uintptr_t)page->start;

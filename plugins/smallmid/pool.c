@@ -86,18 +86,12 @@ static struct slab *grow(struct list *list)
 
 /* A slot that is freed twice inline counts as two, and the slab as empty with a
  * live slot in it. */
-static void expect_count(const struct pool *pool, const struct slab *slab,
-                         bool right)
-{
-    if (unlikely(!right))
-        hak_miscounted(pool->supers->box, slab->start, pool->slot_bytes);
-}
-
 static void expect_empty(const struct pool *pool, const struct slab *slab)
 {
     const char *p = slab->start;
     for (uint32_t i = 0; i < slab->carved; i++, p += pool->slot_bytes)
-        expect_count(pool, slab, hak_slot_is_marked(p, pool->key));
+        if (unlikely(!hak_slot_is_marked(p, pool->key)))
+            hak_miscounted(pool->supers->box, slab->start, pool->slot_bytes);
 }
 
 /* No list is named for it any more: a wrong free of a slot that was in it would
@@ -208,7 +202,8 @@ static void give(struct pool *pool, void *first, void *last, uint32_t n,
     if (unlikely(slab == NULL || slab->tag != pool->tag))
         hak_free_refused(pool->supers->box, first,
                          "freed twice, and its slab has gone since", NULL, 0);
-    expect_count(pool, slab, n <= slab->used);
+    if (unlikely(n > slab->used))
+        hak_miscounted(pool->supers->box, slab->start, pool->slot_bytes);
     bool had_free = slab_has_free(slab);
     hak_slot_link(last, pool->key, slab->free);
     slab->free = first;

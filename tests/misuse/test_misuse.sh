@@ -144,7 +144,7 @@ done
 for conf in tiny mid-v35 smallmid lanes-off; do
     for file in tests/misuse/double_free*.c; do
         got=$(stopped "$(program "$file")" "$conf" 2>/dev/null)
-        case $got in 'at once' | 'at reuse') said '' ;; *) false ;; esac
+        case $got in 'at once' | 'at reuse') said free ;; *) false ;; esac
         result $? "$(program "$file") under $conf: $got"
     done
 done

@@ -31,7 +31,8 @@ static void purge(struct hak_box *box, void *p, size_t size_bytes)
     size_t slot = page.span.slot_bytes;
     for (size_t i = at / slot; i * slot < at + size_bytes; i++)
         EXPECT(i >= page.capacity || !out[i]);
-    memset(p, 0, size_bytes);
+    if (npurges % 2 == 0) /* zero, or as it was: either is right */
+        memset(p, 0, size_bytes);
     purged_bytes += size_bytes;
     npurges++;
 }
