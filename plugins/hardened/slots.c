@@ -606,6 +606,23 @@ void *slots_alloc(struct hardened *h, uint32_t class_number)
 }
 
 /*
+ * A program may use little of a long slot, so what still reads zero is not
+ * written to: a page that was never touched then takes no memory. Where a page
+ * was used, the look ends within its first bytes.
+ */
+static void wipe_used(const struct hardened *h, char *p, size_t bytes)
+{
+    size_t page = h->box->host->os_page_bytes;
+    for (char *end = p + bytes; p != end;) {
+        size_t left = page - (uintptr_t)p % page;
+        left = hak_min(left, (size_t)(end - p));
+        if (!h->is_zero(p, left))
+            h->wipe(p, left);
+        p += left;
+    }
+}
+
+/*
  * Its bytes are wiped before the lock is taken: the slot is nobody else's. Two
  * frees at once both come as far as the lock.
  */
@@ -616,7 +633,9 @@ void slots_free(struct hardened *h, struct span *span, size_t i, void *p)
         if (unlikely(*canary_at(p, span->slot_bytes) != canary_of(h, p)))
             hardened_refuse(h, span, p,
                             "overflow: the bytes behind it were written to");
-        if (h->zero)
+        if (h->zero && span->slot_bytes > NOW_SLOT_MOST)
+            wipe_used(h, p, span->slot_bytes);
+        else if (h->zero)
             h->wipe(p, span->slot_bytes);
     }
     lock(c);

@@ -10,6 +10,8 @@
 #include "test.h"
 #include "testhost.h"
 
+#include <stdio.h>
+
 enum { N = 2000 };
 static char *block[N];
 
@@ -144,6 +146,42 @@ TEST(freed_bytes_are_wiped)
     put(box, p);
     for (size_t i = 0; i < 112; i++)
         EXPECT_EQ(p[i], 0);
+}
+
+/* Wherever the program wrote in a slot of many pages. */
+TEST(all_pages_of_a_long_slot_are_wiped)
+{
+    enum { BYTES = 100000 };
+    struct hak_box *box = OPEN();
+    for (size_t at = 0; at < BYTES; at += 777) {
+        char *p = get(box, BYTES);
+        p[at] = p[BYTES - 1 - at] = 42;
+        put(box, p);
+        for (size_t i = 0; i < BYTES + CANARY_BYTES; i++)
+            EXPECT_EQ(p[i], 0);
+    }
+}
+
+static size_t resident_bytes(void)
+{
+    unsigned long all, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    EXPECT(f != NULL && fscanf(f, "%lu %lu", &all, &resident) == 2);
+    fclose(f);
+    return resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+TEST(wiping_makes_no_page_of_a_long_slot)
+{
+    enum { BYTES = 100000, SLOTS = 100 };
+    struct hak_box *box = OPEN();
+    resident_bytes(); /* what stdio takes */
+    size_t before = resident_bytes();
+    for (int i = 0; i < SLOTS; i++)
+        *(block[i] = get(box, BYTES)) = 1;
+    for (int i = 0; i < SLOTS; i++)
+        put(box, block[i]);
+    EXPECT_LT(resident_bytes() - before, SLOTS * BYTES / 3);
 }
 
 TEST(a_freed_slot_waits)
