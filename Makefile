@@ -216,11 +216,11 @@ check: | $(B)/.deps-check
 # HAK_ASSERT.
 .PHONY: sanitized-tests check-asan check-tsan check-sanitizers
 sanitized-tests: $(UNIT_TESTS) $(PLUGIN_TESTS)
-check-asan: $(TEST_BOXES)
+check-asan: $(TEST_BOXES) $(BOXES)
 	$(MAKE) B=build/asan CFLAGS='$(SANITIZE) -DHAK_DEBUG=1 -Wno-error' \
 	    sanitized-tests
 	tests/sanitize/run.sh asan
-check-tsan: $(TEST_BOXES)
+check-tsan: $(TEST_BOXES) $(BOXES)
 	$(MAKE) B=build/tsan CFLAGS='-fsanitize=thread -DHAK_DEBUG=1 -Wno-tsan -Wno-error' \
 	    sanitized-tests
 	tests/sanitize/run.sh tsan
