@@ -261,6 +261,13 @@ static void end(struct hak_thread *t)
     hak_lock_drop(&threads.lock);
 }
 
+/* ThreadSanitizer has its own record of a thread until the last round begins. */
+#ifdef __SANITIZE_THREAD__
+enum { ROUNDS = PTHREAD_DESTRUCTOR_ITERATIONS - 1 };
+#else
+enum { ROUNDS = PTHREAD_DESTRUCTOR_ITERATIONS };
+#endif
+
 /*
  * Others' destructors may still allocate, so the structure is kept through
  * all rounds of them. A thread whose first request came in a late round never
@@ -272,7 +279,7 @@ static void ending(void *self)
     hak_parcel_post(t);
     if (t->rounds++ == 0)
         begin_ending(t);
-    if (t->rounds < PTHREAD_DESTRUCTOR_ITERATIONS)
+    if (t->rounds < ROUNDS)
         pthread_setspecific(threads.key, t);
     else
         end(t);

@@ -21,6 +21,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -30,6 +31,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -145,19 +147,31 @@ test_child(const struct test_case *c, int fd)
     _exit(0);
 }
 
+/* The alarm is for the child to die of. One that blocks it, as a sanitizer does
+ * in a signal handler, is killed a little later. */
+static inline void test_wait(pid_t pid)
+{
+    siginfo_t ended;
+    struct pollfd child = {.fd = (int)syscall(SYS_pidfd_open, pid, 0),
+                           .events = POLLIN};
+    if (child.fd >= 0 && poll(&child, 1, ((int)test_seconds + 5) * 1000) == 0)
+        kill(-pid, SIGKILL);
+    close(child.fd);
+    while (waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOWAIT) < 0 &&
+           errno == EINTR)
+        ;
+}
+
 /* Runs one case; leaves its wait status and what it said on stderr. */
 static inline int test_process(const struct test_case *c, char *said, size_t n)
 {
     int fd = memfd_create("test-stderr", 0), status = 0;
-    siginfo_t ended;
     pid_t pid = fork();
     if (pid < 0)
         test_fail(__FILE__, __LINE__, "fork: %s", strerror(errno));
     if (pid == 0)
         test_child(c, fd);
-    while (waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOWAIT) < 0 &&
-           errno == EINTR)
-        ;
+    test_wait(pid);
     kill(-pid, SIGKILL); /* what it left; it is not reaped yet itself */
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;

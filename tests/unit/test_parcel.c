@@ -371,6 +371,7 @@ TEST(an_inbox_that_is_closed_meanwhile_stays_closed)
 {
     struct sigaction action = {.sa_sigaction = close_first,
                                .sa_flags = SA_SIGINFO | SA_NODEFER};
+    SKIP_TSAN("it holds a lock of its own around an atomic");
     start();
     page_bytes = hak_os_page_bytes();
     begin(1, 100, 100);

@@ -301,13 +301,16 @@ static bool refuse_specific;
 /* In place of libc's, which has no memory for a key of a high number. */
 int pthread_setspecific(pthread_key_t which, const void *value)
 {
-    static int (*real)(pthread_key_t, const void *);
+    static void *symbol;
+    int (*real)(pthread_key_t, const void *);
     if (refuse_specific)
         return ENOMEM;
-    if (real == NULL) {
-        void *symbol = dlsym(RTLD_NEXT, "pthread_setspecific");
-        memcpy(&real, &symbol, sizeof real);
+    void *found = __atomic_load_n(&symbol, __ATOMIC_RELAXED);
+    if (found == NULL) {
+        found = dlsym(RTLD_NEXT, "pthread_setspecific");
+        __atomic_store_n(&symbol, found, __ATOMIC_RELAXED);
     }
+    memcpy(&real, &found, sizeof real);
     return real(which, value);
 }
 
