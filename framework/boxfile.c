@@ -4,6 +4,7 @@
  * A file is checked on an open descriptor before dlopen sees it, since
  * dlopen's own words ("invalid ELF header") help nobody.
  */
+#include "abi.h"
 #include "core.h"
 #include "elf_file.h"
 #include "text.h"
@@ -131,16 +132,14 @@ static int open_checked(const char *path, char *why, size_t why_bytes)
     return error;
 }
 
-#define ENTRY_LEAST                        \
-    (offsetof(struct hak_box_entry, ops) + \
-     offsetof(struct hak_box_ops, owns) + sizeof(void *))
-
-static int check_entry(const struct hak_box_entry *e, char *why, size_t n)
+/* What another version could have laid out otherwise comes first. */
+static int check_version(const struct hak_box_entry *e, char *why, size_t n)
 {
     if (e->magic != HAK_BOX_MAGIC)
         return hak_refuse(-EINVAL, why, n,
-                          "its hak_box_entry has no box magic; fill it "
-                          "with HAK_BOX_HEADER of hakmem/box.h");
+                          "does not begin its hak_box_entry with the magic "
+                          "of a box; fill it with HAK_BOX_HEADER of "
+                          "hakmem/box.h");
     if (e->abi_major != HAK_ABI_MAJOR)
         return hak_refuse(-EINVAL, why, n,
                           "is for box ABI %u, this core speaks %u; "
@@ -152,39 +151,59 @@ static int check_entry(const struct hak_box_entry *e, char *why, size_t n)
                           "one is %u.%u",
                           e->abi_major, e->host_minor_min, HAK_ABI_MAJOR,
                           HAK_ABI_MINOR);
-    if (e->struct_size < ENTRY_LEAST)
+    if (!hak_abi_is_entry(e))
         return hak_refuse(-EINVAL, why, n,
-                          "its entry has %u bytes, at least %zu are "
-                          "needed for alloc, free and owns",
-                          e->struct_size, ENTRY_LEAST);
-    if (e->ops.alloc == NULL || e->ops.free == NULL || e->ops.owns == NULL)
-        return hak_refuse(-EINVAL, why, n,
-                          "gives no %s; a box has alloc, free and owns",
-                          e->ops.alloc == NULL  ? "alloc"
-                          : e->ops.free == NULL ? "free"
-                                                : "owns");
-    if (e->id == NULL || e->version == NULL ||
-        (e->nparams != 0 && e->params == NULL))
-        return hak_refuse(-EINVAL, why, n,
-                          "its entry has no id, version or parameters");
-    if (e->nparams != 0 && e->param_bytes < sizeof(struct hak_param))
-        return hak_refuse(-EINVAL, why, n,
-                          "its parameters have %u bytes each, %zu are "
-                          "needed; begin its entry with HAK_BOX_HEADER",
-                          e->param_bytes, sizeof(struct hak_param));
+                          "says that its entry has %u bytes and operations "
+                          "from byte %zu on, which leaves no room for "
+                          "alloc, free and owns; begin its entry with "
+                          "HAK_BOX_HEADER",
+                          e->struct_size, hak_abi_ops_at(e));
     return 0;
 }
 
-/* As many bytes of each as this core knows; a newer box has longer ones. */
-const struct hak_param *hak_box_params(const struct hak_box_entry *e)
+static const char *missing_word(const struct hak_box_entry *e)
 {
-    if (e->nparams == 0 || e->param_bytes == sizeof(struct hak_param))
-        return e->params;
-    struct hak_param *copy = hak_meta(e->nparams * sizeof *copy);
-    for (uint32_t i = 0; copy != NULL && i < e->nparams; i++)
-        memcpy(&copy[i], (const char *)e->params + (size_t)i * e->param_bytes,
-               sizeof *copy);
-    return copy;
+    if (e->id == NULL || e->id[0] == 0)
+        return "no id";
+    if (e->version == NULL || e->version[0] == 0)
+        return "no version";
+    return e->nparams != 0 && e->params == NULL ? "no table of parameters"
+                                                : NULL;
+}
+
+static int check_entry(const struct hak_box_entry *e, char *why, size_t n)
+{
+    enum { PARAMS_MOST = 256 };
+    const char *missing = missing_word(e);
+    if (missing != NULL)
+        return hak_refuse(-EINVAL, why, n, "has %s in its entry", missing);
+    if (e->nparams > PARAMS_MOST)
+        return hak_refuse(-EINVAL, why, n, "has %u parameters, at most %d fit",
+                          e->nparams, PARAMS_MOST);
+    if (e->nparams != 0 && !hak_abi_has_params(e))
+        return hak_refuse(-EINVAL, why, n,
+                          "has parameters of %u bytes each, %zu are needed; "
+                          "begin its entry with HAK_BOX_HEADER",
+                          e->param_bytes, HAK_ABI_PARAM_LEAST);
+    if (e->granule_bytes != HAK_GRANULE_BYTES)
+        return hak_refuse(-EINVAL, why, n,
+                          "was built for granules of %u bytes, this core has "
+                          "%zu; rebuild it with this core's hakmem/box.h",
+                          e->granule_bytes, HAK_GRANULE_BYTES);
+    return 0;
+}
+
+static int check_required(const struct hak_box_ops *ops, char *why, size_t n)
+{
+    const char *missing = ops->alloc == NULL  ? "alloc"
+                          : ops->free == NULL ? "free"
+                          : ops->owns == NULL ? "owns"
+                                              : NULL;
+    if (missing != NULL)
+        return hak_refuse(-EINVAL, why, n,
+                          "gives no %s; a box has alloc, free and owns",
+                          missing);
+    return 0;
 }
 
 static int check_lanes(const struct hak_box_ops *ops, char *why, size_t n)
@@ -284,6 +303,33 @@ static void *open_object(const char *path, int *fd, char *why, size_t n)
     return NULL;
 }
 
+static const struct hak_param *read_params(const struct hak_box_entry *theirs)
+{
+    struct hak_param *params = hak_meta(theirs->nparams * sizeof *params);
+    for (uint32_t i = 0; params != NULL && i < theirs->nparams; i++)
+        params[i] = hak_abi_param(theirs, i);
+    return params;
+}
+
+static int read_entry(const struct hak_box_entry *theirs,
+                      struct hak_box_entry *e, char *why, size_t n)
+{
+    int error = check_version(theirs, why, n);
+    if (error != 0)
+        return error;
+    hak_abi_entry(e, theirs);
+    error = check_entry(e, why, n);
+    if (error == 0)
+        error = check_required(&e->ops, why, n);
+    if (error == 0)
+        error = check_lanes(&e->ops, why, n);
+    if (error != 0 || e->nparams == 0 || e->param_bytes == sizeof *e->params)
+        return error;
+    e->params = read_params(theirs);
+    e->param_bytes = sizeof *e->params;
+    return e->params != NULL ? 0 : hak_refuse(-ENOMEM, why, n, "no memory");
+}
+
 const struct hak_box_entry *hak_box_file(const char *path, void **handle,
                                          char *why, size_t why_bytes)
 {
@@ -294,16 +340,18 @@ const struct hak_box_entry *hak_box_file(const char *path, void **handle,
     close(fd);
     if (*handle == NULL)
         return NULL;
-    const struct hak_box_entry *e = dlsym(*handle, HAK_BOX_SYMBOL);
-    struct hak_box_ops ops;
-    int error = e != NULL ? check_entry(e, why, why_bytes)
-                          : hak_refuse(-EINVAL, why, why_bytes,
-                                       "has no symbol " HAK_BOX_SYMBOL
-                                       "; it is no box of hakmem");
-    if (e != NULL && error == 0) {
-        hak_box_ops_of(e, &ops);
-        error = check_lanes(&ops, why, why_bytes);
-    }
+    const struct hak_box_entry *theirs = dlsym(*handle, HAK_BOX_SYMBOL);
+    struct hak_box_entry *e = hak_meta(sizeof *e);
+    int error = 0;
+    if (theirs == NULL)
+        error = hak_refuse(-EINVAL, why, why_bytes,
+                           "does not export " HAK_BOX_SYMBOL
+                           ": is it a box? Put HAK_BOX_EXPORT before its "
+                           "entry, so that -fvisibility cannot hide it");
+    else if (e == NULL)
+        error = hak_refuse(-ENOMEM, why, why_bytes, "no memory");
+    else
+        error = read_entry(theirs, e, why, why_bytes);
     if (error == 0)
         return e;
     dlclose(*handle);
@@ -335,10 +383,8 @@ static int place_library(const struct hak_conf *c,
 /* A box without init may set its box->state at any time. */
 static struct hak_loaded *loaded_memory(const struct hak_box_entry *e)
 {
-    struct hak_box_ops ops;
-    hak_box_ops_of(e, &ops);
-    return ops.init != NULL ? hak_sealed_memory(sizeof(struct hak_loaded))
-                            : hak_meta(sizeof(struct hak_loaded));
+    return e->ops.init != NULL ? hak_sealed_memory(sizeof(struct hak_loaded))
+                               : hak_meta(sizeof(struct hak_loaded));
 }
 
 struct hak_loaded *hak_box_load(struct hak_conf *c,
@@ -362,19 +408,17 @@ struct hak_loaded *hak_box_load(struct hak_conf *c,
     struct hak_loaded *b = loaded_memory(e);
     union hak_value *values =
         hak_sealed_memory(sizeof *values * (e->nparams == 0 ? 1 : e->nparams));
-    const struct hak_param *params = hak_box_params(e);
     if (b == NULL || values == NULL ||
-        (b->path = hak_meta_text(path)) == NULL ||
-        (e->nparams != 0 && params == NULL)) {
+        (b->path = hak_meta_text(path)) == NULL) {
         hak_conf_tell(c, HAK_DIAG_ERROR, where, "box %s: no memory",
                       conf->name);
         return NULL;
     }
     b->values = values;
-    if (hak_conf_params(c, conf, params, e->nparams, values) != 0 &&
+    if (hak_conf_params(c, conf, e->params, e->nparams, values) != 0 &&
         conf->type != NULL)
         return NULL; /* without what it was told it is no box at all */
-    int error = place_library(c, conf, params, e->nparams, values);
+    int error = place_library(c, conf, e->params, e->nparams, values);
     if (error == 0)
         error = hak_box_begin(b, conf, e);
     if (error != 0) {

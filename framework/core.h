@@ -138,7 +138,7 @@ void *hak_os_map(size_t size_bytes, int prot); /* anywhere; NULL on failure */
 int hak_os_map_at(void *p, size_t size_bytes); /* there or -errno */
 int hak_os_populate_at(void *p, size_t size_bytes); /* with its pages */
 bool hak_os_unmap(void *p, size_t size_bytes);
-bool hak_os_purge(void *p, size_t size_bytes); /* MADV_DONTNEED */
+int hak_os_purge(void *p, size_t size_bytes); /* MADV_DONTNEED; or -errno */
 bool hak_os_writable(void *p, size_t size_bytes);
 bool hak_os_is_mapped(void *p); /* is there a page? p at its start */
 bool hak_os_read_only(void *p, size_t size_bytes);
@@ -147,6 +147,8 @@ bool hak_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes);
 /* How much address space to plan for. no_libc: fallback = none */
 size_t hak_os_window_bytes(bool no_libc);
 size_t hak_os_page_bytes(void);
+uint32_t hak_os_ncpus(void);     /* that may run the process; not 0 */
+uint32_t hak_os_nmappings(void); /* vm.max_map_count, or 0 */
 /* glibc's hands the kernel an empty name: 16 pages of its constants. */
 struct stat;
 int hak_os_fstat(int fd, struct stat *out);
@@ -258,7 +260,8 @@ int hak_space_open(void *p, size_t size_bytes, bool now);
 bool hak_space_close(void *p, size_t size_bytes);
 void hak_space_tick(void);   /* purge what has waited long enough */
 size_t hak_space_trim(void); /* purge all that is free; returns bytes */
-void hak_space_purge(void *p, size_t size_bytes); /* a box's; lock-free */
+/* What a box has; lock-free. 0 or -errno. */
+int hak_space_purge(void *p, size_t size_bytes);
 void hak_space_lock(enum hak_fork_phase phase);
 void hak_space_read(struct hak_space_figures *out);
 uint64_t hak_space_purge_delay_ms(void);
@@ -342,7 +345,8 @@ static inline struct hak_span *hak_directory_get(const void *p)
 
 /* What changes in it while the process runs, but for box.state_now. */
 struct hak_loaded_now {
-    bool untrusted; /* its owns() claimed what is another's */
+    bool untrusted;   /* its owns() claimed what is another's */
+    bool told_retire; /* that its records are too short */
     uint64_t mapped_bytes, mapped_peak_bytes;
 };
 
@@ -383,14 +387,11 @@ static inline struct hak_loaded *hak_loaded_of(struct hak_box *box)
 
 /*
  * hak_box_file - open a box file and check its entry, nothing else.
- * why gets the reason on failure. *handle is for dlclose (tools only).
+ * Returns the entry and its parameters as this core's header has them (abi.h),
+ * or NULL with the reason in why. *handle is for dlclose (tools only).
  */
 const struct hak_box_entry *hak_box_file(const char *path, void **handle,
                                          char *why, size_t why_bytes);
-/* The operations that the entry's size covers; the rest NULL. */
-void hak_box_ops_of(const struct hak_box_entry *e, struct hak_box_ops *ops);
-/* The entry's parameters, each of this core's size; NULL = no memory. */
-const struct hak_param *hak_box_params(const struct hak_box_entry *e);
 /* Where [box NAME] without `path` or with a relative one is looked for. */
 void hak_box_path(const char *given, const char *name, const char *conf_file,
                   char *out, size_t out_bytes);
@@ -653,7 +654,8 @@ struct hak_learner_figures;
 
 /* Before threads run; reads conf->learner for ever after. */
 void hak_learner_start(const struct hak_conf *conf);
-/* host->retired */
+bool hak_learner_is_on(void);
+/* host->retired, while it is on */
 void hak_learner_retired(const struct hak_retire *record);
 /* Are so many retires waiting that an evaluation is due? */
 extern uint32_t hak_learner_due;

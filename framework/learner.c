@@ -50,13 +50,17 @@ void hak_learner_start(const struct hak_conf *conf)
 
 /* ---- records ----------------------------------------------------------- */
 
+bool hak_learner_is_on(void)
+{
+    return learner.conf != NULL;
+}
+
 /* A thread that is not attached has no tallies: its rare retires are lost. */
 void hak_learner_retired(const struct hak_retire *record)
 {
     struct hak_thread *t = hak_self;
-    if (learner.conf == NULL || !hak_is_attached(t) ||
-        record->struct_bytes < sizeof *record ||
-        !hak_tally_add(t->retired, record) || ++t->nretired < BATCH)
+    if (!hak_is_attached(t) || !hak_tally_add(t->retired, record) ||
+        ++t->nretired < BATCH)
         return;
     t->nretired = 0;
     uint64_t waiting = hak_count_shared(&learner.waiting, BATCH);

@@ -3,14 +3,13 @@
  *
  * A box stays for the life of the process: a block of it may always be live.
  */
+#include "abi.h"
 #include "core.h"
 
 #include <errno.h>
 #include <hakmem/foreign.h>
 #include <stdarg.h>
 #include <stdio.h>
-
-enum { LANES_MINOR = 3 }; /* since then free slots carry marks */
 
 HAK_SEALED struct hak_boxes hak_boxes;
 
@@ -94,12 +93,13 @@ static void host_unmap(struct hak_box *box, void *p, size_t size_bytes)
 }
 
 /* p and size_bytes are of pages, not of granules. */
-static void host_purge(struct hak_box *box, void *p, size_t size_bytes)
+static int host_purge(struct hak_box *box, void *p, size_t size_bytes)
 {
     uintptr_t first = (uintptr_t)p & ~(uintptr_t)(HAK_GRANULE_BYTES - 1);
     uintptr_t end = hak_round_up((uintptr_t)p + size_bytes, HAK_GRANULE_BYTES);
-    if (!refuse(hak_loaded_of(box), "purge", (void *)first, end - first))
-        hak_space_purge(p, size_bytes);
+    if (refuse(hak_loaded_of(box), "purge", (void *)first, end - first))
+        return -EINVAL;
+    return hak_space_purge(p, size_bytes);
 }
 
 static void *host_remap(struct hak_box *box, void *p, size_t old_bytes,
@@ -225,9 +225,23 @@ static const void *host_extension(const char *id)
 
 static void host_retired(struct hak_box *box, const struct hak_retire *record)
 {
-    (void)box;
-    if (hak_routes_may_change())
-        hak_learner_retired(record);
+    struct hak_retire known;
+    struct hak_loaded *b = hak_loaded_of(box);
+    if (!hak_routes_may_change() || !hak_learner_is_on())
+        return;
+    if (likely(hak_abi_retire(&known, record)))
+        hak_learner_retired(&known);
+    else if (!__atomic_exchange_n(&b->now->told_retire, true, __ATOMIC_RELAXED))
+        hak_say("box %s: its records for host->retired have %zu bytes, %zu are "
+                "needed: the learner does not see this box; build them with "
+                "struct_bytes = sizeof(struct hak_retire)",
+                box->name, record->struct_bytes, HAK_ABI_RETIRE_LEAST);
+}
+
+static void host_read_only(struct hak_box *box, void *p, size_t size_bytes)
+{
+    if (box->state_now == HAK_BOX_LOADED)
+        hak_os_read_only(p, hak_round_up(size_bytes, hak_os_page_bytes()));
 }
 
 static HAK_SEALED struct hak_host host = {
@@ -254,6 +268,11 @@ static HAK_SEALED struct hak_host host = {
     .open_pages = host_open_pages,
     .close_pages = host_close_pages,
     .meta_guarded = host_meta_guarded,
+    .granule_bytes = HAK_GRANULE_BYTES,
+    .lanes = HAK_LANES,
+    .read_only = host_read_only,
+    .ncpus = hak_os_ncpus,
+    .nmappings = hak_os_nmappings,
 };
 
 /* ---- loading ---- */
@@ -305,12 +324,17 @@ static void enter(struct hak_loaded *b)
     hak_boxes.sole = find_sole();
 }
 
-void hak_box_ops_of(const struct hak_box_entry *e, struct hak_box_ops *ops)
+/*
+ * Lanes are what malloc and free do inline with a span: both sides must have
+ * compiled in the same. NULL: they have.
+ */
+static const char *why_no_lanes(const struct hak_box_entry *e)
 {
-    memset(ops, 0, sizeof *ops);
-    memcpy(ops, &e->ops,
-           hak_min(e->struct_size - offsetof(struct hak_box_entry, ops),
-                   sizeof *ops));
+    if (e->abi_minor < HAK_ABI_LANES_MINOR)
+        return "whose spans are used otherwise";
+    if (e->span_bytes < HAK_ABI_SPAN_LEAST)
+        return "whose spans are shorter";
+    return e->lanes != HAK_LANES ? "with another number of lanes" : NULL;
 }
 
 static int fill(struct hak_loaded *b, const struct hak_conf_box *conf,
@@ -319,7 +343,7 @@ static int fill(struct hak_loaded *b, const struct hak_conf_box *conf,
     host.os_page_bytes = hak_os_page_bytes();
     host.window_base = hak_directory.base;
     host.window_bytes = hak_directory.limit_real << HAK_GRANULE_SHIFT;
-    hak_box_ops_of(e, &b->ops);
+    b->ops = e->ops;
     b->entry = e;
     b->priority = conf->priority;
     b->header_bytes = b->ops.usable_size == NULL ? 16 : 0;
@@ -331,7 +355,7 @@ static int fill(struct hak_loaded *b, const struct hak_conf_box *conf,
     b->box.index = hak_boxes.n;
     b->box.state_now = HAK_BOX_LOADED;
     b->box.lanes =
-        conf->lanes && b->ops.refill != NULL && e->abi_minor >= LANES_MINOR;
+        conf->lanes && b->ops.refill != NULL && why_no_lanes(e) == NULL;
     b->now = hak_meta(sizeof *b->now);
     return b->now != NULL ? 0 : -ENOMEM;
 }
@@ -382,9 +406,9 @@ int hak_box_begin(struct hak_loaded *b, const struct hak_conf_box *conf,
                (b->foreign || (!b->box.lanes && b->ops.stats != NULL));
     b->box.state_now = HAK_BOX_ACTIVE;
     if (conf->lanes && b->ops.refill != NULL && !b->box.lanes)
-        hak_say("box %s: made for ABI %u.%u, without marks in free slots: no "
-                "lanes, a call each time; build it with this box.h",
-                b->box.name, e->abi_major, e->abi_minor);
+        hak_say("box %s: built for box ABI %u.%u, %s: it gets no lanes but a "
+                "call each time; rebuild it with this core's hakmem/box.h",
+                b->box.name, e->abi_major, e->abi_minor, why_no_lanes(e));
     enter(b);
     return 0;
 }

@@ -55,6 +55,28 @@ size_t hak_os_page_bytes(void)
     return (size_t)getauxval(AT_PAGESZ);
 }
 
+uint32_t hak_os_ncpus(void)
+{
+    enum { CPUS_MOST = 8192 }; /* of Linux on x86-64 */
+    uint64_t mask[CPUS_MOST / 64];
+    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
+    uint32_t n = 0;
+    for (long i = 0; i < bytes / (long)sizeof *mask; i++)
+        n += (uint32_t)__builtin_popcountll(mask[i]);
+    return n != 0 ? n : 1;
+}
+
+uint32_t hak_os_nmappings(void)
+{
+    char text[24] = "";
+    int fd = open("/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    (void)!read(fd, text, sizeof text - 1);
+    close(fd);
+    return (uint32_t)hak_min(strtoul(text, NULL, 10), INT32_MAX);
+}
+
 /* noinline: a page of stack, and realpath's own, for where there is no /proc.
  */
 __attribute__((cold, noinline)) static bool real_path(const char *path,
@@ -258,12 +280,12 @@ bool hak_os_unmap(void *p, size_t size_bytes)
     return done;
 }
 
-bool hak_os_purge(void *p, size_t size_bytes)
+int hak_os_purge(void *p, size_t size_bytes)
 {
     int kept = errno;
-    bool done = madvise(p, size_bytes, MADV_DONTNEED) == 0;
+    int error = madvise(p, size_bytes, MADV_DONTNEED) == 0 ? 0 : -errno;
     errno = kept;
-    return done;
+    return error;
 }
 
 bool hak_os_writable(void *p, size_t size_bytes)

@@ -4,6 +4,7 @@
  * Written into a static buffer and out in one write, so that reports of many
  * processes in one file do not mix. Nothing here allocates.
  */
+#include "abi.h"
 #include "core.h"
 #include <hakmem/hakmem.h>
 
@@ -32,11 +33,11 @@ static void sum_counts(uint32_t index, struct hak_counts *sum)
 
 void hak_figures(struct hak_loaded *b, struct hak_stats *out)
 {
-    struct hak_box_stats own = {.struct_bytes = sizeof own};
+    struct hak_box_stats own = {0};
     struct hak_counts c;
     sum_counts(b->box.index, &c);
     if (b->ops.stats != NULL)
-        b->ops.stats(&b->box, &own);
+        own = hak_abi_stats(&b->box);
     if (!b->box.lanes) { /* every call was counted here */
         own.allocs = c.allocs;
         own.frees = c.frees;

@@ -104,7 +104,7 @@ static void arm(const struct hak_sampler *s, struct arm *a)
     struct hak_span *span = a->span;
     uint64_t frees = hak_min((uint64_t)(s->left > 0 ? s->left : 1),
                              s->every / LOOKS_A_TIME + 1);
-    if (span->trigger - span->nfree <= frees && span->trigger != span->nfree)
+    if (span->trigger <= span->nfree + frees)
         return;
     a->boxs = span->trigger;
     a->ours = span->trigger = span->nfree + frees;
@@ -141,7 +141,7 @@ void hak_sample_drained(struct hak_span *span)
     struct hak_thread *t = hak_self;
     struct hak_sampler *s = t->sampler;
     struct arm *a = s != NULL ? arm_of(s, span) : NULL;
-    if (a == NULL || a->span != span || !a->armed || a->ours != span->nfree) {
+    if (a == NULL || a->span != span || !a->armed || span->trigger != a->ours) {
         hak_box_drained(span);
         if (a == NULL || a->span != span)
             return;

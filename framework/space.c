@@ -131,7 +131,7 @@ static size_t purge_run(size_t g, size_t n)
     if (n >= UNMAP_GRANULES && hak_os_unmap(address(g), bytes(n))) {
         hak_bits_clear(space.idle, g, n);
         count_idle(-n);
-    } else if (!hak_os_purge(address(g), bytes(n))) {
+    } else if (hak_os_purge(address(g), bytes(n)) != 0) {
         return 0;
     }
     hak_bits_clear(space.dirty, g, n);
@@ -176,10 +176,12 @@ size_t hak_space_trim(void)
     return bytes(n);
 }
 
-void hak_space_purge(void *p, size_t size_bytes)
+int hak_space_purge(void *p, size_t size_bytes)
 {
-    if (hak_os_purge(p, size_bytes))
+    int error = hak_os_purge(p, size_bytes);
+    if (error == 0)
         hak_count_shared(&space.figures.purged_bytes, (int64_t)size_bytes);
+    return error;
 }
 
 /* ---- taking ------------------------------------------------------------ */
@@ -277,7 +279,7 @@ static void claim(size_t g, size_t n, uint32_t flags)
         while (at < g + n) {
             size_t stop = hak_bits_next(space.dirty, ~0ull, at, g + n);
             size_t run = bytes(stop - at);
-            if (flags & HAK_MAP_ZERO && !hak_os_purge(address(at), run))
+            if (flags & HAK_MAP_ZERO && hak_os_purge(address(at), run) != 0)
                 memset(address(at), 0, run);
             count_dirty(at - stop);
             at = hak_bits_next(space.dirty, 0, stop, g + n);
@@ -510,7 +512,7 @@ int hak_space_open(void *p, size_t size_bytes, bool now)
 bool hak_space_close(void *p, size_t size_bytes)
 {
     bool closed = hak_os_unmap(p, size_bytes);
-    if (!closed && !hak_os_purge(p, size_bytes))
+    if (!closed && hak_os_purge(p, size_bytes) != 0)
         return false;
     if (closed)
         hak_count_shared(&space.open_bytes, -(int64_t)size_bytes);

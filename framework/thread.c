@@ -261,7 +261,8 @@ static void end(struct hak_thread *t)
     hak_lock_drop(&threads.lock);
 }
 
-/* ThreadSanitizer has its own record of a thread until the last round begins. */
+/* ThreadSanitizer has its own record of a thread until the last round begins.
+ */
 #ifdef __SANITIZE_THREAD__
 enum { ROUNDS = PTHREAD_DESTRUCTOR_ITERATIONS - 1 };
 #else

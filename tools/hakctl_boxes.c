@@ -152,22 +152,21 @@ static void print_param(const struct hak_param *p)
 
 static void print_text(const char *file, const struct hak_box_entry *e)
 {
-    struct hak_box_ops ops;
-    hak_box_ops_of(e, &ops);
     printf("%s %s  %s\n", e->id, e->version, file);
     if (e->summary != NULL)
         printf("  %s\n", e->summary);
     printf("  sizes       ");
     print_sizes(e);
-    printf("\n  served by   %s\n", ops.refill != NULL ? "lanes" : "calls");
+    printf("\n  served by   %s\n", e->ops.refill != NULL ? "lanes" : "calls");
     printf("  ABI         %u.%u\n", e->abi_major, e->abi_minor);
-    print_operations(&ops);
-    if (ops.usable_size == NULL)
+    if (e->kit_version != 0)
+        printf("  kit         %u\n", e->kit_version);
+    print_operations(&e->ops);
+    if (e->ops.usable_size == NULL)
         printf("  no usable_size: the core adds a header of 16 bytes to each "
                "request\n");
-    const struct hak_param *params = hak_box_params(e);
-    for (uint32_t i = 0; params != NULL && i < e->nparams; i++)
-        print_param(&params[i]);
+    for (uint32_t i = 0; i < e->nparams; i++)
+        print_param(&e->params[i]);
 }
 
 /* ---- JSON ---- */
@@ -200,30 +199,26 @@ static void json_param(const struct hak_param *p)
     fputc('}', stdout);
 }
 
-static void json_lists(const struct hak_box_entry *e,
-                       const struct hak_box_ops *ops)
+static void json_lists(const struct hak_box_entry *e)
 {
     const char *comma = "";
     fputs(",\"operations\":[", stdout);
     for (size_t i = 0; i < NOPERATIONS; i++) {
-        if (!has(ops, i))
+        if (!has(&e->ops, i))
             continue;
         printf("%s\"%s\"", comma, operations[i].name);
         comma = ",";
     }
     fputs("],\"parameters\":[", stdout);
-    const struct hak_param *params = hak_box_params(e);
-    for (uint32_t i = 0; params != NULL && i < e->nparams; i++) {
+    for (uint32_t i = 0; i < e->nparams; i++) {
         fputs(i == 0 ? "" : ",", stdout);
-        json_param(&params[i]);
+        json_param(&e->params[i]);
     }
     fputc(']', stdout);
 }
 
 static void print_json(const char *file, const struct hak_box_entry *e)
 {
-    struct hak_box_ops ops;
-    hak_box_ops_of(e, &ops);
     fputs("{\"file\":", stdout);
     ctl_json(stdout, file);
     fputs(",\"id\":", stdout);
@@ -232,12 +227,12 @@ static void print_json(const char *file, const struct hak_box_entry *e)
     ctl_json(stdout, e->version);
     fputs(",\"summary\":", stdout);
     ctl_json(stdout, e->summary);
-    printf(",\"abi\":\"%u.%u\",\"min_bytes\":%zu,\"max_bytes\":%zu,"
-           "\"lanes\":%s,\"header_bytes\":%d",
-           e->abi_major, e->abi_minor, e->min_bytes, e->max_bytes,
-           ops.refill != NULL ? "true" : "false",
-           ops.usable_size == NULL ? 16 : 0);
-    json_lists(e, &ops);
+    printf(",\"abi\":\"%u.%u\",\"kit\":%u,\"min_bytes\":%zu,"
+           "\"max_bytes\":%zu,\"lanes\":%s,\"header_bytes\":%d",
+           e->abi_major, e->abi_minor, e->kit_version, e->min_bytes,
+           e->max_bytes, e->ops.refill != NULL ? "true" : "false",
+           e->ops.usable_size == NULL ? 16 : 0);
+    json_lists(e);
     fputc('}', stdout);
 }
 

@@ -192,7 +192,7 @@ static void write_header(FILE *out, const struct fuse *f)
 static void write_values(FILE *out, const struct fuse *f, uint32_t i)
 {
     const struct hak_loaded *b = f->core.box[i];
-    const struct hak_param *params = hak_box_params(b->entry);
+    const struct hak_param *params = b->entry->params;
     fprintf(out, "static union hak_value values_%u[] = {\n", place(i));
     for (uint32_t k = 0; k < b->entry->nparams; k++) {
         fputs("    {", out);

@@ -9,6 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Of what the kit compiles into a box: the core can tell one with a fault that
+ * a later kit has not. */
+#undef HAK_KIT_VERSION
+#define HAK_KIT_VERSION 1
+
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define hak_container_of(p, type, member) \

@@ -111,8 +111,8 @@ static inline size_t hak_page_sleep(struct hak_page *page, uint32_t *ncalls)
             os_page);
         if (from >= to)
             continue;
-        box->host->purge(box, (void *)from, to - from);
-        bytes += to - from;
+        if (box->host->purge(box, (void *)from, to - from) == 0)
+            bytes += to - from;
         ++*ncalls;
     }
     return bytes;

@@ -97,7 +97,7 @@ static inline bool hak_span_push(struct hak_span *span, void *p)
 {
     hak_slot_link(p, span->key, span->local);
     span->local = p;
-    return unlikely(++span->nfree == span->trigger);
+    return unlikely(++span->nfree >= span->trigger);
 }
 
 /* ---- is it a slot, is it live? ------------------------------------------ */

@@ -36,6 +36,22 @@ enum { HAK_LOCK_SPINS = 100, HAK_LOCK_AGAIN_SHIFT = 57 };
 #define HAK_LOCK_AGAIN ((uint64_t)1 << HAK_LOCK_AGAIN_SHIFT)
 #define HAK_LOCK_HOLDER (HAK_LOCK_AGAIN - 64)
 
+/*
+ * futex(2). By the instruction itself: free keeps errno, and a box imports no
+ * function that makes system calls, so that what it does is the host's to see.
+ */
+static inline long hak_futex(struct hak_lock *lock, long operation, long value)
+{
+    long result = SYS_futex;
+    register void *timeout __asm__("r10") = NULL;
+    __asm__ volatile("syscall"
+                     : "+a"(result)
+                     : "D"(&lock->word), "S"(operation), "d"(value),
+                       "r"(timeout)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
 /* The thread pointer: one a thread, the same in a fork's child, aligned to 64.
  * (The ABI has it at its own address. A box has no thread-local variables.) */
 static inline uint64_t hak_lock_self(void)
@@ -75,8 +91,7 @@ hak_lock_wait(struct hak_lock *lock, uint64_t mine)
             (word == waited ||
              __atomic_compare_exchange_n(&lock->word, &word, waited, false,
                                          __ATOMIC_RELAXED, __ATOMIC_RELAXED)))
-            syscall(SYS_futex, &lock->word, FUTEX_WAIT_PRIVATE,
-                    (uint32_t)waited, NULL, NULL, 0);
+            hak_futex(lock, FUTEX_WAIT_PRIVATE, (uint32_t)waited);
     }
 }
 
@@ -90,7 +105,7 @@ static inline void hak_lock_drop(struct hak_lock *lock)
 {
     if (unlikely(__atomic_exchange_n(&lock->word, 0, __ATOMIC_RELEASE) &
                  HAK_LOCK_WAITED))
-        syscall(SYS_futex, &lock->word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+        hak_futex(lock, FUTEX_WAKE_PRIVATE, 1);
 }
 
 /*

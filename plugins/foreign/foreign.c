@@ -453,7 +453,6 @@ static int init(struct hak_box *box)
 
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
     HAK_BOX_HEADER("foreign", "1.0"),
-    .host_minor_min = 2,
     .summary = "another allocator's library, as the INI describes it",
     .params = params,
     .nparams = sizeof params / sizeof params[0],

@@ -19,7 +19,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <sys/syscall.h>
 #include <ucontext.h>
 
 #define SEEN 0x68616b6d656d0000ll /* not what a kernel's oldmask is */
@@ -37,7 +36,7 @@ static void die_by_default(int number, const siginfo_t *info)
     struct sigaction normal = {.sa_handler = SIG_DFL};
     sigaction(number, &normal, NULL);
     if (info->si_code <= 0) /* sent: it comes again when we return */
-        syscall(SYS_tgkill, getpid(), (int)syscall(SYS_gettid), number);
+        raise(number);
 }
 
 static void set_mask(const struct sigaction *a, int number)

@@ -4,8 +4,6 @@
 #include "hardened.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <sys/mman.h>
 
 enum {
     PARAM_QUARANTINE,
@@ -169,16 +167,10 @@ static bool init_map(struct hak_map *map, struct hak_box *box)
 }
 
 /* Half of the mappings that a process may have: the rest is the program's. */
-static uint32_t half_of_mappings(void)
+static uint32_t half_of_mappings(const struct hak_host *host)
 {
-    char text[24] = "";
-    int fd = open("/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        (void)!read(fd, text, sizeof text - 1);
-        close(fd);
-    }
-    unsigned long most = strtoul(text, NULL, 10);
-    return most == 0 ? MAPPINGS / 2 : (uint32_t)hak_min(most / 2, INT32_MAX);
+    uint32_t most = host->nmappings();
+    return (most != 0 ? most : MAPPINGS) / 2;
 }
 
 static int hardened_init(struct hak_box *box)
@@ -201,12 +193,11 @@ static int hardened_init(struct hak_box *box)
     h->most_waiting = (uint32_t)box->params[PARAM_BIG_QUARANTINE].i;
     h->most_guarded = (uint32_t)box->params[PARAM_MOST_GUARDED].i;
     if (h->most_guarded == 0)
-        h->most_guarded = half_of_mappings();
+        h->most_guarded = half_of_mappings(box->host);
     wipe_init(h);
     slots_init(h, (uint32_t)box->params[PARAM_QUARANTINE].i);
     big_init(h);
-    size_t bytes = hak_round_up(sizeof *h, box->host->os_page_bytes);
-    (void)!mprotect(h, bytes, PROT_READ);
+    box->host->read_only(box, h, sizeof *h);
     box->state = h;
     return 0;
 }
@@ -339,7 +330,6 @@ static void hardened_walk(struct hak_box *box, hak_visit *visit, void *context)
 
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
     HAK_BOX_HEADER("hardened", "1.0"),
-    .host_minor_min = 5,
     .summary = "random slots with canaries, guards and a quarantine, any size",
     .params = params,
     .nparams = sizeof params / sizeof params[0],

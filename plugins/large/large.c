@@ -111,23 +111,12 @@ static void start_elo(struct large *large)
               (int32_t)param(box, PARAM_ELO_K), param(box, PARAM_DIRECT));
 }
 
-/* CPUs that may run us; or, if that cannot be told, as many as can matter. */
-static size_t cpus(void)
-{
-    uint64_t mask[CPU_SETSIZE / 64];
-    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
-    size_t n = 0;
-    for (long i = 0; i < bytes / (long)sizeof *mask; i++)
-        n += (size_t)__builtin_popcountll(mask[i]);
-    return bytes > 0 ? n : CACHE_SHARDS_MOST;
-}
-
 /* A power of two: as asked, or as many as CPUs. */
 static uint32_t shards_wanted(const struct hak_box *box)
 {
     size_t n = param(box, PARAM_SHARDS);
     if (n == 0)
-        n = cpus();
+        n = box->host->ncpus();
     uint32_t shards = 1;
     while (shards < n && shards < CACHE_SHARDS_MOST)
         shards *= 2;
@@ -403,13 +392,11 @@ static void stats(struct hak_box *box, struct hak_box_stats *out)
 {
     const struct large *large = large_of(box);
     struct near_sums near = near_sum(large);
-    *out = (struct hak_box_stats){
-        .live_count = (uint64_t)ledger_nlive(&large->cache) - near.count,
-        .live_bytes = (uint64_t)ledger_live(&large->cache) + near.live_bytes,
-        .peak_bytes = (uint64_t)ledger_read(&large->ledger.peak),
-        .cached_bytes = bigcache_bytes(&large->cache) + near.bytes,
-        .retired_pages = hak_counted(&large->given_back),
-    };
+    out->live_count = (uint64_t)ledger_nlive(&large->cache) - near.count;
+    out->live_bytes = (uint64_t)ledger_live(&large->cache) + near.live_bytes;
+    out->peak_bytes = (uint64_t)ledger_read(&large->ledger.peak);
+    out->cached_bytes = bigcache_bytes(&large->cache) + near.bytes;
+    out->retired_pages = hak_counted(&large->given_back);
 }
 
 static void walk(struct hak_box *box, hak_visit *visit, void *context)

@@ -19,6 +19,8 @@
 #ifndef HAK_TESTS_CHECK_H
 #define HAK_TESTS_CHECK_H
 
+#include <abi.h>
+
 #include "test.h"
 #include "testhost.h"
 

@@ -394,9 +394,7 @@ PROPERTY(walk, "walk() visits each live slot once, and stops when told")
 
 static struct hak_box_stats stats_now(void)
 {
-    struct hak_box_stats s = {.struct_bytes = sizeof s};
-    ck.box->ops->stats(ck.box, &s);
-    return s;
+    return th_stats(ck.box);
 }
 
 PROPERTY(stats, "live = allocs - frees: what is out, and nothing at the end")

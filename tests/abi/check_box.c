@@ -124,9 +124,7 @@ void ck_end(void)
     th_reap();
     EXPECT_EQ(th_live(ck.box, true), 0);
     if (ck.box->ops->stats) {
-        struct hak_box_stats s = {.struct_bytes =
-                                      sizeof s}; /* as the core passes it */
-        ck.box->ops->stats(ck.box, &s);
+        struct hak_box_stats s = th_stats(ck.box);
         EXPECT_EQ(s.live_count, 0);
         EXPECT_EQ(s.live_bytes, 0);
     }
@@ -329,15 +327,17 @@ static void need_elf(const char *path)
         bad("%s is no shared object; build it with cc -shared -fPIC", path);
 }
 
-static void need_params(const struct hak_box_entry *entry)
+static void need_params(const struct hak_box_entry *theirs)
 {
     const char *names[64];
-    uint32_t n = entry->nparams < 64 ? entry->nparams : 64;
-    int error = th_check_params(entry, ck.params);
+    struct hak_box_entry entry;
+    int error = th_check_params(theirs, ck.params);
     if (error != -EINVAL)
         return; /* a refused entry: the properties tell */
+    th_read_entry(theirs, &entry);
+    uint32_t n = entry.nparams < 64 ? entry.nparams : 64;
     for (uint32_t i = 0; i < n; i++)
-        names[i] = entry->params[i].name;
+        names[i] = entry.params[i].name;
     for (const char *const *p = ck.params; *p; p++) {
         char name[128];
         bool known = false;
@@ -365,11 +365,12 @@ static bool look_at_file(void)
         if (!entry)
             bad("%s", th_error());
         need_params(entry);
-        _exit(entry->struct_size >=
-                          offsetof(struct hak_box_entry, ops.drained) &&
-                      entry->ops.refill
-                  ? LANES
-                  : NO_LANES);
+        if (entry->magic != HAK_BOX_MAGIC ||
+            entry->abi_major != HAK_ABI_MAJOR || !hak_abi_is_entry(entry))
+            _exit(NO_LANES);
+        struct hak_box_entry e;
+        hak_abi_entry(&e, entry);
+        _exit(e.ops.refill ? LANES : NO_LANES);
     }
     if (pid < 0 || waitpid(pid, &status, 0) != pid)
         bad("cannot start a process: %s", strerror(errno));

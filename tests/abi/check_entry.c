@@ -60,27 +60,50 @@ static const struct hak_box_entry *entry_of_file(void)
     return e;
 }
 
-PROPERTY_OF_ENTRY(entry_versions,
-                  "the entry's magic, versions and sizes are this ABI's")
+static void check_versions(const struct hak_box_entry *e)
 {
-    const struct hak_box_entry *e = entry_of_file();
     EXPECT_EQ(e->magic, HAK_BOX_MAGIC);
     EXPECT_EQ(e->abi_major, HAK_ABI_MAJOR);
     EXPECT_LE(e->host_minor_min, HAK_ABI_MINOR);
     EXPECT_LE(e->host_minor_min, e->abi_minor);
-    EXPECT_GE(e->struct_size, offsetof(struct hak_box_entry, ops.init));
+    if (!hak_abi_is_entry(e))
+        test_fail(__FILE__, __LINE__,
+                  "struct_size %u leaves no room for alloc, free and owns at "
+                  "byte %zu",
+                  e->struct_size, hak_abi_ops_at(e));
     EXPECT_EQ(e->struct_size % sizeof(void *), 0);
     if (e->nparams)
-        EXPECT_GE(e->param_bytes, sizeof(struct hak_param));
+        EXPECT(hak_abi_has_params(e));
+}
+
+PROPERTY_OF_ENTRY(entry_versions,
+                  "the entry's magic, versions and sizes are this ABI's")
+{
+    const struct hak_box_entry *file = entry_of_file();
+    struct hak_box_entry e;
+    check_versions(file);
+    hak_abi_entry(&e, file);
+    EXPECT_EQ(e.granule_bytes, HAK_GRANULE_BYTES);
+    if (e.ops.refill) {
+        EXPECT_GE(e.span_bytes, HAK_ABI_SPAN_LEAST);
+        EXPECT_EQ(e.lanes, HAK_LANES);
+    }
+}
+
+/* As this header has it. */
+static struct hak_box_entry read_entry(void)
+{
+    struct hak_box_entry e;
+    const struct hak_box_entry *file = entry_of_file();
+    check_versions(file);
+    th_read_entry(file, &e);
+    return e;
 }
 
 PROPERTY_OF_ENTRY(entry_operations,
                   "alloc, free, owns are there, and what goes with refill")
 {
-    const struct hak_box_entry *file = entry_of_file();
-    struct hak_box_entry e = {0};
-    memcpy(&e, file,
-           file->struct_size < sizeof e ? file->struct_size : sizeof e);
+    struct hak_box_entry e = read_entry();
     EXPECT(e.ops.alloc != NULL);
     EXPECT(e.ops.free != NULL);
     EXPECT(e.ops.owns != NULL);
@@ -98,14 +121,14 @@ PROPERTY_OF_ENTRY(entry_operations,
 PROPERTY_OF_ENTRY(entry_words,
                   "id, version, sizes and the table of parameters make sense")
 {
-    const struct hak_box_entry *e = entry_of_file();
-    EXPECT(is_name(e->id));
-    EXPECT(e->version && *e->version);
-    EXPECT(!e->max_bytes || e->min_bytes <= e->max_bytes);
-    for (uint32_t i = 0; i < e->nparams; i++) {
-        check_param(&e->params[i]);
+    struct hak_box_entry e = read_entry();
+    EXPECT(is_name(e.id));
+    EXPECT(e.version && *e.version);
+    EXPECT(!e.max_bytes || e.min_bytes <= e.max_bytes);
+    for (uint32_t i = 0; i < e.nparams; i++) {
+        check_param(&e.params[i]);
         for (uint32_t j = 0; j < i; j++)
-            EXPECT(strcmp(e->params[i].name, e->params[j].name));
+            EXPECT(strcmp(e.params[i].name, e.params[j].name));
     }
 }
 

@@ -290,9 +290,7 @@ static void *stress(void *argument)
         if (i % 4096 == 0 && ck.box->ops->trim)
             ck.box->ops->trim(ck.box);
         if (i % 2048 == 1 && ck.box->ops->stats)
-            ck.box->ops->stats(
-                ck.box, &(struct hak_box_stats){
-                            .struct_bytes = sizeof(struct hak_box_stats)});
+            th_stats(ck.box);
     }
     return NULL;
 }

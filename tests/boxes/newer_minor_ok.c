@@ -6,6 +6,8 @@
  */
 #include "common.h"
 
+#pragma GCC diagnostic ignored "-Woverride-init" /* what it is made by */
+
 struct newer_entry {
     struct hak_box_entry known;
     void (*later[4])(void);
@@ -16,13 +18,9 @@ extern const struct newer_entry newer_entry __asm__(HAK_BOX_SYMBOL);
 HAK_BOX_EXPORT const struct newer_entry newer_entry = {
     .known =
         {
-            .magic = HAK_BOX_MAGIC,
-            .abi_major = HAK_ABI_MAJOR,
+            HAK_BOX_HEADER("newer_minor_ok", "1.0"),
             .abi_minor = 9,
-            .host_minor_min = 0,
             .struct_size = sizeof(struct newer_entry),
-            .id = "newer_minor_ok",
-            .version = "1.0",
             .ops = {NONE_OPS},
         },
 };

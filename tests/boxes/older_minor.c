@@ -1,11 +1,31 @@
 /* SPDX-License-Identifier: MIT
- * older_minor.c - whole.c as it was built before free slots had marks: loads,
- * without lanes.
+ * older_minor.c - whole.c as box.h of minor 2 laid it out: loads, without
+ * lanes.
  */
 #include "whole.h"
 
-HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
-    WHOLE_ENTRY("older_minor"),
+/* As minor 5 had it; before, it had fewer operations. */
+struct older_entry {
+    uint64_t magic;
+    uint16_t abi_major, abi_minor, host_minor_min, param_bytes;
+    uint32_t struct_size, nparams;
+    const char *id, *version, *summary;
+    const struct hak_param *params;
+    size_t min_bytes, max_bytes;
+    struct hak_box_ops ops;
+};
+
+/* The symbol of box.h, with a type that box.h does not have. */
+extern const struct older_entry older_entry __asm__(HAK_BOX_SYMBOL);
+HAK_BOX_EXPORT const struct older_entry older_entry = {
+    .magic = HAK_BOX_MAGIC,
+    .abi_major = HAK_ABI_MAJOR,
     .abi_minor = 2,
+    .param_bytes = sizeof(struct hak_param),
+    .struct_size = sizeof(struct older_entry),
+    .nparams = WHOLE_NPARAMS,
+    .id = "older_minor",
+    .version = "1.0",
+    .params = whole_params,
     .ops = {WHOLE_OPS},
 };

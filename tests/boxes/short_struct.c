@@ -6,12 +6,10 @@
  */
 #include "common.h"
 
+#pragma GCC diagnostic ignored "-Woverride-init" /* what it is made by */
+
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
-    .magic = HAK_BOX_MAGIC,
-    .abi_major = HAK_ABI_MAJOR,
-    .abi_minor = HAK_ABI_MINOR,
+    HAK_BOX_HEADER("short_struct", "1.0"),
     .struct_size = offsetof(struct hak_box_entry, ops.owns),
-    .id = "short_struct",
-    .version = "1.0",
     .ops = {NONE_OPS},
 };

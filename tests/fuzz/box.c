@@ -57,7 +57,9 @@ static void patch(char *bytes, const uint8_t *by)
         offsetof(struct hak_box_entry, abi_major),
         offsetof(struct hak_box_entry, struct_size),
         offsetof(struct hak_box_entry, host_minor_min),
-        offsetof(struct hak_box_entry, param_bytes)};
+        offsetof(struct hak_box_entry, param_bytes),
+        offsetof(struct hak_box_entry, ops_at),
+        offsetof(struct hak_box_entry, granule_bytes)};
     size_t field = fields[by[1] % (sizeof fields / sizeof fields[0])];
     if (by[0] % 2 == 0)
         memcpy(bytes + file.entry_at + field, by + 2, 2);
@@ -67,13 +69,10 @@ static void patch(char *bytes, const uint8_t *by)
 
 static void use(const struct hak_box_entry *e)
 {
-    struct hak_box_ops ops;
-    hak_box_ops_of(e, &ops);
-    CHECK(ops.alloc != NULL && ops.free != NULL && ops.owns != NULL);
+    CHECK(e->ops.alloc != NULL && e->ops.free != NULL && e->ops.owns != NULL);
     CHECK(e->id[0] != 0 && e->version[0] != 0);
-    const struct hak_param *params = hak_box_params(e);
     for (uint32_t i = 0; i < e->nparams; i++)
-        CHECK(params[i].name[0] != 0);
+        CHECK(e->params[i].name[0] != 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)

@@ -116,7 +116,7 @@ default=$prefix/share/hakmem/conf/default.ini
 version=$(sed -n 's/^#define HAK_VERSION "\(.*\)"/\1/p' framework/core.h)
 try "$ctl" --version
 says 'version' 0 out <<EOF
-hakctl $version, box ABI 1.5
+hakctl $version, box ABI 1.6
 EOF
 
 cat >"$tmp/usage" <<'EOF'
@@ -192,7 +192,7 @@ sample 2.1  TMP/prefix/lib/hakmem/sample.so
   says "no"
   sizes       16-1024
   served by   calls
-  ABI         1.5
+  ABI         1.6
   operations  alloc free owns init usable_size slot_size
   number             int   default 5, -1 to 10, may change at run time
                      things that are kept
@@ -212,7 +212,7 @@ says 'boxes FILE.so, one that needs the header' 0 out <<'EOF'
 bare 0.1  TMP/prefix/lib/hakmem/bare.so
   sizes       any
   served by   calls
-  ABI         1.5
+  ABI         1.6
   operations  alloc free owns
   no usable_size: the core adds a header of 16 bytes to each request
 EOF
@@ -235,7 +235,7 @@ holds 'boxes FILE.so without a slash, hakctl by PATH' 0 out \
 try "$ctl" boxes --json
 json 'boxes --json: the array' 0 '[.[] | .id]' '["bare","sample","swift"]'
 json 'boxes --json: a box' 0 '.[1] | del(.parameters, .file)' \
-    '{"id":"sample","version":"2.1","summary":"says \"no\"","abi":"1.5","min_bytes":16,"max_bytes":1024,"lanes":false,"header_bytes":0,"operations":["init","usable_size","slot_size"]}'
+    '{"id":"sample","version":"2.1","summary":"says \"no\"","abi":"1.6","kit":0,"min_bytes":16,"max_bytes":1024,"lanes":false,"header_bytes":0,"operations":["init","usable_size","slot_size"]}'
 json 'boxes --json: numbers' 0 '.[1].parameters[0:3]' \
     '[{"name":"number","type":"int","mutable":true,"default":5,"min":-1,"max":10,"help":"things that are kept"},{"name":"limit","type":"size","mutable":false,"default":65536,"min":4096,"max":1048576,"help":"bytes that are kept"},{"name":"wait","type":"ms","mutable":false,"default":100,"min":0,"max":1000,"help":"milliseconds between"}]'
 json 'boxes --json: words' 0 '[.[1].parameters[3:6][] | [.default, .choices]]' \
@@ -261,7 +261,7 @@ hakctl: TMP/text.so is no shared object (no ELF header)
 EOF
 try "$ctl" boxes build/tests/boxes/no_entry.so
 says 'boxes of another library' 1 err <<'EOF'
-hakctl: build/tests/boxes/no_entry.so has no symbol hak_box_entry; it is no box of hakmem
+hakctl: build/tests/boxes/no_entry.so does not export hak_box_entry: is it a box? Put HAK_BOX_EXPORT before its entry, so that -fvisibility cannot hide it
 EOF
 try "$ctl" boxes build/tests/boxes/other_major.so
 holds 'boxes of another ABI' 1 err 'is for box ABI 2, this core speaks 1; rebuild'
@@ -672,7 +672,7 @@ bad_usage 'no ELF file' "$tmp/text.so" <<'EOF'
 hakctl: check-box: TMP/text.so is no shared object; build it with cc -shared -fPIC
 EOF
 bad_usage 'no entry' $faulty/no_entry.so <<EOF
-hakctl: check-box: $faulty/no_entry.so has no symbol hak_box_entry; it is no box of hakmem
+hakctl: check-box: $faulty/no_entry.so does not export hak_box_entry: is it a box? Put HAK_BOX_EXPORT before its entry, so that -fvisibility cannot hide it
 EOF
 bad_usage 'a program' "$ctl" <<'EOF'
 hakctl: check-box: TMP/prefix/bin/hakctl: cannot dynamically load position-independent executable

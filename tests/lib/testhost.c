@@ -163,6 +163,28 @@ struct th_retires th_retires(void)
     return now;
 }
 
+/* ---- the machine ------------------------------------------------------- */
+
+static void host_read_only(struct hak_box *box, void *p, size_t size_bytes)
+{
+    th_need_box(box);
+    if ((uintptr_t)p % PAGE != 0 || size_bytes == 0 ||
+        box->state_now != HAK_BOX_LOADED)
+        th_die(box, "read_only(%p, %zu): of guarded metadata, in init", p,
+               size_bytes);
+    mprotect(p, (size_bytes + PAGE - 1) & ~(size_t)(PAGE - 1), PROT_READ);
+}
+
+static uint32_t host_ncpus(void)
+{
+    return 2;
+}
+
+static uint32_t host_nmappings(void)
+{
+    return 65530;
+}
+
 static struct hak_host host = {
     .struct_size = sizeof(struct hak_host),
     .abi_major = HAK_ABI_MAJOR,
@@ -188,6 +210,11 @@ static struct hak_host host = {
     .open_pages = th_open_pages,
     .close_pages = th_close_pages,
     .meta_guarded = th_meta_guarded,
+    .granule_bytes = HAK_GRANULE_BYTES,
+    .lanes = HAK_LANES,
+    .read_only = host_read_only,
+    .ncpus = host_ncpus,
+    .nmappings = host_nmappings,
 };
 
 static void start(void)

@@ -64,11 +64,19 @@ const struct hak_box_entry *th_entry_of(const char *path);
 int th_check_params(const struct hak_box_entry *entry,
                     const char *const *params);
 
+/* An entry that th_check_params does not refuse, and its parameters, as this
+ * header has them. */
+void th_read_entry(const struct hak_box_entry *theirs,
+                   struct hak_box_entry *out);
+
 const char *th_error(void);
 const char *th_last_log(void); /* the last line any box logged, "" if none */
 
-/* The entry as read: cut to its struct_size, the rest zero. */
+/* The entry as th_read_entry has it. */
 const struct hak_box_entry *th_entry(const struct hak_box *box);
+
+/* ops->stats as the core asks it, with room for a longer struct. */
+struct hak_box_stats th_stats(struct hak_box *box);
 
 /* Changes a parameter that HAK_PARAM_MUTABLE allows. 0 or -errno. */
 int th_set_param(struct hak_box *box, const char *assignment);

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <abi.h>
+
 #include "testhost_private.h"
 
 static char error_text[512];
@@ -122,33 +124,49 @@ static int fill_params(struct instance *b, const char *const *texts)
 
 static int check_entry(const struct hak_box_entry *e)
 {
-    size_t least = offsetof(struct hak_box_entry, ops) + 3 * sizeof(void *);
     if (e->magic != HAK_BOX_MAGIC)
         return th_refuse(-ENOEXEC, "magic 0x%llx: not a box",
                          (unsigned long long)e->magic);
     if (e->abi_major != HAK_ABI_MAJOR)
         return th_refuse(-ENOEXEC, "abi major %u, this host has %u",
                          e->abi_major, HAK_ABI_MAJOR);
-    if (e->struct_size < least)
-        return th_refuse(-ENOEXEC, "struct_size %u, least %zu", e->struct_size,
-                         least);
+    if (!hak_abi_is_entry(e))
+        return th_refuse(-ENOEXEC,
+                         "struct_size %u, operations at %zu: no room for them",
+                         e->struct_size, hak_abi_ops_at(e));
     if (e->host_minor_min > HAK_ABI_MINOR)
         return th_refuse(-ENOEXEC, "needs host minor %u", e->host_minor_min);
-    if (e->nparams && e->param_bytes != sizeof(struct hak_param))
-        return th_refuse(-ENOEXEC, "param_bytes %u, this host has %zu",
-                         e->param_bytes, sizeof(struct hak_param));
+    if (e->nparams && !hak_abi_has_params(e))
+        return th_refuse(-ENOEXEC, "param_bytes %u, least %zu", e->param_bytes,
+                         HAK_ABI_PARAM_LEAST);
     return 0;
 }
 
-/* Of the entry as cut to its struct_size. */
+/* Of the entry as this host has it. */
 static int check_ops(const struct hak_box_entry *e)
 {
+    if (e->granule_bytes != HAK_GRANULE_BYTES)
+        return th_refuse(-ENOEXEC, "granules of %u bytes, this host has %zu",
+                         e->granule_bytes, HAK_GRANULE_BYTES);
     if (!e->ops.alloc || !e->ops.free || !e->ops.owns)
         return th_refuse(-ENOEXEC, "a required operation is missing");
     if (e->ops.refill && !(e->ops.drained && e->ops.remote_free &&
                            e->ops.heap_open && e->ops.usable_size))
         return th_refuse(-ENOEXEC, "refill without what goes with it");
     return 0;
+}
+
+void th_read_entry(const struct hak_box_entry *theirs,
+                   struct hak_box_entry *out)
+{
+    hak_abi_entry(out, theirs);
+    if (out->param_bytes == sizeof *out->params || out->nparams == 0)
+        return;
+    struct hak_param *params = calloc(out->nparams, sizeof *params);
+    for (uint32_t i = 0; params != NULL && i < out->nparams; i++)
+        params[i] = hak_abi_param(theirs, i);
+    out->params = params;
+    out->nparams = params != NULL ? out->nparams : 0;
 }
 
 int th_open_entry(const struct hak_box_entry *entry, const char *name,
@@ -162,10 +180,8 @@ int th_open_entry(const struct hak_box_entry *entry, const char *name,
     if (th.nboxes == HAK_MAX_BOXES)
         return th_refuse(-ENOSPC, "more than %u boxes", HAK_MAX_BOXES);
     struct instance *b = &th.boxes[th.nboxes];
-    size_t size = entry->struct_size < sizeof b->entry ? entry->struct_size
-                                                       : sizeof b->entry;
     memset(b, 0, sizeof *b);
-    memcpy(&b->entry, entry, size);
+    th_read_entry(entry, &b->entry);
     b->ops = b->entry.ops;
     b->box =
         (struct hak_box){.host = host,
@@ -174,7 +190,7 @@ int th_open_entry(const struct hak_box_entry *entry, const char *name,
                          .index = th.nboxes,
                          .state_now = HAK_BOX_LOADED,
                          .lanes = b->ops.refill && !(flags & TH_NO_LANES) &&
-                                  b->entry.abi_minor >= 3};
+                                  b->entry.abi_minor >= HAK_ABI_LANES_MINOR};
     error = check_ops(&b->entry);
     if (!error)
         error = fill_params(b, params);
@@ -201,8 +217,10 @@ const struct hak_box_entry *th_entry_of(const char *path)
     if (!so)
         th_refuse(-ENOENT, "%s", dlerror());
     else if (!entry)
-        th_refuse(-ENOENT, "%s has no symbol %s; it is no box of hakmem", path,
-                  HAK_BOX_SYMBOL);
+        th_refuse(-ENOENT,
+                  "%s does not export %s: is it a box? Put HAK_BOX_EXPORT "
+                  "before its entry, so that -fvisibility cannot hide it",
+                  path, HAK_BOX_SYMBOL);
     return entry;
 }
 
@@ -213,8 +231,7 @@ int th_check_params(const struct hak_box_entry *entry,
     int error = check_entry(entry);
     if (error)
         return error;
-    b.entry.nparams = entry->nparams;
-    b.entry.params = entry->params;
+    th_read_entry(entry, &b.entry);
     return fill_params(&b, params);
 }
 
@@ -242,6 +259,11 @@ const char *th_error(void)
 const struct hak_box_entry *th_entry(const struct hak_box *box)
 {
     return &th.boxes[box->index].entry;
+}
+
+struct hak_box_stats th_stats(struct hak_box *box)
+{
+    return hak_abi_stats(box);
 }
 
 int th_set_param(struct hak_box *box, const char *assignment)

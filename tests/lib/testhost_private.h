@@ -77,7 +77,7 @@ void *th_reserve(size_t bytes, int prot); /* zero pages, or NULL */
 void *th_map(struct hak_box *box, size_t size_bytes, size_t align_bytes,
              uint32_t flags);
 void th_unmap(struct hak_box *box, void *p, size_t size_bytes);
-void th_purge(struct hak_box *box, void *p, size_t size_bytes);
+int th_purge(struct hak_box *box, void *p, size_t size_bytes);
 void *th_remap(struct hak_box *box, void *p, size_t old_bytes,
                size_t new_bytes);
 void *th_meta(struct hak_box *box, size_t size_bytes);

@@ -343,7 +343,7 @@ void th_unmap(struct hak_box *box, void *p, size_t size_bytes)
     pthread_mutex_unlock(&th.lock);
 }
 
-void th_purge(struct hak_box *box, void *p, size_t size_bytes)
+int th_purge(struct hak_box *box, void *p, size_t size_bytes)
 {
     th_need_box(box);
     if ((uintptr_t)p % PAGE || size_bytes % PAGE || !size_bytes)
@@ -352,8 +352,9 @@ void th_purge(struct hak_box *box, void *p, size_t size_bytes)
         th_die(box, "purge(%p, %zu): not this box's", p, size_bytes);
     need_unused(box, "purge", p, size_bytes);
     count(&th.counts.purges);
-    if (!purge_keeps)
-        madvise(p, size_bytes, MADV_DONTNEED);
+    if (purge_keeps)
+        return -EINVAL;
+    return madvise(p, size_bytes, MADV_DONTNEED) == 0 ? 0 : -errno;
 }
 
 /* ---- reserved granules ---- */

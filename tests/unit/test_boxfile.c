@@ -81,6 +81,14 @@ static const struct hak_box_entry *open_box(const char *path, char why[256])
     return hak_box_file(path, &handle, why, 256);
 }
 
+/* Where its file was loaded to: the entry is a copy. */
+static void *code_of(const struct hak_box_entry *e)
+{
+    void *place;
+    memcpy(&place, &e->ops.alloc, sizeof place);
+    return place;
+}
+
 static void swap_is_told(void)
 {
     char why[256];
@@ -127,7 +135,7 @@ TEST(its_name_is_its_path)
     const struct hak_box_entry *e = open_box(good, why);
     tidy_up();
     EXPECT(e != NULL);
-    EXPECT(dladdr(e, &info) != 0);
+    EXPECT(dladdr(code_of(e), &info) != 0);
     EXPECT_STR(info.dli_fname, good);
 }
 
@@ -137,14 +145,14 @@ TEST(one_file_is_one_object)
     char why[256];
     set_up("/tmp");
     const struct hak_box_entry *e = open_box(good, why);
-    EXPECT_NE((uintptr_t)e, (uintptr_t)open_box(other, why));
+    EXPECT(code_of(e) != code_of(open_box(other, why)));
     EXPECT_EQ(unlink(other), 0);
     EXPECT_EQ(symlink(good, other), 0);
     EXPECT(open_box(other, why) == NULL); /* that name was another file */
     EXPECT_EQ(unlink(other), 0);
     snprintf(other, sizeof other, "%s/third.so", dir);
     EXPECT_EQ(symlink(good, other), 0);
-    EXPECT_EQ((uintptr_t)e, (uintptr_t)open_box(other, why));
+    EXPECT(code_of(e) == code_of(open_box(other, why)));
     tidy_up();
 }
 
@@ -173,7 +181,7 @@ TEST(raised_rights_tell_files_apart)
     raised = true;
     const struct hak_box_entry *a = open_box(good, why);
     const struct hak_box_entry *b = open_box(other, why);
-    EXPECT(a == open_box(good, why));
+    EXPECT(code_of(a) == code_of(open_box(good, why)));
     tidy_up();
     EXPECT_STR(a->id, "three");
     EXPECT_STR(b->id, "whole");

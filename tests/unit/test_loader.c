@@ -5,6 +5,7 @@
  */
 #include "test.h"
 
+#include "abi.h"
 #include "core.h"
 #include <dlfcn.h>
 #include <elf.h>
@@ -66,15 +67,17 @@ static void refused(const char *name, const char *path, const char *why)
 
 TEST(no_entry)
 {
-    refused("no_entry", BOXES "no_entry.so",
-            "has no symbol hak_box_entry; it is no box of hakmem");
+    refused(
+        "no_entry", BOXES "no_entry.so",
+        "does not export hak_box_entry: is it a box? Put HAK_BOX_EXPORT before "
+        "its entry, so that -fvisibility cannot hide it");
 }
 
 TEST(wrong_magic)
 {
     refused("wrong_magic", BOXES "wrong_magic.so",
-            "its hak_box_entry has no box magic; fill it with HAK_BOX_HEADER "
-            "of hakmem/box.h");
+            "does not begin its hak_box_entry with the magic of a box; fill it "
+            "with HAK_BOX_HEADER of hakmem/box.h");
 }
 
 TEST(other_major)
@@ -86,12 +89,13 @@ TEST(other_major)
 
 TEST(short_struct)
 {
-    char why[128];
-    size_t owns = offsetof(struct hak_box_entry, ops.owns);
+    char why[192];
     snprintf(why, sizeof why,
-             "its entry has %zu bytes, at least %zu are needed for alloc, free "
-             "and owns",
-             owns, owns + sizeof(void *));
+             "says that its entry has %zu bytes and operations from byte %zu "
+             "on, which leaves no room for alloc, free and owns; begin its "
+             "entry with HAK_BOX_HEADER",
+             offsetof(struct hak_box_entry, ops.owns),
+             offsetof(struct hak_box_entry, ops));
     refused("short_struct", BOXES "short_struct.so", why);
 }
 
@@ -248,16 +252,17 @@ TEST(older_minor_gets_no_lanes)
 
 TEST(ops_beyond_the_entrys_size_are_none)
 {
-    struct hak_box_entry e;
-    struct hak_box_ops ops;
+    struct hak_box_entry e, known;
     memset(&e, 0xff, sizeof e);
+    e.abi_minor = 6;
+    e.ops_at = offsetof(struct hak_box_entry, ops);
     e.struct_size = offsetof(struct hak_box_entry, ops.init);
-    hak_box_ops_of(&e, &ops);
-    EXPECT(ops.alloc != NULL && ops.free != NULL && ops.owns != NULL);
-    EXPECT(ops.init == NULL && ops.walk == NULL && ops.get_extension == NULL);
+    hak_abi_entry(&known, &e);
+    EXPECT(known.ops.alloc != NULL && known.ops.owns != NULL);
+    EXPECT(known.ops.init == NULL && known.ops.get_extension == NULL);
     e.struct_size = sizeof e + 64;
-    hak_box_ops_of(&e, &ops);
-    EXPECT(ops.get_extension != NULL);
+    hak_abi_entry(&known, &e);
+    EXPECT(known.ops.get_extension != NULL);
 }
 
 TEST(what_a_box_is_told)
@@ -300,7 +305,7 @@ TEST(one_file_under_two_names)
     read_ini("tests/loader/accepted.ini");
     struct hak_loaded *first = load("first"), *second = load("second");
     EXPECT(first != NULL && second != NULL);
-    EXPECT(first->entry == second->entry);
+    EXPECT(first->ops.alloc == second->ops.alloc);
     EXPECT(first->box.state != second->box.state);
     EXPECT_EQ(first->box.index, 0);
     EXPECT_EQ(second->box.index, 1);

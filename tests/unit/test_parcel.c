@@ -4,6 +4,8 @@
  * With a real box, by tests/loader/thread.ini; malloc itself is libc's here,
  * so get() and give() do what entry.c does.
  */
+#include <abi.h>
+
 #include "test.h"
 
 #include "core.h"
@@ -53,9 +55,7 @@ static struct hak_stats figures(void)
 /* What the box knows: without what is on its way. */
 static uint64_t live_to_box(void)
 {
-    struct hak_box_stats s = {.struct_bytes = sizeof s};
-    hak_boxes.all[ULTRA]->ops.stats(&hak_boxes.all[ULTRA]->box, &s);
-    return s.live_count;
+    return hak_abi_stats(&hak_boxes.all[ULTRA]->box).live_count;
 }
 
 /* ---- other threads ------------------------------------------------------- */

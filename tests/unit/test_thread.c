@@ -498,6 +498,7 @@ static struct hak_loaded_now stub_now;
 static struct hak_loaded stub = {
     .now = &stub_now,
     .box.name = "stub",
+    .box.ops = &stub.ops,
     .ops = {.heap_open = open_stub, .owns = own_nothing},
 };
 

@@ -46,11 +46,23 @@
  *   - A pointer that the box gets in `free` is one that it handed out (the
  *     core asked the owner directory or `owns`), but not surely a live one.
  *
- * Growth: a struct grows at its end, by a new minor version. The core reads
- * only `struct_size` bytes of an entry and `param_bytes` of each parameter,
- * and takes the rest as zero; a box tests `host->struct_size` (HAK_HAS) before
- * it uses a newer host function, and `out->struct_bytes` before it fills a
- * newer figure.
+ * Growth: a minor version adds members, and changes or removes none. Both sides
+ * say how long their structs are, and either reads of the other's as much as it
+ * knows and takes the rest as zero:
+ *
+ *   hak_box_entry   new members come in front of `ops`, which is at `ops_at`
+ *   hak_box_ops     at its end, which is the entry's: `struct_size`
+ *   hak_param       at its end: `param_bytes`
+ *   hak_host        at its end: a box asks HAK_HAS before it uses a newer one
+ *   hak_box         at its end: a box asks host->abi_minor
+ *   hak_box_stats   at its end: the core has room for HAK_STATS_ROOM_BYTES,
+ *                   whatever the box takes the struct for
+ *   hak_retire      at its end: `struct_bytes`
+ *   hak_span        at its end: `span_bytes`. Of it malloc and free use inline
+ *                   what minor 6 has, and no more
+ *
+ * What both compile in is stated by both and compared: granule_bytes, lanes.
+ * docs/decisions.md, "How the box ABI grows", says why.
  */
 #ifndef HAKMEM_BOX_H
 #define HAKMEM_BOX_H
@@ -67,7 +79,7 @@ extern "C" {
 
 #define HAK_BOX_MAGIC 0x31584f424b4148ffull /* ff "HAKBOX1", little endian */
 #define HAK_ABI_MAJOR 1                     /* another major is refused */
-#define HAK_ABI_MINOR 5                     /* what this header describes */
+#define HAK_ABI_MINOR 6                     /* what this header describes */
 
 #define HAK_ALIGN_BYTES 16u  /* alignment of every slot */
 #define HAK_GRANULE_SHIFT 16 /* 64 KiB: docs/decisions.md, granule */
@@ -128,7 +140,7 @@ struct hak_thread; /* opaque: one attached thread, compared by address */
  *
  *     p = span->local;                  *p = span->local ^ key;
  *     next = *p ^ key; check it         span->local = p;
- *     span->local = next; *p = 0;       if (++span->nfree == span->trigger)
+ *     span->local = next; *p = 0;       if (++span->nfree >= span->trigger)
  *     span->nalloc++;                       box->ops->drained(span);
  *
  * When local is empty, malloc calls ops->refill; a free by another thread is
@@ -153,8 +165,9 @@ struct hak_thread; /* opaque: one attached thread, compared by address */
  *             owner only
  * nalloc      slots handed out since the struct exists; owner only
  * nfree       slots taken back, remote ones when the box collects them; owner
- * trigger     value of nfree at which drained() is called; the box sets it,
- *             to nfree - 1 for "not now"
+ * trigger     value of nfree from which on each free by the owner calls
+ *             drained(), which sets it anew; HAK_TRIGGER_NEVER for "not now".
+ *             The box may set it at any time, by the owner
  * slot_bytes  usable bytes of each slot (usable size and realloc read it
  *             inline), or 0: the core asks ops->usable_size
  * lane_first, lane_last  the core's; zero when the span is first registered,
@@ -168,10 +181,11 @@ struct hak_thread; /* opaque: one attached thread, compared by address */
  *             (p - start) * inverse < inverse, with p - start in 32 bits.
  *             2^64 / slot_bytes rounded up, and the low half of the first
  *             slot's address; or 2^60 and 0: at any multiple of 16
- * key, inverse and start are there since minor 3. A box built for less gets no
- * lanes: its free slots have no marks.
+ * A box built for less than minor 6 gets no lanes: its trigger is compared
+ * otherwise, and before minor 3 its free slots have no marks.
  */
 #define HAK_KEY_BITS 0x8000000000000001u /* what no link has */
+#define HAK_TRIGGER_NEVER UINT64_MAX
 
 struct hak_span {
     struct hak_thread *owner;
@@ -258,10 +272,13 @@ struct hak_box {
 
 /*
  * What a box knows of itself. The core counts calls, refills, declines and
- * remote frees on its slow paths and adds them to the report.
+ * remote frees on its slow paths and adds them to the report. It has room for
+ * HAK_STATS_ROOM_BYTES, all zero, so that a box may assign the whole struct as
+ * its own header has it.
  */
+#define HAK_STATS_ROOM_BYTES 512u
 struct hak_box_stats {
-    size_t struct_bytes;    /* set by the core, the rest zero */
+    size_t struct_bytes;    /* the core's, which reads no more; may be lost */
     uint64_t allocs, frees; /* slots of spans; 0 in a box without lanes */
     uint64_t live_count;    /* slots out */
     uint64_t live_bytes;    /* their slot sizes */
@@ -413,7 +430,7 @@ struct hak_box_ops {
                                size_t size_bytes);
 
     /*
-     * drained - span->nfree reached span->trigger.
+     * drained - span->nfree has reached span->trigger, or passed it.
      *                                     [active or draining, owner]
      * The slot that was freed is on span->local already. Set trigger anew.
      */
@@ -468,16 +485,17 @@ struct hak_box_ops {
 /* ---- the entry ---- */
 
 /*
- * What `hak_box_entry` is. The core refuses, with a message that says what
- * to do: another magic, another abi_major, struct_size too short for the
- * three required operations, host_minor_min above its own minor, and a
- * missing required operation.
+ * What `hak_box_entry` is. HAK_BOX_HEADER fills in what tells its layout. The
+ * core refuses, with a message that says what to do: another magic, another
+ * abi_major, host_minor_min above its own minor, a layout that cannot be, other
+ * granules, a missing id, version or required operation.
  */
 struct hak_box_entry {
     uint64_t magic;          /* HAK_BOX_MAGIC */
     uint16_t abi_major;      /* HAK_ABI_MAJOR */
     uint16_t abi_minor;      /* HAK_ABI_MINOR when compiled */
-    uint16_t host_minor_min; /* least minor of the core that will do */
+    uint16_t host_minor_min; /* least minor of the core that will do; 6 or
+                                more, since older ones look elsewhere for ops */
     uint16_t param_bytes;    /* sizeof(struct hak_param) when compiled */
     uint32_t struct_size;    /* sizeof(struct hak_box_entry) when compiled */
     uint32_t nparams;
@@ -486,14 +504,26 @@ struct hak_box_entry {
     const char *summary; /* one line for `hakctl boxes`, or NULL */
     const struct hak_param *params;
     size_t min_bytes, max_bytes; /* requests it is made for; 0, 0 = any */
-    struct hak_box_ops ops;      /* last: it grows */
+    /* ---- since minor 6; before, ops was here ---- */
+    uint16_t ops_at;        /* offsetof(struct hak_box_entry, ops), likewise */
+    uint16_t span_bytes;    /* sizeof(struct hak_span), likewise */
+    uint16_t lanes;         /* HAK_LANES, likewise */
+    uint16_t kit_version;   /* HAK_KIT_VERSION of boxkit/base.h, or 0 */
+    uint32_t granule_bytes; /* HAK_GRANULE_BYTES, likewise */
+    uint32_t reserved;      /* 0 */
+    /* ---- new members come here ---- */
+    struct hak_box_ops ops; /* last: it grows at its end */
 };
 
-#define HAK_BOX_HEADER(id_text, version_text)                            \
-    .magic = HAK_BOX_MAGIC, .abi_major = HAK_ABI_MAJOR,                  \
-    .abi_minor = HAK_ABI_MINOR, .param_bytes = sizeof(struct hak_param), \
-    .struct_size = sizeof(struct hak_box_entry), .id = (id_text),        \
-    .version = (version_text)
+#define HAK_KIT_VERSION 0 /* the kit has another */
+#define HAK_BOX_HEADER(id_text, version_text)                                 \
+    .magic = HAK_BOX_MAGIC, .abi_major = HAK_ABI_MAJOR,                       \
+    .abi_minor = HAK_ABI_MINOR, .host_minor_min = 6,                          \
+    .param_bytes = sizeof(struct hak_param),                                  \
+    .struct_size = sizeof(struct hak_box_entry), .id = (id_text),             \
+    .version = (version_text), .ops_at = offsetof(struct hak_box_entry, ops), \
+    .span_bytes = sizeof(struct hak_span), .lanes = HAK_LANES,                \
+    .kit_version = HAK_KIT_VERSION, .granule_bytes = HAK_GRANULE_BYTES
 
 #define HAK_BOX_SYMBOL "hak_box_entry"
 #ifndef HAK_BOX_EXPORT /* empty where a box is built into the core */
@@ -507,7 +537,7 @@ extern const struct hak_box_entry hak_box_entry;
  * One run of slots, from when it was taken to when it went back empty: what
  * host->retired() is told.
  *
- * struct_bytes  sizeof(struct hak_retire) when compiled: it grows at its end
+ * struct_bytes  sizeof(struct hak_retire) when compiled
  * slot_bytes    usable bytes of each slot; the class is told by it
  * capacity      slots that the run has room for
  * used          slots of it that were ever handed out or made ready to be;
@@ -569,9 +599,13 @@ struct hak_host {
      */
     void (*unmap)(struct hak_box *box, void *p, size_t size_bytes);
 
-    /* purge - the range stays the box's, its content is unspecified (zero or
-     * as it was). OS page multiples. */
-    void (*purge)(struct hak_box *box, void *p, size_t size_bytes);
+    /*
+     * purge - the system takes the memory of a range, which stays the box's.
+     * p, size_bytes  multiples of the OS page
+     * Returns  0: it reads zero; -errno: it is as it was (the program has
+     *          locked it). Cost: one madvise
+     */
+    int (*purge)(struct hak_box *box, void *p, size_t size_bytes);
 
     /*
      * remap - grow or shrink what unmap could give back, moved if it must be,
@@ -695,6 +729,26 @@ struct hak_host {
      * kernel has the mappings for that. Cost: two mmaps
      */
     void *(*meta_guarded)(struct hak_box *box, size_t size_bytes);
+
+    /* ---- since minor 6 ---- */
+
+    /* What this core has compiled in; a box of other granules is refused. */
+    uint32_t granule_bytes, lanes;
+
+    /*
+     * read_only - metadata that init has set up may not be written to any more.
+     * p, size_bytes  what meta_guarded returned and was asked for
+     * In init only: later a sandbox may kill for the system call. Where the
+     * kernel refuses it stays as it is. Cost: one mprotect
+     */
+    void (*read_only)(struct hak_box *box, void *p, size_t size_bytes);
+
+    /* ncpus - CPUs that the process may run on, at least 1. In init only. */
+    uint32_t (*ncpus)(void);
+
+    /* nmappings - mappings that a process may have (vm.max_map_count), or 0: it
+     * cannot be told. In init only. */
+    uint32_t (*nmappings)(void);
 };
 
 /* Is host function `member` there in the core that runs us? */

@@ -41,9 +41,7 @@ static void *block[1 << 16];
 
 static struct hak_box_stats stats_of(struct hak_box *box)
 {
-    struct hak_box_stats s = {.struct_bytes = sizeof s};
-    box->ops->stats(box, &s);
-    return s;
+    return th_stats(box);
 }
 
 static bool count_visits(void *context, void *p, size_t slot_bytes)

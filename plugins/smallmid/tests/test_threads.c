@@ -24,9 +24,7 @@ static struct smallmid *sm(void)
 
 static uint64_t live(void)
 {
-    struct hak_box_stats out = {.struct_bytes = sizeof out};
-    box->ops->stats(box, &out);
-    return out.live_count;
+    return th_stats(box).live_count;
 }
 
 static void expect_nothing_left(void)

@@ -40,9 +40,7 @@ static inline struct hak_page *page_of(const struct hak_box *box, const void *p)
 
 static inline struct hak_box_stats stats_of(struct hak_box *box)
 {
-    struct hak_box_stats s = {.struct_bytes = sizeof s};
-    box->ops->stats(box, &s);
-    return s;
+    return th_stats(box);
 }
 
 static inline struct hak_magazine_counts counts_of(struct hak_box *box,

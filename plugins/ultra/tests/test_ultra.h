@@ -58,9 +58,7 @@ static inline size_t slots_a_page(size_t slot_bytes)
 
 static inline struct hak_box_stats stats_of(struct hak_box *box)
 {
-    struct hak_box_stats s = {.struct_bytes = sizeof s};
-    box->ops->stats(box, &s);
-    return s;
+    return th_stats(box);
 }
 
 /* While no other thread works with the box: every page is sound. */

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT
+ * abi.h - structs of a box that was built for another minor version.
+ *
+ * hakmem/box.h says how each of them grows. Here is all that follows from it for
+ * who reads them: what both sides know is copied, the rest of the reader's struct
+ * is zero. Behind these functions nobody looks at how long a struct is.
+ */
+#ifndef HAK_ABI_H
+#define HAK_ABI_H
+
+#include <hakmem/box.h>
+#include <string.h>
+
+/* ops was where these members are now. */
+#define HAK_ABI_OPS_BEFORE_6 offsetof(struct hak_box_entry, ops_at)
+/* As far as the least entry, parameter, record and span with lanes of this major
+ * version go, whatever comes behind. */
+#define HAK_ABI_END(type, member) \
+    (offsetof(struct type, member) + sizeof(((struct type *)NULL)->member))
+#define HAK_ABI_OPS_LEAST HAK_ABI_END(hak_box_ops, owns)
+#define HAK_ABI_PARAM_LEAST HAK_ABI_END(hak_param, def_text)
+#define HAK_ABI_RETIRE_LEAST HAK_ABI_END(hak_retire, local_frees)
+#define HAK_ABI_SPAN_LEAST HAK_ABI_END(hak_span, nremote)
+enum { HAK_ABI_LANES_MINOR = 6 }; /* least of a box with lanes */
+
+/* All of out: their_bytes of theirs, as far as they go, then zero. */
+static inline void hak_abi_read(void *out, size_t out_bytes, const void *theirs,
+                                size_t their_bytes)
+{
+    size_t n = their_bytes < out_bytes ? their_bytes : out_bytes;
+    memcpy(out, theirs, n);
+    memset((char *)out + n, 0, out_bytes - n);
+}
+
+/* Where the operations of an entry are that has our magic and major version. */
+static inline size_t hak_abi_ops_at(const struct hak_box_entry *theirs)
+{
+    return theirs->abi_minor < 6 ? HAK_ABI_OPS_BEFORE_6 : theirs->ops_at;
+}
+
+/* Can the entry be read at all? Else its sizes are no sizes. */
+static inline bool hak_abi_is_entry(const struct hak_box_entry *theirs)
+{
+    size_t ops_at = theirs->struct_size < HAK_ABI_OPS_BEFORE_6 + sizeof(void *)
+                        ? 0
+                        : hak_abi_ops_at(theirs);
+    return ops_at >= HAK_ABI_OPS_BEFORE_6 && ops_at % sizeof(void *) == 0 &&
+           theirs->struct_size >= ops_at + HAK_ABI_OPS_LEAST;
+}
+
+/* An entry as this header has it; of what an older one does not state, our own
+ * granules and lanes are taken. hak_abi_is_entry(theirs) holds. */
+static inline void hak_abi_entry(struct hak_box_entry *out,
+                                 const struct hak_box_entry *theirs)
+{
+    size_t ops_at = hak_abi_ops_at(theirs);
+    hak_abi_read(out, offsetof(struct hak_box_entry, ops), theirs, ops_at);
+    hak_abi_read(&out->ops, sizeof out->ops, (const char *)theirs + ops_at,
+                 theirs->struct_size - ops_at);
+    if (theirs->abi_minor >= 6)
+        return;
+    out->granule_bytes = HAK_GRANULE_BYTES;
+    out->lanes = HAK_LANES;
+    out->span_bytes = sizeof(struct hak_span);
+}
+
+/* Parameter i of the entry, which has hak_abi_params(). */
+static inline struct hak_param hak_abi_param(const struct hak_box_entry *theirs,
+                                             uint32_t i)
+{
+    struct hak_param out;
+    hak_abi_read(&out, sizeof out,
+                 (const char *)theirs->params + (size_t)i * theirs->param_bytes,
+                 theirs->param_bytes);
+    return out;
+}
+
+static inline bool hak_abi_has_params(const struct hak_box_entry *theirs)
+{
+    return theirs->params != NULL &&
+           theirs->param_bytes >= HAK_ABI_PARAM_LEAST &&
+           theirs->param_bytes % sizeof(void *) == 0;
+}
+
+/* Statistics of a box, which may take the struct for a longer one. */
+static inline struct hak_box_stats hak_abi_stats(struct hak_box *box)
+{
+    union {
+        struct hak_box_stats known;
+        char room[HAK_STATS_ROOM_BYTES];
+    } all;
+    memset(&all, 0, sizeof all);
+    all.known.struct_bytes = sizeof all.known;
+    box->ops->stats(box, &all.known);
+    return all.known;
+}
+
+/* A record of a run of slots; false: it is shorter than any that there was. */
+static inline bool hak_abi_retire(struct hak_retire *out,
+                                  const struct hak_retire *theirs)
+{
+    if (theirs->struct_bytes < HAK_ABI_RETIRE_LEAST)
+        return false;
+    hak_abi_read(out, sizeof *out, theirs, theirs->struct_bytes);
+    return true;
+}
+
+#endif
