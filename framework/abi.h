@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * abi.h - structs of a box that was built for another minor version.
  *
- * hakmem/box.h says how each of them grows. Here is all that follows from it for
- * who reads them: what both sides know is copied, the rest of the reader's struct
- * is zero. Behind these functions nobody looks at how long a struct is.
+ * hakmem/box.h says how each of them grows. Here is all that follows from it
+ * for who reads them: what both sides know is copied, the rest of the reader's
+ * struct is zero. Behind these functions nobody looks at how long a struct is.
  */
 #ifndef HAK_ABI_H
 #define HAK_ABI_H
@@ -13,8 +13,8 @@
 
 /* ops was where these members are now. */
 #define HAK_ABI_OPS_BEFORE_6 offsetof(struct hak_box_entry, ops_at)
-/* As far as the least entry, parameter, record and span with lanes of this major
- * version go, whatever comes behind. */
+/* As far as the least entry, parameter, record and span with lanes of this
+ * major version go, whatever comes behind. */
 #define HAK_ABI_END(type, member) \
     (offsetof(struct type, member) + sizeof(((struct type *)NULL)->member))
 #define HAK_ABI_OPS_LEAST HAK_ABI_END(hak_box_ops, owns)

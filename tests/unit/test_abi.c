@@ -45,12 +45,11 @@ static const struct later_param later_params[] = {
     {.known = {.name = "first", .help = "of two"}, .later = {1, 2, 3}},
     {.known = {.name = "second", .help = "of two"}, .later = {1, 2, 3}}};
 
-static struct later_entry later = {
-    .known = {HAK_BOX_HEADER("later", "1.0"),
-              .nparams = 2,
-              .params = &later_params[0].known},
-    .later = 42,
-    .ops = {OPS}};
+static struct later_entry later = {.known = {HAK_BOX_HEADER("later", "1.0"),
+                                             .nparams = 2,
+                                             .params = &later_params[0].known},
+                                   .later = 42,
+                                   .ops = {OPS}};
 
 static void make_later(void)
 {

@@ -21,6 +21,8 @@ result() { # STATUS NAME: with what was said
 # N: core and boxes of the header that is so many versions later.
 build() {
     at=$folder/$1
+    later=-DLATER=$1
+    [ "$1" = 0 ] && later=-ULATER
     mkdir -p "$at/include/hakmem" "$at/boxes"
     for header in framework/include/hakmem/*.h; do
         cp -p "$header" "$at/include/hakmem/"
@@ -33,7 +35,7 @@ build() {
         BOX_INC="-I$at/include -I$at/kit" "$at/libhakmem.so" \
         "$at/boxes/ultra.so" "$at/boxes/large.so" &&
         "${CC:-cc}" -O1 -shared -fPIC -Wall -Wextra -Werror \
-            $([ "$1" = 0 ] || echo -DLATER) -I"$at/include" \
+            $later -I"$at/include" \
             -o "$at/greeting.so" tests/versions/greeting.c &&
         sed "s,@,$PWD/$at," tests/versions/versions.ini >"$at/versions.ini"
 }
