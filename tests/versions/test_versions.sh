@@ -35,7 +35,7 @@ build() {
         BOX_INC="-I$at/include -I$at/kit" "$at/libhakmem.so" \
         "$at/boxes/ultra.so" "$at/boxes/large.so" &&
         "${CC:-cc}" -O1 -shared -fPIC -Wall -Wextra -Werror \
-            $later -I"$at/include" \
+            "$later" -I"$at/include" \
             -o "$at/greeting.so" tests/versions/greeting.c &&
         sed "s,@,$PWD/$at," tests/versions/versions.ini >"$at/versions.ini"
 }
