@@ -84,7 +84,7 @@ $(B)/testhost.a: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c)) \
 	ar rcs $@ $^
 # Properties are listed in the order of the files here.
 CHECK_BOX_OBJS := $(patsubst %,$(B)/obj/tests/abi/check_%.o,file entry basic \
-                  lanes memory threads box) $(B)/obj/framework/conf_text.o
+                  lanes memory threads run box) $(B)/obj/framework/conf_text.o
 $(B)/hakctl-check-box: $(CHECK_BOX_OBJS) $(B)/testhost.a
 	$(CC) $(EXE_LINK) -o $@ $^ $(CORE_LIBS) -lpthread
 

@@ -8,7 +8,9 @@
 #ifndef HAK_ABI_H
 #define HAK_ABI_H
 
+#include <dlfcn.h>
 #include <hakmem/box.h>
+#include <link.h>
 #include <string.h>
 
 /* ops was where these members are now. */
@@ -46,6 +48,19 @@ static inline bool hak_abi_is_entry(const struct hak_box_entry *theirs)
                         : hak_abi_ops_at(theirs);
     return ops_at >= HAK_ABI_OPS_BEFORE_6 && ops_at % sizeof(void *) == 0 &&
            theirs->struct_size >= ops_at + HAK_ABI_OPS_LEAST;
+}
+
+/* Bytes of the variable that theirs, an exported one, is by its file's symbols;
+ * SIZE_MAX: they do not tell. No entry is longer, whatever it says. */
+static inline size_t hak_abi_symbol_bytes(const struct hak_box_entry *theirs)
+{
+    Dl_info info;
+    void *found = NULL;
+    if (dladdr1(theirs, &info, &found, RTLD_DL_SYMENT) == 0 || found == NULL)
+        return SIZE_MAX;
+    const ElfW(Sym) *symbol = found;
+    return info.dli_saddr != theirs || symbol->st_size == 0 ? SIZE_MAX
+                                                            : symbol->st_size;
 }
 
 /* An entry as this header has it; of what an older one does not state, our own

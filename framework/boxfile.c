@@ -158,6 +158,13 @@ static int check_version(const struct hak_box_entry *e, char *why, size_t n)
                           "alloc, free and owns; begin its entry with "
                           "HAK_BOX_HEADER",
                           e->struct_size, hak_abi_ops_at(e));
+    if (e->struct_size > hak_abi_symbol_bytes(e))
+        return hak_refuse(
+            -EINVAL, why, n,
+            "says that its entry has %u bytes, but its symbol " HAK_BOX_SYMBOL
+            " has %zu; begin its entry with "
+            "HAK_BOX_HEADER",
+            e->struct_size, hak_abi_symbol_bytes(e));
     return 0;
 }
 
@@ -341,7 +348,7 @@ const struct hak_box_entry *hak_box_file(const char *path, void **handle,
     if (*handle == NULL)
         return NULL;
     const struct hak_box_entry *theirs = dlsym(*handle, HAK_BOX_SYMBOL);
-    struct hak_box_entry *e = hak_meta(sizeof *e);
+    struct hak_box_entry *e = hak_sealed_memory(sizeof *e);
     int error = 0;
     if (theirs == NULL)
         error = hak_refuse(-EINVAL, why, why_bytes,

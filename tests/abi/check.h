@@ -35,6 +35,7 @@ struct check {
     const struct hak_box_entry *entry;
     size_t min_bytes, max_bytes; /* requests to make */
     size_t declined;             /* by ck_new */
+    uint64_t seed;               /* of ck_random; 1 unless --seed */
 };
 extern struct check ck;
 
@@ -92,6 +93,21 @@ pid_t ck_fork(void);
 int ck_wait(pid_t pid, const char *what);
 
 int64_t ck_nchoices(const char *choices); /* in "a|b|c" */
+
+/* ---- check_run.c ------------------------------------------------------- */
+
+struct ck_plan {
+    const struct test_case *property[TEST_MAX];
+    int n;
+    unsigned seconds;      /* for each */
+    unsigned most_seconds; /* for all; 0: no end */
+    bool json;
+};
+
+/* Runs them and prints what became of each. Returns 0: all hold, 1. */
+int ck_run(const struct ck_plan *plan);
+/* One, in this process and without a limit of time, for a debugger. */
+int ck_run_here(const char *name);
 
 /* ---- requests ---------------------------------------------------------- */
 

@@ -27,7 +27,8 @@ void ck_seed(uint64_t value)
 /* splitmix64 */
 uint64_t ck_random(void)
 {
-    uint64_t z = seed += 0x9e3779b97f4a7c15ull;
+    uint64_t z =
+        (seed += 0x9e3779b97f4a7c15ull) + (ck.seed - 1) * 0xd1342543de82ef95ull;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
     return z ^ (z >> 31);
@@ -303,13 +304,14 @@ static void need_property(const char *pattern)
                 "; hakctl check-box --list lists them"));
 }
 
-static unsigned seconds(const char *text)
+static unsigned long number(const char *option, const char *what,
+                            const char *text, unsigned long most)
 {
     char *end;
     unsigned long n = strtoul(text, &end, 10);
-    if (*text < '0' || *text > '9' || *end || n < 1 || n > 86400)
-        bad("--timeout %s: not a number of seconds, 1..86400", text);
-    return (unsigned)n;
+    if (*text < '0' || *text > '9' || *end || n < 1 || n > most)
+        bad("%s %s: not %s, 1..%lu", option, text, what, most);
+    return n;
 }
 
 static void need_elf(const char *path)
@@ -379,19 +381,17 @@ static bool look_at_file(void)
     return WIFEXITED(status) && WEXITSTATUS(status) == LANES;
 }
 
-static int run(char *const *names, int nnames, bool lanes)
+static void choose(struct ck_plan *plan, char *const *names, int nnames,
+                   bool lanes)
 {
-    int n = 0, failed = 0;
     for (int i = 0; i < test_ncases; i++) {
         const struct test_case *c = &test_cases[i];
         bool wanted = nnames == 0;
         for (int k = 0; k < nnames; k++)
             wanted |= selects(names[k], c->name);
         if (wanted && (lanes || nnames || c->about)) /* else NAME_direct */
-            failed += !test_run(c, ++n);
+            plan->property[plan->n++] = c;
     }
-    printf("1..%d\n", n);
-    return fflush(stdout) ? BAD : failed != 0;
 }
 
 /* Puts key=value into ck.params and leaves the other words; returns their
@@ -411,23 +411,34 @@ static int take_params(char **words, int n)
     return left;
 }
 
-static bool options(int argc, char **argv)
+enum { LIST, RUN, RUN_HERE };
+
+static int options(int argc, char **argv, struct ck_plan *plan)
 {
     static const struct option longs[] = {
+        {"in-process", no_argument, NULL, 'i'},
+        {"json", no_argument, NULL, 'j'},
         {"list", no_argument, NULL, 'l'},
         {"may-decline", no_argument, NULL, 'm'},
+        {"seed", required_argument, NULL, 's'},
         {"timeout", required_argument, NULL, 't'},
         {NULL, 0, NULL, 0}};
-    bool listing = false;
-    int option;
+    int todo = RUN, option;
     opterr = 0;
     while ((option = getopt_long(argc, argv, ":", longs, NULL)) != -1) {
         if (option == 'l')
-            listing = true;
+            todo = LIST;
+        else if (option == 'i')
+            todo = RUN_HERE;
+        else if (option == 'j')
+            plan->json = true;
         else if (option == 'm')
             ck.may_decline = true;
+        else if (option == 's')
+            ck.seed = number("--seed", "a number", optarg, UINT32_MAX);
         else if (option == 't')
-            test_seconds = seconds(optarg);
+            plan->seconds = (unsigned)number("--timeout", "a number of seconds",
+                                             optarg, 86400);
         else
             bad(option == ':' ? "option %s needs a value; see hakctl help "
                                 "check-box"
@@ -435,16 +446,32 @@ static bool options(int argc, char **argv)
                                 "check-box",
                 argv[optind - 1]);
     }
-    return listing;
+    return todo;
+}
+
+static int run_here(char *const *names, int nnames)
+{
+    if (nnames != 1 || strchr(names[0], '*'))
+        bad("--in-process runs one property: name it, as in hakctl check-box "
+            "mine.so --in-process alignment");
+    return ck_run_here(names[0]);
 }
 
 int main(int argc, char **argv)
 {
-    enum { USUAL_SECONDS = 60 }; /* tests/run.sh allows for other load */
-    char with_slash[4096];       /* dlopen searches for a name without one */
-    test_seconds = USUAL_SECONDS;
-    if (options(argc, argv))
+    /* By default a box is done within two minutes, whatever it does. */
+    enum { USUAL_SECONDS = 40, MOST_SECONDS = 110 };
+    static struct ck_plan plan;
+    char with_slash[4096]; /* dlopen searches for a name without one */
+    ck.seed = 1;
+    int todo = options(argc, argv, &plan);
+    if (todo == LIST)
         return list();
+    if (plan.seconds == 0) {
+        plan.seconds = USUAL_SECONDS;
+        plan.most_seconds = MOST_SECONDS;
+    }
+    test_seconds = plan.seconds;
     if (optind == argc)
         bad("no box given, as in hakctl check-box ./mine.so");
     ck.path = argv[optind++];
@@ -452,8 +479,14 @@ int main(int argc, char **argv)
         snprintf(with_slash, sizeof with_slash, "./%s", ck.path);
         ck.path = with_slash;
     }
-    int nnames = take_params(argv + optind, argc - optind);
+    char **names = argv + optind;
+    int nnames = take_params(names, argc - optind);
     for (int i = 0; i < nnames; i++)
-        need_property(argv[optind + i]);
-    return run(argv + optind, nnames, look_at_file());
+        need_property(names[i]);
+    bool lanes = look_at_file();
+    if (todo == RUN_HERE)
+        return run_here(names, nnames);
+    choose(&plan, names, nnames, lanes);
+    int status = ck_run(&plan);
+    return fflush(stdout) ? BAD : status;
 }

@@ -71,6 +71,10 @@ static void check_versions(const struct hak_box_entry *e)
                   "struct_size %u leaves no room for alloc, free and owns at "
                   "byte %zu",
                   e->struct_size, hak_abi_ops_at(e));
+    if (e->struct_size > hak_abi_symbol_bytes(e))
+        test_fail(__FILE__, __LINE__,
+                  "struct_size %u is more than the symbol has: %zu",
+                  e->struct_size, hak_abi_symbol_bytes(e));
     EXPECT_EQ(e->struct_size % sizeof(void *), 0);
     if (e->nparams)
         EXPECT(hak_abi_has_params(e));

@@ -63,6 +63,34 @@ static const char *const loaders[] = {"dlopen", "dlmopen", "dlsym",
                                       "dlvsym", "dlclose", NULL};
 static const char *const mappers[] = {"mmap", "mmap64", "munmap", "mremap",
                                       "sbrk", "brk",    NULL};
+static const char *const kernels[] = {"syscall",
+                                      "madvise",
+                                      "posix_madvise",
+                                      "mprotect",
+                                      "pkey_mprotect",
+                                      "mlock",
+                                      "munlock",
+                                      "mlockall",
+                                      "mincore",
+                                      "membarrier",
+                                      "open",
+                                      "open64",
+                                      "openat",
+                                      "read",
+                                      "socket",
+                                      "prctl",
+                                      "sched_getaffinity",
+                                      "sysconf",
+                                      "get_nprocs",
+                                      "getrlimit",
+                                      "nanosleep",
+                                      "usleep",
+                                      "sched_yield",
+                                      "clone",
+                                      "fork",
+                                      "vfork",
+                                      "pthread_create",
+                                      NULL};
 
 /* What a box must not use, and what to do. */
 static const struct {
@@ -72,6 +100,9 @@ static const struct {
     {stdios, "uses", "a box never prints; host->log does"},
     {loaders, "calls", "a box opens nothing"},
     {mappers, "calls", "address space comes from host->map"},
+    {kernels, "calls",
+     "system calls are the host's: purge, close_pages, read_only, ncpus, "
+     "nmappings; for locks boxkit/sync.h"},
 };
 
 /* ---- the file ---------------------------------------------------------- */
@@ -217,7 +248,8 @@ static void look_at_call(const char *name)
                 breach("%s %s: %s", rules[r].verb, name, rules[r].instead);
 }
 
-PROPERTY_OF_ENTRY(file_calls, "the file calls no malloc, stdio, dlopen, mmap")
+PROPERTY_OF_ENTRY(
+    file_calls, "the file calls no malloc, stdio, dlopen, mmap, and no kernel")
 {
     struct elf e = open_elf();
     each_symbol(&e, false, look_at_call);

@@ -341,7 +341,7 @@ static struct hak_span *lanes_refill(struct hak_box *box, void *heap,
     struct page *page = page_with_free(box, heap, class_of(size_bytes));
     if (!page)
         return NULL;
-    page->span.trigger = page->span.nfree - 1; /* not while in a lane */
+    page->span.trigger = HAK_TRIGGER_NEVER; /* not while in a lane */
     return &page->span;
 }
 
@@ -351,7 +351,7 @@ static void lanes_drained(struct hak_span *span)
     struct page *page = (struct page *)span;
     struct page **at = &page->heap->pages[page->cls];
     if (*at == page || !page_empty(page)) {
-        span->trigger = span->nfree - 1;
+        span->trigger = HAK_TRIGGER_NEVER;
         return;
     }
     while (*at != page)

@@ -731,11 +731,39 @@ EOF
 try sh -c 'cd "$1" && "$2" check-box three.so init' sh $faulty "$ctl"
 holds 'check-box of a name without a slash' 0 out '^ok 1 - init$'
 try "$ctl" check-box $faulty/broken_bounds.so spare=0 alignment init
-says 'check-box: a crash is the reason of each line that it hits' 1 out <<'EOF'
-not ok 1 - init: SIGFPE
-not ok 2 - alignment: SIGFPE
-not ok 3 - alignment_direct: SIGFPE
-1..3
+says 'check-box: a box that does not open fails once' 1 out <<'EOF'
+not ok 1 - init: SIGFPE (broken_bounds.so, in init(), seed 1)
+Bail out! broken_bounds.so does not open: nothing else can be tried
+1 of 1 failed: init
+EOF
+try "$ctl" check-box $faulty/broken_bounds.so spare=0 alignment walk
+says 'check-box: also where init was not asked for' 1 out <<'EOF'
+Bail out! broken_bounds.so does not open: SIGFPE (in init())
+EOF
+try "$ctl" check-box $faulty/broken_alignment.so --seed 7 alignment content_kept
+sed -i 's/0x[0-9a-f]*/P/; s/alloc([0-9]*)/alloc(N)/' "$tmp/out"
+says 'check-box: a cause is told once, with box, operation and seed' 1 out <<'EOF'
+not ok 1 - alignment: SIGABRT: testhost: box checked: slot P is not 16-byte aligned (broken_alignment.so, after alloc(N), seed 7)
+#   testhost: box checked: slot P is not 16-byte aligned
+ok 2 - alignment_direct # SKIP the box has no lanes to turn off
+not ok 3 - content_kept: as in 1 - alignment (broken_alignment.so, after alloc(N), seed 7)
+ok 4 - content_kept_direct # SKIP the box has no lanes to turn off
+1..4
+2 of 4 failed: alignment, content_kept
+EOF
+try "$ctl" check-box $faulty/broken_alignment.so --json alignment init
+json 'check-box --json' 1 '[.failed, .of, .bail_out, .seed,
+    (.properties[1] | .property, .result, .as, .call[0:11]),
+    .properties[2].result]' \
+    '[1,3,null,1,"alignment","failed",null,"after alloc","skipped"]'
+try "$ctl" check-box $faulty/broken_alignment.so --in-process alignment
+holds 'check-box --in-process: the fault is of this process' 134 err \
+    'is not 16-byte aligned$'
+try "$ctl" check-box $faulty/whole.so --in-process alignment
+holds 'check-box --in-process of what holds' 0 out '^alignment holds$'
+bad_usage '--in-process of more than one' $faulty/whole.so --in-process \
+    'owns_*' <<'EOF'
+hakctl: check-box: --in-process runs one property: name it, as in hakctl check-box mine.so --in-process alignment
 EOF
 try "$ctl" check-box --timeout 1 $faulty/broken_hang.so alignment \
     power_of_two_working_sets trim_keeps_the_living entry_words
@@ -743,18 +771,19 @@ says 'check-box: a hang is one line, the others still run' 1 out <<'EOF'
 ok 1 - entry_words
 ok 2 - alignment
 ok 3 - alignment_direct # SKIP the box has no lanes to turn off
-not ok 4 - power_of_two_working_sets: timed out after 1 s
+not ok 4 - power_of_two_working_sets: timed out after 1 s (broken_hang.so, in alloc(32), seed 1)
 ok 5 - power_of_two_working_sets_direct # SKIP the box has no lanes to turn off
 ok 6 - trim_keeps_the_living # SKIP the box has no trim
 ok 7 - trim_keeps_the_living_direct # SKIP the box has no lanes to turn off
 1..7
+1 of 7 failed: power_of_two_working_sets
 EOF
 try "$ctl" check-box "$tmp/crashes.so" file_tls init
 holds 'check-box of a box that crashes in init' 1 out \
-    '^not ok 2 - init: SIGSEGV$'
+    '^not ok 2 - init: SIGSEGV (crashes.so, in init(), seed 1)$'
 try "$ctl" check-box $faulty/init_fails.so init
 holds 'check-box of a box whose init fails' 1 out \
-    '^not ok 1 - init: .*init of checked failed: -12$'
+    '^not ok 1 - init: .*init of checked failed: -12 (init_fails.so, after init(), seed 1)$'
 mkdir "$tmp/alone"
 cp build/hakctl "$tmp/alone"
 try "$tmp/alone/hakctl" check-box $faulty/whole.so

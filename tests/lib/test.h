@@ -59,6 +59,8 @@ struct test_case {
 extern struct test_case test_cases[TEST_MAX];
 extern int test_ncases;
 extern unsigned test_seconds;
+/* Says more, when a test fails; NULL: nothing. */
+extern void (*test_on_failure)(void);
 
 #define TEST_CASE(fn, sig, msg, line)                            \
     static void fn(void);                                        \
@@ -83,6 +85,8 @@ test_fail(const char *file, int line, const char *format, ...)
     n = n > (int)sizeof text - 2 ? (int)sizeof text - 2 : n;
     text[n++] = '\n';
     (void)!write(2, text, (size_t)n);
+    if (test_on_failure != NULL)
+        test_on_failure();
     _exit(1);
 }
 
@@ -261,7 +265,8 @@ static inline int test_main(int argc, char **argv)
 #define TEST_STATE()                       \
     struct test_case test_cases[TEST_MAX]; \
     int test_ncases;                       \
-    unsigned test_seconds = TEST_SECONDS
+    unsigned test_seconds = TEST_SECONDS;  \
+    void (*test_on_failure)(void)
 
 #define TEST_MAIN()                   \
     TEST_STATE();                     \

@@ -75,6 +75,13 @@ const char *th_last_log(void); /* the last line any box logged, "" if none */
 /* The entry as th_read_entry has it. */
 const struct hak_box_entry *th_entry(const struct hak_box *box);
 
+/*
+ * The operation that the calling thread is in, or the last that it was in:
+ * "in alloc(100)", "after free(0x...)"; NULL: none yet. any_thread: of the one
+ * that called last. Async-signal-safe but for snprintf.
+ */
+const char *th_call_text(bool any_thread, char *text, size_t n);
+
 /* ops->stats as the core asks it, with room for a longer struct. */
 struct hak_box_stats th_stats(struct hak_box *box);
 

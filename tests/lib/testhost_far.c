@@ -35,7 +35,7 @@ int th_far_start(struct instance *b)
         far ? far : th_reserve(FAR_SLOTS * sizeof *far, PROT_READ | PROT_WRITE);
     if (!far)
         return th_refuse(-ENOMEM, "no address space for a record of slots");
-    b->ops = *table->ops;
+    th_note_calls(b, table->ops);
     b->foreign = true;
     b->residual = table->residual;
     return 0;

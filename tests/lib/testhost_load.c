@@ -134,6 +134,9 @@ static int check_entry(const struct hak_box_entry *e)
         return th_refuse(-ENOEXEC,
                          "struct_size %u, operations at %zu: no room for them",
                          e->struct_size, hak_abi_ops_at(e));
+    if (e->struct_size > hak_abi_symbol_bytes(e))
+        return th_refuse(-ENOEXEC, "struct_size %u, the symbol has %zu bytes",
+                         e->struct_size, hak_abi_symbol_bytes(e));
     if (e->host_minor_min > HAK_ABI_MINOR)
         return th_refuse(-ENOEXEC, "needs host minor %u", e->host_minor_min);
     if (e->nparams && !hak_abi_has_params(e))
@@ -182,7 +185,7 @@ int th_open_entry(const struct hak_box_entry *entry, const char *name,
     struct instance *b = &th.boxes[th.nboxes];
     memset(b, 0, sizeof *b);
     th_read_entry(entry, &b->entry);
-    b->ops = b->entry.ops;
+    th_note_calls(b, &b->entry.ops);
     b->box =
         (struct hak_box){.host = host,
                          .ops = &b->ops,

@@ -31,8 +31,9 @@ struct granule {
 };
 
 struct instance {
-    struct hak_box box; /* first: a struct hak_box * is an instance * */
-    struct hak_box_ops ops;
+    struct hak_box box;      /* first: a struct hak_box * is an instance * */
+    struct hak_box_ops ops;  /* noted on their way to the box's own: */
+    struct hak_box_ops real; /* testhost_calls.c */
     struct hak_box_entry entry;
     union hak_value params[MAX_PARAMS];
     size_t mapped, out, in_test;
@@ -77,6 +78,8 @@ void *th_reserve(size_t bytes, int prot); /* zero pages, or NULL */
 void *th_map(struct hak_box *box, size_t size_bytes, size_t align_bytes,
              uint32_t flags);
 void th_unmap(struct hak_box *box, void *p, size_t size_bytes);
+/* b's operations, each noted when it is called. */
+void th_note_calls(struct instance *b, const struct hak_box_ops *ops);
 int th_purge(struct hak_box *box, void *p, size_t size_bytes);
 void *th_remap(struct hak_box *box, void *p, size_t old_bytes,
                size_t new_bytes);
