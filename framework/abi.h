@@ -9,7 +9,7 @@
 #define HAK_ABI_H
 
 #include <dlfcn.h>
-#include <hakmem/box.h>
+#include <hakmem/foreign.h>
 #include <link.h>
 #include <string.h>
 
@@ -108,6 +108,23 @@ static inline struct hak_box_stats hak_abi_stats(struct hak_box *box)
     all.known.struct_bytes = sizeof all.known;
     box->ops->stats(box, &all.known);
     return all.known;
+}
+
+/* The table of a box whose slots are another allocator's (hakmem/foreign.h), or
+ * NULL. A box may answer with something for every id: that is not one. */
+static inline const struct hak_foreign_box_1 *
+hak_abi_foreign(const struct hak_box_entry *e, struct hak_box *box)
+{
+    enum { BYTES_MOST = 4096 };
+    if (e->host_minor_min < 2 || e->ops.get_extension == NULL)
+        return NULL;
+    const struct hak_foreign_box_1 *table =
+        e->ops.get_extension(box, HAK_FOREIGN_1);
+    return table != NULL && table->struct_bytes <= BYTES_MOST &&
+                   table->struct_bytes >=
+                       HAK_ABI_END(hak_foreign_box_1, library)
+               ? table
+               : NULL;
 }
 
 /* A record of a run of slots; false: it is shorter than any that there was. */

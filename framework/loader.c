@@ -366,10 +366,7 @@ static int fill(struct hak_loaded *b, const struct hak_conf_box *conf,
  */
 static int become_foreign(struct hak_loaded *b)
 {
-    const struct hak_foreign_box_1 *table =
-        b->entry->host_minor_min >= 2 && b->ops.get_extension != NULL
-            ? b->ops.get_extension(&b->box, HAK_FOREIGN_1)
-            : NULL;
+    const struct hak_foreign_box_1 *table = hak_abi_foreign(b->entry, &b->box);
     if (table == NULL)
         return 0;
     if (table->residual && hak_boxes.residual != NULL) {

@@ -82,9 +82,7 @@ static void find_range(void)
 
 static const struct hak_foreign_box_1 *foreign(void)
 {
-    return ck.entry->host_minor_min >= 2 && ck.box->ops->get_extension
-               ? ck.box->ops->get_extension(ck.box, HAK_FOREIGN_1)
-               : NULL;
+    return hak_abi_foreign(ck.entry, ck.box);
 }
 
 bool ck_is_foreign(void)

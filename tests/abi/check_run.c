@@ -18,7 +18,7 @@ enum { SAID_BYTES = 65536, CAUSE_BYTES = 512 };
 struct outcome {
     const struct test_case *property;
     bool failed, skipped;
-    int as;        /* the line that told this cause first, or 0 */
+    int as; /* the line that told this cause first, or 0 */
     char cause[CAUSE_BYTES];
     char call[256]; /* in or after which it was, or "" */
 };
@@ -27,7 +27,8 @@ static struct outcome outcomes[TEST_MAX];
 static int noutcomes;
 static char said[SAID_BYTES]; /* by the last one */
 
-/* ---- in the process of a property ----------------------------------------- */
+/* ---- in the process of a property -----------------------------------------
+ */
 
 static const struct test_case *current;
 static bool *finished; /* shared: it came to its end */
@@ -60,8 +61,8 @@ static void catch_signals(void)
     static char stack[65536]; /* the box may have used up the other */
     stack_t other = {.ss_sp = stack, .ss_size = sizeof stack};
     struct sigaction a = {.sa_handler = on_signal,
-                          .sa_flags = SA_ONSTACK | SA_NODEFER |
-                                      (int)SA_RESETHAND};
+                          .sa_flags =
+                              SA_ONSTACK | SA_NODEFER | (int)SA_RESETHAND};
     sigaltstack(&other, NULL);
     for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++)
         sigaction(fatal[i], &a, NULL);
@@ -76,8 +77,8 @@ static void expect_nothing_printed(int out)
         return;
     text[n] = 0;
     text[strcspn(text, "\n")] = 0;
-    test_fail(__FILE__, __LINE__, "the box printed \"%s\"; host->log is for that",
-              text);
+    test_fail(__FILE__, __LINE__,
+              "the box printed \"%s\"; host->log is for that", text);
 }
 
 static void run_current(void)
@@ -227,8 +228,7 @@ static void print_text(const struct outcome *o)
         return;
     }
     if (o->as)
-        printf(": as in %d - %s", o->as,
-               outcomes[o->as - 1].property->name);
+        printf(": as in %d - %s", o->as, outcomes[o->as - 1].property->name);
     else
         printf(": %s", o->cause);
     printf(" (%s%s%s, seed %lu)\n", file_name(), o->call[0] ? ", " : "",

@@ -2,7 +2,7 @@
  * broken_id.c - whole.c, but its id is no word.
  *
  * breaks: entry_words
- * says: is_name(e->id)
+ * says: is_name(e.id)
  */
 #include "whole.h"
 

@@ -17,7 +17,6 @@
  * Locks: `shared` (heap of alloc), then `lock` (orphans, spare structs).
  */
 #include <errno.h>
-#include <sched.h>
 
 #include "hakmem/box.h"
 
@@ -54,7 +53,7 @@ struct lanes {
 static void lock(bool *l)
 {
     while (__atomic_test_and_set(l, __ATOMIC_ACQUIRE))
-        sched_yield();
+        __builtin_ia32_pause();
 }
 
 static void unlock(bool *l)

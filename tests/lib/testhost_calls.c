@@ -67,14 +67,14 @@ static const struct hak_box_ops *ops_of(struct hak_box *box)
 #define UNSIZED false, 0
 
 /* A call, its result handed through. */
-#define RESULT(type, box, name, sized, p, args)                \
-    struct call before = enter(box, #name, sized, p);          \
-    type result = ops_of(box)->name args;                      \
-    leave(&before);                                            \
+#define RESULT(type, box, name, sized, p, args)       \
+    struct call before = enter(box, #name, sized, p); \
+    type result = ops_of(box)->name args;             \
+    leave(&before);                                   \
     return result
-#define NOTHING(box, name, sized, p, args)                     \
-    struct call before = enter(box, #name, sized, p);          \
-    ops_of(box)->name args;                                    \
+#define NOTHING(box, name, sized, p, args)            \
+    struct call before = enter(box, #name, sized, p); \
+    ops_of(box)->name args;                           \
     leave(&before)
 
 static void *call_alloc(struct hak_box *box, size_t size)

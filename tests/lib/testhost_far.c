@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include <abi.h>
+
 #include "testhost_private.h"
 
 #include <hakmem/foreign.h>
@@ -25,10 +27,7 @@ static size_t nfar;
 
 int th_far_start(struct instance *b)
 {
-    const struct hak_foreign_box_1 *table =
-        b->entry.host_minor_min >= 2 && b->ops.get_extension
-            ? b->ops.get_extension(&b->box, HAK_FOREIGN_1)
-            : NULL;
+    const struct hak_foreign_box_1 *table = hak_abi_foreign(&b->entry, &b->box);
     if (!table)
         return 0;
     far =
