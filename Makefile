@@ -25,9 +25,15 @@ LIB_OBJS  := $(CORE_OBJS) $(addprefix $(B)/obj/framework/,entry.o api.o init.o d
 # libgcc's unwinder too: a process may have another one, with frames registered.
 CORE_LIBS := -Wl,-T,framework/sections.ld -l:libinih.a -l:libffi_pic.a -static-libgcc
 
-# A plugin is a folder: NAME/NAME.mk says NAME_SRCS and NAME_TESTS.
-PLUGINS := $(notdir $(patsubst %/,%,$(dir $(wildcard plugins/*/*.mk))))
-include $(wildcard plugins/*/*.mk)
+# A plugin is a folder: NAME/NAME.mk says NAME_SRCS and NAME_TESTS, its .c files.
+# OTHER_BOXES: folders elsewhere, likewise.
+PLUGIN_DIRS := $(patsubst %/,%,$(wildcard plugins/*/)) $(OTHER_BOXES:%/=%)
+$(foreach d,$(PLUGIN_DIRS),$(if $(wildcard $(d)/$(notdir $(d)).mk),, \
+    $(error $(d) has no $(notdir $(d)).mk; a box's folder says there what it is \
+    built of: docs/writing-a-box.md, "In the tree")))
+PLUGINS := $(notdir $(PLUGIN_DIRS))
+$(foreach d,$(PLUGIN_DIRS),$(eval $(notdir $(d))_DIR := $(d)))
+include $(foreach d,$(PLUGIN_DIRS),$(d)/$(notdir $(d)).mk)
 BOXES   := $(PLUGINS:%=$(B)/boxes/%.so)
 # What a box may include: the ABI and the kit, nothing of the core.
 BOX_INC := -Iframework/include -I$(B)/kit
@@ -101,16 +107,16 @@ BOX_LINK := -shared -nostartfiles -Wl,-z,now -Wl,-z,relro -Wl,-z,defs \
 
 define PLUGIN_RULES
 $(1)_OBJS := $$($(1)_SRCS:%.c=$(B)/obj/plugins/$(1)/%.o)
-$(B)/obj/plugins/$(1)/%.o: plugins/$(1)/%.c | $(B)/kit/boxkit
+$(B)/obj/plugins/$(1)/%.o: $($(1)_DIR)/%.c | $(B)/kit/boxkit
 	@mkdir -p $$(@D)
 	$$(CC) $$(ALL) $(BOX_INC) -c $$< -o $$@
 $(B)/boxes/$(1).so: $$($(1)_OBJS)
 	@mkdir -p $$(@D)
 	$$(CC) $(BOX_LINK) -o $$@ $$($(1)_OBJS)
 $(1)_TEST_BINS := $$(patsubst tests/%.c,$(B)/tests/$(1)/%,$$($(1)_TESTS))
-$(B)/tests/$(1)/%: plugins/$(1)/tests/%.c $$($(1)_OBJS) $(B)/testhost.a
+$(B)/tests/$(1)/%: $($(1)_DIR)/tests/%.c $$($(1)_OBJS) $(B)/testhost.a
 	@mkdir -p $$(@D)
-	$$(CC) $$(ALL) $(BOX_INC) -Itests/lib -Iplugins/$(1) -o $$@ \
+	$$(CC) $$(ALL) $(BOX_INC) -Itests/lib -I$($(1)_DIR) -o $$@ \
 	    $$(filter %.c %.o %.a,$$^) $(CORE_LIBS) -lpthread
 PLUGIN_TESTS += $$($(1)_TEST_BINS)
 .PHONY: check-$(1)
@@ -345,20 +351,20 @@ format:
 	    $$(git ls-files '*.c' '*.h')
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/lib/hakmem $(DESTDIR)$(PREFIX)/bin \
-	    $(DESTDIR)$(PREFIX)/include/hakmem \
-	    $(DESTDIR)$(PREFIX)/share/hakmem/conf
-	install -m 755 $(B)/libhakmem.so.1 $(DESTDIR)$(PREFIX)/lib
-	ln -sf libhakmem.so.1 $(DESTDIR)$(PREFIX)/lib/libhakmem.so
-	install -m 755 $(B)/libhakmem-cxx.so $(DESTDIR)$(PREFIX)/lib
-	install -m 755 $(BOXES) $(DESTDIR)$(PREFIX)/lib/hakmem
-	install -m 755 $(B)/hakctl $(B)/hakctl-check-box $(DESTDIR)$(PREFIX)/bin
+	install -d '$(DESTDIR)$(PREFIX)/lib/hakmem' '$(DESTDIR)$(PREFIX)/bin' \
+	    '$(DESTDIR)$(PREFIX)/include/hakmem' \
+	    '$(DESTDIR)$(PREFIX)/share/hakmem/conf'
+	install -m 755 $(B)/libhakmem.so.1 '$(DESTDIR)$(PREFIX)/lib'
+	ln -sf libhakmem.so.1 '$(DESTDIR)$(PREFIX)/lib/libhakmem.so'
+	install -m 755 $(B)/libhakmem-cxx.so '$(DESTDIR)$(PREFIX)/lib'
+	install -m 755 $(BOXES) '$(DESTDIR)$(PREFIX)/lib/hakmem'
+	install -m 755 $(B)/hakctl $(B)/hakctl-check-box '$(DESTDIR)$(PREFIX)/bin'
 	install -m 644 framework/include/hakmem/*.h \
-	    $(DESTDIR)$(PREFIX)/include/hakmem
-	install -m 644 conf/*.ini $(DESTDIR)$(PREFIX)/share/hakmem/conf
-	install -d $(DESTDIR)$(PREFIX)/share/hakmem/conf/foreign
+	    '$(DESTDIR)$(PREFIX)/include/hakmem'
+	install -m 644 conf/*.ini '$(DESTDIR)$(PREFIX)/share/hakmem/conf'
+	install -d '$(DESTDIR)$(PREFIX)/share/hakmem/conf/foreign'
 	install -m 644 conf/foreign/*.ini \
-	    $(DESTDIR)$(PREFIX)/share/hakmem/conf/foreign
+	    '$(DESTDIR)$(PREFIX)/share/hakmem/conf/foreign'
 
 # Missing packages are installed by name, or named.
 $(B)/.deps-%: tools/deps.sh

@@ -428,12 +428,17 @@ struct hak_loaded *hak_box_load(struct hak_conf *c,
     int error = place_library(c, conf, e->params, e->nparams, values);
     if (error == 0)
         error = hak_box_begin(b, conf, e);
-    if (error != 0) {
+    if (error > 0)
+        hak_conf_tell(c, HAK_DIAG_ERROR, where,
+                      "box %s: its init returned %d; it may return 0, or "
+                      "-errno for what failed",
+                      conf->name, error);
+    else if (error != 0)
         hak_conf_tell(c, HAK_DIAG_ERROR, where,
                       b->said[0] != 0 ? "box %s: %s"
                                       : "box %s: init failed: %s",
                       conf->name, b->said[0] != 0 ? b->said : strerror(-error));
+    if (error != 0)
         return NULL;
-    }
     return b;
 }

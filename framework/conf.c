@@ -34,11 +34,13 @@ static const struct hak_param core_keys[] = {
      .type = HAK_PARAM_INT,
      .min = 1,
      .max = SAMPLE_EVERY_MAX},
+    {.name = "trial_s", .type = HAK_PARAM_INT, .min = 1, .max = 3600},
 };
 static const struct hak_param stats_keys[] = {
     {.name = "at_exit", .type = HAK_PARAM_TEXT},
     {.name = "at_start", .type = HAK_PARAM_TEXT},
     {.name = "format", .type = HAK_PARAM_ENUM, .choices = "text|json"},
+    {.name = "only_pid", .type = HAK_PARAM_INT, .min = 0, .max = INT32_MAX},
 };
 static const struct hak_param box_keys[] = {
     {.name = "path", .type = HAK_PARAM_TEXT},
@@ -149,8 +151,12 @@ void conf_tell_limit(struct hak_conf *c, struct hak_origin where,
     if (c->told_limits >> limit & 1)
         return;
     c->told_limits |= 1u << limit;
-    hak_conf_tell(c, HAK_DIAG_ERROR, where, "too many %s; at most %u",
-                  limits[limit].noun, limits[limit].most);
+    hak_conf_tell(c, HAK_DIAG_ERROR, where, "too many %s; at most %u%s",
+                  limits[limit].noun, limits[limit].most,
+                  limit == CONF_LIMIT_BOXES
+                      ? ", for which each thread has room; leave out those "
+                        "that no route leads to"
+                      : "");
 }
 
 void conf_tell_key(struct hak_conf *c, const struct hak_conf_entry *e,
@@ -296,6 +302,7 @@ int hak_conf_read(struct hak_conf *c, const char *path, int fd,
     c->purge_delay_ms = 100;
     c->sample = -1;
     c->sample_every = 5000;
+    c->trial_s = 10;
     c->stats_at_exit = "none";
     c->stats_at_start = "none";
     c->learner.every = 256;

@@ -206,7 +206,8 @@ struct hak_conf_learner {
     uint32_t nrules;          /* hak_conf.learn_rule */
 };
 
-enum hak_diag_level { HAK_DIAG_ERROR, HAK_DIAG_WARNING };
+/* A note is for who asks (hakctl), not for each process. */
+enum hak_diag_level { HAK_DIAG_ERROR, HAK_DIAG_WARNING, HAK_DIAG_NOTE };
 
 /* Told once for each finding; file is NULL and line 0 where there is none. */
 typedef void hak_diag_fn(void *context, enum hak_diag_level level,
@@ -220,6 +221,7 @@ struct hak_conf {
     bool strict;                    /* no */
     bool sized_delete;              /* no; for hakctl run */
     uint64_t purge_delay_ms;        /* 100 */
+    uint32_t trial_s;               /* 10; for hakctl */
     int sample;                     /* position in box, or -1: none */
     uint32_t sample_every;          /* 5000 */
     struct hak_origin fallback_origin;
@@ -228,6 +230,7 @@ struct hak_conf {
     const char *stats_at_exit;  /* "none" | "stderr" | file name; none */
     const char *stats_at_start; /* the same: the table of routes */
     bool stats_json;            /* format = text | json; text */
+    uint32_t stats_pid;         /* only_pid: the process that reports; 0: all */
     const char *file;           /* path that was read */
     const char *profile;        /* or NULL */
     uint32_t nerrors, nwarnings;

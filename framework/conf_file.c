@@ -50,10 +50,16 @@ static void tell_unknown_section(const struct lines *l, const char *name,
                                  const char *word)
 {
     const char *words[NKINDS];
-    char mean[CONF_ITEM_BYTES];
+    char mean[CONF_ITEM_BYTES] = "";
     for (size_t i = 0; i < NKINDS; i++)
         words[i] = kinds[i].word;
-    conf_did_you_mean(mean, sizeof mean, word, words, NKINDS);
+    const char *near = hak_conf_nearest(word, words, NKINDS);
+    const char *rest = name + strlen(word);
+    for (size_t i = 0; near == NULL && i < NKINDS; i++)
+        if (words[i][0] == word[0] && conf_distance(words[i], word) <= 2)
+            near = words[i]; /* of so few words this one is meant */
+    if (near != NULL)        /* with the name that stands behind it */
+        snprintf(mean, sizeof mean, "; did you mean [%s%s]?", near, rest);
     hak_conf_tell(l->c, HAK_DIAG_ERROR, here(l), "unknown section [%s]%s", name,
                   mean);
 }

@@ -44,6 +44,9 @@ static const char *find_section(struct hak_conf *c,
     for (uint32_t i = 0; i < n; i++)
         names[i] = section_at(c, i);
     conf_did_you_mean(mean, sizeof mean, name, names, n);
+    if (conf_find_box(c, name) >= 0)
+        hak_text_join(mean, sizeof mean, "; the key of a box begins \"box ",
+                      name, ".\"");
     hak_conf_tell(c, HAK_DIAG_ERROR, e->origin,
                   "\"%s\" in [%s]: there is no [%s]%s", e->key, e->section,
                   name, mean);
@@ -251,8 +254,8 @@ static bool apply_gate(struct hak_conf *c, const char *word, const char *value,
         found = true;
     }
     if (told != NULL)
-        hak_conf_tell(c, HAK_DIAG_WARNING, where,
-                      "nothing to set: %s has no [%s]", c->file, told);
+        hak_conf_tell(c, HAK_DIAG_NOTE, where, "nothing to set: %s has no [%s]",
+                      c->file, told);
     return found;
 }
 

@@ -282,8 +282,10 @@ void conf_resolve_policy(struct hak_conf *c)
     if (c->nerrors > 0)
         return; /* what follows would only repeat an error in other words */
     if (c->nrules == 0 && policy_line(c) == 0) {
-        hak_conf_tell(c, HAK_DIAG_ERROR, (struct hak_origin){c->file, 0},
-                      "no [policy]: no size would come to any box");
+        hak_conf_tell(
+            c, HAK_DIAG_ERROR, (struct hak_origin){c->file, 0},
+            "no [policy]: no size would come to any box; add the lines "
+            "\"[policy]\" and \"0- = NAME\", where [box NAME] is a box");
         return;
     }
     warn_uncovered(c);

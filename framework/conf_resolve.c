@@ -133,6 +133,12 @@ void conf_check_route(struct hak_conf *c, const struct hak_conf_entry *e)
                           e->value);
         else if (!box)
             conf_tell_no_name(c, e, "box", false, false);
+    } else if (!box && !route && strpbrk(e->value, ", \t") != NULL) {
+        hak_conf_tell(c, HAK_DIAG_ERROR, e->origin,
+                      "\"fallback\" in [%s]: \"%s\" is more than one name; it "
+                      "takes one route, box, libc or none, and a route has a "
+                      "fallback of its own",
+                      e->section, e->value);
     } else if (!box && !route && !is_last(e->value, &last)) {
         conf_tell_no_name(c, e, "box or route", true, true);
     }
@@ -184,6 +190,8 @@ static void resolve_core(struct hak_conf *c)
     c->stats_at_exit = text(c, "stats", "at_exit", c->stats_at_exit);
     c->stats_at_start = text(c, "stats", "at_start", c->stats_at_start);
     c->stats_json = number(c, "stats", "format", 0) != 0;
+    c->stats_pid = (uint32_t)number(c, "stats", "only_pid", 0);
+    c->trial_s = (uint32_t)number(c, "core", "trial_s", c->trial_s);
 }
 
 static void resolve_learner(struct hak_conf *c)
@@ -217,6 +225,11 @@ static void resolve_boxes(struct hak_conf *c)
         box->type = text(c, section, "type", NULL);
         box->path_origin =
             hak_conf_origin(c, section, box->type != NULL ? "type" : "path");
+        if (box->type != NULL && strcmp(box->type, "foreign") != 0)
+            hak_conf_tell(c, HAK_DIAG_ERROR, box->path_origin,
+                          "type = %s: the one type is foreign, for another "
+                          "library; a box of its own is named by path alone",
+                          box->type);
         box->priority = (int)number(c, section, "priority", box->priority);
         box->lanes = number(c, section, "lanes", box->lanes) != 0;
     }

@@ -84,13 +84,17 @@ int hak_log_open(const char *name, char *path, size_t path_bytes, char *why,
 struct hak_held {
     const char *name; /* of a file, as hak_log_open has it; NULL: none */
     int fd;           /* -1: could not be opened, or not be held */
+    bool was_open;    /* when it was taken */
     pid_t pid;        /* what %p stood for in the name */
     dev_t device;
     ino_t inode;
 };
 
-/* Takes a file. What cannot be opened now is tried again when it is needed. */
-void hak_hold_file(struct hak_held *h, const char *name) __attribute__((cold));
+/* Takes a file. False: it cannot be opened now, path is the name as it was
+ * tried and why the reason; it is tried again when it is needed. */
+bool hak_hold_file(struct hak_held *h, const char *name, char *path,
+                   size_t path_bytes, char *why, size_t why_bytes)
+    __attribute__((cold));
 /*
  * hak_held_open - the file to append to, open.
  * h          of hak_hold_file

@@ -60,6 +60,8 @@ static void read_environment(char *const *envp, hak_diag_fn *diag)
             hak_conf.stats_at_exit = value;
         else if ((value = value_of(*envp, "HAKMEM_STATS_AT_START")) != NULL)
             hak_conf.stats_at_start = value;
+        else if ((value = value_of(*envp, "HAKMEM_STATS_ONLY_PID")) != NULL)
+            hak_conf.stats_pid = (uint32_t)strtoul(value, NULL, 10);
         else if ((value = value_of(*envp, "HAKMEM_STATS_FORMAT")) != NULL)
             take_format(value, diag);
         else

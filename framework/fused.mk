@@ -27,6 +27,7 @@ fused: | $(B)/.deps-build
 	$(MAKE) all
 	$(B)/hakctl fuse -c '$(CONF)' $(PROFILE:%=-p '%') -o '$(FUSED)'
 	$(MAKE) '$(FUSED)/libhakmem.so' CONF='$(CONF)' PROFILE='$(PROFILE)'
+	echo '$(FUSED)/libhakmem.so: $(CONF)$(PROFILE:%=, profile %) and its boxes in one library'
 
 check-fused: | $(B)/.deps-check
 	$(MAKE) tests
@@ -36,7 +37,8 @@ check-fused: | $(B)/.deps-check
 ifneq ($(filter $(FUSED)/libhakmem.so,$(MAKECMDGOALS)),)
 include $(FUSED)/boxes.mk
 $(foreach p,$(FUSED_BOXES),$(if $($(p)_SRCS),,$(error $(CONF): box file \
-    $(p).so has no plugins/$(p)/$(p).mk, so no sources to fuse it from)))
+    $(p).so has no plugins/$(p)/$(p).mk, so no sources to fuse it from; \
+    OTHER_BOXES=FOLDER/$(p) names a folder elsewhere that has $(p).mk)))
 endif
 
 $(FUSED)/obj/%.o: framework/%.c
@@ -52,7 +54,7 @@ $(B)/fused/obj/$(1)/names.h: $$($(1)_OBJS)
 	@mkdir -p $$(@D)
 	nm -g --defined-only $$^ | awk -v box=$(1) 'NF == 3 { \
 	    print "#define " $$$$3 " " $$$$3 "_" box }' | sort -u >$$@
-$(B)/fused/obj/$(1)/%.o: plugins/$(1)/%.c $(B)/fused/obj/$(1)/names.h
+$(B)/fused/obj/$(1)/%.o: $($(1)_DIR)/%.c $(B)/fused/obj/$(1)/names.h
 	@mkdir -p $$(@D)
 	$$(CC) $$(ALL) $(LTO) $(BOX_INC) '-DHAK_BOX_EXPORT=' \
 	    -include $(B)/fused/obj/$(1)/names.h -c $$< -o $$@

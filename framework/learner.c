@@ -44,8 +44,13 @@ void hak_learner_start(const struct hak_conf *conf)
     hak_learner_begin(&learner.engine, conf);
     learner.conf = conf;
     const char *log = conf->learner.log;
-    if (strcmp(log, "none") != 0 && strcmp(log, "stderr") != 0)
-        hak_hold_file(&learner.log, log);
+    if (strcasecmp(log, "none") == 0 || strcasecmp(log, "stderr") == 0)
+        return;
+    char path[PATH_BYTES], why[256];
+    if (hak_hold_file(&learner.log, log, path, sizeof path, why, sizeof why))
+        return;
+    learner.log_failed = true;
+    hak_say("[learner] log = %s: cannot be opened: %s", path, why);
 }
 
 /* ---- records ----------------------------------------------------------- */
@@ -182,12 +187,12 @@ static void write_log(const struct decisions *all)
     const char *to = learner.conf->learner.log;
     char line[LINE_BYTES];
     int kept;
-    if (all->n == 0 || strcmp(to, "none") == 0)
+    if (all->n == 0 || strcasecmp(to, "none") == 0)
         return;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &kept); /* as in malloc */
     for (uint32_t i = 0; i < all->n; i++) {
         describe(line, all->evaluation, &all->of[i]);
-        if (strcmp(to, "stderr") == 0)
+        if (strcasecmp(to, "stderr") == 0)
             hak_say("%s", line);
         else
             write_file(line);

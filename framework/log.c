@@ -151,15 +151,17 @@ static const char *whole_name(const char *name)
     return whole != NULL ? whole : name;
 }
 
-void hak_hold_file(struct hak_held *h, const char *name)
+bool hak_hold_file(struct hak_held *h, const char *name, char *path,
+                   size_t path_bytes, char *why, size_t why_bytes)
 {
-    char path[PATH_MAX], why[256];
     *h = (struct hak_held){.name = whole_name(name), .fd = -1, .pid = getpid()};
-    int fd = hak_log_open(h->name, path, sizeof path, why, sizeof why);
+    int fd = hak_log_open(h->name, path, path_bytes, why, why_bytes);
     if (fd < 0)
-        return;
+        return false;
+    h->was_open = true;
     hold(h, fd);
     close(fd);
+    return true;
 }
 
 int hak_held_open(const struct hak_held *h, char *path, size_t path_bytes,

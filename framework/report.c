@@ -127,6 +127,12 @@ static const char *human(char out[24], uint64_t bytes)
     return out;
 }
 
+static const char *number(char out[24], uint64_t n, bool known)
+{
+    snprintf(out, 24, known ? "%" PRIu64 : "-", n);
+    return out;
+}
+
 static const char *program(void)
 {
     return program_invocation_short_name;
@@ -140,13 +146,18 @@ static void text_boxes(struct text *t)
     for (uint32_t i = 0; i < hak_boxes.n; i++) {
         struct hak_loaded *b = hak_boxes.walk[i];
         struct hak_stats s;
-        char live[24], peak[24], mapped[24];
+        char text[4][24], live[24], peak[24], mapped[24];
         hak_figures(b, &s);
+        /* What only the box knows, and it does not say; calls are counted. */
+        bool knows = b->ops.stats != NULL, counted = knows || !b->box.lanes;
         add(t,
-            "%-10s %11" PRIu64 " %11" PRIu64 " %9" PRIu64
-            " %8s %8s %8s %9" PRIu64 " %9" PRIu64 " %8" PRIu64 "\n",
-            b->box.name, s.allocs, s.frees, s.live_count,
-            human(live, s.live_bytes), human(peak, s.peak_bytes),
+            "%-10s %11s %11s %9s %8s %8s %8s %9" PRIu64 " %9" PRIu64
+            " %8" PRIu64 "\n",
+            b->box.name, number(text[0], s.allocs, counted),
+            number(text[1], s.frees, counted),
+            number(text[2], s.live_count, counted),
+            counted ? human(live, s.live_bytes) : "-",
+            knows ? human(peak, s.peak_bytes) : "-",
             human(mapped, s.mapped_bytes), s.refills, s.remote_frees,
             s.declines);
     }
@@ -490,12 +501,15 @@ static struct hak_held held_stderr, held_file;
 
 static bool is_stderr(const char *to)
 {
-    return strcmp(to, "stderr") == 0;
+    return strcasecmp(to, "stderr") == 0;
 }
 
+/* Also where another process is to report. */
 static bool is_none(const char *to)
 {
-    return to == NULL || strcmp(to, "none") == 0;
+    return to == NULL || strcasecmp(to, "none") == 0 ||
+           (hak_conf.stats_pid != 0 &&
+            hak_conf.stats_pid != (uint32_t)getpid());
 }
 
 static void tell(const char *key, const char *name, const char *what,
@@ -546,8 +560,11 @@ void hak_report_start(void)
     hak_hold_stderr(&held_stderr);
     if (!is_none(at_start))
         routes_at_start(at_start);
-    if (!is_none(at_exit) && !is_stderr(at_exit))
-        hak_hold_file(&held_file, at_exit);
+    if (is_none(at_exit) || is_stderr(at_exit))
+        return;
+    char path[4096], why[256];
+    if (!hak_hold_file(&held_file, at_exit, path, sizeof path, why, sizeof why))
+        tell("at_exit", path, "opened", why);
 }
 
 /* One write a process, appended: reports of many may be in one file. */
@@ -571,8 +588,9 @@ void hak_report_at_exit(void)
         return;
     }
     int fd = hak_held_open(&held_file, path, sizeof path, why, sizeof why);
-    if (fd < 0) {
-        tell("at_exit", path, "opened", why);
+    if (fd < 0) { /* told at the start, if it was so then */
+        if (held_file.was_open)
+            tell("at_exit", path, "opened", why);
         return;
     }
     report_to(fd, path);

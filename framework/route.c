@@ -131,12 +131,42 @@ static void *box_alloc_here(struct hak_loaded *b, size_t size, bool zero)
     return p != NULL && zero ? memset(p, 0, hak_box_usable_size(b, p)) : p;
 }
 
+/* What is wrong with p as an answer to a request of so many bytes, or NULL. */
+static const char *why_no_slot(struct hak_loaded *b, const char *p, size_t size)
+{
+    const struct hak_span *span = hak_directory_get(p);
+    if ((uintptr_t)p % HAK_ALIGN_BYTES != 0)
+        return "which is not 16-byte aligned";
+    if (!b->far && (span == NULL || span->box != &b->box))
+        return "which is no memory that host->map gave this box";
+    if (box_usable(b, p) < size)
+        return "whose usable_size is less";
+    if (!b->residual && !b->now->untrusted &&
+        !(hak_box_owns(b, p) && hak_box_owns(b, p + (size ? size - 1 : 0))))
+        return "of which its own owns() knows nothing";
+    return NULL;
+}
+
+/* [core] verify: end with the box and its operation, where the fault is seen
+ * first. */
+static void verify_slot(struct hak_loaded *b, const char *operation,
+                        const char *p, size_t size)
+{
+    const char *why = p != NULL ? why_no_slot(b, p, size) : NULL;
+    if (unlikely(why != NULL))
+        hak_die("verify: box %s: %s(%zu) returned %p, %s (hakctl check-box "
+                "tests the box)",
+                b->box.name, operation, size, (const void *)p, why);
+}
+
 static void *box_alloc(struct hak_thread *t, struct hak_loaded *b, size_t size,
                        bool zero)
 {
     go_abroad(t, b);
     void *p = box_alloc_here(b, size, zero);
     come_home(t, b);
+    if (hak_verifies())
+        verify_slot(b, "alloc", p, size);
     if (p != NULL)
         count_alloc(t, b, p);
     return p;
@@ -292,6 +322,8 @@ static void *from_lanes(struct hak_thread *t, struct hak_loaded *b,
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     sync_epoch(t);
     void *p = hak_span_pop(span);
+    if (hak_verifies())
+        verify_slot(b, "refill", p, 1);
     if (hak_samples())
         hak_sample_lane(t, span);
     return p;
@@ -588,7 +620,10 @@ static void expect_libc(const char *call, const void *p)
         hak_die("%s(%p): that memory belongs to no box: given back, or never "
                 "handed out",
                 call, p);
-    hak_die("%s(%p): no box and not libc gave out this pointer", call, p);
+    hak_die("%s(%p): no box and not libc gave out this pointer%s", call, p,
+            hak_verifies() ? ""
+                           : " ([core] verify = yes tells if a box did all "
+                             "the same)");
 }
 
 static void free_unowned(void *p)

@@ -25,6 +25,8 @@ static void tell(void *context, enum hak_diag_level level, const char *file,
                  int line, const char *text)
 {
     (void)context;
+    if (level == HAK_DIAG_NOTE)
+        return;
     if (level == HAK_DIAG_WARNING ? line != 0 : told++ >= TELL_MOST)
         return;
     if (file == NULL)

@@ -32,7 +32,9 @@ static const struct command commands[] = {
      "  -p, --profile PROFILE  apply its [profile PROFILE]\n"
      "  -f, --fused LIBRARY    run it on a library of make fused, or the one\n"
      "                         in that folder; its configuration is fixed\n"
-     "  -s, --stats            what each box did, on stderr at exit\n"
+     "  -s, --stats            what each box did, on stderr at exit of "
+     "PROGRAM\n"
+     "      --stats-all        and of each process that it starts\n"
      "\n"
      "Exit status: that of PROGRAM; 2 bad usage or configuration, 126 PROGRAM\n"
      "cannot be run, 127 it is not found.\n"},

@@ -399,10 +399,17 @@ int ctl_boxes(int argc, char **argv)
     }
     if (conf != NULL)
         return ctl_instances(conf, profile, out.json);
-    bool good = optind < argc || show_all(&out);
-    for (int i = optind; i < argc; i++)
-        good &= locate(argv[i], path, sizeof path) && show(path, &out);
+    int status = optind < argc || show_all(&out) ? CTL_OK : CTL_SOME;
+    for (int i = optind; i < argc; i++) {
+        bool found = locate(argv[i], path, sizeof path);
+        if (found && show(path, &out))
+            continue;
+        if (!found || access(path, F_OK) != 0)
+            status = CTL_BAD;
+        else if (status == CTL_OK)
+            status = CTL_SOME;
+    }
     if (out.json)
         fputs(out.n == 0 ? "[]\n" : "\n]\n", stdout);
-    return good ? CTL_OK : CTL_SOME;
+    return status;
 }

@@ -245,6 +245,30 @@ static bool one_case(const char *path, const char *text, int n)
     return good;
 }
 
+/* In a child: its constructors are its own. Tells why not. */
+static bool can_be_opened(const char *path)
+{
+    int ends[2], status = 0;
+    char why[256] = "";
+    pid_t pid = ctl_fork(ends);
+    if (pid == 0) {
+        if (hak_ffi_open(path, why, sizeof why) == NULL)
+            (void)!write(ends[1], why, strlen(why));
+        _exit(why[0] == 0 ? CTL_OK : CTL_BAD);
+    }
+    close(ends[1]);
+    ssize_t got = read(ends[0], why, sizeof why - 1);
+    why[got > 0 ? got : 0] = 0;
+    close(ends[0]);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (WIFSIGNALED(status))
+        snprintf(why, sizeof why, "%s", strsignal(WTERMSIG(status)));
+    if (why[0] != 0)
+        ctl_say("check-so: %s: %s", path, why);
+    return why[0] == 0;
+}
+
 int ctl_check_so(int argc, char **argv)
 {
     static const struct option longs[] = {{CTL_HELP}, {NULL, 0, NULL, 0}};
@@ -265,6 +289,10 @@ int ctl_check_so(int argc, char **argv)
         return CTL_BAD;
     }
     ctl_foreign_tls_now();
+    if (!can_be_opened(argv[optind])) {
+        fclose(cases);
+        return CTL_BAD;
+    }
     while ((length = getline(&line, &room, cases)) > 0) {
         line[length - 1] = line[length - 1] == '\n' ? 0 : line[length - 1];
         const char *text = line + strspn(line, " \t");
@@ -274,5 +302,11 @@ int ctl_check_so(int argc, char **argv)
     printf("1..%d\n", n);
     free(line);
     fclose(cases);
+    if (n == 0) {
+        ctl_say("check-so: %s has no case: a line each, as in strlen("
+                "cstr:\"abc\") -> size == 3",
+                argv[optind + 1]);
+        return CTL_BAD;
+    }
     return failed == 0 ? CTL_OK : CTL_SOME;
 }

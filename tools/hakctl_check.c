@@ -7,7 +7,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <hakmem/foreign.h>
+#include <limits.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 int ctl_load(struct ctl_core *core, const char *path, const char *profile,
@@ -153,6 +155,42 @@ static void warn_of_calls(const struct ctl_core *core)
     }
 }
 
+/* What a report or the learner's log is to be written to: can it be? A file
+ * that is not there yet is not made by looking. */
+static void warn_of_file(const char *section, const char *key, const char *name)
+{
+    char folder[PATH_MAX], why[PATH_MAX + 128] = "";
+    struct stat s;
+    if (name == NULL || strcasecmp(name, "none") == 0 ||
+        strcasecmp(name, "stderr") == 0)
+        return;
+    const char *slash = strrchr(name, '/');
+    snprintf(folder, sizeof folder, "%.*s",
+             slash == NULL   ? 1
+             : slash == name ? 1
+                             : (int)(slash - name),
+             slash == NULL ? "." : name);
+    int error = access(name, W_OK) == 0 ? 0 : errno;
+    if (stat(name, &s) == 0 && S_ISDIR(s.st_mode))
+        snprintf(why, sizeof why, "it is a directory");
+    else if (error != 0 && error != ENOENT)
+        snprintf(why, sizeof why, "%s", strerror(error));
+    else if (error == ENOENT && access(folder, W_OK | X_OK) != 0)
+        snprintf(why, sizeof why, "%s: %s", folder, strerror(errno));
+    if (why[0] != 0)
+        hak_conf_tell(&hak_conf, HAK_DIAG_WARNING,
+                      hak_conf_origin(&hak_conf, section, key),
+                      "[%s] %s = %s cannot be written: %s", section, key, name,
+                      why);
+}
+
+static void warn_of_files(void)
+{
+    warn_of_file("stats", "at_exit", hak_conf.stats_at_exit);
+    warn_of_file("stats", "at_start", hak_conf.stats_at_start);
+    warn_of_file("learner", "log", hak_conf.learner.log);
+}
+
 /* ---- findings ---- */
 
 static const char *copy(const char *text)
@@ -190,7 +228,8 @@ void ctl_add_finding(struct ctl_findings *all, const struct ctl_finding *f)
     all->at = more;
     all->at[all->n++] =
         (struct ctl_finding){f->level, copy(f->file), f->line, copy(f->text)};
-    *(f->level == HAK_DIAG_ERROR ? &all->nerrors : &all->nwarnings) += 1;
+    all->nerrors += f->level == HAK_DIAG_ERROR;
+    all->nwarnings += f->level != HAK_DIAG_ERROR;
 }
 
 void ctl_print_finding(FILE *out, const struct ctl_finding *f)
@@ -199,16 +238,19 @@ void ctl_print_finding(FILE *out, const struct ctl_finding *f)
         ctl_origin(out, (struct hak_origin){f->file, f->line});
         fputs(": ", out);
     }
-    fprintf(out, "%s: %s\n", f->level == HAK_DIAG_ERROR ? "error" : "warning",
-            f->text);
+    static const char *const words[] = {[HAK_DIAG_ERROR] = "error",
+                                        [HAK_DIAG_WARNING] = "warning",
+                                        [HAK_DIAG_NOTE] = "note"};
+    fprintf(out, "%s: %s\n", words[f->level], f->text);
 }
 
 /* ---- the child ---- */
 
 /*
  * Child to parent, each field ended by a NUL, in one stream:
- *     KIND FILE LINE TEXT      KIND: e = error, w = warning,
+ *     KIND FILE LINE TEXT      KIND: e = error, w = warning, n = note,
  *                                    b = now loads the box named TEXT,
+ *                                    t = for LINE seconds at most,
  *                                    d = done
  * FILE is empty where there is none.
  */
@@ -222,27 +264,30 @@ static void send(FILE *to, char kind, struct hak_origin at, const char *text)
 static void send_finding(void *to, enum hak_diag_level level, const char *file,
                          int line, const char *text)
 {
-    send(to, level == HAK_DIAG_ERROR ? 'e' : 'w',
-         (struct hak_origin){file, line}, text);
+    static const char kinds[] = {[HAK_DIAG_ERROR] = 'e',
+                                 [HAK_DIAG_WARNING] = 'w',
+                                 [HAK_DIAG_NOTE] = 'n'};
+    send(to, kinds[level], (struct hak_origin){file, line}, text);
 }
 
 static void send_box(const struct hak_conf_box *box, void *to)
 {
+    send(to, 't', (struct hak_origin){NULL, (int)hak_conf.trial_s}, "");
     send(to, 'b', box->origin, box->name);
+    alarm(hak_conf.trial_s);
 }
 
 __attribute__((noreturn)) static void child(int fd, const char *path,
                                             const char *profile)
 {
-    enum { PATIENCE_S = 10 };
     FILE *to = fdopen(fd, "w");
     struct ctl_core core;
     if (to == NULL)
         _exit(CTL_BAD);
-    alarm(PATIENCE_S);
     if (ctl_load(&core, path, profile, send_finding, to, send_box) == 0) {
         warn_of_ranges(&core);
         warn_of_calls(&core);
+        warn_of_files();
     }
     send(to, 'd', (struct hak_origin){NULL, 0}, "");
     fclose(to);
@@ -276,19 +321,26 @@ static void free_message(struct message *m)
 /* The child ended with that status while it loaded the box that m names, if
  * any. */
 static void add_crash(struct ctl_findings *all, const char *path,
-                      const struct message *m, int status)
+                      const struct message *m, int seconds, int status)
 {
-    char text[256];
-    const char *what = !WIFSIGNALED(status) ? "ends the process"
-                       : WTERMSIG(status) == SIGALRM
-                           ? "does not come to an end"
-                           : strsignal(WTERMSIG(status));
+    char text[512];
+    char what[128];
+    if (!WIFSIGNALED(status))
+        snprintf(what, sizeof what, "it ended the process, with exit status %d",
+                 WEXITSTATUS(status));
+    else if (WTERMSIG(status) == SIGALRM)
+        snprintf(what, sizeof what,
+                 "it did not end within %d s; [core] trial_s is how long that "
+                 "may take",
+                 seconds);
+    else
+        snprintf(what, sizeof what, "%s", strsignal(WTERMSIG(status)));
     struct ctl_finding f = {HAK_DIAG_ERROR, path, 0, text};
     if (m->field[3] != NULL) {
         f.file = m->field[1];
         f.line = (int)strtol(m->field[2], NULL, 10);
-        snprintf(text, sizeof text, "box %s: loading it: %s", m->field[3],
-                 what);
+        snprintf(text, sizeof text, "box %s: loading it (dlopen, init): %s",
+                 m->field[3], what);
     } else {
         snprintf(text, sizeof text, "checking it: %s", what);
     }
@@ -298,22 +350,26 @@ static void add_crash(struct ctl_findings *all, const char *path,
 
 static void add_message(struct ctl_findings *all, const struct message *m)
 {
-    ctl_add_finding(
-        all, &(struct ctl_finding){
-                 m->field[0][0] == 'e' ? HAK_DIAG_ERROR : HAK_DIAG_WARNING,
-                 m->field[1][0] != 0 ? m->field[1] : NULL,
-                 (int)strtol(m->field[2], NULL, 10), m->field[3]});
+    char kind = m->field[0][0];
+    ctl_add_finding(all, &(struct ctl_finding){
+                             kind == 'e'   ? HAK_DIAG_ERROR
+                             : kind == 'w' ? HAK_DIAG_WARNING
+                                           : HAK_DIAG_NOTE,
+                             m->field[1][0] != 0 ? m->field[1] : NULL,
+                             (int)strtol(m->field[2], NULL, 10), m->field[3]});
 }
 
 static void collect(struct ctl_findings *all, const char *path, FILE *from,
                     pid_t pid)
 {
     struct message m = {{NULL}, {0}}, box = {{NULL}, {0}};
-    int status = 0;
+    int status = 0, seconds = 0;
     bool done = false;
     while (!done && receive(from, &m)) {
         if (m.field[0][0] == 'd') {
             done = true;
+        } else if (m.field[0][0] == 't') {
+            seconds = (int)strtol(m.field[2], NULL, 10);
         } else if (m.field[0][0] == 'b') {
             struct message old = box;
             box = m;
@@ -325,7 +381,7 @@ static void collect(struct ctl_findings *all, const char *path, FILE *from,
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     if (!done || WIFSIGNALED(status))
-        add_crash(all, path, &box, status);
+        add_crash(all, path, &box, seconds, status);
     free_message(&m);
     free_message(&box);
 }

@@ -68,7 +68,7 @@ static void check_box(struct fuse *f, uint32_t i)
     if (!ours)
         refuse(f, conf->path != NULL ? conf->path_origin : conf->origin,
                "box %s: %s cannot be fused: only boxes of plugins/ have "
-               "sources here; run it with the library that opens boxes",
+               "sources here; make fused OTHER_BOXES=FOLDER knows one more",
                conf->name, path);
 }
 
@@ -79,8 +79,8 @@ static bool has_constant(const char *section, const char *key)
         const char *kind, *keys;
     } known[] = {
         {"core", " fallback free_route verify strict purge_delay_ms "
-                 "sample_every sized_delete "},
-        {"stats", " at_exit at_start format "},
+                 "sample_every sized_delete trial_s "},
+        {"stats", " at_exit at_start format only_pid "},
         {"route", " box fallback enabled classes "},
         {"learner", " every settle margin log "}, /* mode must be off */
         {"rule", NULL},

@@ -177,18 +177,25 @@ static bool raises_rights(const char *path)
             getxattr(path, "security.capability", NULL, 0) > 0);
 }
 
-/* Is there a PT_INTERP, that is, a dynamic loader to preload anything? */
-static bool has_loader(int fd, const Elf64_Ehdr *e)
+/* The dynamic loader that is to preload anything: 0 = none, told to why; the
+ * name of libc's, or of another libc. What is broken the kernel will tell. */
+static const char *no_loader(int fd, const Elf64_Ehdr *e)
 {
     Elf64_Phdr p;
     for (unsigned i = 0; i < e->e_phnum; i++) {
+        char name[PATH_MAX] = "";
         off_t at = (off_t)(e->e_phoff + (uint64_t)i * e->e_phentsize);
         if (pread(fd, &p, sizeof p, at) != (ssize_t)sizeof p)
-            return true; /* broken: the kernel will say it */
-        if (p.p_type == PT_INTERP)
-            return true;
+            return NULL;
+        if (p.p_type != PT_INTERP)
+            continue;
+        size_t n = p.p_filesz < sizeof name ? p.p_filesz : sizeof name - 1;
+        if (pread(fd, name, n, (off_t)p.p_offset) == (ssize_t)n &&
+            strstr(name, "ld-musl") != NULL)
+            return "is for another C library (musl), hakmem is for glibc";
+        return NULL;
     }
-    return false;
+    return "is statically linked, so nothing can be preloaded";
 }
 
 /* Why hakmem cannot come into the program, or NULL. Scripts: their
@@ -207,24 +214,39 @@ static const char *obstacle(const char *path)
         memcmp(e.e_ident, ELFMAG, SELFMAG) == 0) {
         if (e.e_ident[EI_CLASS] != ELFCLASS64 || e.e_machine != EM_X86_64)
             why = "is not for x86-64";
-        else if (!has_loader(fd, &e))
-            why = "is statically linked, so nothing can be preloaded";
+        else
+            why = no_loader(fd, &e);
     }
     close(fd);
     return why;
 }
 
-static int execute(char **argv)
+/* before: LD_PRELOAD as it was. Another libc's loader would refuse ours. */
+static int execute(char **argv, const char *before)
 {
     char path[PATH_MAX];
     const char *why =
         find_program(argv[0], path, sizeof path) ? obstacle(path) : NULL;
-    if (why != NULL)
+    if (why != NULL) {
         ctl_say("warning: %s %s; it runs without hakmem", path, why);
+        set("LD_PRELOAD", before);
+    }
     execvp(argv[0], argv);
     int error = errno;
     ctl_say("cannot run %s: %s", argv[0], strerror(error));
     return error == ENOENT ? CTL_NOT_FOUND : CTL_CANNOT_RUN;
+}
+
+/* The program keeps this process; what it starts has others. */
+static void report(bool all)
+{
+    char pid[16];
+    snprintf(pid, sizeof pid, "%d", (int)getpid());
+    set("HAKMEM_STATS_AT_EXIT", "stderr");
+    if (all)
+        unsetenv("HAKMEM_STATS_ONLY_PID");
+    else
+        set("HAKMEM_STATS_ONLY_PID", pid);
 }
 
 /* The library has its configuration in it. */
@@ -271,6 +293,7 @@ int ctl_run(int argc, char **argv)
         {"profile", required_argument, NULL, 'p'},
         {"fused", required_argument, NULL, 'f'},
         {"stats", no_argument, NULL, 's'},
+        {"stats-all", no_argument, NULL, 'a'},
         {CTL_HELP},
         {NULL, 0, NULL, 0}};
     const char *given = NULL, *profile = NULL, *fused = NULL;
@@ -282,8 +305,8 @@ int ctl_run(int argc, char **argv)
             profile = optarg;
         else if (option == 'f')
             fused = optarg;
-        else if (option == 's')
-            set("HAKMEM_STATS_AT_EXIT", "stderr");
+        else if (option == 's' || option == 'a')
+            report(option == 'a');
         else
             return CTL_BAD;
     }
@@ -291,7 +314,14 @@ int ctl_run(int argc, char **argv)
         ctl_say("run: no program given, as in hakctl run -- ls -l");
         return CTL_BAD;
     }
+    const char *preload = getenv("LD_PRELOAD");
+    char *before = strdup(preload != NULL ? preload : "");
+    if (before == NULL)
+        ctl_die("no memory");
     int status = fused != NULL ? prepare_fused(fused, given, profile)
                                : prepare(given, profile);
-    return status == CTL_OK ? execute(argv + optind) : status;
+    if (status == CTL_OK)
+        status = execute(argv + optind, before);
+    free(before);
+    return status;
 }

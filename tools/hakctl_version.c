@@ -65,7 +65,7 @@ char *ctl_library_text(const char *path)
 static int print_library(const char *path)
 {
     char *text = ctl_library_text(path);
-    int status = text != NULL ? CTL_OK : CTL_SOME;
+    int status = text != NULL ? CTL_OK : errno == ENOEXEC ? CTL_SOME : CTL_BAD;
     if (text != NULL)
         printf("%s: %s", path, text);
     else if (errno == ENOEXEC)
@@ -74,6 +74,11 @@ static int print_library(const char *path)
         ctl_say("%s cannot be opened: %s", path, strerror(errno));
     free(text);
     return status;
+}
+
+static int larger(int a, int b)
+{
+    return a > b ? a : b;
 }
 
 int ctl_version(int argc, char **argv)
@@ -86,6 +91,6 @@ int ctl_version(int argc, char **argv)
         printf("hakctl %s, box ABI %d.%d\n", HAK_VERSION, HAK_ABI_MAJOR,
                HAK_ABI_MINOR);
     for (int i = optind; i < argc; i++)
-        status |= print_library(argv[i]);
+        status = larger(status, print_library(argv[i]));
     return status;
 }

@@ -7,6 +7,8 @@
  */
 #include "whole.h"
 
+#include <sched.h>
+
 static void racing_remote_free(struct hak_span *span, void *p)
 {
     struct page *page = (struct page *)span;

@@ -264,18 +264,18 @@ path = $libs/crash.so
 $good
 EOF
 is 'a library that crashes at load' \
-    'x.ini:1: error: box x: loading it: Illegal instruction' \
+    'x.ini:1: error: box x: loading it (dlopen, init): Illegal instruction' \
     "$(cd "$tmp" && "$ctl" lint x.ini 2>&1)"
 
 printf 'void _exit(int);\n__attribute__((constructor)) void go(void) { _exit(0); }\n' >"$tmp/go.c"
 ${CC:-cc} -shared -fPIC -o "$tmp/go.so" "$tmp/go.c"
 sed "s,^path = .*,path = $tmp/go.so," "$tmp/x.ini" >"$tmp/go.ini"
 is 'a library that ends the process' \
-    'go.ini:1: error: box x: loading it: ends the process' \
+    'go.ini:1: error: box x: loading it (dlopen, init): it ended the process, with exit status 0' \
     "$(cd "$tmp" && "$ctl" lint go.ini 2>&1)"
-is 'as explain says it' "$tmp/x.ini:1: error: box x: loading it: Illegal instruction" \
+is 'as explain says it' "$tmp/x.ini:1: error: box x: loading it (dlopen, init): Illegal instruction" \
     "$("$ctl" explain 100 -c "$tmp/x.ini" 2>&1)"
-is 'and call' "$tmp/x.ini:1: error: box x: loading it: Illegal instruction" \
+is 'and call' "$tmp/x.ini:1: error: box x: loading it (dlopen, init): Illegal instruction" \
     "$("$ctl" call "$tmp/x.ini" x 'f()' 2>&1)"
 is 'and boxes' "hakctl: $libs/crash.so is no box that can be loaded: Illegal instruction" \
     "$("$ctl" boxes "$libs/crash.so" 2>&1)"

@@ -68,7 +68,7 @@ $ctl version build/fused/all-boxes/libhakmem.so >"$tmp/out" 2>"$tmp/err" &&
     said '  box second: ultra ' && said ', lanes off'
 ok 'hakctl version: two boxes of one kind'
 $ctl version README.md /nonexistent >"$tmp/out" 2>"$tmp/err"
-[ $? = 1 ] && said 'README.md is no library of hakmem' &&
+[ $? = 2 ] && said 'README.md is no library of hakmem' &&
     said '/nonexistent cannot be opened'
 ok 'hakctl version: no library'
 $ctl boxes "$lib" >"$tmp/out" 2>"$tmp/err"

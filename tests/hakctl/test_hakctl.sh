@@ -244,15 +244,15 @@ json 'boxes --json: a box with the header' 0 '.[0] | [.summary, .header_bytes]' 
     '[null,16]'
 
 try "$ctl" boxes smaple
-says 'boxes of an unknown NAME, one is near' 1 err <<'EOF'
+says 'boxes of an unknown NAME, one is near' 2 err <<'EOF'
 hakctl: no box "smaple" in TMP/prefix/lib/hakmem; did you mean "sample"?
 EOF
 try "$ctl" boxes nothing-like-it
-says 'boxes of an unknown NAME, none is near' 1 err <<'EOF'
+says 'boxes of an unknown NAME, none is near' 2 err <<'EOF'
 hakctl: no box "nothing-like-it" in TMP/prefix/lib/hakmem; for a file elsewhere give its path
 EOF
 try "$ctl" boxes no/such.so
-says 'boxes of no file' 1 err <<'EOF'
+says 'boxes of no file' 2 err <<'EOF'
 hakctl: no/such.so cannot be opened: No such file or directory
 EOF
 try "$ctl" boxes "$tmp/text.so"
@@ -269,7 +269,7 @@ try "$ctl" boxes --json "$tmp/text.so" bare
 json 'boxes --json: a file that is no box' 1 '[.[] | [.file, .id, .error]]' \
     "[[\"TMP/text.so\",null,\"is no shared object (no ELF header)\"],[\"TMP/prefix/lib/hakmem/bare.so\",\"bare\",null]]"
 try "$ctl" boxes --json nothing-like-it
-json 'boxes --json of nothing' 1 . '[]'
+json 'boxes --json of nothing' 2 . '[]'
 
 # ---- lint ------------------------------------------------------------------------
 
@@ -388,7 +388,74 @@ path = $tmp/crashes.so
 EOF
 try "$ctl" lint "$tmp/crash.ini" "$default"
 holds 'lint outlives a box that crashes' 2 out \
-    '^TMP/crash.ini:2: error: box worse: loading it: Segmentation fault$'
+    '^TMP/crash.ini:2: error: box worse: loading it (dlopen, init): Segmentation fault$'
+
+# FAULTY.INI PATTERN: what comes on stdin, linted
+finds() {
+    cat >"$tmp/$1"
+    try "$ctl" lint "$tmp/$1"
+    holds "lint of $1" "${3:-2}" out "$2"
+}
+finds section.ini '^TMP/section.ini:1: error: unknown section \[boks x\]; did you mean \[box x\]?$' <<'EOF'
+[boks x]
+EOF
+finds type.ini '^TMP/type.ini:2: error: type = native: the one type is foreign, ' <<'EOF'
+[box x]
+type = native
+[policy]
+0- = x
+EOF
+finds fallbacks.ini '"SMALL, sample" is more than one name; it takes one route' <<'EOF'
+[box sample]
+[route SMALL]
+box = sample
+fallback = SMALL, sample
+[policy]
+0- = SMALL
+EOF
+finds key.ini 'there is no \[sample\]; the key of a box begins "box sample\."$' <<'EOF'
+[box sample]
+[policy]
+0- = sample
+[profile p]
+sample.lanes = off
+EOF
+finds reports.ini '^TMP/reports.ini:5: warning: \[stats\] at_exit = /no/such cannot be written: /no: No such file' 1 <<'EOF'
+[box sample]
+[policy]
+0- = sample
+[stats]
+at_exit = /no/such
+EOF
+try env HAKMEM_STATS_AT_EXIT=/no/such HAKMEM_CONF=conf/default.ini LD_PRELOAD="$top/build/libhakmem.so" true
+holds 'at_exit that cannot be written is told at the start' 0 err \
+    '^hakmem: \[stats\] at_exit = /no/such: cannot be opened: No such file or directory$'
+cat >"$tmp/init.c" <<'EOF'
+#include <hakmem/box.h>
+extern void _exit(int);
+static void *nothing(struct hak_box *b, size_t n) { (void)b; (void)n; return 0; }
+static void take(struct hak_box *b, void *p) { (void)b; (void)p; }
+static bool own(struct hak_box *b, const void *p) { (void)b; (void)p; return 0; }
+static int init(struct hak_box *b) { (void)b; INIT; return 0; }
+HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
+    HAK_BOX_HEADER("x", "1"),
+    .ops = {.alloc = nothing, .free = take, .owns = own, .init = init}};
+EOF
+inits() { # INIT PATTERN: a box whose init does that
+    "${CC:-gcc}" -shared -fPIC -Iframework/include "-DINIT=$1" \
+        -o "$tmp/init.so" "$tmp/init.c"
+    finds init.ini "$2" <<'EOF'
+[core]
+trial_s = 1
+[box x]
+path = ./init.so
+[policy]
+0- = x
+EOF
+}
+inits 'return 7' 'box x: its init returned 7; it may return 0, or -errno'
+inits 'for (;;);' 'it did not end within 1 s; \[core\] trial_s is how long'
+inits '_exit(0)' 'box x: .* it ended the process, with exit status 0$'
 
 for ini in conf/*.ini; do
     build/hakctl lint "$ini" >"$tmp/why" 2>&1
@@ -550,6 +617,13 @@ TMP/own.ini|other|TMP/prefix/lib/libhakmem.so.1:libm.so.6|
 EOF
 try "$ctl" run -s -- true
 holds 'run -s reports at exit' 0 err '^hakmem [0-9.]*: true ('
+try "$ctl" run -s -- env sh -c 'true; ls >/dev/null; :'
+[ "$(grep -c '^hakmem [0-9.]*: ls ' "$tmp/err")" = 0 ]
+ok 'run -s reports the program, not what it starts'
+try "$ctl" run --stats-all -- env sh -c 'true; ls >/dev/null; :'
+holds 'run --stats-all reports those too' 0 err '^hakmem [0-9.]*: ls ('
+HAKMEM_STATS_AT_EXIT=STDERR try "$ctl" run -- true
+holds 'at_exit: STDERR is stderr' 0 err '^hakmem [0-9.]*: true ('
 sed 's|^\[box \(.*\)\]|&\npath = '"$prefix"'/lib/hakmem/\1.so|' "$default" \
     >"$tmp/paths.ini"
 try build/hakctl run -s -c "$tmp/paths.ini" -- true

@@ -111,7 +111,9 @@ FAULT(learner_settle, "learner-settle",
       "error 3: \"settle\" in [learner]: 0 is out of bounds: 1 to 100")
 FAULT(line_long, "line-long",
       "error 3: line of 221 bytes, comment not counted; at most 198")
-FAULT(many_boxes, "many-boxes", "error 18: too many boxes; at most 16")
+FAULT(many_boxes, "many-boxes",
+      "error 18: too many boxes; at most 16, for which each thread has room; "
+      "leave out those that no route leads to")
 FAULT(many_faults, "many-faults",
       "error 5: no \"=\" in \"strict\"\n"
       "error 3: unknown key \"fallbak\" in [core]; did you mean \"fallback\"?\n"
@@ -127,7 +129,8 @@ FAULT(many_sections, "many-sections",
       "error 101: too many sections; at most 96")
 FAULT(no_equal, "no-equal", "error 3: no \"=\" in \"verify yes\"")
 FAULT(no_policy, "no-policy",
-      "error 0: no [policy]: no size would come to any box")
+      "error 0: no [policy]: no size would come to any box; add the lines "
+      "\"[policy]\" and \"0- = NAME\", where [box NAME] is a box")
 FAULT(number, "number",
       "error 3: \"purge_delay_ms\" in [core]: \"1s\" is not a number of "
       "milliseconds")
@@ -195,7 +198,7 @@ FAULT(unknown_key, "unknown-key",
       "error 7: unknown key \"fallbak\" in [route mid]; did you mean "
       "\"fallback\"?")
 FAULT(unknown_section, "unknown-section",
-      "error 2: unknown section [cor]; did you mean \"core\"?")
+      "error 2: unknown section [cor]; did you mean [core]?")
 FAULT(
     sample, "sample",
     "error 3: \"sample\" in [core]: there is no box \"gaurd\"; did you mean "
@@ -353,7 +356,8 @@ TEST(nul_byte_ends_the_reading)
 TEST(empty_file)
 {
     EXPECT_EQ(read_text(""), -EINVAL);
-    EXPECT_STR(told, "error 0: no [policy]: no size would come to any box\n");
+    EXPECT_CONTAINS(told,
+                    "error 0: no [policy]: no size would come to any box");
 }
 
 TEST(crlf_bom_and_no_last_newline)
