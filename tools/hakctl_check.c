@@ -155,6 +155,34 @@ static void warn_of_calls(const struct ctl_core *core)
     }
 }
 
+/* Blocks of another library that are not aligned as hakmem's are: asked for a
+ * few of each of some sizes. */
+static void warn_of_alignment(const struct ctl_core *core)
+{
+    enum { EACH = 4 };
+    static const size_t sizes[] = {16, 32, 48, 80, 112, 208};
+    for (uint32_t i = 0; i < hak_conf.nboxes; i++) {
+        struct hak_loaded *b = core->box[i];
+        size_t bad = 0;
+        if (b == NULL || !b->foreign)
+            continue;
+        for (size_t s = 0; s < EACH * sizeof sizes / sizeof sizes[0]; s++) {
+            void *p = b->ops.alloc(&b->box, sizes[s / EACH]);
+            if (p == NULL)
+                continue;
+            if ((uintptr_t)p % HAK_ALIGN_BYTES != 0)
+                bad = sizes[s / EACH];
+            b->ops.free(&b->box, p);
+        }
+        if (bad != 0)
+            hak_conf_tell(&hak_conf, HAK_DIAG_WARNING, hak_conf.box[i].origin,
+                          "box %s: its library gives blocks of %zu bytes that "
+                          "are not 16-byte aligned, which compilers rely on; a "
+                          "program that uses SSE there crashes",
+                          b->box.name, bad);
+    }
+}
+
 /* What a report or the learner's log is to be written to: can it be? A file
  * that is not there yet is not made by looking. */
 static void warn_of_file(const char *section, const char *key, const char *name)
@@ -287,6 +315,7 @@ __attribute__((noreturn)) static void child(int fd, const char *path,
     if (ctl_load(&core, path, profile, send_finding, to, send_box) == 0) {
         warn_of_ranges(&core);
         warn_of_calls(&core);
+        warn_of_alignment(&core);
         warn_of_files();
     }
     send(to, 'd', (struct hak_origin){NULL, 0}, "");

@@ -87,3 +87,11 @@ word adapter_ffi(const struct op *op, word v, word w, void **out)
         *out = (void *)(uintptr_t)cell[op->out].p;
     return result.u;
 }
+
+word adapter_locked(const struct op *op, word v, word w, void **out)
+{
+    bool taken = enter_library(op->lock);
+    word result = op->unlocked(op, v, w, out);
+    leave_library(op->lock, taken);
+    return result;
+}

@@ -175,6 +175,10 @@ int bind_op(struct foreign *f, enum op_kind kind, const char *key,
     op->by_ffi = op->run == NULL;
     if (op->by_ffi)
         op->run = adapter_ffi;
+    op->lock = kind == OP_OWNS ? NULL : f->lock; /* owns() waits for nobody */
+    op->unlocked = op->run;
+    if (op->lock != NULL)
+        op->run = adapter_locked;
     op->given = true;
     return 0;
 }
@@ -254,11 +258,13 @@ int run_list(struct foreign *f, const char *key, const struct hak_bound *list,
              uint32_t n)
 {
     int error = 0;
+    bool taken = enter_library(f->lock);
     for (uint32_t i = 0; error == 0 && i < n; i++) {
         union hak_scalar cell[HAK_CALL_PARAMS], result;
         memcpy(cell, list[i].cell, sizeof cell);
         error = run_one(f, key, &list[i], cell, &result);
     }
+    leave_library(f->lock, taken);
     return error;
 }
 

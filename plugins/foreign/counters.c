@@ -63,7 +63,9 @@ static uint64_t poll(const struct foreign *f, const struct hak_bound *bound)
 {
     union hak_scalar cell[HAK_CALL_PARAMS], result;
     memcpy(cell, bound->cell, sizeof cell);
+    bool taken = enter_library(f->lock);
     f->host->call(bound, cell, &result);
+    leave_library(f->lock, taken);
     if (!f->host->passed(&bound->call, result))
         return 0;
     for (uint32_t i = 0; i < bound->call.nparams; i++)

@@ -30,6 +30,7 @@ enum param {
     PARAM_INIT,
     PARAM_EXIT,
     PARAM_TRIM,
+    PARAM_LOCK,
 };
 
 #define MOST_REGION ((int64_t)1 << 40)
@@ -81,6 +82,9 @@ static const struct hak_param params[] = {
                     .help = "calls once the box is retired"},
     [PARAM_TRIM] = {"trim", HAK_PARAM_CALL,
                     .help = "calls that give free memory back"},
+    [PARAM_LOCK] = {"lock", HAK_PARAM_BOOL, .max = 1,
+                    .help = "one call at a time, for a library that is not "
+                            "thread-safe"},
 };
 
 /* The parameter of each operation; OP_OWNS has words of its own. */
@@ -247,6 +251,11 @@ static void retire(struct hak_box *box)
         run_list(f, "exit", f->exit_call, f->nexit);
 }
 
+static void at_fork(struct hak_box *box, enum hak_fork_phase phase)
+{
+    hak_lock_fork(foreign_of(box)->lock, phase);
+}
+
 /* ---- what there is to say ------------------------------------------------ */
 
 static bool describe(struct hak_box *box, uint32_t i, char *text,
@@ -409,6 +418,7 @@ static void fill_tables(struct foreign *f)
         .resize =
             f->op[OP_REALLOC].given && f->owner != OWNER_REGION ? resize : NULL,
         .trim = f->ntrim != 0 ? trim : NULL,
+        .fork = f->lock != NULL ? at_fork : NULL,
         .retire = retire,
         .get_extension = get_extension,
     };
@@ -441,6 +451,9 @@ static int init(struct hak_box *box)
     }
     f->box = box;
     f->host = host;
+    if (box->params[PARAM_LOCK].i != 0 &&
+        (f->lock = box->host->meta(box, sizeof *f->lock)) == NULL)
+        return -ENOMEM;
     int error = open_library(f);
     if (error == 0)
         error = bind_all(f);
@@ -467,6 +480,7 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .aligned_alloc = aligned_alloc_slot,
             .zalloc = zalloc,
             .resize = resize,
+            .fork = at_fork,
             .trim = trim,
             .retire = retire,
             .get_extension = get_extension,

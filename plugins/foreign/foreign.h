@@ -10,6 +10,7 @@
 #ifndef HAKMEM_FOREIGN_BOX_H
 #define HAKMEM_FOREIGN_BOX_H
 
+#include <boxkit/sync.h>
 #include <hakmem/foreign.h>
 
 #include <errno.h>
@@ -45,6 +46,8 @@ typedef uint64_t word; /* an argument or result in a register */
 struct op {
     struct hak_bound bound;
     word (*run)(const struct op *op, word v, word w, void **out);
+    word (*unlocked)(const struct op *op, word v, word w, void **out);
+    struct hak_lock *lock; /* lock = yes: run takes it, then calls unlocked */
     const struct hak_foreign_host_1 *host; /* for libffi */
     const char *text;                      /* of the INI */
     uint8_t v, w, out;
@@ -70,7 +73,7 @@ struct room {
 };
 
 /*
- * State of an instance. Written in init alone, so no lock is needed.
+ * State of an instance. Written in init alone, so it needs no lock of its own.
  *
  * hooks    what the library is handed: HOOKS pointers to functions, or NULL
  * hook     the calls that those of ours describe; symbol "" = not given
@@ -95,7 +98,27 @@ struct foreign {
     void *library;
     struct hak_box_ops ops;
     struct hak_foreign_box_1 table;
+    struct hak_lock *lock; /* around each call of the library, or NULL */
 };
+
+/*
+ * Around a call of the library. A call that it makes itself, back to a function
+ * that leads here again, is of the thread that has the lock. Returns whether it
+ * was taken; lock: NULL = the library needs none.
+ */
+static inline bool enter_library(struct hak_lock *lock)
+{
+    bool takes = lock != NULL && !hak_lock_is_mine(lock);
+    if (takes)
+        hak_lock_take(lock);
+    return takes;
+}
+
+static inline void leave_library(struct hak_lock *lock, bool taken)
+{
+    if (taken)
+        hak_lock_drop(lock);
+}
 
 /* Logs the reason and is -EINVAL. */
 #define REFUSE(f, ...) \
@@ -121,6 +144,9 @@ word (*adapter_of(const char *shape))(const struct op *, word, word, void **);
 word narrowed(const struct op *op, word value);
 /* The same as an adapter for any shape, by the prepared cif. */
 word adapter_ffi(const struct op *op, word v, word w, void **out);
+
+/* Any of them, alone in the library. */
+word adapter_locked(const struct op *op, word v, word w, void **out);
 
 /* ---- counters.c ---------------------------------------------------------- */
 

@@ -477,6 +477,27 @@ for ini in conf/foreign/*.ini; do
     is "check-box $ini $box" 0 $?
 done
 
+# ---- lock = yes: one call of the library at a time -----------------------------
+
+on_alone() { # KEYS of the box, sed for the others
+    sed "$1" tests/foreign/alone.ini >build/tests/foreign/alone.ini
+    HAKMEM_CONF=$(pwd)/build/tests/foreign/alone.ini LD_PRELOAD=$lib \
+        HAK_TEST_MODE=alone "$2" 2>&1
+}
+here="s,\.\./\.\./build/tests/foreign,$libs,"
+bad_lines='^not ok|^hakmem|^1\.\.0|at once'
+is 'lock = yes: threads' '' "$(on_alone "$here" build/tests/preload/threads |
+    grep -E "$bad_lines")"
+is 'lock = yes: forks' '' "$(on_alone "$here" build/tests/preload/forks |
+    grep -E "$bad_lines")"
+has 'lock = no: the library is not thread-safe' 'two threads are in it at once' \
+    "$(on_alone "$here; /^lock/d" build/tests/preload/threads)"
+sed "$here; s/i32:16/i32:8/" tests/foreign/alone.ini \
+    >build/tests/foreign/alone.ini
+has 'lint: blocks that are not aligned' \
+    'warning: box alone: .* not 16-byte aligned, which compilers rely on' \
+    "$("$ctl" lint build/tests/foreign/alone.ini 2>&1)"
+
 has 'polled calls in the report' \
     '^counts jemalloc: epoch 1, allocated_bytes [0-9]' \
     "$("$ctl" run -s -c conf/foreign/jemalloc.ini -- /bin/true 2>&1)"
