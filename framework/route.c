@@ -113,25 +113,7 @@ static void count_alloc(struct hak_thread *t, struct hak_loaded *b, void *p)
         hak_count(&count->bytes_in, box_usable(b, p));
 }
 
-static void *box_alloc_here(struct hak_loaded *b, size_t size, bool zero)
-{
-    if (unlikely(size == 0) && HAK_BOX_HAS(b, alloc_none))
-        return hak_box_alloc_none(b);
-    size = size == 0 ? 1 : size;
-    if (hak_box_header_bytes(b) != 0) {
-        char *raw = hak_box_alloc(b, size + hak_box_header_bytes(b));
-        if (raw == NULL)
-            return NULL;
-        void *p = with_header(raw, HAK_ALIGN_BYTES, size);
-        return zero ? memset(p, 0, size) : p;
-    }
-    if (zero && HAK_BOX_HAS(b, zalloc))
-        return hak_box_zalloc(b, size);
-    void *p = hak_box_alloc(b, size);
-    return p != NULL && zero ? memset(p, 0, hak_box_usable_size(b, p)) : p;
-}
-
-/* What is wrong with p as an answer to a request of so many bytes, or NULL. */
+/* What is wrong with p, so many bytes that the box gave, or NULL. */
 static const char *why_no_slot(struct hak_loaded *b, const char *p, size_t size)
 {
     const struct hak_span *span = hak_directory_get(p);
@@ -139,7 +121,7 @@ static const char *why_no_slot(struct hak_loaded *b, const char *p, size_t size)
         return "which is not 16-byte aligned";
     if (!b->far && (span == NULL || span->box != &b->box))
         return "which is no memory that host->map gave this box";
-    if (box_usable(b, p) < size)
+    if (hak_box_header_bytes(b) == 0 && hak_box_usable_size(b, p) < size)
         return "whose usable_size is less";
     if (!b->residual && !b->now->untrusted &&
         !(hak_box_owns(b, p) && hak_box_owns(b, p + (size ? size - 1 : 0))))
@@ -159,13 +141,33 @@ static void verify_slot(struct hak_loaded *b, const char *operation,
                 b->box.name, operation, size, (const void *)p, why);
 }
 
+static void *box_alloc_here(struct hak_loaded *b, size_t size, bool zero)
+{
+    if (unlikely(size == 0) && HAK_BOX_HAS(b, alloc_none))
+        return hak_box_alloc_none(b);
+    size = size == 0 ? 1 : size;
+    if (hak_box_header_bytes(b) != 0) {
+        char *raw = hak_box_alloc(b, size + hak_box_header_bytes(b));
+        if (raw == NULL)
+            return NULL;
+        if (hak_verifies()) /* before the header goes there */
+            verify_slot(b, "alloc", raw, size + hak_box_header_bytes(b));
+        void *p = with_header(raw, HAK_ALIGN_BYTES, size);
+        return zero ? memset(p, 0, size) : p;
+    }
+    if (zero && HAK_BOX_HAS(b, zalloc))
+        return hak_box_zalloc(b, size);
+    void *p = hak_box_alloc(b, size);
+    return p != NULL && zero ? memset(p, 0, hak_box_usable_size(b, p)) : p;
+}
+
 static void *box_alloc(struct hak_thread *t, struct hak_loaded *b, size_t size,
                        bool zero)
 {
     go_abroad(t, b);
     void *p = box_alloc_here(b, size, zero);
     come_home(t, b);
-    if (hak_verifies())
+    if (hak_verifies() && hak_box_header_bytes(b) == 0)
         verify_slot(b, "alloc", p, size);
     if (p != NULL)
         count_alloc(t, b, p);

@@ -3,6 +3,7 @@
  *
  * breaks: alignment
  * says: is not 16-byte aligned
+ * verify: which is not 16-byte aligned
  */
 #define THREE_NO_ENTRY
 #include "three.c"

@@ -82,6 +82,11 @@ const struct hak_box_entry *th_entry(const struct hak_box *box);
  */
 const char *th_call_text(bool any_thread, char *text, size_t n);
 
+/* Before a fork, so that th_shared_call_text tells of the child's last call
+ * even when that has said nothing at its end. */
+void th_share_calls(void);
+const char *th_shared_call_text(char *text, size_t n);
+
 /* ops->stats as the core asks it, with room for a longer struct. */
 struct hak_box_stats th_stats(struct hak_box *box);
 

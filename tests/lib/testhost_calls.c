@@ -6,6 +6,8 @@
  * that was, or which was the last one.
  */
 #include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
 
 #include "testhost_private.h"
 
@@ -16,9 +18,20 @@ struct call {
     const void *p;
 };
 
-/* Of the thread; and of the one that called last, for signals to a process. */
+/* Of the thread; of the one that called last, for signals to a process; and the
+ * same where the process that waits for this one sees it. */
 static __thread struct call now;
-static struct call *last;
+static struct call *last, *shared;
+
+void th_share_calls(void)
+{
+    if (shared == NULL)
+        shared = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED)
+        th_die(NULL, "no page for the calls");
+    memset(shared, 0, sizeof *shared);
+}
 
 static struct call enter(const struct hak_box *box, const char *operation,
                          bool has_size, size_t size, const void *p)
@@ -26,6 +39,8 @@ static struct call enter(const struct hak_box *box, const char *operation,
     struct call before = now;
     now = (struct call){box->name, operation, has_size, true, size, p};
     __atomic_store_n(&last, &now, __ATOMIC_RELAXED);
+    if (shared != NULL)
+        *shared = now;
     return before;
 }
 
@@ -35,14 +50,13 @@ static void leave(const struct call *before)
     if (before->inside)
         now = *before;
     now.inside = before->inside;
+    if (shared != NULL)
+        *shared = now;
 }
 
-const char *th_call_text(bool any_thread, char *text, size_t n)
+static const char *as_text(const struct call *c, char *text, size_t n)
 {
-    const struct call *c = &now;
-    if (any_thread && __atomic_load_n(&last, __ATOMIC_RELAXED) != NULL)
-        c = __atomic_load_n(&last, __ATOMIC_RELAXED);
-    if (c->operation == NULL)
+    if (c == NULL || c->operation == NULL)
         return NULL;
     const char *in = c->inside ? "in" : "after";
     if (c->has_size && c->p != NULL)
@@ -54,6 +68,19 @@ const char *th_call_text(bool any_thread, char *text, size_t n)
     else
         snprintf(text, n, "%s %s()", in, c->operation);
     return text;
+}
+
+const char *th_call_text(bool any_thread, char *text, size_t n)
+{
+    const struct call *c = &now;
+    if (any_thread && __atomic_load_n(&last, __ATOMIC_RELAXED) != NULL)
+        c = __atomic_load_n(&last, __ATOMIC_RELAXED);
+    return as_text(c, text, n);
+}
+
+const char *th_shared_call_text(char *text, size_t n)
+{
+    return as_text(shared, text, n);
 }
 
 /* ---- operations ---- */

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT
+ * broken_exit.c - whole.c, but init ends the process, as if all were well.
+ *
+ * breaks: init
+ * says: the box ended the process, with exit status 0 (broken_exit.so, in init()
+ */
+#include "whole.h"
+
+#include <unistd.h>
+
+static int leaving_init(struct hak_box *box)
+{
+    (void)box;
+    _exit(0);
+}
+
+HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
+    WHOLE_ENTRY("broken_exit"),
+    .ops = {WHOLE_OPS, .init = leaving_init},
+};
