@@ -47,14 +47,13 @@ for file in tests/boxes/*.c; do
 done
 
 # What [core] verify says of them, while a program runs on them alone.
-for file in $(grep -l '^ \* verify: ' tests/boxes/*.c); do
+for file in tests/boxes/*.c; do
+    [ -n "$(of "$file" verify)" ] || continue
     name=$(basename "$file" .c)
     printf '[core]\nverify = yes\n[box x]\npath = %s\n[policy]\n0- = x\n' \
         "$PWD/build/tests/boxes/$name.so" >"$tmp/x.ini"
-    (
-        ulimit -c 0
-        HAKMEM_CONF=$tmp/x.ini LD_PRELOAD=$PWD/build/libhakmem.so ls /
-    ) >"$tmp/said" 2>&1
+    HAKMEM_CONF=$tmp/x.ini LD_PRELOAD=$PWD/build/libhakmem.so ls / \
+        >"$tmp/said" 2>&1
     [ $? = 134 ] && grep -qF -e "hakmem: verify: box x: alloc(" "$tmp/said" &&
         grep -qF -e "$(of "$file" verify)" "$tmp/said"
     result $? "verify names $name and its operation"
