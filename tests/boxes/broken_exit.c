@@ -2,7 +2,7 @@
  * broken_exit.c - whole.c, but init ends the process, as if all were well.
  *
  * breaks: init
- * says: the box ended the process, with exit status 0 (broken_exit.so, in init()
+ * says: with exit status 0 (broken_exit.so, in init(), seed 1)
  */
 #include "whole.h"
 
