@@ -499,6 +499,7 @@ struct hak_thread {
     uint32_t nstash;
     struct hak_parcel *stash; /* empty ones */
     bool parked, is_ending;   /* in one of these lists */
+    bool left_behind;         /* by a fork: it is the parent's */
     pthread_mutex_t alive;    /* robust; held while it has a thread */
     _Alignas(64) struct hak_parcel *inbox; /* what others post; atomic */
 };

@@ -25,8 +25,9 @@
  *   the thread stays hak_forker: what the lock guards may be half changed.
  *
  * The child has the forking thread alone. The others may have been halted
- * between two steps of a list, so their structures are never used again: their
- * free slots are lost to the child, their live blocks are not.
+ * between two steps of a list, so their structures are never used again. Their
+ * live blocks stay; what of their free slots can be told to be so comes to the
+ * child later (hak_thread_reap, ops->heap_lost).
  */
 #include "core.h"
 

@@ -41,6 +41,7 @@ static struct {
     struct hak_thread *parked;
     /* looked at in turn: their threads may still run for a moment */
     struct hak_thread *ending, **ending_end;
+    struct hak_thread *left; /* behind by a fork, not looked through yet */
     struct hak_thread *look; /* the next of all to look at */
     pthread_key_t key;
     pthread_mutexattr_t robust;
@@ -379,11 +380,21 @@ static void forget_ending(const struct hak_thread *forking)
         put_ending(kept);
 }
 
+/* lock held. It waits as long as one that has parked. */
+static void leave_behind(struct hak_thread *t, uint64_t now_ms)
+{
+    t->left_behind = true;
+    t->parked_at_ms = now_ms;
+    t->next_parked = threads.left;
+    set_next(&threads.left, t);
+}
+
 /*
- * Threads that were running or ending in the parent: halted anywhere, so left
- * alone. Nobody will read what comes for them. The lock is held, perhaps by a
- * call that a signal handler interrupted: its lists stay as they are then.
- * libc has forgotten what the forking thread held of robust mutexes.
+ * Threads that were running or ending in the parent: halted anywhere, so their
+ * structures are never used again. Nobody will read what comes for them. The
+ * lock is held, perhaps by a call that a signal handler interrupted: its lists
+ * stay as they are then. libc has forgotten what the forking thread held of
+ * robust mutexes.
  */
 void hak_thread_fork_child(struct hak_thread *forking)
 {
@@ -391,9 +402,14 @@ void hak_thread_fork_child(struct hak_thread *forking)
         hold_alive(forking);
     if (hak_lock_is_whole(&threads.lock))
         forget_ending(forking);
-    for (struct hak_thread *t = threads.all; t != NULL; t = t->next)
-        if (t != forking && !t->parked)
-            hak_parcel_abandon(t);
+    uint64_t now_ms = hak_os_now_ms();
+    for (struct hak_thread *t = threads.all; t != NULL; t = t->next) {
+        if (t == forking || t->parked)
+            continue;
+        hak_parcel_abandon(t);
+        if (!t->left_behind && hak_lock_is_whole(&threads.lock))
+            leave_behind(t, now_ms);
+    }
 }
 
 static struct hak_thread *fresh(void)
@@ -440,6 +456,40 @@ struct hak_thread *hak_thread_attach(void)
 
 /* ---- reaping ---- */
 
+/* Take one off the list of those left behind whose time has come. */
+static struct hak_thread *next_left(uint64_t before_ms)
+{
+    hak_lock_take(&threads.lock);
+    struct hak_thread *t = threads.left;
+    if (t != NULL && t->parked_at_ms > before_ms)
+        t = NULL;
+    if (t != NULL)
+        set_next(&threads.left, t->next_parked);
+    hak_lock_drop(&threads.lock);
+    return t;
+}
+
+/*
+ * What a thread of the parent had free is for this process, once that has lived
+ * for as long as parked ones wait: one that only calls exec pays nothing.
+ * False: there is no more.
+ */
+static bool rescue_left(uint64_t before_ms)
+{
+    struct hak_thread *t = next_left(before_ms);
+    if (t == NULL)
+        return false;
+    for (uint32_t i = 0; i <= HAK_LANES; i++)
+        set_lane(t, i, &hak_no_span);
+    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+        struct hak_loaded *b = hak_boxes.all[i];
+        if (t->heap[i] != NULL && b->ops.heap_lost != NULL)
+            b->ops.heap_lost(&b->box, t->heap[i], t);
+        t->heap[i] = NULL;
+    }
+    return true;
+}
+
 static void close_heaps(struct hak_thread *t)
 {
     hak_parcel_post(t);
@@ -466,17 +516,25 @@ static struct hak_thread *next_to_reap(uint64_t before_ms)
     return t;
 }
 
+static bool has_work(void)
+{
+    return __atomic_load_n(&threads.parked, __ATOMIC_RELAXED) != NULL ||
+           __atomic_load_n(&threads.ending, __ATOMIC_RELAXED) != NULL ||
+           __atomic_load_n(&threads.left, __ATOMIC_RELAXED) != NULL;
+}
+
 void hak_thread_reap(uint64_t now_ms, bool all)
 {
     uint64_t wait =
         hak_max(hak_space_purge_delay_ms() * REAP_DELAYS, REAP_LEAST_MS);
-    if (!all && (now_ms < wait ||
-                 (__atomic_load_n(&threads.parked, __ATOMIC_RELAXED) == NULL &&
-                  __atomic_load_n(&threads.ending, __ATOMIC_RELAXED) == NULL)))
+    if (!all && (now_ms < wait || !has_work()))
         return;
     struct hak_thread *reaped = NULL, *t;
     if (all)
         park_all_gone();
+    if (__atomic_load_n(&threads.left, __ATOMIC_RELAXED) != NULL)
+        while (rescue_left(all ? UINT64_MAX : now_ms - wait) && all)
+            ;
     while ((t = next_to_reap(all ? UINT64_MAX : now_ms - wait)) != NULL) {
         close_heaps(t);
         t->parked_at_ms = UINT64_MAX; /* nothing more to reap in it */

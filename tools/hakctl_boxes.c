@@ -31,6 +31,7 @@ static const struct {
     {OPERATION(trim)},        {OPERATION(stats)},
     {OPERATION(walk)},        {OPERATION(set_param)},
     {OPERATION(retire)},      {OPERATION(get_extension)},
+    {OPERATION(alloc_none)},  {OPERATION(heap_lost)},
 };
 enum { NOPERATIONS = sizeof operations / sizeof operations[0] };
 

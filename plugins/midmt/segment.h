@@ -19,7 +19,7 @@
 #define MIDMT_SEGMENT_H
 
 #include <boxkit/bits.h>
-#include <boxkit/heap.h>
+#include <boxkit/lost.h>
 
 struct pool;
 

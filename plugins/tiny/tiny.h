@@ -7,7 +7,7 @@
 #include "magazine.h"
 #include "superslab.h"
 
-#include <boxkit/heap.h>
+#include <boxkit/lost.h>
 
 struct tiny {
     struct hak_heaps heaps;

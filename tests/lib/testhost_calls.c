@@ -177,6 +177,12 @@ static void call_remote_free(struct hak_span *span, void *p)
     NOTHING(span->box, remote_free, UNSIZED, p, (span, p));
 }
 
+static void call_heap_lost(struct hak_box *box, void *heap,
+                           struct hak_thread *thread)
+{
+    NOTHING(box, heap_lost, UNSIZED, heap, (box, heap, thread));
+}
+
 static void call_fork(struct hak_box *box, enum hak_fork_phase phase)
 {
     NOTHING(box, fork, UNSIZED, NULL, (box, phase));
@@ -227,6 +233,6 @@ void th_note_calls(struct instance *b, const struct hak_box_ops *ops)
         NOTED(heap_open), NOTED(heap_close), NOTED(refill), NOTED(drained),
         NOTED(remote_free), NOTED(fork), NOTED(trim), NOTED(stats), NOTED(walk),
         NOTED(set_param), NOTED(retire), NOTED(get_extension),
-        NOTED(alloc_none);
+        NOTED(alloc_none), NOTED(heap_lost);
 #undef NOTED
 }

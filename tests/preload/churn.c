@@ -129,6 +129,8 @@ static void *trim(void *which)
 static void live_in_child(uint64_t random)
 {
     struct range range = pick_range(&random);
+    if (random % 2 != 0)
+        malloc_trim(0); /* looks through what other threads left */
     for (int i = 0; i < 100; i++)
         drop(swap_shared(NULL, SHARED, &random));
     for (int i = 0; i < 100; i++)

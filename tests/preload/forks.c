@@ -2,6 +2,8 @@
  * forks.c - fork, vfork, exec and posix_spawn beside threads that allocate. */
 #include "forked.h"
 
+#include <hakmem/hakmem.h>
+#include <malloc.h>
 #include <spawn.h>
 
 extern char **environ;
@@ -92,6 +94,8 @@ static void as_child(unsigned i)
 {
     if (i % 2 == 0)
         own_work(i);
+    if (i % 3 != 0)
+        malloc_trim(0); /* looks through what the busy threads left */
     free_heirlooms(0, 2);
     own_work(i + 1);
     pid_t pid = fork_or_die(); /* a grandchild frees the rest */
@@ -198,6 +202,72 @@ TEST(parent_keeps_its_blocks)
         expect_child_ok(pid, CHILD_SECONDS);
     }
     free_heirlooms(0, 1);
+}
+
+/* ---- what other threads had free ----------------------------------------- */
+
+enum { LEFT_BYTES = 100, LEFT_BLOCKS = 60000 };
+
+extern __typeof__(hak_stats) hak_stats __attribute__((weak));
+
+static void *leave_most_free(void *unused)
+{
+    void **p = malloc(LEFT_BLOCKS * sizeof *p);
+    (void)unused;
+    for (size_t i = 0; i < LEFT_BLOCKS; i++)
+        EXPECT((p[i] = malloc(LEFT_BYTES)) != NULL);
+    for (size_t i = 0; i < LEFT_BLOCKS; i++)
+        if (i % 16 != 0)
+            free(p[i]);
+    __atomic_add_fetch(&busy.ready, 1, __ATOMIC_RELEASE);
+    while (!__atomic_load_n(&busy.stop, __ATOMIC_ACQUIRE))
+        usleep(1000);
+    return p;
+}
+
+static uint64_t mapped_by_ultra(void)
+{
+    struct hak_stats s;
+    EXPECT_EQ(hak_stats("ultra", &s), 0);
+    return s.mapped_bytes;
+}
+
+/* A server's child that lives on: threads of the parent are not in it, but
+ * their free slots are. */
+static void use_what_they_left(void)
+{
+    enum { LIFE_MS = 1200, LOOKS = 2000 };
+    usleep(LIFE_MS * 1000);
+    for (size_t i = 0; i < LOOKS; i++) { /* slow paths look, now and then */
+        EXPECT(malloc(700) != NULL);
+        EXPECT(malloc(100000) != NULL);
+    }
+    uint64_t before = mapped_by_ultra();
+    for (size_t i = 0; i < BUSY * LEFT_BLOCKS / 2; i++) {
+        char *p = malloc(LEFT_BYTES);
+        EXPECT(p != NULL);
+        memset(p, 1, LEFT_BYTES);
+    }
+    EXPECT_LT(mapped_by_ultra() - before, (uint64_t)BUSY * LEFT_BLOCKS * 20);
+}
+
+TEST(a_child_uses_what_other_threads_had_free)
+{
+    const char *mode = getenv("HAK_TEST_MODE");
+    if (hak_stats == NULL || mode == NULL || strcmp(mode, "default") != 0)
+        SKIP("a matter of conf/default.ini");
+    for (int i = 0; i < BUSY; i++)
+        EXPECT_EQ(pthread_create(&busy.thread[i], NULL, leave_most_free, NULL),
+                  0);
+    while (__atomic_load_n(&busy.ready, __ATOMIC_ACQUIRE) < BUSY)
+        usleep(100);
+    pid_t pid = fork_or_die();
+    if (pid == 0) {
+        use_what_they_left();
+        _exit(0);
+    }
+    expect_child_ok(pid, CHILD_SECONDS);
+    stop_busy();
 }
 
 /* ---- wherever a program may fork ---------------------------------------- */

@@ -94,7 +94,7 @@ TEST(hak_counters_1_is_laid_out_so)
 
 TEST(hak_box_ops_is_laid_out_so)
 {
-    SIZE(hak_box_ops, 176);
+    SIZE(hak_box_ops, 184);
     AT(hak_box_ops, alloc, 0);
     AT(hak_box_ops, free, 8);
     AT(hak_box_ops, owns, 16);
@@ -117,11 +117,12 @@ TEST(hak_box_ops_is_laid_out_so)
     AT(hak_box_ops, retire, 152);
     AT(hak_box_ops, get_extension, 160);
     AT(hak_box_ops, alloc_none, 168);
+    AT(hak_box_ops, heap_lost, 176);
 }
 
 TEST(hak_box_entry_is_laid_out_so)
 {
-    SIZE(hak_box_entry, 264);
+    SIZE(hak_box_entry, 272);
     AT(hak_box_entry, magic, 0);
     AT(hak_box_entry, abi_major, 8);
     AT(hak_box_entry, abi_minor, 10);

@@ -447,7 +447,7 @@ struct hak_box_ops {
      * fork - see enum hak_fork_phase.               [any state, forking thread]
      * Other threads go on calling the box between PREPARE and PARENT and
      * wait at its locks; the forking thread calls nothing. In the child the
-     * heaps of the other threads are never used again; their spans stay.
+     * heaps of the other threads are never used again (heap_lost).
      * A box that has a lock needs this operation.
      */
     void (*fork)(struct hak_box *box, enum hak_fork_phase phase);
@@ -480,6 +480,24 @@ struct hak_box_ops {
      * lanes, a request of 0 bytes gets a slot of 1.
      */
     void *(*alloc_none)(struct hak_box *box);
+
+    /* ---- since minor 6 ---- */
+
+    /*
+     * heap_lost - the heap's thread is not in this process.
+     *                                      [any state, child of a fork]
+     * thread   as it was given to heap_open. The heap may have another by now,
+     *          or none: then it is not lost, and is to be left alone
+     * Called once for each heap of a thread that the parent had, when the child
+     * has lived for a while, by one of its threads while others call the box.
+     * The thread may have been halted between any two stores: believe nothing
+     * that two of them keep in step, but what was done under a lock that the
+     * box takes in `fork`. Live slots stay; what is surely free may serve this
+     * process. No span may name the thread as owner afterwards.
+     * Without it what was free in such heaps is lost to the child.
+     */
+    void (*heap_lost)(struct hak_box *box, void *heap,
+                      struct hak_thread *thread);
 };
 
 /* ---- the entry ---- */

@@ -5,6 +5,7 @@
 #include "test_ultra_threads.h"
 
 #include <time.h>
+#include <unistd.h>
 
 /* ---- orphans --------------------------------------------------------- */
 
@@ -343,6 +344,125 @@ TEST(threads_swap_blocks_with_lanes)
 TEST(threads_swap_blocks_without_lanes)
 {
     swap_in_threads(TH_NO_LANES);
+}
+
+/* ---- what a fork left behind ----------------------------------------- */
+
+enum {
+    LEFT = 4 * SLOTS,
+    KEEP_EACH = 8,
+    KEPT = (LEFT + KEEP_EACH - 1) / KEEP_EACH
+};
+static struct hak_heap *left;
+
+/* A thread that takes four pages, gives most of it back, and is halted. */
+static void *be_left(void *unused)
+{
+    (void)unused;
+    EXPECT_EQ(get_many(box, block, LEFT, BYTES), LEFT);
+    for (size_t i = 0; i < LEFT; i++)
+        if (i % KEEP_EACH == 0)
+            memset(block[i], 42, BYTES);
+        else
+            th_free(block[i]);
+    left = box->host->heap(box, false);
+    pthread_barrier_wait(&meet);
+    pause();
+    return NULL;
+}
+
+static void leave_one(void)
+{
+    box = OPEN(0);
+    pthread_barrier_init(&meet, NULL, 2);
+    th_spawn(be_left, NULL);
+    pthread_barrier_wait(&meet);
+}
+
+static void expect_kept(void)
+{
+    for (size_t i = 0; i < LEFT; i += KEEP_EACH)
+        for (size_t k = 0; k < BYTES; k++)
+            EXPECT_EQ(((unsigned char *)block[i])[k], 42);
+}
+
+/* All that main can get without another page of memory. */
+static size_t get_all(void **p)
+{
+    size_t n = 0, mapped = th_mapped(box);
+    while (th_mapped(box) == mapped)
+        memset(p[n++] = th_malloc(box, BYTES), 7, BYTES);
+    return n - 1;
+}
+
+TEST(what_is_free_of_a_lost_heap_serves_others)
+{
+    leave_one();
+    box->ops->heap_lost(box, left, left->thread);
+    EXPECT_GE(get_all(block + LEFT), LEFT - KEPT);
+    expect_kept();
+    for (size_t i = 0; i < LEFT; i += KEEP_EACH)
+        th_free(block[i]);
+    check_pages(box);
+}
+
+/* malloc had a slot off the list, and had not counted it; free had written the
+ * link, and had not put the slot on the list. */
+TEST(halves_of_steps_lose_a_slot_each)
+{
+    leave_one();
+    struct hak_span *span = &page_of(block[0])->span;
+    span->local = hak_slot_next(span->local, span->key);
+    uint64_t mine = *(uint64_t *)block[KEEP_EACH];
+    hak_slot_link(block[KEEP_EACH], span->key, span->local);
+    box->ops->heap_lost(box, left, left->thread);
+    *(uint64_t *)block[KEEP_EACH] = mine;
+    size_t n = get_all(block + LEFT);
+    EXPECT_GE(n, LEFT - KEPT - 1);
+    expect_kept();
+}
+
+static void expect_left_alone(struct hak_page *page)
+{
+    box->ops->heap_lost(box, left, left->thread);
+    EXPECT(page->heap == left);
+    for (size_t i = 0, n = get_all(block + LEFT); i < n; i++)
+        EXPECT(page_of(block[LEFT + i]) != page);
+    expect_kept();
+}
+
+TEST(a_page_with_a_broken_link_stays)
+{
+    leave_one();
+    struct hak_page *page = page_of(block[0]);
+    *(uint64_t *)page->span.local = 0;
+    expect_left_alone(page);
+}
+
+TEST(a_page_whose_list_goes_round_stays)
+{
+    leave_one();
+    struct hak_page *page = page_of(block[0]);
+    void *second = hak_slot_next(page->span.local, page->span.key);
+    hak_slot_link(second, page->span.key, page->span.local);
+    expect_left_alone(page);
+}
+
+TEST(a_page_with_a_list_to_elsewhere_stays)
+{
+    leave_one();
+    struct hak_page *page = page_of(block[0]);
+    hak_slot_link(page->span.local, page->span.key, block[LEFT - KEEP_EACH]);
+    expect_left_alone(page);
+}
+
+/* Somebody may have the notice in hand. */
+TEST(a_page_with_a_notice_under_way_stays)
+{
+    leave_one();
+    struct hak_page *page = page_of(block[0]);
+    page->remote |= HAK_REMOTE_PENDING;
+    expect_left_alone(page);
 }
 
 TEST_MAIN()
