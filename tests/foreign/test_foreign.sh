@@ -479,19 +479,24 @@ done
 
 # ---- lock = yes: one call of the library at a time -----------------------------
 
-on_alone() { # KEYS of the box, sed for the others
+on_alone() { # SED PROGRAM WORDS...: on the INI as sed leaves it
     sed "$1" tests/foreign/alone.ini >build/tests/foreign/alone.ini
+    shift
     HAKMEM_CONF=$(pwd)/build/tests/foreign/alone.ini LD_PRELOAD=$lib \
-        HAK_TEST_MODE=alone "$2" 2>&1
+        HAK_TEST_MODE=alone "$@" 2>&1
 }
 here="s,\.\./\.\./build/tests/foreign,$libs,"
 bad_lines='^not ok|^hakmem|^1\.\.0|at once'
-is 'lock = yes: threads' '' "$(on_alone "$here" build/tests/preload/threads |
+cases='detached_threads blocks_outlive_their_thread
+    realloc_of_another_threads_blocks'
+# shellcheck disable=SC2086
+is 'lock = yes: threads' '' "$(on_alone "$here" build/tests/preload/threads $cases |
     grep -E "$bad_lines")"
 is 'lock = yes: forks' '' "$(on_alone "$here" build/tests/preload/forks |
     grep -E "$bad_lines")"
+# shellcheck disable=SC2086
 has 'lock = no: the library is not thread-safe' 'two threads are in it at once' \
-    "$(on_alone "$here; /^lock/d" build/tests/preload/threads)"
+    "$(on_alone "$here; /^lock/d" build/tests/preload/threads $cases)"
 sed "$here; s/i32:16/i32:8/" tests/foreign/alone.ini \
     >build/tests/foreign/alone.ini
 has 'lint: blocks that are not aligned' \

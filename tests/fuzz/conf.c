@@ -25,7 +25,7 @@ static void tell(void *context, enum hak_diag_level level, const char *file,
                  int line, const char *text)
 {
     CHECK(context == &conf);
-    CHECK(level == HAK_DIAG_ERROR || level == HAK_DIAG_WARNING);
+    CHECK(level <= HAK_DIAG_NOTE);
     CHECK(file != NULL && line >= 0);
     CHECK(text[0] != 0 && strchr(text, '\n') == NULL);
 }

@@ -191,8 +191,10 @@ END
 
 env HAKMEM_CONF=conf/tiny.ini HAKMEM_SMALLMID_ENABLE=1 \
     LD_PRELOAD="$PWD/build/libhakmem.so" true 2>"$tmp/got"
-same 'a gate that has nothing to open' <<'END'
-hakmem: environment HAKMEM_SMALLMID_ENABLE: nothing to set: conf/tiny.ini has no [route SMALLMID]
+same 'a gate that has nothing to open: not told by each process' </dev/null
+HAKMEM_SMALLMID_ENABLE=1 build/hakctl lint conf/tiny.ini >"$tmp/got" 2>&1
+same 'but by lint' <<'END'
+environment HAKMEM_SMALLMID_ENABLE: note: nothing to set: conf/tiny.ini has no [route SMALLMID]
 END
 
 echo "1..$n"
