@@ -17,6 +17,7 @@
  *     sample.c    one in N to a sampling box       beside thread.c
  *     policy.c    size index -> chain of boxes     loader
  *     boxfile.c   dlopen, checks                   loader conf
+ *     crash.c     a crash inside of a box          thread log
  *     loader.c    boxes, host table                directory space
  *     directory.c granule -> span                  space
  *     seal.c      what is read-only when all runs  os
@@ -488,6 +489,11 @@ struct hak_thread {
     struct hak_thread *next_parked; /* or ending */
     uint64_t libc_allocs;
     struct hak_sampler *sampler; /* sample.c; NULL until it is needed */
+    struct { /* verify: what it is inside of; box NULL: nothing. crash.c */
+        const struct hak_loaded *box;
+        const char *operation;
+        size_t size;
+    } call;
     struct hak_counts count[HAK_MAX_BOXES];
     struct hak_tally retired[HAK_CLASSES]; /* in it, by any box */
     uint32_t nretired;                     /* since it last said so */
@@ -673,6 +679,11 @@ void hak_learner_evaluate(void) __attribute__((cold));
 int hak_learner_read(struct hak_learner_figures *out) /* 0, -ENODATA: off */
     __attribute__((cold));
 void hak_learner_lock(enum hak_fork_phase phase);
+
+/* ---- crash.c ---- */
+
+/* [core] verify, before threads run. */
+void hak_crash_start(void) __attribute__((cold));
 
 /* ---- fork.c ---- */
 

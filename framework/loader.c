@@ -399,7 +399,7 @@ int hak_box_begin(struct hak_loaded *b, const struct hak_conf_box *conf,
     error = become_foreign(b);
     if (error != 0)
         return error;
-    b->quick = b->header_bytes == 0 &&
+    b->quick = b->header_bytes == 0 && !hak_conf.verify &&
                (b->foreign || (!b->box.lanes && b->ops.stats != NULL));
     b->box.state_now = HAK_BOX_ACTIVE;
     if (conf->lanes && b->ops.refill != NULL && !b->box.lanes)

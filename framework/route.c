@@ -161,11 +161,30 @@ static void *box_alloc_here(struct hak_loaded *b, size_t size, bool zero)
     return p != NULL && zero ? memset(p, 0, hak_box_usable_size(b, p)) : p;
 }
 
+/* For crash.c; nothing without verify. t: attached, or not. */
+static inline void call_begins(struct hak_thread *t, const struct hak_loaded *b,
+                               const char *operation, size_t size)
+{
+    if (!hak_verifies() || !hak_is_attached(t))
+        return;
+    t->call.operation = operation;
+    t->call.size = size;
+    t->call.box = b;
+}
+
+static inline void call_ends(struct hak_thread *t)
+{
+    if (hak_verifies() && hak_is_attached(t))
+        t->call.box = NULL;
+}
+
 static void *box_alloc(struct hak_thread *t, struct hak_loaded *b, size_t size,
                        bool zero)
 {
     go_abroad(t, b);
+    call_begins(t, b, "alloc", size);
     void *p = box_alloc_here(b, size, zero);
+    call_ends(t);
     come_home(t, b);
     if (hak_verifies() && hak_box_header_bytes(b) == 0)
         verify_slot(b, "alloc", p, size);
@@ -186,7 +205,9 @@ static void box_free(struct hak_loaded *b, void *p)
     if (hak_box_header_bytes(b) != 0)
         p = (char *)p - header_of(p)->offset;
     go_abroad(t, b);
+    call_begins(t, b, "free", 0);
     hak_box_free(b, p);
+    call_ends(t);
     come_home(t, b);
 }
 
@@ -304,7 +325,9 @@ static void *from_lanes(struct hak_thread *t, struct hak_loaded *b,
     void *heap = hak_thread_heap(t, b, true);
     if (heap == NULL)
         return NULL;
+    call_begins(t, b, "refill", hak_lane_bytes(index));
     struct hak_span *span = hak_box_refill(b, heap, hak_lane_bytes(index));
+    call_ends(t);
     if (span == NULL)
         return NULL;
     hak_count(&t->count[b->box.index].refills, 1);

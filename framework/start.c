@@ -97,6 +97,8 @@ void hak_start(char *const *envp)
         on_libc_alone();
     else
         open_for_business();
+    if (hak_conf.verify)
+        hak_crash_start();
     hak_other_started();
     hak_conf.diag = NULL; /* nothing is found any more */
     hak_seal();

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: MIT
  * lost.h - kit layer 6: pages of a thread that a fork left behind.
  *
- * The child of a fork has the memory of the parent's other threads as it was when
- * they were halted, between any two of their stores. So the lists of their heaps
- * are not to be trusted. But each page says enough of itself: a slot is free when
- * it is on one of the page's own lists or sleeps, and each link there has the mark
- * of the page. A page of which all that is whole is taken over by another heap. What
- * is not whole stays as it is, for good.
+ * The child of a fork has the memory of the parent's other threads as it was
+ * when they were halted, between any two of their stores. So the lists of their
+ * heaps are not to be trusted. But each page says enough of itself: a slot is
+ * free when it is on one of the page's own lists or sleeps, and each link there
+ * has the mark of the page. A page of which all that is whole is taken over by
+ * another heap. What is not whole stays as it is, for good.
  *
- * A slot that was just being taken off a list, or put on one, counts as live: it is
- * lost to the child.
+ * A slot that was just being taken off a list, or put on one, counts as live:
+ * it is lost to the child.
  */
 #ifndef HAK_KIT_LOST_H
 #define HAK_KIT_LOST_H
 
 #include "heap.h"
 
-/* The slots of a list of the page, each marked and on no list before; their bits
- * in is_free are set. False: it is no such list. */
+/* The slots of a list of the page, each marked and on no list before; their
+ * bits in is_free are set. False: it is no such list. */
 static inline bool hak_lost_list(const struct hak_page *page, const void *list,
                                  uint64_t *is_free, uint32_t *n)
 {
@@ -50,7 +50,8 @@ static inline bool hak_lost_asleep(const struct hak_page *page,
     return true;
 }
 
-/* All of it, by the core and the box? Else its thread was about to give it back. */
+/* All of it, by the core and the box? Else its thread was about to give it
+ * back. */
 static inline bool hak_lost_is_registered(const struct hak_page *page)
 {
     struct hak_box *box = page->span.box;
@@ -62,8 +63,8 @@ static inline bool hak_lost_is_registered(const struct hak_page *page)
     return true;
 }
 
-/* Is the page set up, registered, and is each of its lists whole? Then *nlocal is
- * the length of its own. */
+/* Is the page set up, registered, and is each of its lists whole? Then *nlocal
+ * is the length of its own. */
 static inline bool hak_lost_is_whole(const struct hak_page *page,
                                      uint32_t *nlocal)
 {
@@ -73,8 +74,7 @@ static inline bool hak_lost_is_whole(const struct hak_page *page,
     return page->state != HAK_PAGE_FREE && page->start != NULL &&
            page->span.slot_bytes != 0 && page->carved <= page->capacity &&
            page->capacity <= HAK_PAGE_SLOTS_MAX &&
-           hak_lost_is_registered(page) &&
-           hak_lost_asleep(page, is_free) &&
+           hak_lost_is_registered(page) && hak_lost_asleep(page, is_free) &&
            hak_lost_list(page, page->span.local, is_free, nlocal) &&
            hak_lost_list(page, hak_remote_head(remote), is_free, &nremote) &&
            nremote == hak_remote_length(remote);
@@ -87,7 +87,8 @@ static inline void hak_lost_move(struct hak_heap *to, struct hak_page *page,
     struct hak_span *span = &page->span;
     uint32_t out = page->carved - nlocal - hak_page_nasleep(page);
     span->nfree = span->nalloc - out;
-    page->link = (struct hak_link){NULL, NULL}; /* its neighbours may be halves */
+    page->link =
+        (struct hak_link){NULL, NULL}; /* its neighbours may be halves */
     __atomic_store_n(&page->heap, to, __ATOMIC_RELAXED);
     hak_heap_own(to, page);
     hak_count(&to->adopted, 1);
@@ -102,9 +103,10 @@ static inline void hak_lost_move(struct hak_heap *to, struct hak_page *page,
 }
 
 /*
- * For ops->heap_lost: the pages of `lost` that are whole go to `to`, which the box
- * has opened for them with thread NULL and closes then, as an ended thread's. Cost:
- * a look at each page of the box, a load for each free slot of the heap's.
+ * For ops->heap_lost: the pages of `lost` that are whole go to `to`, which the
+ * box has opened for them with thread NULL and closes then, as an ended
+ * thread's. Cost: a look at each page of the box, a load for each free slot of
+ * the heap's.
  */
 static inline void hak_heap_rescue(const struct hak_heap *lost,
                                    const struct hak_thread *thread,

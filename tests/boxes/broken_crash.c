@@ -3,6 +3,7 @@
  *
  * breaks: alignment
  * says: SIGSEGV (broken_crash.so, in alloc(
+ * verify: SIGSEGV in box x: alloc(
  */
 #include "common.h"
 
