@@ -2,10 +2,11 @@
  * crash.c - [core] verify: a crash inside of a box is told with the box and the
  * operation.
  *
- * The slow paths note which operation of which box they call (hak_call_begin).
- * The handlers are installed at start, where nobody has installed others, and
- * go when a signal comes: the fault then happens again, and ends the process as
- * it would have. A program that installs its own later takes their place.
+ * The slow paths note which operation of which box they call (call_begins in
+ * route.c). The handlers are installed at start, where nobody has installed
+ * others, and go when a signal comes: the fault then happens again, and ends
+ * the process as it would have. A program that installs its own later takes
+ * their place.
  */
 #include "core.h"
 
