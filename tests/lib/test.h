@@ -59,8 +59,9 @@ struct test_case {
 extern struct test_case test_cases[TEST_MAX];
 extern int test_ncases;
 extern unsigned test_seconds;
-/* Says more, when a test fails; NULL: nothing. */
-extern void (*test_on_failure)(void);
+/* Says more, when a test fails; NULL: nothing. One for all files of a program.
+ */
+__attribute__((weak)) void (*test_on_failure)(void);
 
 #define TEST_CASE(fn, sig, msg, line)                            \
     static void fn(void);                                        \
@@ -265,8 +266,7 @@ static inline int test_main(int argc, char **argv)
 #define TEST_STATE()                       \
     struct test_case test_cases[TEST_MAX]; \
     int test_ncases;                       \
-    unsigned test_seconds = TEST_SECONDS;  \
-    void (*test_on_failure)(void)
+    unsigned test_seconds = TEST_SECONDS
 
 #define TEST_MAIN()                   \
     TEST_STATE();                     \
