@@ -43,12 +43,11 @@ enum { HAK_LOCK_SPINS = 100, HAK_LOCK_AGAIN_SHIFT = 57 };
 static inline long hak_futex(struct hak_lock *lock, long operation, long value)
 {
     long result = SYS_futex;
-    register void *timeout __asm__("r10") = NULL;
-    __asm__ volatile("syscall"
+    __asm__ volatile("xorl %%r10d, %%r10d\n\t" /* no timeout */
+                     "syscall"
                      : "+a"(result)
-                     : "D"(&lock->word), "S"(operation), "d"(value),
-                       "r"(timeout)
-                     : "rcx", "r11", "memory");
+                     : "D"(&lock->word), "S"(operation), "d"(value)
+                     : "rcx", "r10", "r11", "memory");
     return result;
 }
 

@@ -49,7 +49,7 @@ for mode in HAKMEM_CORE_FREE_ROUTE=owns HAKMEM_CORE_VERIFY=yes; do
     env "$mode" build/hakctl run -c "$dir/mine.ini" -- perl -e \
         'my @a = map { "x" x ($_ * 37 % 30000) } 1 .. 5000; print scalar(@a), "\n"' \
         >"$dir/said" 2>&1
-    [ "$(cat "$dir/said")" = 5000 ]
+    grep -qx 5000 "$dir/said"
     result $? "a program runs on it with $mode"
 done
 
