@@ -21,6 +21,7 @@ quick="$quick test_conf test_foreign test_loader learner-observe"
 quick="$quick default:build/tests/preload/atfork default:build/tests/preload/fork"
 quick="$quick default:build/tests/preload/family conf/foreign/mimalloc.ini"
 suite=trixie
+checkout=checkout # in /srv of the root: a name that no source has
 log=build/trixie.log
 
 left_out() {
@@ -38,7 +39,7 @@ enter() {
     mount --rbind /dev "$root/dev"
     exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
         HOME=/root LC_ALL=C.UTF-8 TERM="${TERM:-dumb}" CI="${CI:-}" \
-        http_proxy="${http_proxy:-}" /bin/sh -euc "cd /srv/checkout; $2"
+        http_proxy="${http_proxy:-}" /bin/sh -euc "cd /srv/$checkout; $2"
 }
 
 if [ "${1-}" = --enter ]; then
@@ -85,10 +86,10 @@ fi
 
 # ---- what is tested: the files that git tracks, as they are -------------------
 
-rm -rf --one-file-system "$root/srv/checkout"
-mkdir -p "$root/srv/checkout"
+rm -rf --one-file-system "$root/srv/$checkout"
+mkdir -p "$root/srv/$checkout"
 git ls-files -z | tar -c --null --ignore-failed-read -T - |
-    tar -x -C "$root/srv/checkout"
+    tar -x -C "$root/srv/$checkout"
 in_root 'git init -q . && git add -A && tools/deps.sh check >/dev/null' ||
     left_out 'its packages cannot be installed'
 

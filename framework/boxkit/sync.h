@@ -55,7 +55,7 @@ static inline long hak_futex(struct hak_lock *lock, long operation, long value)
  * (The ABI has it at its own address. A box has no thread-local variables.) */
 static inline uint64_t hak_lock_self(void)
 {
-    uint64_t self;
+    uint64_t self = 0; /* cppcheck does not see that asm sets it */
     __asm__("movq %%fs:0, %0" : "=r"(self));
     return self;
 }
