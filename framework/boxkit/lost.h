@@ -103,24 +103,26 @@ static inline void hak_lost_move(struct hak_heap *to, struct hak_page *page,
 }
 
 /*
- * For ops->heap_lost: the pages of `lost` that are whole go to `to`, which the
- * box has opened for them with thread NULL and closes then, as an ended
- * thread's. Cost: a look at each page of the box, a load for each free slot of
- * the heap's.
+ * ops->heap_lost. The pages that are whole go to a heap that is opened for them
+ * without a thread, and closed then as an ended thread's. Cost: a look at each
+ * page of the box, a load for each free slot of the heap's.
  */
-static inline void hak_heap_rescue(const struct hak_heap *lost,
-                                   const struct hak_thread *thread,
-                                   struct hak_heap *to)
+static inline void hak_heap_lost(struct hak_box *box, void *heap,
+                                 struct hak_thread *thread)
 {
+    struct hak_heap *lost = heap, *to;
+    uint32_t nlocal;
+    if (lost->thread != thread) /* closed in the parent, or somebody's again */
+        return;
+    if ((to = box->ops->heap_open(box, NULL)) == NULL)
+        return;
     struct hak_page *page =
         __atomic_load_n(&to->all->all_pages, __ATOMIC_ACQUIRE);
-    uint32_t nlocal;
-    if (lost->thread != thread)
-        return; /* closed in the parent, or somebody's again */
     for (; page != NULL; page = page->all_next)
         if (__atomic_load_n(&page->heap, __ATOMIC_RELAXED) == lost &&
             hak_lost_is_whole(page, &nlocal) && hak_page_hush(page))
             hak_lost_move(to, page, nlocal);
+    box->ops->heap_close(box, to);
 }
 
 #endif

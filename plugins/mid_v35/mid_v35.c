@@ -118,16 +118,6 @@ static void mid_v35_heap_close(struct hak_box *box, void *heap)
     hak_heap_close(heap);
 }
 
-static void mid_v35_heap_lost(struct hak_box *box, void *heap,
-                              struct hak_thread *thread)
-{
-    struct hak_heap *to = mid_v35_heap_open(box, NULL);
-    if (to == NULL)
-        return;
-    hak_heap_rescue(heap, thread, to);
-    mid_v35_heap_close(box, to);
-}
-
 /* ---- allocation -------------------------------------------------------- */
 
 static struct hak_span *mid_v35_refill(struct hak_box *box, void *heap,
@@ -265,7 +255,7 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .trim = mid_v35_trim,
             .stats = mid_v35_stats,
             .walk = mid_v35_walk,
-            .heap_lost = mid_v35_heap_lost,
+            .heap_lost = hak_heap_lost,
             .set_param = mid_v35_set_param,
         },
 };

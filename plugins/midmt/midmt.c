@@ -140,17 +140,6 @@ static void midmt_close(struct hak_box *box, void *heap)
     midmt_heap_close(heap);
 }
 
-/* What its own pool has of granules is lost. */
-static void midmt_lost(struct hak_box *box, void *heap,
-                       struct hak_thread *thread)
-{
-    struct hak_heap *to = midmt_heap_open(box, NULL);
-    if (to == NULL)
-        return;
-    hak_heap_rescue(heap, thread, to);
-    midmt_close(box, to);
-}
-
 /* ---- slots ------------------------------------------------------------- */
 
 static struct hak_span *midmt_refill(struct hak_box *box, void *heap_of_thread,
@@ -290,6 +279,6 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .stats = midmt_stats,
             .set_param = midmt_set_param,
             .walk = midmt_walk,
-            .heap_lost = midmt_lost,
+            .heap_lost = hak_heap_lost, /* granules of its pool stay lost */
         },
 };

@@ -158,16 +158,6 @@ static void tiny_heap_close(struct hak_box *box, void *heap)
     hak_heap_close(heap);
 }
 
-static void tiny_heap_lost(struct hak_box *box, void *heap,
-                           struct hak_thread *thread)
-{
-    struct hak_heap *to = tiny_heap_open(box, NULL);
-    if (to == NULL)
-        return;
-    hak_heap_rescue(heap, thread, to);
-    tiny_heap_close(box, to);
-}
-
 /* ---- slots --------------------------------------------------------------- */
 
 static struct hak_span *tiny_refill(struct hak_box *box, void *heap,
@@ -517,7 +507,7 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .trim = tiny_trim,
             .stats = tiny_stats,
             .walk = tiny_walk,
-            .heap_lost = tiny_heap_lost,
+            .heap_lost = hak_heap_lost,
             .get_extension = tiny_get_extension,
         },
 };

@@ -223,16 +223,6 @@ static void ultra_heap_close(struct hak_box *box, void *heap)
     hak_heap_close(heap);
 }
 
-static void ultra_heap_lost(struct hak_box *box, void *heap,
-                            struct hak_thread *thread)
-{
-    struct hak_heap *to = ultra_heap_open(box, NULL);
-    if (to == NULL)
-        return;
-    hak_heap_rescue(heap, thread, to);
-    ultra_heap_close(box, to);
-}
-
 static struct hak_span *ultra_refill(struct hak_box *box, void *heap,
                                      size_t size_bytes)
 {
@@ -345,6 +335,6 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .trim = ultra_trim,
             .stats = ultra_stats,
             .walk = ultra_walk,
-            .heap_lost = ultra_heap_lost,
+            .heap_lost = hak_heap_lost,
         },
 };
