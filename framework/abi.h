@@ -13,7 +13,7 @@
 #include <link.h>
 #include <string.h>
 
-/* ops was where these members are now. */
+/* Where ops was before minor 6, which put these members in front of it. */
 #define HAK_ABI_OPS_BEFORE_6 offsetof(struct hak_box_entry, ops_at)
 /* As far as the least entry, parameter, record and span with lanes of this
  * major version go, whatever comes behind. */
@@ -79,7 +79,7 @@ static inline void hak_abi_entry(struct hak_box_entry *out,
     out->span_bytes = sizeof(struct hak_span);
 }
 
-/* Parameter i of the entry, which has hak_abi_params(). */
+/* Parameter i of the entry, for which hak_abi_has_params holds. */
 static inline struct hak_param hak_abi_param(const struct hak_box_entry *theirs,
                                              uint32_t i)
 {
@@ -110,21 +110,28 @@ static inline struct hak_box_stats hak_abi_stats(struct hak_box *box)
     return all.known;
 }
 
-/* The table of a box whose slots are another allocator's (hakmem/foreign.h), or
- * NULL. A box may answer with something for every id: that is not one. */
-static inline const struct hak_foreign_box_1 *
-hak_abi_foreign(const struct hak_box_entry *e, struct hak_box *box)
+/*
+ * The table of a box whose slots are another allocator's (hakmem/foreign.h),
+ * and its operations, which are as long as those of e, its entry. False: it has
+ * none. A box may answer with something for every id: that is not one.
+ */
+static inline bool hak_abi_foreign(const struct hak_box_entry *e,
+                                   struct hak_box *box,
+                                   struct hak_foreign_box_1 *out,
+                                   struct hak_box_ops *ops)
 {
     enum { BYTES_MOST = 4096 };
     if (e->host_minor_min < 2 || e->ops.get_extension == NULL)
-        return NULL;
-    const struct hak_foreign_box_1 *table =
+        return false;
+    const struct hak_foreign_box_1 *theirs =
         e->ops.get_extension(box, HAK_FOREIGN_1);
-    return table != NULL && table->struct_bytes <= BYTES_MOST &&
-                   table->struct_bytes >=
-                       HAK_ABI_END(hak_foreign_box_1, library)
-               ? table
-               : NULL;
+    if (theirs == NULL || theirs->struct_bytes > BYTES_MOST ||
+        theirs->struct_bytes < HAK_ABI_END(hak_foreign_box_1, library))
+        return false;
+    hak_abi_read(out, sizeof *out, theirs, theirs->struct_bytes);
+    hak_abi_read(ops, sizeof *ops, theirs->ops,
+                 e->struct_size - hak_abi_ops_at(e));
+    return true;
 }
 
 /* A record of a run of slots; false: it is shorter than any that there was. */

@@ -366,10 +366,11 @@ static int fill(struct hak_loaded *b, const struct hak_conf_box *conf,
  */
 static int become_foreign(struct hak_loaded *b)
 {
-    const struct hak_foreign_box_1 *table = hak_abi_foreign(b->entry, &b->box);
-    if (table == NULL)
+    struct hak_foreign_box_1 table;
+    struct hak_box_ops ops;
+    if (!hak_abi_foreign(b->entry, &b->box, &table, &ops))
         return 0;
-    if (table->residual && hak_boxes.residual != NULL) {
+    if (table.residual && hak_boxes.residual != NULL) {
         snprintf(b->said, sizeof b->said,
                  "owns = residual, as box %s has; one box of a process may "
                  "be so, give one of them owns = SYMBOL(ptr) -> bool",
@@ -377,11 +378,11 @@ static int become_foreign(struct hak_loaded *b)
         return -EEXIST;
     }
     b->foreign = true;
-    b->residual = table->residual;
-    b->far = table->struct_bytes < sizeof *table || !table->inside;
+    b->residual = table.residual;
+    b->far = !table.inside;
     if (b->residual)
         hak_boxes.residual = b;
-    b->ops = *table->ops;
+    b->ops = ops;
     b->header_bytes = b->ops.usable_size == NULL ? 16 : 0;
     return 0;
 }

@@ -4,6 +4,8 @@
  */
 #include "hakctl.h"
 
+#include <abi.h>
+
 #include <errno.h>
 #include <hakmem/foreign.h>
 #include <time.h>
@@ -66,8 +68,10 @@ const struct hak_foreign_box_1 *ctl_foreign(const struct hak_loaded *b)
 {
     if (b == NULL || !b->foreign)
         return NULL;
+    static struct hak_foreign_box_1 table;
+    struct hak_box_ops ops;
     struct hak_box *box = (struct hak_box *)(uintptr_t)&b->box;
-    return b->ops.get_extension(box, HAK_FOREIGN_1);
+    return hak_abi_foreign(b->entry, box, &table, &ops) ? &table : NULL;
 }
 
 static uint64_t now_ns(void)

@@ -80,20 +80,22 @@ static void find_range(void)
 
 /* ---- a property's beginning and end ------------------------------------ */
 
-static const struct hak_foreign_box_1 *foreign(void)
+static bool read_foreign(struct hak_foreign_box_1 *table)
 {
-    return hak_abi_foreign(ck.entry, ck.box);
+    struct hak_box_ops ops;
+    return hak_abi_foreign(ck.entry, ck.box, table, &ops);
 }
 
 bool ck_is_foreign(void)
 {
-    return foreign() != NULL;
+    struct hak_foreign_box_1 table;
+    return read_foreign(&table);
 }
 
 bool ck_is_residual(void)
 {
-    const struct hak_foreign_box_1 *table = foreign();
-    return table && table->residual;
+    struct hak_foreign_box_1 table;
+    return read_foreign(&table) && table.residual;
 }
 
 void ck_need_owns(void)

@@ -27,16 +27,17 @@ static size_t nfar;
 
 int th_far_start(struct instance *b)
 {
-    const struct hak_foreign_box_1 *table = hak_abi_foreign(&b->entry, &b->box);
-    if (!table)
+    struct hak_foreign_box_1 table;
+    struct hak_box_ops ops;
+    if (!hak_abi_foreign(&b->entry, &b->box, &table, &ops))
         return 0;
     far =
         far ? far : th_reserve(FAR_SLOTS * sizeof *far, PROT_READ | PROT_WRITE);
     if (!far)
         return th_refuse(-ENOMEM, "no address space for a record of slots");
-    th_note_calls(b, table->ops);
+    th_note_calls(b, &ops);
     b->foreign = true;
-    b->residual = table->residual;
+    b->residual = table.residual;
     return 0;
 }
 
