@@ -177,8 +177,12 @@ static bool raises_rights(const char *path)
             getxattr(path, "security.capability", NULL, 0) > 0);
 }
 
-/* The dynamic loader that is to preload anything: 0 = none, told to why; the
- * name of libc's, or of another libc. What is broken the kernel will tell. */
+/* Its loader takes LD_PRELOAD, and fails on a library for glibc. */
+static const char other_libc[] =
+    "is for another C library (musl), hakmem is for glibc";
+
+/* Why no dynamic loader can preload hakmem, or NULL: the program's is glibc's.
+ * What is broken the kernel will tell. */
 static const char *no_loader(int fd, const Elf64_Ehdr *e)
 {
     Elf64_Phdr p;
@@ -192,7 +196,7 @@ static const char *no_loader(int fd, const Elf64_Ehdr *e)
         size_t n = p.p_filesz < sizeof name ? p.p_filesz : sizeof name - 1;
         if (pread(fd, name, n, (off_t)p.p_offset) == (ssize_t)n &&
             strstr(name, "ld-musl") != NULL)
-            return "is for another C library (musl), hakmem is for glibc";
+            return other_libc;
         return NULL;
     }
     return "is statically linked, so nothing can be preloaded";
@@ -221,16 +225,16 @@ static const char *obstacle(const char *path)
     return why;
 }
 
-/* before: LD_PRELOAD as it was. Another libc's loader would refuse ours. */
+/* before: LD_PRELOAD as it was. */
 static int execute(char **argv, const char *before)
 {
     char path[PATH_MAX];
     const char *why =
         find_program(argv[0], path, sizeof path) ? obstacle(path) : NULL;
-    if (why != NULL) {
+    if (why != NULL)
         ctl_say("warning: %s %s; it runs without hakmem", path, why);
+    if (why == other_libc)
         set("LD_PRELOAD", before);
-    }
     execvp(argv[0], argv);
     int error = errno;
     ctl_say("cannot run %s: %s", argv[0], strerror(error));

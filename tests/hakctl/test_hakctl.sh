@@ -673,8 +673,14 @@ if echo 'int main(void) { return 4; }' |
     says 'run warns of a static program' 4 err <<'EOF'
 hakctl: warning: TMP/static is statically linked, so nothing can be preloaded; it runs without hakmem
 EOF
+    printf '#include <stdlib.h>\nint main(void) { return system("ls / >/dev/null"); }\n' |
+        "${CC:-gcc}" -static -x c -o "$tmp/starter" - 2>/dev/null
+    try "$ctl" run --stats-all -- "$tmp/starter"
+    holds 'what a static program starts runs on hakmem' 0 err \
+        '^hakmem [0-9.]*: ls ('
 else
     skip 'run warns of a static program' 'cannot link one'
+    skip 'what a static program starts runs on hakmem' 'cannot link one'
 fi
 cp /bin/true "$tmp/raised"
 if [ "$(id -u)" = 0 ] && chown nobody "$tmp/raised" 2>/dev/null; then
