@@ -162,6 +162,8 @@ int ctl_call(int argc, char **argv)
 
 /* ---- check-so ------------------------------------------------------------ */
 
+enum { PATIENCE_S = 10 }; /* for a case, and for the library to be opened */
+
 /* Every parameter has its value; else why says which has not. */
 static bool is_whole(const struct hak_call *call, char *why, size_t n)
 {
@@ -202,7 +204,6 @@ static bool made(void *library, const struct hak_call *call,
 __attribute__((noreturn)) static void try_case(const char *path,
                                                const char *text, FILE *to)
 {
-    enum { PATIENCE_S = 10 };
     static struct hak_kept kept;
     struct hak_call call;
     char why[256] = "";
@@ -222,51 +223,52 @@ __attribute__((noreturn)) static void try_case(const char *path,
     _exit(CTL_SOME);
 }
 
-static bool one_case(const char *path, const char *text, int n)
+/* What a child says before it ends, or how it ended. False: not with CTL_OK. */
+static bool hear(pid_t pid, int ends[2], char *why, size_t n)
 {
-    int ends[2], status = 0;
-    char why[256] = "";
-    pid_t pid = ctl_fork(ends);
-    if (pid == 0)
-        try_case(path, text, fdopen(ends[1], "w"));
+    int status = 0;
     close(ends[1]);
-    ssize_t got = read(ends[0], why, sizeof why - 1);
+    ssize_t got = read(ends[0], why, n - 1);
     why[got > 0 ? got : 0] = 0;
     close(ends[0]);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     if (WIFSIGNALED(status))
-        snprintf(why, sizeof why, "%s",
+        snprintf(why, n, "%s",
                  WTERMSIG(status) == SIGALRM ? "does not come to an end"
                                              : strsignal(WTERMSIG(status)));
-    bool good = WIFEXITED(status) && WEXITSTATUS(status) == CTL_OK;
+    return WIFEXITED(status) && WEXITSTATUS(status) == CTL_OK;
+}
+
+static bool one_case(const char *path, const char *text, int n)
+{
+    int ends[2];
+    char why[256];
+    pid_t pid = ctl_fork(ends);
+    if (pid == 0)
+        try_case(path, text, fdopen(ends[1], "w"));
+    bool good = hear(pid, ends, why, sizeof why);
     printf("%sok %d - %s%s%s\n", good ? "" : "not ", n, text, good ? "" : ": ",
            good ? "" : why);
     return good;
 }
 
-/* In a child: its constructors are its own. Tells why not. */
+/* In a child, since its constructors are its own. Tells why not. */
 static bool can_be_opened(const char *path)
 {
-    int ends[2], status = 0;
+    int ends[2];
     char why[256] = "";
     pid_t pid = ctl_fork(ends);
     if (pid == 0) {
-        if (hak_ffi_open(path, why, sizeof why) == NULL)
-            (void)!write(ends[1], why, strlen(why));
-        _exit(why[0] == 0 ? CTL_OK : CTL_BAD);
+        alarm(PATIENCE_S);
+        bool opened = hak_ffi_open(path, why, sizeof why) != NULL;
+        (void)!write(ends[1], why, strlen(why));
+        _exit(opened ? CTL_OK : CTL_BAD);
     }
-    close(ends[1]);
-    ssize_t got = read(ends[0], why, sizeof why - 1);
-    why[got > 0 ? got : 0] = 0;
-    close(ends[0]);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    if (WIFSIGNALED(status))
-        snprintf(why, sizeof why, "%s", strsignal(WTERMSIG(status)));
-    if (why[0] != 0)
+    bool good = hear(pid, ends, why, sizeof why);
+    if (!good)
         ctl_say("check-so: %s: %s", path, why);
-    return why[0] == 0;
+    return good;
 }
 
 int ctl_check_so(int argc, char **argv)

@@ -193,11 +193,8 @@ static void warn_of_file(const char *section, const char *key, const char *name)
         strcasecmp(name, "stderr") == 0)
         return;
     const char *slash = strrchr(name, '/');
-    snprintf(folder, sizeof folder, "%.*s",
-             slash == NULL   ? 1
-             : slash == name ? 1
-                             : (int)(slash - name),
-             slash == NULL ? "." : name);
+    int length = slash == NULL || slash == name ? 1 : (int)(slash - name);
+    snprintf(folder, sizeof folder, "%.*s", length, slash ? name : ".");
     int error = access(name, W_OK) == 0 ? 0 : errno;
     if (stat(name, &s) == 0 && S_ISDIR(s.st_mode))
         snprintf(why, sizeof why, "it is a directory");
@@ -298,20 +295,28 @@ static void send_finding(void *to, enum hak_diag_level level, const char *file,
     send(to, kinds[level], (struct hak_origin){file, line}, text);
 }
 
+/* From now on: the parent hears how long what comes may take. */
+static void limit_time(FILE *to, uint32_t seconds)
+{
+    send(to, 't', (struct hak_origin){NULL, (int)seconds}, "");
+    alarm(seconds);
+}
+
 static void send_box(const struct hak_conf_box *box, void *to)
 {
-    send(to, 't', (struct hak_origin){NULL, (int)hak_conf.trial_s}, "");
     send(to, 'b', box->origin, box->name);
-    alarm(hak_conf.trial_s);
+    limit_time(to, hak_conf.trial_s);
 }
 
 __attribute__((noreturn)) static void child(int fd, const char *path,
                                             const char *profile)
 {
+    enum { READING_S = 10 }; /* until the INI says how long a trial may take */
     FILE *to = fdopen(fd, "w");
     struct ctl_core core;
     if (to == NULL)
         _exit(CTL_BAD);
+    limit_time(to, READING_S);
     if (ctl_load(&core, path, profile, send_finding, to, send_box) == 0) {
         warn_of_ranges(&core);
         warn_of_calls(&core);

@@ -76,21 +76,18 @@ static int print_library(const char *path)
     return status;
 }
 
-static int larger(int a, int b)
-{
-    return a > b ? a : b;
-}
-
 int ctl_version(int argc, char **argv)
 {
     static const struct option longs[] = {{CTL_HELP}, {NULL, 0, NULL, 0}};
     if (ctl_option(argc, argv, ":h", longs) != -1)
         return CTL_BAD;
-    int status = CTL_OK;
+    int worst = CTL_OK;
     if (optind == argc)
         printf("hakctl %s, box ABI %d.%d\n", HAK_VERSION, HAK_ABI_MAJOR,
                HAK_ABI_MINOR);
-    for (int i = optind; i < argc; i++)
-        status = larger(status, print_library(argv[i]));
-    return status;
+    for (int i = optind; i < argc; i++) {
+        int status = print_library(argv[i]);
+        worst = status > worst ? status : worst;
+    }
+    return worst;
 }
