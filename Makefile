@@ -84,13 +84,14 @@ $(B)/hakctl: $(HAKCTL_OBJS) $(CORE_OBJS)
 # hakctl check-box: the conformance suite, which boxes' own tests share.
 $(B)/obj/tests/%.o: tests/%.c | $(B)/kit/boxkit
 	@mkdir -p $(@D)
-	$(CC) $(ALL) $(TEST_INC) -c $< -o $@
+	$(CC) $(ALL) $(TEST_INC) -Itools -c $< -o $@
 $(B)/testhost.a: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c)) \
     $(patsubst %,$(B)/obj/framework/%.o,signature foreign elf_file)
 	ar rcs $@ $^
 # Properties are listed in the order of the files here.
 CHECK_BOX_OBJS := $(patsubst %,$(B)/obj/tests/abi/check_%.o,file entry basic \
-                  lanes memory threads run box) $(B)/obj/framework/conf_text.o
+                  lanes memory threads run box) $(B)/obj/framework/conf_text.o \
+    $(B)/obj/tools/hakctl_json.o
 $(B)/hakctl-check-box: $(CHECK_BOX_OBJS) $(B)/testhost.a
 	$(CC) $(EXE_LINK) -o $@ $^ $(CORE_LIBS) -lpthread
 

@@ -11,6 +11,7 @@
  *     hakctl_check.c    reads a configuration and loads its boxes as the
  *                       core does; for run, lint, explain, fuse
  *     hakctl_call.c     call, check-so   typed calls of other libraries
+ *     hakctl_json.c     strings in JSON, for the conformance suite too
  *     hakctl_foreign.c  foreign boxes: static TLS, how they are called
  *     hakctl_check_box.c
  *                       check-box  starts the conformance suite
@@ -20,6 +21,8 @@
  */
 #ifndef HAKMEM_HAKCTL_H
 #define HAKMEM_HAKCTL_H
+
+#include "hakctl_json.h"
 
 #include <core.h>
 
@@ -70,10 +73,6 @@ int ctl_help(const char *command);
 
 /* The directory that hakctl is in. false = cannot be told, told. */
 bool ctl_own_dir(char *dir, size_t bytes);
-
-/* A JSON string, quotes and all. NULL = null. What is no UTF-8 becomes U+FFFD:
- * a file's bytes must not make the output invalid. */
-void ctl_json(FILE *out, const char *text);
 
 /* "file:line", "file", or for what has neither "built-in". */
 void ctl_origin(FILE *out, struct hak_origin origin);

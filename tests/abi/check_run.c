@@ -11,6 +11,8 @@
 #include <signal.h>
 #include <time.h>
 
+#include <hakctl_json.h>
+
 #include "check.h"
 
 enum { SAID_BYTES = 65536, CAUSE_BYTES = 512 };
@@ -260,21 +262,6 @@ static void print_summary(void)
 
 /* ---- JSON ---- */
 
-static void print_json_text(const char *text)
-{
-    putchar('"');
-    for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c == '"' || c == '\\')
-            printf("\\%c", c);
-        else if (c < 0x20)
-            printf("\\u%04x", c);
-        else
-            putchar(c);
-    }
-    putchar('"');
-}
-
 static void print_json_outcome(const struct outcome *o)
 {
     const char *result = o->failed ? "failed" : o->skipped ? "skipped" : "ok";
@@ -282,12 +269,11 @@ static void print_json_outcome(const struct outcome *o)
            o == outcomes ? "" : ",\n", o->property->name, result);
     if (o->failed) {
         printf(",\"cause\":");
-        print_json_text(o->cause);
+        ctl_json(stdout, o->cause);
         printf(",\"call\":");
-        print_json_text(o->call);
+        ctl_json(stdout, o->call);
         printf(",\"as\":");
-        printf(o->as ? "\"%s\"" : "null",
-               o->as ? outcomes[o->as - 1].property->name : "");
+        ctl_json(stdout, o->as ? outcomes[o->as - 1].property->name : NULL);
     }
     printf("}");
 }
@@ -296,17 +282,14 @@ static void print_json(const char *bail_out)
 {
     int nfailed = 0;
     printf("{\"file\":");
-    print_json_text(ck.path);
+    ctl_json(stdout, ck.path);
     printf(",\"seed\":%lu,\"properties\":[\n", ck.seed);
     for (int i = 0; i < noutcomes; i++) {
         print_json_outcome(&outcomes[i]);
         nfailed += outcomes[i].failed;
     }
     printf("],\n\"of\":%d,\"failed\":%d,\"bail_out\":", noutcomes, nfailed);
-    if (bail_out)
-        print_json_text(bail_out);
-    else
-        printf("null");
+    ctl_json(stdout, bail_out);
     printf("}\n");
 }
 
