@@ -7,17 +7,9 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
-n=0
-
-result() { # STATUS NAME: with what was said
-    n=$((n + 1))
-    if [ "$1" = 0 ]; then
-        echo "ok $n - $2"
-    else
-        echo "not ok $n - $2"
-        sed 's/^/# /' "$tmp/said"
-    fi
-}
+said=$tmp/said
+# shellcheck source=tests/lib/result.sh
+. tests/lib/result.sh
 
 # FILE KEY: what its first comment gives for the key
 of() {

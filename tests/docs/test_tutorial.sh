@@ -6,17 +6,10 @@ cd "$(dirname "$0")/../.." || exit 1
 top=$PWD
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-n=0
 
-result() {
-    n=$((n + 1))
-    if [ "$1" = 0 ]; then
-        echo "ok $n - $2"
-    else
-        echo "not ok $n - $2"
-        sed 's/^/# /' "$dir/said"
-    fi
-}
+said=$dir/said
+# shellcheck source=tests/lib/result.sh
+. tests/lib/result.sh
 
 block() { # block LANGUAGE: the first fenced block of it
     awk -v fence="\`\`\`$1" '$0 == fence && !done {on = 1; next}

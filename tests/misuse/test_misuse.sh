@@ -12,7 +12,6 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 unset HAKMEM_CONF HAKMEM_PROFILE LD_PRELOAD
-n=0
 
 confs() {
     for conf in default hardened guard; do
@@ -63,15 +62,9 @@ fi
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 
-result() { # STATUS NAME: with what was said
-    n=$((n + 1))
-    if [ "$1" = 0 ]; then
-        echo "ok $n - $2"
-    else
-        echo "not ok $n - $2"
-        sed 's/^/# /' "$tmp/said"
-    fi
-}
+said=$tmp/said
+# shellcheck source=tests/lib/result.sh
+. tests/lib/result.sh
 
 # The newest that is installed; libclang-rt-14-dev has it.
 scudo() {

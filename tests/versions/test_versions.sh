@@ -5,18 +5,11 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 folder=build/versions
-n=0
 failed=
 
-result() { # STATUS NAME: with what was said
-    n=$((n + 1))
-    if [ "$1" = 0 ]; then
-        echo "ok $n - $2"
-    else
-        echo "not ok $n - $2"
-        head -n 20 $folder/said | sed 's/^/# /'
-    fi
-}
+said=$folder/said
+# shellcheck source=tests/lib/result.sh
+. tests/lib/result.sh
 
 # N: core and boxes of the header that is so many versions later.
 build() {

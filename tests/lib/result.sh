@@ -1,0 +1,14 @@
+# shellcheck shell=sh
+# result.sh - a line of TAP for each check of a script. To be sourced; `said`
+# names the file with what the last check said.
+n=0
+
+result() { # STATUS NAME
+    n=$((n + 1))
+    if [ "$1" = 0 ]; then
+        echo "ok $n - $2"
+    else
+        echo "not ok $n - $2"
+        sed 's/^/# /' "${said:?}"
+    fi
+}
