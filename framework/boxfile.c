@@ -348,7 +348,8 @@ const struct hak_box_entry *hak_box_file(const char *path, void **handle,
     if (*handle == NULL)
         return NULL;
     const struct hak_box_entry *theirs = dlsym(*handle, HAK_BOX_SYMBOL);
-    struct hak_box_entry *e = hak_sealed_memory(sizeof *e);
+    struct hak_box_entry *e =
+        theirs != NULL ? hak_sealed_memory(sizeof *e) : NULL;
     int error = 0;
     if (theirs == NULL)
         error = hak_refuse(-EINVAL, why, why_bytes,

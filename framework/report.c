@@ -146,16 +146,16 @@ static void text_boxes(struct text *t)
     for (uint32_t i = 0; i < hak_boxes.n; i++) {
         struct hak_loaded *b = hak_boxes.walk[i];
         struct hak_stats s;
-        char text[4][24], live[24], peak[24], mapped[24];
+        char count[3][24], live[24], peak[24], mapped[24];
         hak_figures(b, &s);
         /* What only the box knows, and it does not say; calls are counted. */
         bool knows = b->ops.stats != NULL, counted = knows || !b->box.lanes;
         add(t,
             "%-10s %11s %11s %9s %8s %8s %8s %9" PRIu64 " %9" PRIu64
             " %8" PRIu64 "\n",
-            b->box.name, number(text[0], s.allocs, counted),
-            number(text[1], s.frees, counted),
-            number(text[2], s.live_count, counted),
+            b->box.name, number(count[0], s.allocs, counted),
+            number(count[1], s.frees, counted),
+            number(count[2], s.live_count, counted),
             counted ? human(live, s.live_bytes) : "-",
             knows ? human(peak, s.peak_bytes) : "-",
             human(mapped, s.mapped_bytes), s.refills, s.remote_frees,
