@@ -40,7 +40,8 @@ static inline size_t hak_abi_ops_at(const struct hak_box_entry *theirs)
     return theirs->abi_minor < 6 ? HAK_ABI_OPS_BEFORE_6 : theirs->ops_at;
 }
 
-/* Can the entry be read at all? Else its sizes are no sizes. */
+/* Can the entry be read at all? If not, nothing that it says of its sizes
+ * holds. */
 static inline bool hak_abi_is_entry(const struct hak_box_entry *theirs)
 {
     size_t ops_at = theirs->struct_size < HAK_ABI_OPS_BEFORE_6 + sizeof(void *)

@@ -57,7 +57,7 @@ static void tell_unknown_section(const struct lines *l, const char *name,
     const char *rest = name + strlen(word);
     for (size_t i = 0; near == NULL && i < NKINDS; i++)
         if (words[i][0] == word[0] && conf_distance(words[i], word) <= 2)
-            near = words[i]; /* of so few words this one is meant */
+            near = words[i]; /* there are few kinds: two edits are near */
     if (near != NULL)        /* with the name that stands behind it */
         snprintf(mean, sizeof mean, "; did you mean [%s%s]?", near, rest);
     hak_conf_tell(l->c, HAK_DIAG_ERROR, here(l), "unknown section [%s]%s", name,

@@ -148,7 +148,8 @@ static void text_boxes(struct text *t)
         struct hak_stats s;
         char count[3][24], live[24], peak[24], mapped[24];
         hak_figures(b, &s);
-        /* What only the box knows, and it does not say; calls are counted. */
+        /* Without ops->stats the core knows its own counts alone: those of
+         * calls, where the box has no lanes. */
         bool knows = b->ops.stats != NULL, counted = knows || !b->box.lanes;
         add(t,
             "%-10s %11s %11s %9s %8s %8s %8s %9" PRIu64 " %9" PRIu64

@@ -41,7 +41,9 @@ static struct {
     struct hak_thread *parked;
     /* looked at in turn: their threads may still run for a moment */
     struct hak_thread *ending, **ending_end;
-    struct hak_thread *left; /* behind by a fork, not looked through yet */
+    /* in a fork's child: the parent's threads, whose heaps wait to be searched
+     * for spans that are free */
+    struct hak_thread *left;
     struct hak_thread *look; /* the next of all to look at */
     pthread_key_t key;
     pthread_mutexattr_t robust;

@@ -295,7 +295,8 @@ static void send_finding(void *to, enum hak_diag_level level, const char *file,
     send(to, kinds[level], (struct hak_origin){file, line}, text);
 }
 
-/* From now on: the parent hears how long what comes may take. */
+/* Give the next step this many seconds, and tell the parent, whose message
+ * about a step that took longer names them. */
 static void limit_time(FILE *to, uint32_t seconds)
 {
     send(to, 't', (struct hak_origin){NULL, (int)seconds}, "");
