@@ -243,4 +243,4 @@ if [ $# != 0 ]; then
 fi
 mkdir -p build/tests
 # shellcheck disable=SC2086
-exec prove -j2 --timer --exec 'tests/run.sh --one' $chosen
+exec prove -j2 --failures --timer --exec 'tests/run.sh --one' $chosen
