@@ -465,7 +465,7 @@ struct hak_out {
     int32_t room;              /* in bytes of slots, about */
 };
 enum {
-    HAK_OUTS = 16,               /* the first is for the thread itself */
+    HAK_OUTS = 16,
     HAK_PARCEL_SLOT_LEAST = 265, /* what a small slot counts as: parcel.c */
 };
 
@@ -475,7 +475,6 @@ struct hak_thread {
     void *heap[HAK_MAX_BOXES];
     uint64_t epoch;
     uint16_t tag;     /* in the directory, or HAK_TAG_NONE: too many threads */
-    uint16_t match;   /* the tag of what free() pushes; HAK_TAG_NONE: nothing */
     uint32_t abroad;  /* calls of foreign boxes that it is inside of; never 0
                          in the three below that have not attached */
     uint32_t trips;   /* calls of boxes by the short way */
@@ -499,8 +498,6 @@ struct hak_thread {
     uint32_t nretired;                     /* since it last said so */
     /* parcel.c: */
     struct hak_out out[HAK_OUTS];
-    uint32_t nlook, nown; /* frees since a look, of own slots among them */
-    uint32_t look_after, pause;
     uint32_t nopen;
     uint32_t nstash;
     struct hak_parcel *stash; /* empty ones */
@@ -612,25 +609,22 @@ static inline void hak_parcel_post(struct hak_thread *t)
 void hak_parcel_receive_now(struct hak_thread *t);
 static inline void hak_parcel_receive(struct hak_thread *t)
 {
-    if (unlikely(__atomic_load_n(&t->inbox, __ATOMIC_RELAXED) != NULL ||
-                 t->out[0].parcel != NULL))
+    if (unlikely(__atomic_load_n(&t->inbox, __ATOMIC_RELAXED) != NULL))
         hak_parcel_receive_now(t);
 }
 /* The same for all threads, those that are busy elsewhere too. */
 void hak_parcel_receive_all(struct hak_thread *me);
 
-/* t is new, and has its tag. */
-void hak_parcel_begin(struct hak_thread *t);
 /* An inbox of nobody: opened by the next one that takes the structure over,
  * closed after the heaps of the last one, in a fork's child abandoned. */
 void hak_parcel_open(struct hak_thread *t);
 void hak_parcel_close(struct hak_thread *t);
 void hak_parcel_abandon(struct hak_thread *t);
 
-/* What is on its way to a box's spans: freed, but live to the box. */
+/* What is on its way to a box's spans: freed by other threads than the owner,
+ * but live to the box. */
 struct hak_parcel_figures {
     uint64_t n, bytes;
-    uint64_t nremote; /* of n: freed by another thread */
 };
 struct hak_parcel_figures hak_parcel_read(const struct hak_box *box);
 void hak_parcel_lock(enum hak_fork_phase phase);

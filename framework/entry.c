@@ -39,7 +39,7 @@ EXPORT void free(void *p)
         uint64_t entry = hak_directory.entry[g];
         struct hak_span *span = hak_entry_span(entry);
         struct hak_thread *t = hak_self;
-        if (likely(hak_entry_tag(entry) == t->match && span->owner == t)) {
+        if (likely(hak_entry_tag(entry) == t->tag && span->owner == t)) {
             hak_free_own(span, p);
             return;
         }

@@ -38,8 +38,7 @@
 
 struct hak_thread hak_forker = {.lane = {[0 ... HAK_LANES] = &hak_no_span},
                                 .abroad = 1,
-                                .tag = HAK_TAG_NONE,
-                                .match = HAK_TAG_NONE};
+                                .tag = HAK_TAG_NONE};
 
 /* libc's, recursive: of the list of streams. */
 #define WEAK __attribute__((weak, visibility("default")))

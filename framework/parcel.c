@@ -19,12 +19,6 @@
  * (remote_free), which needs no memory. So they do where an inbox is closed:
  * the thread has ended and its heaps are closed, or it stayed behind in a fork.
  *
- * A thread whose frees are of its own and of others' slots in turn would guess
- * wrong which it is, half the time, and wait for the answer each time. It goes
- * *mixed*: its own slots go into a parcel too, one for itself, so that nothing
- * depends on whose they are. free() has no test for that: it compares `match`,
- * which is then no tag. Windows of frees tell whether it is worth it.
- *
  * Parcels are type-stable and go round: a few wait with each thread, the others
  * in a pool.
  */
@@ -37,8 +31,6 @@ enum {
     PARCEL_BYTES = PARCEL_SLOTS * HAK_PARCEL_SLOT_LEAST, /* of slots: 16 KiB */
     INBOX_PARCELS = 128,
     STASH_PARCELS = 4,
-    WINDOW = 256,      /* frees of a mixed thread between looks at them */
-    PAUSE_MOST = 4096, /* others' slots freed before it is tried again */
 };
 
 struct hak_parcel {
@@ -133,14 +125,14 @@ static void unmark(void *p)
 
 /* As the owner's free, but with a look at the mark: the line is needed anyway,
  * and two frees of one slot may have come together. */
-static void arrive(struct hak_thread *t, void *p, uint32_t remote)
+static void arrive(struct hak_thread *t, void *p)
 {
     struct hak_span *span = hak_directory_get(p);
     if (likely(span != NULL && hak_owner_of(span) == t &&
                hak_span_may_take(span, p) &&
                !hak_slot_is_marked(p, span->key))) {
-        hak_count(&t->count[span->box->index].remote_frees, remote);
-        span->nremote += remote;
+        hak_count(&t->count[span->box->index].remote_frees, 1);
+        span->nremote++;
         if (hak_span_push(span, p))
             hak_drained(span);
     } else {
@@ -148,25 +140,19 @@ static void arrive(struct hak_thread *t, void *p, uint32_t remote)
     }
 }
 
-enum whose {
-    OWN,    /* the calling thread's, freed by it */
-    OTHERS, /* the same, freed by others */
-    ASTRAY, /* not the calling thread's */
-};
-
-/* A list of parcels. t: gets the empty ones. */
-static void unpack(struct hak_thread *t, struct hak_parcel *parcel,
-                   enum whose whose)
+/* Free what is in a list of parcels. mine: they came for the calling thread.
+ * t: gets the empty ones. */
+static void unpack(struct hak_thread *t, struct hak_parcel *parcel, bool mine)
 {
     int kept = errno;
     while (parcel != NULL && parcel != &closed) {
         struct hak_parcel *next = parcel->next;
         unmark(parcel->slot[parcel->n - 1]);
         for (uint32_t i = 0; i < parcel->n; i++) {
-            if (whose == ASTRAY)
-                hak_free_astray(parcel->slot[i]);
+            if (mine)
+                arrive(t, parcel->slot[i]);
             else
-                arrive(t, parcel->slot[i], whose == OTHERS);
+                hak_free_astray(parcel->slot[i]);
         }
         put_empty(t, parcel);
         parcel = next;
@@ -217,16 +203,15 @@ static void post(struct hak_thread *t, struct hak_out *out)
     uint32_t n = (uint32_t)(out->at - parcel->slot);
     *out = (struct hak_out){.last = parcel->slot[n - 1]};
     t->nopen--;
-    t->nlook += n;
-    t->nown += to == t ? n : 0;
     __atomic_store_n(&parcel->n, n, __ATOMIC_RELAXED);
-    if (to != t && to != hak_self) {
+    bool mine = to == hak_self; /* who posts for t, which has ended */
+    if (!mine && to != t) {
         mark(parcel->slot[n - 1]);
         if (deliver(to, parcel))
             return;
     }
     parcel->next = NULL; /* deliver may have tried before it gave up */
-    unpack(t, parcel, to == hak_self ? OWN : ASTRAY);
+    unpack(t, parcel, mine);
 }
 
 void hak_parcel_post_now(struct hak_thread *t)
@@ -238,10 +223,7 @@ void hak_parcel_post_now(struct hak_thread *t)
 
 void hak_parcel_receive_now(struct hak_thread *t)
 {
-    if (t->out[0].parcel != NULL)
-        post(t, &t->out[0]);
-    if (__atomic_load_n(&t->inbox, __ATOMIC_RELAXED) != NULL)
-        unpack(t, exchange(t, NULL), OTHERS);
+    unpack(t, exchange(t, NULL), true);
 }
 
 void hak_parcel_receive_all(struct hak_thread *me)
@@ -249,39 +231,19 @@ void hak_parcel_receive_all(struct hak_thread *me)
     hak_parcel_post(me);
     hak_parcel_receive(me);
     for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next)
-        unpack(me, take_all(t), ASTRAY);
-}
-
-/* Time to look: is t, which is mixed or not, to be so? */
-static void look(struct hak_thread *t)
-{
-    bool mixed = t->match == HAK_TAG_NONE;
-    bool both = t->nown >= t->nlook / 8 && t->nown <= t->nlook - t->nlook / 8;
-    if (!mixed || both) {
-        t->match = HAK_TAG_NONE;
-        t->pause = both ? 0 : t->pause;
-        t->look_after = WINDOW;
-    } else {
-        t->match = t->tag;
-        t->pause = (uint32_t)hak_min(t->pause * 2 + WINDOW, PAUSE_MOST);
-        t->look_after = t->pause;
-        hak_parcel_receive(t);
-    }
-    t->nlook = t->nown = 0;
+        unpack(me, take_all(t), false);
 }
 
 void hak_parcel_full(struct hak_thread *t, struct hak_out *out)
 {
     post(t, out);
-    if (t->nlook > t->look_after)
-        look(t);
 }
 
 bool hak_parcel_keep_first(struct hak_thread *t, uint64_t entry, void *p)
 {
     uint32_t tag = hak_entry_tag(entry);
     struct hak_out *out = &t->out[(tag - t->tag) % HAK_OUTS];
-    if (tag == 0 || tag == t->match || t->abroad != 0 ||
+    if (tag == 0 || tag == t->tag || t->abroad != 0 ||
         hak_entry_step(entry) == HAK_STEP_LARGE)
         return false;
     if (unlikely(p == out->last) && has_mark(hak_entry_span(entry), p))
@@ -303,12 +265,6 @@ bool hak_parcel_keep_first(struct hak_thread *t, uint64_t entry, void *p)
 
 /* ---- threads that come and go ---- */
 
-void hak_parcel_begin(struct hak_thread *t)
-{
-    t->match = t->tag;
-    t->look_after = WINDOW;
-}
-
 void hak_parcel_open(struct hak_thread *t)
 {
     if (__atomic_load_n(&t->inbox, __ATOMIC_RELAXED) == &closed)
@@ -317,7 +273,7 @@ void hak_parcel_open(struct hak_thread *t)
 
 void hak_parcel_close(struct hak_thread *t)
 {
-    unpack(t, exchange(t, &closed), ASTRAY);
+    unpack(t, exchange(t, &closed), false);
 }
 
 void hak_parcel_abandon(struct hak_thread *t)
@@ -327,7 +283,7 @@ void hak_parcel_abandon(struct hak_thread *t)
 
 /* ---- what is on its way ---- */
 
-static void count(const struct hak_parcel *parcel, uint32_t n, bool remote,
+static void count(const struct hak_parcel *parcel, uint32_t n,
                   const struct hak_box *box, struct hak_parcel_figures *sum)
 {
     for (uint32_t i = 0; i < n && i < PARCEL_SLOTS; i++) {
@@ -336,7 +292,6 @@ static void count(const struct hak_parcel *parcel, uint32_t n, bool remote,
         if (span == NULL || span->box != box)
             continue;
         sum->n++;
-        sum->nremote += remote;
         sum->bytes += span->slot_bytes;
     }
 }
@@ -350,13 +305,13 @@ struct hak_parcel_figures hak_parcel_read(const struct hak_box *box)
                 __atomic_load_n(&t->out[i].parcel, __ATOMIC_RELAXED);
             void **at = __atomic_load_n(&t->out[i].at, __ATOMIC_RELAXED);
             if (parcel != NULL)
-                count(parcel, (uint32_t)(at - parcel->slot), i != 0, box, &sum);
+                count(parcel, (uint32_t)(at - parcel->slot), box, &sum);
         }
         const struct hak_parcel *parcel =
             __atomic_load_n(&t->inbox, __ATOMIC_ACQUIRE);
         for (int i = 0; i < INBOX_PARCELS && parcel != NULL; i++) {
-            count(parcel, __atomic_load_n(&parcel->n, __ATOMIC_RELAXED), true,
-                  box, &sum);
+            count(parcel, __atomic_load_n(&parcel->n, __ATOMIC_RELAXED), box,
+                  &sum);
             parcel = __atomic_load_n(&parcel->next, __ATOMIC_RELAXED);
         }
     }

@@ -48,8 +48,7 @@ void hak_figures(struct hak_loaded *b, struct hak_stats *out)
     }
     struct hak_parcel_figures away = hak_parcel_read(&b->box);
     if (away.n > own.live_count) /* some arrived meanwhile */
-        away = (struct hak_parcel_figures){own.live_count, own.live_bytes,
-                                           away.nremote};
+        away = (struct hak_parcel_figures){own.live_count, own.live_bytes};
     *out = (struct hak_stats){
         .allocs = own.allocs,
         .frees = own.frees + away.n,
@@ -60,7 +59,7 @@ void hak_figures(struct hak_loaded *b, struct hak_stats *out)
         .mapped_peak_bytes = hak_counted(&b->now->mapped_peak_bytes),
         .cached_bytes = own.cached_bytes,
         .refills = c.refills,
-        .remote_frees = c.remote_frees + away.nremote,
+        .remote_frees = c.remote_frees + away.n,
         .declines = c.declines,
         .retired_pages = own.retired_pages,
         .adopted_pages = own.adopted_pages,

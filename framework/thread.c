@@ -25,12 +25,10 @@ enum {
 struct hak_span hak_no_span;
 struct hak_thread hak_nobody = {.lane = {[0 ... HAK_LANES] = &hak_no_span},
                                 .abroad = 1,
-                                .tag = HAK_TAG_NONE,
-                                .match = HAK_TAG_NONE};
+                                .tag = HAK_TAG_NONE};
 struct hak_thread hak_ended = {.lane = {[0 ... HAK_LANES] = &hak_no_span},
                                .abroad = 1,
-                               .tag = HAK_TAG_NONE,
-                               .match = HAK_TAG_NONE};
+                               .tag = HAK_TAG_NONE};
 HAK_SPARSE struct hak_thread *hak_thread_by_tag[HAK_TAG_NONE];
 __thread struct hak_thread *hak_self
     __attribute__((tls_model("initial-exec"))) = &hak_nobody;
@@ -427,7 +425,6 @@ static struct hak_thread *fresh(void)
         t->tag = (uint16_t)++threads.ntags; /* 0: nobody's */
         hak_thread_by_tag[t->tag] = t;
     }
-    hak_parcel_begin(t);
     hold_alive(t);
     t->next = threads.all;
     __atomic_store_n(&threads.all, t, __ATOMIC_RELEASE);

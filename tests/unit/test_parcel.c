@@ -218,64 +218,38 @@ TEST(who_only_frees_has_parcels_too)
 /* free(), as it goes about slots of small spans. */
 static void put(void *p)
 {
-    if (hak_entry_tag(entry_of(p)) == hak_self->match &&
-        owner_of(p) == hak_self)
+    if (hak_entry_tag(entry_of(p)) == hak_self->tag && owner_of(p) == hak_self)
         hak_free_slow(p);
     else
         give(p);
 }
 
-TEST(who_frees_both_kinds_goes_mixed_and_back)
+TEST(who_frees_both_kinds_keeps_only_others_in_parcels)
 {
-    enum { EACH = 400, MORE = 1000, BYTES = 100 };
-    void *mine[EACH + MORE];
+    enum { EACH = 400, BYTES = 100 };
+    void *mine[EACH];
     start();
-    for (int i = 0; i < EACH + MORE; i++)
+    for (int i = 0; i < EACH; i++)
         mine[i] = get(BYTES);
     struct hak_thread *me = hak_self;
     begin(1, EACH, BYTES);
-    EXPECT_EQ(me->match, me->tag);
     for (int i = 0; i < EACH; i++) {
         put(mine[i]);
         put(other[0].block[i]);
+        EXPECT_EQ(live_to_box(), 2 * EACH - (i + 1));
     }
-    EXPECT_EQ(me->match, HAK_TAG_NONE);
-    EXPECT_EQ(figures().live_count, MORE);
-    EXPECT_EQ(figures().remote_frees, EACH);
-    for (int i = EACH; i < EACH + MORE; i++)
-        put(mine[i]);
-    EXPECT_EQ(me->match, me->tag); /* all are its own: as before */
-    EXPECT(me->out[0].parcel == NULL);
     EXPECT_EQ(figures().live_count, 0);
+    EXPECT_EQ(figures().remote_frees, EACH);
+    uint64_t mapped = figures().mapped_bytes;
+    for (int i = 0; i < EACH; i++)
+        mine[i] = get(BYTES);
+    EXPECT_EQ(figures().mapped_bytes, mapped);
     next_step();
     end(1);
     hak_parcel_post(me);
     hak_parcel_receive_all(me);
-    EXPECT_EQ(live_to_box(), 0);
+    EXPECT_EQ(live_to_box(), EACH);
     EXPECT_EQ(figures().remote_frees, EACH);
-}
-
-/* Its own parcel is emptied before it looks for slots elsewhere. */
-TEST(a_mixed_thread_finds_its_own_slots)
-{
-    enum { EACH = 400 };
-    void *mine[EACH];
-    start();
-    for (int i = 0; i < EACH; i++)
-        mine[i] = get(100);
-    begin(1, EACH, 100);
-    for (int i = 0; i < EACH; i++) {
-        put(mine[i]);
-        put(other[0].block[i]);
-    }
-    EXPECT_EQ(hak_self->match, HAK_TAG_NONE);
-    uint64_t mapped = figures().mapped_bytes;
-    for (int i = 0; i < EACH; i++)
-        mine[i] = get(100);
-    EXPECT_EQ(figures().mapped_bytes, mapped);
-    EXPECT_EQ(figures().live_count, EACH);
-    next_step();
-    end(1);
 }
 
 /* ---- inboxes ------------------------------------------------------------- */
