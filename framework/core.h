@@ -505,6 +505,7 @@ struct hak_thread {
     bool left_behind;         /* by a fork: it is the parent's */
     pthread_mutex_t alive;    /* robust; held while it has a thread */
     _Alignas(64) struct hak_parcel *inbox; /* what others post; atomic */
+    const struct hak_parcel *inbox_seen;   /* at the last tick; atomic */
 };
 
 enum { HAK_TAG_NONE = 0xffff };
@@ -541,6 +542,8 @@ static inline bool hak_lane_may_align(const struct hak_span *span, size_t align)
 
 int hak_thread_start(void);
 bool hak_thread_is_started(void);
+/* Structures of threads: as many as ever ran at once. */
+size_t hak_thread_count(void);
 struct hak_thread *hak_thread_attach(void); /* NULL = no memory */
 /* Drop the lanes whose route does not begin with their box any more. */
 void hak_thread_resync(struct hak_thread *t);
@@ -614,6 +617,8 @@ static inline void hak_parcel_receive(struct hak_thread *t)
 }
 /* The same for all threads, those that are busy elsewhere too. */
 void hak_parcel_receive_all(struct hak_thread *me);
+/* For some threads, where it has waited for a purge delay. */
+void hak_parcel_age(struct hak_thread *me, uint64_t now_ms);
 
 /* An inbox of nobody: opened by the next one that takes the structure over,
  * closed after the heaps of the last one, in a fork's child abandoned. */

@@ -14,10 +14,12 @@
  * it is freed the long way, by the span's word.
  *
  * A thread keeps at most PARCEL_BYTES of slots back for each of HAK_OUTS
- * others; it posts them on its slow paths, and when it ends. An inbox holds
- * INBOX_PARCELS: when its thread stays away for long, boxes take the slots
- * (remote_free), which needs no memory. So they do where an inbox is closed:
- * the thread has ended and its heaps are closed, or it stayed behind in a fork.
+ * others, and all threads together KEPT_BYTES or so; it posts them on its slow
+ * paths, and when it ends. An inbox holds INBOX_PARCELS: when its thread stays
+ * away for long, boxes take the slots (remote_free), which needs no memory. So
+ * they do where an inbox is closed: the thread has ended and its heaps are
+ * closed, or it stayed behind in a fork. What waits in an inbox for a purge
+ * delay goes the same way, by any thread's tick.
  *
  * Parcels are type-stable and go round: a few wait with each thread, the others
  * in a pool.
@@ -29,7 +31,11 @@
 enum {
     PARCEL_SLOTS = 62,                                   /* 512 bytes in all */
     PARCEL_BYTES = PARCEL_SLOTS * HAK_PARCEL_SLOT_LEAST, /* of slots: 16 KiB */
+    PARCEL_BYTES_LEAST = 1 << 10,
+    KEPT_BYTES = 16 << 20, /* 16 KiB for each of 16 others in 64 threads */
     INBOX_PARCELS = 128,
+    AGE_THREADS = 64, /* inboxes looked at in a tick, and ... */
+    AGE_INBOXES = 4,  /* ... emptied */
     STASH_PARCELS = 4,
 };
 
@@ -46,6 +52,11 @@ static struct {
 } pool;
 
 static struct hak_parcel closed; /* what a closed inbox holds */
+
+static struct {
+    uint64_t due_ms;       /* atomic */
+    struct hak_thread *at; /* the next one to look at; atomic */
+} ageing;
 
 void hak_parcel_lock(enum hak_fork_phase phase)
 {
@@ -177,6 +188,39 @@ static struct hak_parcel *take_all(struct hak_thread *t)
     return first;
 }
 
+/* Has nothing come or gone since the last look? */
+static bool is_old(struct hak_thread *t)
+{
+    const struct hak_parcel *first =
+        __atomic_load_n(&t->inbox, __ATOMIC_RELAXED);
+    const struct hak_parcel *seen = __atomic_exchange_n(
+        &t->inbox_seen, first, __ATOMIC_RELAXED);
+    return first != NULL && first != &closed && first == seen;
+}
+
+void hak_parcel_age(struct hak_thread *me, uint64_t now_ms)
+{
+    uint64_t due = __atomic_load_n(&ageing.due_ms, __ATOMIC_RELAXED);
+    uint64_t next = now_ms + hak_space_purge_delay_ms();
+    uint32_t nemptied = 0;
+    if (now_ms < due ||
+        !__atomic_compare_exchange_n(&ageing.due_ms, &due, next, false,
+                                     __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        return;
+    struct hak_thread *t = __atomic_load_n(&ageing.at, __ATOMIC_RELAXED);
+    for (int i = 0; i < AGE_THREADS && nemptied < AGE_INBOXES; i++) {
+        t = t != NULL ? t : hak_thread_first();
+        if (t != me && is_old(t)) {
+            unpack(me, take_all(t), false);
+            nemptied++;
+        }
+        t = t->next;
+        if (t == NULL)
+            break;
+    }
+    __atomic_store_n(&ageing.at, t, __ATOMIC_RELAXED);
+}
+
 /* ---- posting ---- */
 
 /* False: the inbox is closed or full. */
@@ -239,6 +283,13 @@ void hak_parcel_full(struct hak_thread *t, struct hak_out *out)
     post(t, out);
 }
 
+/* Bytes of slots that a parcel holds: fewer, the more threads there are. */
+static int32_t room(void)
+{
+    size_t share = KEPT_BYTES / HAK_OUTS / hak_max(hak_thread_count(), 1);
+    return (int32_t)hak_max(hak_min(share, PARCEL_BYTES), PARCEL_BYTES_LEAST);
+}
+
 bool hak_parcel_keep_first(struct hak_thread *t, uint64_t entry, void *p)
 {
     uint32_t tag = hak_entry_tag(entry);
@@ -257,7 +308,7 @@ bool hak_parcel_keep_first(struct hak_thread *t, uint64_t entry, void *p)
         .parcel = parcel,
         .at = parcel->slot,
         .key = tag + 1,
-        .room = PARCEL_BYTES,
+        .room = room(),
     };
     t->nopen++;
     return hak_parcel_keep(t, entry, p);

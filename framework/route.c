@@ -20,7 +20,9 @@ static void tick(struct hak_thread *t)
         return;
     hak_parcel_post(t);
     hak_space_tick();
-    hak_thread_reap(hak_os_now_ms(), false);
+    uint64_t now_ms = hak_os_now_ms();
+    hak_thread_reap(now_ms, false);
+    hak_parcel_age(t, now_ms);
 }
 
 /*

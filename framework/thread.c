@@ -58,6 +58,11 @@ struct hak_thread *hak_thread_first(void)
     return __atomic_load_n(&threads.all, __ATOMIC_ACQUIRE);
 }
 
+size_t hak_thread_count(void)
+{
+    return __atomic_load_n(&threads.ntags, __ATOMIC_RELAXED);
+}
+
 /* ---- lanes --------------------------------------------------------------- */
 
 static void set_lane(struct hak_thread *t, uint32_t index,
@@ -422,7 +427,8 @@ static struct hak_thread *fresh(void)
     hak_lock_take(&threads.lock);
     t->tag = HAK_TAG_NONE;
     if (threads.ntags < HAK_TAG_NONE - 1) {
-        t->tag = (uint16_t)++threads.ntags; /* 0: nobody's */
+        t->tag = (uint16_t)(threads.ntags + 1); /* 0: nobody's */
+        __atomic_store_n(&threads.ntags, t->tag, __ATOMIC_RELAXED);
         hak_thread_by_tag[t->tag] = t;
     }
     hold_alive(t);

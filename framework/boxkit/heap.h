@@ -15,8 +15,9 @@
  * next adoption. Heaps and page structs are type-stable: they are reused,
  * never given back.
  *
- * Locks: hak_heaps.lock guards the lists of orphans and of spare heaps only.
- * Everything else belongs to the owner thread or is atomic.
+ * Locks: hak_heaps.lock guards the lists of orphans and of spare heaps only,
+ * hak_heaps.absent what absent.h does in pages of others. Everything else
+ * belongs to the owner thread or is atomic.
  */
 #ifndef HAK_KIT_HEAP_H
 #define HAK_KIT_HEAP_H
@@ -39,7 +40,7 @@ struct hak_heap {
     struct hak_page *spare; /* page structs without memory */
     void *own;              /* the box's */
     uint64_t retired, adopted;
-    uint64_t aged_ms; /* when kept pages were last looked at */
+    uint64_t aged_ms; /* when kept pages were last looked at; atomic */
     uint32_t age_calls;
     /* written by other threads */
     _Alignas(64) struct hak_page *pending;
@@ -76,7 +77,14 @@ struct hak_heaps {
     uint64_t in_use_bytes, peak_bytes;
     struct hak_lock lock;
     struct hak_heap *orphans, *spares;
+    struct hak_lock absent;
+    struct hak_page *absent_at; /* the next one that absent.h looks at */
+    uint64_t absent_due_ms;     /* atomic */
 };
+
+/* absent.h: who includes this file includes that one. */
+static inline void hak_heaps_age_absent(struct hak_heaps *all, uint64_t now_ms,
+                                        uint64_t delay_ms);
 
 /* ---- page structs -------------------------------------------------------- */
 
@@ -242,12 +250,13 @@ static inline void hak_heap_age(struct hak_heap *heap)
     const struct hak_host *host = heap->all->box->host;
     if (heap->all->ops->tick != NULL)
         heap->all->ops->tick(heap);
-    uint64_t now = host->now_ms();
-    if (now - heap->aged_ms < host->purge_delay_ms())
+    uint64_t now = host->now_ms(), delay_ms = host->purge_delay_ms();
+    if (now - heap->aged_ms < delay_ms)
         return;
-    heap->aged_ms = now;
+    __atomic_store_n(&heap->aged_ms, now, __ATOMIC_RELAXED);
     hak_heap_retire_kept(heap);
     hak_heap_look(heap, false);
+    hak_heaps_age_absent(heap->all, now, delay_ms);
 }
 
 /*
@@ -259,7 +268,7 @@ static inline bool hak_heap_set_full(struct hak_heap *heap,
 {
     uint64_t word = __atomic_load_n(&page->remote, __ATOMIC_RELAXED);
     do {
-        if (hak_remote_head(word) != NULL)
+        if (hak_remote_length(word) != 0)
             return false; /* not full after all */
         if (word & HAK_REMOTE_NOTIFY)
             break;
@@ -316,10 +325,13 @@ static inline void hak_heap_collect_page(struct hak_heap *heap,
     hak_page_return(page, hak_page_take_remote(page, 0, set));
     if (page->state == HAK_PAGE_CURRENT)
         page->span.trigger = page->span.nfree + HAK_HEAP_LOOK_FREES;
-    if (page->state == HAK_PAGE_FULL && hak_page_nlocal(page) != 0) {
+    if (page->state == HAK_PAGE_FULL &&
+        (hak_page_nlocal(page) != 0 || page->asleep != 0)) {
         hak_link_remove(&page->link);
         hak_heap_avail(heap, page);
     }
+    if (page->state == HAK_PAGE_AVAIL && page->asleep != 0)
+        hak_heap_disown(page);
     if (page->state == HAK_PAGE_AVAIL && hak_page_out(page) == 0)
         hak_heap_empty(heap, page);
 }
@@ -475,14 +487,13 @@ static inline bool hak_heap_restock(struct hak_heap *heap,
 {
     if (page->span.local != NULL)
         return true;
-    if (hak_remote_head(__atomic_load_n(&page->remote, __ATOMIC_RELAXED))) {
-        struct hak_list list =
-            hak_page_take_remote(page, HAK_REMOTE_PENDING, 0);
-        page->span.local = list.head;
-        page->span.nfree += list.count;
-        page->remote_frees += list.count;
+    uint64_t word = __atomic_load_n(&page->remote, __ATOMIC_RELAXED);
+    if (hak_remote_length(word) != 0) {
+        hak_page_return(page,
+                        hak_page_take_remote(page, HAK_REMOTE_PENDING, 0));
         page->span.trigger = page->span.nfree + HAK_HEAP_LOOK_FREES;
-        return true;
+        if (likely(page->span.local != NULL))
+            return true;
     }
     if (hak_page_wake(page))
         return true;
@@ -721,13 +732,22 @@ static inline void hak_page_mark(const struct hak_page *page, const void *list,
     }
 }
 
+/* ops->fork of a box does this for its heaps. */
+static inline void hak_heaps_fork(struct hak_heaps *all,
+                                  enum hak_fork_phase phase)
+{
+    hak_lock_fork(&all->absent, phase);
+    hak_lock_fork(&all->lock, phase);
+}
+
 /* Its own lists, and what sleeps. */
 static inline void hak_page_mark_free(const struct hak_page *page,
                                       uint64_t *is_free)
 {
     hak_page_mark(page, page->span.local, is_free);
     hak_page_mark(page, hak_remote_head(page->remote), is_free);
-    for (uint64_t map = page->asleep; map != 0; map &= map - 1) {
+    uint64_t map = page->asleep | hak_page_remote_asleep(page);
+    for (; map != 0; map &= map - 1) {
         struct hak_group group =
             hak_page_group(page, (uint32_t)__builtin_ctzll(map));
         hak_bits_set(is_free, group.first, group.end - group.first);

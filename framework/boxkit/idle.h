@@ -29,29 +29,23 @@ static inline bool hak_page_is_asleep(const struct hak_page *page, uint32_t g)
     return page->asleep >> g & 1;
 }
 
-/* The one who frees a slot of the page looks at it, whatever thread that is. */
-static inline void hak_page_set_asleep(struct hak_page *page, uint64_t groups)
-{
-    __atomic_store_n(&page->asleep, groups, __ATOMIC_RELAXED);
-}
-
 static inline uint32_t hak_page_ngroups(const struct hak_page *page)
 {
     size_t bytes = (size_t)page->capacity * page->span.slot_bytes;
     return (uint32_t)(((bytes - 1) >> hak_page_group_shift(page)) + 1);
 }
 
-/* A map of the groups that may sleep; *none: of those without a slot. */
+/* A map of the groups whose slots are all on this list of the page; *none: of
+ * those without a slot. */
 static inline uint64_t hak_page_free_groups(const struct hak_page *page,
-                                            uint64_t *none)
+                                            const void *list, uint64_t *none)
 {
     uint16_t nfree[64] = {0};
     uint32_t shift = hak_page_group_shift(page);
     uint64_t map = 0;
     uint32_t n = 0;
-    for (const void *p = page->span.local; p != NULL;
-         p = hak_span_next(&page->span, p)) {
-        if (unlikely(n++ == page->carved))
+    for (const void *p = list; p != NULL; p = hak_span_next(&page->span, p)) {
+        if (unlikely(n++ == page->capacity))
             hak_page_miscounted(page);
         nfree[(size_t)((const char *)p - page->start) >> shift]++;
     }
@@ -65,57 +59,85 @@ static inline uint64_t hak_page_free_groups(const struct hak_page *page,
     return map;
 }
 
-/* Off the list with the slots of these groups. */
-static inline void hak_page_unlist(struct hak_page *page, uint64_t groups)
+/* Take the slots of these groups off a list of the page. Returns its head;
+ * *last is its last slot, or NULL. */
+static inline void *hak_page_unlist(struct hak_page *page, char *p,
+                                    uint64_t groups, char **last)
 {
     uint32_t shift = hak_page_group_shift(page);
-    char *p = page->span.local, *last = NULL;
-    page->span.local = NULL;
+    char *head = NULL;
+    *last = NULL;
     for (; p != NULL; p = hak_span_next(&page->span, p)) {
         if (groups >> ((size_t)(p - page->start) >> shift) & 1)
             continue;
-        if (last != NULL)
-            hak_slot_link(last, page->span.key, p);
+        if (*last != NULL)
+            hak_slot_link(*last, page->span.key, p);
         else
-            page->span.local = p;
-        last = p;
+            head = p;
+        *last = p;
     }
-    if (last != NULL)
-        hak_slot_link(last, page->span.key, NULL);
+    if (*last != NULL)
+        hak_slot_link(*last, page->span.key, NULL);
+    return head;
+}
+
+/* The pages of the system in which nothing but slots of groups first .. end - 1
+ * lies. Before the first slot, and behind the last one, there is nothing. */
+static inline size_t hak_page_extent(const struct hak_page *page, size_t first,
+                                     size_t end, char **from)
+{
+    size_t os_page = page->span.box->host->os_page_bytes;
+    size_t slot = page->span.slot_bytes;
+    uintptr_t start = (uintptr_t)page->start;
+    uintptr_t low = start + hak_page_group(page, (uint32_t)first).first * slot;
+    uint32_t last = hak_page_group(page, (uint32_t)end - 1).end;
+    uintptr_t high = start + last * slot;
+    low = first == 0 ? hak_round_down(low, os_page) : hak_round_up(low, os_page);
+    high = last == page->capacity ? hak_round_up(high, os_page)
+                                  : hak_round_down(high, os_page);
+    *from = page->start + (ptrdiff_t)(low - start);
+    return high > low ? high - low : 0;
 }
 
 /*
- * Put what is free to sleep, in whole pages of the system. Returns the bytes
- * that went; *ncalls grows by the calls of the host.
+ * The memory of the groups in `map` goes to the system, in whole pages of it.
+ * without: groups that have none, or no slot, so that a page of the system may
+ * reach into them. Returns the bytes that went; *ncalls grows by the calls of
+ * the host.
  */
-static inline size_t hak_page_sleep(struct hak_page *page, uint32_t *ncalls)
+static inline size_t hak_page_purge(const struct hak_page *page, uint64_t map,
+                                    uint64_t without, uint32_t *ncalls)
 {
     struct hak_box *box = page->span.box;
-    size_t os_page = box->host->os_page_bytes, slot = page->span.slot_bytes;
-    uint64_t none = 0, map = hak_page_free_groups(page, &none);
-    uint64_t free[] = {page->asleep | map | none}; /* of one word */
+    uint64_t free[] = {map | without}; /* of one word */
     size_t bytes = 0, end;
-    if (map == 0)
-        return 0;
-    hak_page_unlist(page, map);
-    hak_page_set_asleep(page, page->asleep | map);
     for (size_t g = 0; (g = hak_bits_next(free, 0, g, 64)) < 64; g = end) {
         end = hak_bits_next(free, ~0ull, g, 64);
         if ((map & hak_bits_mask(0, g, end - g)) == 0)
             continue; /* slept before */
-        uintptr_t start = (uintptr_t)page->start;
-        uintptr_t from = hak_round_up(
-            start + hak_page_group(page, (uint32_t)g).first * slot, os_page);
-        uintptr_t to = hak_round_down(
-            start + hak_page_group(page, (uint32_t)end - 1).end * slot,
-            os_page);
-        if (from >= to)
+        char *from;
+        size_t n = hak_page_extent(page, g, end, &from);
+        if (n == 0)
             continue;
-        if (box->host->purge(box, (void *)from, to - from) == 0)
-            bytes += to - from;
+        if (box->host->purge(box, from, n) == 0)
+            bytes += n;
         ++*ncalls;
     }
     return bytes;
+}
+
+/* Put what is free to sleep. Returns the bytes that went; *ncalls as above. */
+static inline size_t hak_page_sleep(struct hak_page *page, uint32_t *ncalls)
+{
+    uint64_t none = 0;
+    uint64_t map = hak_page_free_groups(page, page->span.local, &none);
+    char *last;
+    if (map == 0)
+        return 0;
+    page->span.local = hak_page_unlist(page, page->span.local, map, &last);
+    uint64_t before = page->asleep;
+    hak_page_set_asleep(page, before | map);
+    return hak_page_purge(page, map, before | none, ncalls);
 }
 
 /* Each slot of a sleeping group is as it went to sleep, or zero. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * lost.h - kit layer 6: pages of a thread that a fork left behind.
+ * lost.h - kit layer 7: pages of a thread that a fork left behind.
  *
  * The child of a fork has the memory of the parent's other threads as it was
  * when they were halted, between any two of their stores. So the lists of their
@@ -14,7 +14,7 @@
 #ifndef HAK_KIT_LOST_H
 #define HAK_KIT_LOST_H
 
-#include "heap.h"
+#include "absent.h"
 
 /* The slots of a list of the page, each marked and on no list before; their
  * bits in is_free are set. False: it is no such list. */
@@ -36,11 +36,11 @@ static inline bool hak_lost_list(const struct hak_page *page, const void *list,
     return true;
 }
 
-/* The slots that sleep, likewise. */
-static inline bool hak_lost_asleep(const struct hak_page *page,
+/* The slots of groups that sleep, likewise. */
+static inline bool hak_lost_asleep(const struct hak_page *page, uint64_t map,
                                    uint64_t *is_free)
 {
-    for (uint64_t map = page->asleep; map != 0; map &= map - 1) {
+    for (; map != 0; map &= map - 1) {
         struct hak_group group =
             hak_page_group(page, (uint32_t)__builtin_ctzll(map));
         if (group.end > page->carved)
@@ -70,14 +70,16 @@ static inline bool hak_lost_is_whole(const struct hak_page *page,
 {
     uint64_t is_free[HAK_PAGE_SLOTS_MAX / 64] = {0};
     uint64_t remote = __atomic_load_n(&page->remote, __ATOMIC_ACQUIRE);
+    uint64_t asleep = hak_page_remote_asleep(page);
     uint32_t nremote;
     return page->state != HAK_PAGE_FREE && page->start != NULL &&
            page->span.slot_bytes != 0 && page->carved <= page->capacity &&
            page->capacity <= HAK_PAGE_SLOTS_MAX &&
-           hak_lost_is_registered(page) && hak_lost_asleep(page, is_free) &&
+           hak_lost_is_registered(page) && (page->asleep & asleep) == 0 &&
+           hak_lost_asleep(page, page->asleep | asleep, is_free) &&
            hak_lost_list(page, page->span.local, is_free, nlocal) &&
            hak_lost_list(page, hak_remote_head(remote), is_free, &nremote) &&
-           nremote == hak_remote_length(remote);
+           nremote + hak_page_nslots(page, asleep) == hak_remote_length(remote);
 }
 
 /* The page is whole, nobody has a notice of it in hand: `to` has it now. */

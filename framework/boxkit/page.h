@@ -5,7 +5,7 @@
  *   span.local    freed by the owner; the core pushes here (hakmem/box.h)
  *   remote        freed by other threads; one atomic word. Most of their frees
  *                 come by the core's parcels instead, as frees of the owner's
- *   asleep        free, in no list, without memory (idle.h)
+ *   asleep        free, in no list, without memory (idle.h, absent.h)
  *
  * Invariants, with out = slots handed out and not known to be free again
  * (those waiting in `remote` count as out):
@@ -25,14 +25,19 @@
  * The remote word packs head, length and two flags, so that one compare and
  * exchange keeps them together:
  *
- *   63        48 47                    4      1       0
- *   | length    | head (48-bit address) | PENDING | NOTIFY |
+ *   63        48 47                    4   3     2        1        0
+ *   | length    | head (48-bit address) | HELD | ASLEEP | PENDING | NOTIFY |
  *
  * NOTIFY   set by the owner when it stops looking at this page by itself
  *          (it is no longer the current one); the next remote free clears it,
  *          sets PENDING and puts the page on its heap's pending list
  * PENDING  from then until the heap takes the page off that list; meanwhile
  *          the page keeps its heap and its memory
+ * ASLEEP   some of the slots are in no list but asleep: page->remote_asleep,
+ *          which is set before and does not change while ASLEEP is set, says
+ *          which (absent.h)
+ * HELD     the owner reads remote_asleep, and is about to take all: nobody else
+ *          may take the list
  */
 #ifndef HAK_KIT_PAGE_H
 #define HAK_KIT_PAGE_H
@@ -61,8 +66,10 @@ struct hak_page {
     uint64_t remote_frees;              /* collected since then */
     uint32_t taken_nremote;             /* of the span, as the two above */
     uint64_t seen, asleep;              /* idle.h */
+    uint64_t seen_remote;               /* absent.h, under its lock */
     /* what other threads write: on a line of its own */
     _Alignas(64) uint64_t remote;
+    uint64_t remote_asleep; /* absent.h: groups of slots that `remote` counts */
     struct hak_page *pending_next;
     struct hak_heap *heap; /* changes only with NOTIFY and PENDING clear */
     struct hak_link link;  /* in a bin of the heap */
@@ -72,6 +79,8 @@ struct hak_page {
 
 #define HAK_REMOTE_NOTIFY ((uint64_t)1)
 #define HAK_REMOTE_PENDING ((uint64_t)2)
+#define HAK_REMOTE_ASLEEP ((uint64_t)4)
+#define HAK_REMOTE_HELD ((uint64_t)8)
 #define HAK_REMOTE_FLAGS ((uint64_t)15)
 #define HAK_REMOTE_ONE ((uint64_t)1 << 48)
 
@@ -121,23 +130,40 @@ static inline struct hak_group hak_page_group(const struct hak_page *page,
     };
 }
 
+/* Groups of slots that came back from other threads and sleep. */
+static inline uint64_t hak_page_remote_asleep(const struct hak_page *page)
+{
+    uint64_t word = __atomic_load_n(&page->remote, __ATOMIC_ACQUIRE);
+    return word & HAK_REMOTE_ASLEEP
+               ? __atomic_load_n(&page->remote_asleep, __ATOMIC_RELAXED)
+               : 0;
+}
+
 /* Is the slot that starts there, in bytes from the first, in a sleeping group?
  * Its mark went with its memory. */
 static inline bool hak_page_sleeps_at(const struct hak_page *page, size_t at)
 {
-    uint64_t asleep = __atomic_load_n(&page->asleep, __ATOMIC_RELAXED);
+    uint64_t asleep = __atomic_load_n(&page->asleep, __ATOMIC_RELAXED) |
+                      hak_page_remote_asleep(page);
     return asleep != 0 && asleep >> (at >> hak_page_group_shift(page)) & 1;
+}
+
+/* Slots in these groups. */
+static inline uint32_t hak_page_nslots(const struct hak_page *page,
+                                       uint64_t groups)
+{
+    uint32_t n = 0;
+    for (; groups != 0; groups &= groups - 1) {
+        struct hak_group group =
+            hak_page_group(page, (uint32_t)__builtin_ctzll(groups));
+        n += group.end - group.first;
+    }
+    return n;
 }
 
 static inline uint32_t hak_page_nasleep(const struct hak_page *page)
 {
-    uint32_t n = 0;
-    for (uint64_t map = page->asleep; map != 0; map &= map - 1) {
-        struct hak_group group =
-            hak_page_group(page, (uint32_t)__builtin_ctzll(map));
-        n += group.end - group.first;
-    }
-    return n;
+    return hak_page_nslots(page, page->asleep);
 }
 
 static inline uint32_t hak_page_nlocal(const struct hak_page *page)
@@ -145,10 +171,12 @@ static inline uint32_t hak_page_nlocal(const struct hak_page *page)
     return page->carved - hak_page_out(page) - hak_page_nasleep(page);
 }
 
-/* Slots on their way: linked through their first word; NULL, 0 = none. */
+/* Slots on their way: linked through their first word, but for those in groups
+ * that sleep; NULL, 0, 0 = none. */
 struct hak_list {
     void *head;
-    size_t count;
+    size_t count; /* those that sleep, too */
+    uint64_t asleep;
 };
 
 /*
@@ -193,8 +221,15 @@ static inline void hak_page_init(struct hak_page *page, char *memory,
     page->taken_nfree = page->span.nfree;
     page->taken_nremote = page->span.nremote;
     page->remote_frees = 0;
-    page->seen = page->asleep = 0;
+    page->seen = page->asleep = page->remote_asleep = 0;
     __atomic_store_n(&page->remote, 0, __ATOMIC_RELAXED);
+}
+
+/* The flags after a free by another thread: NOTIFY has become PENDING. */
+static inline uint64_t hak_remote_told(uint64_t word)
+{
+    uint64_t flags = word & HAK_REMOTE_FLAGS & ~HAK_REMOTE_NOTIFY;
+    return word & HAK_REMOTE_NOTIFY ? flags | HAK_REMOTE_PENDING : flags;
 }
 
 /*
@@ -209,24 +244,34 @@ static inline uint64_t hak_page_push_remote(struct hak_page *page, void *p)
     do {
         hak_slot_link(p, page->span.key, hak_remote_head(old));
         word = (old & ~(HAK_REMOTE_ONE - 1)) + HAK_REMOTE_ONE;
-        word |= (uint64_t)(uintptr_t)p | (old & HAK_REMOTE_PENDING);
-        if (old & HAK_REMOTE_NOTIFY)
-            word |= HAK_REMOTE_PENDING;
+        word |= (uint64_t)(uintptr_t)p | hak_remote_told(old);
     } while (!__atomic_compare_exchange_n(&page->remote, &old, word, true,
                                           __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
     return old;
 }
 
-/* Take the whole remote list; of the flags, `keep` stay and `set` come. */
+/*
+ * Take all that other threads freed; of the flags, `keep`, of NOTIFY and
+ * PENDING, stay and `set` come. With HELD set first, remote_asleep belongs to
+ * the word that is taken.
+ */
 static inline struct hak_list hak_page_take_remote(struct hak_page *page,
                                                    uint64_t keep, uint64_t set)
 {
-    uint64_t old = __atomic_load_n(&page->remote, __ATOMIC_RELAXED);
-    while (!__atomic_compare_exchange_n(
-        &page->remote, &old, (old & keep & HAK_REMOTE_FLAGS) | set, true,
-        __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-        ;
-    return (struct hak_list){hak_remote_head(old), hak_remote_length(old)};
+    uint64_t old = __atomic_load_n(&page->remote, __ATOMIC_ACQUIRE), asleep;
+    do {
+        asleep = 0;
+        if (likely((old & HAK_REMOTE_ASLEEP) == 0))
+            continue;
+        old = __atomic_or_fetch(&page->remote, HAK_REMOTE_HELD,
+                                __ATOMIC_ACQUIRE);
+        if (old & HAK_REMOTE_ASLEEP)
+            asleep = __atomic_load_n(&page->remote_asleep, __ATOMIC_RELAXED);
+    } while (!__atomic_compare_exchange_n(&page->remote, &old,
+                                          (old & keep) | set, true,
+                                          __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+    return (struct hak_list){hak_remote_head(old), hak_remote_length(old),
+                             asleep};
 }
 
 /* Put n slots, one or more from the `from`th, on local, which is empty. */
@@ -395,6 +440,11 @@ static inline void hak_page_expect_empty(const struct hak_page *page)
     }
 }
 
+static inline void hak_page_set_asleep(struct hak_page *page, uint64_t groups)
+{
+    __atomic_store_n(&page->asleep, groups, __ATOMIC_RELAXED);
+}
+
 /* Put a list that counted as out onto span.local; walks the shorter one. */
 static inline void hak_page_return(struct hak_page *page, struct hak_list list)
 {
@@ -410,6 +460,8 @@ static inline void hak_page_return(struct hak_page *page, struct hak_list list)
         hak_slot_link(hak_page_last(page, shorter), page->span.key, longer);
     page->span.nfree += list.count;
     page->remote_frees += list.count;
+    if (unlikely(list.asleep != 0))
+        hak_page_set_asleep(page, page->asleep | list.asleep);
 }
 
 /* ---- the page as a whole --------------------------------------------------

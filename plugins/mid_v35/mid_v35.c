@@ -185,7 +185,7 @@ static size_t mid_v35_slot_size(struct hak_box *box, size_t size_bytes)
 static void mid_v35_fork(struct hak_box *box, enum hak_fork_phase phase)
 {
     struct mid_v35 *m = mid_v35_of(box);
-    hak_lock_fork(&m->heaps.lock, phase);
+    hak_heaps_fork(&m->heaps, phase);
     hak_lock_fork(&m->segments.lock, phase);
 }
 
@@ -209,12 +209,12 @@ static size_t trim_heap(struct hak_heap *heap)
     for (uint32_t c = 0; c < heap->all->nclasses; c++)
         hak_bin_close(heap, &heap->bin[c]);
     hak_heap_retire_kept(heap);
-    return hak_heap_look(heap, true);
+    return hak_heap_look(heap, true) + hak_heaps_trim_absent(heap->all);
 }
 
 static size_t mid_v35_trim(struct hak_box *box)
 {
-    struct hak_heap *heap = box->host->heap(box, false);
+    struct hak_heap *heap = hak_heaps_trimmer(&mid_v35_of(box)->heaps);
     size_t bytes = heap != NULL ? trim_heap(heap) : 0;
     return bytes + segments_trim(&mid_v35_of(box)->segments);
 }

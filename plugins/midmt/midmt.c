@@ -216,7 +216,7 @@ static size_t midmt_slot_size(struct hak_box *box, size_t size_bytes)
 static void midmt_fork(struct hak_box *box, enum hak_fork_phase phase)
 {
     struct midmt *m = midmt_of(box);
-    hak_lock_fork(&m->heaps.lock, phase);
+    hak_heaps_fork(&m->heaps, phase);
     segments_fork(&m->segments, phase);
 }
 
@@ -224,7 +224,7 @@ static void midmt_fork(struct hak_box *box, enum hak_fork_phase phase)
 static size_t midmt_trim(struct hak_box *box)
 {
     struct segments *segments = &midmt_of(box)->segments;
-    struct hak_heap *heap = box->host->heap(box, false);
+    struct hak_heap *heap = hak_heaps_trimmer(&midmt_of(box)->heaps);
     struct midmt_heap *own = heap != NULL ? heap->own : NULL;
     uint64_t before = hak_counted(&segments->given_bytes);
     if (heap != NULL)

@@ -251,8 +251,9 @@ void midmt_heap_trim(struct hak_heap *heap)
     close_bins(heap, true);
     hak_heap_retire_kept(heap);
     cool(heap, true);
+    size_t bytes = hak_heap_look(heap, true) + hak_heaps_trim_absent(heap->all);
     hak_count_shared(&midmt_of_heap(heap)->segments.given_bytes,
-                     (int64_t)hak_heap_look(heap, true));
+                     (int64_t)bytes);
     pool_age(&midmt_of_heap(heap)->segments, &own->pool, UINT64_MAX);
 }
 

@@ -325,7 +325,7 @@ static int tiny_init(struct hak_box *box)
 static void tiny_fork(struct hak_box *box, enum hak_fork_phase phase)
 {
     struct tiny *t = tiny_of(box);
-    hak_lock_fork(&t->heaps.lock, phase);
+    hak_heaps_fork(&t->heaps, phase);
     hak_lock_fork(&t->superslabs.lock, phase);
 }
 
@@ -344,14 +344,14 @@ static void heap_trim(struct hak_heap *heap)
     for (uint32_t c = 0; c < TINY_CLASSES; c++)
         hak_bin_close(heap, &heap->bin[c]);
     hak_heap_retire_kept(heap);
-    hak_count_shared(&superslabs_of(heap)->given_bytes,
-                     (int64_t)hak_heap_look(heap, true));
+    size_t bytes = hak_heap_look(heap, true) + hak_heaps_trim_absent(heap->all);
+    hak_count_shared(&superslabs_of(heap)->given_bytes, (int64_t)bytes);
 }
 
 static size_t tiny_trim(struct hak_box *box)
 {
     struct superslabs *superslabs = &tiny_of(box)->superslabs;
-    struct hak_heap *heap = box->host->heap(box, false);
+    struct hak_heap *heap = hak_heaps_trimmer(&tiny_of(box)->heaps);
     uint64_t before = hak_counted(&superslabs->given_bytes);
     if (heap != NULL)
         heap_trim(heap);

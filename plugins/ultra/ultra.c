@@ -275,22 +275,23 @@ static size_t ultra_slot_size(struct hak_box *box, size_t size_bytes)
 
 static void ultra_fork(struct hak_box *box, enum hak_fork_phase phase)
 {
-    hak_lock_fork(&ultra_of(box)->heaps.lock, phase);
+    hak_heaps_fork(&ultra_of(box)->heaps, phase);
 }
 
 static size_t ultra_trim(struct hak_box *box)
 {
-    struct hak_heap *heap = box->host->heap(box, false);
-    uint64_t before = hak_counted(&ultra_of(box)->given_bytes);
+    struct ultra *u = ultra_of(box);
+    struct hak_heap *heap = hak_heaps_trimmer(&u->heaps);
+    uint64_t before = hak_counted(&u->given_bytes);
     if (heap == NULL)
         return 0;
     hak_heap_collect(heap);
     hak_heap_adopt_all(heap);
     hak_heap_retire_kept(heap);
     return_empties(heap);
-    hak_count_shared(&ultra_of(box)->given_bytes,
-                     (int64_t)hak_heap_look(heap, true));
-    return hak_counted(&ultra_of(box)->given_bytes) - before;
+    size_t bytes = hak_heap_look(heap, true) + hak_heaps_trim_absent(&u->heaps);
+    hak_count_shared(&u->given_bytes, (int64_t)bytes);
+    return hak_counted(&u->given_bytes) - before;
 }
 
 static void ultra_stats(struct hak_box *box, struct hak_box_stats *out)

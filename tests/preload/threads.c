@@ -264,6 +264,92 @@ TEST(producer_and_consumer)
     pthread_join(consumer, NULL);
 }
 
+/* ---- a thread that waits ------------------------------------------------ */
+
+enum { WAITING_BYTES = 64 * MIB };
+static struct waiting {
+    size_t size, n;
+    char **block;
+    sem_t ready, end;
+} waiting;
+
+static void *allocate_and_wait(void *unused)
+{
+    for (size_t i = 0; i < waiting.n; i++) {
+        waiting.block[i] = malloc(waiting.size);
+        EXPECT(waiting.block[i] != NULL);
+        memset(waiting.block[i], 1, waiting.size);
+    }
+    sem_post(&waiting.ready);
+    sem_wait(&waiting.end);
+    return unused;
+}
+
+/* Its blocks of that size are freed by this thread, but for each `keep`th. */
+static pthread_t let_wait(size_t size, size_t keep)
+{
+    waiting.size = size;
+    waiting.n = WAITING_BYTES / size;
+    waiting.block = calloc(waiting.n, sizeof *waiting.block);
+    sem_init(&waiting.ready, 0, 0);
+    sem_init(&waiting.end, 0, 0);
+    pthread_t thread = start(allocate_and_wait, NULL);
+    sem_wait(&waiting.ready);
+    for (size_t i = 0; i < waiting.n; i++)
+        if (keep == 0 || i % keep != 0) {
+            free(waiting.block[i]);
+            waiting.block[i] = NULL;
+        }
+    return thread;
+}
+
+static void end_waiting(pthread_t thread)
+{
+    for (size_t i = 0; i < waiting.n; i++)
+        free(waiting.block[i]);
+    free(waiting.block);
+    sem_post(&waiting.end);
+    pthread_join(thread, NULL);
+}
+
+TEST(a_trim_reaches_what_others_freed_of_a_thread_that_waits)
+{
+    static const size_t sizes[] = {64, 256, 1000, 5000, 40000};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        if (is_mode("guard-each") && sizes[i] < 5000)
+            continue; /* a sample each: as slow as it is */
+        size_t before = rss_bytes();
+        pthread_t thread = let_wait(sizes[i], 0);
+        int trimmed = malloc_trim(0);
+        size_t array = waiting.n * sizeof *waiting.block;
+        if (under_hakmem()) { /* glibc keeps 16 MiB of those of 64 bytes */
+            OWN_BOUND(EXPECT_EQ(trimmed, 1));
+            OWN_BOUND(EXPECT_LT(rss_bytes(), before + array + 10 * MIB));
+        }
+        end_waiting(thread);
+    }
+}
+
+/* Without a trim, by what any thread does on its slow paths: in a process in
+ * which one runs. */
+TEST(what_others_freed_of_a_thread_that_waits_goes_by_and_by)
+{
+    if (!under_hakmem() || is_foreign() || is_mode("guard-each"))
+        SKIP("a promise of hakmem's, and a question of time");
+    size_t before = rss_bytes();
+    pthread_t thread = let_wait(700, 1000);
+    for (int i = 0; i < 6000 && rss_bytes() > before + 16 * MIB; i++) {
+        char *some[64];
+        for (int k = 0; k < 64; k++)
+            some[k] = malloc(700 + 16 * (size_t)k);
+        for (int k = 0; k < 64; k++)
+            free(some[k]);
+        usleep(10000);
+    }
+    OWN_BOUND(EXPECT_LT(rss_bytes(), before + 16 * MIB));
+    end_waiting(thread);
+}
+
 /* ---- thread-specific data ----------------------------------------------- */
 
 static pthread_key_t key;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * test_kit_idle.c - boxkit/idle.h: slots that sleep, wake, and lose nothing.
+ * test_kit_idle.c - boxkit/idle.h, absent.h: slots that sleep, wake, and lose
+ * nothing.
  */
 #include "log_to_stderr.h"
 #include "test.h"
 
-#include <boxkit/heap.h>
+#include <boxkit/absent.h>
 #include <boxkit/idle.h>
 
 #include <errno.h>
@@ -205,7 +206,160 @@ TEST(a_look_is_patient)
     EXPECT_GT(hak_page_look(&page, true, &ncalls), 0);
 }
 
+/* ---- slots that other threads freed ---- */
+
+static void release_remote(uint32_t i)
+{
+    out[i] = false;
+    hak_page_push_remote(&page, slot_at(i));
+}
+
+static size_t sleep_remote_now(void)
+{
+    uint32_t ncalls = 0;
+    size_t before = purged_bytes, n = npurges;
+    size_t bytes = hak_page_sleep_remote(&page, &ncalls);
+    EXPECT_EQ(bytes, purged_bytes - before);
+    EXPECT_EQ(ncalls, npurges - n);
+    hak_page_check(&page);
+    return bytes;
+}
+
+static void take_remote(void)
+{
+    hak_page_return(&page, hak_page_take_remote(&page, 0, 0));
+    EXPECT_EQ(page.remote, 0);
+    hak_page_check(&page);
+}
+
+TEST(a_page_that_others_freed_sleeps_without_its_owner)
+{
+    for (size_t s = 0; s < SIZES; s++) {
+        new_page(262144, sizes[s]);
+        fill();
+        for (uint32_t i = 0; i < page.capacity; i++)
+            release_remote(i);
+        uint64_t nfree = page.span.nfree;
+        size_t used = (size_t)page.capacity * sizes[s];
+        EXPECT_EQ(sleep_remote_now(), hak_round_up(used, OS_PAGE));
+        EXPECT_EQ(sleep_remote_now(), 0);
+        EXPECT_EQ(page.span.nfree, nfree); /* the owner knows nothing yet */
+        EXPECT_EQ(hak_page_frees(&page), nfree + page.capacity);
+        EXPECT(hak_page_sleeps_at(&page, 0));
+        take_remote();
+        EXPECT_EQ(hak_page_out(&page), 0);
+        hak_page_expect_empty(&page);
+        fill();
+    }
+}
+
+TEST(the_owner_keeps_what_it_freed_itself)
+{
+    new_page(65536, 512);
+    fill();
+    for (uint32_t i = 0; i < page.capacity; i++)
+        if (i < 20)
+            release(i);
+        else
+            release_remote(i);
+    EXPECT_GT(sleep_remote_now(), 48 * 1024);
+    EXPECT_EQ(hak_page_nlocal(&page), 20);
+    take_remote();
+    fill();
+}
+
+TEST(random_frees_of_others_lose_nothing)
+{
+    locked = true;
+    for (size_t s = 0; s < SIZES; s++) {
+        new_page(rnd(2) ? 65536 : 262144, sizes[s]);
+        for (int step = 0; step < 600; step++) {
+            uint32_t n = rnd(page.capacity + 1), i;
+            switch (rnd(6)) {
+            case 0:
+                for (; n != 0; n--)
+                    (void)alloc();
+                break;
+            case 1:
+            case 2: /* a run, so that groups become free */
+                for (i = rnd(page.capacity); i < page.capacity && n != 0; i++)
+                    if (out[i]) {
+                        rnd(4) == 0 ? release(i) : release_remote(i);
+                        n--;
+                    }
+                break;
+            case 3:
+                take_remote();
+                break;
+            case 4:
+                (void)sleep_now();
+                break;
+            default:
+                (void)sleep_remote_now();
+            }
+            hak_page_check(&page);
+        }
+        take_remote();
+        fill();
+        for (uint32_t i = 0; i < page.capacity; i++)
+            EXPECT(out[i]);
+    }
+}
+
+TEST(a_walk_passes_over_what_sleeps_of_others_frees)
+{
+    new_page(65536, 512);
+    fill();
+    for (uint32_t i = 0; i < 100; i++)
+        release_remote(i);
+    EXPECT_GT(sleep_remote_now(), 40 * 1024);
+    uint64_t is_free[HAK_BITS_WORDS(128)] = {0};
+    hak_page_mark_free(&page, is_free);
+    for (uint32_t i = 0; i < page.capacity; i++)
+        EXPECT_EQ(hak_bit(is_free, i), !out[i]);
+    EXPECT(hak_page_why_not(&page, slot_at(3)) != NULL);
+    EXPECT(hak_page_why_not(&page, slot_at(110)) == NULL);
+}
+
+/* A visitor has the list while the owner looks: HELD keeps the next one off. */
+TEST(the_owner_and_a_visitor_do_not_take_the_same)
+{
+    struct hak_list list;
+    char *last;
+    uint64_t none = 0;
+    new_page(65536, 512);
+    fill();
+    for (uint32_t i = 0; i < page.capacity; i++)
+        release_remote(i);
+    EXPECT(hak_page_claim_remote(&page, &list));
+    EXPECT_EQ(list.count, page.capacity);
+    EXPECT(!hak_page_claim_remote(&page, &list));
+    take_remote(); /* nothing is there */
+    EXPECT_EQ(hak_page_out(&page), page.capacity);
+    uint64_t map = hak_page_free_groups(&page, list.head, &none);
+    list.head = hak_page_unlist(&page, list.head, map, &last);
+    list.asleep = map;
+    __atomic_or_fetch(&page.remote, HAK_REMOTE_HELD, __ATOMIC_RELAXED);
+    hak_page_give_remote(&page, list, last);
+    EXPECT_EQ(page.remote & (HAK_REMOTE_HELD | HAK_REMOTE_ASLEEP),
+              HAK_REMOTE_HELD | HAK_REMOTE_ASLEEP);
+    EXPECT(!hak_page_claim_remote(&page, &list));
+    take_remote();
+    EXPECT_EQ(hak_page_out(&page), 0);
+}
+
 /* ---- a slot that was freed twice ---- */
+
+/* a, b, a by other threads: the list is a ring. */
+TEST_DIES(a_visitor_does_not_go_round, SIGABRT, "freed twice")
+{
+    new_page(65536, 512);
+    fill();
+    release_remote(1);
+    release_remote(2);
+    release_remote(1);
+    sleep_remote_now();
+}
 
 /* While it slept: it came round on the list, and its group wakes. */
 TEST_DIES(a_group_with_a_live_slot_does_not_wake, SIGABRT, "freed twice")

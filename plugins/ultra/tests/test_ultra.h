@@ -7,7 +7,7 @@
 #include "test.h"
 #include "testhost.h"
 
-#include <boxkit/heap.h>
+#include <boxkit/lost.h>
 
 enum { GRANULE = HAK_GRANULE_BYTES, LEAST = 16, MOST = 1024 };
 

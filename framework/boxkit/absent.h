@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT
+ * absent.h - kit layer 6: heaps whose threads stay away.
+ *
+ * A thread that waits for hours comes to no slow path, so what others free in
+ * its pages stays on the remote lists of these. Any other thread may put such
+ * slots to sleep (idle.h), without a word from the owner:
+ *
+ *     1. It takes the page's remote list. From here on it holds those slots, as
+ *        if they had not been freed yet.
+ *     2. Groups of which it holds every slot lose their memory.
+ *     3. It gives all of them back in one exchange, as a free by another thread
+ *        does: those in groups through remote_asleep, the others linked.
+ *
+ * The owner sees step 3 alone, and finds the groups asleep. What it keeps in
+ * lists of its own (local slots, current pages) stays.
+ *
+ * Locks: hak_heaps.absent, held by who does this, so that it is one thread at a
+ * time and none while a fork copies the process. It is taken before
+ * hak_heaps.lock.
+ */
+#ifndef HAK_KIT_ABSENT_H
+#define HAK_KIT_ABSENT_H
+
+#include "heap.h"
+
+enum {
+    HAK_ABSENT_PAGES = 2048, /* looked at in one go, about 0.1 ms */
+    HAK_ABSENT_DELAYS = 2,   /* purge delays without a slow path: absent */
+};
+
+/* Step 1. False: there is no list, or the owner is about to take it. */
+static inline bool hak_page_claim_remote(struct hak_page *page,
+                                         struct hak_list *list)
+{
+    uint64_t asleep = 0;
+    uint64_t old = __atomic_load_n(&page->remote, __ATOMIC_ACQUIRE);
+    do {
+        if ((old & HAK_REMOTE_HELD) || hak_remote_head(old) == NULL)
+            return false;
+        asleep = old & HAK_REMOTE_ASLEEP ? page->remote_asleep : 0;
+    } while (!__atomic_compare_exchange_n(
+        &page->remote, &old, old & (HAK_REMOTE_NOTIFY | HAK_REMOTE_PENDING),
+        true, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+    *list = (struct hak_list){hak_remote_head(old), hak_remote_length(old),
+                              asleep};
+    return true;
+}
+
+/* Step 3; last: of the linked ones, or NULL. Returns the word before. */
+static inline uint64_t hak_page_give_remote(struct hak_page *page,
+                                            struct hak_list list, char *last)
+{
+    uint64_t old = __atomic_load_n(&page->remote, __ATOMIC_RELAXED), word;
+    __atomic_store_n(&page->remote_asleep, list.asleep, __ATOMIC_RELAXED);
+    do {
+        const void *head = hak_remote_head(old);
+        if (last != NULL) {
+            hak_slot_link(last, page->span.key, head);
+            head = list.head;
+        }
+        word = (old & ~(HAK_REMOTE_ONE - 1)) + list.count * HAK_REMOTE_ONE;
+        word |= (uint64_t)(uintptr_t)head | hak_remote_told(old);
+        word |= list.asleep != 0 ? HAK_REMOTE_ASLEEP : 0;
+    } while (!__atomic_compare_exchange_n(&page->remote, &old, word, true,
+                                          __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+    return old;
+}
+
+/*
+ * Put what others freed in the page to sleep. Any thread, under
+ * hak_heaps.absent. Returns the bytes that went; *ncalls grows by the calls of
+ * the host.
+ */
+static inline size_t hak_page_sleep_remote(struct hak_page *page,
+                                           uint32_t *ncalls)
+{
+    struct hak_list list;
+    char *last;
+    if (!hak_page_claim_remote(page, &list))
+        return 0;
+    uint64_t none = 0;
+    uint64_t map = hak_page_free_groups(page, list.head, &none);
+    list.head = hak_page_unlist(page, list.head, map, &last);
+    size_t bytes = hak_page_purge(page, map, list.asleep | none, ncalls);
+    list.asleep |= map;
+    uint64_t old = hak_page_give_remote(page, list, last);
+    if ((old & (HAK_REMOTE_NOTIFY | HAK_REMOTE_PENDING)) == HAK_REMOTE_NOTIFY)
+        hak_heap_notify(page);
+    return bytes;
+}
+
+/* Has the heap's thread not come to a slow path for a while? */
+static inline bool hak_heap_is_absent(const struct hak_heap *heap,
+                                      uint64_t now_ms, uint64_t delay_ms)
+{
+    uint64_t seen = __atomic_load_n(&heap->aged_ms, __ATOMIC_RELAXED);
+    return now_ms - seen >= HAK_ABSENT_DELAYS * delay_ms;
+}
+
+/* Have slots come back since the last look? The number of those that were ever
+ * handed out tells two times apart at which as many are back. */
+static inline bool hak_page_is_news(struct hak_page *page)
+{
+    uint64_t word = __atomic_load_n(&page->remote, __ATOMIC_RELAXED);
+    uint64_t nalloc = __atomic_load_n(&page->span.nalloc, __ATOMIC_RELAXED);
+    uint64_t now = nalloc << 16 | hak_remote_length(word);
+    bool same = page->seen_remote == now;
+    page->seen_remote = now;
+    return !same && hak_remote_head(word) != NULL;
+}
+
+/* Under hak_heaps.absent: go on from where the last look ended. */
+static inline void hak_heaps_look_absent(struct hak_heaps *all,
+                                         uint64_t now_ms, uint64_t delay_ms)
+{
+    uint32_t ncalls = 0;
+    struct hak_page *page = all->absent_at;
+    for (int i = 0; i < HAK_ABSENT_PAGES && ncalls < HAK_HEAP_PURGES; i++) {
+        if (page == NULL)
+            page = __atomic_load_n(&all->all_pages, __ATOMIC_ACQUIRE);
+        const struct hak_heap *heap =
+            __atomic_load_n(&page->heap, __ATOMIC_RELAXED);
+        if (heap != NULL && hak_heap_is_absent(heap, now_ms, delay_ms) &&
+            hak_page_is_news(page))
+            hak_page_sleep_remote(page, &ncalls);
+        page = page->all_next;
+        if (page == NULL)
+            break; /* from the first one on at the next look */
+    }
+    all->absent_at = page;
+}
+
+static inline bool hak_heaps_any_absent(const struct hak_heaps *all,
+                                        uint64_t now_ms, uint64_t delay_ms)
+{
+    const struct hak_heap *heap =
+        __atomic_load_n(&all->all_heaps, __ATOMIC_ACQUIRE);
+    while (heap != NULL && !hak_heap_is_absent(heap, now_ms, delay_ms))
+        heap = heap->all_next;
+    return heap != NULL;
+}
+
+/* Once a purge delay, by whichever thread comes first. */
+static inline void hak_heaps_age_absent(struct hak_heaps *all, uint64_t now_ms,
+                                        uint64_t delay_ms)
+{
+    uint64_t due = __atomic_load_n(&all->absent_due_ms, __ATOMIC_RELAXED);
+    if (now_ms < due || !hak_lock_try(&all->absent))
+        return;
+    __atomic_store_n(&all->absent_due_ms, now_ms + delay_ms, __ATOMIC_RELAXED);
+    if (__atomic_load_n(&all->all_pages, __ATOMIC_RELAXED) != NULL &&
+        hak_heaps_any_absent(all, now_ms, delay_ms))
+        hak_heaps_look_absent(all, now_ms, delay_ms);
+    hak_lock_drop(&all->absent);
+}
+
+/* The calling thread's heap, for a trim: where there are pages it may have to
+ * take some over, so it gets one. */
+static inline struct hak_heap *hak_heaps_trimmer(const struct hak_heaps *all)
+{
+    return __atomic_load_n(&all->all_pages, __ATOMIC_RELAXED) != NULL
+               ? all->box->host->heap(all->box, true)
+               : NULL;
+}
+
+/* All that others freed in pages of any thread. Returns the bytes that went. */
+static inline size_t hak_heaps_trim_absent(struct hak_heaps *all)
+{
+    uint32_t ncalls = 0;
+    size_t bytes = 0;
+    hak_lock_take(&all->absent);
+    struct hak_page *page = __atomic_load_n(&all->all_pages, __ATOMIC_ACQUIRE);
+    for (; page != NULL; page = page->all_next)
+        bytes += hak_page_sleep_remote(page, &ncalls);
+    hak_lock_drop(&all->absent);
+    return bytes;
+}
+
+#endif
