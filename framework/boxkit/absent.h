@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * absent.h - kit layer 6: heaps whose threads stay away.
+ * absent.h - kit layer 7: heaps whose threads stay away.
  *
  * A thread that waits for hours comes to no slow path, so what others free in
  * its pages stays on the remote lists of these. Any other thread may put such
@@ -15,13 +15,13 @@
  * lists of its own (local slots, current pages) stays.
  *
  * Locks: hak_heaps.absent, held by who does this, so that it is one thread at a
- * time and none while a fork copies the process. It is taken before
- * hak_heaps.lock.
+ * time and none while a fork copies the process. It is taken before the other
+ * two of hak_heaps.
  */
 #ifndef HAK_KIT_ABSENT_H
 #define HAK_KIT_ABSENT_H
 
-#include "heap.h"
+#include "common.h"
 
 enum {
     HAK_ABSENT_PAGES = 2048, /* looked at in one go, about 0.1 ms */
@@ -163,11 +163,12 @@ static inline struct hak_heap *hak_heaps_trimmer(const struct hak_heaps *all)
                : NULL;
 }
 
-/* All that others freed in pages of any thread. Returns the bytes that went. */
-static inline size_t hak_heaps_trim_absent(struct hak_heaps *all)
+/* All that is free in common pages, and what others freed in pages of any
+ * thread. Returns the bytes that went. */
+static inline size_t hak_heaps_trim_others(struct hak_heaps *all)
 {
     uint32_t ncalls = 0;
-    size_t bytes = 0;
+    size_t bytes = hak_heaps_trim_common(all);
     hak_lock_take(&all->absent);
     struct hak_page *page = __atomic_load_n(&all->all_pages, __ATOMIC_ACQUIRE);
     for (; page != NULL; page = page->all_next)

@@ -16,8 +16,9 @@
  * never given back.
  *
  * Locks: hak_heaps.lock guards the lists of orphans and of spare heaps only,
- * hak_heaps.absent what absent.h does in pages of others. Everything else
- * belongs to the owner thread or is atomic.
+ * common_lock a heap that has no thread (common.h), absent what is done in pages
+ * of others (absent.h). Everything else belongs to the owner thread or is
+ * atomic.
  */
 #ifndef HAK_KIT_HEAP_H
 #define HAK_KIT_HEAP_H
@@ -30,6 +31,7 @@ struct hak_bin {
     struct hak_page *current;
     struct hak_link avail, full;
     struct hak_page *kept; /* an empty page among the available, or NULL */
+    uint64_t lent_bytes;   /* had from common pages, ever: common.h */
 };
 
 struct hak_heap {
@@ -42,6 +44,7 @@ struct hak_heap {
     uint64_t retired, adopted;
     uint64_t aged_ms; /* when kept pages were last looked at; atomic */
     uint32_t age_calls;
+    struct hak_span lent; /* common.h */
     /* written by other threads */
     _Alignas(64) struct hak_page *pending;
     uint32_t orphan;
@@ -71,18 +74,26 @@ struct hak_heaps {
     uint32_t carve_bytes;  /* carved at a time, at least one slot */
     uint32_t full_divisor; /* a full page is looked at again when
                               1 + capacity / full_divisor slots came back */
+    uint32_t common_bytes; /* of each class a young heap has from common pages;
+                              0: none */
     const struct hak_heaps_ops *ops;
     struct hak_page *all_pages; /* push only, for statistics */
     struct hak_heap *all_heaps; /* push only */
     uint64_t in_use_bytes, peak_bytes;
     struct hak_lock lock;
     struct hak_heap *orphans, *spares;
+    struct hak_lock common_lock;
+    struct hak_heap *common; /* NULL until it is needed */
+    uint64_t nopen;          /* heaps with a thread; atomic */
     struct hak_lock absent;
     struct hak_page *absent_at; /* the next one that absent.h looks at */
     uint64_t absent_due_ms;     /* atomic */
 };
 
-/* absent.h: who includes this file includes that one. */
+/* common.h and absent.h: who includes this file includes those. */
+static inline struct hak_span *hak_heap_lend(struct hak_heap *heap,
+                                             uint32_t class_number);
+static inline void hak_heaps_age_common(struct hak_heaps *all);
 static inline void hak_heaps_age_absent(struct hak_heaps *all, uint64_t now_ms,
                                         uint64_t delay_ms);
 
@@ -256,6 +267,7 @@ static inline void hak_heap_age(struct hak_heap *heap)
     __atomic_store_n(&heap->aged_ms, now, __ATOMIC_RELAXED);
     hak_heap_retire_kept(heap);
     hak_heap_look(heap, false);
+    hak_heaps_age_common(heap->all);
     hak_heaps_age_absent(heap->all, now, delay_ms);
 }
 
@@ -275,7 +287,8 @@ static inline bool hak_heap_set_full(struct hak_heap *heap,
     } while (!__atomic_compare_exchange_n(&page->remote, &word,
                                           word | HAK_REMOTE_NOTIFY, true,
                                           __ATOMIC_RELAXED, __ATOMIC_RELAXED));
-    heap->all->box->host->lane_drop(&page->span);
+    if (heap->thread != NULL)
+        heap->all->box->host->lane_drop(&page->span);
     page->state = HAK_PAGE_FULL;
     page->span.trigger =
         page->span.nfree + 1 + page->capacity / heap->all->full_divisor;
@@ -481,6 +494,22 @@ static inline void hak_heap_notify(struct hak_page *page)
 
 /* ---- refill ---- */
 
+/*
+ * How many slots to carve next, 0: all are. They end where a page of the system
+ * does, as far as whole slots can: a new heap touches one of each class, and
+ * not two.
+ */
+static inline uint32_t hak_heap_ncarve(const struct hak_heap *heap,
+                                       const struct hak_page *page)
+{
+    size_t slot = page->span.slot_bytes;
+    size_t os_page = heap->all->box->host->os_page_bytes;
+    uintptr_t from = (uintptr_t)page->start + page->carved * slot;
+    uintptr_t end = hak_round_down(from + heap->all->carve_bytes, os_page);
+    uint32_t n = end > from + slot ? (uint32_t)((end - from) / slot) : 1;
+    return (uint32_t)hak_min(n, page->capacity - page->carved);
+}
+
 /* Put free slots on the local list of the current page. False: it is full. */
 static inline bool hak_heap_restock(struct hak_heap *heap,
                                     struct hak_page *page)
@@ -497,10 +526,7 @@ static inline bool hak_heap_restock(struct hak_heap *heap,
     }
     if (hak_page_wake(page))
         return true;
-    uint32_t n = heap->all->carve_bytes / page->span.slot_bytes;
-    n = n == 0 ? 1 : n;
-    if (n > page->capacity - page->carved)
-        n = page->capacity - page->carved;
+    uint32_t n = hak_heap_ncarve(heap, page);
     if (n != 0)
         hak_page_carve(page, n);
     return n != 0;
@@ -531,6 +557,18 @@ static inline struct hak_page *hak_heap_next_page(struct hak_heap *heap,
     return page;
 }
 
+/* Has the heap no page of the class, and so little need of one that common
+ * pages do? With few heaps it has what it likes. */
+static inline bool hak_heap_is_young(const struct hak_heap *heap,
+                                     const struct hak_bin *bin)
+{
+    enum { MANY_HEAPS = 16 };
+    const struct hak_heaps *all = heap->all;
+    return bin->lent_bytes < all->common_bytes && heap->thread != NULL &&
+           hak_link_empty(&bin->avail) && hak_link_empty(&bin->full) &&
+           hak_counted(&all->nopen) > MANY_HEAPS;
+}
+
 /* ops->refill, once the box has found the class */
 static inline struct hak_span *hak_heap_refill(struct hak_heap *heap,
                                                uint32_t class_number)
@@ -538,6 +576,11 @@ static inline struct hak_span *hak_heap_refill(struct hak_heap *heap,
     struct hak_bin *bin = &heap->bin[class_number];
     hak_heap_collect(heap);
     hak_heap_age(heap);
+    if (unlikely(bin->current == NULL) && hak_heap_is_young(heap, bin)) {
+        struct hak_span *lent = hak_heap_lend(heap, class_number);
+        if (lent != NULL)
+            return lent;
+    }
     for (;;) {
         struct hak_page *page = bin->current;
         if (page != NULL) {
@@ -635,9 +678,24 @@ static inline struct hak_heap *hak_heap_open(struct hak_heaps *all,
     struct hak_heap *heap = hak_heaps_pop(all, &all->spares);
     if (heap == NULL)
         heap = hak_heap_make(all);
-    if (heap != NULL)
-        heap->thread = thread;
+    if (heap == NULL)
+        return NULL;
+    heap->thread = thread;
+    heap->lent.box = all->box;
+    heap->lent.owner = thread;
+    heap->lent.trigger = HAK_TRIGGER_NEVER;
+    if (thread != NULL)
+        hak_count_shared(&all->nopen, 1);
     return heap;
+}
+
+/* hak_heap_open, undone: the box has no memory for its own part. */
+static inline void hak_heap_unopen(struct hak_heap *heap)
+{
+    if (heap->thread != NULL)
+        hak_count_shared(&heap->all->nopen, -1);
+    heap->thread = NULL;
+    hak_heaps_push(heap->all, &heap->all->spares, heap);
 }
 
 /* The current page of a bin goes back among the others. */
@@ -674,6 +732,10 @@ static inline bool hak_heap_is_empty(const struct hak_heap *heap)
 static inline void hak_heap_close(struct hak_heap *heap)
 {
     struct hak_heaps *all = heap->all;
+    if (heap->thread != NULL)
+        hak_count_shared(&all->nopen, -1);
+    all->box->host->lane_drop(&heap->lent);
+    heap->lent.owner = NULL;
     heap->thread = NULL; /* from here on empty pages are retired */
     hak_heap_collect(heap);
     hak_heap_retire_kept(heap);
@@ -737,6 +799,7 @@ static inline void hak_heaps_fork(struct hak_heaps *all,
                                   enum hak_fork_phase phase)
 {
     hak_lock_fork(&all->absent, phase);
+    hak_lock_fork(&all->common_lock, phase);
     hak_lock_fork(&all->lock, phase);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * lost.h - kit layer 7: pages of a thread that a fork left behind.
+ * lost.h - kit layer 8: pages of a thread that a fork left behind.
  *
  * The child of a fork has the memory of the parent's other threads as it was
  * when they were halted, between any two of their stores. So the lists of their
@@ -116,6 +116,7 @@ static inline void hak_heap_lost(struct hak_box *box, void *heap,
     uint32_t nlocal;
     if (lost->thread != thread) /* closed in the parent, or somebody's again */
         return;
+    hak_count_shared(&lost->all->nopen, -1);
     if ((to = box->ops->heap_open(box, NULL)) == NULL)
         return;
     struct hak_page *page =

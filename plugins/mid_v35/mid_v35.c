@@ -90,6 +90,7 @@ static int mid_v35_init(struct hak_box *box)
         .nclasses = classes.n,
         .carve_bytes = (uint32_t)box->params[PARAM_CARVE].i,
         .full_divisor = FULL_DIVISOR,
+        .common_bytes = HAK_COMMON_BYTES,
         .ops = &heaps_ops,
     };
     box->state = m;
@@ -209,7 +210,7 @@ static size_t trim_heap(struct hak_heap *heap)
     for (uint32_t c = 0; c < heap->all->nclasses; c++)
         hak_bin_close(heap, &heap->bin[c]);
     hak_heap_retire_kept(heap);
-    return hak_heap_look(heap, true) + hak_heaps_trim_absent(heap->all);
+    return hak_heap_look(heap, true) + hak_heaps_trim_others(heap->all);
 }
 
 static size_t mid_v35_trim(struct hak_box *box)

@@ -129,8 +129,7 @@ static void *midmt_heap_open(struct hak_box *box, struct hak_thread *thread)
     struct hak_heap *heap = hak_heap_open(all, thread);
     if (heap == NULL || midmt_heap_init(heap))
         return heap;
-    heap->thread = NULL;
-    hak_heaps_push(all, &all->spares, heap);
+    hak_heap_unopen(heap);
     return NULL;
 }
 

@@ -251,7 +251,7 @@ void midmt_heap_trim(struct hak_heap *heap)
     close_bins(heap, true);
     hak_heap_retire_kept(heap);
     cool(heap, true);
-    size_t bytes = hak_heap_look(heap, true) + hak_heaps_trim_absent(heap->all);
+    size_t bytes = hak_heap_look(heap, true) + hak_heaps_trim_others(heap->all);
     hak_count_shared(&midmt_of_heap(heap)->segments.given_bytes,
                      (int64_t)bytes);
     pool_age(&midmt_of_heap(heap)->segments, &own->pool, UINT64_MAX);

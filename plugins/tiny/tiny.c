@@ -146,8 +146,7 @@ static void *tiny_heap_open(struct hak_box *box, struct hak_thread *thread)
         __atomic_store_n(&heap->own, m, __ATOMIC_RELEASE); /* for stats */
         return heap;
     }
-    heap->thread = NULL;
-    hak_heaps_push(&t->heaps, &t->heaps.spares, heap);
+    hak_heap_unopen(heap);
     return NULL;
 }
 
@@ -312,6 +311,7 @@ static int tiny_init(struct hak_box *box)
         .nclasses = TINY_CLASSES,
         .carve_bytes = (uint32_t)box->params[PARAM_CARVE].i,
         .full_divisor = FULL_DIVISOR,
+        .common_bytes = HAK_COMMON_BYTES,
         .ops = &heaps_ops,
     };
     if (magazine)
@@ -344,7 +344,7 @@ static void heap_trim(struct hak_heap *heap)
     for (uint32_t c = 0; c < TINY_CLASSES; c++)
         hak_bin_close(heap, &heap->bin[c]);
     hak_heap_retire_kept(heap);
-    size_t bytes = hak_heap_look(heap, true) + hak_heaps_trim_absent(heap->all);
+    size_t bytes = hak_heap_look(heap, true) + hak_heaps_trim_others(heap->all);
     hak_count_shared(&superslabs_of(heap)->given_bytes, (int64_t)bytes);
 }
 

@@ -16,6 +16,7 @@ enum {
     CLASSES = HAK_INDEX_SMALL_MAX, /* class = index - 1 */
     PARAM_EMPTY_PAGES = 0,
     PARAM_CARVE,
+    PARAM_COMMON,
     PAGE_SIZES = 3, /* one, two and four granules */
 };
 
@@ -32,6 +33,12 @@ static const struct hak_param params[] = {
      .max = 65536,
      .def = 4096,
      .help = "bytes of a fresh page cut to slots at a time"},
+    {.name = "common",
+     .type = HAK_PARAM_SIZE,
+     .min = 0,
+     .max = 65536,
+     .def = HAK_COMMON_BYTES,
+     .help = "bytes of a size that each of many threads has of shared pages"},
 };
 
 struct ultra {
@@ -195,6 +202,7 @@ static int ultra_init(struct hak_box *box)
         .nclasses = CLASSES,
         .carve_bytes = (uint32_t)box->params[PARAM_CARVE].i,
         .full_divisor = 32,
+        .common_bytes = (uint32_t)box->params[PARAM_COMMON].i,
         .ops = &heaps_ops,
     };
     u->empty_pages = (uint32_t)box->params[PARAM_EMPTY_PAGES].i;
@@ -211,8 +219,7 @@ static void *ultra_heap_open(struct hak_box *box, struct hak_thread *thread)
     heap->own = box->host->meta(box, sizeof(struct empties));
     if (heap->own != NULL)
         return heap;
-    heap->thread = NULL;
-    hak_heaps_push(all, &all->spares, heap);
+    hak_heap_unopen(heap);
     return NULL;
 }
 
@@ -289,7 +296,7 @@ static size_t ultra_trim(struct hak_box *box)
     hak_heap_adopt_all(heap);
     hak_heap_retire_kept(heap);
     return_empties(heap);
-    size_t bytes = hak_heap_look(heap, true) + hak_heaps_trim_absent(&u->heaps);
+    size_t bytes = hak_heap_look(heap, true) + hak_heaps_trim_others(&u->heaps);
     hak_count_shared(&u->given_bytes, (int64_t)bytes);
     return hak_counted(&u->given_bytes) - before;
 }

@@ -423,6 +423,8 @@ struct hak_box_ops {
      * Until host->lane_drop(span) the core takes slots from span->local
      * inline, for any number of lanes: drop it before the span serves another
      * size, or memory goes that has slots on the list.
+     * The span may be one that no granule names, with slots of spans without
+     * an owner, whose key and slot_bytes it then has: frees go to those.
      * Providing refill, drained, remote_free, heap_open and usable_size
      * gives the box lanes.
      */
