@@ -40,7 +40,7 @@ def constants():
            "fragmentation, 16 MiB live", memory("fragment", 16, 24))
     yield ("box ultra.carve", "4k", ["1k", "16k", "64k"],
            small, mixed(16, 1024, 10000, 4000000))
-    yield ("box ultra.empty_pages", "8", ["0", "64"],
+    yield ("box ultra.warm", "2M", ["0", "256k", "16M"],
            "burst and shrink, 64 MiB", memory("burst", 64, 8))
     yield ("box midmt.carve", "4k", ["1k", "16k", "64k"],
            middle, mixed(1024, 8192, 1000, 4000000))

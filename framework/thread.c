@@ -252,9 +252,19 @@ static bool is_gone(struct hak_thread *t)
     return error == EOWNERDEAD;
 }
 
+static void park_heaps(struct hak_thread *t)
+{
+    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+        struct hak_loaded *b = hak_boxes.all[i];
+        if (t->heap[i] != NULL && b->ops.heap_park != NULL)
+            b->ops.heap_park(&b->box, t->heap[i]);
+    }
+}
+
 /* The last round of destructors: no need to wait for the kernel. */
 static void end(struct hak_thread *t)
 {
+    park_heaps(t);
     hak_self = &hak_ended;
     hak_lock_take(&threads.lock);
     struct hak_thread **at = &threads.ending;

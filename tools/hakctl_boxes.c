@@ -32,6 +32,7 @@ static const struct {
     {OPERATION(walk)},        {OPERATION(set_param)},
     {OPERATION(retire)},      {OPERATION(get_extension)},
     {OPERATION(alloc_none)},  {OPERATION(heap_lost)},
+    {OPERATION(heap_park)},   {OPERATION(shrink)},
 };
 enum { NOPERATIONS = sizeof operations / sizeof operations[0] };
 

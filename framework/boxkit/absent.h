@@ -11,8 +11,9 @@
  *     3. It gives all of them back in one exchange, as a free by another thread
  *        does: those in groups through remote_asleep, the others linked.
  *
- * The owner sees step 3 alone, and finds the groups asleep. What it keeps in
- * lists of its own (local slots, current pages) stays.
+ * The owner sees step 3 alone, and finds the groups asleep. Empty pages that it
+ * keeps are under a lock, and go back. What it has in lists of its own (local
+ * slots, current pages) stays.
  *
  * Locks: hak_heaps.absent, held by who does this, so that it is one thread at a
  * time and none while a fork copies the process. It is taken before the other
@@ -140,17 +141,55 @@ static inline bool hak_heaps_any_absent(const struct hak_heaps *all,
     return heap != NULL;
 }
 
-/* Once a purge delay, by whichever thread comes first. */
-static inline void hak_heaps_age_absent(struct hak_heaps *all, uint64_t now_ms,
+/* Under hak_heaps.absent: what heaps of absent threads keep goes back. */
+static inline void hak_heaps_shed_absent(struct hak_heaps *all,
+                                         struct hak_heap *mine, uint64_t now_ms,
+                                         uint64_t delay_ms)
+{
+    struct hak_heap *heap =
+        __atomic_load_n(&all->all_heaps, __ATOMIC_ACQUIRE);
+    for (; heap != NULL; heap = heap->all_next)
+        if (heap != mine && hak_heap_is_absent(heap, now_ms, delay_ms))
+            hak_heap_shed(heap, mine);
+}
+
+/*
+ * ops->shrink: at least so many bytes of what heaps keep go back, if there are
+ * as many. Each time it begins with the heap after the last one. Nobody waits
+ * for it. Returns the bytes.
+ */
+static inline size_t hak_heaps_shrink(struct hak_heaps *all, size_t want_bytes)
+{
+    struct hak_heap *mine = all->box->host->heap(all->box, false);
+    size_t bytes = 0;
+    if (mine == NULL || !hak_lock_try(&all->absent))
+        return 0;
+    struct hak_heap *first = all->shed_at, *heap = first;
+    do {
+        if (heap == NULL)
+            heap = __atomic_load_n(&all->all_heaps, __ATOMIC_ACQUIRE);
+        bytes += hak_heap_shed(heap, mine);
+        heap = heap->all_next;
+    } while (heap != first && bytes < want_bytes);
+    all->shed_at = heap;
+    hak_lock_drop(&all->absent);
+    return bytes;
+}
+
+/* Once a purge delay, by the thread of a heap, whichever comes first. */
+static inline void hak_heaps_age_absent(struct hak_heap *mine, uint64_t now_ms,
                                         uint64_t delay_ms)
 {
+    struct hak_heaps *all = mine->all;
     uint64_t due = __atomic_load_n(&all->absent_due_ms, __ATOMIC_RELAXED);
     if (now_ms < due || !hak_lock_try(&all->absent))
         return;
     __atomic_store_n(&all->absent_due_ms, now_ms + delay_ms, __ATOMIC_RELAXED);
     if (__atomic_load_n(&all->all_pages, __ATOMIC_RELAXED) != NULL &&
-        hak_heaps_any_absent(all, now_ms, delay_ms))
+        hak_heaps_any_absent(all, now_ms, delay_ms)) {
+        hak_heaps_shed_absent(all, mine, now_ms, delay_ms);
         hak_heaps_look_absent(all, now_ms, delay_ms);
+    }
     hak_lock_drop(&all->absent);
 }
 
@@ -163,13 +202,18 @@ static inline struct hak_heap *hak_heaps_trimmer(const struct hak_heaps *all)
                : NULL;
 }
 
-/* All that is free in common pages, and what others freed in pages of any
- * thread. Returns the bytes that went. */
-static inline size_t hak_heaps_trim_others(struct hak_heaps *all)
+/* All that is free in common pages, that heaps keep, and that others freed in
+ * pages of any thread. Returns the bytes that were purged in place. */
+static inline size_t hak_heaps_trim_others(struct hak_heap *mine)
 {
+    struct hak_heaps *all = mine->all;
     uint32_t ncalls = 0;
     size_t bytes = hak_heaps_trim_common(all);
     hak_lock_take(&all->absent);
+    struct hak_heap *heap =
+        __atomic_load_n(&all->all_heaps, __ATOMIC_ACQUIRE);
+    for (; heap != NULL; heap = heap->all_next)
+        hak_heap_shed(heap, mine);
     struct hak_page *page = __atomic_load_n(&all->all_pages, __ATOMIC_ACQUIRE);
     for (; page != NULL; page = page->all_next)
         bytes += hak_page_sleep_remote(page, &ncalls);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * heap.h - kit layer 5: one thread's pages, by class; refill, drain, orphans.
  *
- *     bin of a class:  current page, available pages, full pages
+ *     bin of a class:  current page, available, full and kept pages
  *
  * Lanes take slots from the current page. A refill gives it what it has: its
  * remote list, else slots that sleep, else freshly carved ones; else the page
@@ -15,7 +15,12 @@
  * next adoption. Heaps and page structs are type-stable: they are reused,
  * never given back.
  *
- * Locks: hak_heaps.lock guards the lists of orphans and of spare heaps only,
+ * A page that becomes empty is *kept* as it is, cut to slots, for the next need
+ * of its class: up to keep_bytes in a heap. What a heap has not needed for half a
+ * purge delay goes back. Kept pages are under a lock of the heap's, so that any
+ * thread can have them go back (hak_heap_shed).
+ *
+ * Locks: hak_heap.shelf guards what the heap keeps. hak_heaps.lock guards the lists of orphans and of spare heaps only,
  * common_lock a heap that has no thread (common.h), absent what is done in pages
  * of others (absent.h). Everything else belongs to the owner thread or is
  * atomic.
@@ -30,8 +35,9 @@
 struct hak_bin {
     struct hak_page *current;
     struct hak_link avail, full;
-    struct hak_page *kept; /* an empty page among the available, or NULL */
-    uint64_t lent_bytes;   /* had from common pages, ever: common.h */
+    uint64_t lent_bytes;   /* had from common pages: common.h */
+    struct hak_page *kept; /* linked by pending_next; under hak_heap.shelf */
+    uint32_t nkept, low;   /* low: the least nkept since the last look */
 };
 
 struct hak_heap {
@@ -43,7 +49,10 @@ struct hak_heap {
     void *own;              /* the box's */
     uint64_t retired, adopted;
     uint64_t aged_ms; /* when kept pages were last looked at; atomic */
-    uint32_t age_calls;
+    uint32_t age_calls, ages;
+    struct hak_lock shelf;
+    uint64_t kept_bytes; /* cut to slots in kept pages; under shelf, atomic */
+    bool sheds;          /* what becomes empty goes back at once; owner only */
     struct hak_span lent; /* common.h */
     /* written by other threads */
     _Alignas(64) struct hak_page *pending;
@@ -57,7 +66,7 @@ struct hak_heap {
  * page_get: memory for a page of the class: calls hak_heap_page, then
  * hak_page_init and registers the span. NULL = no memory.
  * page_put: the page is empty; unregister, give the memory back, then
- * hak_heap_spare.
+ * hak_heap_spare. It may have been another heap's.
  */
 struct hak_heaps_ops {
     struct hak_page *(*page_get)(struct hak_heap *heap, uint32_t class_number);
@@ -74,12 +83,14 @@ struct hak_heaps {
     uint32_t carve_bytes;  /* carved at a time, at least one slot */
     uint32_t full_divisor; /* a full page is looked at again when
                               1 + capacity / full_divisor slots came back */
+    size_t keep_bytes;     /* of kept pages in a heap; atomic */
     uint32_t common_bytes; /* of each class a young heap has from common pages;
                               0: none */
     const struct hak_heaps_ops *ops;
     struct hak_page *all_pages; /* push only, for statistics */
     struct hak_heap *all_heaps; /* push only */
     uint64_t in_use_bytes, peak_bytes;
+    uint64_t shed_bytes; /* by hak_heap_shed, ever; atomic */
     struct hak_lock lock;
     struct hak_heap *orphans, *spares;
     struct hak_lock common_lock;
@@ -87,6 +98,7 @@ struct hak_heaps {
     uint64_t nopen;          /* heaps with a thread; atomic */
     struct hak_lock absent;
     struct hak_page *absent_at; /* the next one that absent.h looks at */
+    struct hak_heap *shed_at;   /* the next one that it has shed */
     uint64_t absent_due_ms;     /* atomic */
 };
 
@@ -94,7 +106,7 @@ struct hak_heaps {
 static inline struct hak_span *hak_heap_lend(struct hak_heap *heap,
                                              uint32_t class_number);
 static inline void hak_heaps_age_common(struct hak_heaps *all);
-static inline void hak_heaps_age_absent(struct hak_heaps *all, uint64_t now_ms,
+static inline void hak_heaps_age_absent(struct hak_heap *mine, uint64_t now_ms,
                                         uint64_t delay_ms);
 
 /* ---- page structs -------------------------------------------------------- */
@@ -171,16 +183,12 @@ static inline void hak_heap_avail(struct hak_heap *heap, struct hak_page *page)
     hak_link_after(&heap->bin[page->class_number].avail, &page->link);
 }
 
-/* The page is linked in its bin and nothing of it is out: give it back. */
+/* The page is in no list and nothing of it is out: give it back. It may have
+ * been another heap's. */
 static inline void hak_heap_retire(struct hak_heap *heap, struct hak_page *page)
 {
-    uint64_t word = __atomic_load_n(&page->remote, __ATOMIC_ACQUIRE);
-    if (word & HAK_REMOTE_PENDING)
-        return; /* hak_heap_collect comes back to it */
     HAK_ASSERT(hak_page_out(page) == 0);
     hak_page_expect_empty(page);
-    hak_heap_disown(page);
-    hak_link_remove(&page->link);
     __atomic_sub_fetch(&heap->all->in_use_bytes,
                        (uint64_t)page->capacity * page->span.slot_bytes,
                        __ATOMIC_RELAXED);
@@ -189,34 +197,127 @@ static inline void hak_heap_retire(struct hak_heap *heap, struct hak_page *page)
     heap->all->ops->page_put(heap, page);
 }
 
+/* ---- kept pages ---- */
+
+/* False: there is no room for it. A heap without a thread keeps none. */
+static inline bool hak_heap_keep(struct hak_heap *heap, struct hak_page *page)
+{
+    struct hak_bin *bin = &heap->bin[page->class_number];
+    size_t bytes = hak_page_used_bytes(page);
+    size_t most = __atomic_load_n(&heap->all->keep_bytes, __ATOMIC_RELAXED);
+    if (heap->thread == NULL || heap->sheds || bytes > most)
+        return false;
+    hak_lock_take(&heap->shelf);
+    bool room = heap->kept_bytes + bytes <= most;
+    if (room) {
+        page->state = HAK_PAGE_KEPT;
+        page->pending_next = bin->kept;
+        __atomic_store_n(&bin->kept, page, __ATOMIC_RELAXED);
+        bin->nkept++;
+        hak_count(&heap->kept_bytes, bytes);
+    }
+    hak_lock_drop(&heap->shelf);
+    return room;
+}
+
+/* shelf held: the last one that was kept, or NULL. */
+static inline struct hak_page *hak_bin_pop_kept(struct hak_heap *heap,
+                                                struct hak_bin *bin)
+{
+    struct hak_page *page = bin->kept;
+    if (page == NULL)
+        return NULL;
+    __atomic_store_n(&bin->kept, page->pending_next, __ATOMIC_RELAXED);
+    bin->nkept--;
+    bin->low = bin->nkept < bin->low ? bin->nkept : bin->low;
+    hak_count(&heap->kept_bytes, -(uint64_t)hak_page_used_bytes(page));
+    return page;
+}
+
+static inline struct hak_page *hak_heap_take_kept(struct hak_heap *heap,
+                                                  struct hak_bin *bin)
+{
+    if (__atomic_load_n(&bin->kept, __ATOMIC_RELAXED) == NULL)
+        return NULL;
+    hak_lock_take(&heap->shelf);
+    struct hak_page *page = hak_bin_pop_kept(heap, bin);
+    hak_lock_drop(&heap->shelf);
+    return page;
+}
+
 /*
- * An available page became empty. Each bin keeps one, cut to slots as it is,
- * so that a program that frees all and allocates again does not cut pages
- * anew each time; hak_heap_age lets it go. A heap without a thread keeps none.
+ * An available page, which is linked, became empty. With a notice in flight it
+ * stays where it is: hak_heap_collect comes back to it.
  */
 static inline void hak_heap_empty(struct hak_heap *heap, struct hak_page *page)
 {
-    struct hak_bin *bin = &heap->bin[page->class_number];
-    if (bin->kept == NULL && heap->thread != NULL) {
-        bin->kept = page;
-        hak_heap_disown(page);
-        hak_link_remove(&page->link); /* taken last: it may go */
-        hak_link_after(bin->avail.prev, &page->link);
-    } else if (bin->kept != page) {
+    uint64_t word = __atomic_load_n(&page->remote, __ATOMIC_ACQUIRE);
+    if (word & HAK_REMOTE_PENDING)
+        return;
+    hak_heap_disown(page);
+    hak_link_remove(&page->link);
+    if (!hak_heap_keep(heap, page))
+        hak_heap_retire(heap, page);
+}
+
+/* shelf held: pages that were not needed since the last look, or all, leave it;
+ * linked by pending_next. */
+static inline struct hak_page *hak_heap_unshelve(struct hak_heap *heap,
+                                                 bool all)
+{
+    struct hak_page *list = NULL;
+    for (uint32_t c = 0; c < heap->all->nclasses; c++) {
+        struct hak_bin *bin = &heap->bin[c];
+        uint32_t least = all ? 0 : bin->nkept - bin->low;
+        while (bin->kept != NULL && bin->nkept > least) {
+            struct hak_page *page = hak_bin_pop_kept(heap, bin);
+            page->pending_next = list;
+            list = page;
+        }
+        bin->low = bin->nkept;
+    }
+    return list;
+}
+
+static inline void hak_heap_retire_list(struct hak_heap *heap,
+                                        struct hak_page *list)
+{
+    while (list != NULL) {
+        struct hak_page *page = list;
+        list = page->pending_next;
         hak_heap_retire(heap, page);
     }
 }
 
-/* Retire the empty pages that bins keep. */
-static inline void hak_heap_retire_kept(struct hak_heap *heap)
+/* By its thread: all that the heap keeps, or what it did not need of late. */
+static inline void hak_heap_retire_kept(struct hak_heap *heap, bool all)
 {
-    for (uint32_t c = 0; c < heap->all->nclasses; c++) {
-        struct hak_page *page = heap->bin[c].kept;
-        heap->bin[c].kept = NULL;
-        if (page != NULL && page->state == HAK_PAGE_AVAIL &&
-            hak_page_out(page) == 0)
-            hak_heap_retire(heap, page);
-    }
+    if (hak_counted(&heap->kept_bytes) == 0)
+        return;
+    hak_lock_take(&heap->shelf);
+    struct hak_page *list = hak_heap_unshelve(heap, all);
+    hak_lock_drop(&heap->shelf);
+    hak_heap_retire_list(heap, list);
+}
+
+/*
+ * All that `from` keeps goes back, by any thread, whose heap is `to`; where they
+ * differ, under hak_heaps.absent, so that no fork copies a shelf that is locked.
+ * (One may be: of a thread of the parent's. Nobody waits for it.) Returns the
+ * bytes.
+ */
+static inline size_t hak_heap_shed(struct hak_heap *from, struct hak_heap *to)
+{
+    if (from == to)
+        hak_lock_take(&from->shelf);
+    else if (!hak_lock_try(&from->shelf))
+        return 0;
+    size_t bytes = hak_counted(&from->kept_bytes);
+    struct hak_page *list = hak_heap_unshelve(from, true);
+    hak_lock_drop(&from->shelf);
+    hak_heap_retire_list(to, list);
+    hak_count_shared(&from->all->shed_bytes, (int64_t)bytes);
+    return bytes;
 }
 
 enum {
@@ -251,8 +352,8 @@ static inline size_t hak_heap_look(struct hak_heap *heap, bool now)
 }
 
 /*
- * Empty pages that bins keep, and what is free in pages that are idle, go
- * after a purge delay, give or take one.
+ * Kept pages go when they were not needed for half a purge delay to a whole
+ * one, what is free in pages that are idle after one to two.
  */
 static inline void hak_heap_age(struct hak_heap *heap)
 {
@@ -262,13 +363,15 @@ static inline void hak_heap_age(struct hak_heap *heap)
     if (heap->all->ops->tick != NULL)
         heap->all->ops->tick(heap);
     uint64_t now = host->now_ms(), delay_ms = host->purge_delay_ms();
-    if (now - heap->aged_ms < delay_ms)
+    if (now - heap->aged_ms < delay_ms / 2)
         return;
     __atomic_store_n(&heap->aged_ms, now, __ATOMIC_RELAXED);
-    hak_heap_retire_kept(heap);
+    hak_heap_retire_kept(heap, false);
+    if (++heap->ages % 2 == 0)
+        return;
     hak_heap_look(heap, false);
     hak_heaps_age_common(heap->all);
-    hak_heaps_age_absent(heap->all, now, delay_ms);
+    hak_heaps_age_absent(heap, now, delay_ms);
 }
 
 /*
@@ -544,11 +647,12 @@ static inline struct hak_page *hak_heap_next_page(struct hak_heap *heap,
         struct hak_page *page =
             hak_item(bin->avail.next, struct hak_page, link);
         hak_link_remove(&page->link);
-        if (bin->kept == page)
-            bin->kept = NULL;
         return page;
     }
-    struct hak_page *page = all->ops->page_get(heap, class_number);
+    struct hak_page *page = hak_heap_take_kept(heap, bin);
+    if (page != NULL)
+        return page;
+    page = all->ops->page_get(heap, class_number);
     if (page != NULL)
         hak_count_peak(
             &all->peak_bytes,
@@ -557,16 +661,23 @@ static inline struct hak_page *hak_heap_next_page(struct hak_heap *heap,
     return page;
 }
 
+/* So many that memory counts for more than the time of a new thread's start. */
+static inline bool hak_heaps_are_many(const struct hak_heaps *all)
+{
+    enum { MANY_HEAPS = 16 };
+    return hak_counted(&all->nopen) > MANY_HEAPS;
+}
+
 /* Has the heap no page of the class, and so little need of one that common
  * pages do? With few heaps it has what it likes. */
 static inline bool hak_heap_is_young(const struct hak_heap *heap,
                                      const struct hak_bin *bin)
 {
-    enum { MANY_HEAPS = 16 };
     const struct hak_heaps *all = heap->all;
     return bin->lent_bytes < all->common_bytes && heap->thread != NULL &&
            hak_link_empty(&bin->avail) && hak_link_empty(&bin->full) &&
-           hak_counted(&all->nopen) > MANY_HEAPS;
+           __atomic_load_n(&bin->kept, __ATOMIC_RELAXED) == NULL &&
+           hak_heaps_are_many(all);
 }
 
 /* ops->refill, once the box has found the class */
@@ -738,7 +849,7 @@ static inline void hak_heap_close(struct hak_heap *heap)
     heap->lent.owner = NULL;
     heap->thread = NULL; /* from here on empty pages are retired */
     hak_heap_collect(heap);
-    hak_heap_retire_kept(heap);
+    hak_heap_retire_kept(heap, true);
     for (uint32_t c = 0; c < all->nclasses; c++)
         hak_bin_close(heap, &heap->bin[c]);
     for (uint32_t c = 0; c < all->nclasses; c++) {
@@ -756,7 +867,57 @@ static inline void hak_heap_close(struct hak_heap *heap)
     }
 }
 
+static inline bool hak_bin_is_idle(const struct hak_bin *bin)
+{
+    return bin->current != NULL && hak_page_out(bin->current) == 0;
+}
+
+/* Bytes that are in memory for nothing but the next need, but for the box's
+ * own. */
+static inline uint64_t hak_heap_idle_bytes(const struct hak_heap *heap)
+{
+    uint64_t bytes = hak_counted(&heap->kept_bytes);
+    for (uint32_t c = 0; c < heap->all->nclasses; c++)
+        if (hak_bin_is_idle(&heap->bin[c]))
+            bytes += hak_page_used_bytes(heap->bin[c].current);
+    return bytes;
+}
+
+/*
+ * ops->heap_park. The next thread finds all as it was, as long as the idle
+ * memory is no more than the heap's share of PARKED_BYTES: with few threads it
+ * is, and a new one starts without a page to make. Else all of it goes back,
+ * and the heap is young again.
+ */
+static inline void hak_heap_park(struct hak_heap *heap)
+{
+    enum { PARKED_BYTES = 8 << 20 };
+    struct hak_heaps *all = heap->all;
+    hak_heap_collect(heap);
+    if (hak_heap_idle_bytes(heap) <= PARKED_BYTES / hak_counted(&all->nopen))
+        return;
+    heap->sheds = true;
+    for (uint32_t c = 0; c < all->nclasses; c++) {
+        struct hak_bin *bin = &heap->bin[c];
+        bin->lent_bytes = 0;
+        if (hak_bin_is_idle(bin))
+            hak_bin_close(heap, bin);
+    }
+    hak_heap_shed(heap, heap);
+    heap->sheds = false;
+}
+
 /* ---- statistics and walks ---- */
+
+static inline uint64_t hak_heaps_kept(const struct hak_heaps *all)
+{
+    uint64_t bytes = 0;
+    const struct hak_heap *heap =
+        __atomic_load_n(&all->all_heaps, __ATOMIC_ACQUIRE);
+    for (; heap != NULL; heap = heap->all_next)
+        bytes += hak_counted(&heap->kept_bytes);
+    return bytes;
+}
 
 static inline void hak_heaps_stats(const struct hak_heaps *all,
                                    struct hak_box_stats *out)

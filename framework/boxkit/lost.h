@@ -117,6 +117,7 @@ static inline void hak_heap_lost(struct hak_box *box, void *heap,
     if (lost->thread != thread) /* closed in the parent, or somebody's again */
         return;
     hak_count_shared(&lost->all->nopen, -1);
+    (void)hak_lock_try(&lost->shelf); /* nobody looks at its lists any more */
     if ((to = box->ops->heap_open(box, NULL)) == NULL)
         return;
     struct hak_page *page =

@@ -53,6 +53,7 @@ enum hak_page_state {
     HAK_PAGE_CURRENT, /* refills of its class look here first */
     HAK_PAGE_AVAIL,   /* has free slots */
     HAK_PAGE_FULL,    /* had none when last looked at */
+    HAK_PAGE_KEPT,    /* empty, and waits as it is */
 };
 
 struct hak_page {

@@ -10,6 +10,7 @@ enum {
     PARAM_EMPTY_SEGMENTS,
     PARAM_CARVE,
     FULL_DIVISOR = 8, /* README.md, measured */
+    WARM_BYTES = 64 << 10, /* a thread keeps one page: segments keep more */
 };
 
 /* Every 16 bytes, one size index each; README.md has figures for other lists.
@@ -90,6 +91,7 @@ static int mid_v35_init(struct hak_box *box)
         .nclasses = classes.n,
         .carve_bytes = (uint32_t)box->params[PARAM_CARVE].i,
         .full_divisor = FULL_DIVISOR,
+        .keep_bytes = WARM_BYTES,
         .common_bytes = HAK_COMMON_BYTES,
         .ops = &heaps_ops,
     };
@@ -209,8 +211,7 @@ static size_t trim_heap(struct hak_heap *heap)
             break;
     for (uint32_t c = 0; c < heap->all->nclasses; c++)
         hak_bin_close(heap, &heap->bin[c]);
-    hak_heap_retire_kept(heap);
-    return hak_heap_look(heap, true) + hak_heaps_trim_others(heap->all);
+    return hak_heap_look(heap, true) + hak_heaps_trim_others(heap);
 }
 
 static size_t mid_v35_trim(struct hak_box *box)

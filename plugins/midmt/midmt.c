@@ -59,7 +59,7 @@ static void set_mutable(struct hak_box *box)
     __atomic_store_n(&m->segments.keep_empty,
                      (uint32_t)box->params[PARAM_EMPTY_SEGMENTS].i,
                      __ATOMIC_RELAXED);
-    __atomic_store_n(&m->warm_bytes, (size_t)box->params[PARAM_WARM].i,
+    __atomic_store_n(&m->heaps.keep_bytes, (size_t)box->params[PARAM_WARM].i,
                      __ATOMIC_RELAXED);
 }
 
@@ -137,6 +137,12 @@ static void midmt_close(struct hak_box *box, void *heap)
 {
     (void)box;
     midmt_heap_close(heap);
+}
+
+static void midmt_heap_park(struct hak_box *box, void *heap)
+{
+    (void)box;
+    hak_heap_park(heap);
 }
 
 /* ---- slots ------------------------------------------------------------- */
@@ -232,19 +238,23 @@ static size_t midmt_trim(struct hak_box *box)
     return hak_counted(&segments->given_bytes) - before;
 }
 
+/* What heaps keep, then what is free in segments of any thread. */
+static size_t midmt_shrink(struct hak_box *box, size_t want_bytes)
+{
+    struct midmt *m = midmt_of(box);
+    struct hak_heap *heap = box->host->heap(box, false);
+    struct midmt_heap *own = heap != NULL ? heap->own : NULL;
+    hak_heaps_shrink(&m->heaps, want_bytes);
+    return segments_shrink(&m->segments, own != NULL ? &own->pool : NULL,
+                           want_bytes);
+}
+
 static void midmt_stats(struct hak_box *box, struct hak_box_stats *out)
 {
     const struct midmt *m = midmt_of(box);
     hak_heaps_stats(&m->heaps, out);
-    out->cached_bytes = segments_free_bytes(&m->segments);
-    const struct hak_heap *heap =
-        __atomic_load_n(&m->heaps.all_heaps, __ATOMIC_ACQUIRE);
-    for (; heap != NULL; heap = heap->all_next) {
-        const struct midmt_heap *own =
-            __atomic_load_n(&heap->own, __ATOMIC_ACQUIRE);
-        if (own != NULL)
-            out->cached_bytes += hak_counted(&own->warm_bytes);
-    }
+    out->cached_bytes =
+        segments_free_bytes(&m->segments) + hak_heaps_kept(&m->heaps);
 }
 
 static void midmt_walk(struct hak_box *box, hak_visit *visit, void *context)
@@ -279,5 +289,7 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .set_param = midmt_set_param,
             .walk = midmt_walk,
             .heap_lost = hak_heap_lost, /* granules of its pool stay lost */
+            .heap_park = midmt_heap_park,
+            .shrink = midmt_shrink,
         },
 };

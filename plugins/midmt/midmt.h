@@ -23,27 +23,13 @@ enum {
 struct midmt {
     struct hak_heaps heaps;
     struct segments segments;
-    size_t warm_bytes;                /* limit, per heap; atomic: set_param */
     uint8_t ngranules[MIDMT_CLASSES]; /* of a page of that class */
-};
-
-/*
- * Warm pages of a class: they became empty and wait as they are, registered
- * and cut to slots, for the next need. In no bin, state HAK_PAGE_FREE. `low`
- * is the least n since the last tick: so many were not needed in between.
- */
-struct midmt_warm {
-    struct hak_page *first; /* linked by pending_next */
-    uint32_t n, low;
 };
 
 /* The box's part of a heap; the owner's alone. */
 struct midmt_heap {
     struct pool pool;
-    struct midmt_warm warm[MIDMT_CLASSES];
-    uint64_t warm_bytes; /* cut to slots in them; stats reads it */
     uint64_t next_tick_ms;
-    bool closed; /* nothing is to become warm */
 };
 
 /* Its class; that of aligned slots is MIDMT_SIZES further on. */

@@ -113,61 +113,15 @@ static void give_page(struct hak_heap *heap, struct hak_page *page)
     hak_heap_spare(heap, page);
 }
 
-/* ---- warm pages -------------------------------------------------------- */
-
-static struct hak_page *take_warm(struct hak_heap *heap, uint32_t class_number)
-{
-    struct midmt_heap *own = heap->own;
-    struct midmt_warm *warm = &own->warm[class_number];
-    struct hak_page *page = warm->first;
-    if (page == NULL)
-        return NULL;
-    warm->first = page->pending_next;
-    warm->n--;
-    warm->low = warm->n < warm->low ? warm->n : warm->low;
-    hak_count(&own->warm_bytes, -(uint64_t)hak_page_used_bytes(page));
-    return page;
-}
-
-static bool keep_warm(struct hak_heap *heap, struct hak_page *page)
-{
-    struct midmt_heap *own = heap->own;
-    struct midmt_warm *warm = &own->warm[page->class_number];
-    size_t limit =
-        __atomic_load_n(&midmt_of_heap(heap)->warm_bytes, __ATOMIC_RELAXED);
-    if (own->closed || own->warm_bytes + hak_page_used_bytes(page) > limit)
-        return false;
-    __atomic_store_n(&page->state, (uint8_t)HAK_PAGE_FREE, __ATOMIC_RELAXED);
-    page->pending_next = warm->first;
-    warm->first = page;
-    warm->n++;
-    hak_count(&own->warm_bytes, hak_page_used_bytes(page));
-    return true;
-}
-
-/* Give back the warm pages: all, or those not needed since the last tick. */
-static void cool(struct hak_heap *heap, bool all)
-{
-    struct midmt_heap *own = heap->own;
-    for (uint32_t c = 0; c < MIDMT_CLASSES; c++) {
-        struct midmt_warm *warm = &own->warm[c];
-        for (uint32_t n = all ? warm->n : warm->low; n != 0; n--)
-            give_page(heap, take_warm(heap, c));
-        warm->low = warm->n;
-    }
-}
-
 struct hak_page *midmt_page_get(struct hak_heap *heap, uint32_t class_number)
 {
     midmt_tick(heap);
-    struct hak_page *page = take_warm(heap, class_number);
-    return page != NULL ? page : fresh_page(heap, class_number);
+    return fresh_page(heap, class_number);
 }
 
 void midmt_page_put(struct hak_heap *heap, struct hak_page *page)
 {
-    if (!keep_warm(heap, page))
-        give_page(heap, page);
+    give_page(heap, page);
     midmt_tick(heap);
 }
 
@@ -185,7 +139,6 @@ bool midmt_heap_init(struct hak_heap *heap)
         pool_init(&own->pool);
         __atomic_store_n(&heap->own, own, __ATOMIC_RELEASE); /* for stats */
     }
-    own->closed = false;
     return true;
 }
 
@@ -196,8 +149,6 @@ bool midmt_heap_init(struct hak_heap *heap)
 void midmt_heap_close(struct hak_heap *heap)
 {
     struct midmt_heap *own = heap->own;
-    own->closed = true;
-    cool(heap, true);
     pool_close(&midmt_of_heap(heap)->segments, &own->pool);
     hak_heap_close(heap);
 }
@@ -236,7 +187,6 @@ void midmt_tick(struct hak_heap *heap)
     uint64_t now_ms = host->now_ms(), delay_ms = host->purge_delay_ms();
     if (!is_due(&own->next_tick_ms, now_ms, delay_ms))
         return;
-    cool(heap, false);
     close_bins(heap, false);
     pool_age(segments, &own->pool, now_ms > delay_ms ? now_ms - delay_ms : 0);
     if (is_due(&segments->next_tick_ms, now_ms, delay_ms))
@@ -249,9 +199,7 @@ void midmt_heap_trim(struct hak_heap *heap)
     hak_heap_collect(heap);
     hak_heap_adopt_all(heap);
     close_bins(heap, true);
-    hak_heap_retire_kept(heap);
-    cool(heap, true);
-    size_t bytes = hak_heap_look(heap, true) + hak_heaps_trim_others(heap->all);
+    size_t bytes = hak_heap_look(heap, true) + hak_heaps_trim_others(heap);
     hak_count_shared(&midmt_of_heap(heap)->segments.given_bytes,
                      (int64_t)bytes);
     pool_age(&midmt_of_heap(heap)->segments, &own->pool, UINT64_MAX);
@@ -259,23 +207,22 @@ void midmt_heap_trim(struct hak_heap *heap)
 
 /* ---- checks ------------------------------------------------------------ */
 
-static void check_warm(const struct midmt_heap *own)
+static void check_kept(const struct hak_heap *heap)
 {
-    uint64_t warm_bytes = 0;
+    uint64_t kept_bytes = 0;
     for (uint32_t c = 0; c < MIDMT_CLASSES; c++) {
         uint32_t n = 0;
-        const struct hak_page *page = own->warm[c].first;
+        const struct hak_page *page = heap->bin[c].kept;
         for (; page != NULL; page = page->pending_next, n++) {
-            HAK_ALWAYS(page->state == HAK_PAGE_FREE);
+            HAK_ALWAYS(page->state == HAK_PAGE_KEPT);
             HAK_ALWAYS(page->class_number == c);
             HAK_ALWAYS(hak_page_out(page) == 0);
-            hak_page_check(page);
-            warm_bytes += hak_page_used_bytes(page);
+            kept_bytes += hak_page_used_bytes(page);
         }
-        HAK_ALWAYS(n == own->warm[c].n);
-        HAK_ALWAYS(own->warm[c].low <= n);
+        HAK_ALWAYS(n == heap->bin[c].nkept);
+        HAK_ALWAYS(heap->bin[c].low <= n);
     }
-    HAK_ALWAYS(warm_bytes == own->warm_bytes);
+    HAK_ALWAYS(kept_bytes == heap->kept_bytes);
 }
 
 void midmt_check(const struct midmt *m)
@@ -287,7 +234,7 @@ void midmt_check(const struct midmt *m)
         if (own == NULL)
             continue;
         pool_check(&own->pool);
-        check_warm(own);
+        check_kept(h);
     }
     for (const struct hak_page *page = m->heaps.all_pages; page != NULL;
          page = page->all_next)

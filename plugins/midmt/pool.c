@@ -336,9 +336,10 @@ static void purge_runs(struct segments *s, struct segment *segment,
     }
 }
 
-/* Taking the granules first makes it safe in anybody's segment. */
-static void purge_segment(struct segments *s, struct pool *mine,
-                          struct segment *segment, bool all)
+/* Taking the granules first makes it safe in anybody's segment. Returns the
+ * bytes that went. */
+static size_t purge_segment(struct segments *s, struct pool *mine,
+                            struct segment *segment, bool all)
 {
     uint64_t wanted = __atomic_load_n(&segment->dirty, __ATOMIC_RELAXED);
     if (!all)
@@ -346,12 +347,23 @@ static void purge_segment(struct segments *s, struct pool *mine,
     wanted &= __atomic_load_n(&segment->free, __ATOMIC_RELAXED);
     uint64_t taken = wanted == 0 ? 0 : segment_take_any(segment, wanted);
     if (taken == 0)
-        return;
+        return 0;
     __atomic_fetch_and(&segment->dirty, ~taken, __ATOMIC_RELAXED);
     purge_runs(s, segment, taken);
     pool_put(s, mine, segment, taken);
-    hak_count_shared(&s->given_bytes, __builtin_popcountll(taken)
-                                          << HAK_GRANULE_SHIFT);
+    size_t bytes = (size_t)__builtin_popcountll(taken) << HAK_GRANULE_SHIFT;
+    hak_count_shared(&s->given_bytes, (int64_t)bytes);
+    return bytes;
+}
+
+size_t segments_shrink(struct segments *s, struct pool *mine, size_t want_bytes)
+{
+    size_t bytes = 0;
+    struct segment *segment =
+        __atomic_load_n(&s->registry.all, __ATOMIC_ACQUIRE);
+    for (; segment != NULL && bytes < want_bytes; segment = segment->all_next)
+        bytes += purge_segment(s, mine, segment, true);
+    return bytes;
 }
 
 void segments_purge(struct segments *s, struct pool *mine, bool all)

@@ -94,6 +94,10 @@ void pool_age(struct segments *s, struct pool *pool, uint64_t before_ms);
  */
 void segments_purge(struct segments *s, struct pool *mine, bool all);
 
+/* Free granules that were written to lose their pages, until so many bytes went
+ * or there are none. Returns the bytes. [any thread] */
+size_t segments_shrink(struct segments *s, struct pool *mine, size_t want_bytes);
+
 /* Bytes of free granules in segments. */
 uint64_t segments_free_bytes(const struct segments *s);
 

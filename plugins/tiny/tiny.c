@@ -15,7 +15,8 @@ enum {
     PARAM_MAGAZINE_CLASSES,
     PARAM_EMPTY_SUPERSLABS,
     PARAM_CARVE,
-    FULL_DIVISOR = 32, /* as ultra's */
+    FULL_DIVISOR = 32,     /* as ultra's */
+    WARM_BYTES = 64 << 10, /* a thread keeps one page: superslabs keep more */
 };
 
 static const struct hak_param params[] = {
@@ -311,6 +312,7 @@ static int tiny_init(struct hak_box *box)
         .nclasses = TINY_CLASSES,
         .carve_bytes = (uint32_t)box->params[PARAM_CARVE].i,
         .full_divisor = FULL_DIVISOR,
+        .keep_bytes = WARM_BYTES,
         .common_bytes = HAK_COMMON_BYTES,
         .ops = &heaps_ops,
     };
@@ -343,8 +345,7 @@ static void heap_trim(struct hak_heap *heap)
         ;
     for (uint32_t c = 0; c < TINY_CLASSES; c++)
         hak_bin_close(heap, &heap->bin[c]);
-    hak_heap_retire_kept(heap);
-    size_t bytes = hak_heap_look(heap, true) + hak_heaps_trim_others(heap->all);
+    size_t bytes = hak_heap_look(heap, true) + hak_heaps_trim_others(heap);
     hak_count_shared(&superslabs_of(heap)->given_bytes, (int64_t)bytes);
 }
 

@@ -3,9 +3,8 @@
  *
  * Slot sizes are the core's size index itself, every multiple of 16, so a
  * request loses at most 15 bytes. A page is one granule, two or four
- * for slots of more than 256 and 512 bytes, taken from the host one at a time;
- * a thread keeps a few empty ones for any of its classes. The rest is the kit's
- * page and heap.
+ * for slots of more than 256 and 512 bytes, taken from the host one at a time.
+ * The rest is the kit's page and heap.
  */
 #include <boxkit/lost.h>
 #include <boxkit/map.h>
@@ -14,19 +13,18 @@
 
 enum {
     CLASSES = HAK_INDEX_SMALL_MAX, /* class = index - 1 */
-    PARAM_EMPTY_PAGES = 0,
+    PARAM_WARM = 0,
     PARAM_CARVE,
     PARAM_COMMON,
-    PAGE_SIZES = 3, /* one, two and four granules */
 };
 
 static const struct hak_param params[] = {
-    {.name = "empty_pages",
-     .type = HAK_PARAM_INT,
+    {.name = "warm",
+     .type = HAK_PARAM_SIZE,
      .min = 0,
-     .max = 1024,
-     .def = 8,
-     .help = "empty pages that a thread keeps for its next need"},
+     .max = 1 << 30,
+     .def = 2 << 20,
+     .help = "most bytes of empty pages that a thread keeps as they are"},
     {.name = "carve",
      .type = HAK_PARAM_SIZE,
      .min = 16,
@@ -44,16 +42,7 @@ static const struct hak_param params[] = {
 struct ultra {
     struct hak_heaps heaps;
     struct hak_map pages; /* granule -> page: owns() and slow frees */
-    uint32_t empty_pages;
     uint64_t given_bytes; /* back to the host, ever */
-};
-
-/* The box's own part of a heap: empty pages by their size, linked by
- * pending_next. */
-struct empties {
-    struct hak_page *first[PAGE_SIZES];
-    uint32_t n;
-    uint64_t bytes;
 };
 
 static struct ultra *ultra_of(struct hak_box *box)
@@ -91,21 +80,6 @@ static size_t page_bytes(const struct hak_page *page)
     return granules_of(page->span.slot_bytes) * HAK_GRANULE_BYTES;
 }
 
-static void count_empty(struct hak_heap *heap, const struct hak_page *page,
-                        bool more)
-{
-    struct empties *empties = heap->own;
-    empties->n += more ? 1u : -1u;
-    hak_count(&empties->bytes, more ? page_bytes(page) : -page_bytes(page));
-}
-
-static struct hak_page **empties_like(struct hak_heap *heap,
-                                      uint32_t slot_bytes)
-{
-    struct empties *empties = heap->own;
-    return &empties->first[granules_of(slot_bytes) / 2];
-}
-
 static struct hak_page *fresh_page(struct hak_heap *heap, uint32_t slot_bytes)
 {
     struct ultra *u = ultra_of_heap(heap);
@@ -125,7 +99,7 @@ static struct hak_page *fresh_page(struct hak_heap *heap, uint32_t slot_bytes)
     return page;
 }
 
-static void return_page(struct hak_heap *heap, struct hak_page *page)
+static void page_put(struct hak_heap *heap, struct hak_page *page)
 {
     struct hak_box *box = heap->all->box;
     size_t bytes = page_bytes(page);
@@ -139,48 +113,15 @@ static void return_page(struct hak_heap *heap, struct hak_page *page)
 static struct hak_page *page_get(struct hak_heap *heap, uint32_t class_number)
 {
     uint32_t slot_bytes = slot_bytes_of(class_number);
-    struct hak_page **empty = empties_like(heap, slot_bytes);
-    struct hak_page *page = *empty;
-    if (page != NULL) {
-        *empty = page->pending_next;
-        count_empty(heap, page, false);
-    } else if ((page = fresh_page(heap, slot_bytes)) == NULL) {
+    struct hak_page *page = fresh_page(heap, slot_bytes);
+    if (page == NULL)
         return NULL;
-    }
     hak_page_init(page, hak_page_memory(page),
                   granules_of(slot_bytes) * HAK_GRANULE_BYTES, slot_bytes,
                   class_number);
     __atomic_store_n(&page->heap, heap, __ATOMIC_RELAXED);
     __atomic_store_n(&page->span.owner, heap->thread, __ATOMIC_RELAXED);
     return page;
-}
-
-static void page_put(struct hak_heap *heap, struct hak_page *page)
-{
-    struct empties *empties = heap->own;
-    struct hak_page **empty = empties_like(heap, page->span.slot_bytes);
-    if (heap->thread == NULL ||
-        empties->n >= ultra_of_heap(heap)->empty_pages) {
-        return_page(heap, page);
-        return;
-    }
-    page->state = HAK_PAGE_FREE;
-    page->pending_next = *empty;
-    *empty = page;
-    count_empty(heap, page, true);
-}
-
-static void return_empties(struct hak_heap *heap)
-{
-    struct empties *empties = heap->own;
-    for (uint32_t i = 0; i < PAGE_SIZES; i++) {
-        while (empties->first[i] != NULL) {
-            struct hak_page *page = empties->first[i];
-            empties->first[i] = page->pending_next;
-            count_empty(heap, page, false);
-            return_page(heap, page);
-        }
-    }
 }
 
 /* ---- operations ---- */
@@ -202,32 +143,29 @@ static int ultra_init(struct hak_box *box)
         .nclasses = CLASSES,
         .carve_bytes = (uint32_t)box->params[PARAM_CARVE].i,
         .full_divisor = 32,
+        .keep_bytes = (size_t)box->params[PARAM_WARM].i,
         .common_bytes = (uint32_t)box->params[PARAM_COMMON].i,
         .ops = &heaps_ops,
     };
-    u->empty_pages = (uint32_t)box->params[PARAM_EMPTY_PAGES].i;
     box->state = u;
     return 0;
 }
 
 static void *ultra_heap_open(struct hak_box *box, struct hak_thread *thread)
 {
-    struct hak_heaps *all = &ultra_of(box)->heaps;
-    struct hak_heap *heap = hak_heap_open(all, thread);
-    if (heap == NULL || heap->own != NULL)
-        return heap;
-    heap->own = box->host->meta(box, sizeof(struct empties));
-    if (heap->own != NULL)
-        return heap;
-    hak_heap_unopen(heap);
-    return NULL;
+    return hak_heap_open(&ultra_of(box)->heaps, thread);
 }
 
 static void ultra_heap_close(struct hak_box *box, void *heap)
 {
     (void)box;
-    return_empties(heap);
     hak_heap_close(heap);
+}
+
+static void ultra_heap_park(struct hak_box *box, void *heap)
+{
+    (void)box;
+    hak_heap_park(heap);
 }
 
 static struct hak_span *ultra_refill(struct hak_box *box, void *heap,
@@ -294,23 +232,20 @@ static size_t ultra_trim(struct hak_box *box)
         return 0;
     hak_heap_collect(heap);
     hak_heap_adopt_all(heap);
-    hak_heap_retire_kept(heap);
-    return_empties(heap);
-    size_t bytes = hak_heap_look(heap, true) + hak_heaps_trim_others(&u->heaps);
+    size_t bytes = hak_heap_look(heap, true) + hak_heaps_trim_others(heap);
     hak_count_shared(&u->given_bytes, (int64_t)bytes);
     return hak_counted(&u->given_bytes) - before;
+}
+
+static size_t ultra_shrink(struct hak_box *box, size_t want_bytes)
+{
+    return hak_heaps_shrink(&ultra_of(box)->heaps, want_bytes);
 }
 
 static void ultra_stats(struct hak_box *box, struct hak_box_stats *out)
 {
     hak_heaps_stats(&ultra_of(box)->heaps, out);
-    const struct hak_heap *heap =
-        __atomic_load_n(&ultra_of(box)->heaps.all_heaps, __ATOMIC_ACQUIRE);
-    for (; heap != NULL; heap = heap->all_next) {
-        const struct empties *empties = heap->own;
-        if (empties != NULL)
-            out->cached_bytes += hak_counted(&empties->bytes);
-    }
+    out->cached_bytes = hak_heaps_kept(&ultra_of(box)->heaps);
 }
 
 static void ultra_walk(struct hak_box *box, hak_visit *visit, void *context)
@@ -344,5 +279,7 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .stats = ultra_stats,
             .walk = ultra_walk,
             .heap_lost = hak_heap_lost,
+            .heap_park = ultra_heap_park,
+            .shrink = ultra_shrink,
         },
 };

@@ -183,6 +183,16 @@ static void call_heap_lost(struct hak_box *box, void *heap,
     NOTHING(box, heap_lost, UNSIZED, heap, (box, heap, thread));
 }
 
+static void call_heap_park(struct hak_box *box, void *heap)
+{
+    NOTHING(box, heap_park, UNSIZED, heap, (box, heap));
+}
+
+static size_t call_shrink(struct hak_box *box, size_t want_bytes)
+{
+    RESULT(size_t, box, shrink, SIZED(want_bytes), NULL, (box, want_bytes));
+}
+
 static void call_fork(struct hak_box *box, enum hak_fork_phase phase)
 {
     NOTHING(box, fork, UNSIZED, NULL, (box, phase));
@@ -233,6 +243,6 @@ void th_note_calls(struct instance *b, const struct hak_box_ops *ops)
         NOTED(heap_open), NOTED(heap_close), NOTED(refill), NOTED(drained),
         NOTED(remote_free), NOTED(fork), NOTED(trim), NOTED(stats), NOTED(walk),
         NOTED(set_param), NOTED(retire), NOTED(get_extension),
-        NOTED(alloc_none), NOTED(heap_lost);
+        NOTED(alloc_none), NOTED(heap_lost), NOTED(heap_park), NOTED(shrink);
 #undef NOTED
 }

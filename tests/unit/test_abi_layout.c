@@ -94,7 +94,7 @@ TEST(hak_counters_1_is_laid_out_so)
 
 TEST(hak_box_ops_is_laid_out_so)
 {
-    SIZE(hak_box_ops, 184);
+    SIZE(hak_box_ops, 200);
     AT(hak_box_ops, alloc, 0);
     AT(hak_box_ops, free, 8);
     AT(hak_box_ops, owns, 16);
@@ -118,11 +118,13 @@ TEST(hak_box_ops_is_laid_out_so)
     AT(hak_box_ops, get_extension, 160);
     AT(hak_box_ops, alloc_none, 168);
     AT(hak_box_ops, heap_lost, 176);
+    AT(hak_box_ops, heap_park, 184);
+    AT(hak_box_ops, shrink, 192);
 }
 
 TEST(hak_box_entry_is_laid_out_so)
 {
-    SIZE(hak_box_entry, 272);
+    SIZE(hak_box_entry, 288);
     AT(hak_box_entry, magic, 0);
     AT(hak_box_entry, abi_major, 8);
     AT(hak_box_entry, abi_minor, 10);

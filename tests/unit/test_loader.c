@@ -272,7 +272,7 @@ TEST(what_a_box_is_told)
     const struct hak_host *host = b->box.host;
     EXPECT_STR(b->box.name, "first");
     EXPECT_STR(b->entry->id, "ultra");
-    EXPECT_EQ(b->box.params[0].i, 3);    /* empty_pages of the INI */
+    EXPECT_EQ(b->box.params[0].i, 3072); /* warm of the INI */
     EXPECT_EQ(b->box.params[1].i, 4096); /* carve: its default */
     EXPECT(b->box.lanes);
     EXPECT_EQ(b->header_bytes, 0);
@@ -312,8 +312,8 @@ TEST(one_file_under_two_names)
     EXPECT(hak_boxes.walk[0] == second); /* by priority */
     EXPECT(hak_boxes.walk[1] == first);
     EXPECT(first->box.lanes && !second->box.lanes);
-    EXPECT_EQ(first->box.params[0].i, 3);
-    EXPECT_EQ(second->box.params[0].i, 8);
+    EXPECT_EQ(first->box.params[0].i, 3072);
+    EXPECT_EQ(second->box.params[0].i, 2 << 20);
     char *p = first->ops.alloc(&first->box, 100);
     char *q = second->ops.alloc(&second->box, 100);
     EXPECT(hak_walk(p) == first && hak_walk(p + 99) == first);

@@ -79,7 +79,7 @@ extern "C" {
 
 #define HAK_BOX_MAGIC 0x31584f424b4148ffull /* ff "HAKBOX1", little endian */
 #define HAK_ABI_MAJOR 1                     /* another major is refused */
-#define HAK_ABI_MINOR 6                     /* what this header describes */
+#define HAK_ABI_MINOR 7                     /* what this header describes */
 
 #define HAK_ALIGN_BYTES 16u  /* alignment of every slot */
 #define HAK_GRANULE_SHIFT 16 /* 64 KiB: docs/decisions.md, granule */
@@ -500,6 +500,28 @@ struct hak_box_ops {
      */
     void (*heap_lost)(struct hak_box *box, void *heap,
                       struct hak_thread *thread);
+
+    /* ---- since minor 7 ---- */
+
+    /*
+     * heap_park - the heap's thread ends.         [any state, that thread]
+     * The heap waits as it is for the next thread, or for heap_close: with it
+     * waits what it keeps. Give back what the next one may not need. Part of
+     * the cost of a thread: a microsecond or two. Destructors of others may
+     * run later and free into the heap, or allocate from it.
+     */
+    void (*heap_park)(struct hak_box *box, void *heap);
+
+    /*
+     * shrink - memory is being taken while the box may keep some. [any thread]
+     * want_bytes  give back so much, if there is as much: what is free and kept
+     *             by the box, whichever thread's it is; what a thread is just
+     *             working with may stay
+     * Returns     the bytes that no longer are in memory or are the host's
+     * Called on slow paths, outside of other operations. Wait for no lock that
+     * is held for long.
+     */
+    size_t (*shrink)(struct hak_box *box, size_t want_bytes);
 };
 
 /* ---- the entry ---- */

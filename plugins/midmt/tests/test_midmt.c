@@ -322,16 +322,15 @@ TEST(warm_pages_serve_again_or_go)
     struct hak_box *box = start(NULL, 0);
     burst_of(box, 4 * KIB, 512);
     struct hak_heap *heap = box->host->heap(box, false);
-    struct midmt_heap *own = heap->own;
-    uint64_t warm_bytes = own->warm_bytes, sets = th_counts().metas;
+    uint64_t warm_bytes = heap->kept_bytes, sets = th_counts().metas;
     EXPECT_GE(warm_bytes, MIB / 2);
     EXPECT_LE(warm_bytes, 2 * MIB);
     burst_of(box, 4 * KIB, 512);
-    EXPECT_EQ(own->warm_bytes, warm_bytes);
+    EXPECT_EQ(heap->kept_bytes, warm_bytes);
     EXPECT_EQ(th_counts().metas, sets);
     check(box);
     let_age(box);
-    EXPECT_EQ(own->warm[midmt_class(4 * KIB)].n, 0);
+    EXPECT_EQ(heap->bin[midmt_class(4 * KIB)].nkept, 0);
     check(box);
 }
 
@@ -432,7 +431,7 @@ TEST(parameters_change_while_it_runs)
     struct hak_heap *heap = box->host->heap(box, false);
     struct midmt_heap *own = heap->own;
     EXPECT_GE(own->pool.nempty, 2);
-    EXPECT_LE(own->warm_bytes, 64 * KIB);
+    EXPECT_LE(heap->kept_bytes, 64 * KIB);
     check(box);
 }
 

@@ -319,7 +319,7 @@ static void *swap_items(void *argument)
 static void swap_in_threads(unsigned flags)
 {
     pthread_t thread[THREADS];
-    box = OPEN(flags, "empty_pages=1", "carve=512");
+    box = OPEN(flags, "warm=64k", "carve=512");
     for (uintptr_t i = 0; i < THREADS; i++)
         thread[i] = th_spawn(swap_items, (void *)(i + 1));
     for (uintptr_t n = 0; n < 20; n++) { /* ended ones are replaced */
