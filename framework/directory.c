@@ -52,7 +52,7 @@ static bool make_writable(uint64_t *entries, size_t size_bytes)
     return hak_os_writable(entries, size_bytes); /* where mremap is refused */
 }
 
-/* Called under the lock of space.c. */
+/* Called by one thread at a time: space.c, mapping. */
 bool hak_directory_ready(const void *p, size_t size_bytes)
 {
     size_t first = hak_directory_granule(p);
