@@ -46,6 +46,7 @@ enum {
      */
     PIECE_GRANULES = 128,
     TICK_GRANULES = 256,
+    LEAST_BITS = 32768, /* 2 GiB, a page of each bitmap */
 };
 
 static struct {
@@ -54,13 +55,15 @@ static struct {
     struct hak_lock purging; /* held by who gives back, over the call */
     char *base;
     size_t ngranules;
-    uint64_t *used, *idle, *dirty, *old;
+    uint64_t *used, *idle, *dirty, *old; /* of nbits each */
+    size_t nbits;     /* so far, what is behind is free; frontier <= nbits */
     size_t frontier;  /* no granule from here on was ever mapped or reserved;
                          changes under mapping and lock */
     size_t free_hint; /* every granule below is used */
     uint64_t nidle, nused; /* mapped; used does not count what is reserved, and
                               idle counts what is on its way to the system */
     size_t ndirty;         /* likewise */
+    bool locked;           /* what is mapped is in memory at once; mapping */
     uint64_t open_bytes;   /* of what is reserved; atomic */
     uint64_t purge_delay_ms, next_tick_ms;
     struct hak_space_figures figures; /* atomic */
@@ -105,19 +108,48 @@ static uintptr_t choose_base(size_t window_bytes)
     return (uintptr_t)(low + hak_os_random() % room * BASE_ALIGN_BYTES);
 }
 
+/* Bitmaps of so many bits, with what is in those of now. False = no memory. */
+static bool make_bitmaps(size_t nbits)
+{
+    const uint64_t *const from[] = {space.used, space.idle, space.dirty,
+                                    space.old};
+    size_t nwords = HAK_BITS_WORDS(nbits);
+    uint64_t *maps = hak_meta(nwords * sizeof *maps * 4);
+    if (maps == NULL)
+        return false;
+    hak_lock_take(&space.lock);
+    for (size_t i = 0; i < 4 && space.nbits != 0; i++)
+        memcpy(maps + nwords * i, from[i], HAK_BITS_WORDS(space.frontier) * 8);
+    space.used = maps;
+    space.idle = maps + nwords;
+    space.dirty = maps + nwords * 2;
+    space.old = maps + nwords * 3;
+    space.nbits = nbits;
+    hak_lock_drop(&space.lock);
+    return true;
+}
+
+/*
+ * Let there be bits for any run of n, and for what is mapped ahead of it. They
+ * are as many as are in use rather than as the window has: a program that locks
+ * its memory has all of them in it. The old ones are not given back, and come
+ * to less than the new ones. Called with mapping; without memory the window
+ * ends earlier.
+ */
+static void make_room(size_t n, size_t align)
+{
+    size_t want = space.frontier + n + align + GROW_MOST_GRANULES;
+    if (unlikely(want > space.nbits && space.nbits < space.ngranules))
+        make_bitmaps(hak_min(hak_max(want, space.nbits * 2), space.ngranules));
+}
+
 int hak_space_start(size_t window_bytes, uint64_t purge_delay_ms)
 {
-    size_t map_bytes = granules(window_bytes) / 8;
-    uint64_t *maps = hak_meta(map_bytes * 4);
-    if (maps == NULL)
-        return -ENOMEM;
     space.ngranules = granules(window_bytes);
-    space.used = maps;
-    space.idle = maps + map_bytes / 8;
-    space.dirty = maps + map_bytes / 8 * 2;
-    space.old = maps + map_bytes / 8 * 3;
     space.purge_delay_ms = purge_delay_ms;
     space.base = (char *)choose_base(window_bytes);
+    if (!make_bitmaps(hak_min(space.ngranules, LEAST_BITS)))
+        return -ENOMEM;
     return hak_directory_start((uintptr_t)space.base, window_bytes);
 }
 
@@ -228,23 +260,23 @@ static size_t purge_run(size_t g, size_t n, bool unmap)
 }
 
 /*
- * Give back the runs of `which`, a subset of idle, from *at on, until `most`
+ * Give back the runs of *which, a subset of idle, from *at on, until `most`
  * granules were tried. Called with purging. Returns how much was dirty; *at is
  * where to go on, HAK_BITS_NONE when that was all.
  */
-static size_t purge_some(const uint64_t *which, size_t *at, size_t most)
+static size_t purge_some(uint64_t *const *which, size_t *at, size_t most)
 {
     size_t done = 0, tried = 0;
     hak_lock_take(&space.lock);
     while (tried < most) {
-        size_t g = hak_bits_next(which, 0, *at, space.frontier);
-        size_t run = hak_bits_next(which, ~0ull, g, space.frontier) - g;
+        size_t g = hak_bits_next(*which, 0, *at, space.frontier);
+        size_t run = hak_bits_next(*which, ~0ull, g, space.frontier) - g;
         *at = HAK_BITS_NONE;
         if (run == 0)
             break;
         /* What is left over is not short: it would not be unmapped. */
         size_t n = run < PIECE_GRANULES + UNMAP_GRANULES ? run : PIECE_GRANULES;
-        done += purge_run(g, n, which == space.idle || run >= UNMAP_GRANULES);
+        done += purge_run(g, n, which == &space.idle || run >= UNMAP_GRANULES);
         tried += n;
         *at = g + n;
     }
@@ -253,7 +285,7 @@ static size_t purge_some(const uint64_t *which, size_t *at, size_t most)
 }
 
 /* All of it; others that give back, and forks, get their turn in between. */
-static size_t purge_all(const uint64_t *which)
+static size_t purge_all(uint64_t *const *which)
 {
     size_t done = 0, at = 0;
     while (at != HAK_BITS_NONE) {
@@ -282,7 +314,7 @@ static void tick(size_t most)
         !hak_lock_try(&space.purging))
         return;
     size_t at = 0;
-    purge_some(space.old, &at, most);
+    purge_some(&space.old, &at, most);
     if (at == HAK_BITS_NONE)
         age(now);
     hak_lock_drop(&space.purging);
@@ -295,7 +327,7 @@ void hak_space_tick(void)
 
 size_t hak_space_trim(void)
 {
-    return bytes(purge_all(space.dirty));
+    return bytes(purge_all(&space.dirty));
 }
 
 int hak_space_purge(void *p, size_t size_bytes)
@@ -340,11 +372,11 @@ static int map_each(size_t g, size_t n)
 /* How much to map besides [g, g + n), behind it. */
 static size_t ahead_of(size_t g, size_t n)
 {
-    if (g + n < space.frontier)
+    if (g + n < space.frontier || space.locked)
         return 0;
     size_t want = hak_min(hak_max(space.frontier / 8, GROW_LEAST_GRANULES),
                           GROW_MOST_GRANULES);
-    return hak_min(hak_max(want, n), space.ngranules - g) - n;
+    return hak_min(hak_max(want, n), space.nbits - g) - n;
 }
 
 static int map_pages(size_t g, size_t n)
@@ -354,22 +386,40 @@ static int map_pages(size_t g, size_t n)
     return hak_os_map_at(address(g), bytes(n));
 }
 
+/*
+ * In a program that has locked its memory (mlockall), [g, g + all) is not only
+ * mapped now but in memory, all of it: what is behind n goes again. The kernel
+ * tells by refusing to purge. Returns how much stays.
+ */
+static size_t keep_unless_locked(size_t g, size_t n, size_t all)
+{
+    if (all == n && !space.locked)
+        return n;
+    size_t at = all == n ? g : g + n, end = g + all;
+    space.locked = hak_os_purge(address(at), bytes(end - at)) == -EINVAL;
+    bool gone =
+        space.locked && all > n && hak_os_unmap(address(g + n), bytes(all - n));
+    return gone ? n : all;
+}
+
 /* Map [g, g + n), none of it mapped or used; more ahead of it at the frontier.
  */
 static int map_run(size_t g, size_t n)
 {
-    size_t ahead = ahead_of(g, n), all = n + ahead;
-    size_t frontier = space.frontier;
-    hold(g, all);
-    space.frontier = hak_max(frontier, g + all);
+    const size_t most = n + ahead_of(g, n), frontier = space.frontier;
+    size_t all = most;
+    hold(g, most);
+    space.frontier = hak_max(frontier, g + most);
     hak_lock_drop(&space.lock);
     int error = map_pages(g, all);
-    if (error != 0 && ahead != 0) {
+    if (error != 0 && all > n) {
         all = n;
         error = map_pages(g, all);
     }
+    if (error == 0)
+        all = keep_unless_locked(g, n, all);
     hak_lock_take(&space.lock);
-    let_go(g + all, n + ahead - all);
+    let_go(g + all, most - all);
     space.frontier = hak_max(frontier, g + all);
     if (error == 0)
         add_idle(g, all);
@@ -444,7 +494,7 @@ static size_t find(size_t n, size_t align)
 {
     size_t g = find_idle(n, align);
     if (g == HAK_BITS_NONE)
-        g = hak_bits_run(space.used, ~0ull, space.free_hint, space.ngranules, n,
+        g = hak_bits_run(space.used, ~0ull, space.free_hint, space.nbits, n,
                          align);
     return g;
 }
@@ -464,6 +514,7 @@ static size_t map_and_take(size_t n, size_t align, struct run *dirty)
 {
     size_t g;
     hak_lock_take(&space.mapping);
+    make_room(n, align);
     hak_lock_take(&space.lock);
     while ((g = find(n, align)) != HAK_BITS_NONE) {
         int done = map_missing(g, n);
@@ -492,7 +543,7 @@ static size_t take(size_t n, size_t align, struct run *dirty)
     if (g == HAK_BITS_NONE)
         g = map_and_take(n, align, dirty);
     if (g == HAK_BITS_NONE) {
-        purge_all(space.idle);
+        purge_all(&space.idle);
         g = map_and_take(n, align, dirty);
     }
     return g;
@@ -555,8 +606,9 @@ static bool take_at(size_t g, size_t n)
     struct run dirty = {g, 0};
     int done = 0;
     hak_lock_take(&space.mapping);
+    make_room(n, 1);
     hak_lock_take(&space.lock);
-    while (done == 0 && g + n <= space.ngranules &&
+    while (done == 0 && g + n <= space.nbits &&
            hak_bits_next(space.used, 0, g, g + n) == g + n)
         done = map_missing(g, n);
     if (done == 1)
@@ -610,19 +662,20 @@ static size_t find_unmapped(size_t n, size_t align)
 {
     size_t g = space.free_hint;
     for (;;) {
-        g = hak_bits_run(space.used, ~0ull, g, space.ngranules, n, align);
+        g = hak_bits_run(space.used, ~0ull, g, space.nbits, n, align);
         if (g == HAK_BITS_NONE)
             return g;
         size_t idle = hak_bits_next(space.idle, 0, g, g + n);
         if (idle == g + n)
             return g;
-        g = hak_bits_next(space.idle, ~0ull, idle, space.ngranules);
+        g = hak_bits_next(space.idle, ~0ull, idle, space.nbits);
     }
 }
 
 static size_t hold_unmapped(size_t n, size_t align)
 {
     hak_lock_take(&space.mapping);
+    make_room(n, align);
     hak_lock_take(&space.lock);
     size_t g = find_unmapped(n, align);
     if (g != HAK_BITS_NONE) {
@@ -648,7 +701,7 @@ void *hak_space_reserve(size_t size_bytes, size_t align_bytes)
         return NULL;
     size_t g = hold_unmapped(n, align);
     if (g == HAK_BITS_NONE) {
-        purge_all(space.idle);
+        purge_all(&space.idle);
         g = hold_unmapped(n, align);
     }
     if (g == HAK_BITS_NONE)
@@ -672,7 +725,7 @@ int hak_space_open(void *p, size_t size_bytes, bool now)
     int (*map)(void *, size_t) = now ? hak_os_populate_at : hak_os_map_at;
     int error = map(p, size_bytes);
     if (error != 0 && error != -EEXIST && hak_counted(&space.nidle) != 0) {
-        purge_all(space.idle);
+        purge_all(&space.idle);
         error = map(p, size_bytes);
     }
     if (error != 0)
