@@ -40,12 +40,19 @@ enum {
     GROW_LEAST_GRANULES = 16, /* 1 MiB: mapped ahead at the frontier */
     GROW_MOST_GRANULES = 512, /* 32 MiB */
     /*
-     * 8 MiB, what one system call gives back: the kernel keeps other calls of
-     * the process waiting that change its mappings. 16 MiB: what one tick
-     * gives back, since any thread's malloc may make it.
+     * What one system call gives back: the kernel keeps other calls of the
+     * process waiting that change its mappings.
      */
-    PIECE_GRANULES = 128,
-    TICK_GRANULES = 256,
+    PIECE_GRANULES = 32, /* 2 MiB */
+    /*
+     * What one tick gives back, since any thread's malloc may make it: twice
+     * as much whenever DOUBLE_DELAYS purge delays were not enough; at least
+     * GIVE_GRANULES, and twice of what it gives, for a thread that gives.
+     */
+    TICK_LEAST_GRANULES = 8,  /* 512 KiB */
+    TICK_MOST_GRANULES = 256, /* 16 MiB */
+    GIVE_GRANULES = 32,       /* 2 MiB */
+    DOUBLE_DELAYS = 5,
     LEAST_BITS = 32768, /* 2 GiB, a page of each bitmap */
 };
 
@@ -66,6 +73,8 @@ static struct {
     bool locked;           /* what is mapped is in memory at once; mapping */
     uint64_t open_bytes;   /* of what is reserved; atomic */
     uint64_t purge_delay_ms, next_tick_ms;
+    size_t step;        /* what a tick gives back; it and the next: purging */
+    uint64_t double_ms; /* when it doubles */
     struct hak_space_figures figures; /* atomic */
 } space;
 
@@ -147,6 +156,7 @@ int hak_space_start(size_t window_bytes, uint64_t purge_delay_ms)
 {
     space.ngranules = granules(window_bytes);
     space.purge_delay_ms = purge_delay_ms;
+    space.step = TICK_LEAST_GRANULES;
     space.base = (char *)choose_base(window_bytes);
     if (!make_bitmaps(hak_min(space.ngranules, LEAST_BITS)))
         return -ENOMEM;
@@ -259,6 +269,13 @@ static size_t purge_run(size_t g, size_t n, bool unmap)
     return ndirty;
 }
 
+/* To unmap what follows takes no more mappings. So does the rest of a run whose
+ * first pieces were unmapped. */
+static bool is_behind_hole(size_t g)
+{
+    return g != 0 && !hak_bit(space.used, g - 1) && !hak_bit(space.idle, g - 1);
+}
+
 /*
  * Give back the runs of *which, a subset of idle, from *at on, until `most`
  * granules were tried. Called with purging. Returns how much was dirty; *at is
@@ -274,9 +291,9 @@ static size_t purge_some(uint64_t *const *which, size_t *at, size_t most)
         *at = HAK_BITS_NONE;
         if (run == 0)
             break;
-        /* What is left over is not short: it would not be unmapped. */
-        size_t n = run < PIECE_GRANULES + UNMAP_GRANULES ? run : PIECE_GRANULES;
-        done += purge_run(g, n, which == &space.idle || run >= UNMAP_GRANULES);
+        size_t n = hak_min(hak_min(run, PIECE_GRANULES), most - tried);
+        bool unmap = which == &space.idle || run >= UNMAP_GRANULES;
+        done += purge_run(g, n, unmap || is_behind_hole(g));
         tried += n;
         *at = g + n;
     }
@@ -290,7 +307,7 @@ static size_t purge_all(uint64_t *const *which)
     size_t done = 0, at = 0;
     while (at != HAK_BITS_NONE) {
         hak_lock_take(&space.purging);
-        done += purge_some(which, &at, TICK_GRANULES);
+        done += purge_some(which, &at, TICK_MOST_GRANULES);
         hak_lock_drop(&space.purging);
     }
     return done;
@@ -304,8 +321,28 @@ static void age(uint64_t now_ms)
     hak_lock_drop(&space.lock);
 }
 
-/* While there is more of `old` than `most`, the next tick goes on with it. */
-static void tick(size_t most)
+static void double_later(uint64_t now_ms)
+{
+    space.double_ms = now_ms + space.purge_delay_ms * DOUBLE_DELAYS;
+}
+
+static void begin_anew(uint64_t now_ms)
+{
+    age(now_ms);
+    space.step = TICK_LEAST_GRANULES;
+    double_later(now_ms);
+}
+
+/* What of `old` is left over, the next ticks go on with. */
+static void go_on(uint64_t now_ms)
+{
+    if (now_ms < space.double_ms)
+        return;
+    space.step = hak_min(space.step * 2, TICK_MOST_GRANULES);
+    double_later(now_ms);
+}
+
+static void tick(size_t least)
 {
     if (__atomic_load_n(&space.ndirty, __ATOMIC_RELAXED) == 0)
         return;
@@ -314,15 +351,17 @@ static void tick(size_t most)
         !hak_lock_try(&space.purging))
         return;
     size_t at = 0;
-    purge_some(&space.old, &at, most);
+    purge_some(&space.old, &at, hak_max(space.step, least));
     if (at == HAK_BITS_NONE)
-        age(now);
+        begin_anew(now);
+    else
+        go_on(now);
     hak_lock_drop(&space.purging);
 }
 
 void hak_space_tick(void)
 {
-    tick(TICK_GRANULES);
+    tick(0);
 }
 
 size_t hak_space_trim(void)
@@ -395,8 +434,8 @@ static size_t keep_unless_locked(size_t g, size_t n, size_t all)
 {
     if (all == n && !space.locked)
         return n;
-    size_t at = all == n ? g : g + n, end = g + all;
-    space.locked = hak_os_purge(address(at), bytes(end - at)) == -EINVAL;
+    char *last = address(g + all - 1);
+    space.locked = hak_os_purge(last, HAK_GRANULE_BYTES) == -EINVAL;
     bool gone =
         space.locked && all > n && hak_os_unmap(address(g + n), bytes(all - n));
     return gone ? n : all;
@@ -595,7 +634,7 @@ void hak_space_give(void *p, size_t size_bytes)
     put_back(g, n);
     hak_lock_drop(&space.lock);
     hak_count_shared(&space.figures.unmaps, 1);
-    tick(hak_max(n, TICK_GRANULES));
+    tick(hak_max(n * 2, GIVE_GRANULES));
 }
 
 /* ---- growing ---- */

@@ -351,7 +351,8 @@ TEST(long_runs_are_unmapped)
     EXPECT_EQ(figures().free_bytes, free_before + 200 * G);
     for (int i = 0; i < 3; i++) {
         sleep_ms(25);
-        hak_space_tick();
+        for (int k = 0; k < 200; k++)
+            hak_space_tick();
     }
     EXPECT_EQ(resident(p, G), -1);
     EXPECT_EQ(figures().free_bytes, free_before);
@@ -359,6 +360,45 @@ TEST(long_runs_are_unmapped)
     EXPECT(take(200, 0, 0) == p); /* the hole serves again */
     expect_all(p, 200 * G, 0);
     expect_all(kept, G, 2);
+}
+
+/* Any thread's malloc may make it. */
+TEST(a_tick_gives_back_so_much)
+{
+    enum { N = 3000, TICK_MOST = 256 };
+    start(20);
+    char *p = take(N, 0, 0);
+    take(1, 0, 0);
+    hak_space_give(p, N * G);
+    uint64_t gone = 0;
+    int nticks = 0;
+    for (; gone < N * G; nticks++) {
+        EXPECT_LT(nticks, 2 * N);
+        if (gone == 0)
+            sleep_ms(12);
+        hak_space_tick();
+        uint64_t now = figures().purged_bytes;
+        EXPECT_LE(now - gone, TICK_MOST * G);
+        gone = now;
+    }
+    EXPECT_GE(nticks, N / TICK_MOST);
+    EXPECT_EQ(resident(p, G), -1);
+}
+
+TEST(who_gives_much_gives_back_much)
+{
+    enum { N = 3000 };
+    start(20);
+    char *p = take(N, 0, 0), *q = take(N, 0, 0);
+    take(1, 0, 0);
+    hak_space_give(p, N * G);
+    for (int i = 0; i < 2 && figures().purged_bytes == 0; i++) {
+        sleep_ms(12); /* old now, or a little gone */
+        hak_space_tick();
+    }
+    sleep_ms(12);
+    hak_space_give(q, N * G);
+    EXPECT_GE(figures().purged_bytes, N * G);
 }
 
 TEST(what_is_taken_again_is_not_purged)
