@@ -46,13 +46,13 @@ enum {
     PIECE_GRANULES = 32, /* 2 MiB */
     /*
      * What one tick gives back, since any thread's malloc may make it: twice
-     * as much whenever DOUBLE_DELAYS purge delays were not enough; at least
+     * as much after half a purge delay with fewer than TICKS_ENOUGH; at least
      * GIVE_GRANULES, and twice of what it gives, for a thread that gives.
      */
     TICK_LEAST_GRANULES = 8,  /* 512 KiB */
     TICK_MOST_GRANULES = 256, /* 16 MiB */
     GIVE_GRANULES = 32,       /* 2 MiB */
-    DOUBLE_DELAYS = 5,
+    TICKS_ENOUGH = 32,
     LEAST_BITS = 32768, /* 2 GiB, a page of each bitmap */
 };
 
@@ -73,8 +73,9 @@ static struct {
     bool locked;           /* what is mapped is in memory at once; mapping */
     uint64_t open_bytes;   /* of what is reserved; atomic */
     uint64_t purge_delay_ms, next_tick_ms;
-    size_t step;        /* what a tick gives back; it and the next: purging */
-    uint64_t double_ms; /* when it doubles */
+    size_t step;      /* what a tick gives back; it and the next: purging */
+    uint64_t look_ms; /* when to see whether that was enough */
+    uint32_t nticks;  /* since the last look */
     struct hak_space_figures figures; /* atomic */
 } space;
 
@@ -321,25 +322,28 @@ static void age(uint64_t now_ms)
     hak_lock_drop(&space.lock);
 }
 
-static void double_later(uint64_t now_ms)
+static void look_later(uint64_t after_ms)
 {
-    space.double_ms = now_ms + space.purge_delay_ms * DOUBLE_DELAYS;
+    space.look_ms = after_ms + space.purge_delay_ms / 2;
+    space.nticks = 0;
 }
 
 static void begin_anew(uint64_t now_ms)
 {
     age(now_ms);
     space.step = TICK_LEAST_GRANULES;
-    double_later(now_ms);
+    look_later(now_ms + space.purge_delay_ms / 2);
 }
 
 /* What of `old` is left over, the next ticks go on with. */
 static void go_on(uint64_t now_ms)
 {
-    if (now_ms < space.double_ms)
+    space.nticks++;
+    if (now_ms < space.look_ms)
         return;
-    space.step = hak_min(space.step * 2, TICK_MOST_GRANULES);
-    double_later(now_ms);
+    if (space.nticks < TICKS_ENOUGH)
+        space.step = hak_min(space.step * 2, TICK_MOST_GRANULES);
+    look_later(now_ms);
 }
 
 static void tick(size_t least)
