@@ -54,6 +54,7 @@ enum {
     GIVE_GRANULES = 32,       /* 2 MiB */
     TICKS_ENOUGH = 32,
     LEAST_BITS = 32768, /* 2 GiB, a page of each bitmap */
+    CUTS_MOST = 8192,   /* of the 65530 mappings of a process */
 };
 
 static struct {
@@ -71,6 +72,7 @@ static struct {
                               idle counts what is on its way to the system */
     size_t ndirty;         /* likewise */
     bool locked;           /* what is mapped is in memory at once; mapping */
+    uint32_t ncuts;        /* of what is locked, ever; purging */
     uint64_t open_bytes;   /* of what is reserved; atomic */
     uint64_t purge_delay_ms, next_tick_ms;
     size_t step;      /* what a tick gives back; it and the next: purging */
@@ -236,11 +238,27 @@ static int purge_pages(char *p, size_t size_bytes)
     return error;
 }
 
+enum outcome { KEPT, PURGED, UNMAPPED };
+
+/* Pages that the program has locked cannot be purged. They can be unmapped, but
+ * that may cost a mapping, of which a process has so many and no more. */
+static enum outcome give_to_system(size_t g, size_t n, bool unmap)
+{
+    if (unmap && hak_os_unmap(address(g), bytes(n)))
+        return UNMAPPED;
+    int error = hak_os_purge(address(g), bytes(n));
+    if (error == -EINVAL && space.ncuts < CUTS_MOST &&
+        hak_os_unmap(address(g), bytes(n))) {
+        space.ncuts++;
+        return UNMAPPED;
+    }
+    return error == 0 ? PURGED : KEPT;
+}
+
 /*
  * Give the idle run [g, g + n) back. Called with purging and lock, which is let
- * go meanwhile. Pages that the program has locked cannot be purged, but
- * unmapped. Returns how much of it was dirty, or 0 when the kernel did neither:
- * then it waits anew.
+ * go meanwhile. Returns how much of it was dirty, or 0 when the kernel took
+ * nothing: then it waits anew.
  */
 static size_t purge_run(size_t g, size_t n, bool unmap)
 {
@@ -250,17 +268,14 @@ static size_t purge_run(size_t g, size_t n, bool unmap)
     hak_bits_clear(space.old, g, n);
     hold(g, n);
     hak_lock_drop(&space.lock);
-    bool gone = unmap && hak_os_unmap(address(g), bytes(n));
-    bool done = gone || hak_os_purge(address(g), bytes(n)) == 0;
-    if (!done)
-        done = gone = hak_os_unmap(address(g), bytes(n));
+    enum outcome outcome = give_to_system(g, n, unmap);
     hak_lock_take(&space.lock);
     let_go(g, n);
-    if (gone)
+    if (outcome == UNMAPPED)
         count_idle(-n);
     else
         hak_bits_set(space.idle, g, n);
-    if (!done) {
+    if (outcome == KEPT) {
         hak_bits_set(space.dirty, g, n);
         count_dirty(n - ndirty);
         return 0;
