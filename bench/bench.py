@@ -61,7 +61,8 @@ def of_command(command, contenders):
     path = own if is_own else shutil.which(command[0])
     if path is None:
         sys.exit(f"bench: no program \"{command[0]}\", here or in build/bench")
-    unit = "s" if not is_own else "ns" if command[0] == "pair" else "op/s"
+    in_ns = command[0] in ("pair", "bench_stall")
+    unit = "s" if not is_own else "ns" if in_ns else "op/s"
     given = {k: v for k, v in os.environ.items() if k.startswith("HAKMEM")}
     contenders[0].env.update(given)
     return harness.Row(" ".join(command), [path, *command[1:]], contenders,

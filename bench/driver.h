@@ -7,9 +7,9 @@
  *     BENCH --help                      what ARGS are
  *
  * A bench defines bench_usage and bench_run: it parses argv, runs, and returns
- * operations per second. One that looks at what memory stays behind sets
- * bench_after_bytes; it is printed behind op/s. bench.py runs any of them
- * beside other allocators.
+ * operations per second, or ns where it sets bench_is_ns. One that looks at
+ * what memory stays behind sets bench_after_bytes; it is printed behind op/s.
+ * bench.py runs any of them beside other allocators.
  */
 #ifndef HAK_BENCH_DRIVER_H
 #define HAK_BENCH_DRIVER_H
@@ -30,6 +30,7 @@ static const char *const bench_usage;
 static double bench_run(int argc, char **argv);
 
 static size_t bench_after_bytes;
+static bool bench_is_ns;
 
 static inline double bench_seconds(void)
 {
@@ -264,7 +265,8 @@ int main(int argc, char **argv)
         driver_versus(list, rounds, argv);
     double ops = bench_run(argc, argv);
     if (isatty(STDOUT_FILENO))
-        printf("%.2f Mop/s", ops * 1e-6);
+        printf(bench_is_ns ? "%.0f ns" : "%.2f Mop/s",
+               bench_is_ns ? ops : ops * 1e-6);
     else
         printf("%.0f", ops);
     if (bench_after_bytes != 0)

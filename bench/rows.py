@@ -159,6 +159,12 @@ def curve_rows(contenders, quick):
     for n in (1, 2, 4, 8, 16):
         point("threads", n, f"growth, {n} threads", argv=program(
             "bench_threads", "server", n, r.count(16000000) // n))
+    for mode in ("longest", "p99.99"):
+        for mib in (300, 1000, 3000):
+            if mib <= (300 if quick else most):
+                point(f"{mode} malloc while another thread frees, MiB", mib,
+                      f"stall, {mode} malloc, {mib} MiB", unit="ns",
+                      argv=program("bench_stall", mode, mib))
     own = [hakmem()]
     for spans in (64, 512, 4096, 16384):
         if spans <= (512 if quick else most * 16):

@@ -321,7 +321,9 @@ static inline size_t hak_step_bytes(uint32_t step)
 }
 
 int hak_directory_start(uintptr_t base, size_t window_bytes);
-/* Make the entries of a range writable. False = no memory. */
+/* One more table over the window: box.h, window_table. At start. */
+void *hak_directory_table(uint32_t bits);
+/* Make the entries of a range writable, in all tables. False = no memory. */
 bool hak_directory_ready(const void *p, size_t size_bytes);
 void hak_directory_set(struct hak_span *span, const void *p, size_t size_bytes);
 /* p's entry, which was that, gets the tag of the span's owner. Returns it. */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * directory.c - granule -> span: the memory of the owns() walk.
  *
- * One flat table over the window. It is mapped read-only, so it costs address
- * space alone (no commit under overcommit mode 2); the part for a range of
- * the window becomes writable when something is first mapped there: a writable
+ * One flat table over the window, and boxes may have tables of their own over
+ * it (host->window_table). A table is mapped read-only, so it costs address
+ * space alone: no commit under overcommit mode 2, no memory when the program
+ * locks all of it, nothing in a core dump. The part for a range of the window
+ * becomes writable when something is first mapped there: a writable
  * mapping is moved over it. (mprotect would do as well, but sandboxes kill
  * programs that call it late; glibc's malloc does not.) A read of an untouched
  * entry sees the kernel's zero page: NULL, nobody's.
@@ -17,55 +19,100 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-/* 64 KiB of entries, 512 MiB of window, are made writable at once. */
-enum { READY_SHIFT = 13 };
-#define READY_ENTRIES ((size_t)1 << READY_SHIFT)
+/*
+ * 64 KiB of a table are made writable at once: of the directory, 8192 entries,
+ * those of 512 MiB of window.
+ */
+enum { CHUNK_SHIFT = 16, TABLES_MOST = 4 * HAK_MAX_BOXES };
+#define CHUNK_BYTES ((size_t)1 << CHUNK_SHIFT)
+
+/* The directory is the first. */
+static HAK_SEALED struct table {
+    char *at;
+    size_t size_bytes;
+    uint32_t shift;       /* granules of a chunk, 2^shift */
+    unsigned char *ready; /* a byte a chunk: it is writable */
+} tables[TABLES_MOST];
+static HAK_SEALED uint32_t ntables;
 
 HAK_SEALED struct hak_directory hak_directory;
-static unsigned char *ready; /* one byte for READY_ENTRIES entries */
+
+static bool table_ready(const struct table *t, size_t first, size_t last);
+
+/* What is ready in the directory has to be in a table that comes later. */
+static bool follow_directory(const struct table *t)
+{
+    const struct table *directory = &tables[0];
+    size_t n = directory->size_bytes >> CHUNK_SHIFT;
+    for (size_t i = 0; t != directory && i < n; i++)
+        if (directory->ready[i] &&
+            !table_ready(t, i << directory->shift, i << directory->shift))
+            return false;
+    return true;
+}
+
+void *hak_directory_table(uint32_t bits)
+{
+    struct table *t = &tables[ntables];
+    size_t n = hak_directory.limit_real;
+    if (ntables == TABLES_MOST || bits == 0 || bits > 64 ||
+        (bits & (bits - 1)) != 0)
+        return NULL;
+    t->shift = CHUNK_SHIFT + 3 - (uint32_t)__builtin_ctz(bits);
+    t->size_bytes = hak_round_up(hak_max(n * bits / 8, 1), CHUNK_BYTES);
+    t->ready = hak_meta(t->size_bytes >> CHUNK_SHIFT);
+    t->at = hak_os_map(t->size_bytes, PROT_READ);
+    if (t->ready == NULL || t->at == NULL || !follow_directory(t))
+        return NULL;
+    ntables++;
+    return t->at;
+}
 
 int hak_directory_start(uintptr_t base, size_t window_bytes)
 {
-    size_t n = window_bytes >> HAK_GRANULE_SHIFT;
-    ready = hak_meta(hak_max(n >> READY_SHIFT, 1));
-    void *table = hak_os_map(n * sizeof(uint64_t), PROT_READ);
-    if (ready == NULL || table == NULL)
-        return -ENOMEM;
     hak_directory.base = base;
-    hak_directory.entry = table;
-    hak_directory.limit_real = n;
-    return 0;
+    hak_directory.limit_real = window_bytes >> HAK_GRANULE_SHIFT;
+    hak_directory.entry = hak_directory_table(64);
+    if (hak_directory.entry == NULL)
+        hak_directory.limit_real = 0;
+    return hak_directory.entry == NULL ? -ENOMEM : 0;
 }
 
 /*
  * The kernel moves a mapping in one step for all readers, and it has accounted
  * for it before: what is there goes only when the new one is sure to come.
  */
-static bool make_writable(uint64_t *entries, size_t size_bytes)
+static bool make_writable(char *chunk)
 {
-    void *fresh = hak_os_map(size_bytes, PROT_READ | PROT_WRITE);
+    char *fresh = hak_os_map(CHUNK_BYTES, PROT_READ | PROT_WRITE);
     if (fresh == NULL)
         return false;
-    if (hak_os_move(fresh, size_bytes, entries, size_bytes))
+    if (hak_os_move(fresh, CHUNK_BYTES, chunk, CHUNK_BYTES))
         return true;
-    hak_os_unmap(fresh, size_bytes);
-    return hak_os_writable(entries, size_bytes); /* where mremap is refused */
+    hak_os_unmap(fresh, CHUNK_BYTES);
+    return hak_os_writable(chunk, CHUNK_BYTES); /* where mremap is refused */
 }
 
-/* Called under the lock of space.c. */
+static bool table_ready(const struct table *t, size_t first, size_t last)
+{
+    for (size_t i = first >> t->shift; i <= last >> t->shift; i++) {
+        if (t->ready[i])
+            continue;
+        if (!make_writable(t->at + (i << CHUNK_SHIFT)))
+            return false;
+        t->ready[i] = 1;
+    }
+    return true;
+}
+
+/* Called by one thread at a time: space.c, mapping. */
 bool hak_directory_ready(const void *p, size_t size_bytes)
 {
     size_t first = hak_directory_granule(p);
     size_t last = first + ((size_bytes - 1) >> HAK_GRANULE_SHIFT);
-    for (size_t i = first >> READY_SHIFT; i <= last >> READY_SHIFT; i++) {
-        if (ready[i])
-            continue;
-        size_t at = i << READY_SHIFT;
-        size_t n = hak_min(READY_ENTRIES, hak_directory.limit_real - at);
-        if (!make_writable(hak_directory.entry + at, n * sizeof(uint64_t)))
+    for (uint32_t i = 0; i < ntables; i++)
+        if (!table_ready(&tables[i], first, last))
             return false;
-        ready[i] = 1;
-    }
     return true;
 }
 

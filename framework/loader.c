@@ -244,6 +244,11 @@ static void host_read_only(struct hak_box *box, void *p, size_t size_bytes)
         hak_os_read_only(p, hak_round_up(size_bytes, hak_os_page_bytes()));
 }
 
+static void *host_window_table(struct hak_box *box, uint32_t bits)
+{
+    return box->state_now == HAK_BOX_LOADED ? hak_directory_table(bits) : NULL;
+}
+
 static HAK_SEALED struct hak_host host = {
     .struct_size = sizeof(struct hak_host),
     .abi_major = HAK_ABI_MAJOR,
@@ -273,6 +278,7 @@ static HAK_SEALED struct hak_host host = {
     .read_only = host_read_only,
     .ncpus = hak_os_ncpus,
     .nmappings = hak_os_nmappings,
+    .window_table = host_window_table,
 };
 
 /* ---- loading ---- */

@@ -388,21 +388,26 @@ uint64_t hak_meta_bytes(void)
     return __atomic_load_n(&meta.bytes, __ATOMIC_RELAXED);
 }
 
-static void *meta_from_chunk(size_t size_bytes)
+/* From the chunk, or from *fresh, which becomes the chunk and NULL; or NULL. */
+static void *meta_from_chunk(size_t size_bytes, char **fresh)
 {
-    if ((size_t)(meta.end - meta.next) < size_bytes) {
-        char *chunk = hak_os_map(META_CHUNK_BYTES, PROT_READ | PROT_WRITE);
-        if (chunk == NULL)
-            return NULL;
-        meta.next = chunk;
-        meta.end = chunk + META_CHUNK_BYTES;
+    void *p = NULL;
+    hak_lock_take(&meta.lock);
+    if ((size_t)(meta.end - meta.next) < size_bytes && *fresh != NULL) {
+        meta.next = *fresh;
+        meta.end = *fresh + META_CHUNK_BYTES;
+        *fresh = NULL;
     }
-    void *p = meta.next;
-    meta.next += size_bytes;
-    meta.bytes += size_bytes;
+    if ((size_t)(meta.end - meta.next) >= size_bytes) {
+        p = meta.next;
+        meta.next += size_bytes;
+        hak_count(&meta.bytes, size_bytes);
+    }
+    hak_lock_drop(&meta.lock);
     return p;
 }
 
+/* A chunk is mapped without the lock, by each thread that needs one. */
 void *hak_meta(size_t size_bytes)
 {
     if (size_bytes == 0 || size_bytes > PTRDIFF_MAX)
@@ -410,9 +415,13 @@ void *hak_meta(size_t size_bytes)
     size_bytes = hak_round_up(size_bytes, 64);
     if (size_bytes >= META_OWN_MAP_BYTES) /* sparse tables */
         return hak_os_map(size_bytes, PROT_READ | PROT_WRITE);
-    hak_lock_take(&meta.lock);
-    void *p = meta_from_chunk(size_bytes);
-    hak_lock_drop(&meta.lock);
+    char *fresh = NULL;
+    void *p = meta_from_chunk(size_bytes, &fresh);
+    if (p == NULL &&
+        (fresh = hak_os_map(META_CHUNK_BYTES, PROT_READ | PROT_WRITE)) != NULL)
+        p = meta_from_chunk(size_bytes, &fresh);
+    if (fresh != NULL)
+        hak_os_unmap(fresh, META_CHUNK_BYTES);
     return p;
 }
 

@@ -116,7 +116,7 @@ default=$prefix/share/hakmem/conf/default.ini
 version=$(sed -n 's/^#define HAK_VERSION "\(.*\)"/\1/p' framework/core.h)
 try "$ctl" --version
 says 'version' 0 out <<EOF
-hakctl $version, box ABI 1.6
+hakctl $version, box ABI 1.7
 EOF
 
 cat >"$tmp/usage" <<'EOF'
@@ -192,7 +192,7 @@ sample 2.1  TMP/prefix/lib/hakmem/sample.so
   says "no"
   sizes       16-1024
   served by   calls
-  ABI         1.6
+  ABI         1.7
   operations  alloc free owns init usable_size slot_size
   number             int   default 5, -1 to 10, may change at run time
                      things that are kept
@@ -212,7 +212,7 @@ says 'boxes FILE.so, one that needs the header' 0 out <<'EOF'
 bare 0.1  TMP/prefix/lib/hakmem/bare.so
   sizes       any
   served by   calls
-  ABI         1.6
+  ABI         1.7
   operations  alloc free owns
   no usable_size: the core adds a header of 16 bytes to each request
 EOF
@@ -235,7 +235,7 @@ holds 'boxes FILE.so without a slash, hakctl by PATH' 0 out \
 try "$ctl" boxes --json
 json 'boxes --json: the array' 0 '[.[] | .id]' '["bare","sample","swift"]'
 json 'boxes --json: a box' 0 '.[1] | del(.parameters, .file)' \
-    '{"id":"sample","version":"2.1","summary":"says \"no\"","abi":"1.6","kit":0,"min_bytes":16,"max_bytes":1024,"lanes":false,"header_bytes":0,"operations":["init","usable_size","slot_size"]}'
+    '{"id":"sample","version":"2.1","summary":"says \"no\"","abi":"1.7","kit":0,"min_bytes":16,"max_bytes":1024,"lanes":false,"header_bytes":0,"operations":["init","usable_size","slot_size"]}'
 json 'boxes --json: numbers' 0 '.[1].parameters[0:3]' \
     '[{"name":"number","type":"int","mutable":true,"default":5,"min":-1,"max":10,"help":"things that are kept"},{"name":"limit","type":"size","mutable":false,"default":65536,"min":4096,"max":1048576,"help":"bytes that are kept"},{"name":"wait","type":"ms","mutable":false,"default":100,"min":0,"max":1000,"help":"milliseconds between"}]'
 json 'boxes --json: words' 0 '[.[1].parameters[3:6][] | [.default, .choices]]' \

@@ -185,6 +185,13 @@ static uint32_t host_nmappings(void)
     return 65530;
 }
 
+static void *host_window_table(struct hak_box *box, uint32_t bits)
+{
+    if (bits == 0 || bits > 64 || (bits & (bits - 1)) != 0)
+        th_die(box, "window_table(%u): a power of two up to 64", bits);
+    return th_meta(box, (th.window_bytes >> HAK_GRANULE_SHIFT) * bits / 8);
+}
+
 static struct hak_host host = {
     .struct_size = sizeof(struct hak_host),
     .abi_major = HAK_ABI_MAJOR,
@@ -215,6 +222,7 @@ static struct hak_host host = {
     .read_only = host_read_only,
     .ncpus = host_ncpus,
     .nmappings = host_nmappings,
+    .window_table = host_window_table,
 };
 
 static void start(void)

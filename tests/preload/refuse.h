@@ -6,6 +6,7 @@
  *     refuse(5, 1);          the fifth from now fails, once
  *     refuse(5, LONG_MAX);   it and all after it
  *     long made = refuse_stop();
+ *     refusal.before = look;   is called before each call, where it is made
  *
  * A seccomp filter makes each call a SIGSYS, whose handler refuses it or makes
  * it by the one instruction that the filter lets pass. Nothing is different in
@@ -48,6 +49,7 @@ __asm__(".text\n"
 static struct {
     long from, until, made; /* calls, counted from 1 */
     long refused;
+    void (*before)(long number); /* in the thread that makes it; or NULL */
 } refusal;
 
 /* What the call comes to when it is refused. */
@@ -64,6 +66,8 @@ static inline void on_refusable(int signal_number, siginfo_t *info, void *state)
     long number = info->si_syscall;
     long n = __atomic_add_fetch(&refusal.made, 1, __ATOMIC_RELAXED);
     (void)signal_number;
+    if (refusal.before != NULL)
+        refusal.before(number);
     if (n >= __atomic_load_n(&refusal.from, __ATOMIC_RELAXED) &&
         n < __atomic_load_n(&refusal.until, __ATOMIC_RELAXED)) {
         __atomic_add_fetch(&refusal.refused, 1, __ATOMIC_RELAXED);
@@ -114,6 +118,7 @@ static inline bool refuse_start(void)
 
 static struct {
     long from, until, made, refused;
+    void (*before)(long number);
 } refusal;
 
 static inline bool refuse_start(void)

@@ -161,7 +161,7 @@ TEST(hak_retire_is_laid_out_so)
 
 TEST(hak_host_is_laid_out_so)
 {
-    SIZE(hak_host, 224);
+    SIZE(hak_host, 232);
     AT(hak_host, struct_size, 0);
     AT(hak_host, abi_major, 4);
     AT(hak_host, abi_minor, 6);
@@ -193,6 +193,7 @@ TEST(hak_host_is_laid_out_so)
     AT(hak_host, read_only, 200);
     AT(hak_host, ncpus, 208);
     AT(hak_host, nmappings, 216);
+    AT(hak_host, window_table, 224);
 }
 
 TEST(hak_call_param_is_laid_out_so)

@@ -148,6 +148,49 @@ TEST(ready_without_memory_fails_and_works_later)
     EXPECT(hak_directory_get(at(0)) == &one);
 }
 
+/* ---- tables of boxes ------------------------------------------------- */
+
+static const uint32_t widths[] = {1, 8, 64};
+
+TEST(tables_are_writable_where_the_window_is_in_use)
+{
+    uint64_t *table[3];
+    size_t n = window_bytes / HAK_GRANULE_BYTES, last = n - 1;
+    start();
+    EXPECT(hak_directory_ready(at(0), 2 * ready_bytes)); /* before them */
+    for (int i = 0; i < 3; i++)
+        EXPECT((table[i] = hak_directory_table(widths[i])) != NULL);
+    EXPECT(hak_directory_ready(at(last), HAK_GRANULE_BYTES));
+    for (int i = 0; i < 3; i++) {
+        size_t nwords = n * widths[i] / 64;
+        for (size_t w = 0; w < nwords; w++)
+            EXPECT_EQ(table[i][w], 0);
+        table[i][0] = 1; /* a fault otherwise */
+        table[i][nwords / 4 - 1] = 2;
+        table[i][nwords - 1] = 3;
+    }
+    EXPECT(hak_directory_ready(at(0), window_bytes));
+    for (int i = 0; i < 3; i++)
+        EXPECT(table[i][0] == 1 && table[i][n * widths[i] / 64 - 1] == 3);
+}
+
+TEST_DIES(a_table_is_read_only_elsewhere, SIGSEGV, NULL)
+{
+    start();
+    uint64_t *table = hak_directory_table(64);
+    EXPECT(hak_directory_ready(at(0), HAK_GRANULE_BYTES));
+    table[0] = 1;
+    table[ready_entries()] = 1;
+}
+
+TEST(tables_of_no_width)
+{
+    start();
+    EXPECT(hak_directory_table(0) == NULL);
+    EXPECT(hak_directory_table(3) == NULL);
+    EXPECT(hak_directory_table(128) == NULL);
+}
+
 static long peak_kib(void)
 {
     struct rusage usage;

@@ -351,7 +351,8 @@ TEST(long_runs_are_unmapped)
     EXPECT_EQ(figures().free_bytes, free_before + 200 * G);
     for (int i = 0; i < 3; i++) {
         sleep_ms(25);
-        hak_space_tick();
+        for (int k = 0; k < 200; k++)
+            hak_space_tick();
     }
     EXPECT_EQ(resident(p, G), -1);
     EXPECT_EQ(figures().free_bytes, free_before);
@@ -359,6 +360,45 @@ TEST(long_runs_are_unmapped)
     EXPECT(take(200, 0, 0) == p); /* the hole serves again */
     expect_all(p, 200 * G, 0);
     expect_all(kept, G, 2);
+}
+
+/* Any thread's malloc may make it. */
+TEST(a_tick_gives_back_so_much)
+{
+    enum { N = 3000, TICK_MOST = 256 };
+    start(20);
+    char *p = take(N, 0, 0);
+    take(1, 0, 0);
+    hak_space_give(p, N * G);
+    uint64_t gone = 0;
+    int nticks = 0;
+    for (; gone < N * G; nticks++) {
+        EXPECT_LT(nticks, 2 * N);
+        if (gone == 0)
+            sleep_ms(12);
+        hak_space_tick();
+        uint64_t now = figures().purged_bytes;
+        EXPECT_LE(now - gone, TICK_MOST * G);
+        gone = now;
+    }
+    EXPECT_GE(nticks, N / TICK_MOST);
+    EXPECT_EQ(resident(p, G), -1);
+}
+
+TEST(who_gives_much_gives_back_much)
+{
+    enum { N = 3000 };
+    start(20);
+    char *p = take(N, 0, 0), *q = take(N, 0, 0);
+    take(1, 0, 0);
+    hak_space_give(p, N * G);
+    for (int i = 0; i < 2 && figures().purged_bytes == 0; i++) {
+        sleep_ms(12); /* old now, or a little gone */
+        hak_space_tick();
+    }
+    sleep_ms(12);
+    hak_space_give(q, N * G);
+    EXPECT_GE(figures().purged_bytes, N * G);
 }
 
 TEST(what_is_taken_again_is_not_purged)
@@ -578,6 +618,77 @@ TEST(the_whole_window_can_be_reserved)
     EXPECT(hak_space_take(G, 0, 0) == NULL);
     hak_space_unreserve(p + 5 * G, G);
     EXPECT(take(1, 0, 0) == p + 5 * G);
+}
+
+/* ---- a program that locks its memory --------------------------------- */
+
+static size_t rss_bytes(void)
+{
+    char text[64] = "", *resident = text;
+    int fd = open("/proc/self/statm", O_RDONLY);
+    EXPECT(read(fd, text, sizeof text - 1) > 0);
+    close(fd);
+    strtoul(text, &resident, 10);
+    return strtoul(resident, NULL, 10) * OS_PAGE;
+}
+
+static void lock_memory(void)
+{
+    SKIP_TSAN("its own memory is too much");
+    if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
+        SKIP("memory may not be locked");
+}
+
+/* A thousand times the window is no more memory. */
+TEST(a_large_window_is_no_memory_when_it_is_locked)
+{
+    static const size_t window_bytes[] = {(size_t)4 << 30, (size_t)4 << 40};
+    lock_memory();
+    const char *zeros = hak_os_map((size_t)64 << 20, PROT_READ);
+    if (zeros == NULL || rss_bytes() > (size_t)64 << 20)
+        SKIP("this kernel has no page of zeros for what is only read");
+    for (int i = 0; i < 2; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            lock_memory(); /* a child inherits no locks */
+            size_t before = rss_bytes();
+            EXPECT_EQ(hak_space_start(window_bytes[i], NEVER_MS), 0);
+            EXPECT(take(1, 0, 0) != NULL);
+            EXPECT_LE(rss_bytes() - before, (size_t)1 << 20);
+            _exit(0);
+        }
+        int status = -1;
+        EXPECT_EQ(waitpid(pid, &status, 0), pid);
+        EXPECT_EQ(status, 0);
+    }
+}
+
+TEST(nothing_is_mapped_ahead_when_it_is_locked)
+{
+    start(NEVER_MS);
+    lock_memory();
+    for (size_t i = 1; i < 100; i++) {
+        EXPECT(take(1, 0, 0) != NULL);
+        EXPECT_EQ(figures().free_bytes, 0);
+    }
+    EXPECT_EQ(munlockall(), 0);
+    EXPECT(take(1, 0, 0) != NULL && take(1, 0, 0) != NULL);
+    EXPECT_GT(figures().free_bytes, 0);
+}
+
+TEST(locked_memory_goes_back)
+{
+    start(NEVER_MS);
+    lock_memory();
+    char *p = take(3, 0, 0), *kept = take(1, 0, 0);
+    write_to(p, 3 * G, 1);
+    write_to(kept, G, 2);
+    hak_space_give(p, 3 * G);
+    EXPECT_EQ(hak_space_trim(), 3 * G);
+    EXPECT_EQ(resident(p, G), -1);
+    EXPECT(take(3, 0, HAK_MAP_ZERO) == p);
+    expect_all(p, 3 * G, 0);
+    expect_all(kept, G, 2);
 }
 
 /* ---- limits ---------------------------------------------------------- */

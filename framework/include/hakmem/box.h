@@ -659,8 +659,8 @@ struct hak_host {
 
     /*
      * meta - memory for metadata: zero, 64-byte aligned, apart from slots,
-     * never given back. Sparse tables are welcome: what is never touched
-     * costs address space only.
+     * never given back. What is never touched costs address space only, unless
+     * the program locks its memory: see window_table.
      */
     void *(*meta)(struct hak_box *box, size_t size_bytes);
 
@@ -791,6 +791,19 @@ struct hak_host {
     /* nmappings - mappings that a process may have (vm.max_map_count), or 0: it
      * cannot be told. In init only. */
     uint32_t (*nmappings)(void);
+
+    /* ---- since minor 7 ---- */
+
+    /*
+     * window_table - a table with an entry for each granule of the window, in
+     * their order: that of p is number (p - window_base) / granule_bytes. All
+     * of it may be read, and reads zero; entries of granules that the box has
+     * or had (map, remap, reserve) may be written to. It takes memory where
+     * the window is in use, however large that is.
+     * bits     of an entry, a power of two up to 64
+     * Returns  NULL: no memory. In init only. Cost: one mmap
+     */
+    void *(*window_table)(struct hak_box *box, uint32_t bits);
 };
 
 /* Is host function `member` there in the core that runs us? */
