@@ -265,6 +265,11 @@ int hak_space_open(void *p, size_t size_bytes, bool now);
 bool hak_space_close(void *p, size_t size_bytes);
 void hak_space_tick(void);   /* purge what has waited long enough */
 size_t hak_space_trim(void); /* purge all that is free; returns bytes */
+/* Purge so much of what is free; returns bytes. */
+size_t hak_space_shrink(size_t want_bytes);
+/* Bytes by which what boxes have has risen above its highest of late, once they
+ * are worth a look; told once. Cost: two loads. */
+size_t hak_space_owed(void);
 /* What a box has; lock-free. 0 or -errno. */
 int hak_space_purge(void *p, size_t size_bytes);
 void hak_space_lock(enum hak_fork_phase phase);

@@ -26,6 +26,30 @@ static void tick(struct hak_thread *t)
 }
 
 /*
+ * What boxes keep, each for its own next need, is bounded together by this rule:
+ * when they come to hold more than they did of late, as much of what is kept
+ * goes back to the system as they have grown by. A program that lives within
+ * what it has keeps its caches whole; one that moves on, from small blocks to
+ * large ones, say, does not pay for both.
+ */
+static void pay_for_growth(void)
+{
+    size_t want = hak_space_owed(), got;
+    if (likely(want == 0))
+        return;
+    int kept = errno;
+    got = hak_space_shrink(want);
+    for (uint32_t i = 0; i < hak_boxes.n && got < want; i++) {
+        struct hak_loaded *b = hak_boxes.all[i];
+        if (b->ops.shrink == NULL)
+            continue;
+        got += b->ops.shrink(&b->box, want - got);
+        hak_space_shrink(want);
+    }
+    errno = kept;
+}
+
+/*
  * Around a look at a chain and the call of its box. A box is retired when
  * nobody is on the way to it any more: hak_drain cuts the chains, has the
  * barrier of hak_thread_reroute, and looks at `routing`. Either it sees the
@@ -479,7 +503,9 @@ __attribute__((noinline)) static void *alloc_long(struct hak_thread *t,
         if (p != NULL)
             return p;
     }
-    return from_chain(t, hak_index_of(size), size, zero);
+    void *p = from_chain(t, hak_index_of(size), size, zero);
+    pay_for_growth();
+    return p;
 }
 
 void *hak_alloc_slow(struct hak_thread *t, size_t size, bool zero)

@@ -53,6 +53,9 @@ enum {
     TICK_MOST_GRANULES = 256, /* 16 MiB */
     GIVE_GRANULES = 32,       /* 2 MiB */
     TICKS_ENOUGH = 32,
+    /* Growth is paid for when it comes to a 16th of all, or 1 MiB. */
+    OWED_LEAST = 16,
+    OWED_SHARE = 16,
     LEAST_BITS = 32768, /* 2 GiB, a page of each bitmap */
     CUTS_MOST = 8192,   /* of the 65530 mappings of a process */
 };
@@ -73,6 +76,8 @@ static struct {
     size_t ndirty;         /* likewise */
     bool locked;           /* what is mapped is in memory at once; mapping */
     uint32_t ncuts;        /* of what is locked, ever; purging */
+    size_t high;           /* most of nused + ndirty of late */
+    uint64_t owed;         /* granules that it rose by, to be paid; atomic */
     uint64_t open_bytes;   /* of what is reserved; atomic */
     uint64_t purge_delay_ms, next_tick_ms;
     size_t step;      /* what a tick gives back; it and the next: purging */
@@ -225,6 +230,33 @@ static void let_go(size_t g, size_t n)
     space.free_hint = hak_min(space.free_hint, g);
 }
 
+/* ---- growth --------------------------------------------------------------- */
+
+/* At most: granules that boxes hold, or held and wrote to. */
+static size_t in_memory(void)
+{
+    return space.nused + space.ndirty;
+}
+
+/* lock held: boxes got more. */
+static void count_growth(void)
+{
+    size_t now = in_memory();
+    if (now <= space.high)
+        return;
+    hak_count_shared(&space.owed, (int64_t)(now - space.high));
+    __atomic_store_n(&space.high, now, __ATOMIC_RELAXED);
+}
+
+size_t hak_space_owed(void)
+{
+    uint64_t owed = hak_counted(&space.owed);
+    size_t high = __atomic_load_n(&space.high, __ATOMIC_RELAXED);
+    if (likely(owed < hak_max(OWED_LEAST, high / OWED_SHARE)))
+        return 0;
+    return bytes(__atomic_exchange_n(&space.owed, 0, __ATOMIC_RELAXED));
+}
+
 /* ---- returning memory to the system ---------------------------------- */
 
 /* In pieces, between which other calls of the process get their turn. */
@@ -329,10 +361,14 @@ static size_t purge_all(uint64_t *const *which)
     return done;
 }
 
+/* With a half-life of 22 looks, a second by default. */
 static void age(uint64_t now_ms)
 {
     hak_lock_take(&space.lock);
     memcpy(space.old, space.dirty, HAK_BITS_WORDS(space.frontier) * 8);
+    __atomic_store_n(&space.high,
+                     space.high - (space.high - in_memory()) / 32,
+                     __ATOMIC_RELAXED);
     tick_after(now_ms);
     hak_lock_drop(&space.lock);
 }
@@ -386,6 +422,17 @@ void hak_space_tick(void)
 size_t hak_space_trim(void)
 {
     return bytes(purge_all(&space.dirty));
+}
+
+size_t hak_space_shrink(size_t want_bytes)
+{
+    size_t at = 0, done = 0;
+    if (__atomic_load_n(&space.ndirty, __ATOMIC_RELAXED) == 0)
+        return 0;
+    hak_lock_take(&space.purging);
+    done = purge_some(&space.dirty, &at, granules(want_bytes));
+    hak_lock_drop(&space.purging);
+    return bytes(done);
 }
 
 int hak_space_purge(void *p, size_t size_bytes)
@@ -528,6 +575,7 @@ static struct run claim(size_t g, size_t n)
     hold(g, n);
     count_idle(-n);
     hak_count(&space.nused, n);
+    count_growth();
     count_peak();
     return dirty;
 }
