@@ -238,6 +238,11 @@ static size_t in_memory(void)
     return space.nused + space.ndirty;
 }
 
+static void set_high(size_t high)
+{
+    __atomic_store_n(&space.high, high, __ATOMIC_RELAXED);
+}
+
 /* lock held: boxes got more. */
 static void count_growth(void)
 {
@@ -245,7 +250,15 @@ static void count_growth(void)
     if (now <= space.high)
         return;
     hak_count_shared(&space.owed, (int64_t)(now - space.high));
-    __atomic_store_n(&space.high, now, __ATOMIC_RELAXED);
+    set_high(now);
+}
+
+/* So much went for growth: what grows again is to be paid for again. */
+static void pay(size_t n)
+{
+    hak_lock_take(&space.lock);
+    set_high(hak_max(space.high - hak_min(n, space.high), in_memory()));
+    hak_lock_drop(&space.lock);
 }
 
 size_t hak_space_owed(void)
@@ -366,9 +379,7 @@ static void age(uint64_t now_ms)
 {
     hak_lock_take(&space.lock);
     memcpy(space.old, space.dirty, HAK_BITS_WORDS(space.frontier) * 8);
-    __atomic_store_n(&space.high,
-                     space.high - (space.high - in_memory()) / 32,
-                     __ATOMIC_RELAXED);
+    set_high(space.high - (space.high - in_memory()) / 32);
     tick_after(now_ms);
     hak_lock_drop(&space.lock);
 }
@@ -431,6 +442,7 @@ size_t hak_space_shrink(size_t want_bytes)
         return 0;
     hak_lock_take(&space.purging);
     done = purge_some(&space.dirty, &at, granules(want_bytes));
+    pay(done);
     hak_lock_drop(&space.purging);
     return bytes(done);
 }

@@ -33,6 +33,7 @@ static const struct {
     {OPERATION(retire)},      {OPERATION(get_extension)},
     {OPERATION(alloc_none)},  {OPERATION(heap_lost)},
     {OPERATION(heap_park)},   {OPERATION(shrink)},
+    {OPERATION(age)},
 };
 enum { NOPERATIONS = sizeof operations / sizeof operations[0] };
 

@@ -26,6 +26,7 @@
 
 enum {
     HAK_ABSENT_PAGES = 2048, /* looked at in one go, about 0.1 ms */
+    HAK_ABSENT_ORPHANS = 64, /* heaps looked at in one go */
     HAK_ABSENT_DELAYS = 2,   /* purge delays without a slow path: absent */
 };
 
@@ -153,6 +154,39 @@ static inline void hak_heaps_shed_absent(struct hak_heaps *all,
             hak_heap_shed(heap, mine);
 }
 
+/* Put heaps back into the list of orphans. */
+static inline void hak_heaps_push_all(struct hak_heaps *all,
+                                      struct hak_heap *heap)
+{
+    while (heap != NULL) {
+        struct hak_heap *next = heap->next;
+        hak_heaps_push(all, &all->orphans, heap);
+        heap = next;
+    }
+}
+
+/*
+ * Under hak_heaps.absent: what is free in pages of ended threads goes as in
+ * those of running ones. Who takes orphans off their list may do with them as
+ * their thread would.
+ */
+static inline void hak_heaps_look_orphans(struct hak_heaps *all,
+                                          uint64_t now_ms, uint64_t delay_ms)
+{
+    int looks = 0;
+    struct hak_heap *orphans = hak_heaps_pop_all(all);
+    for (struct hak_heap *heap = orphans;
+         heap != NULL && looks < HAK_ABSENT_ORPHANS; heap = heap->next) {
+        if (now_ms - heap->aged_ms < delay_ms)
+            continue;
+        __atomic_store_n(&heap->aged_ms, now_ms, __ATOMIC_RELAXED);
+        hak_heap_collect(heap);
+        hak_heap_look(heap, false);
+        looks++;
+    }
+    hak_heaps_push_all(all, orphans);
+}
+
 /*
  * ops->shrink: at least so many bytes of what heaps keep go back, if there are
  * as many. Each time it begins with the heap after the last one. Nobody waits
@@ -190,6 +224,8 @@ static inline void hak_heaps_age_absent(struct hak_heap *mine, uint64_t now_ms,
         hak_heaps_shed_absent(all, mine, now_ms, delay_ms);
         hak_heaps_look_absent(all, now_ms, delay_ms);
     }
+    if (__atomic_load_n(&all->orphans, __ATOMIC_RELAXED) != NULL)
+        hak_heaps_look_orphans(all, now_ms, delay_ms);
     hak_lock_drop(&all->absent);
 }
 
@@ -200,6 +236,16 @@ static inline struct hak_heap *hak_heaps_trimmer(const struct hak_heaps *all)
     return __atomic_load_n(&all->all_pages, __ATOMIC_RELAXED) != NULL
                ? all->box->host->heap(all->box, true)
                : NULL;
+}
+
+/* ops->age. The calling thread gets a heap for it. */
+static inline void hak_heaps_age(struct hak_heaps *all)
+{
+    struct hak_heap *mine = hak_heaps_trimmer(all);
+    if (mine == NULL)
+        return;
+    hak_heap_collect(mine);
+    hak_heap_age_now(mine);
 }
 
 /* All that is free in common pages, that heaps keep, and that others freed in

@@ -355,10 +355,8 @@ static inline size_t hak_heap_look(struct hak_heap *heap, bool now)
  * Kept pages go when they were not needed for half a purge delay to a whole
  * one, what is free in pages that are idle after one to two.
  */
-static inline void hak_heap_age(struct hak_heap *heap)
+static inline void hak_heap_age_now(struct hak_heap *heap)
 {
-    if (likely(++heap->age_calls % HAK_HEAP_AGE_CALLS != 0))
-        return;
     const struct hak_host *host = heap->all->box->host;
     if (heap->all->ops->tick != NULL)
         heap->all->ops->tick(heap);
@@ -372,6 +370,12 @@ static inline void hak_heap_age(struct hak_heap *heap)
     hak_heap_look(heap, false);
     hak_heaps_age_common(heap->all);
     hak_heaps_age_absent(heap, now, delay_ms);
+}
+
+static inline void hak_heap_age(struct hak_heap *heap)
+{
+    if (unlikely(++heap->age_calls % HAK_HEAP_AGE_CALLS == 0))
+        hak_heap_age_now(heap);
 }
 
 /*
@@ -560,14 +564,19 @@ static inline bool hak_heap_adopt_any(struct hak_heap *heap)
     return orphan != NULL;
 }
 
+static inline struct hak_heap *hak_heaps_pop_all(struct hak_heaps *all)
+{
+    hak_lock_take(&all->lock);
+    struct hak_heap *orphans = all->orphans;
+    __atomic_store_n(&all->orphans, NULL, __ATOMIC_RELAXED);
+    hak_lock_drop(&all->lock);
+    return orphans;
+}
+
 /* Every orphan there is now; one that comes back meanwhile waits. */
 static inline void hak_heap_adopt_all(struct hak_heap *heap)
 {
-    struct hak_heaps *all = heap->all;
-    hak_lock_take(&all->lock);
-    struct hak_heap *orphan = all->orphans;
-    __atomic_store_n(&all->orphans, NULL, __ATOMIC_RELAXED);
-    hak_lock_drop(&all->lock);
+    struct hak_heap *orphan = hak_heaps_pop_all(heap->all);
     while (orphan != NULL) {
         struct hak_heap *next = orphan->next;
         hak_heap_adopt(heap, orphan);

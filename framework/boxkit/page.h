@@ -204,6 +204,15 @@ static inline size_t hak_page_used_bytes(const struct hak_page *page)
            (size_t)page->carved * page->span.slot_bytes;
 }
 
+/* What it does is counted from here on. */
+static inline void hak_page_begin(struct hak_page *page)
+{
+    page->taken_nalloc = page->span.nalloc;
+    page->taken_nfree = page->span.nfree;
+    page->taken_nremote = page->span.nremote;
+    page->remote_frees = 0;
+}
+
 /* Make an empty page of memory at a granule. The caller sets span.owner, heap.
  */
 static inline void hak_page_init(struct hak_page *page, char *memory,
@@ -218,10 +227,7 @@ static inline void hak_page_init(struct hak_page *page, char *memory,
     page->capacity = (uint32_t)((size_bytes - color) / slot_bytes);
     page->carved = 0;
     page->class_number = (uint16_t)class_number;
-    page->taken_nalloc = page->span.nalloc;
-    page->taken_nfree = page->span.nfree;
-    page->taken_nremote = page->span.nremote;
-    page->remote_frees = 0;
+    hak_page_begin(page);
     page->seen = page->asleep = page->remote_asleep = 0;
     __atomic_store_n(&page->remote, 0, __ATOMIC_RELAXED);
 }

@@ -221,6 +221,11 @@ static size_t mid_v35_trim(struct hak_box *box)
     return bytes + segments_trim(&mid_v35_of(box)->segments);
 }
 
+static void mid_v35_age(struct hak_box *box)
+{
+    hak_heaps_age(&mid_v35_of(box)->heaps);
+}
+
 static void mid_v35_stats(struct hak_box *box, struct hak_box_stats *out)
 {
     hak_heaps_stats(&mid_v35_of(box)->heaps, out);
@@ -257,6 +262,7 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .trim = mid_v35_trim,
             .stats = mid_v35_stats,
             .walk = mid_v35_walk,
+            .age = mid_v35_age,
             .heap_lost = hak_heap_lost,
             .set_param = mid_v35_set_param,
         },

@@ -249,6 +249,11 @@ static size_t midmt_shrink(struct hak_box *box, size_t want_bytes)
                            want_bytes);
 }
 
+static void midmt_age(struct hak_box *box)
+{
+    hak_heaps_age(&midmt_of(box)->heaps);
+}
+
 static void midmt_stats(struct hak_box *box, struct hak_box_stats *out)
 {
     const struct midmt *m = midmt_of(box);
@@ -288,6 +293,7 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .stats = midmt_stats,
             .set_param = midmt_set_param,
             .walk = midmt_walk,
+            .age = midmt_age,
             .heap_lost = hak_heap_lost, /* granules of its pool stay lost */
             .heap_park = midmt_heap_park,
             .shrink = midmt_shrink,

@@ -425,6 +425,11 @@ static const void *tiny_get_extension(struct hak_box *box, const char *id)
 }
 
 /* The kit counts slots in magazines as live; they lag, so never below 0. */
+static void tiny_age(struct hak_box *box)
+{
+    hak_heaps_age(&tiny_of(box)->heaps);
+}
+
 static void tiny_stats(struct hak_box *box, struct hak_box_stats *out)
 {
     const struct tiny *t = tiny_of(box);
@@ -508,6 +513,7 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .trim = tiny_trim,
             .stats = tiny_stats,
             .walk = tiny_walk,
+            .age = tiny_age,
             .heap_lost = hak_heap_lost,
             .get_extension = tiny_get_extension,
         },

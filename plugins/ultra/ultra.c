@@ -5,6 +5,12 @@
  * request loses at most 15 bytes. A page is one granule, two or four
  * for slots of more than 256 and 512 bytes, taken from the host one at a time.
  * The rest is the kit's page and heap.
+ *
+ * An empty page that no heap keeps waits in the *depot*, which all threads
+ * share, as it is, for the next need of its class, or of another with pages as
+ * long: so what was touched of it is touched again. (The host would hand it on
+ * in pieces, and as much of others would be touched.) What the depot did not
+ * need for half a purge delay goes back.
  */
 #include <boxkit/lost.h>
 #include <boxkit/map.h>
@@ -16,6 +22,8 @@ enum {
     PARAM_WARM = 0,
     PARAM_CARVE,
     PARAM_COMMON,
+    PARAM_DEPOT,
+    DEPOT_AT_ONCE = 64, /* pages that one slow path gives back for their age */
 };
 
 static const struct hak_param params[] = {
@@ -37,11 +45,32 @@ static const struct hak_param params[] = {
      .max = 65536,
      .def = HAK_COMMON_BYTES,
      .help = "bytes of a size that each of many threads has of shared pages"},
+    {.name = "depot",
+     .type = HAK_PARAM_SIZE,
+     .min = 0,
+     .max = 1ll << 40,
+     .def = 64 << 20,
+     .help = "most bytes of empty pages that wait for any thread's need"},
+};
+
+/* Of pages of one class; newest first. */
+struct stack {
+    struct hak_link pages;
+    uint32_t n, low; /* low: the least n since the last look */
+    uint32_t old;    /* pages that are to go */
+};
+
+struct depot {
+    struct hak_lock lock; /* of all here */
+    struct stack of[CLASSES];
+    uint64_t bytes, most_bytes; /* cut to slots; bytes: atomic, for a glance */
+    uint64_t look_ms;
 };
 
 struct ultra {
     struct hak_heaps heaps;
     struct hak_map pages; /* granule -> page: owns() and slow frees */
+    struct depot depot;
     uint64_t given_bytes; /* back to the host, ever */
 };
 
@@ -99,7 +128,7 @@ static struct hak_page *fresh_page(struct hak_heap *heap, uint32_t slot_bytes)
     return page;
 }
 
-static void page_put(struct hak_heap *heap, struct hak_page *page)
+static void return_page(struct hak_heap *heap, struct hak_page *page)
 {
     struct hak_box *box = heap->all->box;
     size_t bytes = page_bytes(page);
@@ -110,15 +139,152 @@ static void page_put(struct hak_heap *heap, struct hak_page *page)
     hak_heap_spare(heap, page);
 }
 
+/* ---- the depot ---- */
+
+/* lock held: a page leaves its stack. */
+static void unstack(struct depot *depot, struct stack *stack,
+                    struct hak_page *page)
+{
+    hak_link_remove(&page->link);
+    stack->n--;
+    stack->low = stack->n < stack->low ? stack->n : stack->low;
+    hak_count(&depot->bytes, -(uint64_t)hak_page_used_bytes(page));
+}
+
+/* lock held: the stack of the class, or of another one with pages as long, that
+ * has one; or NULL. */
+static struct stack *stack_with_page(struct depot *depot, uint32_t class_number)
+{
+    uint32_t granules = granules_of(slot_bytes_of(class_number));
+    if (!hak_link_empty(&depot->of[class_number].pages))
+        return &depot->of[class_number];
+    for (uint32_t c = 0; c < CLASSES; c++)
+        if (!hak_link_empty(&depot->of[c].pages) &&
+            granules_of(slot_bytes_of(c)) == granules)
+            return &depot->of[c];
+    return NULL;
+}
+
+static struct hak_page *depot_take(struct ultra *u, uint32_t class_number)
+{
+    struct depot *depot = &u->depot;
+    struct hak_page *page = NULL;
+    if (hak_counted(&depot->bytes) == 0)
+        return NULL;
+    hak_lock_take(&depot->lock);
+    struct stack *stack = stack_with_page(depot, class_number);
+    if (stack != NULL) {
+        page = hak_item(stack->pages.next, struct hak_page, link);
+        unstack(depot, stack, page);
+    }
+    hak_lock_drop(&depot->lock);
+    return page;
+}
+
+/* False: it is full. */
+static bool depot_put(struct ultra *u, struct hak_page *page)
+{
+    struct depot *depot = &u->depot;
+    struct stack *stack = &depot->of[page->class_number];
+    if (depot->most_bytes == 0)
+        return false;
+    hak_lock_take(&depot->lock);
+    size_t bytes = hak_page_used_bytes(page);
+    bool room = depot->bytes + bytes <= depot->most_bytes;
+    if (room) {
+        page->state = HAK_PAGE_FREE;
+        hak_link_after(&stack->pages, &page->link);
+        stack->n++;
+        hak_count(&depot->bytes, bytes);
+    }
+    hak_lock_drop(&depot->lock);
+    return room;
+}
+
+/* The oldest page of a stack that is to give some back, or with `all` of any;
+ * NULL: none is. */
+static struct hak_page *depot_oldest(struct ultra *u, bool all)
+{
+    struct depot *depot = &u->depot;
+    struct hak_page *page = NULL;
+    hak_lock_take(&depot->lock);
+    for (uint32_t i = 0; i < CLASSES && page == NULL; i++) {
+        struct stack *stack = &depot->of[i];
+        if (hak_link_empty(&stack->pages) || (stack->old == 0 && !all))
+            continue;
+        page = hak_item(stack->pages.prev, struct hak_page, link);
+        unstack(depot, stack, page);
+        stack->old -= stack->old != 0;
+    }
+    hak_lock_drop(&depot->lock);
+    return page;
+}
+
+/* Give so many bytes back, or all there are. Returns the bytes. */
+static size_t depot_empty(struct hak_heap *heap, size_t want_bytes)
+{
+    struct ultra *u = ultra_of_heap(heap);
+    struct hak_page *page;
+    size_t bytes = 0;
+    while (bytes < want_bytes && (page = depot_oldest(u, true)) != NULL) {
+        bytes += hak_page_used_bytes(page);
+        return_page(heap, page);
+    }
+    return bytes;
+}
+
+/* Once in half a purge delay: what was not needed is to go. */
+static void depot_look(struct depot *depot, uint64_t now_ms, uint64_t delay_ms)
+{
+    hak_lock_take(&depot->lock);
+    if (now_ms - depot->look_ms >= delay_ms / 2) {
+        depot->look_ms = now_ms;
+        for (uint32_t i = 0; i < CLASSES; i++) {
+            struct stack *stack = &depot->of[i];
+            stack->old = stack->low;
+            stack->low = stack->n;
+        }
+    }
+    hak_lock_drop(&depot->lock);
+}
+
+/* heaps_ops.tick */
+static void depot_age(struct hak_heap *heap)
+{
+    struct ultra *u = ultra_of_heap(heap);
+    const struct hak_host *host = heap->all->box->host;
+    struct hak_page *page;
+    if (hak_counted(&u->depot.bytes) == 0)
+        return;
+    depot_look(&u->depot, host->now_ms(), host->purge_delay_ms());
+    for (int i = 0; i < DEPOT_AT_ONCE; i++) {
+        if ((page = depot_oldest(u, false)) == NULL)
+            return;
+        return_page(heap, page);
+    }
+}
+
+/* ---- pages, as heaps get and put them ---- */
+
+static void page_put(struct hak_heap *heap, struct hak_page *page)
+{
+    if (!depot_put(ultra_of_heap(heap), page))
+        return_page(heap, page);
+}
+
 static struct hak_page *page_get(struct hak_heap *heap, uint32_t class_number)
 {
     uint32_t slot_bytes = slot_bytes_of(class_number);
-    struct hak_page *page = fresh_page(heap, slot_bytes);
-    if (page == NULL)
+    struct hak_page *page = depot_take(ultra_of_heap(heap), class_number);
+    bool as_it_is = page != NULL && page->class_number == class_number;
+    if (page == NULL && (page = fresh_page(heap, slot_bytes)) == NULL)
         return NULL;
-    hak_page_init(page, hak_page_memory(page),
-                  granules_of(slot_bytes) * HAK_GRANULE_BYTES, slot_bytes,
-                  class_number);
+    if (as_it_is)
+        hak_page_begin(page);
+    else
+        hak_page_init(page, hak_page_memory(page),
+                      granules_of(slot_bytes) * HAK_GRANULE_BYTES, slot_bytes,
+                      class_number);
     __atomic_store_n(&page->heap, heap, __ATOMIC_RELAXED);
     __atomic_store_n(&page->span.owner, heap->thread, __ATOMIC_RELAXED);
     return page;
@@ -129,6 +295,7 @@ static struct hak_page *page_get(struct hak_heap *heap, uint32_t class_number)
 static const struct hak_heaps_ops heaps_ops = {
     .page_get = page_get,
     .page_put = page_put,
+    .tick = depot_age,
 };
 
 static int ultra_init(struct hak_box *box)
@@ -147,6 +314,9 @@ static int ultra_init(struct hak_box *box)
         .common_bytes = (uint32_t)box->params[PARAM_COMMON].i,
         .ops = &heaps_ops,
     };
+    u->depot.most_bytes = (uint64_t)box->params[PARAM_DEPOT].i;
+    for (uint32_t i = 0; i < CLASSES; i++)
+        hak_link_init(&u->depot.of[i].pages);
     box->state = u;
     return 0;
 }
@@ -221,6 +391,7 @@ static size_t ultra_slot_size(struct hak_box *box, size_t size_bytes)
 static void ultra_fork(struct hak_box *box, enum hak_fork_phase phase)
 {
     hak_heaps_fork(&ultra_of(box)->heaps, phase);
+    hak_lock_fork(&ultra_of(box)->depot.lock, phase);
 }
 
 static size_t ultra_trim(struct hak_box *box)
@@ -233,19 +404,28 @@ static size_t ultra_trim(struct hak_box *box)
     hak_heap_collect(heap);
     hak_heap_adopt_all(heap);
     size_t bytes = hak_heap_look(heap, true) + hak_heaps_trim_others(heap);
+    depot_empty(heap, SIZE_MAX);
     hak_count_shared(&u->given_bytes, (int64_t)bytes);
     return hak_counted(&u->given_bytes) - before;
 }
 
 static size_t ultra_shrink(struct hak_box *box, size_t want_bytes)
 {
-    return hak_heaps_shrink(&ultra_of(box)->heaps, want_bytes);
+    struct hak_heap *heap = box->host->heap(box, false);
+    hak_heaps_shrink(&ultra_of(box)->heaps, want_bytes);
+    return heap != NULL ? depot_empty(heap, want_bytes) : 0;
+}
+
+static void ultra_age(struct hak_box *box)
+{
+    hak_heaps_age(&ultra_of(box)->heaps);
 }
 
 static void ultra_stats(struct hak_box *box, struct hak_box_stats *out)
 {
     hak_heaps_stats(&ultra_of(box)->heaps, out);
-    out->cached_bytes = hak_heaps_kept(&ultra_of(box)->heaps);
+    out->cached_bytes = hak_heaps_kept(&ultra_of(box)->heaps) +
+                        hak_counted(&ultra_of(box)->depot.bytes);
 }
 
 static void ultra_walk(struct hak_box *box, hak_visit *visit, void *context)
@@ -278,6 +458,7 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .trim = ultra_trim,
             .stats = ultra_stats,
             .walk = ultra_walk,
+            .age = ultra_age,
             .heap_lost = hak_heap_lost,
             .heap_park = ultra_heap_park,
             .shrink = ultra_shrink,

@@ -193,6 +193,11 @@ static size_t call_shrink(struct hak_box *box, size_t want_bytes)
     RESULT(size_t, box, shrink, SIZED(want_bytes), NULL, (box, want_bytes));
 }
 
+static void call_age(struct hak_box *box)
+{
+    NOTHING(box, age, UNSIZED, NULL, (box));
+}
+
 static void call_fork(struct hak_box *box, enum hak_fork_phase phase)
 {
     NOTHING(box, fork, UNSIZED, NULL, (box, phase));
@@ -243,6 +248,7 @@ void th_note_calls(struct instance *b, const struct hak_box_ops *ops)
         NOTED(heap_open), NOTED(heap_close), NOTED(refill), NOTED(drained),
         NOTED(remote_free), NOTED(fork), NOTED(trim), NOTED(stats), NOTED(walk),
         NOTED(set_param), NOTED(retire), NOTED(get_extension),
-        NOTED(alloc_none), NOTED(heap_lost), NOTED(heap_park), NOTED(shrink);
+        NOTED(alloc_none), NOTED(heap_lost), NOTED(heap_park), NOTED(shrink),
+        NOTED(age);
 #undef NOTED
 }

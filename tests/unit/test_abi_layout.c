@@ -94,7 +94,7 @@ TEST(hak_counters_1_is_laid_out_so)
 
 TEST(hak_box_ops_is_laid_out_so)
 {
-    SIZE(hak_box_ops, 200);
+    SIZE(hak_box_ops, 208);
     AT(hak_box_ops, alloc, 0);
     AT(hak_box_ops, free, 8);
     AT(hak_box_ops, owns, 16);
@@ -120,11 +120,12 @@ TEST(hak_box_ops_is_laid_out_so)
     AT(hak_box_ops, heap_lost, 176);
     AT(hak_box_ops, heap_park, 184);
     AT(hak_box_ops, shrink, 192);
+    AT(hak_box_ops, age, 200);
 }
 
 TEST(hak_box_entry_is_laid_out_so)
 {
-    SIZE(hak_box_entry, 288);
+    SIZE(hak_box_entry, 296);
     AT(hak_box_entry, magic, 0);
     AT(hak_box_entry, abi_major, 8);
     AT(hak_box_entry, abi_minor, 10);

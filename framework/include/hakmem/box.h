@@ -522,6 +522,14 @@ struct hak_box_ops {
      * is held for long.
      */
     size_t (*shrink)(struct hak_box *box, size_t want_bytes);
+
+    /*
+     * age - what the box's slow paths do now and then about memory that was
+     * kept and not needed for a purge delay.                     [any thread]
+     * With [core] background = yes a thread of the core's calls it twice a
+     * purge delay, so that time passes while the program sleeps.
+     */
+    void (*age)(struct hak_box *box);
 };
 
 /* ---- the entry ---- */

@@ -198,7 +198,7 @@ TEST(empty_pages_go_back_to_the_host)
     static const size_t sizes[] = {LEAST, 512, 528, MOST};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         size_t bytes = sizes[i], page = page_bytes(bytes);
-        struct hak_box *box = OPEN(0, "warm=0");
+        struct hak_box *box = OPEN(0, "warm=0", "depot=0");
         fill_pages(box, 15, bytes);
         empty_pages(15, bytes);
         EXPECT_EQ(th_mapped(box), page); /* the current one */
@@ -215,7 +215,7 @@ TEST(empty_pages_go_back_to_the_host)
 static void keeps_three(const char *warm, size_t bytes, size_t other_bytes)
 {
     size_t page = page_bytes(bytes);
-    struct hak_box *box = OPEN(0, warm);
+    struct hak_box *box = OPEN(0, warm, "depot=0");
     th_purge_delay(UINT64_MAX); /* kept pages stay */
     fill_pages(box, 15, bytes);
     empty_pages(15, bytes);
@@ -291,7 +291,7 @@ TEST(trim_says_how_much_went)
 
 TEST(a_kept_page_goes_after_the_purge_delay)
 {
-    struct hak_box *box = OPEN(0, "carve=16");
+    struct hak_box *box = OPEN(0, "depot=0", "carve=16");
     th_purge_delay(100);
     th_clock_add(1000);
     fill_pages(box, 1, 16); /* many refills: the clock was looked at */
@@ -308,6 +308,93 @@ TEST(a_kept_page_goes_after_the_purge_delay)
     th_clock_add(75);
     get_many(box, block + 2 * some, some, 32);
     EXPECT_EQ(th_mapped(box), 3 * GRANULE);
+    check_pages(box);
+}
+
+/* ---- the depot --------------------------------------------------------- */
+
+TEST(the_depot_serves_a_class_with_its_own_pages)
+{
+    struct hak_box *box = OPEN(0, "warm=0");
+    th_purge_delay(UINT64_MAX);
+    fill_pages(box, 8, 256);
+    fill_pages(box, 8, 128); /* overwrites block: those of 256 stay live */
+    struct hak_page *page = page_of(block[0]);
+    char *first = block[0];
+    uint32_t carved = page->carved;
+    empty_pages(8, 128);
+    size_t mapped = th_mapped(box);
+    EXPECT_EQ(page->state, HAK_PAGE_FREE);
+    EXPECT_GT(stats_of(box).cached_bytes, 6 * GRANULE);
+    fill_pages(box, 8, 128);
+    EXPECT_EQ(th_mapped(box), mapped);
+    EXPECT_EQ(page->carved, carved); /* it was not cut anew */
+    EXPECT(page->start == page_of(first)->start);
+    check_pages(box);
+    EXPECT_EQ(stats_of(box).retired_pages, 7); /* each of them was told of */
+}
+
+/* Of another size the page has as many granules, and is cut anew. */
+TEST(the_depot_serves_other_classes_with_pages_as_long)
+{
+    struct hak_box *box = OPEN(0, "warm=0");
+    th_purge_delay(UINT64_MAX);
+    fill_pages(box, 4, 128);
+    empty_pages(4, 128);
+    size_t mapped = th_mapped(box);
+    fill_pages(box, 3, 256);
+    EXPECT_EQ(th_mapped(box), mapped);
+    EXPECT_EQ(th_usable(block[0]), 256);
+    empty_pages(3, 256);
+    fill_pages(box, 1, 512); /* two granules: not from there */
+    EXPECT_EQ(th_mapped(box), mapped + 2 * GRANULE);
+    check_pages(box);
+}
+
+TEST(the_depot_is_bounded)
+{
+    struct hak_box *box = OPEN(0, "warm=0", "depot=256k");
+    th_purge_delay(UINT64_MAX);
+    fill_pages(box, 15, 64);
+    empty_pages(15, 64);
+    EXPECT_EQ(th_mapped(box), (1 + 4) * GRANULE);
+    EXPECT_LE(stats_of(box).cached_bytes, 256 * 1024);
+    box->ops->trim(box);
+    EXPECT_EQ(th_mapped(box), GRANULE);
+    EXPECT_EQ(stats_of(box).cached_bytes, 0);
+}
+
+TEST(what_the_depot_did_not_need_goes_after_the_delay)
+{
+    struct hak_box *box = OPEN(0, "warm=0", "carve=16");
+    th_purge_delay(100);
+    th_clock_add(1000);
+    fill_pages(box, 10, 64);
+    empty_pages(10, 64);
+    EXPECT_EQ(th_mapped(box), 10 * GRANULE);
+    for (int i = 0; i < 4; i++) {
+        th_clock_add(60);
+        fill_pages(box, 4, 64); /* nine wait, and three of them are needed */
+        empty_pages(4, 64);
+    }
+    EXPECT_LE(th_mapped(box), 5 * GRANULE);
+    EXPECT_GE(th_mapped(box), 4 * GRANULE);
+    check_pages(box);
+}
+
+TEST(shrink_gives_back_as_much_as_it_is_asked_for)
+{
+    struct hak_box *box = OPEN(0);
+    th_purge_delay(UINT64_MAX);
+    fill_pages(box, 60, 64); /* warm, and the depot */
+    empty_pages(60, 64);
+    size_t mapped = th_mapped(box);
+    EXPECT_GE(box->ops->shrink(box, 10 * GRANULE), 10 * GRANULE - 4096);
+    EXPECT_LE(th_mapped(box), mapped - 10 * GRANULE);
+    EXPECT_GE(th_mapped(box), mapped - 12 * GRANULE);
+    while (box->ops->shrink(box, 1 << 20) != 0)
+        ;
+    EXPECT_EQ(th_mapped(box), GRANULE);
     check_pages(box);
 }
 

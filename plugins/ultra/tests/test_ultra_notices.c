@@ -67,7 +67,7 @@ TEST(the_current_page_takes_what_came_back)
 TEST(pages_emptied_elsewhere_go_back)
 {
     enum { PAGES = 20 };
-    box = OPEN(0, "warm=0");
+    box = OPEN(0, "warm=0", "depot=0");
     get_many(box, block, PAGES * SLOTS, BYTES);
     free_elsewhere(block, PAGES * SLOTS);
     EXPECT_EQ(th_mapped(box), PAGES * GRANULE); /* until the owner looks */
@@ -80,7 +80,7 @@ TEST(pages_emptied_elsewhere_go_back)
 /* Half by the owner, half not, in any order: all comes back. */
 TEST(local_and_remote_frees_of_one_page)
 {
-    box = OPEN(0, "warm=0");
+    box = OPEN(0, "warm=0", "depot=0");
     for (size_t split = 1; split < SLOTS; split += 97) {
         get_many(box, block, 3 * SLOTS, BYTES);
         for (size_t i = 0; i < 3; i++) {
@@ -195,7 +195,7 @@ TEST(page_becomes_empty_meanwhile_and_is_kept)
 
 TEST(page_becomes_empty_meanwhile_and_is_not_kept)
 {
-    box = OPEN(0, "warm=0");
+    box = OPEN(0, "warm=0", "depot=0");
     struct hak_page *page = empty_with_a_notice();
     box->ops->trim(box); /* all but this one may go */
     EXPECT_EQ(page->state, HAK_PAGE_AVAIL);
@@ -210,7 +210,7 @@ TEST(page_becomes_empty_meanwhile_and_is_not_kept)
 /* The owner ends, its heap is closed, while a notice is in flight. */
 TEST(heap_is_closed_meanwhile)
 {
-    box = OPEN(0, "warm=0");
+    box = OPEN(0, "warm=0", "depot=0");
     pthread_t thread = start_filling();
     struct hak_page *page = page_of(block[0]);
     put_many(block + 1, SLOTS); /* all but one; this thread has no heap */
@@ -248,7 +248,7 @@ static void *make_current_again(void *argument)
 
 TEST(heap_is_closed_with_the_page_current)
 {
-    box = OPEN(0, "warm=0");
+    box = OPEN(0, "warm=0", "depot=0");
     pthread_barrier_init(&meet, NULL, 2);
     pthread_t thread = th_spawn(make_current_again, NULL);
     pthread_barrier_wait(&meet);
@@ -271,7 +271,7 @@ TEST(heap_is_closed_with_the_page_current)
 
 TEST(heap_is_adopted_meanwhile)
 {
-    box = OPEN(0, "warm=0");
+    box = OPEN(0, "warm=0", "depot=0");
     end_filling(start_filling());
     struct hak_page *page = page_of(block[0]);
     struct hak_heap *orphan = page->heap;
@@ -298,7 +298,7 @@ TEST(trim_goes_past_an_orphan_with_a_notice_in_flight)
     static struct part parts[2] = {{block, SLOTS + 1},
                                    {block + 2 * SLOTS, SLOTS + 1}};
     pthread_t thread[2];
-    box = OPEN(0, "warm=0");
+    box = OPEN(0, "warm=0", "depot=0");
     for (int i = 0; i < 2; i++)
         thread[i] = th_spawn(fill_part, &parts[i]);
     for (int i = 0; i < 2; i++)

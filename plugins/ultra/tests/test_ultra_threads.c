@@ -118,7 +118,7 @@ static void *use_and_free(void *argument)
 TEST(threads_that_freed_all_leave_no_memory)
 {
     pthread_t thread[THREADS];
-    box = OPEN(0);
+    box = OPEN(0, "depot=0");
     pthread_barrier_init(&meet, NULL, THREADS);
     for (int i = 0; i < THREADS; i++)
         thread[i] = th_spawn(use_and_free, NULL);
@@ -133,7 +133,7 @@ TEST(threads_that_freed_all_leave_no_memory)
 /* Others freed all of it, and the owner ended without another look. */
 TEST(what_others_freed_before_the_end_leaves_no_memory)
 {
-    box = OPEN(0);
+    box = OPEN(0, "depot=0");
     fill = 5 * SLOTS + 1;
     pthread_t thread = start_filling();
     put_many(block, fill);
