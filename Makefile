@@ -137,7 +137,7 @@ include framework/fused.mk
 # fetch blocks is worth a tenth of a pair (make bench-pair). What runs at start,
 # in reports and for messages is small instead of fast, since it is resident in
 # each program.
-COLD := $(patsubst framework/%.c,%,$(wildcard framework/conf*.c)) boot boxfile \
+COLD := $(patsubst framework/%.c,%,$(wildcard framework/conf*.c)) background boot boxfile \
     crash elf_file fork fused init learner learner_engine loader log object other policy \
     report seal setup signature stack start trust
 files = $(foreach f,$(1),$(B)/obj/framework/$(f).o $(FUSED)/obj/$(f).o)

@@ -10,6 +10,7 @@
  *     fused.c     the same, fixed when built
  *     fork.c      locks around a fork              everything below
  *     route.c     slow paths of alloc and free     learner thread policy
+ *     background.c  ages memory while all sleep    parcel thread loader
  *     report.c    statistics                       thread loader
  *     learner.c   retires -> routes                learner_engine.c thread
  *     parcel.c    frees of others' slots, home     beside thread.c
@@ -640,6 +641,13 @@ struct hak_parcel_figures {
 };
 struct hak_parcel_figures hak_parcel_read(const struct hak_box *box);
 void hak_parcel_lock(enum hak_fork_phase phase);
+
+/* ---- background.c ---- */
+
+/* At start, and in a child of a fork: with [core] background a thread is to be
+ * started, by the next slow path that looks. */
+void hak_background_want(void);
+void hak_background_look(void);
 
 /* ---- sample.c: not in a fused library ---- */
 

@@ -301,6 +301,7 @@ static void in_child(void)
     if (hak_lock_is_mine(&forks)) {
         hak_thread_fork_child(of_thread.self);
         hak_os_random_forked();
+        hak_background_want();
     }
     run(HAK_FORK_CHILD);
 }

@@ -82,6 +82,7 @@ int hak_setup_conf(char *const *envp, hak_diag_fn *diag)
     hak_conf.free_route = hak_fused.free_route;
     hak_conf.verify = hak_fused.verify;
     hak_conf.strict = hak_fused.strict;
+    hak_conf.background = hak_fused.background;
     hak_conf.purge_delay_ms = hak_fused.purge_delay_ms;
     hak_conf.stats_at_exit = hak_fused.stats_at_exit;
     hak_conf.stats_at_start = hak_fused.stats_at_start;

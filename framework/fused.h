@@ -30,7 +30,7 @@ struct hak_fused {
     const char *file, *profile; /* the INI; profile NULL = none */
     enum hak_fallback fallback;
     enum hak_free_route free_route;
-    bool verify, strict;
+    bool verify, strict, background;
     uint64_t purge_delay_ms;
     const char *stats_at_exit, *stats_at_start;
     bool stats_json;

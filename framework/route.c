@@ -23,6 +23,7 @@ static void tick(struct hak_thread *t)
     uint64_t now_ms = hak_os_now_ms();
     hak_thread_reap(now_ms, false);
     hak_parcel_age(t, now_ms);
+    hak_background_look();
 }
 
 /*

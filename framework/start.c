@@ -85,6 +85,7 @@ static void open_for_business(void)
     if (!hak_verifies() && hak_free_route() == HAK_FREE_DIRECTORY)
         hak_directory.limit = hak_directory.limit_real;
     __atomic_store_n(&hak_core.mode, HAK_MODE_BOXES, __ATOMIC_RELEASE);
+    hak_background_want();
     hak_fork_register();
     hak_report_start();
 }

@@ -71,6 +71,7 @@ preload()
         api | routes | sealed) modes='default verify owns lanes-off' ;;
         guard) modes='guard guard-each guard-recheck' ;;
         apart) continue ;; # its configuration alone: below
+        background) modes='default background' ;;
         family | stress)
             modes='plain default verify owns lanes-off no-fallback guard
                    guard-each'

@@ -78,7 +78,7 @@ static bool has_constant(const char *section, const char *key)
     static const struct {
         const char *kind, *keys;
     } known[] = {
-        {"core", " fallback free_route verify strict purge_delay_ms "
+        {"core", " fallback free_route verify strict purge_delay_ms background "
                  "sample_every sized_delete trial_s "},
         {"stats", " at_exit at_start format only_pid "},
         {"route", " box fallback enabled classes "},
@@ -258,13 +258,14 @@ static void write_core(FILE *out)
     fprintf(out,
             ",\n    .fallback = %s,\n    .free_route = %s,\n"
             "    .verify = %s,\n    .strict = %s,\n"
-            "    .purge_delay_ms = %llu,\n    .stats_at_exit = ",
+            "    .background = %s,\n    .purge_delay_ms = %llu,\n"
+            "    .stats_at_exit = ",
             hak_conf.fallback == HAK_FALLBACK_NONE ? "HAK_FALLBACK_NONE"
                                                    : "HAK_FALLBACK_LIBC",
             hak_conf.free_route == HAK_FREE_OWNS ? "HAK_FREE_OWNS"
                                                  : "HAK_FREE_DIRECTORY",
             yes(hak_conf.verify), yes(hak_conf.strict),
-            (unsigned long long)hak_conf.purge_delay_ms);
+            yes(hak_conf.background), (unsigned long long)hak_conf.purge_delay_ms);
     quoted(out, hak_conf.stats_at_exit);
     fputs(",\n    .stats_at_start = ", out);
     quoted(out, hak_conf.stats_at_start);

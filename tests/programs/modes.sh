@@ -6,6 +6,7 @@
 #   owns         each free asks the boxes alone
 #   lanes-off    each call crosses the boundary
 #   no-fallback  libc is never asked
+#   background   a thread of the core's ages memory
 #   learner...   as conf/learner.ini says, evaluated more often; -verify,
 #                -lanes-off as above, -observe and -off with that mode
 #   guard        as conf/guard.ini says, one in 20; guard-each: every one;
@@ -38,6 +39,7 @@ environment()
             sed 's/.*/HAKMEM_BOX_&_LANES=off/'
         ;;
     no-fallback) echo HAKMEM_CORE_FALLBACK=none ;;
+    background) echo HAKMEM_CORE_BACKGROUND=yes ;;
     learner | learner-*)
         echo HAKMEM_CONF=conf/learner.ini HAKMEM_LEARNER_EVERY=64
         case $1 in
