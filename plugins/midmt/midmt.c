@@ -199,7 +199,7 @@ static void midmt_free(struct hak_box *box, void *p)
 static bool midmt_owns(struct hak_box *box, const void *p)
 {
     const struct midmt *m = midmt_of(box); /* NULL before init */
-    return m != NULL && registry_find(&m->segments.registry, p) != NULL;
+    return m != NULL && segments_find(&m->segments, p) != NULL;
 }
 
 static size_t midmt_usable_size(struct hak_box *box, const void *p)
@@ -217,7 +217,7 @@ static size_t midmt_slot_size(struct hak_box *box, size_t size_bytes)
 
 /* ---- the whole box ----------------------------------------------------- */
 
-/* Lock order: heaps, segments, registry. None is taken under another. */
+/* Lock order: heaps, segments. Neither is taken under the other. */
 static void midmt_fork(struct hak_box *box, enum hak_fork_phase phase)
 {
     struct midmt *m = midmt_of(box);
@@ -269,7 +269,7 @@ static void midmt_walk(struct hak_box *box, hak_visit *visit, void *context)
 
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
     HAK_BOX_HEADER("midmt", "1.0"),
-    .summary = "1..256 KiB from per-thread segments in one sorted registry",
+    .summary = "1..256 KiB from per-thread segments in one registry",
     .params = params,
     .nparams = sizeof params / sizeof params[0],
     .min_bytes = HAK_SMALL_MAX_BYTES / 2 + 1, /* below, half a slot is lost */

@@ -4,7 +4,6 @@
  *     midmt.c     operations
  *     pages.c     page = a span with slots of one class; the tick
  *     pool.c      which segment a span comes from
- *     registry.c  address -> segment
  *     segment.h   granules of a segment
  *
  * A file includes only what stands below it.

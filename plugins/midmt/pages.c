@@ -44,7 +44,7 @@ static size_t page_bytes(const struct hak_heap *heap,
 
 struct hak_page *midmt_page_of(const struct midmt *m, const void *p)
 {
-    const struct segment *s = registry_find(&m->segments.registry, p);
+    const struct segment *s = segments_find(&m->segments, p);
     return s == NULL ? NULL
                      : __atomic_load_n(&s->page[segment_granule(s, p)],
                                        __ATOMIC_ACQUIRE);

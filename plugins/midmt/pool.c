@@ -7,16 +7,30 @@
 
 int segments_init(struct segments *s)
 {
-    const struct hak_host *host = s->box->host;
     pool_init(&s->shared);
-    return registry_init(&s->registry, s->box,
-                         host->window_bytes / s->min_bytes);
+    return hak_map_init(&s->registry, s->box) ? 0 : -ENOMEM;
 }
 
 void pool_init(struct pool *pool)
 {
     for (uint32_t b = 0; b < SEGMENT_BINS; b++)
         hak_link_init(&pool->bin[b]);
+}
+
+struct segment *segments_find(const struct segments *s, const void *p)
+{
+    struct segment *segment = hak_map_get(&s->registry, p);
+    return segment != NULL && segment_contains(segment, p) ? segment : NULL;
+}
+
+/* A new struct, range == 0, enters the chain; it stays for ever. */
+static void chain(struct segments *s, struct segment *segment)
+{
+    segment->all_next = __atomic_load_n(&s->all, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&s->all, &segment->all_next, segment,
+                                        true, __ATOMIC_RELEASE,
+                                        __ATOMIC_RELAXED))
+        ;
 }
 
 static struct segment *segment_of(struct hak_link *link)
@@ -104,7 +118,7 @@ static struct segment *segment_struct(struct segments *s)
         return segment;
     segment = s->box->host->meta(s->box, sizeof *segment);
     if (segment != NULL)
-        registry_chain(&s->registry, segment);
+        chain(s, segment);
     return segment;
 }
 
@@ -113,7 +127,7 @@ static void dispose(struct segments *s, struct segment *segment)
 {
     char *base = segment_base(segment);
     size_t size_bytes = segment_bytes(segment);
-    registry_remove(&s->registry, segment);
+    hak_map_set(&s->registry, base, size_bytes, NULL);
     __atomic_store_n(&segment->range, 0, __ATOMIC_RELEASE);
     s->box->host->unmap(s->box, base, size_bytes);
     hak_count_shared(&s->given_bytes, (int64_t)size_bytes);
@@ -135,12 +149,7 @@ static struct segment *segment_make(struct segments *s, size_t size_bytes)
     }
     uint64_t range = (uintptr_t)base | size_bytes >> HAK_GRANULE_SHIFT;
     __atomic_store_n(&segment->range, range, __ATOMIC_RELEASE);
-    if (registry_add(&s->registry, segment) != 0) {
-        __atomic_store_n(&segment->range, 0, __ATOMIC_RELEASE);
-        box->host->unmap(box, base, size_bytes);
-        keep_struct(s, segment);
-        return NULL;
-    }
+    hak_map_set(&s->registry, base, size_bytes, segment);
     return segment;
 }
 
@@ -360,7 +369,7 @@ size_t segments_shrink(struct segments *s, struct pool *mine, size_t want_bytes)
 {
     size_t bytes = 0;
     struct segment *segment =
-        __atomic_load_n(&s->registry.all, __ATOMIC_ACQUIRE);
+        __atomic_load_n(&s->all, __ATOMIC_ACQUIRE);
     for (; segment != NULL && bytes < want_bytes; segment = segment->all_next)
         bytes += purge_segment(s, mine, segment, true);
     return bytes;
@@ -369,7 +378,7 @@ size_t segments_shrink(struct segments *s, struct pool *mine, size_t want_bytes)
 void segments_purge(struct segments *s, struct pool *mine, bool all)
 {
     struct segment *segment =
-        __atomic_load_n(&s->registry.all, __ATOMIC_ACQUIRE);
+        __atomic_load_n(&s->all, __ATOMIC_ACQUIRE);
     for (; segment != NULL; segment = segment->all_next) {
         purge_segment(s, mine, segment, all);
         __atomic_store_n(&segment->old,
@@ -384,7 +393,7 @@ uint64_t segments_free_bytes(const struct segments *s)
 {
     uint64_t n = 0;
     const struct segment *segment =
-        __atomic_load_n(&s->registry.all, __ATOMIC_ACQUIRE);
+        __atomic_load_n(&s->all, __ATOMIC_ACQUIRE);
     for (; segment != NULL; segment = segment->all_next)
         n += (uint64_t)__builtin_popcountll(
             __atomic_load_n(&segment->free, __ATOMIC_RELAXED));
@@ -394,7 +403,6 @@ uint64_t segments_free_bytes(const struct segments *s)
 void segments_fork(struct segments *s, enum hak_fork_phase phase)
 {
     hak_lock_fork(&s->lock, phase);
-    hak_lock_fork(&s->registry.lock, phase);
 }
 
 void pool_check(const struct pool *pool)
@@ -417,9 +425,16 @@ void pool_check(const struct pool *pool)
     HAK_ALWAYS(nempty == pool->nempty);
 }
 
+static void registry_check(const struct segments *s)
+{
+    for (const struct segment *at = s->all; at != NULL; at = at->all_next)
+        for (uint32_t g = 0; g < segment_ngranules(at); g++)
+            HAK_ALWAYS(segments_find(s, segment_at(at, g)) == at);
+}
+
 void segments_check(const struct segments *s)
 {
-    registry_check(&s->registry);
+    registry_check(s);
     pool_check(&s->shared);
     HAK_ALWAYS(s->shared.nempty == 0);
     for (const struct segment *segment = s->spare; segment != NULL;

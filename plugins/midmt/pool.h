@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * pool.h - who takes spans from which segment.
  *
- *     segments   the box's: registry, the shared pool, spare structs
+ *     segments   the box's: the registry, the shared pool, spare structs
  *     pool       one heap's segments, or the shared ones of ended threads;
  *                in bins by their longest free run, so that a span is found
  *                without a search:
@@ -30,12 +30,18 @@
  * costs a look, or takes the lock and acts on what `pool` says under it.
  *
  * Locks: segments.lock for the shared pool and the spare structs, then
- * nothing; registry.lock apart from it. A heap's pool needs none.
+ * nothing. A heap's pool needs none.
+ *
+ * The registry is a table over the window, granule -> segment: a look-up is a
+ * load. A late reader may find a struct that serves other memory by now, so what
+ * is found is compared with its range.
  */
 #ifndef MIDMT_POOL_H
 #define MIDMT_POOL_H
 
-#include "registry.h"
+#include "segment.h"
+
+#include <boxkit/map.h>
 
 struct pool {
     struct hak_link bin[SEGMENT_BINS];
@@ -50,7 +56,8 @@ struct segments {
     uint32_t keep_empty;         /* per pool; atomic: set_param */
     uint64_t next_tick_ms;       /* atomic */
     uint64_t given_bytes;        /* unmapped or purged; atomic */
-    struct registry registry;
+    struct hak_map registry;
+    struct segment *all; /* every struct, push only, by all_next */
     struct hak_lock lock;
     struct pool shared;
     struct segment *spare;
@@ -65,6 +72,9 @@ struct span_at {
 int segments_init(struct segments *s);
 
 void pool_init(struct pool *pool);
+
+/* The segment around p, or NULL. p: any value. Never waits, never faults. */
+struct segment *segments_find(const struct segments *s, const void *p);
 
 /*
  * pool_take - a span of n granules, 1 .. SEGMENT_RUN_MAX.      [pool's owner]

@@ -41,7 +41,7 @@ static int most_slots(void)
 
 static uint64_t free_map(const void *p, const struct hak_box *box)
 {
-    return registry_find(&midmt_of(box)->segments.registry, p)->free;
+    return segments_find(&midmt_of(box)->segments, p)->free;
 }
 
 /* ---- sizes ------------------------------------------------------------- */
