@@ -12,6 +12,9 @@ static const char *const bench_usage =
     "          (the idea of Larson and Krishnan's server simulation)\n"
     "producer  half of the threads allocate ITER blocks each of 16..512 B,\n"
     "          the other half frees them\n"
+    "swap      each thread replaces ITER blocks of 16..512 B, half of them of its\n"
+    "          own 8192, half of 65536 that all threads have: those were\n"
+    "          allocated by any of them\n"
     "barrier   ITER times: each thread allocates 10000 blocks of 16..256 B;\n"
     "          when all have, each frees as many of anybody's, at random\n"
     "active    each thread: ITER times malloc(8), 100 writes to it, free;\n"
@@ -106,6 +109,37 @@ static double server(size_t n, size_t iter, uint64_t seed)
     for (size_t i = 0; i < n; i++)
         sem_wait(&served);
     return (double)(n * (iter / LIVES) * LIVES) / (bench_seconds() - from);
+}
+
+/* ---- swap ---------------------------------------------------------------- */
+
+enum { OWN = 8192, SHARED = 65536 };
+static _Atomic(void *) shared[SHARED];
+
+static void *swap(void *arg)
+{
+    struct worker *w = arg;
+    void **own = calloc(OWN, sizeof *own);
+    for (size_t i = 0; i < w->iter; i++) {
+        uint64_t x = bench_random(&w->state);
+        void *p = fresh(x, 512);
+        if (x & 1) {
+            p = atomic_exchange_explicit(&shared[(x >> 20) % SHARED], p,
+                                         memory_order_acq_rel);
+        } else {
+            void **at = &own[(x >> 20) % OWN];
+            void *old = *at;
+            *at = p;
+            p = old;
+        }
+        free(p);
+    }
+    return NULL;
+}
+
+static double swapping(size_t n, size_t iter, uint64_t seed)
+{
+    return (double)(n * iter) / all(swap, n, iter, seed);
 }
 
 /* ---- producer ------------------------------------------------------------ */
@@ -255,6 +289,7 @@ static double bench_run(int argc, char **argv)
 {
     static const struct bench_mode modes[] = {
         {"server", 2, 1000000, server},
+        {"swap", 2, 1000000, swapping},
         {"producer", 2, 1000000, producer},
         {"barrier", 2, 50, meeting},
         {"active", 2, 1000000, active},

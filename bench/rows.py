@@ -72,6 +72,7 @@ def threads(r):
                 tags=[mode, f"{n}t"])
 
     add("server", (1, 2, 4, 8), 16000000, "server, blocks handed on")
+    add("swap", (2, 4), 8000000, "half of the frees of others' blocks")
     add("producer", (2, 4, 8), 4000000, "producer/consumer, all remote")
     add("barrier", (2, 4, 8), 200, "barrier, free in random order")
     add("active", (2, 4), 4000000, "cache lines, active")
@@ -93,6 +94,16 @@ def memory(r):
               tags=[mode])
 
 
+def kept(r):
+    for mode, n, what in (
+            ("phases", 60, "phases of one size, 60 MiB at once"),
+            ("waiting", 300, "freed of a thread that waits, 300 MiB"),
+            ("little", 1000, "1000 threads with 10 KiB each"),
+            ("survivors", 320, "blocks that outlive their threads")):
+        r.add("kept", what, program("bench_kept", mode, max(32, r.count(n))),
+              tags=[mode])
+
+
 def notes(r):
     """The benches of hakmem's notes, as they stand there."""
     r.add("notes", "bench_random_mixed, ws 400",
@@ -111,7 +122,7 @@ def notes(r):
 
 def table_rows(contenders, quick):
     r = Rows(contenders, quick)
-    for group in (pairs, random_replacement, threads, memory, notes):
+    for group in (pairs, random_replacement, threads, memory, kept, notes):
         group(r)
     return r.rows + program_rows(contenders, quick)
 
