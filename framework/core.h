@@ -271,6 +271,10 @@ size_t hak_space_shrink(size_t want_bytes);
 /* Bytes by which what boxes have has risen above its highest of late, once they
  * are worth a look; told once. Cost: two loads. */
 size_t hak_space_owed(void);
+/* How many bytes boxes should give back before so many are taken; 0: none, since
+ * there is room, or they had none of late. Then what they gave. Cost: loads. */
+size_t hak_space_will_grow(size_t size_bytes);
+void hak_space_reclaimed(size_t want_bytes, size_t got_bytes);
 /* What a box has; lock-free. 0 or -errno. */
 int hak_space_purge(void *p, size_t size_bytes);
 void hak_space_lock(enum hak_fork_phase phase);
@@ -355,6 +359,10 @@ static inline struct hak_span *hak_directory_get(const void *p)
 }
 
 /* ---- loader.c, boxfile.c: boxes ---- */
+
+/* Ask boxes for so much of what they keep (ops->shrink). Returns the bytes. Not
+ * under a lock that boxes or the window take. */
+size_t hak_boxes_shrink(size_t want_bytes);
 
 /* What changes in it while the process runs, but for box.state_now. */
 struct hak_loaded_now {

@@ -69,12 +69,33 @@ static void count_mapped(struct hak_box *box, int64_t more_bytes)
                    hak_count_shared(&now->mapped_bytes, more_bytes));
 }
 
+size_t hak_boxes_shrink(size_t want_bytes)
+{
+    size_t got = 0;
+    for (uint32_t i = 0; i < hak_boxes.n && got < want_bytes; i++) {
+        struct hak_loaded *b = hak_boxes.all[i];
+        if (b->ops.shrink != NULL)
+            got += b->ops.shrink(&b->box, want_bytes - got);
+    }
+    return got;
+}
+
+/* Before the process grows: what boxes keep becomes the window's, dirty as it
+ * is, and may do. */
+static void reclaim(size_t size_bytes)
+{
+    size_t want = hak_space_will_grow(size_bytes);
+    if (unlikely(want != 0))
+        hak_space_reclaimed(want, hak_boxes_shrink(want));
+}
+
 static void *host_map(struct hak_box *box, size_t size_bytes,
                       size_t align_bytes, uint32_t flags)
 {
     struct hak_loaded *b = hak_loaded_of(box);
     if (size_bytes == 0 || size_bytes % HAK_GRANULE_BYTES != 0)
         return NULL;
+    reclaim(size_bytes);
     void *p = hak_space_take(size_bytes, align_bytes, flags);
     if (p == NULL)
         return NULL;

@@ -28,25 +28,21 @@ static void tick(struct hak_thread *t)
 
 /*
  * What boxes keep, each for its own next need, is bounded together by this rule:
- * when they come to hold more than they did of late, as much of what is kept
- * goes back to the system as they have grown by. A program that lives within
- * what it has keeps its caches whole; one that moves on, from small blocks to
- * large ones, say, does not pay for both.
+ * before they come to hold more than they did of late, as much of what is kept
+ * changes hands (loader.c, reclaim); where that does not fit, as much goes back
+ * to the system as they have grown by. A program that lives within what it has
+ * keeps its caches whole; one that moves on, from small blocks to large ones,
+ * say, does not pay for both.
  */
 static void pay_for_growth(void)
 {
-    size_t want = hak_space_owed(), got;
+    size_t want = hak_space_owed();
     if (likely(want == 0))
         return;
     int kept = errno;
-    got = hak_space_shrink(want);
-    for (uint32_t i = 0; i < hak_boxes.n && got < want; i++) {
-        struct hak_loaded *b = hak_boxes.all[i];
-        if (b->ops.shrink == NULL)
-            continue;
-        got += b->ops.shrink(&b->box, want - got);
-        hak_space_shrink(want);
-    }
+    size_t got = hak_space_shrink(want);
+    if (got < want && hak_boxes_shrink(want - got) != 0)
+        hak_space_shrink(want - got);
     errno = kept;
 }
 

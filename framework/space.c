@@ -77,6 +77,7 @@ static struct {
     bool locked;           /* what is mapped is in memory at once; mapping */
     uint32_t ncuts;        /* of what is locked, ever; purging */
     size_t high;           /* most of nused + ndirty of late */
+    size_t dry_until;      /* below so many granules nobody is asked; atomic */
     uint64_t owed;         /* granules that it rose by, to be paid; atomic */
     uint64_t open_bytes;   /* of what is reserved; atomic */
     uint64_t purge_delay_ms, next_tick_ms;
@@ -261,6 +262,28 @@ static void pay(size_t n)
     hak_lock_drop(&space.lock);
 }
 
+size_t hak_space_will_grow(size_t size_bytes)
+{
+    size_t n = granules(size_bytes);
+    size_t ndirty = __atomic_load_n(&space.ndirty, __ATOMIC_RELAXED);
+    size_t then = hak_counted(&space.nused) + ndirty + n;
+    if (then <= __atomic_load_n(&space.high, __ATOMIC_RELAXED) ||
+        then <= __atomic_load_n(&space.dry_until, __ATOMIC_RELAXED) ||
+        ndirty >= 2 * n)
+        return 0;
+    return bytes(hak_max(n, OWED_LEAST));
+}
+
+void hak_space_reclaimed(size_t want_bytes, size_t got_bytes)
+{
+    if (got_bytes >= want_bytes / 2)
+        return;
+    size_t high = __atomic_load_n(&space.high, __ATOMIC_RELAXED);
+    __atomic_store_n(&space.dry_until,
+                     high + hak_max(OWED_LEAST, high / OWED_SHARE),
+                     __ATOMIC_RELAXED);
+}
+
 size_t hak_space_owed(void)
 {
     uint64_t owed = hak_counted(&space.owed);
@@ -380,6 +403,7 @@ static void age(uint64_t now_ms)
     hak_lock_take(&space.lock);
     memcpy(space.old, space.dirty, HAK_BITS_WORDS(space.frontier) * 8);
     set_high(space.high - (space.high - in_memory()) / 32);
+    __atomic_store_n(&space.dry_until, 0, __ATOMIC_RELAXED);
     tick_after(now_ms);
     hak_lock_drop(&space.lock);
 }
@@ -599,10 +623,17 @@ static void wipe(struct run dirty)
         memset(address(dirty.g), 0, bytes(dirty.n));
 }
 
-static size_t find_idle(size_t n, size_t align)
+/* What holds pages already comes first, but for what has to read zero. */
+static size_t find_idle(size_t n, size_t align, bool zero)
 {
+    size_t g = HAK_BITS_NONE;
     if (space.nidle < n)
-        return HAK_BITS_NONE;
+        return g;
+    if (!zero && space.ndirty >= n)
+        g = hak_bits_run(space.dirty, 0, space.free_hint, space.frontier, n,
+                         align);
+    if (g != HAK_BITS_NONE)
+        return g;
     return hak_bits_run(space.idle, 0, space.free_hint, space.frontier, n,
                         align);
 }
@@ -610,17 +641,17 @@ static size_t find_idle(size_t n, size_t align)
 /* A run that is mapped already, else any free one. */
 static size_t find(size_t n, size_t align)
 {
-    size_t g = find_idle(n, align);
+    size_t g = find_idle(n, align, false);
     if (g == HAK_BITS_NONE)
         g = hak_bits_run(space.used, ~0ull, space.free_hint, space.nbits, n,
                          align);
     return g;
 }
 
-static size_t take_mapped(size_t n, size_t align, struct run *dirty)
+static size_t take_mapped(size_t n, size_t align, bool zero, struct run *dirty)
 {
     hak_lock_take(&space.lock);
-    size_t g = find_idle(n, align);
+    size_t g = find_idle(n, align, zero);
     if (g != HAK_BITS_NONE)
         *dirty = claim(g, n);
     hak_lock_drop(&space.lock);
@@ -655,9 +686,9 @@ static size_t map_and_take(size_t n, size_t align, struct run *dirty)
  * sets what was mapped ahead, waits for its purge or is in flight against us,
  * hence the second try.
  */
-static size_t take(size_t n, size_t align, struct run *dirty)
+static size_t take(size_t n, size_t align, bool zero, struct run *dirty)
 {
-    size_t g = take_mapped(n, align, dirty);
+    size_t g = take_mapped(n, align, zero, dirty);
     if (g == HAK_BITS_NONE)
         g = map_and_take(n, align, dirty);
     if (g == HAK_BITS_NONE) {
@@ -675,7 +706,7 @@ void *hak_space_take(size_t size_bytes, size_t align_bytes, uint32_t flags)
     if (n == 0 || n > space.ngranules || align_bytes > BASE_ALIGN_BYTES)
         return NULL;
     hak_space_tick();
-    size_t g = take(n, align, &dirty);
+    size_t g = take(n, align, (flags & HAK_MAP_ZERO) != 0, &dirty);
     if (g == HAK_BITS_NONE)
         return NULL;
     hak_count_shared(&space.figures.maps, 1);
@@ -741,7 +772,7 @@ static bool take_at(size_t g, size_t n)
 static void *move(size_t g, size_t old_n, size_t new_n)
 {
     struct run overwritten;
-    size_t to = take(new_n, 1, &overwritten);
+    size_t to = take(new_n, 1, true, &overwritten);
     if (to == HAK_BITS_NONE)
         return NULL;
     hak_lock_take(&space.mapping);

@@ -518,7 +518,8 @@ struct hak_box_ops {
      *             by the box, whichever thread's it is; what a thread is just
      *             working with may stay
      * Returns     the bytes that no longer are in memory or are the host's
-     * Called on slow paths, outside of other operations. Wait for no lock that
+     * Called on slow paths, and by host->map, of whichever box: hold no lock
+     * over a call of that which shrink takes, nor wait in shrink for one that
      * is held for long.
      */
     size_t (*shrink)(struct hak_box *box, size_t want_bytes);
