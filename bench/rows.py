@@ -93,7 +93,7 @@ def memory(r):
             ("large", 16, 60000, "large, 64 KiB..32 MiB"),
             ("pages", 16, 200, "large, every page written to"),
             ("buffers", 20, 300, "buffers, 5..25 MiB"),
-            ("buffers", 4, 60, "buffers, 40..64 MiB"),
+            ("buffers", 4, 120, "buffers, 40..64 MiB"),
             ("crowded", 20, 200, "buffers, 5..25 MiB, busy machine")):
         r.add("memory", what,
               program("bench_memory", mode, n, r.count(iterations)),

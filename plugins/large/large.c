@@ -33,7 +33,7 @@ enum param {
     .type = HAK_PARAM_SIZE, .flags = HAK_PARAM_MUTABLE, .max = MOST_BYTES
 
 static const struct hak_param params[] = {
-    [PARAM_CACHE] = {"cache_bytes", A_SIZE, .def = 512 * MIB,
+    [PARAM_CACHE] = {"cache_bytes", A_SIZE, .def = 256 * MIB,
                      .help = "most bytes of freed blocks that are kept"},
     [PARAM_CACHE_MIN] = {"cache_min_bytes", A_SIZE, .def = 32 * MIB,
                          .help = "bytes that may be kept whatever is live"},

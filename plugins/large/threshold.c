@@ -42,7 +42,7 @@ void threshold_missed(struct threshold *t, const struct bigcache *cache,
                       uint64_t nbytes, uint64_t now_ms, uint64_t age_ms)
 {
     uint64_t gone = get(&t->gone_bytes);
-    if (gone < nbytes || gone / 2 > nbytes)
+    if (gone < nbytes / 2 || gone / 2 > nbytes)
         return;
     uint32_t gone_ms = __atomic_load_n(&t->gone_ms, __ATOMIC_RELAXED);
     uint8_t gone_turn = __atomic_load_n(&t->gone_turn, __ATOMIC_RELAXED);

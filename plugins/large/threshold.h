@@ -4,9 +4,8 @@
  *
  *     a block of `direct_bytes` or more is freed   it goes back, and what it
  *                                                  was is remembered (`gone`)
- *     a request comes that it would have served,   the threshold goes to the
- *       of half its size at least, before it       next doubling above it
- *       would have been too old
+ *     a request comes of half to twice its size,   the threshold goes to the
+ *       before it would have been too old          next doubling above it
  *     a kept block of `least_bytes` or more has    the threshold goes down to
  *       become too old, unused                     that block's size
  *

@@ -77,18 +77,23 @@ TEST(never_below_the_parameter)
     EXPECT_EQ(t.direct_bytes, 32 * MIB);
 }
 
-/* One that is too short, or more than twice as long, would not have done. */
+/* Half to twice as long: with what lies beside it, it would have done. */
 TEST(a_request_of_another_size_says_nothing)
 {
     start(true);
     threshold_gone(&t, &cache, 64 * MIB, now_ms);
-    threshold_missed(&t, &cache, 65 * MIB, now_ms, AGE);
+    threshold_missed(&t, &cache, 130 * MIB, now_ms, AGE);
     threshold_missed(&t, &cache, 31 * MIB, now_ms, AGE);
+    threshold_missed(&t, &cache, 1, now_ms, AGE);
     EXPECT_EQ(t.moves, 0);
-    threshold_missed(&t, &cache, 32 * MIB, now_ms, AGE);
+    threshold_missed(&t, &cache, 128 * MIB, now_ms, AGE);
     EXPECT_EQ(t.moves, 1);
     threshold_missed(&t, &cache, 64 * MIB, now_ms, AGE); /* once is enough */
     EXPECT_EQ(t.moves, 1);
+    start(true);
+    threshold_gone(&t, &cache, 64 * MIB, now_ms);
+    threshold_missed(&t, &cache, 32 * MIB, now_ms, AGE);
+    EXPECT_EQ(t.direct_bytes, 128 * MIB);
 }
 
 /* On a machine that is busy with others all comes later, and not too late. */
