@@ -20,7 +20,7 @@
 enum {
     SWEEP_MOST = 16,  /* blocks given back by one call for their age */
     REST_OF_KEPT = 8, /* at rest: what came in half an age is no more than these
-                         parts of what is kept and was live */
+                         parts of what is kept and was live, together */
     REST_OF_LIVE = 32,
     CLEAN_SHARE = 2, /* of what was live, this part may be kept clean */
 };
@@ -210,18 +210,20 @@ void supply_free(struct large *large, struct block *b)
 
 /* ---- time and use ------------------------------------------------------ */
 
-/* Is the box at rest, and is a turn over? */
+/* Is the box at rest, and is a turn over? Where nobody looked for two ages,
+ * nobody called. */
 static void look_at_use(struct large *large, uint64_t now_ms, uint64_t age_ms,
                         uint64_t came)
 {
     struct use *use = &large->use;
     struct bigcache *cache = &large->cache;
     uint64_t high = (uint64_t)ledger_high(&large->ledger);
-    if (now_ms - use->looked_ms >= age_ms / 2) {
+    uint64_t passed_ms = now_ms - use->looked_ms;
+    if (passed_ms >= age_ms / 2) {
         uint64_t rest =
             bigcache_bytes(cache) / REST_OF_KEPT + high / REST_OF_LIVE;
-        __atomic_store_n(&cache->busy, came - use->looked_came > rest,
-                         __ATOMIC_RELAXED);
+        bool busy = came - use->looked_came > rest && passed_ms < 2 * age_ms;
+        __atomic_store_n(&cache->busy, busy, __ATOMIC_RELAXED);
         use->looked_ms = now_ms;
         use->looked_came = came;
     }
