@@ -847,6 +847,20 @@ TEST(two_instances)
     large_check(large_of(other));
 }
 
+/* The thread that swept is not there in a child. */
+TEST(a_child_sweeps_though_its_parent_was_at_it)
+{
+    start();
+    large_of(box)->next_sweep_ms = UINT64_MAX;
+    th_free(th_malloc(box, MIB));
+    EXPECT_EQ(large_of(box)->next_sweep_ms, UINT64_MAX);
+    box->ops->fork(box, HAK_FORK_PREPARE);
+    box->ops->fork(box, HAK_FORK_CHILD);
+    th_free(th_malloc(box, MIB));
+    EXPECT_NE(large_of(box)->next_sweep_ms, UINT64_MAX);
+    check();
+}
+
 /* ---- faults ------------------------------------------------------------ */
 
 /* Whichever call of the host fails: NULL, and all is as it should be. */
