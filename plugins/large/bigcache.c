@@ -159,7 +159,7 @@ static struct block *find_one(struct shard *s, const struct fit *fit)
 /*
  * From `from` as far as `end`, to the right or to the left: sum granules, at
  * least as many as are asked for, of them `dirty` if what is too much is cut
- * off at the end.
+ * off at the end, which is always less than the end. To the left from != end.
  */
 struct window {
     struct block *from, *end;
@@ -281,10 +281,7 @@ static struct block *take_window(struct bigcache *cache, struct shard *s,
         struct block *rest = split(cache, s, w.end, cut);
         if (rest == NULL)
             return NULL;
-        if (!w.right) {
-            w.from = w.from == w.end ? rest : w.from;
-            w.end = rest;
-        }
+        w.end = w.right ? w.end : rest;
     }
     return w.right ? join(cache, s, w.from, w.end)
                    : join(cache, s, w.end, w.from);

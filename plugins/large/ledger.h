@@ -46,7 +46,7 @@ static inline void ledger_write(int64_t *figure, int64_t value)
     __atomic_store_n(figure, value, __ATOMIC_RELAXED);
 }
 
-/* Under the lock of the account's shard; the reserve covers it. */
+/* Under the lock of the account's shard, whatever its reserve. */
 static inline void account_count(struct account *account, int64_t nblocks,
                                  int64_t nbytes)
 {
