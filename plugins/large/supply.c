@@ -210,7 +210,7 @@ void supply_free(struct large *large, struct block *b)
 
 /* ---- time and use ------------------------------------------------------ */
 
-/* Is the box at rest, and is a turn over? Where nobody looked for two ages,
+/* Is the box at rest, and is a turn over? Where nobody looked for four ages,
  * nobody called. */
 static void look_at_use(struct large *large, uint64_t now_ms, uint64_t age_ms,
                         uint64_t came)
@@ -222,7 +222,7 @@ static void look_at_use(struct large *large, uint64_t now_ms, uint64_t age_ms,
     if (passed_ms >= age_ms / 2) {
         uint64_t rest =
             bigcache_bytes(cache) / REST_OF_KEPT + high / REST_OF_LIVE;
-        bool busy = came - use->looked_came > rest && passed_ms < 2 * age_ms;
+        bool busy = came - use->looked_came > rest && passed_ms < 4 * age_ms;
         __atomic_store_n(&cache->busy, busy, __ATOMIC_RELAXED);
         use->looked_ms = now_ms;
         use->looked_came = came;

@@ -504,7 +504,7 @@ TEST(blocks_of_64_mib_never_asked_again_go_direct)
     for (size_t i = 0; i < 8; i++) {
         th_free(th_malloc(box, 64 * MIB + i * MIB));
         EXPECT_EQ(stats().cached_bytes, i == 0 ? 0 : 64 * KIB);
-        th_clock_add(2 * AGE);
+        th_clock_add(4 * AGE);
         th_free(th_malloc(box, 64 * KIB));
     }
     EXPECT_EQ(counter("direct_moves"), 0);
