@@ -2,6 +2,10 @@
  * bench_memory.c - memory that grows, shrinks, moves, or is much. */
 #include "driver.h"
 
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
 static const char *const bench_usage =
     "usage: bench_memory [--vs LIST] MODE [N [ITER [SEED]]]\n"
     "burst     ITER times: N MiB come in blocks of 16..1024 B, and all go\n"
@@ -14,6 +18,11 @@ static const char *const bench_usage =
     "memalign  the same with aligned_alloc(64) of 64..8192 B\n"
     "large     ITER replacements in N blocks of 64 KiB..32 MiB\n"
     "pages     the same, and every page of each is written to\n"
+    "buffers   ITER replacements in N blocks of 5..25 MiB (or as\n"
+    "          HAKMEM_BENCH_MIN_SIZE and _MAX_SIZE say), all bytes written; "
+    "the\n"
+    "          new one comes before the old one goes\n"
+    "crowded   the same, while two processes a CPU do nothing but run\n"
     "heap      N MiB live in blocks of 16..1024 B, ITER replacements\n"
     "spans     ITER replacements in 400 blocks, while N spans of 64 KiB are\n"
     "          held by one block of 1 KiB each\n"
@@ -202,6 +211,48 @@ static double pages(size_t n, size_t iter, uint64_t seed)
     return replace_large(n, iter, seed, 4096);
 }
 
+static double buffers(size_t n, size_t iter, uint64_t seed)
+{
+    char **block = bench_table(n * sizeof *block);
+    struct bench_plan plan = {.least = (size_t)5 << 20,
+                              .most = (size_t)25 << 20};
+    bench_sizes(&plan.least, &plan.most);
+    uint64_t state = seed + 1;
+    double from = bench_seconds();
+    for (size_t i = 0; i < iter; i++) {
+        uint64_t x = bench_random(&state);
+        size_t k = (size_t)(x >> 20) % n;
+        size_t size = bench_uniform(&plan, x << 8);
+        char *p = fresh(size);
+        memset(p, (int)i, size);
+        free(block[k]);
+        block[k] = p;
+    }
+    return (double)iter / (bench_seconds() - from);
+}
+
+/* The children share no page with the bench that either writes to. */
+static double crowded(size_t n, size_t iter, uint64_t seed)
+{
+    enum { MOST = 64 };
+    pid_t child[MOST];
+    long count = 2 * sysconf(_SC_NPROCESSORS_ONLN);
+    count = count < MOST ? count : MOST;
+    for (long i = 0; i < count; i++) {
+        child[i] = fork();
+        if (child[i] == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            for (;;)
+                __asm__ volatile("pause");
+        }
+    }
+    double ops = buffers(n, iter, seed);
+    for (long i = 0; i < count; i++)
+        if (child[i] > 0 && kill(child[i], SIGKILL) == 0)
+            waitpid(child[i], NULL, 0);
+    return ops;
+}
+
 /* ---- heap, spans --------------------------------------------------------- */
 
 static double replace(void **block, size_t n, size_t iter, uint64_t state)
@@ -250,6 +301,8 @@ static double bench_run(int argc, char **argv)
         {"memalign", 1000, 1000000, aligned},
         {"large", 16, 100000, large},
         {"pages", 16, 200, pages},
+        {"buffers", 20, 500, buffers},
+        {"crowded", 20, 300, crowded},
         {"heap", 100, 1000000, heap},
         {"spans", 1024, 3000000, spans},
         {NULL, 0, 0, NULL},

@@ -80,6 +80,10 @@ def threads(r):
     add("storm", (1, 2, 4, 8), 6000, "thread storm")
 
 
+SIZES = {"buffers, 40..64 MiB": {"HAKMEM_BENCH_MIN_SIZE": str(40 * MIB),
+                                 "HAKMEM_BENCH_MAX_SIZE": str(64 * MIB)}}
+
+
 def memory(r):
     for mode, n, iterations, what in (
             ("burst", 64, 8, "burst and shrink, 64 MiB"),
@@ -88,10 +92,13 @@ def memory(r):
             ("calloc", 1000, 3000000, "calloc, 16..8192 B"),
             ("memalign", 1000, 4000000, "memalign 64, 64..8192 B"),
             ("large", 16, 60000, "large, 64 KiB..32 MiB"),
-            ("pages", 16, 200, "large, every page written to")):
+            ("pages", 16, 200, "large, every page written to"),
+            ("buffers", 20, 300, "buffers, 5..25 MiB"),
+            ("buffers", 4, 120, "buffers, 40..64 MiB"),
+            ("crowded", 20, 200, "buffers, 5..25 MiB, busy machine")):
         r.add("memory", what,
               program("bench_memory", mode, n, r.count(iterations)),
-              tags=[mode])
+              tags=[mode], env=SIZES.get(what, {}))
 
 
 def kept(r):

@@ -52,14 +52,18 @@ def constants():
            "pair 20000 B, batch 1000", pair(20000, 1000, 2000000))
     yield ("box large.near_bytes", "4M", ["0", "1M", "16M"],
            wide, mixed(256 << 10 | 1, 512 << 10, 16, 300000))
-    yield ("box large.cache_bytes", "128M", ["0", "32M", "256M"],
-           "large, every page written to", memory("pages", 16, 100))
+    yield ("box large.cache_bytes", "256M", ["0", "32M", "128M", "1G"],
+           "buffers, 5..25 MiB", memory("buffers", 20, 300))
     yield ("box large.cache_share", "25", ["0", "100"],
-           "large, every page written to", memory("pages", 16, 100))
+           "buffers, 5..25 MiB", memory("buffers", 20, 300))
     yield ("box large.waste", "25", ["0", "100"],
            "large, every page written to", memory("pages", 16, 100))
-    yield ("box large.elo", "on", ["off"],
+    yield ("box large.waste", "25", ["0", "100"],
            "large, 64 KiB..32 MiB", memory("large", 16, 30000))
+    yield ("box large.learn", "on", ["off"], "buffers, 40..64 MiB",
+           {**memory("buffers", 4, 120),
+            "env": {"HAKMEM_BENCH_MIN_SIZE": str(40 << 20),
+                    "HAKMEM_BENCH_MAX_SIZE": str(64 << 20)}})
     yield ("box large.zero_map_bytes", "4M", ["256k", "64M"],
            "large, 64 KiB..32 MiB", memory("large", 16, 30000))
 

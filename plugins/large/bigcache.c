@@ -17,6 +17,7 @@ int bigcache_init(struct bigcache *cache, struct blocks *blocks,
     for (uint32_t i = 0; i < nshards; i++) {
         struct shard *s = &cache->shard[i];
         hak_link_init(&s->age);
+        hak_link_init(&s->clean);
         for (size_t k = 0; k < CACHE_BUCKETS; k++)
             hak_link_init(&s->bucket[k]);
     }
@@ -48,52 +49,67 @@ static uint8_t place_of(const struct bigcache *cache, const struct shard *s)
     return (uint8_t)(s - cache->shard + 1);
 }
 
-/* Into its bucket and, behind `newer`, the shard's blocks by age. */
-static void link_in(struct bigcache *cache, struct shard *s, struct block *b,
-                    struct hak_link *same, struct hak_link *newer)
+static bool is_clean(const struct block *b)
 {
-    hak_link_after(same, &b->same);
-    hak_link_after(newer, &b->age);
-    set_filled(s, bucket_of(b->ngranules), true);
-    hak_count(&s->bytes, block_bytes(b));
-    hak_count(&s->count, 1);
-    __atomic_store_n(&b->place, place_of(cache, s), __ATOMIC_RELAXED);
+    return b->state == BLOCK_CLEAN;
 }
 
-static void insert(struct bigcache *cache, struct shard *s, struct block *b)
+/* Behind `newer` in its list by age; into its bucket as the newest or, what was
+ * split off, as the oldest. */
+static void link_in(struct bigcache *cache, struct shard *s, struct block *b,
+                    struct hak_link *newer, bool newest)
 {
-    link_in(cache, s, b, &s->bucket[bucket_of(b->ngranules)], &s->age);
+    bool clean = is_clean(b);
+    hak_link_after(newer, &b->age);
+    hak_count(clean ? &s->clean_bytes : &s->bytes, block_bytes(b));
+    hak_count(clean ? &s->clean_count : &s->count, 1);
+    __atomic_store_n(&b->place, place_of(cache, s), __ATOMIC_RELAXED);
+    if (clean)
+        return;
+    uint32_t bucket = bucket_of(b->ngranules);
+    struct hak_link *head = &s->bucket[bucket];
+    hak_link_after(newest ? head : head->prev, &b->same);
+    set_filled(s, bucket, true);
+}
+
+static void insert(struct bigcache *cache, struct shard *s, struct block *b,
+                   uint64_t now_ms)
+{
+    b->freed_ms = (uint32_t)now_ms;
+    b->freed_turn = __atomic_load_n(&cache->turn, __ATOMIC_RELAXED);
+    link_in(cache, s, b, is_clean(b) ? &s->clean : &s->age, true);
 }
 
 static void extract(struct shard *s, struct block *b)
 {
-    uint32_t bucket = bucket_of(b->ngranules);
+    bool clean = is_clean(b);
     __atomic_store_n(&b->place, 0, __ATOMIC_RELAXED);
-    hak_link_remove(&b->same);
     hak_link_remove(&b->age);
+    hak_count(clean ? &s->clean_bytes : &s->bytes,
+              (uint64_t)0 - block_bytes(b));
+    hak_count(clean ? &s->clean_count : &s->count, (uint64_t)-1);
+    if (clean)
+        return;
+    uint32_t bucket = bucket_of(b->ngranules);
+    hak_link_remove(&b->same);
     if (hak_link_empty(&s->bucket[bucket]))
         set_filled(s, bucket, false);
-    hak_count(&s->bytes, (uint64_t)0 - block_bytes(b));
-    hak_count(&s->count, (uint64_t)-1);
 }
 
 /*
  * b, in the shard, becomes two: one of ngranules, the other the rest, in its
- * place by age. False: no struct for it, nothing changed.
+ * place by age. Returns the rest; NULL: no struct for it, nothing changed.
  */
-static bool split(struct bigcache *cache, struct shard *s, struct block *b,
-                  size_t ngranules)
+static struct block *split(struct bigcache *cache, struct shard *s,
+                           struct block *b, size_t ngranules)
 {
     struct hak_link *newer = b->age.prev;
     extract(s, b);
     struct block *rest = blocks_split(cache->blocks, b, ngranules);
-    struct hak_link *same = &s->bucket[bucket_of(b->ngranules)];
-    link_in(cache, s, b, same->prev, newer);
-    if (rest == NULL)
-        return false;
-    same = &s->bucket[bucket_of(rest->ngranules)];
-    link_in(cache, s, rest, same->prev, &b->age);
-    return true;
+    link_in(cache, s, b, newer, false);
+    if (rest != NULL)
+        link_in(cache, s, rest, &b->age, false);
+    return rest;
 }
 
 /* ---- one block --------------------------------------------------------- */
@@ -138,9 +154,20 @@ static struct block *find_one(struct shard *s, const struct fit *fit)
     return NULL;
 }
 
-/* ---- a run of blocks that adjoin ---------------------------------------- */
+/* ---- blocks that adjoin -------------------------------------------------- */
 
-/* b, if it lies in the shard, whose lock is held, and can be part of a run. */
+/*
+ * From `from` as far as `end`, to the right or to the left: sum granules, at
+ * least as many as are asked for, of them `dirty` if what is too much is cut
+ * off at the end, which is always less than the end. To the left from != end.
+ */
+struct window {
+    struct block *from, *end;
+    size_t sum, dirty;
+    bool right;
+};
+
+/* b, if it lies in the shard, whose lock is held, and can be part of one. */
 static struct block *part(const struct bigcache *cache, const struct shard *s,
                           const struct fit *fit, struct block *b)
 {
@@ -151,95 +178,124 @@ static struct block *part(const struct bigcache *cache, const struct shard *s,
     return is ? b : NULL;
 }
 
-/* The last block of a run from b on that is long enough, or NULL. */
-static struct block *end_of_run(const struct bigcache *cache,
-                                const struct shard *s, const struct fit *fit,
-                                struct block *b)
+static size_t dirty_granules(const struct block *b)
 {
-    size_t sum = b->ngranules;
-    for (int i = 1; i < CACHE_RUN_SCAN && sum < fit->least; i++) {
-        b = part(cache, s, fit, blocks_right(cache->blocks, b));
-        if (b == NULL)
-            return NULL;
-        sum += b->ngranules;
-    }
-    return sum >= fit->least ? b : NULL;
+    return is_clean(b) ? 0 : b->ngranules;
 }
 
-/* The first block of a run, and its last. */
-static struct block *find_run(struct bigcache *cache, struct shard *s,
-                              const struct fit *fit, struct block **last)
+/* The window from b on; sum is 0 when there is none. */
+static struct window window_from(const struct bigcache *cache,
+                                 const struct shard *s, const struct fit *fit,
+                                 struct block *b, bool right)
 {
-    struct hak_link *at = s->age.next;
-    for (int i = 0; i < CACHE_RUN_SCAN && at != &s->age; i++, at = at->next) {
+    struct window w = {b, b, b->ngranules, dirty_granules(b), right};
+    for (int i = 1; i < CACHE_WINDOW_SCAN && w.sum < fit->least; i++) {
+        struct block *next = right ? blocks_right(cache->blocks, w.end)
+                                   : blocks_left(cache->blocks, w.end);
+        next = part(cache, s, fit, next);
+        if (next == NULL)
+            break;
+        w.end = next;
+        w.sum += next->ngranules;
+        w.dirty += dirty_granules(next);
+    }
+    if (w.sum < fit->least)
+        w.sum = 0;
+    else if (!is_clean(w.end))
+        w.dirty -= w.sum - fit->least;
+    return w;
+}
+
+/* Is w better than `best`? More dirty, or as much and less to be cut off. */
+static bool is_better(const struct window *w, const struct window *best)
+{
+    return w->sum != 0 && (best->sum == 0 || w->dirty > best->dirty ||
+                           (w->dirty == best->dirty && w->sum < best->sum));
+}
+
+/* The best window from the newest blocks of a list; the first that is dirty and
+ * needs no cut will do. */
+static struct window best_window(const struct bigcache *cache,
+                                 const struct shard *s, const struct fit *fit,
+                                 const struct hak_link *list)
+{
+    struct window best = {0};
+    struct hak_link *at = list->next;
+    for (int i = 0; i < CACHE_WINDOW_SCAN && at != list; i++, at = at->next) {
         struct block *b = part(cache, s, fit, hak_item(at, struct block, age));
-        if (b == NULL ||
-            part(cache, s, fit, blocks_left(cache->blocks, b)) != NULL)
+        if (b == NULL)
             continue;
-        *last = end_of_run(cache, s, fit, b);
-        if (*last != NULL)
-            return b;
+        struct window w = window_from(cache, s, fit, b, true);
+        best = is_better(&w, &best) ? w : best;
+        if (b->ngranules < fit->least) {
+            w = window_from(cache, s, fit, b, false);
+            best = is_better(&w, &best) ? w : best;
+        }
+        if (best.dirty == fit->least && best.sum <= fit->most)
+            break;
     }
-    return NULL;
+    return best;
 }
 
-/* Out of the shard, as one; *longest is raised to the longest of them. */
-static void join_run(struct bigcache *cache, struct shard *s, struct block *b,
-                     const struct block *last, uint64_t *longest)
+/* Out of the shard, as one block, dirty. */
+static struct block *join(struct bigcache *cache, struct shard *s,
+                          struct block *first, const struct block *last)
 {
     const char *end = last->base + block_bytes(last);
-    *longest = hak_max(*longest, block_bytes(b));
-    extract(s, b);
-    while (b->base + block_bytes(b) != end) {
-        struct block *right = blocks_right(cache->blocks, b);
-        HAK_ALWAYS(right != NULL); /* find_run saw it, under this lock */
-        *longest = hak_max(*longest, block_bytes(right));
+    extract(s, first);
+    while (first->base + block_bytes(first) != end) {
+        struct block *right = blocks_right(cache->blocks, first);
+        HAK_ALWAYS(right != NULL); /* it was seen under this lock */
         extract(s, right);
-        blocks_join(cache->blocks, b, right);
+        blocks_join(cache->blocks, first, right);
     }
+    __atomic_store_n(&first->state, BLOCK_CACHED, __ATOMIC_RELAXED);
+    return first;
 }
 
 /* ---- entry points ------------------------------------------------------ */
 
 static struct block *take_one(struct bigcache *cache, struct shard *s,
-                              const struct fit *fit, uint64_t *kept_bytes)
+                              const struct fit *fit)
 {
     struct block *b = find_one(s, fit);
-    if (b == NULL)
-        return NULL;
-    *kept_bytes = block_bytes(b);
-    if (b->ngranules > fit->most && !split(cache, s, b, fit->least))
+    if (b == NULL ||
+        (b->ngranules > fit->most && split(cache, s, b, fit->least) == NULL))
         return NULL;
     extract(s, b);
     return b;
 }
 
-static struct block *take_run(struct bigcache *cache, struct shard *s,
-                              const struct fit *fit, uint64_t *kept_bytes)
+static struct block *take_window(struct bigcache *cache, struct shard *s,
+                                 const struct fit *fit, bool *dirty)
 {
-    struct block *last, *b = find_run(cache, s, fit, &last);
-    if (b == NULL)
+    struct window w = best_window(cache, s, fit, &s->age);
+    if (w.sum == 0)
+        w = best_window(cache, s, fit, &s->clean);
+    if (w.sum == 0)
         return NULL;
-    *kept_bytes = block_bytes(last);
-    size_t sum = (size_t)(last->base - b->base) >> HAK_GRANULE_SHIFT;
-    size_t need = fit->least - sum; /* of the last; sum alone is too short */
-    if (sum + last->ngranules > fit->most && !split(cache, s, last, need))
-        return NULL;
-    join_run(cache, s, b, last, kept_bytes);
-    return b;
+    *dirty = w.dirty == fit->least;
+    size_t excess = w.sum - fit->least;
+    if (w.sum > fit->most) {
+        size_t cut = w.right ? w.end->ngranules - excess : excess;
+        struct block *rest = split(cache, s, w.end, cut);
+        if (rest == NULL)
+            return NULL;
+        w.end = w.right ? w.end : rest;
+    }
+    return w.right ? join(cache, s, w.from, w.end)
+                   : join(cache, s, w.end, w.from);
 }
 
 static struct taken take_from(struct bigcache *cache, struct shard *s,
                               const struct fit *fit,
                               const struct request *request)
 {
-    struct taken taken = {.counted = true};
+    struct taken taken = {.counted = true, .dirty = true};
     hak_lock_take(&s->lock);
-    taken.block = take_one(cache, s, fit, &taken.kept_bytes);
-    if (taken.block == NULL && !request->whole &&
-        s->bytes >> HAK_GRANULE_SHIFT >= fit->least &&
-        fit->align_bytes <= HAK_GRANULE_BYTES)
-        taken.block = take_run(cache, s, fit, &taken.kept_bytes);
+    bool one = request->whole || fit->align_bytes > HAK_GRANULE_BYTES;
+    taken.block = one ? take_one(cache, s, fit)
+                      : take_window(cache, s, fit, &taken.dirty);
     if (taken.block != NULL) {
         hak_count(&s->hits, 1);
         taken.counted =
@@ -256,7 +312,8 @@ static bool may_have(const struct shard *s, const struct fit *fit, bool whole)
     uint64_t any = 0;
     uint32_t from = bucket_of(fit->least), end = bucket_of(fit->longest) + 1;
     if (!whole)
-        return hak_counted(&s->bytes) >> HAK_GRANULE_SHIFT >= fit->least;
+        return (hak_counted(&s->bytes) + hak_counted(&s->clean_bytes)) >>
+               HAK_GRANULE_SHIFT >= fit->least;
     for (uint32_t w = from >> 6; w * 64 < end; w++)
         any |= __atomic_load_n(&s->filled[w], __ATOMIC_RELAXED) &
                hak_bits_mask(w, from, end - from);
@@ -269,33 +326,32 @@ struct taken bigcache_take(struct bigcache *cache, uint32_t shard,
     size_t n = request->ngranules, most = bigcache_most(cache, n);
     struct fit fit = {
         .least = n,
-        .most = most,
-        .longest = request->whole ? most : bigcache_longest(cache, n),
+        .most = request->whole ? most : n + (most - n) / 2,
+        .longest = request->whole ? most : cache->blocks->n,
         .align_bytes = request->align_bytes,
         .huge = request->huge,
     };
     blocks_stock(cache->blocks);
     for (uint32_t i = 0; i < cache->nshards; i++) {
-        struct shard *s = &cache->shard[(shard + i) & (cache->nshards - 1)];
+        struct shard *s = &cache->shard[(shard + i) % cache->nshards];
         if (!may_have(s, &fit, request->whole))
             continue;
         struct taken taken = take_from(cache, s, &fit, request);
         if (taken.block != NULL)
             return taken;
     }
-    return (struct taken){.counted = true};
+    return (struct taken){.counted = true, .dirty = true};
 }
 
 bool bigcache_free(struct bigcache *cache, uint32_t shard, struct block *b,
                    uint64_t now_ms, bool keep)
 {
     struct shard *s = &cache->shard[shard];
-    b->freed_ms = (uint32_t)now_ms;
     hak_lock_take(&s->lock);
     account_add(&s->account, -1, -(int64_t)b->size_bytes);
     keep = keep && s->bytes + block_bytes(b) <= s->allowance;
     if (keep) {
-        insert(cache, s, b);
+        insert(cache, s, b, now_ms);
         hak_count(&s->puts, 1);
     }
     hak_lock_drop(&s->lock);
@@ -306,36 +362,69 @@ void bigcache_put(struct bigcache *cache, uint32_t shard, struct block *b,
                   uint64_t now_ms, uint64_t more)
 {
     struct shard *s = &cache->shard[shard];
-    b->freed_ms = (uint32_t)now_ms;
     hak_lock_take(&s->lock);
-    insert(cache, s, b);
+    insert(cache, s, b, now_ms);
     hak_count(&s->puts, 1);
     __atomic_store_n(&s->allowance, s->bytes + more, __ATOMIC_RELAXED);
     hak_lock_drop(&s->lock);
 }
 
+void bigcache_put_clean(struct bigcache *cache, uint32_t shard, struct block *b,
+                        uint64_t now_ms)
+{
+    struct shard *s = &cache->shard[shard];
+    hak_lock_take(&s->lock);
+    __atomic_store_n(&b->state, BLOCK_CLEAN, __ATOMIC_RELAXED);
+    insert(cache, s, b, now_ms);
+    hak_lock_drop(&s->lock);
+}
+
+/* The oldest of a list, if it is too old; NULL = none. */
+static struct block *oldest(const struct bigcache *cache,
+                            const struct hak_link *list, uint64_t now_ms,
+                            uint64_t age_ms)
+{
+    if (hak_link_empty(list))
+        return NULL;
+    struct block *b = hak_item(list->prev, struct block, age);
+    return bigcache_is_old(cache, b->freed_ms, b->freed_turn, now_ms, age_ms)
+               ? b
+               : NULL;
+}
+
 struct block *bigcache_evict(struct bigcache *cache, uint32_t shard,
-                             uint64_t now_ms, uint64_t least_ms,
+                             uint64_t now_ms, uint64_t age_ms,
                              uint64_t most_bytes)
 {
     struct shard *s = &cache->shard[shard];
-    struct block *b = NULL;
+    size_t most = (size_t)((hak_min(most_bytes, (uint64_t)1 << 62) +
+                            HAK_GRANULE_BYTES - 1) >>
+                           HAK_GRANULE_SHIFT);
     if (hak_counted(&s->count) == 0)
         return NULL;
     blocks_stock(cache->blocks);
     hak_lock_take(&s->lock);
-    if (!hak_link_empty(&s->age)) {
-        b = hak_item(s->age.prev, struct block, age);
-        size_t most = (size_t)((hak_min(most_bytes, (uint64_t)1 << 62) +
-                                HAK_GRANULE_BYTES - 1) >>
-                               HAK_GRANULE_SHIFT);
-        if (block_held_ms(b, now_ms) < least_ms)
-            b = NULL;
-        else if (b->ngranules > most && split(cache, s, b, b->ngranules - most))
-            b = blocks_right(cache->blocks, b);
-        if (b != NULL)
-            extract(s, b);
+    struct block *b = oldest(cache, &s->age, now_ms, age_ms);
+    if (b != NULL && b->ngranules > most) {
+        struct block *end = split(cache, s, b, b->ngranules - most);
+        b = end != NULL ? end : b;
     }
+    if (b != NULL)
+        extract(s, b);
+    hak_lock_drop(&s->lock);
+    return b;
+}
+
+struct block *bigcache_evict_clean(struct bigcache *cache, uint32_t shard,
+                                   uint64_t now_ms, uint64_t age_ms)
+{
+    struct shard *s = &cache->shard[shard];
+    if (hak_counted(&s->clean_count) == 0)
+        return NULL;
+    hak_lock_take(&s->lock);
+    struct block *b = oldest(cache, &s->clean, now_ms, age_ms);
+    if (b != NULL)
+        extract(s, b);
     hak_lock_drop(&s->lock);
     return b;
 }
@@ -382,19 +471,36 @@ static void check_bucket(const struct bigcache *cache, const struct shard *s,
     }
 }
 
+/* Blocks of the list, which are all clean, or none. */
+static uint64_t check_list(const struct bigcache *cache, const struct shard *s,
+                           const struct hak_link *list, bool clean,
+                           uint64_t *bytes)
+{
+    uint64_t count = 0;
+    for (struct hak_link *at = list->next; at != list; at = at->next, count++) {
+        const struct block *b = hak_item(at, struct block, age);
+        HAK_ALWAYS(at->next->prev == at && is_clean(b) == clean);
+        HAK_ALWAYS(b->place == place_of(cache, s));
+        HAK_ALWAYS(blocks_around(cache->blocks, b->base) == b);
+        *bytes += block_bytes(b);
+    }
+    return count;
+}
+
 void bigcache_check(struct bigcache *cache)
 {
-    HAK_ALWAYS(hak_is_power_of_two(cache->nshards));
     for (uint32_t i = 0; i < cache->nshards; i++) {
         struct shard *s = &cache->shard[i];
-        uint64_t bytes = 0, count = 0, aged = 0;
+        uint64_t bytes = 0, count = 0, aged_bytes = 0, clean_bytes = 0;
         hak_lock_take(&s->lock);
         for (uint32_t k = 0; k < CACHE_BUCKETS; k++)
             check_bucket(cache, s, k, &bytes, &count);
-        struct hak_link *at = s->age.next;
-        for (; at != &s->age; at = at->next, aged++)
-            HAK_ALWAYS(at->next->prev == at);
-        HAK_ALWAYS(s->bytes == bytes && s->count == count && aged == count);
+        HAK_ALWAYS(s->bytes == bytes && s->count == count);
+        HAK_ALWAYS(check_list(cache, s, &s->age, false, &aged_bytes) == count);
+        HAK_ALWAYS(aged_bytes == bytes);
+        HAK_ALWAYS(check_list(cache, s, &s->clean, true, &clean_bytes) ==
+                   s->clean_count);
+        HAK_ALWAYS(clean_bytes == s->clean_bytes);
         hak_lock_drop(&s->lock);
     }
 }

@@ -1,22 +1,34 @@
 /* SPDX-License-Identifier: MIT
  * bigcache.h - freed blocks, kept for the next request that they can serve.
  *
- *     shard (one a CPU, with its own lock)
- *       bucket[i] -> newest ... oldest     blocks of 8 sizes a doubling
+ *     shard (with its own lock: one a CPU for what is short, one for the rest)
+ *       bucket[i] -> newest ... oldest     dirty blocks of 8 sizes a doubling
  *       age       -> newest ... oldest     the same blocks, all buckets
  *       filled                             bit i: bucket[i] is not empty
  *       bytes     = sum of the mappings in it
+ *       clean     -> newest ... oldest     blocks that were purged
  *       account   what it counted as live, see ledger.h
  *
- * A request takes, from the shard of the CPU it runs on, else from any other:
+ * A dirty block has the pages that its program left. One that must make room
+ * may be purged and stay, clean, for the sake of its place: with what lies
+ * beside it, it serves a request that no dirty block is long enough for.
  *
- *     1. the shortest block that it does not cut more than CACHE_CUT from; of
- *        equals the newest. What is more than `waste` percent too long for it
- *        is split, and the rest stays, as old as it was
- *     2. a run of blocks of one shard that adjoin, joined, the last one split
+ * A request takes, from the shard that it names, else from any other:
+ *
+ *     as a whole  the shortest dirty block that is not more than `waste`
+ *                 percent too long; of equals the newest
+ *     else        one block or several that adjoin, joined: a window. Of all
+ *                 windows the one with the most dirty bytes, of equals the
+ *                 shortest; what is more than half of `waste` too much is split
+ *                 off and stays, as old as it was
  *
  * Blocks are joined no sooner than that: each keeps its age until then, so
  * none waits longer, or goes earlier, for what lies beside it.
+ *
+ * A block is too old when it has been here for an age of the clock, and the
+ * box is at rest (not `busy`) or has had CACHE_TURNS turns since. A turn is as
+ * many bytes of requests as were live at most of late. So on a machine that is
+ * busy with others, where all takes longer, what comes and goes stays.
  *
  * Ageing and eviction take the oldest; of a long one, no more than must go.
  * What may be kept, and what becomes of what is taken out, is for the caller
@@ -31,12 +43,11 @@
 #include "ledger.h"
 
 enum {
-    CACHE_SHARDS_MOST = 16,
-    CACHE_BUCKETS = 128, /* up to 16 GiB; longer blocks share the last */
-    CACHE_FIT_SCAN = 8,  /* blocks looked at in one bucket */
-    CACHE_RUN_SCAN = 32, /* blocks that a run is sought at, and most in it */
-    CACHE_WHOLE = 16,    /* granules up to which none is split or joined */
-    CACHE_CUT = 8,       /* a request has at least this part of its block */
+    CACHE_SHARDS_MOST = 17,
+    CACHE_BUCKETS = 128,    /* up to 16 GiB; longer blocks share the last */
+    CACHE_FIT_SCAN = 8,     /* blocks looked at in one bucket */
+    CACHE_WINDOW_SCAN = 64, /* blocks that a window is sought at, most in it */
+    CACHE_TURNS = 16,       /* `make bench BENCH=buffers`: see decisions.md */
 };
 
 /*
@@ -52,19 +63,23 @@ struct shard {
     struct account account;
     uint64_t hits, puts; /* blocks that went out to a request, came in */
     uint64_t allowance;
-    struct hak_link age;
+    uint64_t clean_bytes, clean_count;
+    struct hak_link age, clean;
     struct hak_link bucket[CACHE_BUCKETS];
 } __attribute__((aligned(64)));
 
+/* busy, turn  written by one thread at a time, see supply.c; atomic */
 struct bigcache {
-    uint32_t nshards; /* a power of two */
+    uint32_t nshards;
     uint32_t waste_percent;
+    bool busy;
+    uint8_t turn; /* ages are differences */
     struct shard *shard;
     struct blocks *blocks;
 };
 
 /*
- * nshards  a power of two up to CACHE_SHARDS_MOST
+ * nshards  up to CACHE_SHARDS_MOST
  * blocks   where what is put here is entered
  * 0 or -ENOMEM.
  */
@@ -84,18 +99,17 @@ struct request {
 };
 
 /*
- * counted     size_bytes is counted, or else is left to ledger_add()
- * kept_bytes  of the longest kept block that all or a part was taken of
+ * counted  size_bytes is counted, or else is left to ledger_add()
+ * dirty    all of the block is: none of its pages will be a fresh one
  */
 struct taken {
     struct block *block;
-    uint64_t kept_bytes;
-    bool counted;
+    bool counted, dirty;
 };
 
 /*
  * bigcache_take - out of the cache, for a request; block is NULL if none fits.
- * shard  the caller's; the others are asked after it
+ * shard  asked first, the others after it
  * No lock of the box is held.
  */
 struct taken bigcache_take(struct bigcache *cache, uint32_t shard,
@@ -115,14 +129,22 @@ bool bigcache_free(struct bigcache *cache, uint32_t shard, struct block *b,
 void bigcache_put(struct bigcache *cache, uint32_t shard, struct block *b,
                   uint64_t now_ms, uint64_t more);
 
+/* bigcache_put_clean - b, purged and still CACHED, becomes the newest of those
+ * that are clean. */
+void bigcache_put_clean(struct bigcache *cache, uint32_t shard, struct block *b,
+                        uint64_t now_ms);
+
 /*
- * bigcache_evict - out of the cache, the oldest block of one shard, if it has
- * been there for least_ms or longer; of one that is longer than most_bytes its
- * end, of that length rounded up to granules. NULL = none.
+ * bigcache_evict - out of the cache, the oldest dirty block of one shard, if it
+ * is too old by an age of age_ms (0: in any case); of one that is longer than
+ * most_bytes its end, of that length rounded up to granules. NULL = none.
+ * bigcache_evict_clean: the same of those that are clean, whole.
  */
 struct block *bigcache_evict(struct bigcache *cache, uint32_t shard,
-                             uint64_t now_ms, uint64_t least_ms,
+                             uint64_t now_ms, uint64_t age_ms,
                              uint64_t most_bytes);
+struct block *bigcache_evict_clean(struct bigcache *cache, uint32_t shard,
+                                   uint64_t now_ms, uint64_t age_ms);
 
 /* The next free of each shard asks what may be kept: it has become less. */
 void bigcache_recall(struct bigcache *cache);
@@ -136,10 +158,24 @@ static inline uint64_t bigcache_bytes(const struct bigcache *cache)
     return sum;
 }
 
-/* Milliseconds in the cache, as of now. */
-static inline uint32_t block_held_ms(const struct block *b, uint64_t now_ms)
+static inline uint64_t bigcache_clean_bytes(const struct bigcache *cache)
 {
-    return (uint32_t)now_ms - b->freed_ms;
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < cache->nshards; i++)
+        sum += hak_counted(&cache->shard[i].clean_bytes);
+    return sum;
+}
+
+/* Has what was freed then been here too long? An age of 0: in any case. */
+static inline bool bigcache_is_old(const struct bigcache *cache,
+                                   uint32_t freed_ms, uint8_t freed_turn,
+                                   uint64_t now_ms, uint64_t age_ms)
+{
+    bool busy = __atomic_load_n(&cache->busy, __ATOMIC_RELAXED);
+    uint8_t turn = __atomic_load_n(&cache->turn, __ATOMIC_RELAXED);
+    return age_ms == 0 ||
+           ((uint32_t)now_ms - freed_ms >= age_ms &&
+            (!busy || (uint8_t)(turn - freed_turn) >= CACHE_TURNS));
 }
 
 /* The longest block that a request of n granules may be given. */
@@ -147,14 +183,6 @@ static inline size_t bigcache_most(const struct bigcache *cache, size_t n)
 {
     uint32_t waste = __atomic_load_n(&cache->waste_percent, __ATOMIC_RELAXED);
     return n + n * waste / 100;
-}
-
-/* The longest block that is split for a request of n granules, or is one that
- * needs no split. */
-static inline size_t bigcache_longest(const struct bigcache *cache, size_t n)
-{
-    size_t most = bigcache_most(cache, n);
-    return most > n * CACHE_CUT ? most : n * CACHE_CUT;
 }
 
 void bigcache_lock(struct bigcache *cache, bool take); /* every lock */

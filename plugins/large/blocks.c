@@ -139,10 +139,11 @@ struct block *blocks_split(struct blocks *blocks, struct block *b,
     HAK_ALWAYS(ngranules != 0 && ngranules < b->ngranules);
     rest->base = b->base + (ngranules << HAK_GRANULE_SHIFT);
     rest->freed_ms = b->freed_ms;
+    rest->freed_turn = b->freed_turn;
     rest->huge = b->huge;
     set_length(rest, b->ngranules - ngranules);
     set_length(b, ngranules); /* before another block starts in it */
-    __atomic_store_n(&rest->state, BLOCK_CACHED, __ATOMIC_RELAXED);
+    __atomic_store_n(&rest->state, b->state, __ATOMIC_RELAXED);
     blocks_enter(blocks, rest);
     return rest;
 }

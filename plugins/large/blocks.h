@@ -27,6 +27,7 @@ enum block_state {
     BLOCK_SPARE,  /* in the list of spare ones, or on its way */
     BLOCK_LIVE,   /* the program's */
     BLOCK_CACHED, /* freed: in the BigCache, or on its way in or out */
+    BLOCK_CLEAN,  /* the same, and purged: addresses that read zero */
 };
 
 /*
@@ -47,16 +48,17 @@ enum block_state {
  * color       from base to the slot, a multiple of 64 below an OS page:
  *             color + size_bytes <= ngranules * HAK_GRANULE_BYTES; constant
  *             while LIVE
- * the rest    under the lock of its shard, while CACHED
+ * the rest    under the lock of its shard, while CACHED or CLEAN
  */
 struct block {
     char *base;
     size_t size_bytes;
     uint32_t ngranules;
-    uint32_t state;    /* enum block_state */
     uint32_t freed_ms; /* the clock's low half: ages are differences */
     uint16_t color;
+    uint8_t state; /* enum block_state */
     uint8_t place;
+    uint8_t freed_turn; /* see bigcache.h; the same of turns */
     bool huge;
     struct hak_link same; /* blocks of its bucket, newest first */
     struct hak_link age;  /* blocks of its shard, newest first */
@@ -112,8 +114,8 @@ void blocks_enter(struct blocks *blocks, struct block *b);
 void blocks_leave(struct blocks *blocks, struct block *b);
 
 /*
- * For blocks that are CACHED and the caller's alone (a shard's, whose lock is
- * held, or in no list). Addresses in them may be nobody's for a moment.
+ * For blocks that are CACHED or CLEAN and the caller's alone (a shard's, whose
+ * lock is held, or in no list). Addresses in them may be nobody's for a moment.
  * blocks_split  b keeps its first ngranules; the rest is the block returned,
  *               entered, alike but for its place. NULL = no spare struct
  * blocks_join   b takes over `right`, which begins where it ends

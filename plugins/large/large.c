@@ -19,8 +19,7 @@ enum param {
     PARAM_AGE,
     PARAM_WASTE,
     PARAM_SHARDS,
-    PARAM_ELO,
-    PARAM_ELO_K,
+    PARAM_LEARN,
     PARAM_DIRECT,
     PARAM_ZERO_MAP,
     PARAM_REMAP,
@@ -34,7 +33,7 @@ enum param {
     .type = HAK_PARAM_SIZE, .flags = HAK_PARAM_MUTABLE, .max = MOST_BYTES
 
 static const struct hak_param params[] = {
-    [PARAM_CACHE] = {"cache_bytes", A_SIZE, .def = 128 * MIB,
+    [PARAM_CACHE] = {"cache_bytes", A_SIZE, .def = 256 * MIB,
                      .help = "most bytes of freed blocks that are kept"},
     [PARAM_CACHE_MIN] = {"cache_min_bytes", A_SIZE, .def = 32 * MIB,
                          .help = "bytes that may be kept whatever is live"},
@@ -50,18 +49,17 @@ static const struct hak_param params[] = {
                      .def = 25,
                      .help = "a kept block serves requests so many percent "
                              "smaller"},
-    [PARAM_SHARDS] = {"shards", HAK_PARAM_INT, .max = CACHE_SHARDS_MOST,
+    [PARAM_SHARDS] = {"shards", HAK_PARAM_INT, .max = CACHE_SHARDS_MOST - 1,
                       .help = "parts of the cache, with a lock each; 0 = one "
                               "a CPU"},
-    [PARAM_ELO] = {"elo", HAK_PARAM_BOOL, HAK_PARAM_MUTABLE, .max = 1, .def = 1,
-                   .help = "learn which sizes are not worth keeping"},
-    [PARAM_ELO_K] = {"elo_k", HAK_PARAM_INT, HAK_PARAM_MUTABLE, .min = 1,
-                     .max = 400, .def = 20,
-                     .help = "how fast it learns: points per game at most"},
+    [PARAM_LEARN] = {"learn", HAK_PARAM_BOOL, HAK_PARAM_MUTABLE, .max = 1,
+                     .def = 1,
+                     .help = "learn which sizes above direct_bytes are worth "
+                             "keeping"},
     /* glibc maps and unmaps from this size on (DEFAULT_MMAP_THRESHOLD_MAX) */
     [PARAM_DIRECT] = {"direct_bytes", A_SIZE, .def = 32 * MIB,
                       .help = "from this size on blocks are not kept; with "
-                              "elo = on, to begin with"},
+                              "learn = on, to begin with"},
     [PARAM_ZERO_MAP] = {"zero_map_bytes", A_SIZE, .def = 4 * MIB,
                         .help = "from this size on calloc maps afresh rather "
                                 "than clear a kept block"},
@@ -104,23 +102,24 @@ static void configure(struct large *large)
                      (uint32_t)param(box, PARAM_WASTE), __ATOMIC_RELAXED);
 }
 
-static void start_elo(struct large *large)
+static void start_threshold(struct large *large)
 {
     const struct hak_box *box = large->box;
-    elo_start(&large->elo, param(box, PARAM_ELO) != 0,
-              (int32_t)param(box, PARAM_ELO_K), param(box, PARAM_DIRECT));
+    threshold_start(&large->threshold, param(box, PARAM_LEARN) != 0,
+                    param(box, PARAM_DIRECT));
 }
 
-/* A power of two: as asked, or as many as CPUs. */
+/* For short blocks a power of two, as asked or as many as CPUs; and one. */
 static uint32_t shards_wanted(const struct hak_box *box)
 {
+    const uint32_t most = CACHE_SHARDS_MOST - 1;
     size_t n = param(box, PARAM_SHARDS);
     if (n == 0)
         n = box->host->ncpus();
     uint32_t shards = 1;
-    while (shards < n && shards < CACHE_SHARDS_MOST)
+    while (shards < n && shards < most)
         shards *= 2;
-    return shards;
+    return shards + 1;
 }
 
 static int init(struct hak_box *box)
@@ -134,7 +133,7 @@ static int init(struct hak_box *box)
     large->box = box;
     large->page_bytes = box->host->os_page_bytes;
     configure(large);
-    start_elo(large);
+    start_threshold(large);
     box->state = large;
     return 0;
 }
@@ -154,8 +153,8 @@ static int set_param(struct hak_box *box, uint32_t i)
         return -EINVAL;
     flush_own(box);
     configure(large);
-    if (i == PARAM_ELO || i == PARAM_ELO_K || i == PARAM_DIRECT)
-        start_elo(large);
+    if (i == PARAM_LEARN || i == PARAM_DIRECT)
+        start_threshold(large);
     supply_flush(large); /* the simplest way under a lower bound */
     ledger_turn(&large->ledger, &large->cache);
     return 0;
@@ -179,7 +178,7 @@ uint32_t large_shard(const struct large *large)
     int32_t cpu = (int32_t)__atomic_load_n(&rseq->cpu_id, __ATOMIC_RELAXED);
     uint32_t hash = (uint32_t)((uintptr_t)thread >> THREAD_SHIFT) * 0x9e3779b9u;
     uint32_t n = likely(cpu >= 0) ? (uint32_t)cpu : hash >> SHARDS_SHIFT;
-    return n & (large->cache.nshards - 1);
+    return n & (large->cache.nshards - 2);
 }
 
 /*
@@ -205,8 +204,8 @@ static void *hand_out(struct large *large, struct block *b, size_t size_bytes,
     __atomic_store_n(&b->size_bytes, size_bytes, __ATOMIC_RELAXED);
     __atomic_store_n(&b->state, BLOCK_LIVE, __ATOMIC_RELEASE);
     if (unlikely(!counted))
-        ledger_add(&large->ledger, &large->cache, large_shard(large), 1,
-                   (int64_t)size_bytes);
+        ledger_add(&large->ledger, &large->cache,
+                   shard_for(large, b->ngranules), 1, (int64_t)size_bytes);
     return block_slot(b);
 }
 
@@ -236,9 +235,8 @@ static void *alloc_fresh(struct large *large, size_t size_bytes,
     uint64_t now_ms = large->box->host->now_ms();
     if (now_ms >= hak_counted(&large->next_sweep_ms))
         supply_sweep(large, now_ms);
-    elo_asked(&large->elo, n << HAK_GRANULE_SHIFT,
-              bigcache_longest(&large->cache, n) << HAK_GRANULE_SHIFT, now_ms,
-              supply_age_ms(large));
+    threshold_missed(&large->threshold, &large->cache, n << HAK_GRANULE_SHIFT,
+                     now_ms, supply_age_ms(large));
     struct block *b =
         supply_map(large, n, hak_max(align_bytes, HAK_GRANULE_BYTES), flags);
     if (b == NULL)
@@ -248,42 +246,49 @@ static void *alloc_fresh(struct large *large, size_t size_bytes,
     return p;
 }
 
-/* A kept block for the request, this thread's or the BigCache's; or NULL. */
-static struct block *take(struct large *large, size_t size_bytes,
-                          size_t align_bytes, bool *counted)
+/* Of what is kept in the BigCache; block is NULL if none fits. */
+static struct taken take_kept(struct large *large, size_t size_bytes,
+                              size_t align_bytes)
+{
+    const size_t n = granules_of(size_bytes);
+    const struct request request = {
+        .ngranules = n,
+        .align_bytes = hak_max(align_bytes, HAK_GRANULE_BYTES),
+        .size_bytes = size_bytes,
+        .huge = supply_huge(large, n),
+        .whole = n <= SHORT_GRANULES,
+    };
+    return bigcache_take(&large->cache, shard_for(large, n), &request);
+}
+
+/* A kept block, this thread's or the BigCache's, as a slot; or NULL. */
+static void *alloc_kept(struct large *large, size_t size_bytes,
+                        size_t align_bytes)
 {
     struct block *b =
         align_bytes <= HAK_GRANULE_BYTES ? take_near(large, size_bytes) : NULL;
-    *counted = true; /* in the ledger all the time */
-    if (likely(b != NULL))
-        return b;
-    const struct request request = {
-        .ngranules = granules_of(size_bytes),
-        .align_bytes = hak_max(align_bytes, HAK_GRANULE_BYTES),
-        .size_bytes = size_bytes,
-        .huge = supply_huge(large, granules_of(size_bytes)),
-        .whole = granules_of(size_bytes) <= CACHE_WHOLE,
-    };
-    struct taken taken =
-        bigcache_take(&large->cache, large_shard(large), &request);
-    if (taken.block != NULL)
-        elo_reused(&large->elo, taken.kept_bytes);
-    *counted = taken.counted;
-    return taken.block;
+    if (likely(b != NULL)) /* in the ledger all the time */
+        return hand_out(large, b, size_bytes, align_bytes, true);
+    struct taken taken = take_kept(large, size_bytes, align_bytes);
+    if (taken.block == NULL)
+        return NULL;
+    void *p =
+        hand_out(large, taken.block, size_bytes, align_bytes, taken.counted);
+    if (!taken.dirty)
+        supply_bound(large, large->box->host->now_ms());
+    return p;
 }
 
 static void *alloc_aligned(struct hak_box *box, size_t align_bytes,
                            size_t size_bytes)
 {
     struct large *large = large_of(box);
-    bool counted;
     if (unlikely(size_bytes > large->blocks.n << HAK_GRANULE_SHIFT))
         return NULL;
     size_bytes = slot_bytes(large, size_bytes);
-    struct block *b = take(large, size_bytes, align_bytes, &counted);
-    return likely(b != NULL)
-               ? hand_out(large, b, size_bytes, align_bytes, counted)
-               : alloc_fresh(large, size_bytes, align_bytes, 0);
+    void *p = alloc_kept(large, size_bytes, align_bytes);
+    return likely(p != NULL) ? p
+                             : alloc_fresh(large, size_bytes, align_bytes, 0);
 }
 
 static void *alloc(struct hak_box *box, size_t size_bytes)
@@ -302,21 +307,19 @@ static void *zalloc(struct hak_box *box, size_t size_bytes)
     if (unlikely(size_bytes > large->blocks.n << HAK_GRANULE_SHIFT))
         return NULL;
     size_bytes = slot_bytes(large, size_bytes);
-    bool counted;
-    struct block *b;
     if (size_bytes < settings_get(&large->settings.zero_map_bytes)) {
-        b = take(large, size_bytes, HAK_ALIGN_BYTES, &counted);
-        if (b != NULL)
-            return memset(
-                hand_out(large, b, size_bytes, HAK_ALIGN_BYTES, counted), 0,
-                size_bytes);
+        void *p = alloc_kept(large, size_bytes, HAK_ALIGN_BYTES);
+        if (p != NULL)
+            return memset(p, 0, size_bytes);
     } else {
+        const size_t n = granules_of(size_bytes);
         const struct request request = {
-            .ngranules = granules_of(size_bytes),
+            .ngranules = n,
             .align_bytes = HAK_GRANULE_BYTES,
             .whole = true,
         };
-        b = bigcache_take(&large->cache, large_shard(large), &request).block;
+        struct block *b =
+            bigcache_take(&large->cache, shard_for(large, n), &request).block;
         if (b != NULL)
             supply_give_back(large, b);
     }
@@ -425,13 +428,16 @@ static uint32_t read_counters(struct hak_box *box, struct hak_counter *out,
         {"cache_passed_over", hak_counted(&large->passed)},
         {"cache_room_bytes", supply_room(large)},
         {"maps", hak_counted(&large->maps)},
+        {"mapped_bytes", hak_counted(&large->mapped_bytes)},
+        {"cleaned_bytes", hak_counted(&large->cleaned_bytes)},
         {"given_back", hak_counted(&large->given_back)},
         {"grown", hak_counted(&large->grown)},
         {"shrunk", hak_counted(&large->shrunk)},
         {"moved", hak_counted(&large->moved)},
-        {"direct_bytes", hak_counted(&large->elo.direct_bytes)},
-        {"elo_wins", hak_counted(&large->elo.wins)},
-        {"elo_losses", hak_counted(&large->elo.losses)},
+        {"clean_bytes", bigcache_clean_bytes(&large->cache)},
+        {"turns", hak_counted(&large->turns)},
+        {"direct_bytes", hak_counted(&large->threshold.direct_bytes)},
+        {"direct_moves", hak_counted(&large->threshold.moves)},
     };
     size_t have = sizeof all / sizeof all[0];
     memcpy(out, all, hak_min(most, have) * sizeof all[0]);
@@ -450,14 +456,15 @@ static const void *get_extension(struct hak_box *box, const char *id)
 
 /* ---- life cycle --------------------------------------------------------- */
 
-/* Lock order: shards by number, elo, blocks. */
+/* Lock order: shards by number, blocks, near. */
 static void at_fork(struct hak_box *box, enum hak_fork_phase phase)
 {
     struct large *large = large_of(box);
     bigcache_fork(&large->cache, phase);
-    hak_lock_fork(&large->elo.lock, phase);
     hak_lock_fork(&large->blocks.lock, phase);
     hak_lock_fork(&large->near_lock, phase);
+    if (phase == HAK_FORK_CHILD) /* the parent may have been sweeping */
+        __atomic_store_n(&large->next_sweep_ms, 0, __ATOMIC_RELEASE);
 }
 
 static void *heap_open(struct hak_box *box, struct hak_thread *thread)
@@ -490,7 +497,6 @@ void large_check(struct large *large)
     blocks_check(&large->blocks);
     bigcache_check(&large->cache);
     ledger_check(&large->ledger, &large->cache);
-    elo_check(&large->elo);
     const struct block *b;
     for (size_t g = 0; (b = blocks_next(&large->blocks, &g)) != NULL;) {
         bool live = block_state(b) == BLOCK_LIVE;
@@ -499,7 +505,8 @@ void large_check(struct large *large)
         ncached += !live;
     }
     for (uint32_t i = 0; i < large->cache.nshards; i++)
-        count += large->cache.shard[i].count;
+        count +=
+            large->cache.shard[i].count + large->cache.shard[i].clean_count;
     struct near_sums near = near_sum(large);
     HAK_ALWAYS(nlive == ledger_nlive(&large->cache) - (int64_t)near.count);
     HAK_ALWAYS(nbytes == ledger_live(&large->cache) + (int64_t)near.live_bytes);
@@ -508,7 +515,8 @@ void large_check(struct large *large)
 
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
     HAK_BOX_HEADER("large", "1.0"),
-    .summary = "above 256 KiB: a mapping each, BigCache, ELO, mremap",
+    .summary = "above 256 KiB: a mapping each, BigCache, learned "
+               "threshold, mremap",
     .params = params,
     .nparams = sizeof params / sizeof params[0],
     .min_bytes = HAK_LANE_MAX_BYTES + 1,

@@ -5,7 +5,8 @@
  *     near.c      a thread's last freed blocks
  *     resize.c    realloc: in place, by remap, or not at all
  *     supply.c    all coupling to the host: map, give back, how much to keep
- *     bigcache.c  freed blocks          elo.c     which sizes are kept
+ *     threshold.c which sizes are kept
+ *     bigcache.c  freed blocks
  *     ledger.c    live and peak bytes   blocks.c  address -> block
  *
  * A file calls only what stands below it.
@@ -13,9 +14,12 @@
 #ifndef LARGE_LARGE_H
 #define LARGE_LARGE_H
 
-#include "bigcache.h"
-#include "elo.h"
 #include "near.h"
+#include "threshold.h"
+
+/* Blocks up to 1 MiB are kept as they are, one cache a CPU; longer ones are
+ * split and joined, so they are kept in one place. */
+enum { SHORT_GRANULES = 16 };
 
 /* [box large]: copied from box->params, read with settings_get(). */
 struct settings {
@@ -34,20 +38,37 @@ static inline uint64_t settings_get(const uint64_t *setting)
     return __atomic_load_n(setting, __ATOMIC_RELAXED);
 }
 
+/*
+ * What came, and when: the box's clock of use. Written by who sweeps.
+ *
+ * looked_*     the last look at whether the box is at rest
+ * turn_came    came when the turn began
+ * stretch_*    this stretch, in which the ledger's high is the most live
+ * late_came    came when the stretch before it began; atomic
+ */
+struct use {
+    uint64_t looked_ms, looked_came;
+    uint64_t turn_came;
+    uint64_t stretch_ms, stretch_came, late_came;
+    uint8_t stretch_turn;
+};
+
 struct large {
     struct hak_box *box;
     struct blocks blocks;
     struct bigcache cache;
     struct settings settings;
     size_t page_bytes;
-    struct elo elo;
-    uint64_t next_sweep_ms, next_stretch_ms;
+    struct threshold threshold;
+    uint64_t next_sweep_ms; /* atomic; who moves it on is the one to sweep */
+    struct use use;
     struct hak_lock near_lock; /* of all but reading all_near */
     struct near *all_near, *spare_near;
     uint64_t nnear; /* open */
     /* Written on slow paths, by any thread. */
     struct ledger ledger __attribute__((aligned(64)));
-    uint64_t maps, given_back, unused, passed, grown, shrunk, moved;
+    uint64_t maps, mapped_bytes, cleaned_bytes, given_back, unused, passed;
+    uint64_t turns, grown, shrunk, moved;
 } __attribute__((aligned(64)));
 
 static inline struct large *large_of(const struct hak_box *box)
@@ -72,6 +93,13 @@ static inline size_t granules_of(size_t nbytes)
  * next thread on it as well. Makes no system call.
  */
 uint32_t large_shard(const struct large *large);
+
+/* The shard for blocks of so many granules: the CPU's, or the last. */
+static inline uint32_t shard_for(const struct large *large, size_t ngranules)
+{
+    return ngranules <= SHORT_GRANULES ? large_shard(large)
+                                       : large->cache.nshards - 1;
+}
 
 /* ---- near.c ------------------------------------------------------------ */
 
@@ -116,8 +144,11 @@ void supply_give_back(struct large *large, struct block *b);
 /* Give back some of what is too old; amortised. */
 void supply_sweep(struct large *large, uint64_t now_ms);
 
-/* Give back all that is kept; returns bytes. */
+/* Give back all that is kept; returns bytes, without those that were clean. */
 size_t supply_flush(struct large *large);
+
+/* The host had no room: the same. False = nothing was kept. */
+bool supply_make_way(struct large *large);
 
 /* How long a freed block is kept, in milliseconds. */
 uint64_t supply_age_ms(const struct large *large);

@@ -19,6 +19,14 @@ int64_t ledger_nlive(const struct bigcache *cache)
     return sum;
 }
 
+int64_t ledger_came(const struct bigcache *cache)
+{
+    int64_t sum = 0;
+    for (uint32_t i = 0; i < cache->nshards; i++)
+        sum += ledger_read(&cache->shard[i].account.came);
+    return sum;
+}
+
 /*
  * All locks held. `slack` bytes are to be shared out: to each of the others
  * half of what it does not use, as far as they go; the rest to ours.
@@ -42,8 +50,7 @@ static void add_slowly(struct ledger *ledger, struct bigcache *cache,
                        struct account *ours, int64_t nblocks, int64_t nbytes)
 {
     bigcache_lock(cache, true);
-    ledger_write(&ours->live, ours->live + nbytes);
-    ledger_write(&ours->nlive, ours->nlive + nblocks);
+    account_count(ours, nblocks, nbytes);
     int64_t live = ledger_live(cache);
     if (live > ledger->high)
         ledger_write(&ledger->high, live);

@@ -20,10 +20,12 @@
 
 struct bigcache;
 
-/* In a shard, under its lock; bytes. Read without it for sums. */
+/* In a shard, under its lock; bytes. Read without it for sums.
+ * came  of all blocks that became live */
 struct account {
     int64_t live, nlive;
     int64_t reserve;
+    int64_t came;
 };
 
 /*
@@ -44,15 +46,23 @@ static inline void ledger_write(int64_t *figure, int64_t value)
     __atomic_store_n(figure, value, __ATOMIC_RELAXED);
 }
 
+/* Under the lock of the account's shard, whatever its reserve. */
+static inline void account_count(struct account *account, int64_t nblocks,
+                                 int64_t nbytes)
+{
+    ledger_write(&account->live, account->live + nbytes);
+    ledger_write(&account->nlive, account->nlive + nblocks);
+    if (nblocks > 0)
+        ledger_write(&account->came, account->came + nbytes);
+}
+
 /* Count, or return false with nothing changed: the reserve is too small. */
 static inline bool account_add(struct account *account, int64_t nblocks,
                                int64_t nbytes)
 {
-    int64_t live = account->live + nbytes;
-    if (unlikely(live > account->reserve))
+    if (unlikely(account->live + nbytes > account->reserve))
         return false;
-    ledger_write(&account->live, live);
-    ledger_write(&account->nlive, account->nlive + nblocks);
+    account_count(account, nblocks, nbytes);
     return true;
 }
 
@@ -63,6 +73,15 @@ void ledger_add(struct ledger *ledger, struct bigcache *cache, uint32_t shard,
 /* The figures now; exact while no other thread counts. */
 int64_t ledger_live(const struct bigcache *cache);
 int64_t ledger_nlive(const struct bigcache *cache);
+int64_t ledger_came(const struct bigcache *cache);
+
+/* The most live bytes of late: in this stretch of time and the last. */
+static inline int64_t ledger_high(const struct ledger *ledger)
+{
+    int64_t high = ledger_read(&ledger->high);
+    int64_t before = ledger_read(&ledger->high_before);
+    return before > high ? before : high;
+}
 
 /* A new stretch of time begins: high starts again at what is live. */
 void ledger_turn(struct ledger *ledger, struct bigcache *cache);

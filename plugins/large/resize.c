@@ -51,7 +51,7 @@ static bool grow(struct large *large, struct block *b, size_t ngranules)
         return false;
     if (remap(large, b, ahead))
         return true;
-    return supply_flush(large) != 0 && remap(large, b, ngranules);
+    return supply_make_way(large) && remap(large, b, ngranules);
 }
 
 void *large_resize(struct hak_box *box, void *p, size_t size_bytes)

@@ -1,22 +1,28 @@
 /* SPDX-License-Identifier: MIT
  * supply.c - blocks from the host and back, and how much is kept between.
  *
- * What is kept is bounded three ways: `cache_bytes` in all; `cache_age_ms`
- * per block; and by what the program used of late, so that
+ * What is kept is bounded four ways: `cache_bytes` in all; the age of a block
+ * (bigcache.h); and, beyond the first cache_min_bytes, by what the program did
+ * of late, in the last two stretches of time:
  *
- *     live + kept <= (1 + cache_share/100) x most live in the last two ages
+ *     live + kept <= (1 + cache_share/100) x the most that was live
+ *     kept        <= what came
  *
- * beyond the first cache_min_bytes. A loop over 32 MiB finds its block again;
- * a program that has shrunk does not keep what it will not need.
+ * A loop over 32 MiB finds its block again; a program that has shrunk does not
+ * keep what it will not need, and one that frees what it has held for long does
+ * not keep it at all. A stretch is an age long, and goes on while the box is
+ * busy, for CACHE_TURNS turns at most.
  *
  * Nothing here holds a lock while the host works.
  */
 #include "large.h"
 
 enum {
-    SWEEP_MOST = 16, /* blocks given back by one call for their age */
-    EVICT_SHARE = 8, /* of a block that must make room, at least this part of
-                        what may be kept goes: a system call each */
+    SWEEP_MOST = 16,  /* blocks given back by one call for their age */
+    REST_OF_KEPT = 8, /* at rest: what came in half an age is no more than these
+                         parts of what is kept and was live, together */
+    REST_OF_LIVE = 32,
+    CLEAN_SHARE = 2, /* of what was live, this part may be kept clean */
 };
 
 uint64_t supply_age_ms(const struct large *large)
@@ -29,13 +35,13 @@ uint64_t supply_room(const struct large *large)
 {
     const struct settings *s = &large->settings;
     int64_t live = ledger_live(&large->cache);
-    int64_t high = ledger_read(&large->ledger.high);
-    int64_t before = ledger_read(&large->ledger.high_before);
-    high = before > high ? before : high;
+    int64_t high = ledger_high(&large->ledger);
     int64_t share = high / 100 * (int64_t)settings_get(&s->cache_share);
     int64_t unused = high + share - live; /* a sum in motion may be less */
+    uint64_t came = (uint64_t)ledger_came(&large->cache) -
+                    hak_counted(&large->use.late_came);
     uint64_t room = hak_max(settings_get(&s->cache_min_bytes),
-                            unused > 0 ? (uint64_t)unused : 0);
+                            unused > 0 ? hak_min((uint64_t)unused, came) : 0);
     return hak_min(settings_get(&s->cache_bytes), room);
 }
 
@@ -64,6 +70,7 @@ static struct block *map_once(struct large *large, size_t ngranules,
     __atomic_store_n(&b->state, BLOCK_CACHED, __ATOMIC_RELAXED);
     blocks_enter(&large->blocks, b);
     hak_count_shared(&large->maps, 1);
+    hak_count_shared(&large->mapped_bytes, (int64_t)block_bytes(b));
     return b;
 }
 
@@ -79,12 +86,22 @@ struct block *supply_map(struct large *large, size_t ngranules,
     if (supply_huge(large, ngranules))
         flags |= HAK_MAP_HUGE;
     struct block *b = map_once(large, ngranules, align_bytes, flags);
-    if (b == NULL && supply_flush(large) != 0)
+    if (b == NULL && supply_make_way(large))
         b = map_once(large, ngranules, align_bytes, flags);
     return b;
 }
 
 /* ---- back -------------------------------------------------------------- */
+
+/* The addresses, when the pages have gone. */
+static void let_go(struct large *large, struct block *b)
+{
+    struct hak_box *box = large->box;
+    blocks_leave(&large->blocks, b); /* before it can be another's */
+    box->host->unmap(box, b->base, block_bytes(b));
+    blocks_recycle(&large->blocks, b);
+    hak_count_shared(&large->given_back, 1);
+}
 
 /*
  * The host keeps what it gets for reuse by any box and lets go of it a purge
@@ -93,13 +110,29 @@ struct block *supply_map(struct large *large, size_t ngranules,
  */
 void supply_give_back(struct large *large, struct block *b)
 {
+    large->box->host->purge(large->box, b->base, block_bytes(b));
+    let_go(large, b);
+}
+
+/*
+ * The pages go, and the addresses stay for what lies beside them: of long
+ * blocks only, and in proportion to what the program uses.
+ */
+static void make_clean(struct large *large, uint32_t shard, struct block *b,
+                       uint64_t now_ms)
+{
     struct hak_box *box = large->box;
-    size_t nbytes = block_bytes(b);
-    blocks_leave(&large->blocks, b); /* before it can be another's */
-    box->host->purge(box, b->base, nbytes);
-    box->host->unmap(box, b->base, nbytes);
-    blocks_recycle(&large->blocks, b);
-    hak_count_shared(&large->given_back, 1);
+    uint64_t nbytes = block_bytes(b);
+    uint64_t most = (uint64_t)ledger_high(&large->ledger) / CLEAN_SHARE;
+    if (shard != large->cache.nshards - 1 ||
+        bigcache_clean_bytes(&large->cache) + nbytes > most) {
+        supply_give_back(large, b);
+    } else if (box->host->purge(box, b->base, nbytes) != 0) {
+        let_go(large, b); /* it is locked: the host has its ways */
+    } else {
+        bigcache_put_clean(&large->cache, shard, b, now_ms);
+        hak_count_shared(&large->cleaned_bytes, (int64_t)nbytes);
+    }
 }
 
 /*
@@ -111,14 +144,12 @@ static bool evict_one(struct large *large, uint32_t shard, uint64_t now_ms,
 {
     struct bigcache *cache = &large->cache;
     for (uint32_t i = 0; i < cache->nshards; i++) {
-        struct block *b = bigcache_evict(
-            cache, (shard + i) & (cache->nshards - 1), now_ms, 0, nbytes);
+        uint32_t at = (shard + i) % cache->nshards;
+        struct block *b = bigcache_evict(cache, at, now_ms, 0, nbytes);
         if (b == NULL)
             continue;
-        elo_unused(&large->elo, block_bytes(b), block_held_ms(b, now_ms),
-                   supply_age_ms(large));
         hak_count_shared(&large->passed, 1);
-        supply_give_back(large, b);
+        make_clean(large, at, b, now_ms);
         return true;
     }
     return false;
@@ -130,8 +161,7 @@ static uint64_t make_room(struct large *large, uint32_t shard, uint64_t now_ms,
 {
     uint64_t kept;
     while ((kept = bigcache_bytes(&large->cache)) > most &&
-           evict_one(large, shard, now_ms,
-                     hak_max(kept - most, most / EVICT_SHARE)))
+           evict_one(large, shard, now_ms, kept - most))
         ;
     return kept;
 }
@@ -166,63 +196,119 @@ void supply_free(struct large *large, struct block *b)
     uint64_t nbytes = block_bytes(b), now_ms = box->host->now_ms();
     if (unlikely(now_ms >= hak_counted(&large->next_sweep_ms)))
         supply_sweep(large, now_ms);
-    uint32_t shard = large_shard(large);
-    bool direct = elo_direct(&large->elo, nbytes);
+    uint32_t shard = shard_for(large, b->ngranules);
+    bool direct = threshold_direct(&large->threshold, nbytes);
     bool keep = !direct && box->state_now == HAK_BOX_ACTIVE;
     if (likely(bigcache_free(&large->cache, shard, b, now_ms, keep)))
         return;
     if (keep && keep_slowly(large, shard, b, now_ms))
         return;
     if (direct)
-        elo_given_back(&large->elo, nbytes, now_ms);
+        threshold_gone(&large->threshold, &large->cache, nbytes, now_ms);
     supply_give_back(large, b);
 }
 
-/* ---- time -------------------------------------------------------------- */
+/* ---- time and use ------------------------------------------------------ */
 
-/* One thread begins the next stretch. */
-static void begin_stretch(struct large *large, uint64_t now_ms, uint64_t age_ms)
+/* Is the box at rest, and is a turn over? Where nobody looked for four ages,
+ * nobody called. */
+static void look_at_use(struct large *large, uint64_t now_ms, uint64_t age_ms,
+                        uint64_t came)
 {
-    uint64_t next_ms = hak_counted(&large->next_stretch_ms);
-    if (now_ms >= next_ms &&
-        __atomic_compare_exchange_n(&large->next_stretch_ms, &next_ms,
-                                    now_ms + age_ms, false, __ATOMIC_RELAXED,
-                                    __ATOMIC_RELAXED))
-        ledger_turn(&large->ledger, &large->cache);
+    struct use *use = &large->use;
+    struct bigcache *cache = &large->cache;
+    uint64_t high = (uint64_t)ledger_high(&large->ledger);
+    uint64_t passed_ms = now_ms - use->looked_ms;
+    if (passed_ms >= age_ms / 2) {
+        uint64_t rest =
+            bigcache_bytes(cache) / REST_OF_KEPT + high / REST_OF_LIVE;
+        bool busy = came - use->looked_came > rest && passed_ms < 4 * age_ms;
+        __atomic_store_n(&cache->busy, busy, __ATOMIC_RELAXED);
+        use->looked_ms = now_ms;
+        use->looked_came = came;
+    }
+    if (came - use->turn_came >= high) {
+        __atomic_store_n(&cache->turn, (uint8_t)(cache->turn + 1),
+                         __ATOMIC_RELAXED);
+        use->turn_came = came;
+        hak_count_shared(&large->turns, 1);
+    }
+}
+
+static void end_stretch(struct large *large, uint64_t now_ms, uint64_t age_ms,
+                        uint64_t came)
+{
+    struct use *use = &large->use;
+    uint8_t turn = large->cache.turn;
+    if (!bigcache_is_old(&large->cache, (uint32_t)use->stretch_ms,
+                         use->stretch_turn, now_ms, hak_max(age_ms, 1)))
+        return;
+    ledger_turn(&large->ledger, &large->cache);
+    __atomic_store_n(&use->late_came, use->stretch_came, __ATOMIC_RELAXED);
+    use->stretch_ms = now_ms;
+    use->stretch_turn = turn;
+    use->stretch_came = came;
+}
+
+/* Back with what is too old. Returns false if there may be more. */
+static bool give_old_back(struct large *large, uint64_t now_ms, uint64_t age_ms)
+{
+    struct bigcache *cache = &large->cache;
+    int done = 0;
+    struct block *b;
+    age_ms = hak_max(age_ms, 1);
+    for (uint32_t i = 0; i < cache->nshards; i++) {
+        for (; done < SWEEP_MOST &&
+               (b = bigcache_evict(cache, i, now_ms, age_ms, UINT64_MAX));
+             done++) {
+            threshold_unused(&large->threshold, block_bytes(b));
+            supply_give_back(large, b);
+            hak_count_shared(&large->unused, 1);
+        }
+        for (; done < SWEEP_MOST &&
+               (b = bigcache_evict_clean(cache, i, now_ms, age_ms));
+             done++)
+            let_go(large, b);
+    }
+    return done < SWEEP_MOST;
 }
 
 void supply_sweep(struct large *large, uint64_t now_ms)
 {
     uint64_t age_ms = supply_age_ms(large);
-    uint32_t done = 0;
-    struct block *b;
-    for (uint32_t i = 0; i < large->cache.nshards; i++)
-        while (done < SWEEP_MOST &&
-               (b = bigcache_evict(&large->cache, i, now_ms, age_ms,
-                                   UINT64_MAX))) {
-            elo_unused(&large->elo, block_bytes(b), age_ms, age_ms);
-            supply_give_back(large, b);
-            done++;
-        }
-    hak_count_shared(&large->unused, (int64_t)done);
-    elo_tick(&large->elo, now_ms, age_ms);
-    begin_stretch(large, now_ms, age_ms);
+    uint64_t next_ms = hak_counted(&large->next_sweep_ms);
+    /* acquire, and release below: `use` belongs to who has moved it on */
+    if (now_ms < next_ms || !__atomic_compare_exchange_n(
+                                &large->next_sweep_ms, &next_ms, UINT64_MAX,
+                                false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+        return;
+    uint64_t came = (uint64_t)ledger_came(&large->cache);
+    look_at_use(large, now_ms, age_ms, came);
+    bool all = give_old_back(large, now_ms, age_ms);
+    end_stretch(large, now_ms, age_ms, came);
     /* A full load means that there is more: the next call goes on. */
-    __atomic_store_n(&large->next_sweep_ms,
-                     done < SWEEP_MOST ? now_ms + age_ms / 4 : now_ms,
-                     __ATOMIC_RELAXED);
+    __atomic_store_n(&large->next_sweep_ms, all ? now_ms + age_ms / 4 : now_ms,
+                     __ATOMIC_RELEASE);
 }
 
-/* No outcome of a game: it was not the blocks' fault. */
 size_t supply_flush(struct large *large)
 {
+    struct bigcache *cache = &large->cache;
     size_t nbytes = 0;
     struct block *b;
-    for (uint32_t i = 0; i < large->cache.nshards; i++)
-        while ((b = bigcache_evict(&large->cache, i, 0, 0, UINT64_MAX)) !=
-               NULL) {
+    for (uint32_t i = 0; i < cache->nshards; i++) {
+        while ((b = bigcache_evict(cache, i, 0, 0, UINT64_MAX)) != NULL) {
             nbytes += block_bytes(b);
             supply_give_back(large, b);
         }
+        while ((b = bigcache_evict_clean(cache, i, 0, 0)) != NULL)
+            let_go(large, b);
+    }
     return nbytes;
+}
+
+bool supply_make_way(struct large *large)
+{
+    uint64_t clean = bigcache_clean_bytes(&large->cache);
+    return supply_flush(large) + clean != 0;
 }

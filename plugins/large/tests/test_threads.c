@@ -100,8 +100,8 @@ TEST(what_one_allocates_another_frees)
 
 TEST(many_shards_little_room)
 {
-    churn_all((const char *[]){"shards=16", "cache_bytes=2M", "elo_k=400",
-                               "cache_age_ms=30", "remap_bytes=64k", NULL});
+    churn_all((const char *[]){"shards=16", "cache_bytes=2M", "cache_age_ms=30",
+                               "remap_bytes=64k", NULL});
 }
 
 TEST(one_shard)
