@@ -41,9 +41,11 @@ enum {
     GROW_MOST_GRANULES = 512, /* 32 MiB */
     /*
      * What one system call gives back: the kernel keeps other calls of the
-     * process waiting that change its mappings.
+     * process waiting that change its mappings. A purge lets page faults go
+     * on, and boxes purge much that is not in memory.
      */
-    PIECE_GRANULES = 32, /* 2 MiB */
+    PIECE_GRANULES = 64,        /* 4 MiB */
+    PURGE_PIECE_GRANULES = 256, /* 16 MiB */
     /*
      * What one tick gives back, since any thread's malloc may make it: twice
      * as much after half a purge delay with fewer than TICKS_ENOUGH; at least
@@ -230,11 +232,10 @@ static void let_go(size_t g, size_t n)
 /* In pieces, between which other calls of the process get their turn. */
 static int purge_pages(char *p, size_t size_bytes)
 {
+    const size_t piece = bytes(PURGE_PIECE_GRANULES);
     int error = 0;
-    for (size_t at = 0; error == 0 && at < size_bytes;
-         at += bytes(PIECE_GRANULES))
-        error = hak_os_purge(p + at,
-                             hak_min(size_bytes - at, bytes(PIECE_GRANULES)));
+    for (size_t at = 0; error == 0 && at < size_bytes; at += piece)
+        error = hak_os_purge(p + at, hak_min(size_bytes - at, piece));
     return error;
 }
 
@@ -797,7 +798,7 @@ int hak_space_open(void *p, size_t size_bytes, bool now)
  */
 bool hak_space_close(void *p, size_t size_bytes)
 {
-    if (size_bytes > bytes(PIECE_GRANULES))
+    if (size_bytes > bytes(PURGE_PIECE_GRANULES))
         purge_pages(p, size_bytes);
     bool closed = hak_os_unmap(p, size_bytes);
     if (!closed && purge_pages(p, size_bytes) != 0)
