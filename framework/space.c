@@ -47,14 +47,18 @@ enum {
     PIECE_GRANULES = 64,        /* 4 MiB */
     PURGE_PIECE_GRANULES = 256, /* 16 MiB */
     /*
-     * What one tick gives back, since any thread's malloc may make it: twice
-     * as much after half a purge delay with fewer than TICKS_ENOUGH; at least
-     * GIVE_GRANULES, and twice of what it gives, for a thread that gives.
+     * What one tick gives back, since any thread's malloc may make it: by the
+     * time since the last one, so that all of it is back in BACK_DELAYS purge
+     * delays. A thread that gives: twice of that, and GIVE_GRANULES, at least;
+     * and at once, beyond DIRTY_MOST_GRANULES and a sixteenth of what is
+     * mapped, so that little is left to others.
      */
-    TICK_LEAST_GRANULES = 8,  /* 512 KiB */
-    TICK_MOST_GRANULES = 256, /* 16 MiB */
-    GIVE_GRANULES = 32,       /* 2 MiB */
-    TICKS_ENOUGH = 32,
+    TICK_LEAST_GRANULES = 4,  /* 256 KiB */
+    TICK_MOST_GRANULES = 512, /* 32 MiB */
+    BACK_DELAYS = 3,
+    GIVE_GRANULES = 32,         /* 2 MiB */
+    DIRTY_MOST_GRANULES = 8192, /* 512 MiB */
+    DIRTY_MOST_DIVISOR = 16,
     LEAST_BITS = 32768, /* 2 GiB, a page of each bitmap */
     CUTS_MOST = 8192,   /* of the 65530 mappings of a process */
 };
@@ -77,9 +81,8 @@ static struct {
     uint32_t ncuts;        /* of what is locked, ever; purging */
     uint64_t open_bytes;   /* of what is reserved; atomic */
     uint64_t purge_delay_ms, next_tick_ms;
-    size_t step;      /* what a tick gives back; it and the next: purging */
-    uint64_t look_ms; /* when to see whether that was enough */
-    uint32_t nticks;  /* since the last look */
+    size_t nold;      /* how much was old when it began to go; purging */
+    uint64_t last_us; /* when ticks last gave of it; purging */
     struct hak_space_figures figures; /* atomic */
 } space;
 
@@ -161,7 +164,6 @@ int hak_space_start(size_t window_bytes, uint64_t purge_delay_ms)
 {
     space.ngranules = granules(window_bytes);
     space.purge_delay_ms = purge_delay_ms;
-    space.step = TICK_LEAST_GRANULES;
     space.base = (char *)choose_base(window_bytes);
     if (!make_bitmaps(hak_min(space.ngranules, LEAST_BITS)))
         return -ENOMEM;
@@ -330,52 +332,39 @@ static size_t purge_all(uint64_t *const *which)
     return done;
 }
 
-static void age(uint64_t now_ms)
+/* What is left over, the next ticks go on with. */
+static size_t step_at(uint64_t now_us)
+{
+    uint64_t passed_us = now_us - hak_min(now_us, space.last_us);
+    uint64_t all_us = space.purge_delay_ms * BACK_DELAYS * 1000 + 1;
+    size_t step = space.nold * hak_min(passed_us, all_us) / all_us;
+    space.last_us = hak_max(now_us, space.last_us);
+    return hak_min(hak_max(step, TICK_LEAST_GRANULES), TICK_MOST_GRANULES);
+}
+
+static void age(uint64_t now_ms, uint64_t now_us)
 {
     hak_lock_take(&space.lock);
     memcpy(space.old, space.dirty, HAK_BITS_WORDS(space.frontier) * 8);
     tick_after(now_ms);
+    space.nold = space.ndirty;
     hak_lock_drop(&space.lock);
-}
-
-static void look_later(uint64_t after_ms)
-{
-    space.look_ms = after_ms + space.purge_delay_ms / 2;
-    space.nticks = 0;
-}
-
-static void begin_anew(uint64_t now_ms)
-{
-    age(now_ms);
-    space.step = TICK_LEAST_GRANULES;
-    look_later(now_ms + space.purge_delay_ms / 2);
-}
-
-/* What of `old` is left over, the next ticks go on with. */
-static void go_on(uint64_t now_ms)
-{
-    space.nticks++;
-    if (now_ms < space.look_ms)
-        return;
-    if (space.nticks < TICKS_ENOUGH)
-        space.step = hak_min(space.step * 2, TICK_MOST_GRANULES);
-    look_later(now_ms);
+    space.last_us = now_us + space.purge_delay_ms * 1000 / 2;
 }
 
 static void tick(size_t least)
 {
     if (__atomic_load_n(&space.ndirty, __ATOMIC_RELAXED) == 0)
         return;
-    uint64_t now = hak_os_now_ms();
-    if (now < __atomic_load_n(&space.next_tick_ms, __ATOMIC_RELAXED) ||
+    uint64_t now_ms = hak_os_now_ms();
+    if (now_ms < __atomic_load_n(&space.next_tick_ms, __ATOMIC_RELAXED) ||
         !hak_lock_try(&space.purging))
         return;
+    uint64_t now_us = hak_os_now_us();
     size_t at = 0;
-    purge_some(&space.old, &at, hak_max(space.step, least));
+    purge_some(&space.old, &at, hak_max(step_at(now_us), least));
     if (at == HAK_BITS_NONE)
-        begin_anew(now);
-    else
-        go_on(now);
+        age(now_ms, now_us);
     hak_lock_drop(&space.purging);
 }
 
@@ -645,16 +634,35 @@ static void put_back(size_t g, size_t n)
     count_dirty(n);
 }
 
+/* Called with lock. How much more is dirty than may wait. */
+static size_t excess(void)
+{
+    size_t most = (space.nused + space.nidle) / DIRTY_MOST_DIVISOR;
+    most = hak_max(most, DIRTY_MOST_GRANULES);
+    return space.ndirty > most ? space.ndirty - most : 0;
+}
+
+static void give_at_once(size_t n)
+{
+    size_t at = 0;
+    if (n == 0 || !hak_lock_try(&space.purging))
+        return;
+    purge_some(&space.dirty, &at, n);
+    hak_lock_drop(&space.purging);
+}
+
 /* Who gives much pays for much. */
 void hak_space_give(void *p, size_t size_bytes)
 {
     size_t g = granules((size_t)((char *)p - space.base));
-    size_t n = granules(size_bytes);
+    size_t n = granules(size_bytes), mine = hak_max(n * 2, GIVE_GRANULES);
     hak_lock_take(&space.lock);
     put_back(g, n);
+    size_t more = hak_min(excess(), mine);
     hak_lock_drop(&space.lock);
     hak_count_shared(&space.figures.unmaps, 1);
-    tick(hak_max(n * 2, GIVE_GRANULES));
+    give_at_once(more);
+    tick(mine);
 }
 
 /* ---- growing ---- */

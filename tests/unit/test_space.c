@@ -466,7 +466,7 @@ TEST(long_runs_are_unmapped)
 /* Any thread's malloc may make it. */
 TEST(a_tick_gives_back_so_much)
 {
-    enum { N = 3000, TICK_MOST = 256 };
+    enum { N = 3000, TICK_MOST = 512 };
     start(20);
     char *p = take(N, 0, 0);
     take(1, 0, 0);
@@ -500,6 +500,18 @@ TEST(who_gives_much_gives_back_much)
     sleep_ms(12);
     hak_space_give(q, N * G);
     EXPECT_GE(figures().purged_bytes, N * G);
+}
+
+TEST(beyond_so_much_it_goes_at_once)
+{
+    enum { N = 12000, DIRTY_MOST = 8192 };
+    start(NEVER_MS);
+    char *p = take(N, 0, 0);
+    take(1, 0, 0);
+    hak_space_give(p, DIRTY_MOST * G);
+    EXPECT_EQ(figures().purged_bytes, 0);
+    hak_space_give(p + DIRTY_MOST * G, (N - DIRTY_MOST) * G);
+    EXPECT_EQ(figures().purged_bytes, (N - DIRTY_MOST) * G);
 }
 
 TEST(what_is_taken_again_is_not_purged)
