@@ -332,7 +332,7 @@ static size_t purge_all(uint64_t *const *which)
     return done;
 }
 
-/* What is left over, the next ticks go on with. */
+/* How much a tick gives back. What is left over, the next ones go on with. */
 static size_t step_at(uint64_t now_us)
 {
     uint64_t passed_us = now_us - hak_min(now_us, space.last_us);
