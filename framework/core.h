@@ -135,6 +135,7 @@ void hak_os_barrier(void);
 bool hak_os_tsan(void);   /* ThreadSanitizer is there: it owns most addresses */
 bool hak_os_secure(void); /* AT_SECURE: the environment is not trusted */
 uint64_t hak_os_now_ms(void); /* CLOCK_MONOTONIC_COARSE */
+uint64_t hak_os_now_us(void); /* CLOCK_MONOTONIC */
 /* 64 bits that nobody can foretell. Any thread, lock-free but for the first
  * call in a process; keeps errno. */
 uint64_t hak_os_random(void);

@@ -41,18 +41,24 @@ enum {
     GROW_MOST_GRANULES = 512, /* 32 MiB */
     /*
      * What one system call gives back: the kernel keeps other calls of the
-     * process waiting that change its mappings.
+     * process waiting that change its mappings. A purge lets page faults go
+     * on, and boxes purge much that is not in memory.
      */
-    PIECE_GRANULES = 32, /* 2 MiB */
+    PIECE_GRANULES = 64,        /* 4 MiB */
+    PURGE_PIECE_GRANULES = 256, /* 16 MiB */
     /*
-     * What one tick gives back, since any thread's malloc may make it: twice
-     * as much after half a purge delay with fewer than TICKS_ENOUGH; at least
-     * GIVE_GRANULES, and twice of what it gives, for a thread that gives.
+     * What one tick gives back, since any thread's malloc may make it: by the
+     * time since the last one, so that all of it is back in BACK_DELAYS purge
+     * delays. A thread that gives: twice of that, and GIVE_GRANULES, at least;
+     * and at once, beyond DIRTY_MOST_GRANULES and a sixteenth of what is
+     * mapped, so that little is left to others.
      */
-    TICK_LEAST_GRANULES = 8,  /* 512 KiB */
-    TICK_MOST_GRANULES = 256, /* 16 MiB */
-    GIVE_GRANULES = 32,       /* 2 MiB */
-    TICKS_ENOUGH = 32,
+    TICK_LEAST_GRANULES = 4,  /* 256 KiB */
+    TICK_MOST_GRANULES = 512, /* 32 MiB */
+    BACK_DELAYS = 3,
+    GIVE_GRANULES = 32,         /* 2 MiB */
+    DIRTY_MOST_GRANULES = 8192, /* 512 MiB */
+    DIRTY_MOST_DIVISOR = 16,
     /* Growth is paid for when it comes to a 16th of all, or 1 MiB. */
     OWED_LEAST = 16,
     OWED_SHARE = 16,
@@ -81,9 +87,8 @@ static struct {
     uint64_t owed;         /* granules that it rose by, to be paid; atomic */
     uint64_t open_bytes;   /* of what is reserved; atomic */
     uint64_t purge_delay_ms, next_tick_ms;
-    size_t step;      /* what a tick gives back; it and the next: purging */
-    uint64_t look_ms; /* when to see whether that was enough */
-    uint32_t nticks;  /* since the last look */
+    size_t nold;      /* how much was old when it began to go; purging */
+    uint64_t last_us; /* when ticks last gave of it; purging */
     struct hak_space_figures figures; /* atomic */
 } space;
 
@@ -165,7 +170,6 @@ int hak_space_start(size_t window_bytes, uint64_t purge_delay_ms)
 {
     space.ngranules = granules(window_bytes);
     space.purge_delay_ms = purge_delay_ms;
-    space.step = TICK_LEAST_GRANULES;
     space.base = (char *)choose_base(window_bytes);
     if (!make_bitmaps(hak_min(space.ngranules, LEAST_BITS)))
         return -ENOMEM;
@@ -298,11 +302,10 @@ size_t hak_space_owed(void)
 /* In pieces, between which other calls of the process get their turn. */
 static int purge_pages(char *p, size_t size_bytes)
 {
+    const size_t piece = bytes(PURGE_PIECE_GRANULES);
     int error = 0;
-    for (size_t at = 0; error == 0 && at < size_bytes;
-         at += bytes(PIECE_GRANULES))
-        error = hak_os_purge(p + at,
-                             hak_min(size_bytes - at, bytes(PIECE_GRANULES)));
+    for (size_t at = 0; error == 0 && at < size_bytes; at += piece)
+        error = hak_os_purge(p + at, hak_min(size_bytes - at, piece));
     return error;
 }
 
@@ -397,55 +400,42 @@ static size_t purge_all(uint64_t *const *which)
     return done;
 }
 
-/* With a half-life of 22 looks, a second by default. */
-static void age(uint64_t now_ms)
+/* How much a tick gives back. What is left over, the next ones go on with. */
+static size_t step_at(uint64_t now_us)
+{
+    uint64_t passed_us = now_us - hak_min(now_us, space.last_us);
+    uint64_t all_us = space.purge_delay_ms * BACK_DELAYS * 1000 + 1;
+    size_t step = space.nold * hak_min(passed_us, all_us) / all_us;
+    space.last_us = hak_max(now_us, space.last_us);
+    return hak_min(hak_max(step, TICK_LEAST_GRANULES), TICK_MOST_GRANULES);
+}
+
+/* The highest of late has a half-life of 22 looks, a second by default. */
+static void age(uint64_t now_ms, uint64_t now_us)
 {
     hak_lock_take(&space.lock);
     memcpy(space.old, space.dirty, HAK_BITS_WORDS(space.frontier) * 8);
     set_high(space.high - (space.high - in_memory()) / 32);
     __atomic_store_n(&space.dry_until, 0, __ATOMIC_RELAXED);
     tick_after(now_ms);
+    space.nold = space.ndirty;
     hak_lock_drop(&space.lock);
-}
-
-static void look_later(uint64_t after_ms)
-{
-    space.look_ms = after_ms + space.purge_delay_ms / 2;
-    space.nticks = 0;
-}
-
-static void begin_anew(uint64_t now_ms)
-{
-    age(now_ms);
-    space.step = TICK_LEAST_GRANULES;
-    look_later(now_ms + space.purge_delay_ms / 2);
-}
-
-/* What of `old` is left over, the next ticks go on with. */
-static void go_on(uint64_t now_ms)
-{
-    space.nticks++;
-    if (now_ms < space.look_ms)
-        return;
-    if (space.nticks < TICKS_ENOUGH)
-        space.step = hak_min(space.step * 2, TICK_MOST_GRANULES);
-    look_later(now_ms);
+    space.last_us = now_us + space.purge_delay_ms * 1000 / 2;
 }
 
 static void tick(size_t least)
 {
     if (__atomic_load_n(&space.ndirty, __ATOMIC_RELAXED) == 0)
         return;
-    uint64_t now = hak_os_now_ms();
-    if (now < __atomic_load_n(&space.next_tick_ms, __ATOMIC_RELAXED) ||
+    uint64_t now_ms = hak_os_now_ms();
+    if (now_ms < __atomic_load_n(&space.next_tick_ms, __ATOMIC_RELAXED) ||
         !hak_lock_try(&space.purging))
         return;
+    uint64_t now_us = hak_os_now_us();
     size_t at = 0;
-    purge_some(&space.old, &at, hak_max(space.step, least));
+    purge_some(&space.old, &at, hak_max(step_at(now_us), least));
     if (at == HAK_BITS_NONE)
-        begin_anew(now);
-    else
-        go_on(now);
+        age(now_ms, now_us);
     hak_lock_drop(&space.purging);
 }
 
@@ -735,16 +725,35 @@ static void put_back(size_t g, size_t n)
     count_dirty(n);
 }
 
+/* Called with lock. How much more is dirty than may wait. */
+static size_t excess(void)
+{
+    size_t most = (space.nused + space.nidle) / DIRTY_MOST_DIVISOR;
+    most = hak_max(most, DIRTY_MOST_GRANULES);
+    return space.ndirty > most ? space.ndirty - most : 0;
+}
+
+static void give_at_once(size_t n)
+{
+    size_t at = 0;
+    if (n == 0 || !hak_lock_try(&space.purging))
+        return;
+    purge_some(&space.dirty, &at, n);
+    hak_lock_drop(&space.purging);
+}
+
 /* Who gives much pays for much. */
 void hak_space_give(void *p, size_t size_bytes)
 {
     size_t g = granules((size_t)((char *)p - space.base));
-    size_t n = granules(size_bytes);
+    size_t n = granules(size_bytes), mine = hak_max(n * 2, GIVE_GRANULES);
     hak_lock_take(&space.lock);
     put_back(g, n);
+    size_t more = hak_min(excess(), mine);
     hak_lock_drop(&space.lock);
     hak_count_shared(&space.figures.unmaps, 1);
-    tick(hak_max(n * 2, GIVE_GRANULES));
+    give_at_once(more);
+    tick(mine);
 }
 
 /* ---- growing ---- */
@@ -888,7 +897,7 @@ int hak_space_open(void *p, size_t size_bytes, bool now)
  */
 bool hak_space_close(void *p, size_t size_bytes)
 {
-    if (size_bytes > bytes(PIECE_GRANULES))
+    if (size_bytes > bytes(PURGE_PIECE_GRANULES))
         purge_pages(p, size_bytes);
     bool closed = hak_os_unmap(p, size_bytes);
     if (!closed && purge_pages(p, size_bytes) != 0)

@@ -478,6 +478,22 @@ static void heap_close(struct hak_box *box, void *heap)
     near_close(large_of(box), heap);
 }
 
+/* Its blocks are any thread's from here on. */
+static void heap_park(struct hak_box *box, void *heap)
+{
+    near_flush(large_of(box), heap);
+}
+
+static size_t shrink(struct hak_box *box, size_t want_bytes)
+{
+    return supply_shrink(large_of(box), want_bytes);
+}
+
+static void age(struct hak_box *box)
+{
+    supply_sweep(large_of(box), box->host->now_ms());
+}
+
 static size_t trim(struct hak_box *box)
 {
     flush_own(box);
@@ -534,6 +550,9 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .resize = large_resize,
             .heap_open = heap_open,
             .heap_close = heap_close,
+            .heap_park = heap_park,
+            .shrink = shrink,
+            .age = age,
             .fork = at_fork,
             .trim = trim,
             .stats = stats,

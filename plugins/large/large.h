@@ -146,6 +146,9 @@ void supply_sweep(struct large *large, uint64_t now_ms);
 
 /* Give back all that is kept; returns bytes, without those that were clean. */
 size_t supply_flush(struct large *large);
+/* The ends of the oldest kept blocks go to the host, as they are, until so many
+ * bytes went or none is kept. Returns the bytes. */
+size_t supply_shrink(struct large *large, size_t want_bytes);
 
 /* The host had no room: the same. False = nothing was kept. */
 bool supply_make_way(struct large *large);

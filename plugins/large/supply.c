@@ -307,6 +307,20 @@ size_t supply_flush(struct large *large)
     return nbytes;
 }
 
+size_t supply_shrink(struct large *large, size_t want_bytes)
+{
+    struct bigcache *cache = &large->cache;
+    size_t nbytes = 0;
+    struct block *b;
+    for (uint32_t i = 0; i < cache->nshards && nbytes < want_bytes; i++)
+        while (nbytes < want_bytes &&
+               (b = bigcache_evict(cache, i, 0, 0, want_bytes - nbytes)) != NULL) {
+            nbytes += block_bytes(b);
+            let_go(large, b);
+        }
+    return nbytes;
+}
+
 bool supply_make_way(struct large *large)
 {
     uint64_t clean = bigcache_clean_bytes(&large->cache);

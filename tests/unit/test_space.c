@@ -169,6 +169,107 @@ TEST(two_threads)
     EXPECT_EQ(figures().maps, 600);
 }
 
+/* ---- all at once, and forks ------------------------------------------ */
+
+static bool is_over; /* atomic */
+
+static size_t rnd_of(uint64_t *state, size_t n)
+{
+    *state = *state * 6364136223846793005ull + 1442695040888963407ull;
+    return (size_t)(*state >> 33) % n;
+}
+
+static void move_one(struct block *b, size_t n)
+{
+    char *p = hak_space_move(b->p, b->n * G, n * G);
+    if (p == NULL)
+        return;
+    expect_all(p, hak_min(n, b->n) * G, b->mark);
+    if (n > b->n)
+        expect_all(p + b->n * G, (n - b->n) * G, 0);
+    b->p = p;
+    b->n = n;
+    write_to(p, n * G, b->mark);
+}
+
+static void reserve_and_open(size_t n)
+{
+    char *p = hak_space_reserve((n + 2) * G, 0);
+    EXPECT(p != NULL);
+    EXPECT_EQ(hak_space_open(p + G, n * G, n % 2 == 0), 0);
+    expect_all(p + G, n * G, 0);
+    write_to(p + G, n * G, 3);
+    EXPECT(hak_space_close(p + G, n * G));
+    hak_space_unreserve(p, (n + 2) * G);
+}
+
+static void one_step(struct block *b, uint64_t *state)
+{
+    size_t n = 1 + rnd_of(state, rnd_of(state, 8) == 0 ? 90 : 12);
+    size_t what = rnd_of(state, 16);
+    if (what == 0)
+        hak_space_trim();
+    else if (what == 1)
+        reserve_and_open(n);
+    else if (b->p != NULL && what < 5)
+        move_one(b, n);
+    else if (b->p != NULL)
+        put(b);
+    else {
+        b->n = n;
+        b->p = take(n, 0, what % 2 == 0 ? HAK_MAP_ZERO : 0);
+        if (what % 2 == 0)
+            expect_all(b->p, n * G, 0);
+        b->mark = (unsigned char)(1 + rnd_of(state, 255));
+        write_to(b->p, n * G, b->mark);
+    }
+}
+
+static void *steps_until_over(void *number)
+{
+    struct block b[8] = {{0}};
+    uint64_t state = 77 + (uintptr_t)number;
+    while (!__atomic_load_n(&is_over, __ATOMIC_RELAXED))
+        one_step(&b[rnd_of(&state, 8)], &state);
+    for (int i = 0; i < 8; i++)
+        if (b[i].p != NULL)
+            put(&b[i]);
+    return NULL;
+}
+
+static void steps_in_a_child(void)
+{
+    struct block b[8] = {{0}};
+    uint64_t state = 5;
+    hak_space_lock(HAK_FORK_PREPARE);
+    pid_t pid = fork();
+    hak_space_lock(pid == 0 ? HAK_FORK_CHILD : HAK_FORK_PARENT);
+    if (pid == 0) {
+        for (int i = 0; i < 100; i++)
+            one_step(&b[rnd_of(&state, 8)], &state);
+        _exit(0);
+    }
+    int status = -1;
+    EXPECT_EQ(waitpid(pid, &status, 0), pid);
+    EXPECT_EQ(status, 0);
+}
+
+TEST(threads_that_do_all_at_once_and_forks)
+{
+    pthread_t thread[3];
+    SKIP_TSAN("children go on with what threads had");
+    start(2);
+    for (uintptr_t i = 0; i < 3; i++)
+        EXPECT_EQ(pthread_create(&thread[i], NULL, steps_until_over, (void *)i),
+                  0);
+    for (int i = 0; i < 20; i++)
+        steps_in_a_child();
+    __atomic_store_n(&is_over, true, __ATOMIC_RELAXED);
+    for (int i = 0; i < 3; i++)
+        pthread_join(thread[i], NULL);
+    EXPECT_EQ(figures().used_bytes, 0);
+}
+
 TEST(what_cannot_be_is_refused)
 {
     start(NEVER_MS);
@@ -365,7 +466,7 @@ TEST(long_runs_are_unmapped)
 /* Any thread's malloc may make it. */
 TEST(a_tick_gives_back_so_much)
 {
-    enum { N = 3000, TICK_MOST = 256 };
+    enum { N = 3000, TICK_MOST = 512 };
     start(20);
     char *p = take(N, 0, 0);
     take(1, 0, 0);
@@ -399,6 +500,18 @@ TEST(who_gives_much_gives_back_much)
     sleep_ms(12);
     hak_space_give(q, N * G);
     EXPECT_GE(figures().purged_bytes, N * G);
+}
+
+TEST(beyond_so_much_it_goes_at_once)
+{
+    enum { N = 12000, DIRTY_MOST = 8192 };
+    start(NEVER_MS);
+    char *p = take(N, 0, 0);
+    take(1, 0, 0);
+    hak_space_give(p, DIRTY_MOST * G);
+    EXPECT_EQ(figures().purged_bytes, 0);
+    hak_space_give(p + DIRTY_MOST * G, (N - DIRTY_MOST) * G);
+    EXPECT_EQ(figures().purged_bytes, (N - DIRTY_MOST) * G);
 }
 
 TEST(what_is_taken_again_is_not_purged)
