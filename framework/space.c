@@ -404,7 +404,7 @@ static size_t purge_all(uint64_t *const *which)
 static size_t step_at(uint64_t now_us)
 {
     uint64_t passed_us = now_us - hak_min(now_us, space.last_us);
-    uint64_t all_us = space.purge_delay_ms * BACK_DELAYS * 1000 + 1;
+    uint64_t all_us = hak_max(space.purge_delay_ms * BACK_DELAYS * 1000, 1);
     size_t step = space.nold * hak_min(passed_us, all_us) / all_us;
     space.last_us = hak_max(now_us, space.last_us);
     return hak_min(hak_max(step, TICK_LEAST_GRANULES), TICK_MOST_GRANULES);
