@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * map.h - kit layer 2: granule -> pointer, a box's own lock-free directory.
  *
- * A sparse table over the window: untouched parts cost address space only.
+ * A table over the window, which takes memory where that is in use.
  * Any address may be asked about; it answers without a fault or a lock. Set
  * before a slot of the granule is handed out, cleared after the last came
  * back; release pairs with acquire so that what is found is initialised.
@@ -21,7 +21,9 @@ static inline bool hak_map_init(struct hak_map *map, struct hak_box *box)
 {
     map->base = box->host->window_base;
     map->n = box->host->window_bytes >> HAK_GRANULE_SHIFT;
-    map->entry = box->host->meta(box, map->n * sizeof(void *));
+    map->entry = HAK_HAS(box->host, window_table)
+                     ? box->host->window_table(box, 64)
+                     : box->host->meta(box, map->n * sizeof(void *));
     return map->entry != NULL;
 }
 

@@ -9,6 +9,14 @@ _Static_assert(sizeof(struct block) == 64, "one cache line");
 
 enum { SLAB_BLOCKS = 63 }; /* with the host's rounding, within one OS page */
 
+/* Of so many bits a granule; older cores have no better than a sparse one. */
+static void *table(struct hak_box *box, size_t n, uint32_t bits)
+{
+    return HAK_HAS(box->host, window_table)
+               ? box->host->window_table(box, bits)
+               : box->host->meta(box, HAK_BITS_WORDS(n * bits) * 8);
+}
+
 int blocks_init(struct blocks *blocks, struct hak_box *box)
 {
     const struct hak_host *host = box->host;
@@ -16,11 +24,12 @@ int blocks_init(struct blocks *blocks, struct hak_box *box)
     size_t nstarts = HAK_BITS_WORDS(n), nwords = HAK_BITS_WORDS(nstarts);
     blocks->box = box;
     blocks->base = host->window_base;
-    blocks->entry = host->meta(box, n * sizeof *blocks->entry);
-    blocks->starts = host->meta(box, (nstarts + nwords) * sizeof(uint64_t));
-    if (blocks->entry == NULL || blocks->starts == NULL)
+    blocks->entry = table(box, n, 64);
+    blocks->starts = table(box, n, 1);
+    blocks->words = host->meta(box, nwords * sizeof(uint64_t));
+    if (blocks->entry == NULL || blocks->starts == NULL ||
+        blocks->words == NULL)
         return -ENOMEM;
-    blocks->words = blocks->starts + nstarts;
     blocks->n = n;
     hak_link_init(&blocks->spare);
     return 0;
