@@ -145,6 +145,26 @@ def free_port():
         return s.getsockname()[1]
 
 
+# Crash when malloc_usable_size is asked about a block of another allocator:
+# that of redis-server from 8.0 on, whose Lua has its memory of jemalloc's
+# mallocx. Beginnings of their libraries' names.
+NO_STRANGERS = ("libc.so", "libtcmalloc")
+
+
+def without_crashes(redis, contenders):
+    """Those of the contenders that this redis-server can start on."""
+    with open(redis, "rb") as f:
+        if b"\0mallocx\0" not in f.read():
+            return contenders
+    out = [c for c in contenders
+           if os.path.basename(c.preload).startswith(NO_STRANGERS)]
+    if out:
+        print(f"bench: redis on {', '.join(c.name for c in out)} left out: it "
+              "has blocks of jemalloc's, on which they crash",
+              file=sys.stderr)
+    return [c for c in contenders if c not in out]
+
+
 class RedisRow(Row):
     """A server under the contender, redis-benchmark beside it on what it is
     linked with. The time is that of the clients; the memory the server's."""
@@ -228,7 +248,8 @@ def program_rows(contenders, quick):
             size(50000, 500), "redis", [
                 redis, "--save", "", "--bind", "127.0.0.1",
                 "--daemonize", "no", "--loglevel", "warning"],
-            contenders, unit="s", group="programs", quiet=False))
+            without_crashes(redis, contenders), unit="s", group="programs",
+            quiet=False))
     if perl := installed("perl"):
         add("perl, words", [perl, script("words.pl"), str(size(60000, 2000))],
             {"PERL_HASH_SEED": "0"})
