@@ -8,11 +8,13 @@ static const char *const bench_usage =
     "usage: bench_kept [--vs LIST] [phases [MIB [TIMES]]]\n"
     "       bench_kept [--vs LIST] waiting|little|survivors [N [TIMES]]\n"
     "phases     blocks of one size after the other, MIB at once: see its peak\n"
-    "waiting    a thread has N MiB of 256 B, another frees them and trims, the\n"
+    "waiting    a thread has N MiB of 256 B, another frees them and trims, "
+    "the\n"
     "           first one waits\n"
     "little     N threads at once have 10 KiB each, of 16..512 B, and wait\n"
     "survivors  threads, 32 at once, N in all, of which one in 200 blocks of\n"
-    "           16..1024 B outlives its thread, all are joined; a second later\n"
+    "           16..1024 B outlives its thread, all are joined; a second "
+    "later\n"
     "Prints op/s and the bytes that are resident then";
 
 /* Resident bytes of this process. */
@@ -42,9 +44,8 @@ static void *fresh(size_t size)
 
 static double phases(size_t n, size_t times, uint64_t seed)
 {
-    static const size_t sizes[] = {100,     1000, 5000, 50000, 300000,
-                                   3000000, 30,   700,  20000, 130000,
-                                   1500000, 64};
+    static const size_t sizes[] = {100, 1000, 5000,  50000,  300000,  3000000,
+                                   30,  700,  20000, 130000, 1500000, 64};
     size_t done = 0;
     (void)seed;
     double from = bench_seconds();
@@ -177,8 +178,8 @@ static double survivors(size_t n, size_t times, uint64_t seed)
 static double bench_run(int argc, char **argv)
 {
     static const struct bench_mode modes[] = {
-        {"phases", 60, 1, phases},       {"waiting", 300, 1, waiting},
-        {"little", 1000, 1, little},     {"survivors", 320, 1, survivors},
+        {"phases", 60, 1, phases},   {"waiting", 300, 1, waiting},
+        {"little", 1000, 1, little}, {"survivors", 320, 1, survivors},
         {NULL, 0, 0, NULL},
     };
     return bench_run_mode(modes, argc, argv);

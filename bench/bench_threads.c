@@ -12,7 +12,8 @@ static const char *const bench_usage =
     "          (the idea of Larson and Krishnan's server simulation)\n"
     "producer  half of the threads allocate ITER blocks each of 16..512 B,\n"
     "          the other half frees them\n"
-    "swap      each thread replaces ITER blocks of 16..512 B, half of them of its\n"
+    "swap      each thread replaces ITER blocks of 16..512 B, half of them of "
+    "its\n"
     "          own 8192, half of 65536 that all threads have: those were\n"
     "          allocated by any of them\n"
     "barrier   ITER times: each thread allocates 10000 blocks of 16..256 B;\n"
@@ -288,14 +289,10 @@ static double storm(size_t n, size_t iter, uint64_t seed)
 static double bench_run(int argc, char **argv)
 {
     static const struct bench_mode modes[] = {
-        {"server", 2, 1000000, server},
-        {"swap", 2, 1000000, swapping},
-        {"producer", 2, 1000000, producer},
-        {"barrier", 2, 50, meeting},
-        {"active", 2, 1000000, active},
-        {"passive", 2, 1000000, passive},
-        {"storm", 2, 4000, storm},
-        {NULL, 0, 0, NULL},
+        {"server", 2, 1000000, server},     {"swap", 2, 1000000, swapping},
+        {"producer", 2, 1000000, producer}, {"barrier", 2, 50, meeting},
+        {"active", 2, 1000000, active},     {"passive", 2, 1000000, passive},
+        {"storm", 2, 4000, storm},          {NULL, 0, 0, NULL},
     };
     if (argc > 2 && bench_number(argv[2]) > THREADS_MOST) {
         fprintf(stderr, "bench: at most %d threads\n", THREADS_MOST);

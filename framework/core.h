@@ -272,8 +272,9 @@ size_t hak_space_shrink(size_t want_bytes);
 /* Bytes by which what boxes have has risen above its highest of late, once they
  * are worth a look; told once. Cost: two loads. */
 size_t hak_space_owed(void);
-/* How many bytes boxes should give back before so many are taken; 0: none, since
- * there is room, or they had none of late. Then what they gave. Cost: loads. */
+/* How many bytes boxes should give back before so many are taken; 0: none,
+ * since there is room, or they had none of late. Then what they gave. Cost:
+ * loads. */
 size_t hak_space_will_grow(size_t size_bytes);
 void hak_space_reclaimed(size_t want_bytes, size_t got_bytes);
 /* What a box has; lock-free. 0 or -errno. */
@@ -364,6 +365,10 @@ static inline struct hak_span *hak_directory_get(const void *p)
 /* Ask boxes for so much of what they keep (ops->shrink). Returns the bytes. Not
  * under a lock that boxes or the window take. */
 size_t hak_boxes_shrink(size_t want_bytes);
+
+/* Twice a purge delay, by whichever thread comes first: those that it uses age
+ * (ops->age). t: the calling thread. */
+void hak_boxes_age(const struct hak_thread *t, uint64_t now_ms);
 
 /* What changes in it while the process runs, but for box.state_now. */
 struct hak_loaded_now {
@@ -491,12 +496,12 @@ struct hak_thread {
                                              there is none, and in the last */
     void *heap[HAK_MAX_BOXES];
     uint64_t epoch;
-    uint16_t tag;     /* in the directory, or HAK_TAG_NONE: too many threads */
-    uint32_t abroad;  /* calls of foreign boxes that it is inside of; never 0
-                         in the three below that have not attached */
-    uint32_t trips;   /* calls of boxes by the short way */
-    uint32_t routing; /* requests on their way down a chain; atomic */
-    int *error;       /* errno of its thread, where that is at hand */
+    uint16_t tag;      /* in the directory, or HAK_TAG_NONE: too many threads */
+    uint32_t abroad;   /* calls of foreign boxes that it is inside of; never 0
+                          in the three below that have not attached */
+    uint32_t trips;    /* calls of boxes by the short way */
+    uint32_t routing;  /* requests on their way down a chain; atomic */
+    int *error;        /* errno of its thread, where that is at hand */
     const void *given; /* what it is just handing to another allocator */
     uint32_t ticks;
     uint32_t rounds; /* of destructors that its thread ran */

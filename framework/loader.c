@@ -80,6 +80,22 @@ size_t hak_boxes_shrink(size_t want_bytes)
     return got;
 }
 
+void hak_boxes_age(const struct hak_thread *t, uint64_t now_ms)
+{
+    static uint64_t due_ms; /* atomic */
+    uint64_t due = __atomic_load_n(&due_ms, __ATOMIC_RELAXED);
+    uint64_t next = now_ms + hak_space_purge_delay_ms() / 2;
+    if (now_ms < due ||
+        !__atomic_compare_exchange_n(&due_ms, &due, next, false,
+                                     __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        return;
+    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+        struct hak_loaded *b = hak_boxes.all[i];
+        if (b->ops.age != NULL && t->heap[i] != NULL)
+            b->ops.age(&b->box);
+    }
+}
+
 /* Before the process grows: what boxes keep becomes the window's, dirty as it
  * is, and may do. */
 static void reclaim(size_t size_bytes)

@@ -193,8 +193,8 @@ static bool is_old(struct hak_thread *t)
 {
     const struct hak_parcel *first =
         __atomic_load_n(&t->inbox, __ATOMIC_RELAXED);
-    const struct hak_parcel *seen = __atomic_exchange_n(
-        &t->inbox_seen, first, __ATOMIC_RELAXED);
+    const struct hak_parcel *seen =
+        __atomic_exchange_n(&t->inbox_seen, first, __ATOMIC_RELAXED);
     return first != NULL && first != &closed && first == seen;
 }
 

@@ -23,16 +23,17 @@ static void tick(struct hak_thread *t)
     uint64_t now_ms = hak_os_now_ms();
     hak_thread_reap(now_ms, false);
     hak_parcel_age(t, now_ms);
+    hak_boxes_age(t, now_ms);
     hak_background_look();
 }
 
 /*
- * What boxes keep, each for its own next need, is bounded together by this rule:
- * before they come to hold more than they did of late, as much of what is kept
- * changes hands (loader.c, reclaim); where that does not fit, as much goes back
- * to the system as they have grown by. A program that lives within what it has
- * keeps its caches whole; one that moves on, from small blocks to large ones,
- * say, does not pay for both.
+ * What boxes keep, each for its own next need, is bounded together by this
+ * rule: before they come to hold more than they did of late, as much of what is
+ * kept changes hands (loader.c, reclaim); where that does not fit, as much goes
+ * back to the system as they have grown by. A program that lives within what it
+ * has keeps its caches whole; one that moves on, from small blocks to large
+ * ones, say, does not pay for both.
  */
 static void pay_for_growth(void)
 {

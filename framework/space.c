@@ -235,7 +235,8 @@ static void let_go(size_t g, size_t n)
     space.free_hint = hak_min(space.free_hint, g);
 }
 
-/* ---- growth --------------------------------------------------------------- */
+/* ---- growth ---------------------------------------------------------------
+ */
 
 /* At most: granules that boxes hold, or held and wrote to. */
 static size_t in_memory(void)

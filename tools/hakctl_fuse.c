@@ -265,7 +265,8 @@ static void write_core(FILE *out)
             hak_conf.free_route == HAK_FREE_OWNS ? "HAK_FREE_OWNS"
                                                  : "HAK_FREE_DIRECTORY",
             yes(hak_conf.verify), yes(hak_conf.strict),
-            yes(hak_conf.background), (unsigned long long)hak_conf.purge_delay_ms);
+            yes(hak_conf.background),
+            (unsigned long long)hak_conf.purge_delay_ms);
     quoted(out, hak_conf.stats_at_exit);
     fputs(",\n    .stats_at_start = ", out);
     quoted(out, hak_conf.stats_at_start);

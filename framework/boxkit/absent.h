@@ -43,8 +43,8 @@ static inline bool hak_page_claim_remote(struct hak_page *page,
     } while (!__atomic_compare_exchange_n(
         &page->remote, &old, old & (HAK_REMOTE_NOTIFY | HAK_REMOTE_PENDING),
         true, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
-    *list = (struct hak_list){hak_remote_head(old), hak_remote_length(old),
-                              asleep};
+    *list =
+        (struct hak_list){hak_remote_head(old), hak_remote_length(old), asleep};
     return true;
 }
 
@@ -112,8 +112,8 @@ static inline bool hak_page_is_news(struct hak_page *page)
 }
 
 /* Under hak_heaps.absent: go on from where the last look ended. */
-static inline void hak_heaps_look_absent(struct hak_heaps *all,
-                                         uint64_t now_ms, uint64_t delay_ms)
+static inline void hak_heaps_look_absent(struct hak_heaps *all, uint64_t now_ms,
+                                         uint64_t delay_ms)
 {
     uint32_t ncalls = 0;
     struct hak_page *page = all->absent_at;
@@ -147,8 +147,7 @@ static inline void hak_heaps_shed_absent(struct hak_heaps *all,
                                          struct hak_heap *mine, uint64_t now_ms,
                                          uint64_t delay_ms)
 {
-    struct hak_heap *heap =
-        __atomic_load_n(&all->all_heaps, __ATOMIC_ACQUIRE);
+    struct hak_heap *heap = __atomic_load_n(&all->all_heaps, __ATOMIC_ACQUIRE);
     for (; heap != NULL; heap = heap->all_next)
         if (heap != mine && hak_heap_is_absent(heap, now_ms, delay_ms))
             hak_heap_shed(heap, mine);
@@ -256,8 +255,7 @@ static inline size_t hak_heaps_trim_others(struct hak_heap *mine)
     uint32_t ncalls = 0;
     size_t bytes = hak_heaps_trim_common(all);
     hak_lock_take(&all->absent);
-    struct hak_heap *heap =
-        __atomic_load_n(&all->all_heaps, __ATOMIC_ACQUIRE);
+    struct hak_heap *heap = __atomic_load_n(&all->all_heaps, __ATOMIC_ACQUIRE);
     for (; heap != NULL; heap = heap->all_next)
         hak_heap_shed(heap, mine);
     struct hak_page *page = __atomic_load_n(&all->all_pages, __ATOMIC_ACQUIRE);

@@ -2,9 +2,9 @@
  * common.h - kit layer 6: pages that young heaps share.
  *
  * A heap's first slot of a class costs a page of the system, whatever its size.
- * That is nothing to a few threads, and most of the memory of a program that has
- * thousands of them with little each. So where many heaps are open, the first
- * slots of each class come from the *common heap*, which has no thread:
+ * That is nothing to a few threads, and most of the memory of a program that
+ * has thousands of them with little each. So where many heaps are open, the
+ * first slots of each class come from the *common heap*, which has no thread:
  *
  *     refill of a young bin -> lock, one slot of a common page -> heap->lent
  *     malloc                -> takes it from there, as from any span

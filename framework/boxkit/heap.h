@@ -16,14 +16,14 @@
  * never given back.
  *
  * A page that becomes empty is *kept* as it is, cut to slots, for the next need
- * of its class: up to keep_bytes in a heap. What a heap has not needed for half a
- * purge delay goes back. Kept pages are under a lock of the heap's, so that any
- * thread can have them go back (hak_heap_shed).
+ * of its class: up to keep_bytes in a heap. What a heap has not needed for half
+ * a purge delay goes back. Kept pages are under a lock of the heap's, so that
+ * any thread can have them go back (hak_heap_shed).
  *
- * Locks: hak_heap.shelf guards what the heap keeps. hak_heaps.lock guards the lists of orphans and of spare heaps only,
- * common_lock a heap that has no thread (common.h), absent what is done in pages
- * of others (absent.h). Everything else belongs to the owner thread or is
- * atomic.
+ * Locks: hak_heap.shelf guards what the heap keeps. hak_heaps.lock guards the
+ * lists of orphans and of spare heaps only, common_lock a heap that has no
+ * thread (common.h), absent what is done in pages of others (absent.h).
+ * Everything else belongs to the owner thread or is atomic.
  */
 #ifndef HAK_KIT_HEAP_H
 #define HAK_KIT_HEAP_H
@@ -51,8 +51,8 @@ struct hak_heap {
     uint64_t aged_ms; /* when kept pages were last looked at; atomic */
     uint32_t age_calls, ages;
     struct hak_lock shelf;
-    uint64_t kept_bytes; /* cut to slots in kept pages; under shelf, atomic */
-    bool sheds;          /* what becomes empty goes back at once; owner only */
+    uint64_t kept_bytes;  /* cut to slots in kept pages; under shelf, atomic */
+    bool sheds;           /* what becomes empty goes back at once; owner only */
     struct hak_span lent; /* common.h */
     /* written by other threads */
     _Alignas(64) struct hak_page *pending;
@@ -301,10 +301,10 @@ static inline void hak_heap_retire_kept(struct hak_heap *heap, bool all)
 }
 
 /*
- * All that `from` keeps goes back, by any thread, whose heap is `to`; where they
- * differ, under hak_heaps.absent, so that no fork copies a shelf that is locked.
- * (One may be: of a thread of the parent's. Nobody waits for it.) Returns the
- * bytes.
+ * All that `from` keeps goes back, by any thread, whose heap is `to`; where
+ * they differ, under hak_heaps.absent, so that no fork copies a shelf that is
+ * locked. (One may be: of a thread of the parent's. Nobody waits for it.)
+ * Returns the bytes.
  */
 static inline size_t hak_heap_shed(struct hak_heap *from, struct hak_heap *to)
 {

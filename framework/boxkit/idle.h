@@ -92,7 +92,8 @@ static inline size_t hak_page_extent(const struct hak_page *page, size_t first,
     uintptr_t low = start + hak_page_group(page, (uint32_t)first).first * slot;
     uint32_t last = hak_page_group(page, (uint32_t)end - 1).end;
     uintptr_t high = start + last * slot;
-    low = first == 0 ? hak_round_down(low, os_page) : hak_round_up(low, os_page);
+    low =
+        first == 0 ? hak_round_down(low, os_page) : hak_round_up(low, os_page);
     high = last == page->capacity ? hak_round_up(high, os_page)
                                   : hak_round_down(high, os_page);
     *from = page->start + (ptrdiff_t)(low - start);
@@ -126,9 +127,29 @@ static inline size_t hak_page_purge(const struct hak_page *page, uint64_t map,
     return bytes;
 }
 
+/*
+ * The memory may have been another's, who wrote to it: what no slot was carved
+ * of by the time the page is idle goes, once. Nobody knows how much that is.
+ */
+static inline void hak_page_purge_tail(struct hak_page *page, uint32_t *ncalls)
+{
+    struct hak_box *box = page->span.box;
+    size_t os_page = box->host->os_page_bytes, slot = page->span.slot_bytes;
+    uintptr_t start = (uintptr_t)page->start;
+    uintptr_t from = hak_round_up(start + page->carved * slot, os_page);
+    uintptr_t to =
+        hak_round_up(start + page->capacity * slot, HAK_GRANULE_BYTES);
+    if (!page->tail || page->carved == page->capacity)
+        return;
+    page->tail = false;
+    box->host->purge(box, page->start + (from - start), to - from);
+    ++*ncalls;
+}
+
 /* Put what is free to sleep. Returns the bytes that went; *ncalls as above. */
 static inline size_t hak_page_sleep(struct hak_page *page, uint32_t *ncalls)
 {
+    hak_page_purge_tail(page, ncalls);
     uint64_t none = 0;
     uint64_t map = hak_page_free_groups(page, page->span.local, &none);
     char *last;

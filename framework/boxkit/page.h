@@ -62,7 +62,8 @@ struct hak_page {
     uint32_t capacity;
     uint32_t carved;
     uint16_t class_number;
-    uint8_t state;                      /* enum hak_page_state */
+    uint8_t state; /* enum hak_page_state */
+    bool tail;     /* what is not carved may hold what another wrote: idle.h */
     uint64_t taken_nalloc, taken_nfree; /* of the span at hak_page_init */
     uint64_t remote_frees;              /* collected since then */
     uint32_t taken_nremote;             /* of the span, as the two above */
@@ -226,6 +227,7 @@ static inline void hak_page_init(struct hak_page *page, char *memory,
     page->start = start;
     page->capacity = (uint32_t)((size_bytes - color) / slot_bytes);
     page->carved = 0;
+    page->tail = true;
     page->class_number = (uint16_t)class_number;
     hak_page_begin(page);
     page->seen = page->asleep = page->remote_asleep = 0;
@@ -270,8 +272,8 @@ static inline struct hak_list hak_page_take_remote(struct hak_page *page,
         asleep = 0;
         if (likely((old & HAK_REMOTE_ASLEEP) == 0))
             continue;
-        old = __atomic_or_fetch(&page->remote, HAK_REMOTE_HELD,
-                                __ATOMIC_ACQUIRE);
+        old =
+            __atomic_or_fetch(&page->remote, HAK_REMOTE_HELD, __ATOMIC_ACQUIRE);
         if (old & HAK_REMOTE_ASLEEP)
             asleep = __atomic_load_n(&page->remote_asleep, __ATOMIC_RELAXED);
     } while (!__atomic_compare_exchange_n(&page->remote, &old,

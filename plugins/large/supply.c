@@ -314,7 +314,8 @@ size_t supply_shrink(struct large *large, size_t want_bytes)
     struct block *b;
     for (uint32_t i = 0; i < cache->nshards && nbytes < want_bytes; i++)
         while (nbytes < want_bytes &&
-               (b = bigcache_evict(cache, i, 0, 0, want_bytes - nbytes)) != NULL) {
+               (b = bigcache_evict(cache, i, 0, 0, want_bytes - nbytes)) !=
+                   NULL) {
             nbytes += block_bytes(b);
             let_go(large, b);
         }

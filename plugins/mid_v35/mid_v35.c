@@ -9,7 +9,7 @@ enum {
     PARAM_SLOTS,
     PARAM_EMPTY_SEGMENTS,
     PARAM_CARVE,
-    FULL_DIVISOR = 8, /* README.md, measured */
+    FULL_DIVISOR = 8,      /* README.md, measured */
     WARM_BYTES = 64 << 10, /* a thread keeps one page: segments keep more */
 };
 

@@ -141,8 +141,7 @@ static struct segment *segment_make(struct segments *s, size_t size_bytes)
     struct segment *segment = segment_struct(s);
     if (segment == NULL)
         return NULL;
-    /* Clean: a page in use may have parts that nobody has come to yet. */
-    char *base = box->host->map(box, size_bytes, 0, HAK_MAP_ZERO);
+    char *base = box->host->map(box, size_bytes, 0, 0);
     if (base == NULL) {
         keep_struct(s, segment);
         return NULL;
@@ -368,8 +367,7 @@ static size_t purge_segment(struct segments *s, struct pool *mine,
 size_t segments_shrink(struct segments *s, struct pool *mine, size_t want_bytes)
 {
     size_t bytes = 0;
-    struct segment *segment =
-        __atomic_load_n(&s->all, __ATOMIC_ACQUIRE);
+    struct segment *segment = __atomic_load_n(&s->all, __ATOMIC_ACQUIRE);
     for (; segment != NULL && bytes < want_bytes; segment = segment->all_next)
         bytes += purge_segment(s, mine, segment, true);
     return bytes;
@@ -377,8 +375,7 @@ size_t segments_shrink(struct segments *s, struct pool *mine, size_t want_bytes)
 
 void segments_purge(struct segments *s, struct pool *mine, bool all)
 {
-    struct segment *segment =
-        __atomic_load_n(&s->all, __ATOMIC_ACQUIRE);
+    struct segment *segment = __atomic_load_n(&s->all, __ATOMIC_ACQUIRE);
     for (; segment != NULL; segment = segment->all_next) {
         purge_segment(s, mine, segment, all);
         __atomic_store_n(&segment->old,
@@ -392,8 +389,7 @@ void segments_purge(struct segments *s, struct pool *mine, bool all)
 uint64_t segments_free_bytes(const struct segments *s)
 {
     uint64_t n = 0;
-    const struct segment *segment =
-        __atomic_load_n(&s->all, __ATOMIC_ACQUIRE);
+    const struct segment *segment = __atomic_load_n(&s->all, __ATOMIC_ACQUIRE);
     for (; segment != NULL; segment = segment->all_next)
         n += (uint64_t)__builtin_popcountll(
             __atomic_load_n(&segment->free, __ATOMIC_RELAXED));

@@ -33,8 +33,8 @@
  * nothing. A heap's pool needs none.
  *
  * The registry is a table over the window, granule -> segment: a look-up is a
- * load. A late reader may find a struct that serves other memory by now, so what
- * is found is compared with its range.
+ * load. A late reader may find a struct that serves other memory by now, so
+ * what is found is compared with its range.
  */
 #ifndef MIDMT_POOL_H
 #define MIDMT_POOL_H
@@ -106,7 +106,8 @@ void segments_purge(struct segments *s, struct pool *mine, bool all);
 
 /* Free granules that were written to lose their pages, until so many bytes went
  * or there are none. Returns the bytes. [any thread] */
-size_t segments_shrink(struct segments *s, struct pool *mine, size_t want_bytes);
+size_t segments_shrink(struct segments *s, struct pool *mine,
+                       size_t want_bytes);
 
 /* Bytes of free granules in segments. */
 uint64_t segments_free_bytes(const struct segments *s);

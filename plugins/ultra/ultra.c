@@ -23,7 +23,7 @@ enum {
     PARAM_CARVE,
     PARAM_COMMON,
     PARAM_DEPOT,
-    DEPOT_AT_ONCE = 64, /* pages that one slow path gives back for their age */
+    DEPOT_AT_ONCE = 256, /* pages that one slow path gives back for their age */
 };
 
 static const struct hak_param params[] = {
@@ -48,7 +48,7 @@ static const struct hak_param params[] = {
     {.name = "depot",
      .type = HAK_PARAM_SIZE,
      .min = 0,
-     .max = 1ll << 40,
+     .max = 1LL << 40,
      .def = 64 << 20,
      .help = "most bytes of empty pages that wait for any thread's need"},
 };

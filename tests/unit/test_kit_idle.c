@@ -62,6 +62,7 @@ static void new_page(size_t bytes, uint32_t slot_bytes)
     page.span.box = &box;
     page.span.key = hak_link_key(&box);
     hak_page_init(&page, memory, bytes, slot_bytes, 0);
+    page.tail = false; /* but where a test says so */
 }
 
 static uint32_t rnd(uint32_t n)
@@ -204,6 +205,21 @@ TEST(a_look_is_patient)
     for (uint32_t i = 601; i < 700; i++)
         release(i);
     EXPECT_GT(hak_page_look(&page, true, &ncalls), 0);
+}
+
+TEST(what_is_not_carved_goes_once)
+{
+    uint32_t ncalls = 0;
+    new_page(262144, 512);
+    page.tail = true;
+    for (int i = 0; i < 10; i++)
+        (void)alloc();
+    EXPECT_EQ(hak_page_sleep(&page, &ncalls), 0);
+    EXPECT_EQ(ncalls, 1);
+    EXPECT_EQ(purged_bytes, 262144 - 8192); /* the slots lie in two pages */
+    EXPECT_EQ(hak_page_sleep(&page, &ncalls), 0);
+    EXPECT_EQ(ncalls, 1);
+    fill();
 }
 
 /* ---- slots that other threads freed ---- */

@@ -527,8 +527,9 @@ struct hak_box_ops {
     /*
      * age - what the box's slow paths do now and then about memory that was
      * kept and not needed for a purge delay.                     [any thread]
-     * With [core] background = yes a thread of the core's calls it twice a
-     * purge delay, so that time passes while the program sleeps.
+     * Called twice a purge delay by a thread that has a heap in the box, on a
+     * slow path in whatever box. With [core] background = yes a thread of the
+     * core's calls it, so that time passes while the program sleeps.
      */
     void (*age)(struct hak_box *box);
 };

@@ -563,9 +563,9 @@ TEST(a_draining_box_takes_frees)
 TEST(parameters)
 {
     struct hak_box *box = NULL;
-    static const char *const bad[][2] = {
-        {"warm=-1"},        {"warm=1025M"},     {"carve=15"},
-        {"carve=64k1"},     {"carve=65537"},      {"pages=1"}};
+    static const char *const bad[][2] = {{"warm=-1"},     {"warm=1025M"},
+                                         {"carve=15"},    {"carve=64k1"},
+                                         {"carve=65537"}, {"pages=1"}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         EXPECT_EQ(th_open_entry(&hak_box_entry, "ultra", bad[i], 0, &box),
                   -EINVAL);

@@ -19,7 +19,7 @@ TEST(a_full_page_freed_elsewhere_is_available_again)
     EXPECT(full->heap->pending == full);
     check_pages(box);
     get_many(box, block, SLOTS - 1, BYTES); /* the rest of the current page */
-    EXPECT_EQ(full->state, HAK_PAGE_KEPT); /* the first refill collected */
+    EXPECT_EQ(full->state, HAK_PAGE_KEPT);  /* the first refill collected */
     EXPECT(full->heap->pending == NULL);
     EXPECT_EQ(full->remote, HAK_REMOTE_NOTIFY);
     EXPECT_EQ(get_many(box, block, SLOTS, BYTES), SLOTS);
