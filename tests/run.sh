@@ -72,6 +72,7 @@ preload()
         guard) modes='guard guard-each guard-recheck' ;;
         apart) continue ;; # its configuration alone: below
         background) modes='default background' ;;
+        kept) modes='plain default owns lanes-off' ;;
         family | stress)
             modes='plain default verify owns lanes-off no-fallback guard
                    guard-each'
