@@ -3,8 +3,8 @@
  *
  *     region of a class   | guard |  span  |G|  span  |G|  span  |G| ...
  *     span                | slot | slot | slot | ... | slot |
- *     slot                | usable bytes ...        | canary |
- *     block of its own    | guard            | block         | guard |
+ *     slot                | what was asked for | canary, 0.. | border |
+ *     block of its own    | guard | canary | block | canary | guard |
  *     metadata            | guard | fixed, classes, map, structs of spans |
  * guard |
  *
@@ -14,13 +14,13 @@
  * and to free one never takes a mapping more.
  *
  * An address belongs to one class for ever. All that is known of slots is out
- * of band, in struct span: two bits a slot,
+ * of band, in struct span: a bit and a note a slot,
  *
  *     used   handed out, or in quarantine       out <= used
- *     out    handed out                         nused == ones of used
+ *     note   NOTE_OUT: handed out               nused == ones of used
  *
  * (of the bits below capacity; those above are in `used`), and a slot without
- * `used` reads zero (parameter `zero`).
+ * `used` reads zero up to its border (parameter `zero`).
  */
 #ifndef HARDENED_H
 #define HARDENED_H
@@ -34,23 +34,33 @@
 enum {
     /* by the core's size index; 0: slots of no bytes */
     CLASSES = HAK_INDEX_SMALL_MAX + 1 + 7 * 8,
-    CANARY_BYTES = 8,
-    SLOT_MOST_BYTES = 128 << 10, /* the last class; with its canary */
+    BORDER_BYTES = 16,           /* the end of each slot: bounds.h */
+    SLOT_MOST_BYTES = 128 << 10, /* the last class; with its border */
+    NARROW_SLOT_MOST = 8 * 1024, /* its notes have 16 bits */
     QUARANTINE_MOST = 64,
     PIECES_MOST = 64,
     BIG_KEPT_GRANULES = 64, /* 4 MiB: larger blocks are not kept */
 };
 
-/* Of 64 slots. */
-struct slot_bits {
-    uint64_t used, out;
+/*
+ * The note of a slot, 0 while it is not out:
+ *
+ *     | bytes asked for | mark | NOTE_OUT |
+ *
+ * The bytes of a block of its own are elsewhere: they may be more.
+ */
+enum {
+    NOTE_OUT = 1,
+    NOTE_MARK_SHIFT = 1,
+    NOTE_MARKS = 3 << NOTE_MARK_SHIFT,
+    NOTE_ASKED_SHIFT = 3,
 };
 
 /* What each call looks at fills one cache line. */
 struct span {
     _Alignas(64) struct hak_link link; /* of its class: partial, or empty */
     char *start;
-    size_t slot_bytes; /* with the canary */
+    size_t slot_bytes; /* with the border */
     uint64_t inverse;  /* 2^40 / slot_bytes, rounded up; 0: one slot */
     uint32_t capacity, nused;
     uint32_t nready;       /* slots of open pieces */
@@ -64,21 +74,23 @@ struct span {
     struct span *all_next; /* for ever */
     uint64_t full;         /* pieces put aside, a bit each */
     uint64_t closed;       /* runs of RUN_BYTES that are, a bit each */
+    void *note;            /* one a slot, of 16 bits or 32 */
     union {
         /* in random order: those with room, open ones, the others */
         uint8_t piece[PIECES_MOST];
         struct { /* block */
             char *place;
             size_t place_bytes; /* its granules, guards and all */
+            size_t asked_bytes;
             struct span *next;  /* spare, in quarantine, or kept */
         };
     };
-    struct slot_bits bits[];
+    uint64_t used[];
 };
 
 /* What of a class is fixed. */
 struct shape {
-    uint32_t slot_bytes; /* with the canary */
+    uint32_t slot_bytes; /* with the border */
     uint32_t span_granules;
     uint32_t capacity; /* of a span */
     uint32_t nwait;    /* length of each half of the quarantine */
@@ -126,7 +138,7 @@ struct chunk {
 struct hardened {
     struct hak_box *box;
     struct hak_map map; /* granule -> span */
-    uint64_t secret;
+    uint64_t secret[2];
     bool zero, guard;
     void (*wipe)(char *p, size_t bytes); /* multiples of 16, both, here */
     bool (*is_zero)(char *p, size_t bytes);
@@ -162,11 +174,12 @@ static inline bool is_big(const struct span *span)
     return span->class_number == CLASSES;
 }
 
-static inline size_t usable_of(const struct span *span)
+/* What a slot has room for. */
+static inline size_t room_of(const struct span *span)
 {
     return is_big(span)              ? span->slot_bytes
            : span->class_number == 0 ? 0
-                                     : span->slot_bytes - CANARY_BYTES;
+                                     : span->slot_bytes - BORDER_BYTES;
 }
 
 /*
@@ -181,12 +194,54 @@ static inline size_t index_of(const struct span *span, size_t at)
     return at > UINT32_MAX ? span->capacity : at * span->inverse >> 40;
 }
 
+/* ---- notes. The slot's own caller writes them, once it is out. ---- */
+
+static inline bool is_wide(const struct span *span)
+{
+    return span->slot_bytes > NARROW_SLOT_MOST;
+}
+
+static inline uint32_t note_of(const struct span *span, size_t i)
+{
+    return is_wide(span)
+               ? __atomic_load_n((uint32_t *)span->note + i, __ATOMIC_RELAXED)
+               : __atomic_load_n((uint16_t *)span->note + i, __ATOMIC_RELAXED);
+}
+
+static inline void set_note(struct span *span, size_t i, uint32_t note)
+{
+    if (is_wide(span))
+        __atomic_store_n((uint32_t *)span->note + i, note, __ATOMIC_RELAXED);
+    else
+        __atomic_store_n((uint16_t *)span->note + i, (uint16_t)note,
+                         __ATOMIC_RELAXED);
+}
+
+/* No longer out. Returns what the note was: 0 for one of two at once. */
+static inline uint32_t take_note(struct span *span, size_t i)
+{
+    return is_wide(span) ? __atomic_exchange_n((uint32_t *)span->note + i, 0,
+                                               __ATOMIC_ACQ_REL)
+                         : __atomic_exchange_n((uint16_t *)span->note + i, 0,
+                                               __ATOMIC_ACQ_REL);
+}
+
 /* Is slot i out? At any time, without the lock. */
 static inline bool is_out(const struct span *span, size_t i)
 {
-    return __atomic_load_n(&span->bits[i / 64].out, __ATOMIC_RELAXED) >>
-               i % 64 &
-           1;
+    return (note_of(span, i) & NOTE_OUT) != 0;
+}
+
+static inline bool is_marked(const struct span *span, size_t i)
+{
+    return (note_of(span, i) & NOTE_MARKS) != 0;
+}
+
+/* What slot i, which is out, was asked for. */
+static inline size_t asked_of(const struct span *span, size_t i)
+{
+    return is_big(span) ? span->asked_bytes
+                        : note_of(span, i) >> NOTE_ASKED_SHIFT;
 }
 
 /* What is wrong with p as a live slot of the span, or NULL. */
@@ -196,8 +251,9 @@ const char *hardened_why_not(const struct span *span, const void *p);
 void hardened_refuse(struct hardened *h, const struct span *span, const void *p,
                      const char *why) __attribute__((noreturn, cold));
 
-/* A span's struct, chained in `all`, its bitmaps for so many slots. */
-struct span *hardened_struct(struct hardened *h, uint32_t capacity);
+/* A span's struct, chained in `all`, with bits and notes for so many slots. */
+struct span *hardened_struct(struct hardened *h, uint32_t capacity,
+                             size_t slot_bytes);
 
 /* May one more span or block lie between guards? Then it counts as one. */
 bool hardened_take_guard(struct hardened *h);
@@ -219,10 +275,19 @@ void wipe_init(struct hardened *h);
 void slots_init(struct hardened *h, uint32_t quarantine);
 /* The locks of all classes; a child does not make its parent's choices. */
 void slots_fork(struct hardened *h, enum hak_fork_phase phase);
-/* A slot of the class, zero but for the canary; NULL = no memory. */
-void *slots_alloc(struct hardened *h, uint32_t class_number);
+/* A slot of the class, zero, for so many bytes; NULL = no memory. */
+void *slots_alloc(struct hardened *h, uint32_t class_number, size_t asked);
 /* p, slot i of the span, which was out. */
 void slots_free(struct hardened *h, struct span *span, size_t i, void *p);
+/* The same slot for more or fewer bytes; false: it is too short, or too long. */
+bool slots_resize(struct hardened *h, struct span *span, size_t i, void *p,
+                  size_t size_bytes);
+/* It was asked for with fewer or more bytes, for which it has room. */
+void slots_set_asked(struct hardened *h, struct span *span, size_t i, void *p,
+                     size_t size_bytes);
+/* End the program where the canaries around p, slot i, are not whole. */
+void slots_check(struct hardened *h, const struct span *span, size_t i,
+                 char *p);
 /* Close the empty spans and purge long free slots; returns bytes. */
 size_t slots_trim(struct hardened *h);
 /* End all waits, close the empty spans. */
@@ -233,6 +298,10 @@ void slots_give_back(struct hardened *h);
 void big_init(struct hardened *h);
 void *big_alloc(struct hardened *h, size_t align_bytes, size_t size_bytes);
 void big_free(struct hardened *h, struct span *span, void *p);
+void *big_resize(struct hardened *h, struct span *span, char *p,
+                 size_t size_bytes);
+void big_set_asked(struct hardened *h, struct span *span, size_t size_bytes);
+void big_check(struct hardened *h, const struct span *span, const char *p);
 /* All that is free to the host: address space, memory went at free. */
 void big_give_back(struct hardened *h);
 

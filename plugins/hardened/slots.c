@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * slots.c - classes of slots: regions, spans, random choice, quarantine.
  */
-#include "hardened.h"
+#include "bounds.h"
 
 #include <errno.h>
 #include <sys/single_threaded.h>
@@ -64,20 +64,6 @@ static uint32_t rnd(struct class *c, uint32_t n)
     return scaled(random_bits(c), n);
 }
 
-/* ---- canaries -------------------------------------------------------------
- */
-
-/* The first byte behind the slot is 0, which ends a string that is read on. */
-static uint64_t canary_of(const struct hardened *h, const void *p)
-{
-    return ((uintptr_t)p ^ h->secret) * 0x9e3779b97f4a7c15ull & ~0xffull;
-}
-
-static uint64_t *canary_at(void *p, size_t slot_bytes)
-{
-    return (uint64_t *)(void *)((char *)p + slot_bytes - CANARY_BYTES);
-}
-
 /* ---- spans ----------------------------------------------------------------
  */
 
@@ -103,7 +89,8 @@ void slots_init(struct hardened *h, uint32_t quarantine)
 {
     for (uint32_t i = 0; i < CLASSES; i++) {
         struct shape *s = &h->shape[i];
-        s->slot_bytes = i == 0 ? HAK_ALIGN_BYTES : (uint32_t)hak_index_bytes(i);
+        /* index 1 has no room for a border, and is asked for by nobody */
+        s->slot_bytes = (uint32_t)hak_index_bytes(i < 2 ? i + 1 : i);
         s->span_granules = 1;
         while (span_slots(h, s) < SPAN_SLOTS_MIN)
             s->span_granules++;
@@ -208,7 +195,9 @@ static int open_these(const struct hardened *h, struct span *span,
         int error = box->host->open_pages(box, start, bytes, flags);
         if (error != 0)
             return error;
-        span->closed &= ~these;
+        /* pairs with border_in_front() */
+        __atomic_store_n(&span->closed, span->closed & ~these,
+                         __ATOMIC_RELEASE);
         runs &= ~these;
     }
     return 0;
@@ -313,7 +302,7 @@ static struct span *fresh_span(struct hardened *h, struct class *c)
 {
     const struct shape *s = shape_of(h, c);
     if (c->made == NULL)
-        c->made = hardened_struct(h, s->capacity);
+        c->made = hardened_struct(h, s->capacity, s->slot_bytes);
     char *start = c->made != NULL ? place(h, c) : NULL;
     if (start == NULL)
         return NULL;
@@ -326,7 +315,7 @@ static struct span *fresh_span(struct hardened *h, struct class *c)
     span->class_number = (uint8_t)(c - h->class);
     span->piece_shift = s->slot_bytes <= 64 ? 6 : s->slot_bytes <= 256 ? 5 : 4;
     if (s->capacity % 64 != 0)
-        span->bits[s->capacity / 64].used = ~0ull << s->capacity % 64;
+        span->used[s->capacity / 64] = ~0ull << s->capacity % 64;
     for (uint32_t i = 0; i < PIECES_MOST; i++)
         span->piece[i] = (uint8_t)i;
     span->closed = runs_of(span);
@@ -396,7 +385,7 @@ static void release(struct hardened *h, struct class *c, char *p)
     struct span *span = span_of(h, p);
     HAK_ALWAYS(span != NULL); /* spans of slots stay in the map */
     size_t i = index_of(span, (size_t)(p - span->start));
-    span->bits[i / 64].used &= ~(1ull << i % 64);
+    span->used[i / 64] &= ~(1ull << i % 64);
     if (unlikely(span->full >> (i >> span->piece_shift) & 1))
         piece_has_room(span, i >> span->piece_shift);
     if (span->nused-- == span->capacity)
@@ -453,7 +442,7 @@ static size_t free_slot(struct class *c, struct span *span)
         uint32_t k = scaled(bits, span->nroom);
         uint8_t piece = span->piece[k];
         size_t first = (size_t)piece << shift;
-        uint64_t room = ~(span->bits[first / 64].used >> first % 64) & all;
+        uint64_t room = ~(span->used[first / 64] >> first % 64) & all;
         uint64_t behind = room & ~0ull << (bits & ((1u << shift) - 1));
         if (likely(room != 0))
             return first + (size_t)__builtin_ctzll(behind ? behind : room);
@@ -470,7 +459,7 @@ static bool is_open(const struct span *span, size_t i)
 
 static void use(struct class *c, struct span *span, size_t i)
 {
-    span->bits[i / 64].used |= 1ull << i % 64;
+    span->used[i / 64] |= 1ull << i % 64;
     if (unlikely(++span->nused == span->enough))
         used_enough(c, span);
 }
@@ -513,7 +502,7 @@ static size_t open_slot(const struct span *span)
         size_t i = span->piece[k] * each;
         size_t end = hak_min(i + each, span->capacity);
         for (; i < end; i++)
-            if (!(span->bits[i / 64].used >> i % 64 & 1) && is_open(span, i))
+            if (!(span->used[i / 64] >> i % 64 & 1) && is_open(span, i))
                 return i;
     }
     return span->capacity;
@@ -566,7 +555,7 @@ static void choose_ahead(struct class *c)
     __builtin_prefetch(c->next + 64);
 }
 
-static char *take(struct hardened *h, struct class *c)
+static char *take(struct hardened *h, struct class *c, size_t asked)
 {
     lock(c);
     if (unlikely(c->next == NULL) && !choose_next(h, c)) {
@@ -574,8 +563,8 @@ static char *take(struct hardened *h, struct class *c)
         return NULL;
     }
     char *p = c->next;
-    size_t i = c->next_index;
-    c->next_span->bits[i / 64].out |= 1ull << i % 64;
+    set_note(c->next_span, c->next_index,
+             (uint32_t)asked << NOTE_ASKED_SHIFT | NOTE_OUT);
     hak_count(&c->nout, 1);
     c->next = NULL;
     if (likely(!hak_link_empty(&c->partial)))
@@ -584,25 +573,95 @@ static char *take(struct hardened *h, struct class *c)
     return p;
 }
 
-void *slots_alloc(struct hardened *h, uint32_t class_number)
+static void found_written(struct hardened *h, const char *p, size_t asked)
 {
-    size_t bytes = h->shape[class_number].slot_bytes;
-    char *p = take(h, &h->class[class_number]);
+    h->box->host->log(h->box, HAK_LOG_ERROR,
+                      "malloc(%zu): the free slot %p was written to since "
+                      "its free",
+                      asked, (const void *)p);
+    abort();
+}
+
+/* A free slot with room for `room` is handed out: it must be as free left it.
+ */
+static void open_bounds(struct hardened *h, char *p, size_t asked, size_t room)
+{
+    char *end = p + room + BORDER_BYTES;
+    if (h->zero && unlikely(!h->is_zero(p, room)))
+        found_written(h, p, asked);
+    if (unlikely(!border_is_whole(h, end))) {
+        if (!border_may_be(h, end))
+            found_written(h, p, asked);
+        set_border(h, end);
+    }
+    set_canary(h, p, asked, room);
+}
+
+void *slots_alloc(struct hardened *h, uint32_t class_number, size_t asked)
+{
+    char *p = take(h, &h->class[class_number], asked);
     if (unlikely(p == NULL)) {
         hardened_give_back(h);
-        p = take(h, &h->class[class_number]);
+        p = take(h, &h->class[class_number], asked);
     }
-    if (unlikely(p == NULL || class_number == 0))
-        return p;
-    if (h->zero && unlikely(!h->is_zero(p, bytes))) {
-        h->box->host->log(h->box, HAK_LOG_ERROR,
-                          "malloc(%zu): the free slot %p was written to since "
-                          "its free",
-                          bytes - CANARY_BYTES, (void *)p);
-        abort();
-    }
-    *canary_at(p, bytes) = canary_of(h, p);
+    if (likely(p != NULL && class_number != 0))
+        open_bounds(h, p, asked,
+                    h->shape[class_number].slot_bytes - BORDER_BYTES);
     return p;
+}
+
+/*
+ * May the bytes in front of p, a slot that is out, be looked at? In front of a
+ * span is a closed page, or another's memory; a run in front may be closed, and
+ * is not closed again while a slot of the span is out.
+ */
+static bool border_in_front(const struct span *span, const char *p)
+{
+    size_t at = (size_t)(p - span->start);
+    if (likely(at % RUN_BYTES != 0))
+        return true;
+    return at != 0 && !(__atomic_load_n(&span->closed, __ATOMIC_ACQUIRE) >>
+                            (at / RUN_BYTES - 1) & 1);
+}
+
+void slots_check(struct hardened *h, const struct span *span, size_t i,
+                 char *p)
+{
+    size_t room = room_of(span);
+    if (unlikely(!border_is_whole(h, p + room + BORDER_BYTES) ||
+                 !canary_is_whole(h, p, asked_of(span, i), room)))
+        hardened_refuse(h, span, p,
+                        "overflow: the bytes behind it were written to");
+    if (likely(border_in_front(span, p)) && unlikely(!border_may_be(h, p)))
+        hardened_refuse(h, span, p,
+                        "underflow: the bytes before it were written to");
+}
+
+void slots_set_asked(struct hardened *h, struct span *span, size_t i, void *p,
+                     size_t size_bytes)
+{
+    size_t room = room_of(span), asked = asked_of(span, i);
+    drop_canary(p, asked, room);
+    if (size_bytes < asked)
+        memset((char *)p + size_bytes, 0, asked - size_bytes);
+    set_canary(h, p, size_bytes, room);
+    set_note(span, i,
+             (note_of(span, i) & NOTE_MARKS) | NOTE_OUT |
+                 (uint32_t)size_bytes << NOTE_ASKED_SHIFT);
+}
+
+/* As realloc has it: not where most of the slot would be for nothing. */
+bool slots_resize(struct hardened *h, struct span *span, size_t i, void *p,
+                  size_t size_bytes)
+{
+    enum { SMALL_BYTES = 64 };
+    size_t room = room_of(span);
+    if (size_bytes > room ||
+        (room > SMALL_BYTES && size_bytes < room / 2 &&
+         size_bytes != asked_of(span, i)))
+        return false;
+    slots_set_asked(h, span, i, p, size_bytes);
+    return true;
 }
 
 /*
@@ -630,18 +689,16 @@ void slots_free(struct hardened *h, struct span *span, size_t i, void *p)
 {
     struct class *c = &h->class[span->class_number];
     if (likely(span->class_number != 0)) {
-        if (unlikely(*canary_at(p, span->slot_bytes) != canary_of(h, p)))
-            hardened_refuse(h, span, p,
-                            "overflow: the bytes behind it were written to");
-        if (h->zero && span->slot_bytes > NOW_SLOT_MOST)
-            wipe_used(h, p, span->slot_bytes);
+        slots_check(h, span, i, p);
+        if (h->zero && is_wide(span))
+            wipe_used(h, p, room_of(span));
         else if (h->zero)
-            h->wipe(p, span->slot_bytes);
+            h->wipe(p, room_of(span));
     }
     lock(c);
     if (unlikely(!is_out(span, i)))
         hardened_refuse(h, span, p, "freed twice");
-    span->bits[i / 64].out &= ~(1ull << i % 64);
+    set_note(span, i, 0);
     hak_count(&c->nout, -(uint64_t)1);
     quarantine(h, c, h->shape[span->class_number].nwait, p);
     unlock(c);
