@@ -36,8 +36,7 @@ extern __typeof__(hak_new_is) hak_new_is __attribute__((weak));
 
 /* ---- the names ---- */
 
-enum operator
-{
+enum operator{
     NEW,
     NEW_ARRAY,
     NEW_NOTHROW,
@@ -279,12 +278,12 @@ static inline void *made(enum operator which, const void *caller, size_t size,
     return p;
 }
 
-#define MAKES(which, name, symbol)                                   \
+#define MAKES(which, name, symbol)                                    \
+    EXPORT void *name(size_t size, uintptr_t second,                  \
+                      uintptr_t third) __asm__(symbol);               \
     EXPORT void *name(size_t size, uintptr_t second, uintptr_t third) \
-        __asm__(symbol);                                             \
-    EXPORT void *name(size_t size, uintptr_t second, uintptr_t third) \
-    {                                                                \
-        return made(which, CALLER, size, second, third);             \
+    {                                                                 \
+        return made(which, CALLER, size, second, third);              \
     }
 
 MAKES(NEW_ALIGNED, new_aligned, "_ZnwmSt11align_val_t")

@@ -196,6 +196,9 @@ static void host_lane_drop(struct hak_span *span)
 static void *host_heap(struct hak_box *box, bool open)
 {
     struct hak_thread *t = hak_self;
+    void *heap = t->heap[box->index]; /* of who is not attached: NULL */
+    if (likely(heap != NULL))
+        return heap;
     if (!hak_is_attached(t) && (!open || (t = hak_thread_attach()) == NULL))
         return NULL;
     return hak_thread_heap(t, hak_loaded_of(box), open);

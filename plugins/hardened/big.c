@@ -230,8 +230,8 @@ static void lay_out(const struct hardened *h, struct span *span,
 {
     uintptr_t start = (uintptr_t)limit_of(span) - r->size_bytes;
     if (r->grows)
-        start = (uintptr_t)span->place +
-                (span->guarded ? HAK_GRANULE_BYTES : 0);
+        start =
+            (uintptr_t)span->place + (span->guarded ? HAK_GRANULE_BYTES : 0);
     span->start = (char *)(start & ~(r->align_bytes - 1));
     span->asked_bytes = r->size_bytes;
     span->slot_bytes = room_for(h, span->start, r->size_bytes);
@@ -241,21 +241,23 @@ static void lay_out(const struct hardened *h, struct span *span,
 
 static void set_bounds(const struct hardened *h, struct span *span)
 {
+    struct pair border = border_of(h, span->start);
     if (span->start != first_page(h, span))
-        set_border(h, span->start);
-    set_canary(h, span->start, span->asked_bytes, span->slot_bytes);
+        set_border(border, span->start);
+    set_canary(border, span->start, span->asked_bytes, span->slot_bytes);
 }
 
 static bool front_is_whole(const struct hardened *h, const struct span *span)
 {
     const char *page = first_page(h, span), *start = span->start;
-    return start == page || (border_is_whole(h, start) &&
+    return start == page || (border_is(border_of(h, start), start) &&
                              reads_zero(page, start - BORDER_BYTES));
 }
 
 void big_check(struct hardened *h, const struct span *span, const char *p)
 {
-    if (!canary_is_whole(h, p, span->asked_bytes, span->slot_bytes))
+    if (!canary_is_whole(h, border_of(h, p), p, span->asked_bytes,
+                         span->slot_bytes))
         hardened_refuse(h, span, p,
                         "overflow: the bytes behind it were written to");
     if (!front_is_whole(h, span))
@@ -418,8 +420,8 @@ static void close_rest(struct hardened *h, struct span *span, size_t size_bytes)
     size_t room = room_for(h, span->start, size_bytes);
     char *end = span->start + room;
     size_t rest = span->slot_bytes - room;
-    bool closed = rest != 0 && span->guarded &&
-                  box->host->close_pages(box, end, rest);
+    bool closed =
+        rest != 0 && span->guarded && box->host->close_pages(box, end, rest);
     memset(span->start + size_bytes, 0,
            (closed ? room : span->slot_bytes) - size_bytes);
     if (closed || !span->guarded)
@@ -447,7 +449,8 @@ void big_set_asked(struct hardened *h, struct span *span, size_t size_bytes)
     if (size_bytes < span->asked_bytes)
         close_rest(h, span, size_bytes);
     span->asked_bytes = size_bytes;
-    set_canary(h, span->start, size_bytes, span->slot_bytes);
+    set_canary(border_of(h, span->start), span->start, size_bytes,
+               span->slot_bytes);
 }
 
 /* NULL: the core copies it to a place that has no more room than it needs. */

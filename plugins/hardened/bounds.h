@@ -14,52 +14,82 @@
  *
  * No byte of either is 0 or ASCII, so that a string that runs over is seen for
  * sure. What is there says nothing of the secret or of other slots' (a folded
- * product, Yi's wyhash).
+ * product, as in wyhash).
  */
 #ifndef HARDENED_BOUNDS_H
 #define HARDENED_BOUNDS_H
 
 #include "hardened.h"
 
-typedef uint64_t pair
-    __attribute__((vector_size(16), aligned(1), may_alias));
+/* Sixteen bytes. */
+struct pair {
+    uint64_t word[2];
+};
 
-static inline pair pair_at(const void *p)
+static inline struct pair load_pair(const void *p)
 {
-    return *(const pair *)p;
+    struct pair v;
+    memcpy(&v, p, sizeof v);
+    return v;
 }
 
-static inline bool is_all_zero(pair v)
+static inline void store_pair(void *p, struct pair v)
 {
-    return (v[0] | v[1]) == 0;
+    memcpy(p, &v, sizeof v);
 }
 
-/* What is at the boundary or behind the bytes that end at this address. */
-static inline pair pattern_of(const struct hardened *h, const void *p)
+/* 0: they are the same, but for the bytes that are 0 in the mask. */
+static inline uint64_t differ(struct pair a, struct pair b, struct pair mask)
+{
+    return ((a.word[0] ^ b.word[0]) & mask.word[0]) |
+           ((a.word[1] ^ b.word[1]) & mask.word[1]);
+}
+
+static const struct pair all_bytes = {{~0ull, ~0ull}};
+static const struct pair no_bytes = {{0, 0}};
+
+static inline bool is_same(struct pair a, struct pair b)
+{
+    return differ(a, b, all_bytes) == 0;
+}
+
+static inline struct pair both(struct pair a, struct pair mask)
+{
+    return (struct pair){{a.word[0] & mask.word[0], a.word[1] & mask.word[1]}};
+}
+
+/* What is in front of the boundary p. */
+static inline struct pair border_of(const struct hardened *h, const void *p)
 {
     unsigned __int128 product =
         (unsigned __int128)((uintptr_t)p ^ h->secret[0]) * h->secret[1];
     uint64_t word = (uint64_t)product ^ (uint64_t)(product >> 64);
-    uint64_t other = word << 32 | word >> 32;
     const uint64_t high = 0x8080808080808080ull;
-    return (pair){word | high, other | high};
+    return (struct pair){{word | high, (word << 32 | word >> 32) | high}};
+}
+
+/* The canary of the slot that ends there. */
+static inline struct pair canary_of(struct pair border)
+{
+    return (struct pair){
+        {border.word[1] ^ 0x2b3d5713, border.word[0] ^ 0x47192d6b}};
 }
 
 /* The last n bytes of 16, n below 16. */
-static inline pair last_bytes(size_t n)
+static inline struct pair last_bytes(size_t n)
 {
     static const uint8_t bytes[32] = {
         [16] = 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff,        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
     };
-    return pair_at(bytes + n);
+    return load_pair(bytes + n);
 }
 
 /* Are all bytes from p to end zero? */
 static inline bool reads_zero(const char *p, const char *end)
 {
     for (; end - p >= 16; p += 16)
-        if (!is_all_zero(pair_at(p)))
+        if (!is_same(load_pair(p), no_bytes))
             return false;
     for (; p != end; p++)
         if (*p != 0)
@@ -71,26 +101,30 @@ static inline bool reads_zero(const char *p, const char *end)
  * The canary behind p's asked bytes in a slot with room for `room`; the bytes
  * behind it are zero already. Those in front stay.
  */
-static inline void set_canary(const struct hardened *h, char *p, size_t asked,
+static inline void set_canary(struct pair border, char *p, size_t asked,
                               size_t room)
 {
-    pair pattern = pattern_of(h, p + 1);
+    struct pair canary = canary_of(border);
     if (likely(room - asked < 16)) {
-        pair *at = (pair *)(p + room - 16), mask = last_bytes(room - asked);
-        *at = (*at & ~mask) | (pattern & mask);
+        struct pair mask = last_bytes(room - asked);
+        struct pair old = load_pair(p + room - 16);
+        canary = both(canary, mask);
+        canary.word[0] |= old.word[0] & ~mask.word[0];
+        canary.word[1] |= old.word[1] & ~mask.word[1];
+        store_pair(p + room - 16, canary);
     } else {
-        *(pair *)(p + asked) = pattern;
+        store_pair(p + asked, canary);
     }
 }
 
-static inline bool canary_is_whole(const struct hardened *h, const char *p,
-                                   size_t asked, size_t room)
+static inline bool canary_is_whole(const struct hardened *h, struct pair border,
+                                   const char *p, size_t asked, size_t room)
 {
-    pair pattern = pattern_of(h, p + 1);
+    struct pair canary = canary_of(border);
     if (likely(room - asked < 16))
-        return is_all_zero((pair_at(p + room - 16) ^ pattern) &
-                           last_bytes(room - asked));
-    return is_all_zero(pair_at(p + asked) ^ pattern) &&
+        return differ(load_pair(p + room - 16), canary,
+                      last_bytes(room - asked)) == 0;
+    return is_same(load_pair(p + asked), canary) &&
            (!h->zero || reads_zero(p + asked + 16, p + room));
 }
 
@@ -100,22 +134,21 @@ static inline void drop_canary(char *p, size_t asked, size_t room)
     memset(p + asked, 0, hak_min(room - asked, 16));
 }
 
-/* The border in front of the boundary p. */
-static inline bool border_is_whole(const struct hardened *h, const char *p)
+static inline bool border_is(struct pair border, const char *p)
 {
-    return is_all_zero(pair_at(p - BORDER_BYTES) ^ pattern_of(h, p));
+    return is_same(load_pair(p - BORDER_BYTES), border);
 }
 
-/* The same where nobody may have needed it yet. */
-static inline bool border_may_be(const struct hardened *h, const char *p)
+/* Or nobody has needed it yet. */
+static inline bool border_may_be(struct pair border, const char *p)
 {
-    return likely(border_is_whole(h, p)) ||
-           is_all_zero(pair_at(p - BORDER_BYTES));
+    return likely(border_is(border, p)) ||
+           is_same(load_pair(p - BORDER_BYTES), no_bytes);
 }
 
-static inline void set_border(const struct hardened *h, char *p)
+static inline void set_border(struct pair border, char *p)
 {
-    *(pair *)(p - BORDER_BYTES) = pattern_of(h, p);
+    store_pair(p - BORDER_BYTES, border);
 }
 
 #endif

@@ -12,6 +12,7 @@ enum {
     PARAM_GUARD,
     PARAM_EMPTY_BYTES,
     PARAM_MOST_GUARDED,
+    PARAM_ARENAS,
 };
 
 enum { MAPPINGS = 65530 }; /* vm.max_map_count, where it cannot be read */
@@ -53,6 +54,13 @@ static const struct hak_param params[] = {
      .def = 0,
      .help = "spans and blocks in use that lie between closed pages, a mapping "
              "of the kernel's each; 0 = half of vm.max_map_count"},
+    {.name = "arenas",
+     .type = HAK_PARAM_INT,
+     .min = 0,
+     .max = ARENAS_MOST,
+     .def = 0,
+     .help = "sets of spans with a lock each, which threads share; 0 = as many "
+             "as CPUs, at most 8"},
 };
 
 #define HAK_WHY_MARKED "of what C++'s new gave out, for delete to take"
@@ -103,8 +111,9 @@ static void more_chunk(struct hardened *h, struct chunk *chunk)
     chunk->end = more + bytes;
 }
 
-static void *from_chunk(struct hardened *h, size_t size_bytes)
+void *hardened_metadata(struct hardened *h, size_t size_bytes)
 {
+    size_bytes = hak_round_up(size_bytes, 64);
     struct chunk *chunk = &h->now->chunk;
     void *p = NULL;
     hak_lock_take(&chunk->lock);
@@ -122,11 +131,10 @@ struct span *hardened_struct(struct hardened *h, uint32_t capacity,
                              size_t slot_bytes)
 {
     size_t bits = HAK_BITS_WORDS(capacity) * sizeof(uint64_t);
-    size_t each = slot_bytes > NARROW_SLOT_MOST ? sizeof(uint32_t)
-                                                : sizeof(uint16_t);
+    size_t each =
+        slot_bytes > NARROW_SLOT_MOST ? sizeof(uint32_t) : sizeof(uint16_t);
     struct span *span =
-        from_chunk(h, hak_round_up(sizeof *span + bits + capacity * each,
-                                   _Alignof(struct span)));
+        hardened_metadata(h, sizeof *span + bits + capacity * each);
     if (span == NULL)
         return NULL;
     span->note = (char *)span->used + bits;
@@ -158,10 +166,9 @@ void hardened_refuse(struct hardened *h, const struct span *span, const void *p,
     size_t at = (size_t)((const char *)p - span->start);
     size_t i = index_of(span, at);
     bool inside = i < span->capacity;
-    hak_free_refused(h->box, p, why,
-                     inside ? (const char *)p - at % span->slot_bytes : NULL,
-                     inside && is_out(span, i) ? asked_of(span, i)
-                                               : room_of(span));
+    hak_free_refused(
+        h->box, p, why, inside ? (const char *)p - at % span->slot_bytes : NULL,
+        inside && is_out(span, i) ? asked_of(span, i) : room_of(span));
 }
 
 /* ---- operations -----------------------------------------------------------
@@ -185,12 +192,9 @@ static uint32_t half_of_mappings(const struct hak_host *host)
 static int hardened_init(struct hak_box *box)
 {
     struct hardened *h = box->host->meta_guarded(box, sizeof *h);
-    if (h != NULL) {
-        h->class = box->host->meta_guarded(box, CLASSES * sizeof *h->class);
+    if (h != NULL)
         h->now = box->host->meta_guarded(box, sizeof *h->now);
-    }
-    if (h == NULL || h->class == NULL || h->now == NULL ||
-        !init_map(&h->map, box)) {
+    if (h == NULL || h->now == NULL || !init_map(&h->map, box)) {
         box->host->log(box, HAK_LOG_ERROR, "no memory for the span table");
         return -ENOMEM;
     }
@@ -207,6 +211,11 @@ static int hardened_init(struct hak_box *box)
     wipe_init(h);
     slots_init(h, (uint32_t)box->params[PARAM_QUARANTINE].i);
     big_init(h);
+    heaps_init(h, (uint32_t)box->params[PARAM_ARENAS].i);
+    if (h->now->arena[0] == NULL) {
+        box->host->log(box, HAK_LOG_ERROR, "no memory for the classes");
+        return -ENOMEM;
+    }
     box->host->read_only(box, h, sizeof *h);
     box->state = h;
     return 0;
@@ -252,6 +261,7 @@ static void *hardened_zalloc(struct hak_box *box, size_t size_bytes)
 static void hardened_free(struct hak_box *box, void *p)
 {
     struct hardened *h = hardened_of(box);
+    __builtin_prefetch((char *)p - BORDER_BYTES);
     struct span *span = span_of(h, p);
     if (unlikely(span == NULL))
         hak_free_refused(box, p, HAK_WHY_NO_PAGE, NULL, 0);
@@ -354,11 +364,12 @@ static const void *hardened_extension(struct hak_box *box, const char *id)
     return strcmp(id, HAK_REQUESTS_1) == 0 ? &requests : NULL;
 }
 
-/* Lock order: classes by number, blocks, metadata. */
+/* Lock order: heaps, arenas by number, each with its classes, blocks, metadata.
+ */
 static void hardened_fork(struct hak_box *box, enum hak_fork_phase phase)
 {
     struct hardened *h = hardened_of(box);
-    slots_fork(h, phase);
+    heaps_fork(h, phase);
     hak_lock_fork(&h->now->big.lock, phase);
     hak_lock_fork(&h->now->chunk.lock, phase);
 }
@@ -374,11 +385,12 @@ static void hardened_stats(struct hak_box *box, struct hak_box_stats *out)
     const struct hardened *h = hardened_of(box);
     out->live_count = hak_counted(&h->now->big.count);
     out->live_bytes = hak_counted(&h->now->big.bytes);
-    for (uint32_t i = 0; i < CLASSES; i++) {
-        uint64_t n = hak_counted(&h->class[i].nout);
+    const struct class *c;
+    for (uint32_t i = 0; (c = nth_class(h, &i)) != NULL;) {
+        size_t room = h->shape[c->number].slot_bytes - BORDER_BYTES;
+        uint64_t n = hak_counted(&c->nout);
         out->live_count += n;
-        out->live_bytes +=
-            i == 0 ? 0 : n * (h->shape[i].slot_bytes - BORDER_BYTES);
+        out->live_bytes += c->number == 0 ? 0 : n * room;
     }
     out->peak_bytes = hak_counted(&h->now->peak_bytes);
 }
@@ -416,6 +428,9 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .trim = hardened_trim,
             .stats = hardened_stats,
             .walk = hardened_walk,
+            .heap_open = heaps_open,
+            .heap_close = heaps_close,
+            .heap_lost = heaps_lost,
             .get_extension = hardened_extension,
         },
 };

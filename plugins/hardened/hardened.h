@@ -38,6 +38,9 @@ enum {
     SLOT_MOST_BYTES = 128 << 10, /* the last class; with its border */
     NARROW_SLOT_MOST = 8 * 1024, /* its notes have 16 bits */
     QUARANTINE_MOST = 64,
+    ARENAS_MOST = 64,
+    RUN_BYTES = 16 * 1024,    /* pages that are opened at once */
+    NOW_SLOT_MOST = 8 * 1024, /* of longer ones, made when touched */
     PIECES_MOST = 64,
     BIG_KEPT_GRANULES = 64, /* 4 MiB: larger blocks are not kept */
 };
@@ -72,6 +75,7 @@ struct span {
     bool guarded;          /* closed pages on both sides; counted while open */
     bool unclosed;         /* block: free, and open still */
     struct span *all_next; /* for ever */
+    struct class *class;   /* likewise, of slots */
     uint64_t full;         /* pieces put aside, a bit each */
     uint64_t closed;       /* runs of RUN_BYTES that are, a bit each */
     void *note;            /* one a slot, of 16 bits or 32 */
@@ -82,7 +86,7 @@ struct span {
             char *place;
             size_t place_bytes; /* its granules, guards and all */
             size_t asked_bytes;
-            struct span *next;  /* spare, in quarantine, or kept */
+            struct span *next; /* spare, in quarantine, or kept */
         };
     };
     uint64_t used[];
@@ -96,7 +100,7 @@ struct shape {
     uint32_t nwait;    /* length of each half of the quarantine */
 };
 
-/* The rest of it; all under its lock. */
+/* The rest of it, of an arena; all under its lock. */
 struct class
 {
     _Alignas(64) struct hak_lock lock;
@@ -106,14 +110,30 @@ struct class
     char *next; /* to be handed out, or NULL: has `used` set */
     struct span *next_span;
     uint32_t next_index;
-    uint32_t at; /* oldest of `queue` */
+    uint32_t at; /* oldest of the queue */
     /* ---- up to here what malloc needs: one cache line ---- */
     struct hak_link empty;
+    char *old;         /* was next when a fork's parent chose it; or NULL */
     struct span *made; /* a struct without a place */
     char *region;      /* the newest: its first span */
     uint64_t taken;    /* spans of it, a bit each */
     uint32_t nspans;   /* places in it, at most 64 */
-    char *shuffle[QUARANTINE_MOST], *queue[QUARANTINE_MOST];
+    uint8_t number;
+    char *wait[]; /* nwait that are shuffled, nwait in turn */
+};
+
+/* Classes with spans of their own, for some threads. One is made when it is
+ * asked for: a fork goes through all that there are. */
+struct arena {
+    _Alignas(64) struct hak_lock lock; /* of what is made */
+    uint32_t nheaps;                   /* guarded by heaps_lock */
+    struct class *class[CLASSES];      /* atomic; NULL, once not: for ever */
+};
+
+/* What a thread has: its arena. */
+struct heap {
+    struct arena *arena;
+    struct heap *next; /* spare */
 };
 
 /* Blocks of their own. */
@@ -146,7 +166,7 @@ struct hardened {
     uint32_t most_waiting;
     uint32_t most_guarded;
     struct shape shape[CLASSES];
-    struct class *class; /* CLASSES of them */
+    uint32_t narenas; /* that there may be */
     struct hardened_now *now;
 };
 
@@ -157,6 +177,9 @@ struct hardened_now {
     uint64_t warm_bytes; /* of empty spans */
     struct chunk chunk;
     struct big big;
+    struct arena *arena[ARENAS_MOST]; /* made when there is a thread for it */
+    struct hak_lock heaps_lock;
+    struct heap *spare_heaps;
 };
 
 static inline struct hardened *hardened_of(const struct hak_box *box)
@@ -167,6 +190,29 @@ static inline struct hardened *hardened_of(const struct hak_box *box)
 static inline struct span *span_of(const struct hardened *h, const void *p)
 {
     return hak_map_get(&h->map, p);
+}
+
+/* The calling thread's; the first one, where it has none. No lock is held. */
+static inline struct arena *arena_of(const struct hardened *h)
+{
+    const struct heap *heap = h->box->host->heap(h->box, true);
+    return likely(heap != NULL) ? heap->arena : h->now->arena[0];
+}
+
+/* The next number of a xorshift. Where slots go is to be hard to guess from the
+ * outside, no more. */
+static inline uint64_t hardened_random(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state;
+}
+
+/* Below n, by the upper half of such bits. */
+static inline uint32_t hardened_scaled(uint64_t bits, uint32_t n)
+{
+    return (uint32_t)((bits >> 32) * n >> 32);
 }
 
 static inline bool is_big(const struct span *span)
@@ -251,6 +297,9 @@ const char *hardened_why_not(const struct span *span, const void *p);
 void hardened_refuse(struct hardened *h, const struct span *span, const void *p,
                      const char *why) __attribute__((noreturn, cold));
 
+/* Zero, for ever. NULL = no memory. */
+void *hardened_metadata(struct hardened *h, size_t size_bytes);
+
 /* A span's struct, chained in `all`, with bits and notes for so many slots. */
 struct span *hardened_struct(struct hardened *h, uint32_t capacity,
                              size_t slot_bytes);
@@ -270,16 +319,46 @@ void hardened_count_in_use(struct hardened *h, int64_t bytes);
 
 void wipe_init(struct hardened *h);
 
+/* ---- heaps.c ----------------------------------------------------------- */
+
+void heaps_init(struct hardened *h, uint32_t arenas);
+void *heaps_open(struct hak_box *box, struct hak_thread *thread);
+void heaps_close(struct hak_box *box, void *heap);
+void heaps_lost(struct hak_box *box, void *heap, struct hak_thread *thread);
+/* The arena's class; NULL = no memory. */
+struct class *class_of(struct hardened *h, struct arena *arena,
+                       uint32_t number);
+/* Of all arenas, the nth that there is; NULL: there are no more. */
+struct class *nth_class(const struct hardened *h, uint32_t *n);
+/* The locks of arenas and classes. */
+void heaps_fork(struct hardened *h, enum hak_fork_phase phase);
+
+/* ---- spans.c: under the class's lock ----------------------------------- */
+
+void spans_init(struct hardened *h);
+/* A free slot becomes used, at random: *i of the span. Its pages are opened if
+ * they must be. NULL = no memory. */
+struct span *spans_use(struct hardened *h, struct class *c, size_t *i);
+/* The same where no page has to be opened. NULL = not by this try. */
+struct span *spans_use_open(struct class *c, size_t *i);
+/* p, a used slot's, is free. */
+void spans_release(struct hardened *h, struct class *c, const char *p);
+/* Close the empty ones; returns bytes. */
+size_t spans_close_empty(struct hardened *h, struct class *c);
+/* Purge the whole pages of slots that are not out, where others are. */
+void spans_purge(struct hardened *h, struct class *c);
+
 /* ---- slots.c ----------------------------------------------------------- */
 
 void slots_init(struct hardened *h, uint32_t quarantine);
-/* The locks of all classes; a child does not make its parent's choices. */
-void slots_fork(struct hardened *h, enum hak_fork_phase phase);
+/* In a child: it does not make its parent's choices. The lock is held. */
+void slots_choose_anew(struct hardened *h, struct class *c);
 /* A slot of the class, zero, for so many bytes; NULL = no memory. */
 void *slots_alloc(struct hardened *h, uint32_t class_number, size_t asked);
 /* p, slot i of the span, which was out. */
 void slots_free(struct hardened *h, struct span *span, size_t i, void *p);
-/* The same slot for more or fewer bytes; false: it is too short, or too long. */
+/* The same slot for more or fewer bytes; false: it is too short, or too long.
+ */
 bool slots_resize(struct hardened *h, struct span *span, size_t i, void *p,
                   size_t size_bytes);
 /* It was asked for with fewer or more bytes, for which it has room. */
@@ -288,7 +367,8 @@ void slots_set_asked(struct hardened *h, struct span *span, size_t i, void *p,
 /* End the program where the canaries around p, slot i, are not whole. */
 void slots_check(struct hardened *h, const struct span *span, size_t i,
                  char *p);
-/* Close the empty spans and purge long free slots; returns bytes. */
+/* Close the empty spans and purge long free slots; returns bytes of the former.
+ */
 size_t slots_trim(struct hardened *h);
 /* End all waits, close the empty spans. */
 void slots_give_back(struct hardened *h);

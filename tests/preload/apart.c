@@ -20,6 +20,9 @@ static struct mapping {
 } mapping[MAPPINGS];
 static int nmappings;
 
+enum { N = 40 };
+static char *block[N];
+
 static void read_mappings(void)
 {
     const char *text = text_of(open("/proc/self/maps", O_RDONLY | O_CLOEXEC));
@@ -59,7 +62,8 @@ static struct mapping *mapping_of(const void *p)
  * mappings (libraries, the stack, this program) and of the blocks themselves,
  * which lie from low to high.
  */
-static const uintptr_t *find(uintptr_t word, const char *low, const char *high)
+static const uintptr_t *look_for(uintptr_t word, const char *low,
+                                 const char *high)
 {
     const uintptr_t *found = NULL;
     for (int i = 0; i < nmappings; i++) {
@@ -76,9 +80,33 @@ static const uintptr_t *find(uintptr_t word, const char *low, const char *high)
                 found = (const uintptr_t *)at;
             }
     }
+    return found;
+}
+
+static const uintptr_t *find(uintptr_t word, const char *low, const char *high)
+{
+    const uintptr_t *found = look_for(word, low, high);
     EXPECT(found != NULL);
     mapping_of(found)->seen = true;
     return found;
+}
+
+/*
+ * Where the span of block[3] is named. It is a granule, so its start is the
+ * granule's; in its struct two links are in front of that. (The first slot of
+ * the span may be named elsewhere, too.)
+ */
+static const uintptr_t *find_map(const struct mapping *structs, const char *low,
+                                 const char *high)
+{
+    uintptr_t start = (uintptr_t)block[3] & ~(uintptr_t)(GRANULE - 1);
+    const uintptr_t *map = NULL;
+    for (uintptr_t at = structs->start; at < structs->end; at += sizeof at)
+        if (*(volatile uintptr_t *)at == start && map == NULL)
+            map = look_for(at - 2 * sizeof at, low, high);
+    EXPECT(map != NULL);
+    mapping_of(map)->seen = true;
+    return map;
 }
 
 static bool is_closed(const struct mapping *m)
@@ -94,9 +122,6 @@ static void expect_guarded(const void *p, bool write)
     EXPECT(m[-1].end == m->start && is_closed(&m[-1]));
     EXPECT(m[1].start == m->end && is_closed(&m[1]));
 }
-
-enum { N = 40 };
-static char *block[N];
 
 /* The class of 9000 bytes, which nobody else here asks for. */
 static void take(char **low, char **high)
@@ -126,14 +151,10 @@ TEST(metadata_is_between_guards)
     uintptr_t freed = free_one();
     read_mappings();
 
+    /* The quarantine, and structs of spans. */
     const uintptr_t *quarantine = find(freed, low, high);
     expect_guarded(quarantine, true);
-    /* A span is a granule here: its start is the granule's. */
-    const uintptr_t *start =
-        find((uintptr_t)block[3] & ~(uintptr_t)(GRANULE - 1), low, high);
-    expect_guarded(start, true);
-    /* struct span: two links, then its start */
-    const uintptr_t *map = find((uintptr_t)(start - 2), low, high);
+    const uintptr_t *map = find_map(mapping_of(quarantine), low, high);
     expect_guarded(map, true);
     /* what names the map, which begins where it can be written */
     const uintptr_t *fixed = find(mapping_of(map)->start, low, high);
@@ -146,8 +167,9 @@ TEST_DIES(what_is_fixed_cannot_be_written, SIGSEGV, NULL)
     take(&low, &high);
     uintptr_t freed = free_one();
     read_mappings();
-    const uintptr_t *fixed =
-        find(mapping_of(find(freed, low, high))->start, low, high);
+    const struct mapping *arena = mapping_of(find(freed, low, high));
+    const struct mapping *now = mapping_of(find(arena->start, low, high));
+    const uintptr_t *fixed = find(now->start, low, high);
     *(volatile uintptr_t *)(uintptr_t)fixed = 0;
 }
 

@@ -69,8 +69,9 @@ TEST(spans_come_in_no_order)
     for (int round = 0; round < 12; round++) {
         struct hak_box *box = OPEN();
         const struct hardened *h = hardened_of(box);
-        const struct class *c = &h->class[hak_index_of(16384)];
         const char *first = get(box, 16000);
+        const struct class *c = h->now->arena[0]->class[hak_index_of(16384)];
+        EXPECT(c != NULL);
         size_t each =
             h->shape[hak_index_of(16384)].span_granules * HAK_GRANULE_BYTES;
         EXPECT_EQ(c->nspans, SPANS);
@@ -433,13 +434,14 @@ TEST(each_byte_around_is_looked_at)
         EXPECT(span != NULL);
         size_t room = span != NULL ? room_of(span) : 0;
         for (size_t at = bytes; at < room + BORDER_BYTES; at++) {
-            EXPECT(canary_is_whole(h, p, bytes, room));
-            EXPECT(border_is_whole(h, p + room + BORDER_BYTES));
+            struct pair border = border_of(h, p + room + BORDER_BYTES);
+            EXPECT(canary_is_whole(h, border, p, bytes, room));
+            EXPECT(border_is(border, p + room + BORDER_BYTES));
             bool in_canary = at < bytes + 16 && at < room;
             EXPECT((p[at] & 0x80) != 0 || (at < room && !in_canary));
             p[at] ^= 4;
-            EXPECT(canary_is_whole(h, p, bytes, room) !=
-                   border_is_whole(h, p + room + BORDER_BYTES));
+            EXPECT(canary_is_whole(h, border, p, bytes, room) !=
+                   border_is(border, p + room + BORDER_BYTES));
             p[at] ^= 4;
         }
         put(box, p);
@@ -818,58 +820,120 @@ TEST(every_byte_is_wiped_and_looked_at)
 }
 
 /* Pieces come into use one by one, and come back: in the end, all slots. */
-TEST(every_slot_of_a_span_is_handed_out)
+static char *use(struct hardened *h, struct class *c, const struct span *span)
+{
+    size_t i;
+    EXPECT(spans_use(h, c, &i) == span);
+    return span->start + i * span->slot_bytes;
+}
+
+TEST(every_slot_of_a_span_is_used)
 {
     static const size_t sizes[] = {8, 50, 100, 300, 1000, 5000, 100000};
     for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++) {
-        struct hak_box *box = OPEN("quarantine=0");
-        struct hardened *h = hardened_of(box);
-        const char *first = get(box, sizes[k]);
-        const struct span *span = span_of(h, first);
-        for (int round = 0; round < 3; round++) {
+        struct hardened *h = hardened_of(OPEN());
+        struct class *c =
+            class_of(h, h->now->arena[0], hak_index_of(sizes[k] + 8));
+        size_t first;
+        const struct span *span = spans_use(h, c, &first);
+        for (int round = 0; round < 3 && span != NULL; round++) {
             for (uint32_t i = 1; i < span->capacity; i++) {
-                block[i % N] = get(box, sizes[k]);
-                EXPECT(span_of(h, block[i % N]) == span);
+                char *p = use(h, c, span);
                 if (round == 1 && i % 3 == 0) {
-                    put(box, block[i % N]); /* its piece may be full */
-                    block[i % N] = get(box, sizes[k]);
+                    spans_release(h, c, p); /* its piece may be full */
+                    use(h, c, span);
                 }
             }
             EXPECT_EQ(span->nused, span->capacity);
             for (size_t i = 0; i < span->capacity; i++)
-                EXPECT(is_out(span, i));
-            for (size_t i = 0; i < span->capacity; i++)
-                if (span->start + i * span->slot_bytes != first)
-                    put(box, span->start + i * span->slot_bytes);
+                if (i != first)
+                    spans_release(h, c, span->start + i * span->slot_bytes);
+            EXPECT_EQ(span->nused, 1);
         }
     }
+}
+
+/* ---- arenas ---------------------------------------------------------------
+ */
+
+enum { BYTES = 100 };
+
+static struct class *class_in(const struct hardened *h, int arena)
+{
+    EXPECT(h->now->arena[arena] != NULL);
+    return h->now->arena[arena]->class[hak_index_of(BYTES + BORDER_BYTES)];
+}
+
+/* In a thread of its own, to the end of it and of its heap. */
+static void in_thread(void *(*run)(void *), void *box)
+{
+    th_join(th_spawn(run, box));
+    th_reap();
+}
+
+static void *take_all(void *box)
+{
+    for (size_t i = 0; i < N; i++)
+        block[i] = get(box, BYTES);
+    return NULL;
+}
+
+static void *put_all(void *box)
+{
+    for (size_t i = 0; i < N; i++)
+        put(box, block[i]);
+    return NULL;
+}
+
+TEST(threads_take_from_arenas_of_their_own)
+{
+    struct hak_box *box = OPEN("arenas=4");
+    const struct hardened *h = hardened_of(box);
+    get(box, BYTES);
+    in_thread(take_all, box);
+    in_thread(take_all, box); /* the same heap, and arena */
+    EXPECT_EQ(class_in(h, 0)->nout, 1);
+    EXPECT_EQ(class_in(h, 1)->nout, 2 * N);
+    EXPECT(h->now->arena[2] == NULL);
+}
+
+TEST(slots_go_home_to_their_arena)
+{
+    struct hak_box *box = OPEN("arenas=4", "quarantine=0");
+    const struct hardened *h = hardened_of(box);
+    take_all(box);
+    in_thread(put_all, box);
+    EXPECT_EQ(class_in(h, 0)->nout, 0);
+    EXPECT(h->now->arena[1] == NULL || class_in(h, 1) == NULL);
+    box->ops->trim(box);
+    EXPECT_EQ(th_mapped(box), 0);
 }
 
 TEST(a_child_chooses_anew)
 {
     struct hak_box *box = OPEN();
-    struct hardened *h = hardened_of(box);
-    const struct class *c = &h->class[hak_index_of(100 + BORDER_BYTES)];
-    uint64_t before = c->random;
+    const struct class *c;
     do /* one in pages that are closed is not chosen ahead */
-        get(box, 100);
-    while (c->next == NULL);
+        get(box, BYTES);
+    while ((c = class_in(hardened_of(box), 0)) == NULL || c->next == NULL);
+    uint64_t before = c->random;
+    const char *next = c->next;
     box->ops->fork(box, HAK_FORK_PREPARE);
     box->ops->fork(box, HAK_FORK_CHILD);
     EXPECT_NE(c->random, before);
-    EXPECT(c->next == NULL);
-    EXPECT(get(box, 100) != NULL);
+    EXPECT(c->next == NULL && c->old == next);
+    EXPECT(get(box, BYTES) != NULL);
+    EXPECT(c->old == NULL);
 }
 
 /* It is in the middle of the class, and its caller goes on with it. */
 TEST(a_child_leaves_a_call_alone_that_a_signal_interrupted)
 {
     struct hak_box *box = OPEN();
-    struct class *c =
-        &hardened_of(box)->class[hak_index_of(100 + BORDER_BYTES)];
+    struct class *c;
     do
-        get(box, 100);
-    while (c->next == NULL);
+        get(box, BYTES);
+    while ((c = class_in(hardened_of(box), 0)) == NULL || c->next == NULL);
     uint64_t random = c->random;
     const char *next = c->next;
     for (int alone = 0; alone < 2; alone++) {
@@ -877,11 +941,11 @@ TEST(a_child_leaves_a_call_alone_that_a_signal_interrupted)
         box->ops->fork(box, HAK_FORK_PREPARE);
         EXPECT_EQ(errno, EDEADLK);
         box->ops->fork(box, HAK_FORK_CHILD);
-        EXPECT(c->random == random && c->next == next && next != NULL);
+        EXPECT(c->random == random && c->next == next);
         EXPECT(hak_lock_is_mine(&c->lock));
         (alone ? hak_lock_leave : hak_lock_drop)(&c->lock);
     }
-    EXPECT(get(box, 100) == next);
+    EXPECT(get(box, BYTES) == next);
 }
 
 TEST_MAIN()
