@@ -66,12 +66,13 @@ struct span {
     size_t slot_bytes; /* with the border */
     uint64_t inverse;  /* 2^40 / slot_bytes, rounded up; 0: one slot */
     uint32_t capacity, nused;
-    uint32_t nready;       /* slots of open pieces */
-    uint32_t enough;       /* when nused is this, there is something to do */
-    uint8_t class_number;  /* CLASSES: a block of its own, of one slot */
-    uint8_t piece_shift;   /* a piece has 1 << that slots */
-    uint8_t nopen, nroom;  /* pieces open; of them, not put aside as full */
-    bool warm;             /* empty, with its pages */
+    uint32_t nready;         /* slots of open pieces */
+    uint32_t enough;         /* when nused is this, there is something to do */
+    uint8_t class_number;    /* CLASSES: a block of its own, of one slot */
+    uint8_t piece_shift;     /* a piece has 1 << that slots */
+    uint8_t nopen, nroom;    /* pieces open; of them, not put aside as full */
+    uint8_t lowest, highest; /* open piece, where there is one */
+    bool warm;               /* empty, with its pages */
     bool guarded;          /* closed pages on both sides; counted while open */
     bool unclosed;         /* block: free, and open still */
     struct span *all_next; /* for ever */

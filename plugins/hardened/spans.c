@@ -160,19 +160,38 @@ static int open_these(const struct hardened *h, struct span *span,
     return 0;
 }
 
+/* Closed runs between these and the nearest open one. */
+static uint64_t gap(const struct span *span, uint64_t these)
+{
+    size_t first = (size_t)__builtin_ctzll(these);
+    size_t last = 63 - (size_t)__builtin_clzll(these);
+    uint64_t open = runs_of(span) & ~span->closed;
+    uint64_t below = open & hak_bits_mask(0, 0, first), above = open & ~below;
+    size_t down = below != 0 ? 63 - (size_t)__builtin_clzll(below) : 0;
+    size_t up = above != 0 ? (size_t)__builtin_ctzll(above) : 0;
+    if (above != 0 && up > last && (below == 0 || up - last < first - down))
+        return hak_bits_mask(0, last, up - last) & span->closed;
+    return below != 0 ? hak_bits_mask(0, down, first - down) & span->closed : 0;
+}
+
 /*
  * The runs that slot i lies in. Their pages are made at once, before the slot
  * is looked at: a page that is read first and written to then costs two faults,
  * those made together less than one each. Long slots may be for programs that
  * use little of them: theirs are made when touched, and so a whole span of them
  * is opened with the first one, if there is room for as much.
+ *
+ * What is between them and the next that is open is opened as well: the kernel
+ * makes one mapping of pages that adjoin, but never again one of two that a
+ * gap was between.
  */
 static int open_runs(const struct hardened *h, struct span *span, size_t i)
 {
     if (span->slot_bytes > NOW_SLOT_MOST && is_closed(span) &&
         open_these(h, span, span->closed) == 0)
         return 0;
-    return open_these(h, span, span->closed & runs_of_slot(span, i));
+    uint64_t these = span->closed & runs_of_slot(span, i);
+    return open_these(h, span, these | gap(span, these));
 }
 
 /*
@@ -218,17 +237,30 @@ static void swap_pieces(struct span *span, uint32_t a, uint32_t b)
     span->piece[b] = piece;
 }
 
+/* One of n that is not open yet: any, or the next one up or down. */
+static uint8_t choose_piece(struct class *c, struct span *span, uint32_t n)
+{
+    if (span->nopen == 0)
+        return span->lowest = span->highest = (uint8_t)rnd(c, n);
+    bool up = span->lowest == 0 ||
+              (span->highest + 1u < n && (random_bits(c) >> 63) != 0);
+    return up ? ++span->highest : --span->lowest;
+}
+
 /*
  * Slots come into use by pieces, so that few pages and cache lines are touched:
- * another one, at random of those left, whenever there is no more choice.
+ * another one whenever there is no more choice. They adjoin, and so do the
+ * pages that are opened for them: those are one mapping then.
  */
 static void open_pieces(struct class *c, struct span *span)
 {
     uint32_t each = 1u << span->piece_shift;
     uint32_t n = (span->capacity + each - 1) / each;
     while (span->nopen < n && span->nready <= span->nused + LEAST_CHOICE) {
-        uint32_t k = span->nopen + rnd(c, n - span->nopen);
-        uint32_t first = span->piece[k] * each;
+        uint8_t piece = choose_piece(c, span, n);
+        uint32_t first = piece * each, k = span->nopen;
+        while (span->piece[k] != piece)
+            k++;
         span->nready += (uint32_t)hak_min(each, span->capacity - first);
         swap_pieces(span, k, span->nopen);
         swap_pieces(span, span->nopen++, span->nroom++);
