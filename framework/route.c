@@ -543,7 +543,8 @@ static void *aligned_from(struct hak_thread *t, struct hak_loaded *b,
  */
 static void *aligned_from_lane(size_t align, size_t size)
 {
-    if (hak_boxes.keeps_requests || align > HAK_GRANULE_BYTES || size > HAK_LANE_MAX_BYTES)
+    if (hak_boxes.keeps_requests || align > HAK_GRANULE_BYTES ||
+        size > HAK_LANE_MAX_BYTES)
         return NULL; /* pages start at a granule */
     size_t rounded = hak_round_up(size == 0 ? 1 : size, align);
     if (rounded > HAK_LANE_MAX_BYTES ||

@@ -134,21 +134,38 @@ static inline void drop_canary(char *p, size_t asked, size_t room)
     memset(p + asked, 0, hak_min(room - asked, 16));
 }
 
-static inline bool border_is(struct pair border, const char *p)
+/* Word by word: the free of the slot behind may look at it meanwhile. */
+static inline uint64_t *border_at(char *p)
 {
-    return is_same(load_pair(p - BORDER_BYTES), border);
+    return (uint64_t *)(void *)(p - BORDER_BYTES);
 }
 
-/* Or nobody has needed it yet. */
+static inline struct pair load_border(const char *p)
+{
+    const uint64_t *at = border_at((char *)(uintptr_t)p);
+    return (struct pair){{__atomic_load_n(at, __ATOMIC_RELAXED),
+                          __atomic_load_n(at + 1, __ATOMIC_RELAXED)}};
+}
+
+static inline bool border_is(struct pair border, const char *p)
+{
+    return is_same(load_border(p), border);
+}
+
+/* Or nobody has needed it yet, or somebody sets it just now. */
 static inline bool border_may_be(struct pair border, const char *p)
 {
-    return likely(border_is(border, p)) ||
-           is_same(load_pair(p - BORDER_BYTES), no_bytes);
+    struct pair v = load_border(p);
+    return likely(is_same(v, border)) ||
+           ((v.word[0] == 0 || v.word[0] == border.word[0]) &&
+            (v.word[1] == 0 || v.word[1] == border.word[1]));
 }
 
 static inline void set_border(struct pair border, char *p)
 {
-    store_pair(p - BORDER_BYTES, border);
+    uint64_t *at = border_at(p);
+    __atomic_store_n(at, border.word[0], __ATOMIC_RELAXED);
+    __atomic_store_n(at + 1, border.word[1], __ATOMIC_RELAXED);
 }
 
 #endif

@@ -27,8 +27,9 @@ void heaps_init(struct hardened *h, uint32_t arenas)
 
 static struct class *make_class(struct hardened *h, uint32_t number)
 {
-    struct class *c = hardened_metadata(
-        h, sizeof *c + 2 * h->shape[number].nwait * sizeof c->wait[0]);
+    size_t nwait = 2 * (size_t)h->shape[number].nwait;
+    struct class *c =
+        hardened_metadata(h, sizeof *c + nwait * sizeof c->wait[0]);
     if (c == NULL)
         return NULL;
     c->number = (uint8_t)number;
@@ -70,6 +71,7 @@ struct class *nth_class(const struct hardened *h, uint32_t *n)
 static struct arena *least_used(struct hardened *h)
 {
     struct arena **all = h->now->arena, *least = all[0];
+    HAK_ALWAYS(least != NULL); /* init made it */
     for (uint32_t i = 0; i < h->narenas; i++) {
         if (all[i] == NULL && least->nheaps != 0)
             __atomic_store_n(&all[i], make_arena(h), __ATOMIC_RELEASE);
