@@ -94,13 +94,9 @@ static const void *object_of(const void *p)
     return p != NULL && dladdr(p, &info) != 0 ? info.dli_fbase : NULL;
 }
 
-extern const char __ehdr_start[] __attribute__((visibility("hidden")));
-extern const char _end[] __attribute__((visibility("hidden")));
-
 static bool is_ours(const void *p)
 {
-    return (uintptr_t)p - (uintptr_t)__ehdr_start <
-           (uintptr_t)_end - (uintptr_t)__ehdr_start;
+    return p != NULL && object_of(p) == object_of(&found);
 }
 
 /* What the dynamic linker finds from the program on, but for us; or NULL. */
