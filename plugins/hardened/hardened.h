@@ -31,6 +31,8 @@
 #include <boxkit/page.h>
 #include <boxkit/sync.h>
 
+#include <sys/single_threaded.h>
+
 enum {
     /* by the core's size index; 0: slots of no bytes */
     CLASSES = HAK_INDEX_SMALL_MAX + 1 + 7 * 8,
@@ -193,9 +195,12 @@ static inline struct span *span_of(const struct hardened *h, const void *p)
     return hak_map_get(&h->map, p);
 }
 
-/* The calling thread's; the first one, where it has none. No lock is held. */
+/* The calling thread's; the first one, where it has none or is the only one. No
+ * lock is held. */
 static inline struct arena *arena_of(const struct hardened *h)
 {
+    if (__libc_single_threaded)
+        return h->now->arena[0];
     const struct heap *heap = h->box->host->heap(h->box, true);
     return likely(heap != NULL) ? heap->arena : h->now->arena[0];
 }
@@ -246,6 +251,12 @@ static inline size_t index_of(const struct span *span, size_t at)
 static inline bool is_wide(const struct span *span)
 {
     return span->slot_bytes > NARROW_SLOT_MOST;
+}
+
+static inline const void *note_at(const struct span *span, size_t i)
+{
+    return (const char *)span->note +
+           i * (is_wide(span) ? sizeof(uint32_t) : sizeof(uint16_t));
 }
 
 static inline uint32_t note_of(const struct span *span, size_t i)

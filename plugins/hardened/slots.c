@@ -7,9 +7,6 @@
  */
 #include "bounds.h"
 
-#include <errno.h>
-#include <sys/single_threaded.h>
-
 enum {
     QUARANTINE_BYTES = 64 * 1024, /* of a class, in each half, or one slot */
 };
@@ -95,8 +92,8 @@ static bool border_in_front(const struct span *span, const char *p)
                         1);
 }
 
-static inline void check_bounds(struct hardened *h, const struct span *span,
-                                size_t i, char *p)
+static inline __attribute__((always_inline)) void
+check_bounds(struct hardened *h, const struct span *span, size_t i, char *p)
 {
     size_t room = room_of(span);
     char *end = p + room + BORDER_BYTES;
@@ -218,6 +215,7 @@ static void choose_ahead(struct class *c)
     c->next_index = (uint32_t)i;
     __builtin_prefetch(c->next);
     __builtin_prefetch(c->next + 64);
+    __builtin_prefetch(note_at(span, i));
 }
 
 /* The lock is held. */
