@@ -182,6 +182,7 @@ struct hardened_now {
     struct big big;
     struct arena *arena[ARENAS_MOST]; /* made when there is a thread for it */
     struct hak_lock heaps_lock;
+    uint64_t first_thread; /* as hak_lock_self has it, until it has a heap */
     struct heap *spare_heaps;
 };
 

@@ -22,7 +22,11 @@ void heaps_init(struct hardened *h, uint32_t arenas)
     uint32_t cpus = h->box->host->ncpus();
     h->narenas =
         arenas != 0 ? arenas : (uint32_t)hak_min(cpus, ARENAS_MOST_BY_CPUS);
-    h->now->arena[0] = make_arena(h);
+    struct arena *first = make_arena(h);
+    if (first != NULL)
+        first->nheaps = 1; /* of this thread, which has none yet */
+    h->now->arena[0] = first;
+    h->now->first_thread = hak_lock_self();
 }
 
 static struct class *make_class(struct hardened *h, uint32_t number)
@@ -92,7 +96,10 @@ void *heaps_open(struct hak_box *box, struct hak_thread *thread)
         now->spare_heaps = heap->next;
     else
         heap = hardened_metadata(h, sizeof *heap);
-    if (heap != NULL) {
+    if (heap != NULL && hak_lock_self() == now->first_thread) {
+        now->first_thread = 0;
+        heap->arena = now->arena[0]; /* as before */
+    } else if (heap != NULL) {
         heap->arena = least_used(h);
         heap->arena->nheaps++;
     }
