@@ -4,17 +4,16 @@
  *     region of a class   | guard |  span  |G|  span  |G|  span  |G| ...
  *     span                | slot | slot | slot | ... | slot |
  *     slot                | what was asked for | canary, 0.. | border |
- *     block of its own    | guard | canary | block | canary | guard |
- *     metadata            | guard | fixed, classes, map, structs of spans |
- * guard |
+ *     block of its own    | guard | border | block | canary | guard |
+ *     metadata            | guard | fixed, map, all the rest | guard |
  *
  * Regions and blocks lie in granules that the host has reserved: of them only
  * the pages of slots and blocks are open, and what is not is a guard. So a span
  * or a block between guards is one mapping of the kernel's, a free one none,
  * and to free one never takes a mapping more.
  *
- * An address belongs to one class for ever. All that is known of slots is out
- * of band, in struct span: a bit and a note a slot,
+ * An address belongs to one class of one arena for ever. All that is known of
+ * slots is out of band, in struct span: a bit and a note a slot,
  *
  *     used   handed out, or in quarantine       out <= used
  *     note   NOTE_OUT: handed out               nused == ones of used

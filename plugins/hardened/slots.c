@@ -8,7 +8,7 @@
 #include "bounds.h"
 
 enum {
-    QUARANTINE_BYTES = 64 * 1024, /* of a class, in each half, or one slot */
+    QUARANTINE_BYTES = 128 * 1024, /* of a class, in each half, or one slot */
 };
 
 /* ---- locks -----------------------------------------------------------------

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * spans.c - classes of slots: regions, spans, random choice. All of it under
- * the lock of the class's arena.
+ * the lock of the class.
  */
 #include "hardened.h"
 
