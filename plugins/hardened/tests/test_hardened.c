@@ -853,6 +853,28 @@ TEST(every_slot_of_a_span_is_used)
     }
 }
 
+/* So that they are one mapping. */
+TEST(what_is_open_of_a_span_adjoins)
+{
+    struct hak_box *box = OPEN("quarantine=0", "arenas=1");
+    for (size_t i = 0; i < N; i++)
+        block[i] = get(box, 20 + i * 7919 % 8000);
+    for (size_t i = 0; i < N; i += 2)
+        put(box, block[i]);
+    for (size_t i = 0; i < N; i += 2)
+        block[i] = get(box, 20 + i * 104729 % 3000);
+    const struct span *span = hardened_of(box)->now->all;
+    for (; span != NULL; span = span->all_next) {
+        size_t bytes = span->capacity * span->slot_bytes;
+        uint64_t runs = ~0ull >> (64 - (bytes - 1) / RUN_BYTES - 1);
+        uint64_t open = runs & ~span->closed;
+        if (is_big(span) || open == 0)
+            continue;
+        open >>= __builtin_ctzll(open);
+        EXPECT_EQ(open & (open + 1), 0);
+    }
+}
+
 /* ---- arenas ---------------------------------------------------------------
  */
 
