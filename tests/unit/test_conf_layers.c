@@ -41,7 +41,7 @@ TEST(values_of_the_file)
     EXPECT_STR(conf.stats_at_exit, "/tmp/a b");
     expect_origin(conf.fallback_origin, "t.ini", 9);
     expect_origin(conf.free_route_origin, "t.ini", 10);
-    expect_origin(hak_conf_origin(&conf, "stats", "format"), "t.ini", 17);
+    expect_origin(hak_conf_origin(&conf, "stats", "format"), "t.ini", 18);
 }
 
 /* Found after sorting; used and not warned about, though no rule names it. */
