@@ -25,6 +25,8 @@ LIB_OBJS  := $(CORE_OBJS) $(addprefix $(B)/obj/framework/,entry.o api.o init.o d
 # libgcc's unwinder too: a process may have another one, with frames registered.
 CORE_LIBS := -Wl,-T,framework/sections.ld -l:libinih.a -l:libffi_pic.a -static-libgcc
 
+CXX_LIBS  := $(B)/libhakmem-cxx.so $(B)/libhakmem-match.so
+
 # A plugin is a folder: NAME/NAME.mk says NAME_SRCS and NAME_TESTS, its .c files.
 # OTHER_BOXES: folders elsewhere, likewise.
 PLUGIN_DIRS := $(patsubst %/,%,$(wildcard plugins/*/)) $(OTHER_BOXES:%/=%)
@@ -47,7 +49,7 @@ endif
 MAKEFLAGS += --no-print-directory
 
 .PHONY: all
-all: $(B)/libhakmem.so $(B)/libhakmem-cxx.so $(BOXES) $(B)/hakctl $(B)/hakctl-check-box
+all: $(B)/libhakmem.so $(CXX_LIBS) $(BOXES) $(B)/hakctl $(B)/hakctl-check-box
 
 # ---- library, tool -------------------------------------------------------
 
@@ -69,8 +71,17 @@ $(B)/libhakmem.so.1: $(LIB_OBJS) framework/sections.ld framework/versions.map
 $(B)/libhakmem.so: $(B)/libhakmem.so.1
 	ln -sf libhakmem.so.1 $@
 
+# Exceptions of new go through it.
+$(B)/obj/framework/cxx.o $(B)/obj/framework/match.o: FOR_FILE := -fexceptions -ftls-model=initial-exec
+$(B)/obj/framework/match.o: framework/cxx.c | $(B)/.deps-build
+	@mkdir -p $(@D)
+	$(CC) $(ALL) -DHAK_MATCH $(CORE_INC) -c $< -o $@
+
 $(B)/libhakmem-cxx.so: $(B)/obj/framework/cxx.o
-	$(CC) -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,defs -o $@ $<
+$(B)/libhakmem-match.so: $(B)/obj/framework/match.o
+$(CXX_LIBS):
+	$(CC) -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,defs -static-libgcc \
+	    -Wl,--exclude-libs,ALL -o $@ $<
 
 $(B)/obj/tools/%.o: tools/%.c | $(B)/.deps-build
 	@mkdir -p $(@D)
@@ -357,7 +368,7 @@ install: all
 	    '$(DESTDIR)$(PREFIX)/share/hakmem/conf'
 	install -m 755 $(B)/libhakmem.so.1 '$(DESTDIR)$(PREFIX)/lib'
 	ln -sf libhakmem.so.1 '$(DESTDIR)$(PREFIX)/lib/libhakmem.so'
-	install -m 755 $(B)/libhakmem-cxx.so '$(DESTDIR)$(PREFIX)/lib'
+	install -m 755 $(CXX_LIBS) '$(DESTDIR)$(PREFIX)/lib'
 	install -m 755 $(BOXES) '$(DESTDIR)$(PREFIX)/lib/hakmem'
 	install -m 755 $(B)/hakctl $(B)/hakctl-check-box '$(DESTDIR)$(PREFIX)/bin'
 	install -m 644 framework/include/hakmem/*.h \

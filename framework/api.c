@@ -109,26 +109,66 @@ EXPORT const char *hak_owner(const void *p)
     return b != NULL ? b->box.name : NULL;
 }
 
+/* The box of p if it keeps requests, or NULL. */
+static struct hak_loaded *keeper_of(const void *p)
+{
+    const struct hak_span *span = hak_directory_get(p);
+    struct hak_loaded *b = span != NULL ? hak_loaded_of(span->box) : NULL;
+    return b != NULL && b->requests != NULL ? b : NULL;
+}
+
+EXPORT void hak_new_is(void *p, uint32_t kind, size_t size)
+{
+    struct hak_loaded *b = keeper_of(p);
+    if (b == NULL)
+        return;
+    if (hak_box_usable_size(b, p) > size)
+        b->requests->asked(&b->box, p, size);
+    if (kind != HAK_NEW_ANY)
+        b->requests->mark(&b->box, p, kind);
+}
+
+/* p no longer has a mark, so that it may be freed. */
+static void expect_kind(struct hak_loaded *b, void *p, uint32_t kind)
+{
+    static const char *const maker[] = {"malloc", "operator new",
+                                        "operator new[]", "nobody"};
+    uint32_t was = b->requests->mark(&b->box, p, 0);
+    if (was != kind)
+        hak_die("operator delete%s(%p): that block of box %s came from %s",
+                kind == HAK_NEW_ARRAY ? "[]" : "", p, b->box.name,
+                maker[was % 4]);
+}
+
 /*
  * Blocks of new stay as they were asked for, so small ones can be told exactly:
  * both sizes get the same slot of the box. Larger ones may come of a cache, and
  * aligned ones are asked for as more.
  */
-EXPORT void hak_free_new(void *p, size_t align, size_t size)
+static void expect_class(struct hak_loaded *b, const void *p, size_t size)
 {
-    size = hak_max(size, 1); /* as new has it */
-    hak_expect_size("operator delete", p, align, size);
+    if (!HAK_BOX_HAS(b, slot_size) || hak_box_header_bytes(b) != 0)
+        return;
+    size_t usable = hak_usable("operator delete", p);
+    if (usable <= HAK_SMALL_MAX_BYTES &&
+        hak_box_slot_size(b, size) != hak_box_slot_size(b, usable))
+        hak_die("operator delete(%p, %zu): that slot of box %s has %zu "
+                "bytes, of another request",
+                p, size, b->box.name, usable);
+}
+
+EXPORT void hak_delete(void *p, uint32_t kind, size_t align, size_t size)
+{
     const struct hak_span *span = hak_directory_get(p);
     struct hak_loaded *b = span != NULL ? hak_loaded_of(span->box) : NULL;
-    if (b != NULL && align == 0 && HAK_BOX_HAS(b, slot_size) &&
-        hak_box_header_bytes(b) == 0) {
-        size_t usable = hak_usable("operator delete", p);
-        if (usable <= HAK_SMALL_MAX_BYTES &&
-            hak_box_slot_size(b, size) != hak_box_slot_size(b, usable))
-            hak_die("operator delete(%p, %zu): that slot of box %s has %zu "
-                    "bytes, of another request",
-                    p, size, b->box.name, usable);
+    if (size != HAK_SIZE_UNKNOWN) {
+        size = hak_max(size, 1); /* as new has it */
+        hak_expect_size("operator delete", p, align, size);
+        if (b != NULL && b->requests == NULL && align == 0)
+            expect_class(b, p, size);
     }
+    if (b != NULL && b->requests != NULL && kind != HAK_NEW_ANY)
+        expect_kind(b, p, kind);
     free(p);
 }
 

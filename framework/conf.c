@@ -25,6 +25,7 @@ static const struct hak_param core_keys[] = {
     {.name = "verify", .type = HAK_PARAM_BOOL},
     {.name = "strict", .type = HAK_PARAM_BOOL},
     {.name = "sized_delete", .type = HAK_PARAM_BOOL},
+    {.name = "match_delete", .type = HAK_PARAM_BOOL},
     {.name = "background", .type = HAK_PARAM_BOOL},
     {.name = "purge_delay_ms",
      .type = HAK_PARAM_MS,

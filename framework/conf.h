@@ -15,6 +15,7 @@
  *                     verify = BOOL       strict = BOOL
  *                     purge_delay_ms = 0..3600000
  *                     sized_delete = BOOL (hakctl run adds libhakmem-cxx.so)
+ *                     match_delete = BOOL (or libhakmem-match.so)
  *                     background = BOOL (a thread that gives memory back)
  *                     sample = BOX | none (BOX is asked first for one in
  *                     sample_every allocations; 1..1000000000)
@@ -221,6 +222,7 @@ struct hak_conf {
     bool verify;                    /* no */
     bool strict;                    /* no */
     bool sized_delete;              /* no; for hakctl run */
+    bool match_delete;              /* no; likewise */
     bool background;                /* no: nobody ages memory but the program */
     uint64_t purge_delay_ms;        /* 100 */
     uint32_t trial_s;               /* 10; for hakctl */

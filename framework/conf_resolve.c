@@ -182,6 +182,7 @@ static void resolve_core(struct hak_conf *c)
     c->verify = number(c, "core", "verify", 0) != 0;
     c->strict = number(c, "core", "strict", 0) != 0;
     c->sized_delete = number(c, "core", "sized_delete", 0) != 0;
+    c->match_delete = number(c, "core", "match_delete", 0) != 0;
     c->background = number(c, "core", "background", 0) != 0;
     c->purge_delay_ms = (uint64_t)delay_ms;
     c->sample_every =

@@ -391,6 +391,7 @@ struct hak_loaded {
     bool quick;     /* route.c has a short way to it: no lanes, no header, and
                        it counts its bytes itself or they are not counted */
     char said[400]; /* its error message in init */
+    const struct hak_requests_1 *requests; /* or NULL: it keeps none */
     const struct hak_box_entry *entry;
     union hak_value *values;
     const char *path;
@@ -402,6 +403,7 @@ struct hak_boxes {
     struct hak_loaded *walk[HAK_MAX_BOXES]; /* by priority: the owns() walk */
     uint32_t n;
     struct hak_loaded *residual; /* the one of the walk that is, or NULL */
+    bool keeps_requests;         /* one of them does */
     struct hak_loaded *sole;     /* the only one that may have pointers outside
                                     of the window, if it is quick */
 };

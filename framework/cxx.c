@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: MIT
- * cxx.c - libhakmem-cxx.so: C++'s delete with a size, compared with its block.
+ * cxx.c - libhakmem-cxx.so and libhakmem-match.so: C++'s delete, compared with
+ * its block.
  *
- * Preloaded behind libhakmem.so where it is asked for, and a library of its
- * own since its names stand in front of everybody's: what would have had the
- * call without it must have it still.
+ *     libhakmem-cxx.so    the size that delete is told; of new, only what tells
+ *                         an aligned block's size, which libstdc++ rounds up
+ *     libhakmem-match.so  that, and whether new or new[] or malloc gave it
+ *                         (built of this file with HAK_MATCH)
+ *
+ * One of them is preloaded behind libhakmem.so where it is asked for, and a
+ * library of its own since its names stand in front of everybody's: what would
+ * have had the call without it must have it still.
  *
  *     operator delete(p, size) --> libstdc++'s new and delete throughout?
- *         yes   hak_free_new: compare, free
+ *         yes   hak_delete: compare, free
  *         no    somebody's operator delete(p), as libstdc++ would call it
  *         C++ came by dlopen: whatever the caller's library finds without us
  */
@@ -18,31 +24,68 @@
 #include <stdlib.h>
 
 #define EXPORT __attribute__((visibility("default")))
-/* What the dynamic linker finds first from the program on, or NULL. */
-#define FOUND(symbol) __asm__(symbol) __attribute__((weak))
-typedef char place[]; /* cppcheck cannot read an asm name behind [] */
+#define CALLER __builtin_return_address(0)
+#ifdef HAK_MATCH
+enum { MATCHES = 1 };
+#else
+enum { MATCHES = 0 };
+#endif
 
-extern __typeof__(hak_free_new) hak_free_new __attribute__((weak));
+extern __typeof__(hak_delete) hak_delete __attribute__((weak));
+extern __typeof__(hak_new_is) hak_new_is __attribute__((weak));
 
-void delete_plain(void *p) FOUND("_ZdlPv");
-void delete_array(void *p) FOUND("_ZdaPv");
-void delete_aligned(void *p, size_t align) FOUND("_ZdlPvSt11align_val_t");
-void delete_aligned_array(void *p, size_t align) FOUND("_ZdaPvSt11align_val_t");
-extern place get_new_handler FOUND("_ZSt15get_new_handlerv");
-/* All that a block to be deleted may have come from. */
-extern place new_plain FOUND("_Znwm");
-extern place new_array FOUND("_Znam");
-extern place new_nothrow FOUND("_ZnwmRKSt9nothrow_t");
-extern place new_array_nothrow FOUND("_ZnamRKSt9nothrow_t");
-extern place new_aligned FOUND("_ZnwmSt11align_val_t");
-extern place new_aligned_array FOUND("_ZnamSt11align_val_t");
-extern place new_aligned_nothrow FOUND("_ZnwmSt11align_val_tRKSt9nothrow_t");
-extern place
-    new_aligned_array_nothrow FOUND("_ZnamSt11align_val_tRKSt9nothrow_t");
+/* ---- the names ---- */
+
+enum operator{
+    NEW,
+    NEW_ARRAY,
+    NEW_NOTHROW,
+    NEW_ARRAY_NOTHROW,
+    NEW_ALIGNED,
+    NEW_ARRAY_ALIGNED,
+    NEW_ALIGNED_NOTHROW,
+    NEW_ARRAY_ALIGNED_NOTHROW,
+    DELETE,
+    DELETE_ARRAY,
+    DELETE_ALIGNED,
+    DELETE_ARRAY_ALIGNED,
+    UNSIZED, /* up to here all that a block may come from or go to */
+    DELETE_SIZED = UNSIZED,
+    DELETE_ARRAY_SIZED,
+    DELETE_SIZED_ALIGNED,
+    DELETE_ARRAY_SIZED_ALIGNED,
+    OPERATORS,
+};
+
+static const char *const name_of[OPERATORS] = {
+    [NEW] = "_Znwm",
+    [NEW_ARRAY] = "_Znam",
+    [NEW_NOTHROW] = "_ZnwmRKSt9nothrow_t",
+    [NEW_ARRAY_NOTHROW] = "_ZnamRKSt9nothrow_t",
+    [NEW_ALIGNED] = "_ZnwmSt11align_val_t",
+    [NEW_ARRAY_ALIGNED] = "_ZnamSt11align_val_t",
+    [NEW_ALIGNED_NOTHROW] = "_ZnwmSt11align_val_tRKSt9nothrow_t",
+    [NEW_ARRAY_ALIGNED_NOTHROW] = "_ZnamSt11align_val_tRKSt9nothrow_t",
+    [DELETE] = "_ZdlPv",
+    [DELETE_ARRAY] = "_ZdaPv",
+    [DELETE_ALIGNED] = "_ZdlPvSt11align_val_t",
+    [DELETE_ARRAY_ALIGNED] = "_ZdaPvSt11align_val_t",
+    [DELETE_SIZED] = "_ZdlPvm",
+    [DELETE_ARRAY_SIZED] = "_ZdaPvm",
+    [DELETE_SIZED_ALIGNED] = "_ZdlPvmSt11align_val_t",
+    [DELETE_ARRAY_SIZED_ALIGNED] = "_ZdaPvmSt11align_val_t",
+};
+
+/* Any operator: of those that it does not take, the arguments are ignored. */
+typedef void *call(uintptr_t first, uintptr_t second, uintptr_t third);
 
 /* ---- whose are they? ---- */
 
-static bool all_libstdcxxs;
+static struct {
+    bool known;          /* atomic */
+    bool all_libstdcxxs; /* new and delete, throughout */
+    call *without_us[UNSIZED];
+} found;
 
 /* Where the object is mapped that has it; NULL: in none. */
 static const void *object_of(const void *p)
@@ -51,93 +94,263 @@ static const void *object_of(const void *p)
     return p != NULL && dladdr(p, &info) != 0 ? info.dli_fbase : NULL;
 }
 
-/*
- * Once, before main: an allocation now disturbs nobody, and what the names are
- * bound to does not change any more. Calls before are not compared.
- */
-__attribute__((constructor)) static void begin(void)
+static bool is_ours(const void *p)
 {
-    const void *const one[] = {
-        (const void *)(uintptr_t)delete_plain,
-        (const void *)(uintptr_t)delete_array,
-        (const void *)(uintptr_t)delete_aligned,
-        (const void *)(uintptr_t)delete_aligned_array,
-        new_plain,
-        new_array,
-        new_nothrow,
-        new_array_nothrow,
-        new_aligned,
-        new_aligned_array,
-        new_aligned_nothrow,
-        new_aligned_array_nothrow,
-    };
-    const void *theirs = object_of(get_new_handler);
-    bool all = theirs != NULL && hak_free_new != NULL;
-    for (size_t i = 0; all && i < sizeof one / sizeof one[0]; i++)
-        all = object_of(one[i]) == theirs;
-    all_libstdcxxs = all;
+    return p != NULL && object_of(p) == object_of(&found);
+}
+
+/* What the dynamic linker finds from the program on, but for us; or NULL. */
+static void *without_us(const char *name)
+{
+    void *p = dlsym(RTLD_DEFAULT, name);
+    return is_ours(p) ? dlsym(RTLD_NEXT, name) : p;
+}
+
+/*
+ * Before main at the latest: what the names are bound to does not change any
+ * more once all libraries of the start are there. Two threads find the same.
+ */
+__attribute__((constructor)) static void find(void)
+{
+    int kept = errno;
+    const void *theirs = object_of(without_us("_ZSt15get_new_handlerv"));
+    bool all = theirs != NULL && hak_delete != NULL && hak_new_is != NULL;
+    for (int i = 0; i < UNSIZED; i++) {
+        void *p = without_us(name_of[i]);
+        found.without_us[i] = (call *)(uintptr_t)p;
+        all = all && object_of(p) == theirs;
+    }
+    found.all_libstdcxxs = all;
+    __atomic_store_n(&found.known, true, __ATOMIC_RELEASE);
+    errno = kept;
+}
+
+static bool all_libstdcxxs(void)
+{
+    if (!__atomic_load_n(&found.known, __ATOMIC_ACQUIRE))
+        find();
+    return found.all_libstdcxxs;
 }
 
 /* ---- C++ that came by dlopen ---- */
 
-typedef void sized(void *p, size_t size, size_t align);
+/* libc's dlclose. */
+static int close_library(void *handle)
+{
+    static int (*next)(void *);
+    if (next == NULL)
+        *(void **)&next = dlsym(RTLD_NEXT, "dlclose");
+    return next(handle);
+}
 
 /*
- * The caller's library and those that it needs, without what stands before
- * them: us. Cost: some microseconds, each time, since any of them may go.
+ * What the caller's library and those that it needs have, without what stands
+ * before them: us. Cost: some microseconds.
  */
-static void pass_on(const char *symbol, void *p, size_t size, size_t align,
-                    const void *caller)
+static call *look_up(enum operator which, const void *caller)
 {
     int kept = errno;
     Dl_info info;
     struct link_map *map;
-    void *handle = NULL;
-    sized *found = NULL;
+    void *handle = NULL, *p = NULL;
     if (dladdr1(caller, &info, (void **)&map, RTLD_DL_LINKMAP) != 0 &&
         map->l_name[0] != 0)
         handle = dlopen(map->l_name, RTLD_LAZY | RTLD_NOLOAD);
-    if (handle != NULL)
-        *(void **)&found = dlsym(handle, symbol);
-    if (found != NULL)
-        found(p, size, align);
-    else
-        free(p);
-    if (handle != NULL)
-        dlclose(handle);
+    if (handle != NULL) {
+        p = dlsym(handle, name_of[which]);
+        close_library(handle);
+    }
     errno = kept;
+    return is_ours(p) ? NULL : (call *)(uintptr_t)p;
+}
+
+/*
+ * What was found, by caller: a library that calls holds those that it needs, so
+ * an answer is good until some library goes. Then ages changes, and with it all
+ * keys. Slots have no lock: what two threads write at once has no key that fits
+ * (Hyatt, lockless hashing).
+ */
+enum { REMEMBERED = 1024, AGE_SHIFT = 48, OPERATOR_SHIFT = 59 };
+static struct {
+    uint64_t key_and_call; /* one xor the other */
+    uint64_t call;
+} remembered[REMEMBERED];
+static uint64_t age;
+
+static uint64_t key_of(enum operator which, const void *caller)
+{
+    uint64_t now = __atomic_load_n(&age, __ATOMIC_ACQUIRE);
+    now &= ((uint64_t)1 << (OPERATOR_SHIFT - AGE_SHIFT)) - 1;
+    return (uintptr_t)caller ^ now << AGE_SHIFT ^
+           (uint64_t)(which + 1) << OPERATOR_SHIFT;
+}
+
+static call *of_caller(enum operator which, const void *caller)
+{
+    uint64_t key = key_of(which, caller);
+    size_t i = key * 0x9e3779b97f4a7c15ull >> 54;
+    uint64_t it = __atomic_load_n(&remembered[i].call, __ATOMIC_RELAXED);
+    if ((__atomic_load_n(&remembered[i].key_and_call, __ATOMIC_RELAXED) ^ it) ==
+        key)
+        return (call *)it;
+    call *p = look_up(which, caller);
+    it = (uintptr_t)p;
+    __atomic_store_n(&remembered[i].call, it, __ATOMIC_RELAXED);
+    __atomic_store_n(&remembered[i].key_and_call, key ^ it, __ATOMIC_RELAXED);
+    return p;
+}
+
+/* Before: what was known. After: what a library that went asked for last. */
+EXPORT int dlclose(void *handle)
+{
+    __atomic_add_fetch(&age, 1, __ATOMIC_ACQ_REL);
+    int result = close_library(handle);
+    __atomic_add_fetch(&age, 1, __ATOMIC_ACQ_REL);
+    return result;
 }
 
 /* ---- the operators ---- */
 
-#define CALLER __builtin_return_address(0)
+static enum operator unsized(enum operator which)
+{
+    return which < UNSIZED ? which : which - DELETE_SIZED + DELETE;
+}
 
-#define SIZED(name, symbol, unsized)                        \
-    EXPORT void name(void *p, size_t size) __asm__(symbol); \
-    EXPORT void name(void *p, size_t size)                  \
-    {                                                       \
-        if (all_libstdcxxs)                                 \
-            hak_free_new(p, 0, size);                       \
-        else if ((unsized) != NULL)                         \
-            unsized(p);                                     \
-        else                                                \
-            pass_on(symbol, p, size, 0, CALLER);            \
+/*
+ * Whose call is being passed on. An operator of libstdc++ calls others, new[]
+ * for one new: they are to come from where the outermost one does, which the
+ * dynamic linker finds for libstdc++ too.
+ */
+static __thread const void *outermost;
+
+/* By exceptions of new as well. */
+static void set_outermost(const void *const *caller)
+{
+    outermost = *caller;
+}
+
+/* By the library of a caller that has C++ by dlopen, or that has none. */
+static void *call_of_caller(enum operator which, const void *caller,
+                            uintptr_t first, uintptr_t second, uintptr_t third)
+{
+    __attribute__((cleanup(set_outermost))) const void *outer = outermost;
+    if (outer == NULL)
+        outermost = caller;
+    call *p = of_caller(which, outermost);
+    if (p != NULL)
+        return p(first, second, third);
+    if (which < DELETE)
+        abort(); /* a caller of new that has no C++ */
+    free((void *)first);
+    return NULL;
+}
+
+/* A call that is not compared goes where it went without us. */
+static void *pass_on(enum operator which, const void *caller, uintptr_t first,
+                     uintptr_t second, uintptr_t third)
+{
+    call *p = found.without_us[unsized(which)];
+    if (p == NULL)
+        return call_of_caller(which, caller, first, second, third);
+    return which < UNSIZED ? p(first, second, third)
+                           : p(first, third, 0); /* its alignment */
+}
+
+static uint32_t kind_of(enum operator which)
+{
+    if (!MATCHES)
+        return HAK_NEW_ANY;
+    return which % 2 == 0 ? HAK_NEW_ONE : HAK_NEW_ARRAY;
+}
+
+/* libstdc++ makes 1 of 0 bytes. */
+static inline void *made(enum operator which, const void *caller, size_t size,
+                         uintptr_t second, uintptr_t third)
+{
+    bool ours = all_libstdcxxs();
+    void *p = pass_on(which, caller, size, second, third);
+    if (ours && p != NULL)
+        hak_new_is(p, kind_of(which), size == 0 ? 1 : size);
+    return p;
+}
+
+#define MAKES(which, name, symbol)                                    \
+    EXPORT void *name(size_t size, uintptr_t second,                  \
+                      uintptr_t third) __asm__(symbol);               \
+    EXPORT void *name(size_t size, uintptr_t second, uintptr_t third) \
+    {                                                                 \
+        return made(which, CALLER, size, second, third);              \
     }
 
-#define SIZED_ALIGNED(name, symbol, unsized)                              \
+MAKES(NEW_ALIGNED, new_aligned, "_ZnwmSt11align_val_t")
+MAKES(NEW_ARRAY_ALIGNED, new_array_aligned, "_ZnamSt11align_val_t")
+MAKES(NEW_ALIGNED_NOTHROW, new_aligned_nothrow,
+      "_ZnwmSt11align_val_tRKSt9nothrow_t")
+MAKES(NEW_ARRAY_ALIGNED_NOTHROW, new_array_aligned_nothrow,
+      "_ZnamSt11align_val_tRKSt9nothrow_t")
+
+static inline void unmade(enum operator which, const void *caller, void *p,
+                          size_t size, size_t align)
+{
+    if (all_libstdcxxs())
+        hak_delete(p, kind_of(which), align, size);
+    else if (which >= UNSIZED)
+        pass_on(which, caller, (uintptr_t)p, size, align);
+    else
+        pass_on(which, caller, (uintptr_t)p, align, 0);
+}
+
+#define UNMAKES(which, name, symbol)                                      \
     EXPORT void name(void *p, size_t size, size_t align) __asm__(symbol); \
-    EXPORT void name(void *p, size_t size, size_t align)                  \
-    {                                                                     \
-        if (all_libstdcxxs)                                               \
-            hak_free_new(p, align, size);                                 \
-        else if ((unsized) != NULL)                                       \
-            unsized(p, align);                                            \
-        else                                                              \
-            pass_on(symbol, p, size, align, CALLER);                      \
-    }
+    EXPORT void name(void *p, size_t size, size_t align)
 
-SIZED(delete_sized, "_ZdlPvm", delete_plain)
-SIZED(delete_sized_array, "_ZdaPvm", delete_array)
-SIZED_ALIGNED(delete_sized_aligned, "_ZdlPvmSt11align_val_t", delete_aligned)
-SIZED_ALIGNED(delete_sized_aligned_array, "_ZdaPvmSt11align_val_t",
-              delete_aligned_array)
+UNMAKES(DELETE_SIZED, delete_sized, "_ZdlPvm")
+{
+    (void)align;
+    unmade(DELETE_SIZED, CALLER, p, size, 0);
+}
+UNMAKES(DELETE_ARRAY_SIZED, delete_array_sized, "_ZdaPvm")
+{
+    (void)align;
+    unmade(DELETE_ARRAY_SIZED, CALLER, p, size, 0);
+}
+UNMAKES(DELETE_SIZED_ALIGNED, delete_sized_aligned, "_ZdlPvmSt11align_val_t")
+{
+    unmade(DELETE_SIZED_ALIGNED, CALLER, p, size, align);
+}
+UNMAKES(DELETE_ARRAY_SIZED_ALIGNED, delete_array_sized_aligned,
+        "_ZdaPvmSt11align_val_t")
+{
+    unmade(DELETE_ARRAY_SIZED_ALIGNED, CALLER, p, size, align);
+}
+
+#ifdef HAK_MATCH
+MAKES(NEW, new_one, "_Znwm")
+MAKES(NEW_ARRAY, new_array, "_Znam")
+MAKES(NEW_NOTHROW, new_nothrow, "_ZnwmRKSt9nothrow_t")
+MAKES(NEW_ARRAY_NOTHROW, new_array_nothrow, "_ZnamRKSt9nothrow_t")
+
+#define UNMAKES_UNSIZED(which, name, symbol)                 \
+    EXPORT void name(void *p, size_t align) __asm__(symbol); \
+    EXPORT void name(void *p, size_t align)
+
+UNMAKES_UNSIZED(DELETE, delete_one, "_ZdlPv")
+{
+    (void)align;
+    unmade(DELETE, CALLER, p, HAK_SIZE_UNKNOWN, 0);
+}
+UNMAKES_UNSIZED(DELETE_ARRAY, delete_array, "_ZdaPv")
+{
+    (void)align;
+    unmade(DELETE_ARRAY, CALLER, p, HAK_SIZE_UNKNOWN, 0);
+}
+UNMAKES_UNSIZED(DELETE_ALIGNED, delete_aligned, "_ZdlPvSt11align_val_t")
+{
+    unmade(DELETE_ALIGNED, CALLER, p, HAK_SIZE_UNKNOWN, align);
+}
+UNMAKES_UNSIZED(DELETE_ARRAY_ALIGNED, delete_array_aligned,
+                "_ZdaPvSt11align_val_t")
+{
+    unmade(DELETE_ARRAY_ALIGNED, CALLER, p, HAK_SIZE_UNKNOWN, align);
+}
+#endif

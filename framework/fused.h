@@ -46,8 +46,9 @@ extern struct hak_fused_boxes {
 
 /* The section that hakctl version reads: a text, lines. */
 #define HAK_NOTE_SECTION ".hakmem"
-/* The line by which hakctl run adds libhakmem-cxx.so. */
+/* The lines by which hakctl run adds libhakmem-cxx.so or libhakmem-match.so. */
 #define HAK_NOTE_SIZED_DELETE "  sized_delete = yes\n"
+#define HAK_NOTE_MATCH_DELETE "  match_delete = yes\n"
 extern const char hak_fused_note[];
 
 #ifdef HAK_FUSED

@@ -4,6 +4,7 @@
 #     boxes.mk fused_boxes.h fused_conf.c   hakctl fuse, of the INI
 #     libhakmem.so libhakmem.map            the library, what the linker took
 #     libhakmem-cxx.so                      with sized_delete = yes
+#     libhakmem-match.so                    with match_delete = yes
 #
 # Box objects serve all INIs: build/fused/obj/. The external names of a box get
 # its name behind them, since two boxes may use one.
@@ -70,4 +71,6 @@ $(FUSED)/libhakmem.so: $(FUSED)/libhakmem.so.1 $(FUSED_CXX:%=$(FUSED)/%)
 	ln -sf libhakmem.so.1 $@
 
 $(FUSED)/libhakmem-cxx.so: $(B)/libhakmem-cxx.so
+$(FUSED)/libhakmem-match.so: $(B)/libhakmem-match.so
+$(FUSED)/libhakmem-cxx.so $(FUSED)/libhakmem-match.so:
 	cp $< $@

@@ -233,6 +233,9 @@ static void host_lane_drop(struct hak_span *span)
 static void *host_heap(struct hak_box *box, bool open)
 {
     struct hak_thread *t = hak_self;
+    void *heap = t->heap[box->index]; /* of who is not attached: NULL */
+    if (likely(heap != NULL))
+        return heap;
     if (!hak_is_attached(t) && (!open || (t = hak_thread_attach()) == NULL))
         return NULL;
     return hak_thread_heap(t, hak_loaded_of(box), open);
@@ -430,6 +433,16 @@ static int become_foreign(struct hak_loaded *b)
     return 0;
 }
 
+/* A box may answer with something for every id: that is not one. */
+static const struct hak_requests_1 *requests_of(const struct hak_loaded *b)
+{
+    const struct hak_requests_1 *table = NULL;
+    if (b->ops.get_extension != NULL && b->ops.resize != NULL && !b->foreign)
+        table = b->ops.get_extension((struct hak_box *)(uintptr_t)&b->box,
+                                     HAK_REQUESTS_1);
+    return table != NULL && table->struct_bytes >= sizeof *table ? table : NULL;
+}
+
 int hak_box_begin(struct hak_loaded *b, const struct hak_conf_box *conf,
                   const struct hak_box_entry *e)
 {
@@ -443,6 +456,8 @@ int hak_box_begin(struct hak_loaded *b, const struct hak_conf_box *conf,
     error = become_foreign(b);
     if (error != 0)
         return error;
+    b->requests = requests_of(b);
+    hak_boxes.keeps_requests |= b->requests != NULL;
     b->quick = b->header_bytes == 0 && !hak_conf.verify &&
                (b->foreign || (!b->box.lanes && b->ops.stats != NULL));
     b->box.state_now = HAK_BOX_ACTIVE;

@@ -516,7 +516,7 @@ void *hak_alloc_slow(struct hak_thread *t, size_t size, bool zero)
 
 static bool is_aligned(const void *p, size_t align)
 {
-    return ((uintptr_t)p & (align - 1)) == 0;
+    return align == 0 || ((uintptr_t)p & (align - 1)) == 0;
 }
 
 /* More than was asked from a box with headers: place it inside. */
@@ -564,11 +564,13 @@ static void *aligned_from(struct hak_thread *t, struct hak_loaded *b,
 
 /*
  * Boxes cut pages at multiples of the slot size, so a size rounded up to the
- * alignment usually has aligned slots: the lane is tried first.
+ * alignment usually has aligned slots: the lane is tried first. Not where a box
+ * is to know what was asked for.
  */
 static void *aligned_from_lane(size_t align, size_t size)
 {
-    if (align > HAK_GRANULE_BYTES || size > HAK_LANE_MAX_BYTES)
+    if (hak_boxes.keeps_requests || align > HAK_GRANULE_BYTES ||
+        size > HAK_LANE_MAX_BYTES)
         return NULL; /* pages start at a granule */
     size_t rounded = hak_round_up(size == 0 ? 1 : size, align);
     if (rounded > HAK_LANE_MAX_BYTES ||
@@ -828,6 +830,12 @@ size_t hak_usable(const char *call, const void *p)
 /* Without memory realloc once left a block where it was to make it smaller. */
 static bool shrunk_in_place;
 
+/* May size bytes have been asked for? new and posix_memalign make 1 of 0. */
+static bool is_request(size_t asked, size_t size)
+{
+    return size == asked || (size == 0 && asked == 1);
+}
+
 /*
  * A block may be larger than it was asked for: by its class, its alignment, or
  * since realloc left it where it was (to half of it, or up to 64 bytes; any
@@ -842,6 +850,13 @@ void hak_expect_size(const char *call, const void *p, size_t align, size_t size)
     if (b == NULL)
         return; /* free() knows more */
     size_t usable = hak_usable(call, p), least = usable;
+    if (b->requests != NULL) {
+        if (!is_request(usable, size) || !is_aligned(p, align))
+            hak_die("%s(%p, %zu): that block of box %s was asked for with %zu "
+                    "bytes",
+                    call, p, size, b->box.name, usable);
+        return;
+    }
     if (align <= HAK_ALIGN_BYTES && HAK_BOX_HAS(b, slot_size))
         least = hak_box_slot_size(b, size);
     if (size <= usable &&
@@ -909,7 +924,8 @@ void *hak_realloc_slow(void *p, size_t size)
         return q;
     size_t have =
         early ? hak_usable("realloc", p) : usable_of("realloc", b, span, p);
-    if (hak_fits(have, size))
+    bool keeps_requests = b != NULL && b->requests != NULL;
+    if (!keeps_requests && hak_fits(have, size))
         return p;
     int kept = errno;
     q = resized(b, p, have, size);
@@ -920,7 +936,10 @@ void *hak_realloc_slow(void *p, size_t size)
     if (q == NULL) {
         if (size > have)
             return NULL;
-        __atomic_store_n(&shrunk_in_place, true, __ATOMIC_RELAXED);
+        if (keeps_requests)
+            b->requests->asked(&b->box, p, size);
+        else
+            __atomic_store_n(&shrunk_in_place, true, __ATOMIC_RELAXED);
         errno = kept;
         return p; /* too big a slot beats a failure */
     }

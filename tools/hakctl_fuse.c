@@ -79,7 +79,7 @@ static bool has_constant(const char *section, const char *key)
         const char *kind, *keys;
     } known[] = {
         {"core", " fallback free_route verify strict purge_delay_ms background "
-                 "sample_every sized_delete trial_s "},
+                 "sample_every sized_delete match_delete trial_s "},
         {"stats", " at_exit at_start format only_pid "},
         {"route", " box fallback enabled classes "},
         {"learner", " every settle margin log "}, /* mode must be off */
@@ -171,7 +171,9 @@ static void write_mk(FILE *out, const struct fuse *f)
         if (is_first_of_kind(f, i))
             fprintf(out, " %s", f->kind[i]);
     fprintf(out, "\nFUSED_CXX :=%s\n",
-            hak_conf.sized_delete ? " libhakmem-cxx.so" : "");
+            hak_conf.match_delete   ? " libhakmem-match.so"
+            : hak_conf.sized_delete ? " libhakmem-cxx.so"
+                                    : "");
 }
 
 static void write_header(FILE *out, const struct fuse *f)
@@ -283,7 +285,9 @@ static void write_note(FILE *out, const struct fuse *f)
     if (hak_conf.profile != NULL)
         fprintf(out, " \" profile %s\"", hak_conf.profile);
     fputs("\n        \"\\n\"\n", out);
-    if (hak_conf.sized_delete)
+    if (hak_conf.match_delete)
+        fputs("        HAK_NOTE_MATCH_DELETE\n", out);
+    else if (hak_conf.sized_delete)
         fputs("        HAK_NOTE_SIZED_DELETE\n", out);
     for (uint32_t i = 0; i < hak_conf.nboxes; i++)
         if (hak_conf.box[i].used)

@@ -105,22 +105,26 @@ static const char *fused_library(const char *given)
     return NULL;
 }
 
-/* libhakmem-cxx.so beside it, after it. */
-static const char *with_cxx(const char *library)
+/* What compares C++'s delete with its block: what it is told, and its kind. */
+enum cxx { CXX_NONE, CXX_SIZED, CXX_MATCH };
+
+/* libhakmem-cxx.so or libhakmem-match.so beside it, after it. */
+static const char *with_cxx(const char *library, enum cxx cxx)
 {
+    const char *name = cxx == CXX_MATCH ? "match" : "cxx";
     static char both[3 * PATH_MAX];
     const char *slash = strrchr(library, '/');
-    int n = snprintf(both, sizeof both, "%s:%.*slibhakmem-cxx.so", library,
-                     (int)(slash + 1 - library), library);
+    int n = snprintf(both, sizeof both, "%s:%.*slibhakmem-%s.so", library,
+                     (int)(slash + 1 - library), library, name);
     if (n < (int)sizeof both && access(strchr(both, ':') + 1, R_OK) == 0)
         return both;
-    ctl_say("sized_delete = yes: no libhakmem-cxx.so beside %s", library);
+    ctl_say("%s_delete = yes: no libhakmem-%s.so beside %s",
+            cxx == CXX_MATCH ? "match" : "sized", name, library);
     return NULL;
 }
 
-/* path: NULL was told. cxx: and what compares the sizes that C++'s delete is
- * told. */
-static int set_preload(const char *path, bool cxx)
+/* path: NULL was told. */
+static int set_preload(const char *path, enum cxx cxx)
 {
     const char *old = getenv("LD_PRELOAD");
     if (path == NULL)
@@ -131,7 +135,7 @@ static int set_preload(const char *path, bool cxx)
                 path);
         return CTL_BAD;
     }
-    if (cxx && (path = with_cxx(path)) == NULL)
+    if (cxx != CXX_NONE && (path = with_cxx(path, cxx)) == NULL)
         return CTL_BAD;
     if (old == NULL || old[0] == 0) {
         set("LD_PRELOAD", path);
@@ -272,7 +276,11 @@ static int prepare_fused(const char *fused, const char *conf,
                 path);
         return CTL_BAD;
     }
-    bool cxx = text != NULL && strstr(text, HAK_NOTE_SIZED_DELETE) != NULL;
+    enum cxx cxx = CXX_NONE;
+    if (text != NULL && strstr(text, HAK_NOTE_MATCH_DELETE) != NULL)
+        cxx = CXX_MATCH;
+    else if (text != NULL && strstr(text, HAK_NOTE_SIZED_DELETE) != NULL)
+        cxx = CXX_SIZED;
     free(text);
     return set_preload(path, cxx);
 }
@@ -284,7 +292,9 @@ static int prepare(const char *given, const char *profile)
     const char *conf = ctl_conf(given);
     int status = conf != NULL ? check(conf, NULL) : CTL_BAD;
     if (status == CTL_OK)
-        status = set_preload(library(), hak_conf.sized_delete);
+        status = set_preload(library(), hak_conf.match_delete   ? CXX_MATCH
+                                        : hak_conf.sized_delete ? CXX_SIZED
+                                                                : CXX_NONE);
     if (status == CTL_OK)
         set_conf(conf);
     return status;

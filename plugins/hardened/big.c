@@ -1,20 +1,27 @@
 /* SPDX-License-Identifier: MIT
  * big.c - blocks too large for a slot: granules of their own, between guards.
  *
- *     | closed              |  page  |  page  | ...  |  page  | closed |
- *     place                      start               start + slot_bytes
+ *     | closed   |  page  |  page  | ...  |  page  |        closed |
+ *     place            start           start + slot_bytes
  *
  * A block ends where its granule does, and the next one is closed, so that the
  * first byte behind it faults; what is in front of its first page is closed
- * too. A freed one is closed whole, which gives its memory and its mapping
- * back, and waits so: any use of it faults. What has waited is kept for blocks
- * that need as much, closed still, or goes back to the host.
+ * too. What lies between block and page is a canary and zeros (bounds.h), at
+ * either end, looked at by free. A freed block is closed whole, which gives its
+ * memory and its mapping back, and waits so: any use of it faults. What has
+ * waited is kept for blocks that need as much, closed still, or goes back to
+ * the host.
+ *
+ * A block that realloc makes larger begins its place, with room for as much
+ * again behind it: address space, which costs nothing, of which pages are
+ * opened as it grows. So an array that grows step by step is copied as often as
+ * its size doubles.
  *
  * Where no more blocks may lie between guards (most_guarded, or the kernel
  * refuses a mapping), a block lies in memory that the host has mapped, side by
  * side with others: it costs no mapping. A freed one waits purged, but open.
  */
-#include "hardened.h"
+#include "bounds.h"
 
 #include <errno.h>
 
@@ -52,7 +59,7 @@ static struct span *take_struct(struct hardened *h)
         big->spare = span->next;
     hak_lock_drop(&big->lock);
     if (span == NULL)
-        span = hardened_struct(h, 1);
+        span = hardened_struct(h, 1, SLOT_MOST_BYTES);
     return span;
 }
 
@@ -198,17 +205,64 @@ void big_give_back(struct hardened *h)
 
 struct request {
     size_t align_bytes, size_bytes;
-    size_t bytes; /* in granules, with room for the alignment */
+    size_t bytes; /* in granules, with room for the alignment or to grow */
+    bool grows;
 };
 
-/* At the place's end, but for the guard. */
-static void lay_out(struct span *span, const struct request *r)
+/* Where the block may end. */
+static char *limit_of(const struct span *span)
 {
-    char *end = span->place + span->place_bytes -
-                (span->guarded ? HAK_GRANULE_BYTES : 0);
-    span->start =
-        (char *)(((uintptr_t)end - r->size_bytes) & ~(r->align_bytes - 1));
-    span->slot_bytes = (size_t)(end - span->start);
+    return span->place + span->place_bytes -
+           (span->guarded ? HAK_GRANULE_BYTES : 0);
+}
+
+/* Up to the end of a page: what is closed behind it is a guard. */
+static size_t room_for(const struct hardened *h, const char *start,
+                       size_t size_bytes)
+{
+    uintptr_t end = (uintptr_t)start + size_bytes;
+    return hak_round_up(end, h->box->host->os_page_bytes) - (uintptr_t)start;
+}
+
+/* At the place's end, but for the guard; or at its start. */
+static void lay_out(const struct hardened *h, struct span *span,
+                    const struct request *r)
+{
+    uintptr_t start = (uintptr_t)limit_of(span) - r->size_bytes;
+    if (r->grows)
+        start =
+            (uintptr_t)span->place + (span->guarded ? HAK_GRANULE_BYTES : 0);
+    span->start = (char *)(start & ~(r->align_bytes - 1));
+    span->asked_bytes = r->size_bytes;
+    span->slot_bytes = room_for(h, span->start, r->size_bytes);
+}
+
+/* ---- what is around a block, in its pages ---- */
+
+static void set_bounds(const struct hardened *h, struct span *span)
+{
+    struct pair border = border_of(h, span->start);
+    if (span->start != first_page(h, span))
+        set_border(border, span->start);
+    set_canary(border, span->start, span->asked_bytes, span->slot_bytes);
+}
+
+static bool front_is_whole(const struct hardened *h, const struct span *span)
+{
+    const char *page = first_page(h, span), *start = span->start;
+    return start == page || (border_is(border_of(h, start), start) &&
+                             reads_zero(page, start - BORDER_BYTES));
+}
+
+void big_check(struct hardened *h, const struct span *span, const char *p)
+{
+    if (!canary_is_whole(h, border_of(h, p), p, span->asked_bytes,
+                         span->slot_bytes))
+        hardened_refuse(h, span, p,
+                        "overflow: the bytes behind it were written to");
+    if (!front_is_whole(h, span))
+        hardened_refuse(h, span, p,
+                        "underflow: the bytes before it were written to");
 }
 
 /* Reserved, or mapped. NULL = no room in the window, or no memory. */
@@ -246,7 +300,7 @@ static struct span *guarded_block(struct hardened *h, const struct request *r)
             span = fresh_place(h, all, true);
         if (span == NULL)
             return NULL;
-        lay_out(span, r);
+        lay_out(h, span, r);
         size_t bytes = open_bytes(h, span);
         int error = box->host->open_pages(
             box, first_page(h, span), bytes,
@@ -265,7 +319,7 @@ static struct span *unguarded_block(struct hardened *h, const struct request *r)
 {
     struct span *span = fresh_place(h, r->bytes, false);
     if (span != NULL)
-        lay_out(span, r);
+        lay_out(h, span, r);
     return span;
 }
 
@@ -277,6 +331,28 @@ static struct span *any_block(struct hardened *h, const struct request *r)
     return span != NULL ? span : unguarded_block(h, r);
 }
 
+static void count_block(struct hardened *h, const struct span *span, int sign)
+{
+    int64_t bytes = sign * (int64_t)span->slot_bytes;
+    hardened_count_in_use(h, bytes);
+    hak_count_shared(&h->now->big.count, sign);
+    hak_count_shared(&h->now->big.bytes, bytes);
+}
+
+/* NULL = no memory. */
+static struct span *block_for(struct hardened *h, const struct request *r)
+{
+    struct span *span = any_block(h, r);
+    if (span == NULL)
+        return NULL;
+    set_bounds(h, span);
+    hak_map_set(&h->map, span->place, span->place_bytes, span);
+    count_block(h, span, 1);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    set_note(span, 0, NOTE_OUT);
+    return span;
+}
+
 void *big_alloc(struct hardened *h, size_t align_bytes, size_t size_bytes)
 {
     size_t window = h->box->host->window_bytes;
@@ -284,31 +360,23 @@ void *big_alloc(struct hardened *h, size_t align_bytes, size_t size_bytes)
         return NULL;
     size_t room = align_bytes > HAK_GRANULE_BYTES ? align_bytes : 0;
     struct request r = {align_bytes, size_bytes,
-                        hak_round_up(size_bytes + room, HAK_GRANULE_BYTES)};
-    struct span *span = any_block(h, &r);
+                        hak_round_up(size_bytes + room, HAK_GRANULE_BYTES),
+                        false};
+    struct span *span = block_for(h, &r);
     if (span == NULL) {
         hardened_give_back(h);
-        span = any_block(h, &r);
+        span = block_for(h, &r);
     }
-    if (span == NULL)
-        return NULL;
-    hak_map_set(&h->map, span->place, span->place_bytes, span);
-    hardened_count_in_use(h, (int64_t)span->slot_bytes);
-    hak_count_shared(&h->now->big.count, 1);
-    hak_count_shared(&h->now->big.bytes, (int64_t)span->slot_bytes);
-    __atomic_store_n(&span->bits->out, 1, __ATOMIC_RELEASE);
-    return span->start;
+    return span != NULL ? span->start : NULL;
 }
 
 void big_free(struct hardened *h, struct span *span, void *p)
 {
     struct big *big = &h->now->big;
-    if (unlikely(__atomic_exchange_n(&span->bits->out, 0, __ATOMIC_ACQ_REL) ==
-                 0))
+    big_check(h, span, p);
+    if (unlikely((take_note(span, 0) & NOTE_OUT) == 0))
         hardened_refuse(h, span, p, "freed twice");
-    hardened_count_in_use(h, -(int64_t)span->slot_bytes);
-    hak_count_shared(&big->count, -1);
-    hak_count_shared(&big->bytes, -(int64_t)span->slot_bytes);
+    count_block(h, span, -1);
     span->unclosed = !close_block(h, span);
     span->next = NULL;
     hak_lock_take(&big->lock);
@@ -318,4 +386,82 @@ void big_free(struct hardened *h, struct span *span, void *p)
     hak_lock_drop(&big->lock);
     while ((span = next_to_go(h, h->most_waiting)) != NULL)
         end_wait(h, span);
+}
+
+/* ---- realloc ---- */
+
+static void set_room(struct hardened *h, struct span *span, size_t room)
+{
+    int64_t more = (int64_t)(room - span->slot_bytes);
+    hardened_count_in_use(h, more);
+    hak_count_shared(&h->now->big.bytes, more);
+    span->slot_bytes = room;
+}
+
+/* More pages, if there is room for them. */
+static bool open_more(struct hardened *h, struct span *span, size_t room)
+{
+    struct hak_box *box = h->box;
+    char *end = span->start + span->slot_bytes;
+    size_t more = room - span->slot_bytes;
+    if (room > (size_t)(limit_of(span) - span->start))
+        return false;
+    if (more != 0 && span->guarded &&
+        box->host->open_pages(box, end, more, HAK_OPEN_NOW) != 0)
+        return false;
+    set_room(h, span, room);
+    return true;
+}
+
+/* What is behind the block reads zero again, and is closed if it can be. */
+static void close_rest(struct hardened *h, struct span *span, size_t size_bytes)
+{
+    struct hak_box *box = h->box;
+    size_t room = room_for(h, span->start, size_bytes);
+    char *end = span->start + room;
+    size_t rest = span->slot_bytes - room;
+    bool closed =
+        rest != 0 && span->guarded && box->host->close_pages(box, end, rest);
+    memset(span->start + size_bytes, 0,
+           (closed ? room : span->slot_bytes) - size_bytes);
+    if (closed || !span->guarded)
+        set_room(h, span, room);
+}
+
+static void *moved(struct hardened *h, struct span *span, size_t size_bytes)
+{
+    struct request r = {HAK_ALIGN_BYTES, size_bytes,
+                        hak_round_up(size_bytes * 2, HAK_GRANULE_BYTES), true};
+    if (size_bytes > h->box->host->window_bytes)
+        return NULL;
+    struct span *to = block_for(h, &r);
+    if (to == NULL)
+        return NULL;
+    memcpy(to->start, span->start, span->asked_bytes);
+    big_free(h, span, span->start);
+    return to->start;
+}
+
+/* Fewer, or as many as are open. */
+void big_set_asked(struct hardened *h, struct span *span, size_t size_bytes)
+{
+    drop_canary(span->start, span->asked_bytes, span->slot_bytes);
+    if (size_bytes < span->asked_bytes)
+        close_rest(h, span, size_bytes);
+    span->asked_bytes = size_bytes;
+    set_canary(border_of(h, span->start), span->start, size_bytes,
+               span->slot_bytes);
+}
+
+/* NULL: the core copies it to a place that has no more room than it needs. */
+void *big_resize(struct hardened *h, struct span *span, char *p,
+                 size_t size_bytes)
+{
+    if (size_bytes < span->asked_bytes / 2)
+        return NULL;
+    if (size_bytes > span->asked_bytes &&
+        !open_more(h, span, room_for(h, p, size_bytes)))
+        return moved(h, span, size_bytes);
+    big_set_asked(h, span, size_bytes);
+    return p;
 }

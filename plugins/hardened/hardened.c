@@ -12,6 +12,7 @@ enum {
     PARAM_GUARD,
     PARAM_EMPTY_BYTES,
     PARAM_MOST_GUARDED,
+    PARAM_ARENAS,
 };
 
 enum { MAPPINGS = 65530 }; /* vm.max_map_count, where it cannot be read */
@@ -53,7 +54,16 @@ static const struct hak_param params[] = {
      .def = 0,
      .help = "spans and blocks in use that lie between closed pages, a mapping "
              "of the kernel's each; 0 = half of vm.max_map_count"},
+    {.name = "arenas",
+     .type = HAK_PARAM_INT,
+     .min = 0,
+     .max = ARENAS_MOST,
+     .def = 0,
+     .help = "sets of spans with a lock each, which threads share; 0 = as many "
+             "as CPUs, at most 8"},
 };
+
+#define HAK_WHY_MARKED "of what C++'s new gave out, for delete to take"
 
 /* ---- for all files --------------------------------------------------------
  */
@@ -101,8 +111,9 @@ static void more_chunk(struct hardened *h, struct chunk *chunk)
     chunk->end = more + bytes;
 }
 
-static void *from_chunk(struct hardened *h, size_t size_bytes)
+void *hardened_metadata(struct hardened *h, size_t size_bytes)
 {
+    size_bytes = hak_round_up(size_bytes, 64);
     struct chunk *chunk = &h->now->chunk;
     void *p = NULL;
     hak_lock_take(&chunk->lock);
@@ -116,13 +127,17 @@ static void *from_chunk(struct hardened *h, size_t size_bytes)
     return p;
 }
 
-struct span *hardened_struct(struct hardened *h, uint32_t capacity)
+struct span *hardened_struct(struct hardened *h, uint32_t capacity,
+                             size_t slot_bytes)
 {
-    size_t bits = HAK_BITS_WORDS(capacity) * sizeof(struct slot_bits);
+    size_t bits = HAK_BITS_WORDS(capacity) * sizeof(uint64_t);
+    size_t each =
+        slot_bytes > NARROW_SLOT_MOST ? sizeof(uint32_t) : sizeof(uint16_t);
     struct span *span =
-        from_chunk(h, hak_round_up(sizeof *span + bits, _Alignof(struct span)));
+        hardened_metadata(h, sizeof *span + bits + capacity * each);
     if (span == NULL)
         return NULL;
+    span->note = (char *)span->used + bits;
     span->all_next = __atomic_load_n(&h->now->all, __ATOMIC_RELAXED);
     while (!__atomic_compare_exchange_n(&h->now->all, &span->all_next, span,
                                         true, __ATOMIC_RELEASE,
@@ -149,10 +164,11 @@ void hardened_refuse(struct hardened *h, const struct span *span, const void *p,
                      const char *why)
 {
     size_t at = (size_t)((const char *)p - span->start);
-    bool inside = index_of(span, at) < span->capacity;
-    hak_free_refused(h->box, p, why,
-                     inside ? (const char *)p - at % span->slot_bytes : NULL,
-                     usable_of(span));
+    size_t i = index_of(span, at);
+    bool inside = i < span->capacity;
+    hak_free_refused(
+        h->box, p, why, inside ? (const char *)p - at % span->slot_bytes : NULL,
+        inside && is_out(span, i) ? asked_of(span, i) : room_of(span));
 }
 
 /* ---- operations -----------------------------------------------------------
@@ -176,17 +192,15 @@ static uint32_t half_of_mappings(const struct hak_host *host)
 static int hardened_init(struct hak_box *box)
 {
     struct hardened *h = box->host->meta_guarded(box, sizeof *h);
-    if (h != NULL) {
-        h->class = box->host->meta_guarded(box, CLASSES * sizeof *h->class);
+    if (h != NULL)
         h->now = box->host->meta_guarded(box, sizeof *h->now);
-    }
-    if (h == NULL || h->class == NULL || h->now == NULL ||
-        !init_map(&h->map, box)) {
+    if (h == NULL || h->now == NULL || !init_map(&h->map, box)) {
         box->host->log(box, HAK_LOG_ERROR, "no memory for the span table");
         return -ENOMEM;
     }
     h->box = box;
-    h->secret = box->host->random();
+    h->secret[0] = box->host->random();
+    h->secret[1] = box->host->random() | 1;
     h->zero = box->params[PARAM_ZERO].i != 0;
     h->guard = box->params[PARAM_GUARD].i != 0;
     h->keep_bytes = (size_t)box->params[PARAM_EMPTY_BYTES].i;
@@ -197,6 +211,11 @@ static int hardened_init(struct hak_box *box)
     wipe_init(h);
     slots_init(h, (uint32_t)box->params[PARAM_QUARANTINE].i);
     big_init(h);
+    heaps_init(h, (uint32_t)box->params[PARAM_ARENAS].i);
+    if (h->now->arena[0] == NULL) {
+        box->host->log(box, HAK_LOG_ERROR, "no memory for the classes");
+        return -ENOMEM;
+    }
     box->host->read_only(box, h, sizeof *h);
     box->state = h;
     return 0;
@@ -205,14 +224,15 @@ static int hardened_init(struct hak_box *box)
 static void *hardened_alloc(struct hak_box *box, size_t size_bytes)
 {
     struct hardened *h = hardened_of(box);
-    return size_bytes > SLOT_MOST_BYTES - CANARY_BYTES
+    return size_bytes > SLOT_MOST_BYTES - BORDER_BYTES
                ? big_alloc(h, HAK_ALIGN_BYTES, size_bytes)
-               : slots_alloc(h, hak_index_of(size_bytes + CANARY_BYTES));
+               : slots_alloc(h, hak_index_of(size_bytes + BORDER_BYTES),
+                             size_bytes);
 }
 
 static void *hardened_alloc_none(struct hak_box *box)
 {
-    return slots_alloc(hardened_of(box), 0);
+    return slots_alloc(hardened_of(box), 0, 0);
 }
 
 /* Slots of a power of two lie at its multiples: spans start at a granule. */
@@ -221,11 +241,11 @@ static void *hardened_aligned_alloc(struct hak_box *box, size_t align_bytes,
 {
     struct hardened *h = hardened_of(box);
     size_t slot = align_bytes;
-    while (slot < SLOT_MOST_BYTES && slot < size_bytes + CANARY_BYTES)
+    while (slot < SLOT_MOST_BYTES && slot - BORDER_BYTES < size_bytes)
         slot *= 2;
-    return slot <= SLOT_MOST_BYTES && size_bytes <= slot - CANARY_BYTES &&
+    return slot <= SLOT_MOST_BYTES && size_bytes <= slot - BORDER_BYTES &&
                    align_bytes <= HAK_GRANULE_BYTES
-               ? slots_alloc(h, hak_index_of(slot))
+               ? slots_alloc(h, hak_index_of(slot), size_bytes)
                : big_alloc(h, align_bytes, size_bytes);
 }
 
@@ -241,6 +261,7 @@ static void *hardened_zalloc(struct hak_box *box, size_t size_bytes)
 static void hardened_free(struct hak_box *box, void *p)
 {
     struct hardened *h = hardened_of(box);
+    __builtin_prefetch((char *)p - BORDER_BYTES);
     struct span *span = span_of(h, p);
     if (unlikely(span == NULL))
         hak_free_refused(box, p, HAK_WHY_NO_PAGE, NULL, 0);
@@ -249,6 +270,8 @@ static void hardened_free(struct hak_box *box, void *p)
     if (unlikely(i >= span->capacity || i * span->slot_bytes != at ||
                  !is_out(span, i)))
         hardened_refuse(h, span, p, hardened_why_not(span, p));
+    if (unlikely(is_marked(span, i)))
+        hardened_refuse(h, span, p, HAK_WHY_MARKED);
     if (unlikely(is_big(span)))
         big_free(h, span, p);
     else
@@ -261,12 +284,12 @@ static bool hardened_owns(struct hak_box *box, const void *p)
     return h != NULL && span_of(h, p) != NULL;
 }
 
-static size_t hardened_usable_size(struct hak_box *box, const void *p)
+/* The slot's span, with its number in *i: the end where p is not live. */
+static struct span *live_slot(struct hak_box *box, const void *p, size_t *i)
 {
-    const struct span *span = span_of(hardened_of(box), p);
-    if (span == NULL)
-        return 0;
-    const char *why = hardened_why_not(span, p);
+    struct span *span = span_of(hardened_of(box), p);
+    const char *why =
+        span != NULL ? hardened_why_not(span, p) : HAK_WHY_NO_PAGE;
     if (unlikely(why != NULL)) {
         box->host->log(
             box, HAK_LOG_ERROR,
@@ -274,24 +297,79 @@ static size_t hardened_usable_size(struct hak_box *box, const void *p)
             why);
         abort();
     }
-    return usable_of(span);
+    *i = index_of(span, (size_t)((const char *)p - span->start));
+    return span;
+}
+
+/* What was asked for, to the byte. */
+static size_t hardened_usable_size(struct hak_box *box, const void *p)
+{
+    size_t i;
+    if (span_of(hardened_of(box), p) == NULL)
+        return 0;
+    const struct span *span = live_slot(box, p, &i);
+    return asked_of(span, i);
 }
 
 static size_t hardened_slot_size(struct hak_box *box, size_t size_bytes)
 {
-    if (size_bytes > box->host->window_bytes)
-        return 0;
-    if (size_bytes > SLOT_MOST_BYTES - CANARY_BYTES)
-        return hak_round_up(size_bytes, HAK_ALIGN_BYTES);
-    size_bytes = hak_max(size_bytes, 1) + CANARY_BYTES;
-    return hak_index_bytes(hak_index_of(size_bytes)) - CANARY_BYTES;
+    return size_bytes > box->host->window_bytes ? 0 : hak_max(size_bytes, 1);
 }
 
-/* Lock order: classes by number, blocks, metadata. */
+/* A block that was overrun does not go on as another. */
+static void *hardened_resize(struct hak_box *box, void *p, size_t size_bytes)
+{
+    struct hardened *h = hardened_of(box);
+    size_t i;
+    struct span *span = live_slot(box, p, &i);
+    if (unlikely(is_marked(span, i)))
+        hardened_refuse(h, span, p, HAK_WHY_MARKED);
+    if (is_big(span)) {
+        big_check(h, span, p);
+        return big_resize(h, span, p, size_bytes);
+    }
+    if (unlikely(span->class_number == 0))
+        return NULL;
+    slots_check(h, span, i, p);
+    return slots_resize(h, span, i, p, size_bytes) ? p : NULL;
+}
+
+/* ---- hak.requests/1 ---- */
+
+static void was_asked(struct hak_box *box, void *p, size_t size_bytes)
+{
+    struct hardened *h = hardened_of(box);
+    size_t i;
+    struct span *span = live_slot(box, p, &i);
+    if (is_big(span))
+        big_set_asked(h, span, size_bytes);
+    else if (span->class_number != 0)
+        slots_set_asked(h, span, i, p, size_bytes);
+}
+
+static uint32_t mark(struct hak_box *box, void *p, uint32_t mark)
+{
+    size_t i;
+    struct span *span = live_slot(box, p, &i);
+    uint32_t note = note_of(span, i);
+    set_note(span, i, (note & ~(uint32_t)NOTE_MARKS) | mark << NOTE_MARK_SHIFT);
+    return (note & NOTE_MARKS) >> NOTE_MARK_SHIFT;
+}
+
+static const void *hardened_extension(struct hak_box *box, const char *id)
+{
+    static const struct hak_requests_1 requests = {sizeof requests, was_asked,
+                                                   mark};
+    (void)box;
+    return strcmp(id, HAK_REQUESTS_1) == 0 ? &requests : NULL;
+}
+
+/* Lock order: heaps, arenas by number, each with its classes, blocks, metadata.
+ */
 static void hardened_fork(struct hak_box *box, enum hak_fork_phase phase)
 {
     struct hardened *h = hardened_of(box);
-    slots_fork(h, phase);
+    heaps_fork(h, phase);
     hak_lock_fork(&h->now->big.lock, phase);
     hak_lock_fork(&h->now->chunk.lock, phase);
 }
@@ -307,11 +385,12 @@ static void hardened_stats(struct hak_box *box, struct hak_box_stats *out)
     const struct hardened *h = hardened_of(box);
     out->live_count = hak_counted(&h->now->big.count);
     out->live_bytes = hak_counted(&h->now->big.bytes);
-    for (uint32_t i = 0; i < CLASSES; i++) {
-        uint64_t n = hak_counted(&h->class[i].nout);
+    const struct class *c;
+    for (uint32_t i = 0; (c = nth_class(h, &i)) != NULL;) {
+        size_t room = h->shape[c->number].slot_bytes - BORDER_BYTES;
+        uint64_t n = hak_counted(&c->nout);
         out->live_count += n;
-        out->live_bytes +=
-            i == 0 ? 0 : n * (h->shape[i].slot_bytes - CANARY_BYTES);
+        out->live_bytes += c->number == 0 ? 0 : n * room;
     }
     out->peak_bytes = hak_counted(&h->now->peak_bytes);
 }
@@ -324,7 +403,7 @@ static void hardened_walk(struct hak_box *box, hak_visit *visit, void *context)
         for (size_t i = 0; i < span->capacity; i++)
             if (is_out(span, i) &&
                 !visit(context, span->start + i * span->slot_bytes,
-                       usable_of(span)))
+                       asked_of(span, i)))
                 return;
 }
 
@@ -344,9 +423,14 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .slot_size = hardened_slot_size,
             .aligned_alloc = hardened_aligned_alloc,
             .zalloc = hardened_zalloc,
+            .resize = hardened_resize,
             .fork = hardened_fork,
             .trim = hardened_trim,
             .stats = hardened_stats,
             .walk = hardened_walk,
+            .heap_open = heaps_open,
+            .heap_close = heaps_close,
+            .heap_lost = heaps_lost,
+            .get_extension = hardened_extension,
         },
 };

@@ -3,7 +3,7 @@
  *
  * fault: write of 1 byte before the block
  * default: no
- * hardened: at free: overflow
+ * hardened: at free: underflow
  * scudo: no
  */
 #include "misuse.h"

@@ -11,7 +11,7 @@ TEST(built_in_values)
     EXPECT_EQ(conf.fallback, HAK_FALLBACK_LIBC);
     EXPECT_EQ(conf.free_route, HAK_FREE_DIRECTORY);
     EXPECT(!conf.verify && !conf.strict && !conf.stats_json);
-    EXPECT(!conf.sized_delete);
+    EXPECT(!conf.sized_delete && !conf.match_delete);
     EXPECT_EQ(conf.purge_delay_ms, 100);
     EXPECT_EQ(conf.sample, -1);
     EXPECT_EQ(conf.sample_every, 5000);
@@ -29,18 +29,19 @@ TEST(values_of_the_file)
     EXPECT_EQ(read_env("[core]\nfallback = none\nfree_route = owns\n"
                        "verify = on\nstrict = true\npurge_delay_ms = 0\n"
                        "sized_delete = yes\n"
+                       "match_delete = yes\n"
                        "[stats]\nat_exit = /tmp/a b\nformat = json\n",
                        NULL, NULL),
               0);
     EXPECT_EQ(conf.fallback, HAK_FALLBACK_NONE);
     EXPECT_EQ(conf.free_route, HAK_FREE_OWNS);
     EXPECT(conf.verify && conf.strict && conf.stats_json);
-    EXPECT(conf.sized_delete);
+    EXPECT(conf.sized_delete && conf.match_delete);
     EXPECT_EQ(conf.purge_delay_ms, 0);
     EXPECT_STR(conf.stats_at_exit, "/tmp/a b");
     expect_origin(conf.fallback_origin, "t.ini", 9);
     expect_origin(conf.free_route_origin, "t.ini", 10);
-    expect_origin(hak_conf_origin(&conf, "stats", "format"), "t.ini", 17);
+    expect_origin(hak_conf_origin(&conf, "stats", "format"), "t.ini", 18);
 }
 
 /* Found after sorting; used and not warned about, though no rule names it. */

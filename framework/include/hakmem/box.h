@@ -306,6 +306,24 @@ struct hak_counters_1 {
     uint32_t (*read)(struct hak_box *box, struct hak_counter *out, uint32_t n);
 };
 
+/*
+ * Extension "hak.requests/1": the box knows what each live slot was asked for.
+ * usable_size is that, to the byte, and the core compares what it is told with
+ * it (free_sized, C++'s delete). Each realloc asks resize first. p is a live
+ * slot; of what is not, the box says so and aborts.
+ */
+#define HAK_REQUESTS_1 "hak.requests/1"
+
+struct hak_requests_1 {
+    size_t struct_bytes;
+    /* From now on p, which was handed out just now, was asked for as so many
+     * bytes, fewer than it has. */
+    void (*asked)(struct hak_box *box, void *p, size_t size_bytes);
+    /* Leave a mark of 0 .. 3 at p. Returns the former one: 0 at first. What is
+     * marked is neither freed nor resized: the box says so and aborts. */
+    uint32_t (*mark)(struct hak_box *box, void *p, uint32_t mark);
+};
+
 /* Called for each live slot by walk(). Return false to stop. */
 typedef bool hak_visit(void *context, void *p, size_t slot_bytes);
 

@@ -96,13 +96,30 @@ struct hak_learner_figures {
  */
 int hak_learner(struct hak_learner_figures *out);
 
+/* ---- C++, for libhakmem-cxx.so and libhakmem-match.so ---- */
+
+enum {
+    HAK_NEW_ANY = 0, /* kinds are not looked at */
+    HAK_NEW_ONE = 1,
+    HAK_NEW_ARRAY = 2,
+};
+#define HAK_SIZE_UNKNOWN SIZE_MAX
+
 /*
- * hak_free_new - free what operator new gave out: asked for as size_bytes and
- * never resized. Another class of sizes than the block's ends the program with
- * one line. align_bytes: as asked for; 0: it was new without one.
- * libhakmem-cxx.so calls it for C++'s sized delete.
+ * hak_new_is - operator new has given out p, from malloc or aligned_alloc.
+ * size_bytes  what it was asked for; the block may be longer
+ * Boxes that keep requests remember both. Others: nothing.
  */
-void hak_free_new(void *p, size_t align_bytes, size_t size_bytes);
+void hak_new_is(void *p, uint32_t kind, size_t size_bytes);
+
+/*
+ * hak_delete - free what operator new gave out, and never resized. The program
+ * ends with one line if it was of another kind, or of another size: of another
+ * class of sizes where the box does not keep requests.
+ * align_bytes  as asked for; 0: it was new without one
+ * size_bytes   HAK_SIZE_UNKNOWN: delete was told none
+ */
+void hak_delete(void *p, uint32_t kind, size_t align_bytes, size_t size_bytes);
 
 /* Name of the box that owns p; NULL: libc's, or nobody's. */
 const char *hak_owner(const void *p);

@@ -4,7 +4,7 @@
  * Wrong calls go to the operations themselves: the test host would not let
  * them through.
  */
-#include "hardened.h"
+#include "bounds.h"
 
 #include "only_calls.h"
 #include "test.h"
@@ -39,6 +39,11 @@ static void put(struct hak_box *box, void *p)
     box->ops->free(box, p);
 }
 
+static uint64_t nguarded(const struct hak_box *box)
+{
+    return hardened_of(box)->now->nguarded;
+}
+
 /* ---- places ---------------------------------------------------------------
  */
 
@@ -49,7 +54,7 @@ TEST(slots_come_in_no_order)
     for (int i = 0; i < 400; i++) {
         block[i] = get(box, 100);
         rising += i != 0 && block[i] > block[i - 1];
-        neighbours += i != 0 && block[i] == block[i - 1] + 112;
+        neighbours += i != 0 && block[i] == block[i - 1] + 128;
     }
     EXPECT_GT(rising, 100);
     EXPECT_LT(rising, 300);
@@ -64,8 +69,9 @@ TEST(spans_come_in_no_order)
     for (int round = 0; round < 12; round++) {
         struct hak_box *box = OPEN();
         const struct hardened *h = hardened_of(box);
-        const struct class *c = &h->class[hak_index_of(16384)];
         const char *first = get(box, 16000);
+        const struct class *c = h->now->arena[0]->class[hak_index_of(16384)];
+        EXPECT(c != NULL);
         size_t each =
             h->shape[hak_index_of(16384)].span_granules * HAK_GRANULE_BYTES;
         EXPECT_EQ(c->nspans, SPANS);
@@ -97,7 +103,7 @@ TEST(classes_share_no_address)
             if (low == NULL)
                 low = block[0] - ((size_t)HAK_GRANULE_BYTES << 15);
             size_t g = (size_t)(block[i] - low) >> HAK_GRANULE_SHIFT;
-            uint8_t class = (uint8_t)hak_index_of(bytes + CANARY_BYTES);
+            uint8_t class = (uint8_t)hak_index_of(bytes + BORDER_BYTES);
             EXPECT_LT(g, sizeof class_at);
             EXPECT(class_at[g] == 0 || class_at[g] == class);
             class_at[g] = class;
@@ -114,8 +120,8 @@ TEST(every_size_is_whole_and_honest)
     for (size_t bytes = 1; bytes < 200000; bytes += 1 + bytes / 50) {
         char *p = get(box, bytes);
         size_t usable = box->ops->usable_size(box, p);
-        EXPECT_GE(usable, bytes);
-        EXPECT_GE(usable, box->ops->slot_size(box, bytes));
+        EXPECT_EQ(usable, bytes);
+        EXPECT_EQ(usable, box->ops->slot_size(box, bytes));
         for (size_t i = 0; i < usable; i++)
             EXPECT_EQ(p[i], 0);
         memset(p, 0x5a, usable);
@@ -157,7 +163,7 @@ TEST(all_pages_of_a_long_slot_are_wiped)
         char *p = get(box, BYTES);
         p[at] = p[BYTES - 1 - at] = 42;
         put(box, p);
-        for (size_t i = 0; i < BYTES + CANARY_BYTES; i++)
+        for (size_t i = 0; i < BYTES + BORDER_BYTES; i++)
             EXPECT_EQ(p[i], 0);
     }
 }
@@ -263,9 +269,9 @@ TEST_DIES(freed_twice_when_it_is_out_of_quarantine, SIGABRT, "freed twice")
 TEST_DIES(never_handed_out, SIGABRT, "never handed out")
 {
     struct hak_box *box = OPEN();
-    char *p = get(box, 1000); /* 1008 with its canary */
+    char *p = get(box, 1000); /* 1024 with its border */
     size_t at = (uintptr_t)p % HAK_GRANULE_BYTES;
-    put(box, at == 0 ? p + 1008 : p - 1008);
+    put(box, at == 0 ? p + 1024 : p - 1024);
 }
 
 TEST_DIES(usable_size_of_a_freed_slot, SIGABRT, "not a live slot")
@@ -283,23 +289,108 @@ static void overflow(size_t size_bytes)
 {
     struct hak_box *box = OPEN();
     char *p = get(box, size_bytes);
-    p[box->ops->usable_size(box, p)] = 1;
+    p[size_bytes] = 0;
     put(box, p);
 }
 
-TEST_DIES(overflow_of_the_smallest, SIGABRT, "overflow")
+TEST_DIES(overflow_of_the_smallest, SIGABRT, "of 1 bytes")
 {
     overflow(1);
 }
 
 TEST_DIES(overflow_of_the_largest_slot, SIGABRT, "overflow")
 {
-    overflow(SLOT_MOST_BYTES - CANARY_BYTES);
+    overflow(SLOT_MOST_BYTES - BORDER_BYTES);
+}
+
+TEST_DIES(overflow_in_what_rounding_leaves, SIGABRT, "of 4096 bytes")
+{
+    overflow(4096);
+}
+
+TEST_DIES(overflow_of_a_block_inside_of_its_page, SIGABRT, "overflow")
+{
+    overflow(131059);
+}
+
+TEST_DIES(overflow_of_an_aligned_slot, SIGABRT, "overflow")
+{
+    struct hak_box *box = OPEN();
+    char *p = box->ops->aligned_alloc(box, 4096, 100);
+    p[300] = 1;
+    put(box, p);
+}
+
+TEST_DIES(behind_the_page_of_an_aligned_block, SIGSEGV, NULL)
+{
+    char *p = OPEN()->ops->aligned_alloc(OPEN(), 1 << 20, 100);
+    p[4096] = 1;
+}
+
+static void underflow(size_t size_bytes, int by)
+{
+    struct hak_box *box = OPEN();
+    char *p = get(box, size_bytes);
+    while ((uintptr_t)p % 16384 == 0) /* what is in front may be closed */
+        p = get(box, size_bytes);
+    p[-by] ^= 1;
+    put(box, p);
+}
+
+TEST_DIES(underflow_of_a_slot, SIGABRT, "underflow")
+{
+    underflow(16, 1);
+}
+
+TEST_DIES(underflow_by_16, SIGABRT, "underflow")
+{
+    underflow(3000, 16);
+}
+
+TEST_DIES(underflow_of_a_block_inside_of_its_page, SIGABRT, "underflow")
+{
+    underflow(140000, 1);
+}
+
+TEST_DIES(underflow_by_more_inside_of_a_blocks_page, SIGABRT, "underflow")
+{
+    underflow(140000, 900);
+}
+
+TEST_DIES(a_slot_that_was_overrun_does_not_grow, SIGABRT, "overflow")
+{
+    struct hak_box *box = OPEN();
+    char *p = get(box, 30);
+    p[30] = 1;
+    box->ops->resize(box, p, 31);
+}
+
+TEST_DIES(a_block_that_was_overrun_does_not_grow, SIGABRT, "overflow")
+{
+    struct hak_box *box = OPEN();
+    char *p = get(box, 131059);
+    p[131059] = 1;
+    box->ops->resize(box, p, 200000);
 }
 
 TEST_DIES(overflow_of_a_block, SIGSEGV, NULL)
 {
     overflow(SLOT_MOST_BYTES);
+}
+
+TEST_DIES(overflow_of_a_block_that_grew, SIGABRT, "overflow")
+{
+    struct hak_box *box = OPEN();
+    char *p = box->ops->resize(box, get(box, 140000), 141000);
+    p[141000] = 1;
+    put(box, p);
+}
+
+TEST_DIES(behind_the_page_of_a_block_that_grew, SIGSEGV, NULL)
+{
+    struct hak_box *box = OPEN();
+    char *p = box->ops->resize(box, get(box, 140000), 141000);
+    p[hak_round_up(141000, 4096)] = 1;
 }
 
 TEST_DIES(underflow_of_a_block, SIGSEGV, NULL)
@@ -331,6 +422,166 @@ TEST_DIES(what_is_in_front_of_a_blocks_page_faults, SIGSEGV, NULL)
     char *p = get(box, 140000);
     *(volatile char *)(p - 5000) = 1;
 }
+
+/* Every byte that is not the program's, of every size and rounding. */
+TEST(each_byte_around_is_looked_at)
+{
+    struct hak_box *box = OPEN();
+    struct hardened *h = hardened_of(box);
+    for (size_t bytes = 1; bytes < 9000; bytes += 1 + bytes / 20) {
+        char *p = get(box, bytes);
+        const struct span *span = span_of(h, p);
+        EXPECT(span != NULL);
+        size_t room = span != NULL ? room_of(span) : 0;
+        for (size_t at = bytes; at < room + BORDER_BYTES; at++) {
+            struct pair border = border_of(h, p + room + BORDER_BYTES);
+            EXPECT(canary_is_whole(h, border, p, bytes, room));
+            EXPECT(border_is(border, p + room + BORDER_BYTES));
+            bool in_canary = at < bytes + 16 && at < room;
+            EXPECT((p[at] & 0x80) != 0 || (at < room && !in_canary));
+            p[at] ^= 4;
+            EXPECT(canary_is_whole(h, border, p, bytes, room) !=
+                   border_is(border, p + room + BORDER_BYTES));
+            p[at] ^= 4;
+        }
+        put(box, p);
+    }
+}
+
+/* ---- resize ---------------------------------------------------------------
+ */
+
+static void fill(char *p, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        p[i] = (char)(i * 7 + i / 251);
+}
+
+static void expect_filled(const char *p, size_t to)
+{
+    for (size_t i = 0; i < to; i++)
+        EXPECT(p[i] == (char)(i * 7 + i / 251));
+}
+
+/* As the core does it. */
+static char *resize(struct hak_box *box, char *p, size_t had, size_t size_bytes)
+{
+    char *q = box->ops->resize(box, p, size_bytes);
+    if (q == NULL) {
+        q = memcpy(get(box, size_bytes), p, hak_min(had, size_bytes));
+        put(box, p);
+    }
+    EXPECT_EQ(box->ops->usable_size(box, q), size_bytes);
+    return q;
+}
+
+static void up_and_down(struct hak_box *box)
+{
+    static const size_t sizes[] = {
+        1,      15,     16,     17,     40,     100,    90,     1000,
+        1100,   1064,   5000,   4800,   131040, 131060, 131056, 140000,
+        139000, 139001, 300000, 290000, 290008, 500000, 250000, 120000};
+    size_t had = 3;
+    char *p = get(box, had);
+    fill(p, 0, had);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        size_t size_bytes = sizes[i];
+        p = resize(box, p, had, size_bytes);
+        expect_filled(p, hak_min(had, size_bytes));
+        fill(p, 0, size_bytes);
+        had = size_bytes;
+    }
+    put(box, p);
+}
+
+TEST(resize_keeps_the_content_and_the_bounds)
+{
+    up_and_down(OPEN());
+    up_and_down(OPEN("zero=no"));
+    up_and_down(OPEN("most_guarded=1"));
+    up_and_down(OPEN("guard=no"));
+}
+
+TEST(what_resize_gives_up_reads_zero)
+{
+    struct hak_box *box = OPEN();
+    char *p = memset(get(box, 100), 0x5a, 100);
+    EXPECT(box->ops->resize(box, p, 60) == p);
+    EXPECT(box->ops->resize(box, p, 112) == p);
+    for (size_t i = 76; i < 112; i++)
+        EXPECT_EQ(p[i], 0);
+}
+
+/* A step at a time: as often as its size doubles it moves. */
+TEST(a_block_that_grows_moves_seldom)
+{
+    enum { FROM = 130000, TO = 3000000, STEP = 40 };
+    struct hak_box *box = OPEN();
+    int moves = 0;
+    char *p = get(box, FROM); /* a slot still */
+    for (size_t bytes = FROM; bytes < TO; bytes += STEP) {
+        fill(p, bytes - STEP, bytes);
+        char *q = resize(box, p, bytes, bytes + STEP);
+        moves += q != p;
+        p = q;
+    }
+    EXPECT_LE(moves, 8);
+    EXPECT_EQ(nguarded(box), 2);
+    put(box, p);
+    EXPECT_EQ(nguarded(box), 1);
+}
+
+/* ---- marks ----------------------------------------------------------------
+ */
+
+static const struct hak_requests_1 *requests(struct hak_box *box)
+{
+    return box->ops->get_extension(box, HAK_REQUESTS_1);
+}
+
+TEST(marks_are_kept)
+{
+    struct hak_box *box = OPEN();
+    for (size_t bytes = 1; bytes < 400000; bytes = bytes * 2 + 3) {
+        char *p = get(box, bytes);
+        for (uint32_t was = 0; was < 4; was++)
+            EXPECT_EQ(requests(box)->mark(box, p, (was + 1) % 4), was);
+        EXPECT_EQ(box->ops->usable_size(box, p), bytes);
+        put(box, p);
+    }
+}
+
+TEST(what_was_asked_for_can_be_told)
+{
+    struct hak_box *box = OPEN();
+    for (size_t align = 32; align <= (size_t)1 << 20; align *= 8) {
+        char *p = box->ops->aligned_alloc(box, align, 4 * align);
+        requests(box)->mark(box, p, 2);
+        requests(box)->asked(box, p, 7);
+        EXPECT_EQ(box->ops->usable_size(box, p), 7);
+        EXPECT_EQ(requests(box)->mark(box, p, 0), 2);
+        put(box, p);
+    }
+}
+
+TEST_DIES(a_marked_slot_is_not_freed, SIGABRT, "new gave out")
+{
+    struct hak_box *box = OPEN();
+    char *p = get(box, 50);
+    requests(box)->mark(box, p, 1);
+    put(box, p);
+}
+
+TEST_DIES(a_marked_block_is_not_resized, SIGABRT, "new gave out")
+{
+    struct hak_box *box = OPEN();
+    char *p = get(box, 500000);
+    requests(box)->mark(box, p, 1);
+    box->ops->resize(box, p, 500001);
+}
+
+/* ---- guards ---------------------------------------------------------------
+ */
 
 /* From any slot on, up or down, there is a guard within a span. */
 static void run_into_guard(int step)
@@ -381,11 +632,6 @@ TEST_DIES(a_slot_of_no_bytes_freed_twice, SIGABRT, "freed twice")
 
 /* ---- mappings, memory ------------------------------------------------------
  */
-
-static uint64_t nguarded(const struct hak_box *box)
-{
-    return hardened_of(box)->now->nguarded;
-}
 
 /* A block or span between guards costs a mapping while it is open. */
 TEST(what_is_open_between_guards_is_counted)
@@ -574,53 +820,142 @@ TEST(every_byte_is_wiped_and_looked_at)
 }
 
 /* Pieces come into use one by one, and come back: in the end, all slots. */
-TEST(every_slot_of_a_span_is_handed_out)
+static char *use(struct hardened *h, struct class *c, const struct span *span)
+{
+    size_t i;
+    EXPECT(spans_use(h, c, &i) == span);
+    return span->start + i * span->slot_bytes;
+}
+
+TEST(every_slot_of_a_span_is_used)
 {
     static const size_t sizes[] = {8, 50, 100, 300, 1000, 5000, 100000};
     for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++) {
-        struct hak_box *box = OPEN("quarantine=0");
-        struct hardened *h = hardened_of(box);
-        const char *first = get(box, sizes[k]);
-        const struct span *span = span_of(h, first);
-        for (int round = 0; round < 3; round++) {
+        struct hardened *h = hardened_of(OPEN());
+        struct class *c =
+            class_of(h, h->now->arena[0], hak_index_of(sizes[k] + 8));
+        size_t first;
+        const struct span *span = spans_use(h, c, &first);
+        for (int round = 0; round < 3 && span != NULL; round++) {
             for (uint32_t i = 1; i < span->capacity; i++) {
-                block[i % N] = get(box, sizes[k]);
-                EXPECT(span_of(h, block[i % N]) == span);
+                char *p = use(h, c, span);
                 if (round == 1 && i % 3 == 0) {
-                    put(box, block[i % N]); /* its piece may be full */
-                    block[i % N] = get(box, sizes[k]);
+                    spans_release(h, c, p); /* its piece may be full */
+                    use(h, c, span);
                 }
             }
             EXPECT_EQ(span->nused, span->capacity);
             for (size_t i = 0; i < span->capacity; i++)
-                EXPECT(is_out(span, i));
-            for (size_t i = 0; i < span->capacity; i++)
-                if (span->start + i * span->slot_bytes != first)
-                    put(box, span->start + i * span->slot_bytes);
+                if (i != first)
+                    spans_release(h, c, span->start + i * span->slot_bytes);
+            EXPECT_EQ(span->nused, 1);
         }
     }
+}
+
+/* So that they are one mapping. */
+TEST(what_is_open_of_a_span_adjoins)
+{
+    struct hak_box *box = OPEN("quarantine=0", "arenas=1");
+    for (size_t i = 0; i < N; i++)
+        block[i] = get(box, 20 + i * 7919 % 8000);
+    for (size_t i = 0; i < N; i += 2)
+        put(box, block[i]);
+    for (size_t i = 0; i < N; i += 2)
+        block[i] = get(box, 20 + i * 104729 % 3000);
+    const struct span *span = hardened_of(box)->now->all;
+    for (; span != NULL; span = span->all_next) {
+        size_t bytes = span->capacity * span->slot_bytes;
+        uint64_t runs = ~0ull >> (64 - (bytes - 1) / RUN_BYTES - 1);
+        uint64_t open = runs & ~span->closed;
+        if (is_big(span) || open == 0)
+            continue;
+        open >>= __builtin_ctzll(open);
+        EXPECT_EQ(open & (open + 1), 0);
+    }
+}
+
+/* ---- arenas ---------------------------------------------------------------
+ */
+
+enum { BYTES = 100 };
+
+static struct class *class_in(const struct hardened *h, int arena)
+{
+    EXPECT(h->now->arena[arena] != NULL);
+    return h->now->arena[arena]->class[hak_index_of(BYTES + BORDER_BYTES)];
+}
+
+/* In a thread of its own, to the end of it and of its heap. */
+static void in_thread(void *(*run)(void *), void *box)
+{
+    th_join(th_spawn(run, box));
+    th_reap();
+}
+
+static void *take_all(void *box)
+{
+    for (size_t i = 0; i < N; i++)
+        block[i] = get(box, BYTES);
+    return NULL;
+}
+
+static void *put_all(void *box)
+{
+    for (size_t i = 0; i < N; i++)
+        put(box, block[i]);
+    return NULL;
+}
+
+TEST(threads_take_from_arenas_of_their_own)
+{
+    struct hak_box *box = OPEN("arenas=4");
+    const struct hardened *h = hardened_of(box);
+    get(box, BYTES);
+    in_thread(take_all, box);
+    in_thread(take_all, box); /* the same heap, and arena */
+    EXPECT_EQ(class_in(h, 0)->nout, 1);
+    EXPECT_EQ(class_in(h, 1)->nout, 2 * N);
+    EXPECT(h->now->arena[2] == NULL);
+}
+
+TEST(slots_go_home_to_their_arena)
+{
+    struct hak_box *box = OPEN("arenas=4", "quarantine=0");
+    const struct hardened *h = hardened_of(box);
+    take_all(box);
+    in_thread(put_all, box);
+    EXPECT_EQ(class_in(h, 0)->nout, 0);
+    EXPECT(h->now->arena[1] == NULL || class_in(h, 1) == NULL);
+    box->ops->trim(box);
+    EXPECT_EQ(th_mapped(box), 0);
 }
 
 TEST(a_child_chooses_anew)
 {
     struct hak_box *box = OPEN();
-    struct hardened *h = hardened_of(box);
-    uint64_t before = h->class[7].random;
-    get(box, 100);
-    EXPECT(h->class[7].next != NULL);
+    const struct class *c;
+    do /* one in pages that are closed is not chosen ahead */
+        get(box, BYTES);
+    while ((c = class_in(hardened_of(box), 0)) == NULL || c->next == NULL);
+    uint64_t before = c->random;
+    const char *next = c->next;
     box->ops->fork(box, HAK_FORK_PREPARE);
     box->ops->fork(box, HAK_FORK_CHILD);
-    EXPECT_NE(h->class[7].random, before);
-    EXPECT(h->class[7].next == NULL);
-    EXPECT(get(box, 100) != NULL);
+    EXPECT_NE(c->random, before);
+    EXPECT(c->next == NULL && c->old == next);
+    EXPECT(get(box, BYTES) != NULL);
+    EXPECT(c->old == NULL);
 }
 
 /* It is in the middle of the class, and its caller goes on with it. */
 TEST(a_child_leaves_a_call_alone_that_a_signal_interrupted)
 {
     struct hak_box *box = OPEN();
-    struct class *c = &hardened_of(box)->class[7];
-    get(box, 100);
+    struct class *c;
+    do
+        get(box, BYTES);
+    while ((c = class_in(hardened_of(box), 0)) == NULL || c->next == NULL);
     uint64_t random = c->random;
     const char *next = c->next;
     for (int alone = 0; alone < 2; alone++) {
@@ -628,11 +963,11 @@ TEST(a_child_leaves_a_call_alone_that_a_signal_interrupted)
         box->ops->fork(box, HAK_FORK_PREPARE);
         EXPECT_EQ(errno, EDEADLK);
         box->ops->fork(box, HAK_FORK_CHILD);
-        EXPECT(c->random == random && c->next == next && next != NULL);
+        EXPECT(c->random == random && c->next == next);
         EXPECT(hak_lock_is_mine(&c->lock));
         (alone ? hak_lock_leave : hak_lock_drop)(&c->lock);
     }
-    EXPECT(get(box, 100) == next);
+    EXPECT(get(box, BYTES) == next);
 }
 
 TEST_MAIN()

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT
+ * overflow_block.c - a zero behind a block of its own, inside of the bytes that
+ * its alignment leaves.
+ *
+ * fault: write of 1 byte behind 200001
+ * default: no
+ * hardened: at free: overflow
+ * scudo: no
+ */
+#include "misuse.h"
+
+static void misuse(void)
+{
+    char *p = opaque(malloc(200001));
+    step("now");
+    p[200001] = 0;
+    step("free");
+    free(p);
+}
