@@ -116,7 +116,8 @@ TEST(little_of_many_threads_is_little)
         pthread_join(thread[i], NULL);
 }
 
-/* ---- blocks that outlive their threads ------------------------------------- */
+/* ---- blocks that outlive their threads -------------------------------------
+ */
 
 enum { AT_ONCE = 32, ROUNDS = 10, BLOCKS = 2000, OUTLIVES = 200 };
 static void *outlived[AT_ONCE * ROUNDS][BLOCKS / OUTLIVES];
