@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * absent.h - kit layer 7: heaps whose threads stay away.
+ * absent.h - kit layer 9: heaps whose threads stay away.
  *
  * A thread that waits for hours comes to no slow path, so what others free in
  * its pages stays on the remote lists of these. Any other thread may put such

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * common.h - kit layer 6: pages that young heaps share.
+ * common.h - kit layer 8: pages that young heaps share.
  *
  * A heap's first slot of a class costs a page of the system, whatever its size.
  * That is nothing to a few threads, and most of the memory of a program that
@@ -22,7 +22,7 @@
 #ifndef HAK_KIT_COMMON_H
 #define HAK_KIT_COMMON_H
 
-#include "heap.h"
+#include "refill.h"
 
 /* A page of the system: with more in use, one of its own costs no more. */
 enum { HAK_COMMON_BYTES = 4096 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * lost.h - kit layer 8: pages of a thread that a fork left behind.
+ * lost.h - kit layer 10: pages of a thread that a fork left behind.
  *
  * The child of a fork has the memory of the parent's other threads as it was
  * when they were halted, between any two of their stores. So the lists of their
@@ -15,6 +15,7 @@
 #define HAK_KIT_LOST_H
 
 #include "absent.h"
+#include "walk.h"
 
 /* The slots of a list of the page, each marked and on no list before; their
  * bits in is_free are set. False: it is no such list. */

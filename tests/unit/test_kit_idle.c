@@ -5,7 +5,7 @@
 #include "log_to_stderr.h"
 #include "test.h"
 
-#include <boxkit/absent.h>
+#include <boxkit/lost.h>
 #include <boxkit/idle.h>
 
 #include <errno.h>

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT
+ * orphan.h - kit layer 6: heaps that open, park and close; those of ended
+ * threads.
+ *
+ * hak_heap_close makes a heap an orphan. Who frees into one of its pages, or runs
+ * out of pages, adopts the whole heap: its pages change owner. Pages whose
+ * PENDING flag is in flight stay with the orphan until the next adoption. Heaps
+ * and page structs are type-stable: they are reused, never given back.
+ */
+#ifndef HAK_KIT_ORPHAN_H
+#define HAK_KIT_ORPHAN_H
+
+#include "heap.h"
+
+/* ---- orphans ---- */
+
+static inline struct hak_heap *hak_heaps_pop(struct hak_heaps *all,
+                                             struct hak_heap **list)
+{
+    if (__atomic_load_n(list, __ATOMIC_RELAXED) == NULL)
+        return NULL;
+    hak_lock_take(&all->lock);
+    struct hak_heap *heap = *list;
+    if (heap != NULL)
+        __atomic_store_n(list, heap->next, __ATOMIC_RELAXED);
+    hak_lock_drop(&all->lock);
+    return heap;
+}
+
+static inline void hak_heaps_push(struct hak_heaps *all, struct hak_heap **list,
+                                  struct hak_heap *heap)
+{
+    hak_lock_take(&all->lock);
+    heap->next = *list;
+    __atomic_store_n(list, heap, __ATOMIC_RELAXED);
+    hak_lock_drop(&all->lock);
+}
+
+/*
+ * Move one page of an orphan to `to`. With NOTIFY and PENDING clear nobody
+ * reads page->heap, so it may change; a free that comes meanwhile is found
+ * when NOTIFY is set again.
+ */
+static inline bool hak_heap_move_page(struct hak_heap *to,
+                                      struct hak_page *page)
+{
+    if (!hak_page_hush(page))
+        return false;
+    struct hak_bin *bin = &to->bin[page->class_number];
+    if (hak_link_in_list(&page->link))
+        hak_link_remove(&page->link);
+    __atomic_store_n(&page->heap, to, __ATOMIC_RELAXED);
+    hak_heap_own(to, page);
+    hak_count(&to->adopted, 1);
+    bool has_free = hak_page_out(page) < page->capacity;
+    page->state = has_free ? HAK_PAGE_AVAIL : HAK_PAGE_FULL;
+    if (has_free) {
+        hak_heap_avail(to, page);
+    } else {
+        page->span.trigger = page->span.nfree + 1;
+        hak_link_after(&bin->full, &page->link);
+    }
+    hak_heap_collect_page(to, page); /* sets NOTIFY */
+    return true;
+}
+
+static inline void hak_heap_move_list(struct hak_heap *to,
+                                      struct hak_link *head, bool *left)
+{
+    struct hak_link *at = head->next;
+    while (at != head) {
+        struct hak_link *next = at->next;
+        if (!hak_heap_move_page(to, hak_item(at, struct hak_page, link)))
+            *left = true;
+        at = next;
+    }
+}
+
+/* Take over an orphan that was popped from the list by this thread. */
+static inline void hak_heap_adopt(struct hak_heap *heap,
+                                  struct hak_heap *orphan)
+{
+    struct hak_heaps *all = heap->all;
+    bool left = false;
+    hak_heap_collect(orphan);
+    for (uint32_t c = 0; c < all->nclasses; c++) {
+        hak_heap_move_list(heap, &orphan->bin[c].avail, &left);
+        hak_heap_move_list(heap, &orphan->bin[c].full, &left);
+    }
+    while (orphan->spare != NULL) {
+        struct hak_page *page = orphan->spare;
+        orphan->spare = page->pending_next;
+        page->pending_next = heap->spare;
+        heap->spare = page;
+    }
+    if (!left) /* with nothing of it in flight nobody can name it */
+        __atomic_store_n(&orphan->orphan, 0, __ATOMIC_RELAXED);
+    hak_heaps_push(all, left ? &all->orphans : &all->spares, orphan);
+}
+
+static inline bool hak_heap_adopt_any(struct hak_heap *heap)
+{
+    struct hak_heap *orphan = hak_heaps_pop(heap->all, &heap->all->orphans);
+    if (orphan != NULL)
+        hak_heap_adopt(heap, orphan);
+    return orphan != NULL;
+}
+
+static inline struct hak_heap *hak_heaps_pop_all(struct hak_heaps *all)
+{
+    hak_lock_take(&all->lock);
+    struct hak_heap *orphans = all->orphans;
+    __atomic_store_n(&all->orphans, NULL, __ATOMIC_RELAXED);
+    hak_lock_drop(&all->lock);
+    return orphans;
+}
+
+/* Every orphan there is now; one that comes back meanwhile waits. */
+static inline void hak_heap_adopt_all(struct hak_heap *heap)
+{
+    struct hak_heap *orphan = hak_heaps_pop_all(heap->all);
+    while (orphan != NULL) {
+        struct hak_heap *next = orphan->next;
+        hak_heap_adopt(heap, orphan);
+        orphan = next;
+    }
+}
+
+/*
+ * Tell the page's heap that frees wait. seq_cst on the push and on `orphan`
+ * pairs with hak_heap_close: either it sees the page, or we see an orphan.
+ */
+static inline void hak_heap_notify(struct hak_page *page)
+{
+    struct hak_heap *heap = __atomic_load_n(&page->heap, __ATOMIC_RELAXED);
+    struct hak_heaps *all = heap->all;
+    page->pending_next = __atomic_load_n(&heap->pending, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&heap->pending, &page->pending_next,
+                                        page, true, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_RELAXED))
+        ;
+    if (likely(__atomic_load_n(&heap->orphan, __ATOMIC_SEQ_CST) == 0))
+        return;
+    struct hak_heap *mine = all->box->host->heap(all->box, false);
+    if (mine != NULL)
+        hak_heap_adopt_any(mine);
+}
+
+/* ---- open and close ---- */
+
+static inline struct hak_heap *hak_heap_make(struct hak_heaps *all)
+{
+    struct hak_box *box = all->box;
+    struct hak_heap *heap = box->host->meta(
+        box, sizeof *heap + all->nclasses * sizeof heap->bin[0]);
+    if (heap == NULL)
+        return NULL;
+    heap->all = all;
+    for (uint32_t c = 0; c < all->nclasses; c++) {
+        hak_link_init(&heap->bin[c].avail);
+        hak_link_init(&heap->bin[c].full);
+    }
+    heap->all_next = __atomic_load_n(&all->all_heaps, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&all->all_heaps, &heap->all_next, heap,
+                                        true, __ATOMIC_RELEASE,
+                                        __ATOMIC_RELAXED))
+        ;
+    return heap;
+}
+
+static inline struct hak_heap *hak_heap_open(struct hak_heaps *all,
+                                             struct hak_thread *thread)
+{
+    struct hak_heap *heap = hak_heaps_pop(all, &all->spares);
+    if (heap == NULL)
+        heap = hak_heap_make(all);
+    if (heap == NULL)
+        return NULL;
+    heap->thread = thread;
+    heap->lent.box = all->box;
+    heap->lent.owner = thread;
+    heap->lent.trigger = HAK_TRIGGER_NEVER;
+    if (thread != NULL)
+        hak_count_shared(&all->nopen, 1);
+    return heap;
+}
+
+/* hak_heap_open, undone: the box has no memory for its own part. */
+static inline void hak_heap_unopen(struct hak_heap *heap)
+{
+    if (heap->thread != NULL)
+        hak_count_shared(&heap->all->nopen, -1);
+    heap->thread = NULL;
+    hak_heaps_push(heap->all, &heap->all->spares, heap);
+}
+
+/* The current page of a bin goes back among the others. */
+static inline void hak_bin_close(struct hak_heap *heap, struct hak_bin *bin)
+{
+    struct hak_page *page = bin->current;
+    if (page == NULL)
+        return;
+    heap->all->box->host->lane_drop(&page->span);
+    bin->current = NULL;
+    page->state = HAK_PAGE_AVAIL;
+    hak_heap_avail(heap, page);
+    /* A notice in flight still needs the page: hak_heap_collect, then. */
+    if (hak_page_hush(page))
+        hak_heap_collect_page(heap, page); /* sets NOTIFY, retires if empty */
+}
+
+static inline void hak_bin_disown(struct hak_link *head)
+{
+    for (struct hak_link *at = head->next; at != head; at = at->next)
+        hak_heap_disown(hak_item(at, struct hak_page, link));
+}
+
+static inline bool hak_heap_is_empty(const struct hak_heap *heap)
+{
+    for (uint32_t c = 0; c < heap->all->nclasses; c++)
+        if (!hak_link_empty(&heap->bin[c].avail) ||
+            !hak_link_empty(&heap->bin[c].full))
+            return false;
+    return true;
+}
+
+/* ops->heap_close, after the box has given back what else the heap keeps */
+static inline void hak_heap_close(struct hak_heap *heap)
+{
+    struct hak_heaps *all = heap->all;
+    if (heap->thread != NULL)
+        hak_count_shared(&all->nopen, -1);
+    all->box->host->lane_drop(&heap->lent);
+    heap->lent.owner = NULL;
+    heap->thread = NULL; /* from here on empty pages are retired */
+    hak_heap_collect(heap);
+    hak_heap_retire_kept(heap, true);
+    for (uint32_t c = 0; c < all->nclasses; c++)
+        hak_bin_close(heap, &heap->bin[c]);
+    for (uint32_t c = 0; c < all->nclasses; c++) {
+        hak_bin_disown(&heap->bin[c].avail);
+        hak_bin_disown(&heap->bin[c].full);
+    }
+    __atomic_store_n(&heap->orphan, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&heap->pending, __ATOMIC_SEQ_CST) != NULL)
+        hak_heap_collect(heap);
+    if (hak_heap_is_empty(heap)) {
+        __atomic_store_n(&heap->orphan, 0, __ATOMIC_RELAXED);
+        hak_heaps_push(all, &all->spares, heap);
+    } else {
+        hak_heaps_push(all, &all->orphans, heap);
+    }
+}
+
+static inline bool hak_bin_is_idle(const struct hak_bin *bin)
+{
+    return bin->current != NULL && hak_page_out(bin->current) == 0;
+}
+
+/* Bytes that are in memory for nothing but the next need, but for the box's
+ * own. */
+static inline uint64_t hak_heap_idle_bytes(const struct hak_heap *heap)
+{
+    uint64_t bytes = hak_counted(&heap->kept_bytes);
+    for (uint32_t c = 0; c < heap->all->nclasses; c++)
+        if (hak_bin_is_idle(&heap->bin[c]))
+            bytes += hak_page_used_bytes(heap->bin[c].current);
+    return bytes;
+}
+
+/*
+ * ops->heap_park. The next thread finds all as it was, as long as the idle
+ * memory is no more than the heap's share of PARKED_BYTES: with few threads it
+ * is, and a new one starts without a page to make. Else all of it goes back,
+ * and the heap is young again.
+ */
+static inline void hak_heap_park(struct hak_heap *heap)
+{
+    enum { PARKED_BYTES = 8 << 20 };
+    struct hak_heaps *all = heap->all;
+    hak_heap_collect(heap);
+    if (hak_heap_idle_bytes(heap) <= PARKED_BYTES / hak_counted(&all->nopen))
+        return;
+    heap->sheds = true;
+    for (uint32_t c = 0; c < all->nclasses; c++) {
+        struct hak_bin *bin = &heap->bin[c];
+        bin->lent_bytes = 0;
+        if (hak_bin_is_idle(bin))
+            hak_bin_close(heap, bin);
+    }
+    hak_heap_shed(heap, heap);
+    heap->sheds = false;
+}
+
+#endif

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT
+ * walk.h - kit layer 7: figures of all heaps of a box, and each live slot.
+ */
+#ifndef HAK_KIT_WALK_H
+#define HAK_KIT_WALK_H
+
+#include "orphan.h"
+
+/* ---- statistics and walks ---- */
+
+static inline uint64_t hak_heaps_kept(const struct hak_heaps *all)
+{
+    uint64_t bytes = 0;
+    const struct hak_heap *heap =
+        __atomic_load_n(&all->all_heaps, __ATOMIC_ACQUIRE);
+    for (; heap != NULL; heap = heap->all_next)
+        bytes += hak_counted(&heap->kept_bytes);
+    return bytes;
+}
+
+static inline void hak_heaps_stats(const struct hak_heaps *all,
+                                   struct hak_box_stats *out)
+{
+    const struct hak_page *page =
+        __atomic_load_n(&all->all_pages, __ATOMIC_ACQUIRE);
+    for (; page != NULL; page = page->all_next) {
+        uint64_t frees = hak_page_frees(page); /* first: never the more */
+        uint64_t allocs = __atomic_load_n(&page->span.nalloc, __ATOMIC_ACQUIRE);
+        out->allocs += allocs;
+        out->frees += frees;
+        out->live_count += allocs - frees;
+        out->live_bytes += (allocs - frees) * page->span.slot_bytes;
+    }
+    out->peak_bytes = hak_counted(&all->peak_bytes);
+    const struct hak_heap *heap =
+        __atomic_load_n(&all->all_heaps, __ATOMIC_ACQUIRE);
+    for (; heap != NULL; heap = heap->all_next) {
+        out->retired_pages += hak_counted(&heap->retired);
+        out->adopted_pages += hak_counted(&heap->adopted);
+    }
+}
+
+/* The largest number of slots that a page may hold if it is to be walked. */
+enum { HAK_PAGE_SLOTS_MAX = 4096 };
+
+static inline void hak_page_mark(const struct hak_page *page, const void *list,
+                                 uint64_t *is_free)
+{
+    for (uint32_t n = 0; list != NULL && n < page->carved; n++) {
+        size_t i =
+            (size_t)((const char *)list - page->start) / page->span.slot_bytes;
+        is_free[i >> 6] |= 1ull << (i & 63);
+        list = hak_slot_next(list, page->span.key);
+    }
+}
+
+/* ops->fork of a box does this for its heaps. */
+static inline void hak_heaps_fork(struct hak_heaps *all,
+                                  enum hak_fork_phase phase)
+{
+    hak_lock_fork(&all->absent, phase);
+    hak_lock_fork(&all->common_lock, phase);
+    hak_lock_fork(&all->lock, phase);
+}
+
+/* Its own lists, and what sleeps. */
+static inline void hak_page_mark_free(const struct hak_page *page,
+                                      uint64_t *is_free)
+{
+    hak_page_mark(page, page->span.local, is_free);
+    hak_page_mark(page, hak_remote_head(page->remote), is_free);
+    uint64_t map = page->asleep | hak_page_remote_asleep(page);
+    for (; map != 0; map &= map - 1) {
+        struct hak_group group =
+            hak_page_group(page, (uint32_t)__builtin_ctzll(map));
+        hak_bits_set(is_free, group.first, group.end - group.first);
+    }
+}
+
+/* False: visit asked to stop. */
+static inline bool hak_page_walk(const struct hak_page *page, hak_visit *visit,
+                                 void *context)
+{
+    uint64_t is_free[HAK_PAGE_SLOTS_MAX / 64] = {0};
+    hak_page_mark_free(page, is_free);
+    for (uint32_t i = 0; i < page->carved; i++)
+        if (!(is_free[i >> 6] >> (i & 63) & 1) &&
+            !visit(context, page->start + (size_t)i * page->span.slot_bytes,
+                   page->span.slot_bytes))
+            return false;
+    return true;
+}
+
+static inline void hak_heaps_walk(const struct hak_heaps *all, hak_visit *visit,
+                                  void *context)
+{
+    const struct hak_page *page =
+        __atomic_load_n(&all->all_pages, __ATOMIC_ACQUIRE);
+    for (; page != NULL; page = page->all_next)
+        if (page->state != HAK_PAGE_FREE &&
+            !hak_page_walk(page, visit, context))
+            return;
+}
+
+#endif
