@@ -35,8 +35,8 @@ static void phase(size_t size)
     free(block);
 }
 
-static const size_t sizes[] = {100, 1000, 5000,  50000,  300000,  3000000,
-                               30,  700,  20000, 130000, 1500000, 64};
+static size_t sizes[] = {100, 1000, 5000,  50000,  300000,  3000000,
+                         30,  700,  20000, 130000, 1500000, 64};
 enum { SIZES = sizeof sizes / sizeof sizes[0] };
 
 /* Each box keeps for its own next need; the peak is not the sum of that. */
@@ -65,8 +65,7 @@ TEST(phases_of_threads_do_not_add_up)
     size_t before = rss_bytes();
     for (size_t i = 0; i < SIZES; i++) {
         pthread_t thread;
-        EXPECT_EQ(pthread_create(&thread, NULL, phase_of, (void *)&sizes[i]),
-                  0);
+        EXPECT_EQ(pthread_create(&thread, NULL, phase_of, &sizes[i]), 0);
         pthread_join(thread, NULL);
     }
     expect_bounded_peak(before);
