@@ -2,8 +2,8 @@
  * orphan.h - kit layer 6: heaps that open, park and close; those of ended
  * threads.
  *
- * hak_heap_close makes a heap an orphan. Who frees into one of its pages, or runs
- * out of pages, adopts the whole heap: its pages change owner. Pages whose
+ * hak_heap_close makes a heap an orphan. Who frees into one of its pages, or
+ * runs out of pages, adopts the whole heap: its pages change owner. Pages whose
  * PENDING flag is in flight stay with the orphan until the next adoption. Heaps
  * and page structs are type-stable: they are reused, never given back.
  */

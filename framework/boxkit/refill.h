@@ -2,10 +2,10 @@
  * refill.h - kit layer 7: slots for a lane, and calls without lanes.
  *
  * A refill gives the current page what it has: its remote list, else slots that
- * sleep, else freshly carved ones; else the page is full and the next one is made
- * current: an available one, one of an orphaned heap, one that was kept, or a
- * fresh one from the box. A heap that has no page of the class may get a slot of
- * a common one instead (common.h).
+ * sleep, else freshly carved ones; else the page is full and the next one is
+ * made current: an available one, one of an orphaned heap, one that was kept,
+ * or a fresh one from the box. A heap that has no page of the class may get a
+ * slot of a common one instead (common.h).
  */
 #ifndef HAK_KIT_REFILL_H
 #define HAK_KIT_REFILL_H
