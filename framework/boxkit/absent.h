@@ -99,16 +99,15 @@ static inline bool hak_heap_is_absent(const struct hak_heap *heap,
     return now_ms - seen >= HAK_ABSENT_DELAYS * delay_ms;
 }
 
-/* Have slots come back since the last look? The number of those that were ever
- * handed out tells two times apart at which as many are back. */
+/* Have slots come back since the last look? The owner forgets it when it takes
+ * what came back. */
 static inline bool hak_page_is_news(struct hak_page *page)
 {
     uint64_t word = __atomic_load_n(&page->remote, __ATOMIC_RELAXED);
-    uint64_t nalloc = __atomic_load_n(&page->span.nalloc, __ATOMIC_RELAXED);
-    uint64_t now = nalloc << 16 | hak_remote_length(word);
-    bool same = page->seen_remote == now;
-    page->seen_remote = now;
-    return !same && hak_remote_head(word) != NULL;
+    uint32_t now = hak_remote_length(word);
+    uint32_t seen =
+        __atomic_exchange_n(&page->seen_remote, now, __ATOMIC_RELAXED);
+    return seen != now && hak_remote_head(word) != NULL;
 }
 
 /* Under hak_heaps.absent: go on from where the last look ended. */

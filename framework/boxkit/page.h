@@ -68,10 +68,10 @@ struct hak_page {
     uint64_t remote_frees;              /* collected since then */
     uint32_t taken_nremote;             /* of the span, as the two above */
     uint64_t seen, asleep;              /* idle.h */
-    uint64_t seen_remote;               /* absent.h, under its lock */
     /* what other threads write: on a line of its own */
     _Alignas(64) uint64_t remote;
     uint64_t remote_asleep; /* absent.h: groups of slots that `remote` counts */
+    uint32_t seen_remote;   /* absent.h: its length at the last look; atomic */
     struct hak_page *pending_next;
     struct hak_heap *heap; /* changes only with NOTIFY and PENDING clear */
     struct hak_link link;  /* in a bin of the heap */
@@ -279,6 +279,7 @@ static inline struct hak_list hak_page_take_remote(struct hak_page *page,
     } while (!__atomic_compare_exchange_n(&page->remote, &old,
                                           (old & keep) | set, true,
                                           __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+    __atomic_store_n(&page->seen_remote, 0, __ATOMIC_RELAXED);
     return (struct hak_list){hak_remote_head(old), hak_remote_length(old),
                              asleep};
 }
