@@ -69,12 +69,20 @@ static void count_mapped(struct hak_box *box, int64_t more_bytes)
                    hak_count_shared(&now->mapped_bytes, more_bytes));
 }
 
+static const struct hak_loaded *grower; /* of late; atomic */
+
+/*
+ * A box without lanes has looked through what it keeps for each block that it
+ * maps, and bounds it by what it has live: what it grows by, it does not pay
+ * itself. The pages of one with lanes are each of one size.
+ */
 size_t hak_boxes_shrink(size_t want_bytes)
 {
+    const struct hak_loaded *last = __atomic_load_n(&grower, __ATOMIC_RELAXED);
     size_t got = 0;
     for (uint32_t i = 0; i < hak_boxes.n && got < want_bytes; i++) {
         struct hak_loaded *b = hak_boxes.all[i];
-        if (b->ops.shrink != NULL)
+        if (b->ops.shrink != NULL && (b != last || hak_box_lanes(b)))
             got += b->ops.shrink(&b->box, want_bytes - got);
     }
     return got;
@@ -98,11 +106,13 @@ void hak_boxes_age(const struct hak_thread *t, uint64_t now_ms)
 
 /* Before the process grows: what boxes keep becomes the window's, dirty as it
  * is, and may do. */
-static void reclaim(size_t size_bytes)
+static void reclaim(const struct hak_loaded *b, size_t size_bytes)
 {
     size_t want = hak_space_will_grow(size_bytes);
-    if (unlikely(want != 0))
-        hak_space_reclaimed(want, hak_boxes_shrink(want));
+    if (likely(want == 0))
+        return;
+    __atomic_store_n(&grower, b, __ATOMIC_RELAXED);
+    hak_space_reclaimed(want, hak_boxes_shrink(want));
 }
 
 static void *host_map(struct hak_box *box, size_t size_bytes,
@@ -111,7 +121,7 @@ static void *host_map(struct hak_box *box, size_t size_bytes,
     struct hak_loaded *b = hak_loaded_of(box);
     if (size_bytes == 0 || size_bytes % HAK_GRANULE_BYTES != 0)
         return NULL;
-    reclaim(size_bytes);
+    reclaim(b, size_bytes);
     void *p = hak_space_take(size_bytes, align_bytes, flags);
     if (p == NULL)
         return NULL;
