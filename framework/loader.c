@@ -72,9 +72,9 @@ static void count_mapped(struct hak_box *box, int64_t more_bytes)
 static const struct hak_loaded *grower; /* of late; atomic */
 
 /*
- * A box without lanes has looked through what it keeps for each block that it
- * maps, and bounds it by what it has live: what it grows by, it does not pay
- * itself. The pages of one with lanes are each of one size.
+ * A box without a refill has looked through what it keeps for each block that
+ * it maps, and bounds it by what it has live: what it grows by, it does not pay
+ * itself. The pages of one with refills are each of one size.
  */
 size_t hak_boxes_shrink(size_t want_bytes)
 {
@@ -82,7 +82,7 @@ size_t hak_boxes_shrink(size_t want_bytes)
     size_t got = 0;
     for (uint32_t i = 0; i < hak_boxes.n && got < want_bytes; i++) {
         struct hak_loaded *b = hak_boxes.all[i];
-        if (b->ops.shrink != NULL && (b != last || hak_box_lanes(b)))
+        if (b->ops.shrink != NULL && (b != last || b->ops.refill != NULL))
             got += b->ops.shrink(&b->box, want_bytes - got);
     }
     return got;

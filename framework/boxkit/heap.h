@@ -184,7 +184,8 @@ static inline void hak_heap_retire(struct hak_heap *heap, struct hak_page *page)
                        (uint64_t)page->capacity * page->span.slot_bytes,
                        __ATOMIC_RELAXED);
     hak_count(&heap->retired, 1);
-    hak_page_tell_retired(page);
+    if (page->span.nalloc != page->taken_nalloc) /* not told when it was kept */
+        hak_page_tell_retired(page);
     heap->all->ops->page_put(heap, page);
 }
 
@@ -201,6 +202,8 @@ static inline bool hak_heap_keep(struct hak_heap *heap, struct hak_page *page)
     hak_lock_take(&heap->shelf);
     bool room = heap->kept_bytes + bytes <= most;
     if (room) {
+        hak_page_tell_retired(page); /* it may serve again: a run of its own */
+        hak_page_begin(page);
         page->state = HAK_PAGE_KEPT;
         page->pending_next = bin->kept;
         __atomic_store_n(&bin->kept, page, __ATOMIC_RELAXED);
