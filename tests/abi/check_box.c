@@ -423,13 +423,13 @@ static int options(int argc, char **argv, struct ck_plan *plan)
         {"seed", required_argument, NULL, 's'},
         {"timeout", required_argument, NULL, 't'},
         {NULL, 0, NULL, 0}};
-    int todo = RUN, option;
+    int action = RUN, option;
     opterr = 0;
     while ((option = getopt_long(argc, argv, ":", longs, NULL)) != -1) {
         if (option == 'l')
-            todo = LIST;
+            action = LIST;
         else if (option == 'i')
-            todo = RUN_HERE;
+            action = RUN_HERE;
         else if (option == 'j')
             plan->json = true;
         else if (option == 'm')
@@ -446,7 +446,7 @@ static int options(int argc, char **argv, struct ck_plan *plan)
                                 "check-box",
                 argv[optind - 1]);
     }
-    return todo;
+    return action;
 }
 
 static int run_here(char *const *names, int nnames)
@@ -464,8 +464,8 @@ int main(int argc, char **argv)
     static struct ck_plan plan;
     char with_slash[4096]; /* dlopen searches for a name without one */
     ck.seed = 1;
-    int todo = options(argc, argv, &plan);
-    if (todo == LIST)
+    int action = options(argc, argv, &plan);
+    if (action == LIST)
         return list();
     if (plan.seconds == 0) {
         plan.seconds = USUAL_SECONDS;
@@ -484,7 +484,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < nnames; i++)
         need_property(names[i]);
     bool lanes = look_at_file();
-    if (todo == RUN_HERE)
+    if (action == RUN_HERE)
         return run_here(names, nnames);
     choose(&plan, names, nnames, lanes);
     int status = ck_run(&plan);
