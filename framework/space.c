@@ -416,7 +416,8 @@ static void age(uint64_t now_ms, uint64_t now_us)
 {
     hak_lock_take(&space.lock);
     memcpy(space.old, space.dirty, HAK_BITS_WORDS(space.frontier) * 8);
-    set_high(space.high - (space.high - in_memory()) / 32);
+    size_t above = space.high - hak_min(in_memory(), space.high);
+    set_high(space.high - above / 32);
     __atomic_store_n(&space.dry_until, 0, __ATOMIC_RELAXED);
     tick_after(now_ms);
     space.nold = space.ndirty;
