@@ -72,9 +72,9 @@ static void count_mapped(struct hak_box *box, int64_t more_bytes)
 static const struct hak_loaded *grower; /* of late; atomic */
 
 /*
- * A box without a refill has looked through what it keeps for each block that
- * it maps, and bounds it by what it has live: what it grows by, it does not pay
- * itself. The pages of one with refills are each of one size.
+ * The box that grew last is asked as well, if it has a refill: its pages are of
+ * one size each, so those that it keeps may be of another size than it needs. A
+ * box without one has looked through all that it keeps before it maps a block.
  */
 size_t hak_boxes_shrink(size_t want_bytes)
 {
@@ -91,11 +91,7 @@ size_t hak_boxes_shrink(size_t want_bytes)
 void hak_boxes_age(const struct hak_thread *t, uint64_t now_ms)
 {
     static uint64_t due_ms; /* atomic */
-    uint64_t due = __atomic_load_n(&due_ms, __ATOMIC_RELAXED);
-    uint64_t next = now_ms + hak_space_purge_delay_ms() / 2;
-    if (now_ms < due ||
-        !__atomic_compare_exchange_n(&due_ms, &due, next, false,
-                                     __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+    if (!hak_is_due(&due_ms, now_ms, now_ms + hak_space_purge_delay_ms() / 2))
         return;
     for (uint32_t i = 0; i < hak_boxes.n; i++) {
         struct hak_loaded *b = hak_boxes.all[i];

@@ -200,12 +200,9 @@ static bool is_old(struct hak_thread *t)
 
 void hak_parcel_age(struct hak_thread *me, uint64_t now_ms)
 {
-    uint64_t due = __atomic_load_n(&ageing.due_ms, __ATOMIC_RELAXED);
-    uint64_t next = now_ms + hak_space_purge_delay_ms();
     uint32_t nemptied = 0;
-    if (now_ms < due ||
-        !__atomic_compare_exchange_n(&ageing.due_ms, &due, next, false,
-                                     __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+    if (!hak_is_due(&ageing.due_ms, now_ms,
+                    now_ms + hak_space_purge_delay_ms()))
         return;
     struct hak_thread *t = __atomic_load_n(&ageing.at, __ATOMIC_RELAXED);
     for (int i = 0; i < AGE_THREADS && nemptied < AGE_INBOXES; i++) {

@@ -131,25 +131,20 @@ static inline void hak_heaps_look_absent(struct hak_heaps *all, uint64_t now_ms,
     all->absent_at = page;
 }
 
-static inline bool hak_heaps_any_absent(const struct hak_heaps *all,
-                                        uint64_t now_ms, uint64_t delay_ms)
-{
-    const struct hak_heap *heap =
-        __atomic_load_n(&all->all_heaps, __ATOMIC_ACQUIRE);
-    while (heap != NULL && !hak_heap_is_absent(heap, now_ms, delay_ms))
-        heap = heap->all_next;
-    return heap != NULL;
-}
-
-/* Under hak_heaps.absent: what heaps of absent threads keep goes back. */
-static inline void hak_heaps_shed_absent(struct hak_heaps *all,
-                                         struct hak_heap *mine, uint64_t now_ms,
+/* Under hak_heaps.absent: what heaps of absent threads keep goes back. False:
+ * no thread is absent. */
+static inline bool hak_heaps_shed_absent(struct hak_heap *mine, uint64_t now_ms,
                                          uint64_t delay_ms)
 {
-    struct hak_heap *heap = __atomic_load_n(&all->all_heaps, __ATOMIC_ACQUIRE);
+    bool any = false;
+    struct hak_heap *heap =
+        __atomic_load_n(&mine->all->all_heaps, __ATOMIC_ACQUIRE);
     for (; heap != NULL; heap = heap->all_next)
-        if (heap != mine && hak_heap_is_absent(heap, now_ms, delay_ms))
+        if (heap != mine && hak_heap_is_absent(heap, now_ms, delay_ms)) {
             hak_heap_shed(heap, mine);
+            any = true;
+        }
+    return any;
 }
 
 /* Put heaps back into the list of orphans. */
@@ -218,10 +213,8 @@ static inline void hak_heaps_age_absent(struct hak_heap *mine, uint64_t now_ms,
         return;
     __atomic_store_n(&all->absent_due_ms, now_ms + delay_ms, __ATOMIC_RELAXED);
     if (__atomic_load_n(&all->all_pages, __ATOMIC_RELAXED) != NULL &&
-        hak_heaps_any_absent(all, now_ms, delay_ms)) {
-        hak_heaps_shed_absent(all, mine, now_ms, delay_ms);
+        hak_heaps_shed_absent(mine, now_ms, delay_ms))
         hak_heaps_look_absent(all, now_ms, delay_ms);
-    }
     if (__atomic_load_n(&all->orphans, __ATOMIC_RELAXED) != NULL)
         hak_heaps_look_orphans(all, now_ms, delay_ms);
     hak_lock_drop(&all->absent);

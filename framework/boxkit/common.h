@@ -27,7 +27,8 @@
 /* A page of the system: with more in use, one of its own costs no more. */
 enum { HAK_COMMON_BYTES = 4096 };
 
-/* Of more slots at once a lent span would have to count them. */
+/* The heap's lent span gets the slot p of the common page `from`. One at a
+ * time: what malloc had not taken of more would count as live. */
 static inline void hak_heap_lend_slot(struct hak_heap *heap,
                                       const struct hak_span *from, void *p)
 {
@@ -78,8 +79,7 @@ static inline size_t hak_heaps_trim_common(struct hak_heaps *all)
     hak_lock_take(&all->common_lock);
     if (all->common != NULL) {
         hak_heap_collect(all->common);
-        for (uint32_t c = 0; c < all->nclasses; c++)
-            hak_bin_close(all->common, &all->common->bin[c]);
+        hak_heap_close_bins(all->common);
         bytes = hak_heap_look(all->common, true);
     }
     hak_lock_drop(&all->common_lock);

@@ -80,7 +80,6 @@ struct hak_heaps {
     struct hak_page *all_pages; /* push only, for statistics */
     struct hak_heap *all_heaps; /* push only */
     uint64_t in_use_bytes, peak_bytes;
-    uint64_t shed_bytes; /* by hak_heap_shed, ever; atomic */
     struct hak_lock lock;
     struct hak_heap *orphans, *spares;
     struct hak_lock common_lock;
@@ -202,8 +201,8 @@ static inline bool hak_heap_keep(struct hak_heap *heap, struct hak_page *page)
     hak_lock_take(&heap->shelf);
     bool room = heap->kept_bytes + bytes <= most;
     if (room) {
-        hak_page_tell_retired(page); /* it may serve again: a run of its own */
-        hak_page_begin(page);
+        hak_page_tell_retired(page);
+        hak_page_begin(page); /* what it serves next is told of by itself */
         page->state = HAK_PAGE_KEPT;
         page->pending_next = bin->kept;
         __atomic_store_n(&bin->kept, page, __ATOMIC_RELAXED);
@@ -295,22 +294,19 @@ static inline void hak_heap_retire_kept(struct hak_heap *heap, bool all)
 }
 
 /*
- * All that `from` keeps goes back, by any thread, whose heap is `to`; where
- * they differ, under hak_heaps.absent, so that no fork copies a shelf that is
- * locked. (One may be: of a thread of the parent's. Nobody waits for it.)
- * Returns the bytes.
+ * All that `from` keeps goes back, by any thread, whose heap is `to`. Under
+ * hak_heaps.absent, so that no fork copies a shelf which another thread than
+ * its owner has locked. (In a child, that of a thread of the parent's may be
+ * locked for ever. Hence nobody waits for it.) Returns the bytes.
  */
 static inline size_t hak_heap_shed(struct hak_heap *from, struct hak_heap *to)
 {
-    if (from == to)
-        hak_lock_take(&from->shelf);
-    else if (!hak_lock_try(&from->shelf))
+    if (!hak_lock_try(&from->shelf))
         return 0;
     size_t bytes = hak_counted(&from->kept_bytes);
     struct hak_page *list = hak_heap_unshelve(from, true);
     hak_lock_drop(&from->shelf);
     hak_heap_retire_list(to, list);
-    hak_count_shared(&from->all->shed_bytes, (int64_t)bytes);
     return bytes;
 }
 

@@ -209,6 +209,13 @@ static inline void hak_bin_close(struct hak_heap *heap, struct hak_bin *bin)
         hak_heap_collect_page(heap, page); /* sets NOTIFY, retires if empty */
 }
 
+/* No page is in a lane or served first any more. */
+static inline void hak_heap_close_bins(struct hak_heap *heap)
+{
+    for (uint32_t c = 0; c < heap->all->nclasses; c++)
+        hak_bin_close(heap, &heap->bin[c]);
+}
+
 static inline void hak_bin_disown(struct hak_link *head)
 {
     for (struct hak_link *at = head->next; at != head; at = at->next)
@@ -235,8 +242,7 @@ static inline void hak_heap_close(struct hak_heap *heap)
     heap->thread = NULL; /* from here on empty pages are retired */
     hak_heap_collect(heap);
     hak_heap_retire_kept(heap, true);
-    for (uint32_t c = 0; c < all->nclasses; c++)
-        hak_bin_close(heap, &heap->bin[c]);
+    hak_heap_close_bins(heap);
     for (uint32_t c = 0; c < all->nclasses; c++) {
         hak_bin_disown(&heap->bin[c].avail);
         hak_bin_disown(&heap->bin[c].full);
@@ -274,10 +280,12 @@ static inline uint64_t hak_heap_idle_bytes(const struct hak_heap *heap)
  * is, and a new one starts without a page to make. Else all of it goes back,
  * and the heap is young again.
  */
-static inline void hak_heap_park(struct hak_heap *heap)
+static inline void hak_heap_park(struct hak_box *box, void *heap_of_thread)
 {
     enum { PARKED_BYTES = 8 << 20 };
+    struct hak_heap *heap = heap_of_thread;
     struct hak_heaps *all = heap->all;
+    (void)box;
     hak_heap_collect(heap);
     if (hak_heap_idle_bytes(heap) <= PARKED_BYTES / hak_counted(&all->nopen))
         return;
@@ -288,7 +296,7 @@ static inline void hak_heap_park(struct hak_heap *heap)
         if (hak_bin_is_idle(bin))
             hak_bin_close(heap, bin);
     }
-    hak_heap_shed(heap, heap);
+    hak_heap_retire_kept(heap, true);
     heap->sheds = false;
 }
 

@@ -85,8 +85,8 @@ static inline bool hak_heaps_are_many(const struct hak_heaps *all)
     return hak_counted(&all->nopen) > MANY_HEAPS;
 }
 
-/* Has the heap no page of the class, and so little need of one that common
- * pages do? With few heaps it has what it likes. */
+/* Does the heap do with slots of common pages? It has no page of the class, has
+ * not yet had common_bytes of it, and many heaps are open. */
 static inline bool hak_heap_is_young(const struct hak_heap *heap,
                                      const struct hak_bin *bin)
 {

@@ -197,6 +197,17 @@ static inline uint64_t hak_count_shared(uint64_t *counter, int64_t n)
     return __atomic_add_fetch(counter, (uint64_t)n, __ATOMIC_RELAXED);
 }
 
+/* Has the time come? Then the next time is set: one of all threads gets true.
+ */
+static inline bool hak_is_due(uint64_t *due_ms, uint64_t now_ms,
+                              uint64_t next_ms)
+{
+    uint64_t due = __atomic_load_n(due_ms, __ATOMIC_RELAXED);
+    return now_ms >= due &&
+           __atomic_compare_exchange_n(due_ms, &due, next_ms, false,
+                                       __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
 /* Raise *peak to value if it is higher. */
 static inline void hak_count_peak(uint64_t *peak, uint64_t value)
 {

@@ -192,25 +192,11 @@ static void mid_v35_fork(struct hak_box *box, enum hak_fork_phase phase)
     hak_lock_fork(&m->segments.lock, phase);
 }
 
-/* How many heaps wait to be adopted: bounds the loop, for some come back. */
-static size_t count_orphans(const struct hak_heaps *all)
-{
-    size_t n = 0;
-    const struct hak_heap *heap =
-        __atomic_load_n(&all->all_heaps, __ATOMIC_ACQUIRE);
-    for (; heap != NULL; heap = heap->all_next)
-        n += __atomic_load_n(&heap->orphan, __ATOMIC_RELAXED);
-    return n;
-}
-
 static size_t trim_heap(struct hak_heap *heap)
 {
     hak_heap_collect(heap);
-    for (size_t n = count_orphans(heap->all); n != 0; n--)
-        if (!hak_heap_adopt_any(heap))
-            break;
-    for (uint32_t c = 0; c < heap->all->nclasses; c++)
-        hak_bin_close(heap, &heap->bin[c]);
+    hak_heap_adopt_all(heap);
+    hak_heap_close_bins(heap);
     return hak_heap_look(heap, true) + hak_heaps_trim_others(heap);
 }
 

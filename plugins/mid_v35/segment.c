@@ -273,14 +273,9 @@ static size_t drop_empty(struct segments *s, uint64_t since_ms)
 void segments_tick(struct segments *s)
 {
     const struct hak_host *host = s->box->host;
-    uint64_t next = __atomic_load_n(&s->next_tick_ms, __ATOMIC_RELAXED);
-    uint64_t now_ms = host->now_ms();
-    if (now_ms < next)
-        return;
-    uint64_t delay_ms = host->purge_delay_ms();
-    if (!__atomic_compare_exchange_n(&s->next_tick_ms, &next,
-                                     now_ms + hak_max(delay_ms / 2, 1), false,
-                                     __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+    uint64_t now_ms = host->now_ms(), delay_ms = host->purge_delay_ms();
+    if (!hak_is_due(&s->next_tick_ms, now_ms,
+                    now_ms + hak_max(delay_ms / 2, 1)))
         return;
     purge_all(s, false);
     if (now_ms >= delay_ms)

@@ -139,12 +139,6 @@ static void midmt_close(struct hak_box *box, void *heap)
     midmt_heap_close(heap);
 }
 
-static void midmt_heap_park(struct hak_box *box, void *heap)
-{
-    (void)box;
-    hak_heap_park(heap);
-}
-
 /* ---- slots ------------------------------------------------------------- */
 
 static struct hak_span *midmt_refill(struct hak_box *box, void *heap_of_thread,
@@ -295,7 +289,7 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .walk = midmt_walk,
             .age = midmt_age,
             .heap_lost = hak_heap_lost, /* granules of its pool stay lost */
-            .heap_park = midmt_heap_park,
+            .heap_park = hak_heap_park,
             .shrink = midmt_shrink,
         },
 };

@@ -163,15 +163,6 @@ static void close_bins(struct hak_heap *heap, bool all)
     }
 }
 
-static bool is_due(uint64_t *next_tick_ms, uint64_t now_ms, uint64_t delay_ms)
-{
-    uint64_t next = __atomic_load_n(next_tick_ms, __ATOMIC_RELAXED);
-    return now_ms >= next &&
-           __atomic_compare_exchange_n(next_tick_ms, &next,
-                                       now_ms + hak_max(delay_ms / 2, 1), false,
-                                       __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-}
-
 /*
  * Twice in a purge delay: per heap what it alone may touch (the kit ages the
  * empty pages that bins keep); per box, by whoever comes first, the free
@@ -185,11 +176,12 @@ void midmt_tick(struct hak_heap *heap)
     if (heap->thread == NULL) /* an orphan: others see to its segments */
         return;
     uint64_t now_ms = host->now_ms(), delay_ms = host->purge_delay_ms();
-    if (!is_due(&own->next_tick_ms, now_ms, delay_ms))
+    uint64_t next_ms = now_ms + hak_max(delay_ms / 2, 1);
+    if (!hak_is_due(&own->next_tick_ms, now_ms, next_ms))
         return;
     close_bins(heap, false);
     pool_age(segments, &own->pool, now_ms > delay_ms ? now_ms - delay_ms : 0);
-    if (is_due(&segments->next_tick_ms, now_ms, delay_ms))
+    if (hak_is_due(&segments->next_tick_ms, now_ms, next_ms))
         segments_purge(segments, &own->pool, false);
 }
 

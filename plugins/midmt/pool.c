@@ -141,9 +141,8 @@ static struct segment *segment_make(struct segments *s, size_t size_bytes)
     struct segment *segment = segment_struct(s);
     if (segment == NULL)
         return NULL;
-    /* Clean: it is used from its start, in the order of need, and what another
-     * box wrote to may be far behind. (A storm of 64 threads: 60 MiB, not 34.)
-     */
+    /* Clean. Pages are cut from its start as they are needed, so what another
+     * box had written to further behind would stay in memory for nothing. */
     char *base = box->host->map(box, size_bytes, 0, HAK_MAP_ZERO);
     if (base == NULL) {
         keep_struct(s, segment);

@@ -281,10 +281,7 @@ void superslabs_tick(struct superslabs *s)
 {
     const struct hak_host *host = s->box->host;
     uint64_t now = host->now_ms(), delay = host->purge_delay_ms();
-    uint64_t next = __atomic_load_n(&s->next_tick_ms, __ATOMIC_RELAXED);
-    if (now < next || !__atomic_compare_exchange_n(
-                          &s->next_tick_ms, &next, now + hak_max(delay / 2, 1),
-                          false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+    if (!hak_is_due(&s->next_tick_ms, now, now + hak_max(delay / 2, 1)))
         return;
     purge(s, false);
     release(s, s->keep_empty, now > delay ? now - delay : 0);

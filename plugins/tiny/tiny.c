@@ -334,17 +334,10 @@ static void tiny_fork(struct hak_box *box, enum hak_fork_phase phase)
 /* What this thread may touch: its magazines, its pages and what is orphaned. */
 static void heap_trim(struct hak_heap *heap)
 {
-    size_t norphans = 0;
-    const struct hak_heap *h =
-        __atomic_load_n(&heap->all->all_heaps, __ATOMIC_ACQUIRE);
-    for (; h != NULL; h = h->all_next) /* bounds the loop: some come back */
-        norphans += __atomic_load_n(&h->orphan, __ATOMIC_RELAXED);
     empty_magazines(heap);
     hak_heap_collect(heap);
-    while (norphans-- != 0 && hak_heap_adopt_any(heap))
-        ;
-    for (uint32_t c = 0; c < TINY_CLASSES; c++)
-        hak_bin_close(heap, &heap->bin[c]);
+    hak_heap_adopt_all(heap);
+    hak_heap_close_bins(heap);
     size_t bytes = hak_heap_look(heap, true) + hak_heaps_trim_others(heap);
     hak_count_shared(&superslabs_of(heap)->given_bytes, (int64_t)bytes);
 }

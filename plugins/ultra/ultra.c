@@ -332,12 +332,6 @@ static void ultra_heap_close(struct hak_box *box, void *heap)
     hak_heap_close(heap);
 }
 
-static void ultra_heap_park(struct hak_box *box, void *heap)
-{
-    (void)box;
-    hak_heap_park(heap);
-}
-
 static struct hak_span *ultra_refill(struct hak_box *box, void *heap,
                                      size_t size_bytes)
 {
@@ -460,7 +454,7 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .walk = ultra_walk,
             .age = ultra_age,
             .heap_lost = hak_heap_lost,
-            .heap_park = ultra_heap_park,
+            .heap_park = hak_heap_park,
             .shrink = ultra_shrink,
         },
 };
