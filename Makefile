@@ -15,15 +15,28 @@ BASE := -std=gnu11 -D_GNU_SOURCE -O2 -g -fPIC -fvisibility=hidden \
 CFLAGS  ?=
 ALL     = $(BASE) $(WARN) $(FOR_FILE) $(CFLAGS)
 
-# The core: everything but the four files that make it a malloc, fused.c, and
-# cxx.c, a library of its own.
-CORE_SRCS := $(filter-out %/entry.c %/api.c %/init.c %/dlopen.c %/fused.c %/cxx.c,\
-    $(wildcard framework/*.c))
+# The framework: its folders as README draws them. EXPORTED is what makes it a
+# malloc; tools and tests leave that out, and link the modules instead.
+FRAMEWORK := base conf core/state core/memory core/route core/thread core/box \
+    core/malloc report start
+EXPORTED  := $(addprefix framework/,core/malloc/entry.c report/api.c \
+    start/init.c start/dlopen.c start/atfork.c)
+CORE_SRCS := $(filter-out $(EXPORTED) framework/start/fused.c framework/start/cxx.c,\
+    $(foreach d,$(FRAMEWORK),$(wildcard framework/$(d)/*.c)))
 CORE_OBJS := $(CORE_SRCS:%.c=$(B)/obj/%.o)
-LIB_OBJS  := $(CORE_OBJS) $(addprefix $(B)/obj/framework/,entry.o api.o init.o dlopen.o)
-# Position-independent archives, so that a preload is one file.
-# libgcc's unwinder too: a process may have another one, with frames registered.
-CORE_LIBS := -Wl,-T,framework/sections.ld -l:libinih.a -l:libffi_pic.a -static-libgcc
+LIB_OBJS  := $(CORE_OBJS) $(EXPORTED:%.c=$(B)/obj/%.o)
+# A position-independent archive, so that a preload is one file.
+# libgcc too: a process may have another one.
+CORE_LIBS := -Wl,-T,framework/sections.ld -l:libinih.a -static-libgcc
+
+# A module is a folder: every .c file in it, and what NAME_LIBS says.
+MODULES      := $(notdir $(patsubst %/,%,$(wildcard framework/modules/*/)))
+MODULE_FILES := $(MODULES:%=$(B)/modules/%.so)
+MODULE_OBJS  := $(patsubst %.c,$(B)/obj/%.o,$(wildcard framework/modules/*/*.c))
+foreign_LIBS := -l:libffi_pic.a
+# The core and all modules in one program: hakctl, tests.
+WHOLE_OBJS   := $(CORE_OBJS) $(MODULE_OBJS) $(B)/obj/framework/modules/linked.o
+WHOLE_LIBS   := $(CORE_LIBS) $(foreach m,$(MODULES),$($(m)_LIBS))
 
 CXX_LIBS  := $(B)/libhakmem-cxx.so $(B)/libhakmem-match.so
 
@@ -38,7 +51,7 @@ $(foreach d,$(PLUGIN_DIRS),$(eval $(notdir $(d))_DIR := $(d)))
 include $(foreach d,$(PLUGIN_DIRS),$(d)/$(notdir $(d)).mk)
 BOXES   := $(PLUGINS:%=$(B)/boxes/%.so)
 # What a box may include: the ABI and the kit, nothing of the core.
-BOX_INC := -Iframework/include -I$(B)/kit
+BOX_INC := -Iframework/include -I$(B)/include
 CORE_INC := -Iframework/include -Iframework
 TEST_INC := $(CORE_INC) -Itests/lib
 
@@ -49,7 +62,8 @@ endif
 MAKEFLAGS += --no-print-directory
 
 .PHONY: all
-all: $(B)/libhakmem.so $(CXX_LIBS) $(BOXES) $(B)/hakctl $(B)/hakctl-check-box
+all: $(B)/libhakmem.so $(CXX_LIBS) $(MODULE_FILES) $(BOXES) $(B)/hakctl \
+    $(B)/hakctl-check-box
 
 # ---- library, tool -------------------------------------------------------
 
@@ -72,16 +86,30 @@ $(B)/libhakmem.so: $(B)/libhakmem.so.1
 	ln -sf libhakmem.so.1 $@
 
 # Exceptions of new go through it.
-$(B)/obj/framework/cxx.o $(B)/obj/framework/match.o: FOR_FILE := -fexceptions -ftls-model=initial-exec
-$(B)/obj/framework/match.o: framework/cxx.c | $(B)/.deps-build
+$(B)/obj/framework/start/cxx.o $(B)/obj/framework/start/match.o: FOR_FILE := -fexceptions -ftls-model=initial-exec
+$(B)/obj/framework/start/match.o: framework/start/cxx.c | $(B)/.deps-build
 	@mkdir -p $(@D)
 	$(CC) $(ALL) -DHAK_MATCH $(CORE_INC) -c $< -o $@
 
-$(B)/libhakmem-cxx.so: $(B)/obj/framework/cxx.o
-$(B)/libhakmem-match.so: $(B)/obj/framework/match.o
+$(B)/libhakmem-cxx.so: $(B)/obj/framework/start/cxx.o
+$(B)/libhakmem-match.so: $(B)/obj/framework/start/match.o
 $(CXX_LIBS):
 	$(CC) -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,defs -static-libgcc \
 	    -Wl,--exclude-libs,ALL -o $@ $<
+
+# ---- modules -------------------------------------------------------------
+
+# Of base/ a module has its own copy: that knows nothing of the core.
+$(B)/base.a: $(patsubst %.c,$(B)/obj/%.o,$(wildcard framework/base/*.c))
+	ar rcs $@ $^
+
+define MODULE_RULES
+$(B)/modules/$(1).so: $(patsubst %.c,$(B)/obj/%.o,$(wildcard framework/modules/$(1)/*.c)) $(B)/base.a
+	@mkdir -p $$(@D)
+	$$(CC) $$(BOX_LINK) -Wl,--gc-sections -Wl,--exclude-libs,ALL \
+	    -static-libgcc -o $$@ $$^ $($(1)_LIBS)
+endef
+$(foreach m,$(MODULES),$(eval $(call MODULE_RULES,$(m))))
 
 $(B)/obj/tools/%.o: tools/%.c | $(B)/.deps-build
 	@mkdir -p $(@D)
@@ -89,28 +117,30 @@ $(B)/obj/tools/%.o: tools/%.c | $(B)/.deps-build
 
 HAKCTL_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/hakctl*.c))
 EXE_LINK := -pie -Wl,-z,now -Wl,-z,relro
-$(B)/hakctl: $(HAKCTL_OBJS) $(CORE_OBJS)
-	$(CC) $(EXE_LINK) -o $@ $^ $(CORE_LIBS)
+$(B)/hakctl: $(HAKCTL_OBJS) $(WHOLE_OBJS)
+	$(CC) $(EXE_LINK) -o $@ $^ $(WHOLE_LIBS)
 
 # hakctl check-box: the conformance suite, which boxes' own tests share.
-$(B)/obj/tests/%.o: tests/%.c | $(B)/kit/boxkit
+$(B)/obj/tests/%.o: tests/%.c | $(B)/include/kit
 	@mkdir -p $(@D)
 	$(CC) $(ALL) $(TEST_INC) -Itools -c $< -o $@
 $(B)/testhost.a: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c)) \
-    $(patsubst %,$(B)/obj/framework/%.o,signature foreign elf_file)
+    $(patsubst %,$(B)/obj/framework/%.o,modules/foreign/signature \
+    modules/foreign/calls base/elf_file)
 	ar rcs $@ $^
 # Properties are listed in the order of the files here.
 CHECK_BOX_OBJS := $(patsubst %,$(B)/obj/tests/abi/check_%.o,file entry basic \
-                  lanes memory threads run box) $(B)/obj/framework/conf_text.o \
+                  lanes memory threads run box) $(B)/obj/framework/conf/text.o \
+    $(B)/obj/framework/base/classes.o \
     $(B)/obj/tools/hakctl_json.o
 $(B)/hakctl-check-box: $(CHECK_BOX_OBJS) $(B)/testhost.a
-	$(CC) $(EXE_LINK) -o $@ $^ $(CORE_LIBS) -lpthread
+	$(CC) $(EXE_LINK) -o $@ $^ $(WHOLE_LIBS) -lpthread
 
 # ---- boxes ----------------------------------------------------------------
 
-$(B)/kit/boxkit:
-	@mkdir -p $(B)/kit
-	ln -sfnr framework/boxkit $@
+$(B)/include/kit:
+	@mkdir -p $(@D)
+	ln -sfnr framework/kit $@
 
 # nostartfiles: what gcc adds is a page of data and five symbols that are looked
 # up for each box. Constructors run without it.
@@ -119,7 +149,7 @@ BOX_LINK := -shared -nostartfiles -Wl,-z,now -Wl,-z,relro -Wl,-z,defs \
 
 define PLUGIN_RULES
 $(1)_OBJS := $$($(1)_SRCS:%.c=$(B)/obj/plugins/$(1)/%.o)
-$(B)/obj/plugins/$(1)/%.o: $($(1)_DIR)/%.c | $(B)/kit/boxkit
+$(B)/obj/plugins/$(1)/%.o: $($(1)_DIR)/%.c | $(B)/include/kit
 	@mkdir -p $$(@D)
 	$$(CC) $$(ALL) $(BOX_INC) -c $$< -o $$@
 $(B)/boxes/$(1).so: $$($(1)_OBJS)
@@ -129,7 +159,7 @@ $(1)_TEST_BINS := $$(patsubst tests/%.c,$(B)/tests/$(1)/%,$$($(1)_TESTS))
 $(B)/tests/$(1)/%: $($(1)_DIR)/tests/%.c $$($(1)_OBJS) $(B)/testhost.a
 	@mkdir -p $$(@D)
 	$$(CC) $$(ALL) $(BOX_INC) -Itests/lib -I$($(1)_DIR) -o $$@ \
-	    $$(filter %.c %.o %.a,$$^) $(CORE_LIBS) -lpthread
+	    $$(filter %.c %.o %.a,$$^) $(WHOLE_LIBS) -lpthread
 PLUGIN_TESTS += $$($(1)_TEST_BINS)
 .PHONY: check-$(1)
 check-$(1): $(B)/boxes/$(1).so $$($(1)_TEST_BINS) $(B)/hakctl-check-box \
@@ -148,21 +178,20 @@ include framework/fused.mk
 # fetch blocks is worth a tenth of a pair (make bench-pair). What runs at start,
 # in reports and for messages is small instead of fast, since it is resident in
 # each program.
-COLD := $(patsubst framework/%.c,%,$(wildcard framework/conf*.c)) background boot boxfile \
-    crash elf_file fork fused init learner learner_engine loader log object other policy \
-    report seal setup signature stack start trust
-files = $(foreach f,$(1),$(B)/obj/framework/$(f).o $(FUSED)/obj/$(f).o)
-$(call files,entry route): FOR_FILE := -falign-functions=64
-$(call files,$(COLD)): FOR_FILE := -Os
+FAST := core/malloc
+COLD := conf core/box report start
+objs = $(foreach f,$(1),$(B)/obj/framework/$(f) $(FUSED)/obj/$(f))
+$(call objs,$(FAST:%=%/%.o)): FOR_FILE := -falign-functions=64
+$(call objs,$(COLD:%=%/%.o) modules/%.o): FOR_FILE := -Os
 # Its calls are to be jumps, whatever CFLAGS says.
-$(call files,dlopen): FOR_FILE := -O2 -foptimize-sibling-calls
+$(call objs,start/dlopen.o): FOR_FILE := -O2 -foptimize-sibling-calls
 
 # ---- tests -----------------------------------------------------------------
 
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/*.c))
-$(B)/tests/unit/%: tests/unit/%.c $(CORE_OBJS)
+$(B)/tests/unit/%: tests/unit/%.c $(WHOLE_OBJS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL) $(TEST_INC) -o $@ $< $(CORE_OBJS) $(CORE_LIBS) -lpthread
+	$(CC) $(ALL) $(TEST_INC) -o $@ $< $(WHOLE_OBJS) $(WHOLE_LIBS) -lpthread
 
 # Boxes for the loader's and the conformance suite's own tests.
 TEST_BOXES := $(patsubst tests/boxes/%.c,$(B)/tests/boxes/%.so,$(wildcard tests/boxes/*.c))
@@ -199,8 +228,9 @@ $(B)/tests/foreign/%.so: tests/foreign/%.c
 # under the sanitizers (with libFuzzer in `make fuzz`), the others as they are.
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
 FUZZ_TEXTS := conf signature
-FUZZ_SRCS_conf := $(wildcard framework/conf*.c) framework/signature.c
-FUZZ_SRCS_signature := framework/signature.c
+FUZZ_SRCS_signature := framework/modules/foreign/signature.c
+FUZZ_SRCS_conf := $(wildcard framework/conf/*.c) framework/base/classes.c \
+    $(FUZZ_SRCS_signature)
 FUZZ_BINS := $(patsubst %,$(B)/tests/fuzz/%,$(FUZZ_TEXTS) box ops)
 define FUZZ_TEXT_RULES
 $(B)/tests/fuzz/$(1): tests/fuzz/$(1).c tests/fuzz/driver.c $$(FUZZ_SRCS_$(1))
@@ -212,11 +242,11 @@ $(B)/fuzz/$(1): tests/fuzz/$(1).c $$(FUZZ_SRCS_$(1))
 	    $$(filter %.c,$$^) $(CORE_LIBS)
 endef
 $(foreach t,$(FUZZ_TEXTS),$(eval $(call FUZZ_TEXT_RULES,$(t))))
-$(B)/tests/fuzz/%: tests/fuzz/%.c tests/fuzz/driver.c $(CORE_OBJS) \
+$(B)/tests/fuzz/%: tests/fuzz/%.c tests/fuzz/driver.c $(WHOLE_OBJS) \
     $(B)/tests/boxes/three.so
 	@mkdir -p $(@D)
 	$(CC) $(ALL) -fno-builtin $(TEST_INC) -o $@ $< tests/fuzz/driver.c \
-	    $(if $(filter box,$*),$(CORE_OBJS) $(CORE_LIBS)) -lpthread
+	    $(if $(filter box,$*),$(WHOLE_OBJS) $(WHOLE_LIBS)) -lpthread
 
 TEST_BINS = $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_BOXES) $(TEST_LIBS) \
     $(PRELOAD_PROGS) $(FUZZ_BINS) $(MISUSE_PROGS)
@@ -250,7 +280,7 @@ DELAYS ?= tests/delays/hasty.ini conf/default.ini tests/delays/hasty.ini \
     tests/fused/all-boxes.ini conf/hardened.ini tests/delays/hasty.ini \
     conf/lanes-off.ini conf/guard.ini conf/verify.ini
 .PHONY: delayed check-delays
-delayed: $(B)/libhakmem.so $(BOXES)
+delayed: $(B)/libhakmem.so $(MODULE_FILES) $(BOXES)
 check-delays: $(B)/tests/preload/churn $(B)/tests/preload/stress
 	$(MAKE) B=build/delays CFLAGS='-include tests/delays/delays.h \
 	    -DHAK_DEBUG=1 -w' delayed
@@ -312,10 +342,10 @@ bench-pair: benches
 	bench/pair.py $(BENCH_ARGS)
 
 # The ways to call another library; programs on other allocators as boxes.
-$(B)/bench/foreign_calls: bench/foreign_calls.c $(CORE_OBJS) \
+$(B)/bench/foreign_calls: bench/foreign_calls.c $(WHOLE_OBJS) \
     $(B)/obj/plugins/foreign/adapter.o
 	@mkdir -p $(@D)
-	$(CC) $(BASE) $(WARN) $(CORE_INC) -o $@ $(filter %.c %.o,$^) $(CORE_LIBS)
+	$(CC) $(BASE) $(WARN) $(CORE_INC) -o $@ $(filter %.c %.o,$^) $(WHOLE_LIBS)
 .PHONY: bench-foreign
 bench-foreign: | $(B)/.deps-bench
 	$(MAKE) all $(B)/bench/foreign_calls $(B)/bench/pair
@@ -363,16 +393,18 @@ format:
 	    $$(git ls-files '*.c' '*.h')
 
 install: all
-	install -d '$(DESTDIR)$(PREFIX)/lib/hakmem' '$(DESTDIR)$(PREFIX)/bin' \
-	    '$(DESTDIR)$(PREFIX)/include/hakmem' \
+	install -d '$(DESTDIR)$(PREFIX)/lib/hakmem/modules' \
+	    '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/include/hakmem/kit' \
 	    '$(DESTDIR)$(PREFIX)/share/hakmem/conf'
 	install -m 755 $(B)/libhakmem.so.1 '$(DESTDIR)$(PREFIX)/lib'
 	ln -sf libhakmem.so.1 '$(DESTDIR)$(PREFIX)/lib/libhakmem.so'
 	install -m 755 $(CXX_LIBS) '$(DESTDIR)$(PREFIX)/lib'
 	install -m 755 $(BOXES) '$(DESTDIR)$(PREFIX)/lib/hakmem'
+	install -m 755 $(MODULE_FILES) '$(DESTDIR)$(PREFIX)/lib/hakmem/modules'
 	install -m 755 $(B)/hakctl $(B)/hakctl-check-box '$(DESTDIR)$(PREFIX)/bin'
 	install -m 644 framework/include/hakmem/*.h \
 	    '$(DESTDIR)$(PREFIX)/include/hakmem'
+	install -m 644 framework/kit/*.h '$(DESTDIR)$(PREFIX)/include/hakmem/kit'
 	install -m 644 conf/*.ini '$(DESTDIR)$(PREFIX)/share/hakmem/conf'
 	install -d '$(DESTDIR)$(PREFIX)/share/hakmem/conf/foreign'
 	install -m 644 conf/foreign/*.ini \

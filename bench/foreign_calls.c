@@ -10,7 +10,7 @@
  */
 #include "../plugins/foreign/foreign.h"
 
-#include <foreign.h>
+#include <modules/foreign/foreign.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>

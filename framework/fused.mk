@@ -14,13 +14,16 @@ PROFILE ?=
 FUSED   := $(B)/fused/$(basename $(notdir $(CONF)))$(PROFILE:%=.%)
 LTO     := -flto -fno-fat-lto-objects -DHAK_FUSED
 
-# The core without what reads an INI, changes or learns routes, opens boxes.
-FUSED_SRCS := $(filter-out $(addprefix framework/,boxfile.c setup.c policy.c foreign.c \
-    conf.c conf_file.c conf_layer.c conf_learner.c conf_policy.c \
-    conf_resolve.c cxx.c learner.c learner_engine.c sample.c stack.c),\
-    $(wildcard framework/*.c))
+# The framework without what reads an INI, changes routes or opens files.
+FUSED_SRCS := $(filter-out $(addprefix framework/,start/setup.c start/cxx.c \
+    core/route/policy.c core/route/sample.c core/box/load.c core/box/find.c \
+    core/box/open.c core/box/check.c),\
+    $(foreach d,$(filter-out conf,$(FRAMEWORK)),$(wildcard framework/$(d)/*.c))) \
+    framework/conf/text.c
 FUSED_OBJS = $(FUSED_SRCS:framework/%.c=$(FUSED)/obj/%.o) \
     $(FUSED)/obj/fused_conf.o \
+    $(foreach m,$(FUSED_MODULES),$(patsubst framework/%.c,$(FUSED)/obj/%.o,\
+        $(wildcard framework/modules/$(m)/*.c))) \
     $(foreach p,$(FUSED_BOXES),$($(p)_SRCS:%.c=$(B)/fused/obj/$(p)/%.o))
 
 .PHONY: fused check-fused

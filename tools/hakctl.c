@@ -3,6 +3,10 @@
  */
 #include "hakctl.h"
 
+#include <conf/conf.h>
+#include <modules/linked.h>
+#include <start/start.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -317,6 +321,7 @@ static int dispatch(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    hak_modules_link();
     ctl_foreign_start(argv);
     int status = dispatch(argc, argv);
     if (fflush(stdout) != 0 || ferror(stdout)) {

@@ -24,7 +24,8 @@
 
 #include "hakctl_json.h"
 
-#include <core.h>
+#include <conf/conf.h>
+#include <core/state/boxes.h>
 
 #include <getopt.h>
 #include <stdio.h>

@@ -8,6 +8,9 @@
  */
 #include "hakctl.h"
 
+#include <core/box/find.h>
+#include <core/box/open.h>
+
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>

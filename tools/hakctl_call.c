@@ -6,7 +6,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <foreign.h>
+#include <conf/conf.h>
+#include <core/state/core.h>
+#include <modules/foreign/foreign.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <signal.h>

@@ -4,6 +4,14 @@
  */
 #include "hakctl.h"
 
+#include <base/os.h>
+#include <conf/conf.h>
+#include <core/box/load.h>
+#include <core/memory/space.h>
+#include <core/state/boxes.h>
+#include <core/state/core.h>
+#include <core/thread/thread.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <hakmem/foreign.h>

@@ -6,6 +6,10 @@
  */
 #include "hakctl.h"
 
+#include <conf/conf.h>
+#include <core/box/find.h>
+#include <core/state/core.h>
+
 #include <errno.h>
 #include <limits.h>
 

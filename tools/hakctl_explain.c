@@ -6,6 +6,11 @@
  */
 #include "hakctl.h"
 
+#include <base/classes.h>
+#include <conf/conf.h>
+#include <core/state/boxes.h>
+#include <core/state/core.h>
+
 #include <errno.h>
 #include <hakmem/foreign.h>
 

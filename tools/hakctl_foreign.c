@@ -4,7 +4,10 @@
  */
 #include "hakctl.h"
 
-#include <abi.h>
+#include <conf/conf.h>
+#include <core/box/abi.h>
+#include <core/state/boxes.h>
+#include <core/state/core.h>
 
 #include <errno.h>
 #include <hakmem/foreign.h>

@@ -7,6 +7,11 @@
  */
 #include "hakctl.h"
 
+#include <conf/conf.h>
+#include <core/box/find.h>
+#include <core/state/core.h>
+#include <hakmem/version.h>
+
 #include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -170,7 +175,8 @@ static void write_mk(FILE *out, const struct fuse *f)
     for (uint32_t i = 0; i < hak_conf.nboxes; i++)
         if (is_first_of_kind(f, i))
             fprintf(out, " %s", f->kind[i]);
-    fprintf(out, "\nFUSED_CXX :=%s\n",
+    fprintf(out, "\nFUSED_MODULES :=%s\nFUSED_CXX :=%s\n",
+            hak_conf.background ? " background" : "",
             hak_conf.match_delete   ? " libhakmem-match.so"
             : hak_conf.sized_delete ? " libhakmem-cxx.so"
                                     : "");
@@ -300,7 +306,13 @@ static void write_note(FILE *out, const struct fuse *f)
 
 static void write_source(FILE *out, const struct fuse *f)
 {
-    fputs("#include \"core.h\"\n\n", out);
+    fputs("#include <core/state/build.h>\n"
+          "#include <hakmem/version.h>\n\n",
+          out);
+    if (hak_conf.background)
+        fputs("extern const struct hak_module_entry "
+              "HAK_MODULE_ENTRY(background);\n\n",
+              out);
     for (uint32_t i = 0; i < hak_conf.nboxes; i++)
         if (hak_conf.box[i].used)
             write_values(out, f, i);
@@ -312,7 +324,8 @@ static void write_source(FILE *out, const struct fuse *f)
             write_box(out, f, i);
     fputs("    },\n", out);
     write_routes(out);
-    fputs("};\n\n", out);
+    fprintf(out, "    .modules = {%sNULL},\n};\n\n",
+            hak_conf.background ? "&HAK_MODULE_ENTRY(background), " : "");
     write_note(out, f);
 }
 

@@ -3,6 +3,9 @@
  */
 #include "hakctl.h"
 
+#include <core/state/boxes.h>
+#include <core/state/core.h>
+
 #include <hakmem/foreign.h>
 
 /* What a call of a foreign box is measured with. */

@@ -3,6 +3,9 @@
  */
 #include "hakctl.h"
 
+#include <conf/conf.h>
+#include <core/state/core.h>
+
 /* ---- what to check ---- */
 
 /* What a profile brings besides what is found without it. */

@@ -6,6 +6,9 @@
  */
 #include "hakctl.h"
 
+#include <core/state/core.h>
+#include <core/state/fused.h>
+
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -7,7 +7,7 @@
  */
 #include "foreign.h"
 
-#include <boxkit/base.h>
+#include <kit/base.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -10,7 +10,7 @@
 #ifndef HAKMEM_FOREIGN_BOX_H
 #define HAKMEM_FOREIGN_BOX_H
 
-#include <boxkit/sync.h>
+#include <kit/sync.h>
 #include <hakmem/foreign.h>
 
 #include <errno.h>

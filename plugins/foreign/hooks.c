@@ -11,7 +11,7 @@
  */
 #include "foreign.h"
 
-#include <boxkit/base.h>
+#include <kit/base.h>
 #include <string.h>
 
 enum { WHY_BYTES = 200, WORD_BITS = 64 };

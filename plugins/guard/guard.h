@@ -11,8 +11,8 @@
 #ifndef GUARD_GUARD_H
 #define GUARD_GUARD_H
 
-#include <boxkit/base.h>
-#include <boxkit/sync.h>
+#include <kit/base.h>
+#include <kit/sync.h>
 
 #include <hakmem/stack.h>
 

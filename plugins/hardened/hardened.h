@@ -24,11 +24,11 @@
 #ifndef HARDENED_H
 #define HARDENED_H
 
-#include <boxkit/bits.h>
-#include <boxkit/list.h>
-#include <boxkit/map.h>
-#include <boxkit/page.h>
-#include <boxkit/sync.h>
+#include <kit/bits.h>
+#include <kit/list.h>
+#include <kit/map.h>
+#include <kit/page.h>
+#include <kit/sync.h>
 
 #include <sys/single_threaded.h>
 

@@ -2,7 +2,7 @@
  * bigcache.c - the cache of freed blocks, see bigcache.h. */
 #include "bigcache.h"
 
-#include <boxkit/bits.h>
+#include <kit/bits.h>
 #include <errno.h>
 
 int bigcache_init(struct bigcache *cache, struct blocks *blocks,

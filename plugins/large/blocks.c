@@ -2,7 +2,7 @@
  * blocks.c - address -> block, see blocks.h. */
 #include "blocks.h"
 
-#include <boxkit/bits.h>
+#include <kit/bits.h>
 #include <errno.h>
 
 _Static_assert(sizeof(struct block) == 64, "one cache line");

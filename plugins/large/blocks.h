@@ -20,8 +20,8 @@
 #ifndef LARGE_BLOCKS_H
 #define LARGE_BLOCKS_H
 
-#include <boxkit/list.h>
-#include <boxkit/sync.h>
+#include <kit/list.h>
+#include <kit/sync.h>
 
 enum block_state {
     BLOCK_SPARE,  /* in the list of spare ones, or on its way */

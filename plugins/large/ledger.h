@@ -16,7 +16,7 @@
 #ifndef LARGE_LEDGER_H
 #define LARGE_LEDGER_H
 
-#include <boxkit/sync.h>
+#include <kit/sync.h>
 
 struct bigcache;
 

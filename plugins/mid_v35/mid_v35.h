@@ -11,7 +11,7 @@
 #ifndef MID_V35_H
 #define MID_V35_H
 
-#include <boxkit/lost.h>
+#include <kit/lost.h>
 
 #include "classes.h"
 #include "segment.h"

@@ -3,7 +3,7 @@
  */
 #include "segment.h"
 
-#include <boxkit/bits.h>
+#include <kit/bits.h>
 
 #include <errno.h>
 

@@ -19,8 +19,8 @@
 #ifndef MID_V35_SEGMENT_H
 #define MID_V35_SEGMENT_H
 
-#include <boxkit/list.h>
-#include <boxkit/page.h>
+#include <kit/list.h>
+#include <kit/page.h>
 
 #define SEGMENT_SHIFT 21
 #define SEGMENT_BYTES ((size_t)1 << SEGMENT_SHIFT)

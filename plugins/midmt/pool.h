@@ -41,7 +41,7 @@
 
 #include "segment.h"
 
-#include <boxkit/map.h>
+#include <kit/map.h>
 
 struct pool {
     struct hak_link bin[SEGMENT_BINS];

@@ -18,8 +18,8 @@
 #ifndef MIDMT_SEGMENT_H
 #define MIDMT_SEGMENT_H
 
-#include <boxkit/bits.h>
-#include <boxkit/lost.h>
+#include <kit/bits.h>
+#include <kit/lost.h>
 
 struct pool;
 

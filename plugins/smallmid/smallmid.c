@@ -7,7 +7,7 @@
  */
 #include "smallmid.h"
 
-#include <boxkit/span.h>
+#include <kit/span.h>
 
 #include <errno.h>
 

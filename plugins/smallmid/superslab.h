@@ -17,9 +17,9 @@
 #ifndef SMALLMID_SUPERSLAB_H
 #define SMALLMID_SUPERSLAB_H
 
-#include <boxkit/list.h>
-#include <boxkit/page.h>
-#include <boxkit/sync.h>
+#include <kit/list.h>
+#include <kit/page.h>
+#include <kit/sync.h>
 
 enum {
     SUPERSLAB_SHIFT = 20,

@@ -15,7 +15,7 @@
 #ifndef TINY_MAGAZINE_H
 #define TINY_MAGAZINE_H
 
-#include <boxkit/sync.h>
+#include <kit/sync.h>
 
 enum {
     TINY_CLASSES = 8,       /* slots of 16, 32 ... 128 bytes */

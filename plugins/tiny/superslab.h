@@ -16,8 +16,8 @@
 #ifndef TINY_SUPERSLAB_H
 #define TINY_SUPERSLAB_H
 
-#include <boxkit/bits.h>
-#include <boxkit/page.h>
+#include <kit/bits.h>
+#include <kit/page.h>
 
 enum { SUPERSLAB_SHIFT = 20, SLABS = 16, SLABS_ALL = (1 << SLABS) - 1 };
 

@@ -7,7 +7,7 @@
 #include "magazine.h"
 #include "superslab.h"
 
-#include <boxkit/lost.h>
+#include <kit/lost.h>
 
 struct tiny {
     struct hak_heaps heaps;

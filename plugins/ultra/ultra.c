@@ -12,8 +12,8 @@
  * in pieces, and as much of others would be touched.) What the depot did not
  * need for half a purge delay goes back.
  */
-#include <boxkit/lost.h>
-#include <boxkit/map.h>
+#include <kit/lost.h>
+#include <kit/map.h>
 
 #include <errno.h>
 

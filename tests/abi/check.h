@@ -19,7 +19,7 @@
 #ifndef HAK_TESTS_CHECK_H
 #define HAK_TESTS_CHECK_H
 
-#include <abi.h>
+#include <core/box/abi.h>
 
 #include "test.h"
 #include "testhost.h"

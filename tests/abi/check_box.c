@@ -9,7 +9,8 @@
 #include <getopt.h>
 
 #include "check.h"
-#include "conf.h"
+#include <conf/conf.h>
+#include <core/box/abi.h>
 #include "hakmem/foreign.h"
 
 TEST_STATE();
@@ -464,6 +465,7 @@ int main(int argc, char **argv)
     static struct ck_plan plan;
     char with_slash[4096]; /* dlopen searches for a name without one */
     ck.seed = 1;
+    hak_conf_parse_call = hak_call_parse;
     int action = options(argc, argv, &plan);
     if (action == LIST)
         return list();

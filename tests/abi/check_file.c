@@ -102,7 +102,7 @@ static const struct {
     {mappers, "calls", "address space comes from host->map"},
     {kernels, "calls",
      "system calls are the host's: purge, close_pages, read_only, ncpus, "
-     "nmappings; for locks boxkit/sync.h"},
+     "nmappings; for locks kit/sync.h"},
 };
 
 /* ---- the file ---------------------------------------------------------- */

@@ -7,7 +7,10 @@
  * patches of 4 bytes: what is patched, at which word, with which value.
  */
 #include "fuzz.h"
-#include <core.h>
+#include <core/box/open.h>
+
+#include <string.h>
+#include <unistd.h>
 
 #include <dlfcn.h>
 #include <elf.h>

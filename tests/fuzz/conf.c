@@ -3,7 +3,8 @@
  * a text with a place, and what came of it is whole.
  */
 #include "fuzz.h"
-#include <conf.h>
+#include <conf/conf.h>
+#include <hakmem/foreign.h>
 
 #include <stdlib.h>
 #include <string.h>
@@ -77,6 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     static int fd = -1;
     if (fd < 0)
         fd = memfd_create("fuzz.ini", MFD_CLOEXEC);
+    hak_conf_parse_call = hak_call_parse;
     CHECK(ftruncate(fd, 0) == 0 && pwrite(fd, bytes, n, 0) == (ssize_t)n);
     for (int plain = 0; plain < 2; plain++) {
         lseek(fd, 0, SEEK_SET);

@@ -113,7 +113,7 @@ default=$prefix/share/hakmem/conf/default.ini
 
 # ---- hakctl itself -------------------------------------------------------------
 
-version=$(sed -n 's/^#define HAK_VERSION "\(.*\)"/\1/p' framework/core.h)
+version=$(sed -n 's/^#define HAK_VERSION "\(.*\)"/\1/p' framework/include/hakmem/version.h)
 try "$ctl" --version
 says 'version' 0 out <<EOF
 hakctl $version, box ABI 1.7

@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <foreign.h>
+#include <modules/foreign/foreign.h>
 
 #include "testhost_private.h"
 

@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-#include <abi.h>
+#include <core/box/abi.h>
 
 #include "testhost_private.h"
 

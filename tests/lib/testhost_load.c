@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <abi.h>
+#include <core/box/abi.h>
 
 #include "testhost_private.h"
 

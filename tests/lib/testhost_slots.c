@@ -5,7 +5,7 @@
 
 #include "testhost_private.h"
 
-#include <boxkit/span.h>
+#include <kit/span.h>
 
 /* In front of a block of a box that has no usable_size. */
 struct header {

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include <boxkit/span.h>
+#include <kit/span.h>
 
 #include "testhost_private.h"
 

@@ -1,6 +1,6 @@
 /*
  * absent.pml - slots that came back to a page whose owner stays away are put to
- * sleep by somebody else: framework/boxkit/absent.h, page.h.
+ * sleep by somebody else: framework/kit/absent.h, page.h.
  *
  * The remote word (length, head of the list, ASLEEP, HELD) changes by compare
  * and exchange alone; remote_asleep is a word beside it. Slots are counted: of

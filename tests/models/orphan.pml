@@ -1,7 +1,7 @@
 /*
  * orphan.pml - a heap that closes, a thread that frees into its page, and one
  * that adopts it: hak_heap_close, hak_heap_notify, hak_heap_adopt of
- * framework/boxkit/orphan.h.
+ * framework/kit/orphan.h.
  *
  * All steps but one are locked instructions or under hak_heaps.lock. The one is
  * the close's store of `orphan`, which its look at the pending list follows: a

@@ -1,6 +1,6 @@
 /*
  * remote.pml - one page, its owner and threads that free its slots:
- * framework/boxkit/page.h, heap.h, refill.h.
+ * framework/kit/page.h, heap.h, refill.h.
  *
  * The remote word (length, NOTIFY, PENDING) changes by compare and exchange
  * alone, so one step here is one exchange there. Slots are counted, not named.

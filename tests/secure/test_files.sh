@@ -26,16 +26,16 @@ linked() {
     grep -q '^Elf file type is DYN' "$tmp/elf" || echo "# not relocatable"
 }
 
-for file in build/libhakmem.so.1 build/libhakmem-cxx.so build/boxes/*.so \
+for file in build/libhakmem.so.1 build/libhakmem-cxx.so build/boxes/*.so build/modules/*.so \
     build/hakctl build/hakctl-check-box build/fused/*/libhakmem.so.1; do
     linked "$file" >"$tmp/faults"
     verdict "$file" "$([ ! -s "$tmp/faults" ] && echo 0 || echo 1)"
     cat "$tmp/faults"
 done
 
-# How framework/log.c is compiled, of another file.
-command=$(make -nB build/obj/framework/log.o 2>/dev/null |
-    sed -n 's,framework/log\.c,FILE,p' | sed 's, -o [^ ]*, -o /dev/null,')
+# How framework/base/log.c is compiled, of another file.
+command=$(make -nB build/obj/framework/base/log.o 2>/dev/null |
+    sed -n 's,framework/base/log\.c,FILE,p' | sed 's, -o [^ ]*, -o /dev/null,')
 compile() {
     cat >"$tmp/x.c"
     sh -c "$(echo "$command" | sed "s,FILE,$tmp/x.c,")" >"$tmp/said" 2>&1

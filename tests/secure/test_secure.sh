@@ -16,7 +16,7 @@ dir=$(mktemp -d "$base/hakmem-secure.XXXXXX") || exit 1
 loose=$(mktemp -d /tmp/hakmem-loose.XXXXXX) || exit 1
 trap 'rm -rf "$dir" "$loose"' EXIT
 chmod 755 "$dir" "$loose"
-mkdir -p "$dir/build/boxes" "$dir/conf"
+mkdir -p "$dir/build/boxes" "$dir/build/modules" "$dir/conf"
 n=0
 turns=
 
@@ -31,9 +31,11 @@ fresh() {
     mkdir "$dir/build/boxes"
     cp "$top/build/libhakmem.so.1" "$dir/build/"
     cp "$top"/build/boxes/*.so "$dir/build/boxes/"
+    cp "$top"/build/modules/*.so "$dir/build/modules/"
     cp "$top/conf/default.ini" "$dir/conf/"
     chown -R root:root "$dir"
-    chmod 755 "$dir" "$dir"/build "$dir"/build/boxes "$dir"/build/boxes/*.so
+    chmod 755 "$dir" "$dir"/build "$dir"/build/boxes "$dir"/build/boxes/*.so \
+        "$dir"/build/modules "$dir"/build/modules/*.so
     chmod 644 "$dir/conf/default.ini"
     [ ! -e "$dir/owner" ] || chmod 4755 "$dir/owner" # chown took it away
 }

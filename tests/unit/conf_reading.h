@@ -11,7 +11,8 @@
 #endif
 #include "../lib/test.h"
 
-#include "conf.h"
+#include <conf/conf.h>
+#include <hakmem/foreign.h>
 
 #ifndef TEST_TOP
 #define TEST_TOP "." /* top of the tree: tests run there */
@@ -40,6 +41,7 @@ static inline int read_file(const char *path, char *const *envp,
                             const char *profile)
 {
     told[0] = 0;
+    hak_conf_parse_call = hak_call_parse;
     return hak_conf_read(&conf, path, -1, envp, profile, take, &conf);
 }
 
@@ -50,6 +52,7 @@ static inline int read_bytes(const char *bytes, size_t n, char *const *envp,
     EXPECT_EQ(write(fd, bytes, n), n);
     lseek(fd, 0, SEEK_SET);
     told[0] = 0;
+    hak_conf_parse_call = hak_call_parse;
     int rc = hak_conf_read(&conf, "t.ini", fd, envp, profile, take, &conf);
     EXPECT_EQ(close(fd), 0); /* still ours */
     return rc;

@@ -4,7 +4,7 @@
  */
 #include "test.h"
 
-#include "abi.h"
+#include <core/box/abi.h>
 
 static void *give_nothing(struct hak_box *box, size_t size_bytes)
 {

@@ -3,7 +3,8 @@
  */
 #include "test.h"
 
-#include "core.h"
+#include <core/memory/boot.h>
+#include <kit/base.h>
 #include <pthread.h>
 
 enum { ARENA_BYTES = 256 * 1024, HEADER_BYTES = 16 };

@@ -6,7 +6,8 @@
  */
 #include "test.h"
 
-#include "core.h"
+#include <base/log.h>
+#include <core/box/open.h>
 #include <dlfcn.h>
 #include <link.h>
 #include <sys/auxv.h>

@@ -6,7 +6,8 @@
 #endif
 #include "../lib/test.h"
 
-#include "conf.h"
+#include <base/classes.h>
+#include <conf/conf.h>
 
 /* ---- texts to values ----------------------------------------------------- */
 

@@ -3,7 +3,10 @@
  */
 #include "test.h"
 
-#include "core.h"
+#include <base/os.h>
+#include <core/memory/directory.h>
+#include <core/state/directory.h>
+#include <core/state/thread.h>
 #include <sys/resource.h>
 
 /* The directory never touches the window itself: it need not be mapped. */

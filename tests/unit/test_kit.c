@@ -3,10 +3,10 @@
  */
 #include "test.h"
 
-#include <boxkit/bits.h>
-#include <boxkit/list.h>
-#include <boxkit/map.h>
-#include <boxkit/sync.h>
+#include <kit/bits.h>
+#include <kit/list.h>
+#include <kit/map.h>
+#include <kit/sync.h>
 #include <pthread.h>
 
 static uint64_t seed = 0x9e3779b97f4a7c15ull;

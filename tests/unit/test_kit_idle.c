@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * test_kit_idle.c - boxkit/idle.h, absent.h: slots that sleep, wake, and lose
+ * test_kit_idle.c - kit/idle.h, absent.h: slots that sleep, wake, and lose
  * nothing.
  */
 #include "log_to_stderr.h"
 #include "test.h"
 
-#include <boxkit/lost.h>
-#include <boxkit/idle.h>
+#include <kit/lost.h>
+#include <kit/idle.h>
 
 #include <errno.h>
 

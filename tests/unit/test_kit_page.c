@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * test_kit_page.c - boxkit/page.h: one page, its three lists, its flags.
+ * test_kit_page.c - kit/page.h: one page, its three lists, its flags.
  */
 #include "log_to_stderr.h"
 #include "test.h"
 
-#include <boxkit/page.h>
+#include <kit/page.h>
 #include <pthread.h>
 
 enum { PAGE_BYTES = 65536, SLOTS = PAGE_BYTES / 16 };

@@ -7,7 +7,9 @@
  */
 #include "conf_reading.h"
 
-#include "learner.h"
+#include <base/classes.h>
+#include <conf/conf.h>
+#include <modules/learner/engine.h>
 
 /* ---- figures ----------------------------------------------------------- */
 

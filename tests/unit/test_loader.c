@@ -5,8 +5,20 @@
  */
 #include "test.h"
 
-#include "abi.h"
-#include "core.h"
+#include <base/os.h>
+#include <conf/conf.h>
+#include <core/box/abi.h>
+#include <core/box/find.h>
+#include <core/box/load.h>
+#include <core/box/open.h>
+#include <core/box/walk.h>
+#include <core/memory/space.h>
+#include <core/state/boxes.h>
+#include <core/state/core.h>
+#include <core/state/directory.h>
+#include <core/state/thread.h>
+#include <modules/linked.h>
+#include <core/thread/thread.h>
 #include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
@@ -27,6 +39,7 @@ static void note(void *context, enum hak_diag_level level, const char *file,
 
 static void read_ini(const char *path)
 {
+    hak_modules_link();
     EXPECT_EQ(hak_conf_read(&conf, path, -1, NULL, NULL, note, NULL), 0);
     EXPECT_STR(told, "");
     EXPECT_EQ(hak_space_start(hak_os_window_bytes(false), conf.purge_delay_ms),

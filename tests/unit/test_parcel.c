@@ -4,11 +4,23 @@
  * With a real box, by tests/loader/thread.ini; malloc itself is libc's here,
  * so get() and give() do what entry.c does.
  */
-#include <abi.h>
+#include <base/meta.h>
+#include <base/os.h>
+#include <core/box/abi.h>
+#include <core/malloc/fast.h>
+#include <core/malloc/slow.h>
+#include <core/state/boxes.h>
+#include <core/state/core.h>
+#include <core/state/directory.h>
+#include <core/state/thread.h>
+#include <core/thread/mailbox.h>
+#include <core/thread/thread.h>
+#include <report/report.h>
+#include <modules/linked.h>
+#include <start/start.h>
 
 #include "test.h"
 
-#include "core.h"
 #include <hakmem/hakmem.h>
 #include <pthread.h>
 #include <sys/wait.h>
@@ -17,6 +29,7 @@ enum { ULTRA = 0, PARCEL = 62, PARCEL_BYTES = PARCEL * 265, INBOX = 128 };
 
 static void start(void)
 {
+    hak_modules_link();
     static char env[] = "HAKMEM_CONF=tests/loader/thread.ini";
     char *envp[] = {env, NULL};
     hak_start(envp);
@@ -42,7 +55,7 @@ static struct hak_thread *owner_of(const void *p)
 
 static void give(void *p)
 {
-    hak_free_other(entry_of(p), p);
+    hak_free_remote(entry_of(p), p);
 }
 
 static struct hak_stats figures(void)
@@ -130,12 +143,12 @@ TEST(a_parcel_goes_when_it_is_full)
     EXPECT_EQ(live_to_box(), PARCEL + 10);
     EXPECT_EQ(figures().live_count, 1);
     EXPECT_EQ(figures().remote_frees, PARCEL + 9);
-    hak_parcel_receive(me);
+    hak_mailbox_receive(me);
     EXPECT_EQ(live_to_box(), 10);
     EXPECT_EQ(figures().live_count, 1);
     end(1); /* posts the rest */
     EXPECT(me->inbox != NULL);
-    hak_parcel_receive(me);
+    hak_mailbox_receive(me);
     EXPECT(me->inbox == NULL);
     EXPECT_EQ(live_to_box(), 1);
     EXPECT_EQ(figures().remote_frees, PARCEL + 9);
@@ -195,7 +208,7 @@ TEST(more_threads_than_parcels)
         end(OTHERS);
     }
     me = hak_self;
-    hak_parcel_post(me);
+    hak_mailbox_post(me);
     hak_thread_reap(0, true);
     EXPECT_EQ(live_to_box(), 0);
 }
@@ -246,8 +259,8 @@ TEST(who_frees_both_kinds_keeps_only_others_in_parcels)
     EXPECT_EQ(figures().mapped_bytes, mapped);
     next_step();
     end(1);
-    hak_parcel_post(me);
-    hak_parcel_receive_all(me);
+    hak_mailbox_post(me);
+    hak_mailbox_receive_all(me);
     EXPECT_EQ(live_to_box(), EACH);
     EXPECT_EQ(figures().remote_frees, EACH);
 }
@@ -265,7 +278,7 @@ TEST(a_full_inbox)
     EXPECT_EQ(live_to_box(), PARCEL * INBOX);
     EXPECT_EQ(figures().live_count, 0);
     EXPECT_LE(hak_meta_bytes() - meta, (INBOX + 8) * 512 + sizeof *hak_self);
-    hak_parcel_receive_all(hak_self); /* whether its thread runs or not */
+    hak_mailbox_receive_all(hak_self); /* whether its thread runs or not */
     EXPECT_EQ(live_to_box(), 0);
     EXPECT_EQ(figures().remote_frees, BLOCKS);
     next_step();
@@ -278,7 +291,7 @@ TEST(what_came_before_a_thread_was_reaped)
     begin(1, 100, 100);
     for (size_t i = 0; i < 100; i++)
         give(other[0].block[i]);
-    hak_parcel_post(hak_self);
+    hak_mailbox_post(hak_self);
     next_step();
     end(1);
     EXPECT_EQ(live_to_box(), 100);
@@ -296,11 +309,11 @@ TEST(what_comes_after_a_thread_was_reaped)
     end(1);
     hak_thread_reap(0, true);
     EXPECT_EQ(live_to_box(), 100);
-    hak_parcel_post(hak_self);
+    hak_mailbox_post(hak_self);
     EXPECT_EQ(live_to_box(), 50);
     for (size_t i = 50; i < 100; i++)
         give(other[0].block[i]);
-    hak_parcel_post(hak_self);
+    hak_mailbox_post(hak_self);
     EXPECT_EQ(live_to_box(), 0);
 }
 
@@ -315,7 +328,7 @@ TEST(a_structure_that_serves_again_has_an_open_inbox)
     begin(1, 1, 100);
     EXPECT(owner_of(other[0].block[0]) == t);
     give(other[0].block[0]);
-    hak_parcel_post(hak_self);
+    hak_mailbox_post(hak_self);
     EXPECT_EQ(live_to_box(), 2);
     next_step();
     EXPECT(other[0].self == t);
@@ -337,7 +350,7 @@ static void close_first(int signal_number, siginfo_t *info, void *unused)
     if (info->si_addr != &closing->inbox)
         test_fail(__FILE__, __LINE__, "signal %d", signal_number);
     mprotect(page_of(&closing->inbox), page_bytes, PROT_READ | PROT_WRITE);
-    hak_parcel_close(closing);
+    hak_mailbox_close(closing);
 }
 
 /* Who empties all inboxes looks at one, and it is closed before he takes. */
@@ -351,18 +364,18 @@ TEST(an_inbox_that_is_closed_meanwhile_stays_closed)
     begin(1, 100, 100);
     for (size_t i = 0; i < 50; i++)
         give(other[0].block[i]);
-    hak_parcel_post(hak_self);
+    hak_mailbox_post(hak_self);
     next_step();
     end(1);
     closing = other[0].self;
     EXPECT(closing->inbox != NULL && closing != hak_self);
     EXPECT_EQ(sigaction(SIGSEGV, &action, NULL), 0);
     EXPECT_EQ(mprotect(page_of(&closing->inbox), page_bytes, PROT_READ), 0);
-    hak_parcel_receive_all(hak_self);
+    hak_mailbox_receive_all(hak_self);
     EXPECT_EQ(live_to_box(), 50);
     for (size_t i = 50; i < 100; i++) /* to the box: nobody reads the inbox */
         give(other[0].block[i]);
-    hak_parcel_post(hak_self);
+    hak_mailbox_post(hak_self);
     EXPECT_EQ(live_to_box(), 0);
 }
 
@@ -376,7 +389,7 @@ TEST(a_child_of_fork_keeps_nothing_for_those_left_behind)
     if (child == 0) {
         for (size_t i = 0; i < 100; i++)
             give(other[0].block[i]);
-        hak_parcel_post(hak_self);
+        hak_mailbox_post(hak_self);
         _exit(live_to_box() == 1 && figures().live_count == 1 ? 0 : 1);
     }
     int status;
@@ -425,7 +438,7 @@ TEST(an_entry_that_is_out_of_date)
     give(block[1]); /* believes the tag */
     EXPECT_NE(hak_entry_tag(entry_of(block[1])), me->tag);
     EXPECT_EQ(me->nopen, 1);
-    hak_parcel_post(me);
+    hak_mailbox_post(me);
     EXPECT_EQ(hak_entry_tag(entry_of(block[1])), me->tag);
     EXPECT_EQ(live_to_box(), live - 1);
     give(block[2]);
@@ -447,7 +460,7 @@ TEST(what_arrives_at_the_wrong_thread_goes_on)
     EXPECT_EQ(me->nopen, 1);
     begin(1, 1, 100); /* takes the ended thread's structure over */
     uint64_t live = live_to_box();
-    hak_parcel_post(me);
+    hak_mailbox_post(me);
     EXPECT(other[0].self->inbox != NULL);
     EXPECT_EQ(live_to_box(), live);
     next_step();
@@ -511,7 +524,7 @@ TEST(threads_swap_blocks)
             give(table[i]);
     EXPECT_EQ(figures().live_count, 0);
     EXPECT_EQ(figures().allocs, SWAPPERS * (size_t)TEST_TURNS(200000));
-    hak_parcel_receive_all(hak_self);
+    hak_mailbox_receive_all(hak_self);
     EXPECT_EQ(live_to_box(), 0);
 }
 
@@ -526,7 +539,7 @@ static void other_frees(void *p, size_t n)
     other[0].ngive = n;
     next_step();
     end(1);
-    hak_parcel_receive(hak_self);
+    hak_mailbox_receive(hak_self);
 }
 
 TEST_DIES(two_frees_are_told_when_they_arrive, SIGABRT, "freed twice")

@@ -5,7 +5,12 @@
  */
 #include "test.h"
 
-#include "core.h"
+#include <conf/conf.h>
+#include <core/route/policy.h>
+#include <core/state/boxes.h>
+#include <core/state/build.h>
+#include <core/state/chains.h>
+#include <core/state/core.h>
 #include <pthread.h>
 
 static struct hak_conf conf;

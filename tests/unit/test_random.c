@@ -4,7 +4,7 @@
  */
 #include "test.h"
 
-#include "core.h"
+#include <base/random.h>
 #include <sys/syscall.h>
 
 static bool no_mmap, no_getrandom;
@@ -49,7 +49,7 @@ long syscall(long number, ...)
 TEST(siphash)
 {
     const uint64_t key[2] = {0x0706050403020100, 0x0f0e0d0c0b0a0908};
-    EXPECT(hak_os_siphash(key, 0x0706050403020100) == 0x93f5f5799a932462);
+    EXPECT(hak_siphash(key, 0x0706050403020100) == 0x93f5f5799a932462);
 }
 
 TEST(all_bits_vary)
@@ -57,7 +57,7 @@ TEST(all_bits_vary)
     int ones[64] = {0};
     enum { N = 4096 };
     for (int i = 0; i < N; i++) {
-        uint64_t x = hak_os_random();
+        uint64_t x = hak_random();
         for (int bit = 0; bit < 64; bit++)
             ones[bit] += (int)(x >> bit & 1);
     }
@@ -76,8 +76,8 @@ static uint64_t in_child(pid_t (*way)(void), bool handlers)
     pid_t pid = way();
     if (pid == 0) {
         if (handlers)
-            hak_os_random_forked();
-        x = hak_os_random();
+            hak_random_forked();
+        x = hak_random();
         _exit(write(ends[1], &x, sizeof x) != sizeof x);
     }
     EXPECT_EQ(read(ends[0], &x, sizeof x), (ssize_t)sizeof x);
@@ -91,7 +91,7 @@ static void all_differ(pid_t (*way)(void), bool handlers)
     for (int i = 0; i < 12; i++) {
         if (i == 11)
             no_mmap = false;
-        seen[i] = i % 3 == 2 ? hak_os_random() : in_child(way, handlers);
+        seen[i] = i % 3 == 2 ? hak_random() : in_child(way, handlers);
     }
     for (int i = 0; i < 12; i++)
         for (int k = 0; k < i; k++)
@@ -100,14 +100,14 @@ static void all_differ(pid_t (*way)(void), bool handlers)
 
 TEST(a_fork_shares_nothing)
 {
-    hak_os_random();
+    hak_random();
     all_differ(fork, true);
 }
 
 /* No handler runs: the kernel wipes the state. */
 TEST(nor_does_a_fork_without_handlers)
 {
-    hak_os_random();
+    hak_random();
     all_differ(_Fork, false);
 }
 
@@ -127,7 +127,7 @@ TEST(errno_stays)
 {
     no_mmap = no_getrandom = true;
     errno = 77;
-    hak_os_random();
+    hak_random();
     EXPECT_EQ(errno, 77);
 }
 

@@ -4,7 +4,13 @@
  */
 #include "test.h"
 
-#include "core.h"
+#include <core/route/lanes.h>
+#include <core/route/policy.h>
+#include <core/state/boxes.h>
+#include <core/state/chains.h>
+#include <core/state/core.h>
+#include <core/state/directory.h>
+#include <start/start.h>
 #include <pthread.h>
 
 static void start_with(char *variable)
@@ -75,7 +81,7 @@ TEST_DIES(closed_after_a_change, SIGSEGV, "and now")
     start();
     set_and_reset();
     EXPECT_EQ(hak_policy_drop(hak_boxes.all[0]), 0);
-    hak_thread_reroute(0, HAK_LANES);
+    hak_lanes_reroute(0, HAK_LANES);
     say_last_words();
     store(&hak_policy.epoch);
 }

@@ -4,7 +4,7 @@
  */
 #include "../lib/test.h"
 
-#include <foreign.h>
+#include <modules/foreign/foreign.h>
 #include <sys/resource.h>
 
 static struct hak_call call;

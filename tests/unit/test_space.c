@@ -4,7 +4,10 @@
  */
 #include "test.h"
 
-#include "core.h"
+#include <base/os.h>
+#include <core/memory/directory.h>
+#include <core/memory/space.h>
+#include <core/state/directory.h>
 #include <pthread.h>
 #include <sys/resource.h>
 #include <time.h>

@@ -8,7 +8,8 @@
 #include "test.h"
 
 #include "../preload/refuse.h"
-#include "core.h"
+#include <base/meta.h>
+#include <core/memory/space.h>
 #include <pthread.h>
 #include <sys/resource.h>
 

@@ -3,7 +3,7 @@
 #include "test.h"
 
 #include <stdbool.h>
-#include <text.h>
+#include <base/text.h>
 
 TEST(copies_are_cut_to_fit)
 {

@@ -6,7 +6,24 @@
  */
 #include "test.h"
 
-#include "core.h"
+#include <base/meta.h>
+#include <base/os.h>
+#include <base/seal.h>
+#include <core/box/modules.h>
+#include <core/malloc/fast.h>
+#include <core/malloc/slow.h>
+#include <core/memory/space.h>
+#include <core/route/lanes.h>
+#include <core/route/policy.h>
+#include <core/state/boxes.h>
+#include <core/state/core.h>
+#include <core/state/directory.h>
+#include <core/state/thread.h>
+#include <core/thread/mailbox.h>
+#include <core/thread/thread.h>
+#include <report/report.h>
+#include <modules/linked.h>
+#include <start/start.h>
 #include <hakmem/hakmem.h>
 #include <dlfcn.h>
 #include <limits.h>
@@ -20,6 +37,7 @@ static const uint32_t lane_of_bytes = (BYTES + 15) / 16;
 
 static void start(void)
 {
+    hak_modules_link();
     static char env[] = "HAKMEM_CONF=tests/loader/thread.ini";
     char *envp[] = {env, NULL};
     hak_start(envp);
@@ -538,21 +556,21 @@ TEST(a_span_may_be_in_several_lanes)
     start();
     get(BYTES);
     struct hak_thread *t = hak_self;
-    hak_thread_set_lane(t, 40, &a);
-    hak_thread_set_lane(t, 38, &a);
-    hak_thread_set_lane(t, 39, &b);
-    hak_thread_set_lane(t, 41, &a);
-    hak_thread_set_lane(t, 41, &b); /* b took it over */
+    hak_lane_set(t, 40, &a);
+    hak_lane_set(t, 38, &a);
+    hak_lane_set(t, 39, &b);
+    hak_lane_set(t, 41, &a);
+    hak_lane_set(t, 41, &b); /* b took it over */
     EXPECT_EQ(a.lane_first, 38);
     EXPECT_GE(a.lane_last, 41);
-    hak_thread_drop_lanes(t, &a);
+    hak_lanes_drop(t, &a);
     EXPECT_EQ(a.lane_first + a.lane_last, 0);
     EXPECT(hak_lane(t, 38) == &hak_no_span && hak_lane(t, 40) == &hak_no_span);
     EXPECT(hak_lane(t, 39) == &b && hak_lane(t, 41) == &b);
-    hak_thread_set_lane(t, 0, &a);
-    hak_thread_drop_lanes(t, &a);
+    hak_lane_set(t, 0, &a);
+    hak_lanes_drop(t, &a);
     EXPECT(hak_lane(t, 0) == &hak_no_span);
-    hak_thread_drop_lanes(t, &b);
+    hak_lanes_drop(t, &b);
     EXPECT(hak_lane(t, 39) == &hak_no_span && hak_lane(t, 41) == &hak_no_span);
     EXPECT(hak_lane(t, lane_of_bytes) != &hak_no_span);
 }
@@ -582,11 +600,11 @@ TEST(reroute_reaches_every_thread)
     hold(2);
     get(BYTES);
     get(200);
-    hak_thread_reroute(lane_of_bytes, lane_of_bytes);
+    hak_lanes_reroute(lane_of_bytes, lane_of_bytes);
     for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next)
         EXPECT(hak_lane(t, lane_of_bytes) == &hak_no_span);
     EXPECT(hak_lane(hak_self, hak_index_of(200)) != &hak_no_span);
-    hak_thread_reroute(0, HAK_INDEX_LARGE);
+    hak_lanes_reroute(0, HAK_INDEX_LARGE);
     EXPECT(hak_lane(hak_self, hak_index_of(200)) == &hak_no_span);
     expect_content(2);
     let_go(2);
@@ -763,9 +781,9 @@ static void lock_stub(enum hak_fork_phase phase)
 }
 
 static void (*const locks[])(enum hak_fork_phase phase) = {
-    hak_report_lock, lock_stub,       hak_learner_lock,
-    hak_thread_lock, hak_parcel_lock, hak_policy_lock,
-    hak_seal_lock,   hak_space_lock,  hak_meta_lock,
+    hak_report_lock, lock_stub,        hak_modules_lock,
+    hak_thread_lock, hak_mailbox_lock, hak_policy_lock,
+    hak_seal_lock,   hak_space_lock,   hak_meta_lock,
 };
 enum { LOCKS = sizeof locks / sizeof locks[0] };
 static struct {
@@ -801,8 +819,10 @@ TEST(fork_holds_every_lock)
 {
     pthread_t thread[LOCKS];
     int status = 1;
+    char why[256];
     EXPECT_EQ(pthread_atfork(look_inside, NULL, NULL), 0);
     start();
+    EXPECT_EQ(hak_module_open("learner", why, sizeof why), 0);
     stub.ops.fork = fork_stub;
     add_stub();
     for (uintptr_t i = 0; i < LOCKS; i++)

@@ -155,7 +155,7 @@ struct hak_thread; /* opaque: one attached thread, compared by address */
  * nothing that cannot be one (its upper 16 or lower 4 bits are not 0). A free,
  * by the owner, of what is not where a slot starts, or is the first of `local`,
  * goes to ops->free, which knows for sure whether the slot is live
- * (boxkit/span.h, boxkit/page.h).
+ * (kit/span.h, kit/page.h).
  *
  * owner       written by the box: the thread of the heap that the span
  *             belongs to, or NULL (then every free is a remote free).
@@ -578,7 +578,7 @@ struct hak_box_entry {
     uint16_t ops_at;        /* offsetof(struct hak_box_entry, ops), likewise */
     uint16_t span_bytes;    /* sizeof(struct hak_span), likewise */
     uint16_t lanes;         /* HAK_LANES, likewise */
-    uint16_t kit_version;   /* HAK_KIT_VERSION of boxkit/base.h, or 0 */
+    uint16_t kit_version;   /* HAK_KIT_VERSION of kit/base.h, or 0 */
     uint32_t granule_bytes; /* HAK_GRANULE_BYTES, likewise */
     uint32_t reserved;      /* 0 */
     /* ---- new members come here ---- */

@@ -7,7 +7,7 @@
 #include "test.h"
 #include "testhost.h"
 
-#include <boxkit/lost.h>
+#include <kit/lost.h>
 
 enum { GRANULE = HAK_GRANULE_BYTES, LEAST = 16, MOST = 1024 };
 

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT
+ * object.c - one loaded ELF object and its own symbols: see object.h. */
+#include <base/object.h>
+
+#include <dlfcn.h>
+#include <string.h>
+
+bool hak_object_of(const void *p, struct hak_object *out)
+{
+    struct dl_find_object found;
+    if (_dl_find_object((void *)(uintptr_t)p, &found) != 0)
+        return false;
+    *out = (struct hak_object){
+        .base = found.dlfo_link_map->l_addr,
+        .dynamic = found.dlfo_link_map->l_ld,
+        .start = found.dlfo_map_start,
+        .end = found.dlfo_map_end,
+    };
+    return true;
+}
+
+/* glibc has made addresses of most of these; the vDSO's are as in its file. */
+static const void *table(const struct hak_object *object, int64_t tag)
+{
+    for (const ElfW(Dyn) *d = object->dynamic; d->d_tag != DT_NULL; d++)
+        if (d->d_tag == tag) {
+            uintptr_t at = d->d_un.d_ptr;
+            return (const void *)(at < object->base ? at + object->base : at);
+        }
+    return NULL;
+}
+
+/*
+ * DT_GNU_HASH: four words, the Bloom filter, the buckets (first symbol of
+ * each), and per symbol its hash, whose last bit ends a bucket.
+ */
+struct gnu_hash {
+    uint32_t nbuckets, first_symbol, nfilters, shift;
+};
+
+static uint32_t hash_of(const char *name)
+{
+    uint32_t hash = 5381;
+    for (; *name != 0; name++)
+        hash = hash * 33 + (unsigned char)*name;
+    return hash;
+}
+
+static bool may_have(const struct gnu_hash *head, uint32_t hash)
+{
+    const ElfW(Addr) *filter = (const ElfW(Addr) *)(head + 1);
+    const uint32_t bits = 8 * sizeof *filter;
+    ElfW(Addr) word = filter[hash / bits % head->nfilters];
+    return word >> hash % bits & word >> (hash >> head->shift) % bits & 1;
+}
+
+static bool is_function(const ElfW(Sym) * symbol)
+{
+    return symbol->st_shndx != SHN_UNDEF &&
+           ELF64_ST_TYPE(symbol->st_info) == STT_FUNC;
+}
+
+void *hak_object_symbol(const struct hak_object *object, const char *name)
+{
+    const struct gnu_hash *head = table(object, DT_GNU_HASH);
+    const ElfW(Sym) *symbols = table(object, DT_SYMTAB);
+    const char *texts = table(object, DT_STRTAB);
+    uint32_t hash = hash_of(name);
+    if (head == NULL || symbols == NULL || texts == NULL ||
+        head->nbuckets == 0 || !may_have(head, hash))
+        return NULL;
+    const uint32_t *bucket =
+        (const uint32_t *)((const ElfW(Addr) *)(head + 1) + head->nfilters);
+    const uint32_t *chain = bucket + head->nbuckets;
+    uint32_t i = bucket[hash % head->nbuckets];
+    if (i < head->first_symbol)
+        return NULL;
+    for (;; i++) {
+        uint32_t here = chain[i - head->first_symbol];
+        const ElfW(Sym) *symbol = &symbols[i];
+        if ((here | 1) == (hash | 1) && is_function(symbol) &&
+            strcmp(texts + symbol->st_name, name) == 0)
+            return (void *)(object->base + symbol->st_value);
+        if (here & 1)
+            return NULL;
+    }
+}

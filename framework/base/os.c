@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: MIT
+ * os.c - every coupling of the core to the kernel: memory, clock, limits. Each
+ * call keeps errno.
+ */
+#include <base/os.h>
+
+#include <base/text.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/membarrier.h>
+#include <stdlib.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysinfo.h>
+#include <time.h>
+#include <unistd.h>
+#include <string.h>
+#include <limits.h>
+
+/* What a system call that says ok has come to: 0 or -errno; errno is again as
+ * it was before the call. */
+static int outcome(bool ok, int before)
+{
+    int error = ok ? 0 : -errno;
+    errno = before;
+    return error;
+}
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+
+static bool membarrier(int command)
+{
+    int kept = errno;
+    return outcome(syscall(SYS_membarrier, command, 0, 0) == 0, kept) == 0;
+}
+
+bool hak_os_barrier_start(void)
+{
+    return membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
+}
+
+void hak_os_barrier(void)
+{
+    if (!membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) && hak_os_barrier_start())
+        membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED); /* a fork's child */
+}
+
+void __tsan_init(void) __attribute__((weak, visibility("default")));
+
+bool hak_os_tsan(void)
+{
+    return __tsan_init != NULL;
+}
+
+bool hak_os_secure(void)
+{
+    return getauxval(AT_SECURE) != 0;
+}
+
+size_t hak_os_page_bytes(void)
+{
+    return (size_t)getauxval(AT_PAGESZ);
+}
+
+uint32_t hak_os_ncpus(void)
+{
+    enum { CPUS_MOST = 8192 }; /* of Linux on x86-64 */
+    uint64_t mask[CPUS_MOST / 64];
+    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
+    uint32_t n = 0;
+    for (long i = 0; i < bytes / (long)sizeof *mask; i++)
+        n += (uint32_t)__builtin_popcountll(mask[i]);
+    return n != 0 ? n : 1;
+}
+
+uint32_t hak_os_nmappings(void)
+{
+    char text[24] = "";
+    int fd = open("/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    (void)!read(fd, text, sizeof text - 1);
+    close(fd);
+    return (uint32_t)hak_min(strtoul(text, NULL, 10), INT32_MAX);
+}
+
+/* noinline: a page of stack, and realpath's own, for where there is no /proc.
+ */
+__attribute__((cold, noinline)) static bool real_path(const char *path,
+                                                      char out[PATH_MAX])
+{
+    char real[PATH_MAX];
+    if (realpath(path, real) == NULL)
+        return false;
+    strcpy(out, real);
+    return true;
+}
+
+bool hak_os_real_path(const char *path, char out[PATH_MAX])
+{
+    char name[64], digits[24];
+    int fd = open(path, O_PATH | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    hak_text_join(name, sizeof name, "/proc/self/fd/",
+                  hak_text_number(digits, (unsigned long)fd));
+    ssize_t n = readlink(name, out, PATH_MAX - 1);
+    close(fd);
+    if (n < 0)
+        return real_path(path, out);
+    out[n] = 0;
+    return n < PATH_MAX - 1;
+}
+
+int hak_os_fstat(int fd, struct stat *out)
+{
+    return (int)syscall(SYS_fstat, fd, out);
+}
+
+uint64_t hak_os_now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+uint64_t hak_os_now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+void *hak_os_map(size_t size_bytes, int prot)
+{
+    int kept = errno;
+    void *p = mmap(NULL, size_bytes, prot,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    errno = kept;
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static int map_at(void *at, size_t size_bytes, int flags)
+{
+    int kept = errno;
+    void *p = mmap(at, size_bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
+                       MAP_FIXED_NOREPLACE | flags,
+                   -1, 0);
+    int error = p == MAP_FAILED ? errno : 0;
+    errno = kept;
+    if (error != 0 || p == at)
+        return -error;
+    hak_os_unmap(p, size_bytes); /* kernels before 4.17 take it as a hint */
+    return -EEXIST;
+}
+
+int hak_os_map_at(void *at, size_t size_bytes)
+{
+    return map_at(at, size_bytes, 0);
+}
+
+int hak_os_populate_at(void *at, size_t size_bytes)
+{
+    return map_at(at, size_bytes, MAP_POPULATE);
+}
+
+bool hak_os_map_over(void *at, size_t size_bytes)
+{
+    int kept = errno;
+    return outcome(mmap(at, size_bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+                        -1, 0) == at,
+                   kept) == 0;
+}
+
+bool hak_os_unmap(void *p, size_t size_bytes)
+{
+    int kept = errno;
+    return outcome(munmap(p, size_bytes) == 0, kept) == 0;
+}
+
+int hak_os_purge(void *p, size_t size_bytes)
+{
+    int kept = errno;
+    return outcome(madvise(p, size_bytes, MADV_DONTNEED) == 0, kept);
+}
+
+bool hak_os_writable(void *p, size_t size_bytes)
+{
+    int kept = errno;
+    return outcome(mprotect(p, size_bytes, PROT_READ | PROT_WRITE) == 0,
+                   kept) == 0;
+}
+
+bool hak_os_read_only(void *p, size_t size_bytes)
+{
+    int kept = errno;
+    return outcome(mprotect(p, size_bytes, PROT_READ) == 0, kept) == 0;
+}
+
+void hak_os_huge(void *p, size_t size_bytes)
+{
+    int kept = errno;
+    madvise(p, size_bytes, MADV_HUGEPAGE);
+    errno = kept;
+}
+
+bool hak_os_is_mapped(void *p)
+{
+    int kept = errno;
+    unsigned char resident;
+    bool mapped = mincore(p, 1, &resident) == 0 || errno != ENOMEM;
+    errno = kept;
+    return mapped;
+}
+
+/* Move to a range that is ours or free; what is mapped there goes. */
+bool hak_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes)
+{
+    int kept = errno;
+    return outcome(mremap(from, old_bytes, new_bytes,
+                          MREMAP_MAYMOVE | MREMAP_FIXED, to) != MAP_FAILED,
+                   kept) == 0;
+}
+
+/* Does the kernel grant more than memory and swap? Not in overcommit mode 2,
+ * nor under limits. */
+static bool is_more_granted(const struct sysinfo *info)
+{
+    size_t bytes = ((size_t)info->totalram + info->totalswap) * info->mem_unit;
+    void *p =
+        hak_os_tsan() ? NULL : hak_os_map(bytes * 2, PROT_READ | PROT_WRITE);
+    return p != NULL && hak_os_unmap(p, bytes * 2);
+}
+
+/*
+ * How much address space to plan the window for: four times what can be
+ * had (RAM, RLIMIT_AS or RLIMIT_DATA), so that purged holes never exhaust it.
+ * The directory costs 1/8192 of that in address space, untouched, and so do
+ * the maps of some boxes. Blocks of which little is touched may come to more
+ * than memory; what then does not fit libc serves, or with no_libc the window
+ * is 512 GiB at least.
+ */
+size_t hak_os_window_bytes(bool no_libc)
+{
+    static const int limits[] = {RLIMIT_AS, RLIMIT_DATA};
+    struct sysinfo info;
+    struct rlimit limit;
+    const size_t least = (size_t)4 << 30;
+    const size_t most = (size_t)(hak_os_tsan() ? 256 : 16 << 10) << 30;
+    size_t want = (size_t)64 << 30;
+    if (sysinfo(&info) == 0) {
+        want = hak_max(want, (size_t)info.totalram * info.mem_unit * 4);
+        if (no_libc && is_more_granted(&info))
+            want = hak_max(want, (size_t)512 << 30);
+    }
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
+        if (getrlimit(limits[i], &limit) == 0 && limit.rlim_cur <= most / 4)
+            want = hak_min(want, (size_t)limit.rlim_cur * 4);
+    want = hak_min(hak_max(want, least), most);
+    return (size_t)1 << (64 - __builtin_clzl(want - 1));
+}

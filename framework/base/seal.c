@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT
+ * seal.c - what decides where calls go, read-only while the process runs.
+ *
+ * Two kinds of memory: the section hak_sealed, which sections.ld makes
+ * whole pages, and chunks for what is as many as the configuration says. A
+ * change (of a route, of a box's state) opens all of it for as long as it
+ * takes, one change at a time.
+ */
+#include <base/seal.h>
+
+#include <base/os.h>
+#include <kit/sync.h>
+
+#include <sys/mman.h>
+
+enum { CHUNK_BYTES = 64 * 1024, CHUNKS_MOST = 64 };
+
+/* The linker's. */
+#define FROM_LINKER(name) __asm__(name) __attribute__((visibility("hidden")))
+typedef char place[]; /* cppcheck cannot read an asm name behind [] */
+extern place sealed_start FROM_LINKER("__start_hak_sealed");
+extern place sealed_stop FROM_LINKER("__stop_hak_sealed");
+
+/* What most configurations need, without a mapping of its own. */
+static HAK_SEALED _Alignas(64) char first_chunk[8 * 1024];
+
+static struct {
+    struct hak_lock lock; /* held while open */
+    bool sealed;
+    char *next, *end; /* of the last chunk */
+    uint32_t nchunks;
+    struct {
+        char *at;
+        size_t bytes;
+    } chunk[CHUNKS_MOST]; /* but the first */
+} seal;
+
+void hak_seal_lock(enum hak_fork_phase phase)
+{
+    hak_lock_fork(&seal.lock, phase);
+}
+
+static bool add_chunk(size_t size_bytes)
+{
+    size_t bytes =
+        hak_round_up(hak_max(size_bytes, CHUNK_BYTES), hak_os_page_bytes());
+    if (seal.nchunks == CHUNKS_MOST)
+        return false;
+    char *at = hak_os_map(bytes, PROT_READ | PROT_WRITE);
+    if (at == NULL)
+        return false;
+    seal.chunk[seal.nchunks].at = seal.next = at;
+    seal.chunk[seal.nchunks].bytes = bytes;
+    seal.nchunks++;
+    seal.end = at + bytes;
+    return true;
+}
+
+void *hak_sealed_memory(size_t size_bytes)
+{
+    size_bytes = hak_round_up(size_bytes, 64);
+    if (seal.next == NULL) {
+        seal.next = first_chunk;
+        seal.end = first_chunk + sizeof first_chunk;
+    }
+    if ((size_t)(seal.end - seal.next) < size_bytes && !add_chunk(size_bytes))
+        return NULL;
+    void *p = seal.next;
+    seal.next += size_bytes;
+    return p;
+}
+
+/* All of it, or as far as it went. */
+static bool protect(bool (*to)(void *p, size_t size_bytes))
+{
+    bool done =
+        to(sealed_start, (uintptr_t)sealed_stop - (uintptr_t)sealed_start);
+    for (uint32_t i = 0; done && i < seal.nchunks; i++)
+        done = to(seal.chunk[i].at, seal.chunk[i].bytes);
+    return done;
+}
+
+void hak_seal(void)
+{
+    seal.sealed = true;
+    protect(hak_os_read_only);
+}
+
+bool hak_seal_open(void)
+{
+    hak_lock_take(&seal.lock);
+    if (!seal.sealed || protect(hak_os_writable))
+        return true;
+    hak_seal_close();
+    return false;
+}
+
+void hak_seal_close(void)
+{
+    if (seal.sealed)
+        protect(hak_os_read_only);
+    hak_lock_drop(&seal.lock);
+}

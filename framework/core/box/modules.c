@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT
+ * modules.c - opens modules, and is all that they see of the core.
+ */
+#include <core/box/modules.h>
+
+#include <base/meta.h>
+#include <base/seal.h>
+#include <base/why.h>
+#include <core/box/open.h>
+#include <core/route/lanes.h>
+#include <core/route/policy.h>
+#include <core/state/build.h>
+#include <core/state/thread.h>
+#include <hakmem/version.h>
+
+#include <errno.h>
+#include <string.h>
+#include <fcntl.h>
+
+/* ---- the host table ---- */
+
+static void want(const struct hak_module_host *host)
+{
+    __atomic_or_fetch(&hak_modules_wanted, 1u << host->index, __ATOMIC_RELAXED);
+}
+
+static void **slot(const struct hak_module_host *host)
+{
+    struct hak_thread *t = hak_self;
+    return hak_is_attached(t) ? &t->of_module[host->index] : NULL;
+}
+
+static void each_slot(const struct hak_module_host *host,
+                      void (*each)(void *context, void *word), void *context)
+{
+    for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next)
+        each(context,
+             __atomic_load_n(&t->of_module[host->index], __ATOMIC_ACQUIRE));
+}
+
+static int set_route(uint32_t first, uint32_t last, const char *route)
+{
+    int error =
+        hak_routes_may_change() ? hak_policy_set(first, last, route) : -ENOTSUP;
+    if (error == 0)
+        hak_lanes_reroute(first, last);
+    return error;
+}
+
+static int reset_route(uint32_t first, uint32_t last)
+{
+    int error =
+        hak_routes_may_change() ? hak_policy_reset(first, last) : -ENOTSUP;
+    if (error == 0)
+        hak_lanes_reroute(first, last);
+    return error;
+}
+
+static const char *route_of(uint32_t index)
+{
+    return hak_chain_of(index)->route;
+}
+
+static bool leads_to_box(const char *route)
+{
+    return hak_routes_may_change() && hak_policy_leads_to_box(route);
+}
+
+static const char *call_of(const char *box, uint32_t n, const char **text,
+                           bool *poll)
+{
+    return hak_opens_files() ? hak_conf_call(&hak_conf, box, n, text, poll)
+                             : NULL;
+}
+
+/* ---- opening ---- */
+
+static const struct hak_module_entry *linked(const char *name)
+{
+    const struct hak_module_entry *const *at = hak_modules.linked;
+    for (; at != NULL && *at != NULL; at++)
+        if (strcmp((*at)->name, name) == 0)
+            return *at;
+    return NULL;
+}
+
+/* Another version's has another layout behind these two. */
+static int check(const struct hak_module_entry *entry, const char *name,
+                 char *why, size_t n)
+{
+    if (entry->version == HAK_MODULE_VERSION &&
+        strcmp(entry->core_version, HAK_VERSION) == 0)
+        return 0;
+    return hak_refuse(-EINVAL, why, n,
+                      "module %s is of another version than this library, "
+                      "which is " HAK_VERSION "; install both together",
+                      name);
+}
+
+static int begin(const struct hak_module_entry *entry, char *why, size_t n)
+{
+    uint32_t i = hak_modules.n;
+    if (i == HAK_MODULES_MOST)
+        return hak_refuse(-ENOSPC, why, n, "there are %u modules already", i);
+    if (!hak_seal_open())
+        return hak_refuse(-ENOMEM, why, n, "no memory");
+    hak_modules.host[i] = (struct hak_module_host){
+        .version = HAK_MODULE_VERSION,
+        .index = i,
+        .conf = &hak_conf,
+        .meta = hak_meta,
+        .sealed = hak_sealed_memory,
+        .want = want,
+        .slot = slot,
+        .each_slot = each_slot,
+        .age = hak_core.age,
+        .set_route = set_route,
+        .reset_route = reset_route,
+        .route_of = route_of,
+        .leads_to_box = leads_to_box,
+        .call_of = call_of,
+    };
+    hak_seal_close();
+    int error = entry->start(&hak_modules.host[i]);
+    if (error == 0 && !hak_seal_open())
+        error = -ENOMEM;
+    if (error != 0)
+        return hak_refuse(error, why, n, "module %s does not start: %s",
+                          entry->name, strerrordesc_np(-error));
+    hak_modules.entry[i] = entry;
+    hak_modules.nlisteners += entry->page_retired != NULL;
+    __atomic_store_n(&hak_modules.n, i + 1, __ATOMIC_RELEASE);
+    hak_seal_close();
+    return 0;
+}
+
+int hak_module_open(const char *name, char *why, size_t why_bytes)
+{
+    for (uint32_t i = 0; i < hak_modules.n; i++)
+        if (strcmp(hak_modules.entry[i]->name, name) == 0)
+            return 0;
+    const struct hak_module_entry *entry = linked(name);
+    int error = 0;
+    if (entry == NULL)
+        error = hak_opens_files()
+                    ? hak_module_file(name, &entry, why, why_bytes)
+                    : -ENOENT;
+    if (error == 0)
+        error = check(entry, name, why, why_bytes);
+    return error == 0 ? begin(entry, why, why_bytes) : error;
+}
+
+/* ---- calls ---- */
+
+const void *hak_modules_extension(const char *id)
+{
+    const void *table = NULL;
+    for (uint32_t i = 0; i < hak_modules.n && table == NULL; i++)
+        if (hak_modules.entry[i]->extension != NULL)
+            table = hak_modules.entry[i]->extension(id);
+    return table;
+}
+
+void hak_modules_run(void)
+{
+    for (uint32_t i = 0; i < hak_modules.n; i++)
+        if (hak_modules.entry[i]->run != NULL)
+            hak_modules.entry[i]->run();
+}
+
+void hak_modules_lock(enum hak_fork_phase phase)
+{
+    for (uint32_t i = 0; i < hak_modules.n; i++)
+        if (hak_modules.entry[i]->fork != NULL)
+            hak_modules.entry[i]->fork(phase);
+}
+
+void hak_modules_serve(void)
+{
+    uint32_t wanted =
+        __atomic_exchange_n(&hak_modules_wanted, 0, __ATOMIC_ACQUIRE);
+    for (uint32_t i = 0; i < hak_modules.n; i++)
+        if ((wanted >> i & 1) != 0 && hak_modules.entry[i]->slow_path != NULL)
+            hak_modules.entry[i]->slow_path();
+}
+
+void hak_modules_tell_of_page(const struct hak_retire *record)
+{
+    for (uint32_t i = 0; i < hak_modules.n; i++)
+        if (hak_modules.entry[i]->page_retired != NULL)
+            hak_modules.entry[i]->page_retired(record);
+}

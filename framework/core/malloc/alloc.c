@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT
+ * alloc.c - malloc's slow path: down a chain of boxes.
+ *
+ * Each box of the chain in turn, by a refill of the lane or a call of alloc;
+ * then libc, unless the route says none.
+ */
+#include <core/malloc/alloc.h>
+
+#include <core/box/modules.h>
+#include <core/malloc/box_calls.h>
+#include <core/malloc/short_way.h>
+#include <core/route/lanes.h>
+#include <core/route/sample.h>
+#include <core/thread/mailbox.h>
+#include <core/thread/thread.h>
+
+#include <errno.h>
+#include <string.h>
+
+/*
+ * The span into the lane, and into its neighbours' whose requests get the
+ * same slots: with coarse slots each of them would else ask for a refill of
+ * its own whenever the box goes on to the next span.
+ */
+static void set_lanes(struct hak_thread *t, const struct hak_loaded *b,
+                      uint32_t index, struct hak_span *span)
+{
+    struct hak_lane_group group = hak_core.group[index];
+    if (hak_lane(t, index) == span)
+        return;
+    if (hak_chain_of(index)->box[0] != b ||
+        span->slot_bytes < hak_lane_bytes(group.last))
+        group.first = group.last = (uint8_t)index;
+    for (uint32_t i = group.first; i <= group.last; i++)
+        hak_lane_set(t, i, span);
+}
+
+static void sync_epoch(struct hak_thread *t)
+{
+    if (!hak_routes_may_change())
+        return;
+    uint64_t epoch = __atomic_load_n(&hak_policy.epoch, __ATOMIC_ACQUIRE);
+    if (unlikely(t->epoch != epoch)) {
+        t->epoch = epoch;
+        hak_lanes_resync(t);
+    }
+}
+
+static void *from_lanes(struct hak_thread *t, struct hak_loaded *b,
+                        uint32_t index)
+{
+    void *heap = hak_thread_heap(t, b, true);
+    if (heap == NULL)
+        return NULL;
+    hak_call_begins(t, b, "refill", hak_lane_bytes(index));
+    struct hak_span *span = hak_box_refill(b, heap, hak_lane_bytes(index));
+    hak_call_ends(t);
+    if (span == NULL)
+        return NULL;
+    hak_count(&t->count[b->box.index].refills, 1);
+    if (hak_samples() && hak_sample_is_near(t)) {
+        hak_lanes_drop(t, span);
+        return hak_span_pop(span);
+    }
+    set_lanes(t, b, index, span);
+    /*
+     * A change of route may have emptied the lane just before it was set. The
+     * barrier of hak_lanes_reroute, after the epoch's store, stands between
+     * any thread's store above and load below: either that empties what was
+     * set here, or the new epoch is seen here.
+     */
+    if (hak_routes_may_change() && unlikely(hak_core.fences))
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    sync_epoch(t);
+    void *p = hak_span_pop(span);
+    if (hak_verifies())
+        hak_verify_slot(b, "refill", p, 1);
+    if (hak_samples())
+        hak_sample_lane(t, span);
+    return p;
+}
+
+void *hak_from_libc(struct hak_thread *t, enum hak_fallback last, size_t align,
+                    size_t size, bool zero)
+{
+    void *p = NULL;
+    if (last == HAK_FALLBACK_LIBC)
+        p = hak_libc_alloc(align, size, zero);
+    if (p == NULL)
+        errno = ENOMEM;
+    else if (hak_is_attached(t))
+        hak_count(&t->libc_allocs, 1);
+    return p;
+}
+
+/*
+ * libc, but where a residual box is that one: libc's blocks are known one by
+ * one then, which is for few of them.
+ */
+void *hak_last_resort(struct hak_thread *t, const struct hak_chain *chain,
+                      size_t align, size_t size, bool zero)
+{
+    struct hak_loaded *b = hak_boxes.residual;
+    if (unlikely(t->abroad != 0))
+        return hak_from_libc(t, HAK_FALLBACK_LIBC, align, size, zero);
+    if (likely(b == NULL) || chain->last != HAK_FALLBACK_LIBC)
+        return hak_from_libc(t, chain->last, align, size, zero);
+    for (uint32_t i = 0; chain->box[i] != NULL; i++)
+        if (chain->box[i] == b)
+            return NULL; /* it was asked */
+    return align > HAK_ALIGN_BYTES ? hak_from_box_aligned(t, b, align, size)
+                                   : hak_from_box(t, b, size, zero);
+}
+
+/* From the sampling box when it is its turn and has room; else NULL. */
+void *hak_sampled(struct hak_thread *t, size_t align, size_t size, bool zero)
+{
+    struct hak_loaded *b = hak_core.sample_box;
+    size_t want = size == 0 ? 1 : size;
+    if (!hak_sample_due(t, hak_index_of(size)))
+        return NULL;
+    int kept = errno;
+    void *p = align > HAK_ALIGN_BYTES ? hak_from_box_aligned(t, b, align, want)
+                                      : hak_from_box(t, b, want, zero);
+    errno = kept;
+    if (p == NULL)
+        hak_count(&t->count[b->box.index].declines, 1);
+    return p;
+}
+
+static void *down_the_chain(struct hak_thread *t, uint32_t index, size_t size,
+                            bool zero)
+{
+    const struct hak_chain *chain = hak_chain_of(index);
+    int kept = errno;
+    size_t want = size == 0 ? 1 : size;
+    for (uint32_t i = 0; chain->box[i] != NULL; i++) {
+        struct hak_loaded *b = chain->box[i];
+        void *p = NULL;
+        if (unlikely(t->abroad != 0) && b->foreign)
+            continue;
+        if (hak_box_lanes(b) && index < HAK_LANES) {
+            p = from_lanes(t, b, index);
+            if (p != NULL && zero) /* every usable byte: as large as the slot */
+                memset(p, 0, hak_directory_get(p)->slot_bytes);
+        } else {
+            p = hak_from_box(t, b, size, zero);
+        }
+        errno = kept;
+        if (p != NULL)
+            return p;
+        hak_count(&t->count[b->box.index].declines, 1);
+    }
+    void *p = hak_last_resort(t, chain, HAK_ALIGN_BYTES, want, zero);
+    errno = p != NULL ? kept : ENOMEM;
+    return p;
+}
+
+static void *from_chain(struct hak_thread *t, uint32_t index, size_t size,
+                        bool zero)
+{
+    hak_begin_routing(t);
+    void *p = down_the_chain(t, index, size, zero);
+    hak_end_routing(t);
+    return p;
+}
+
+/* Before the core is ready, without it, while it forks, without memory. */
+static void *alloc_unattached(size_t size, bool zero)
+{
+    void *p = NULL;
+    if (hak_core.mode == HAK_MODE_BOOT)
+        p = hak_boot_alloc(HAK_ALIGN_BYTES, size); /* .bss: zero */
+    if (p == NULL)
+        p = hak_from_libc(&hak_nobody, HAK_FALLBACK_LIBC, HAK_ALIGN_BYTES, size,
+                          zero);
+    return p;
+}
+
+/* Noinline: the short way must not save registers for it. */
+__attribute__((noinline)) static void *alloc_by_route(struct hak_thread *t,
+                                                      size_t size, bool zero)
+{
+    if (unlikely(size > PTRDIFF_MAX)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (unlikely(!hak_is_attached(t))) {
+        t = hak_core.mode == HAK_MODE_BOXES ? hak_thread_attach() : NULL;
+        if (t == NULL)
+            return alloc_unattached(size, zero);
+    }
+    if (unlikely(hak_modules_are_waiting()))
+        hak_modules_serve();
+    sync_epoch(t);
+    hak_tick(t);
+    hak_mailbox_receive(t);
+    if (hak_samples()) {
+        void *p = hak_sampled(t, HAK_ALIGN_BYTES, size, zero);
+        if (p != NULL)
+            return p;
+    }
+    void *p = from_chain(t, hak_index_of(size), size, zero);
+    hak_pay_for_growth();
+    return p;
+}
+
+void *hak_alloc_slow(struct hak_thread *t, size_t size, bool zero)
+{
+    void *p = hak_alloc_short(t, size, zero);
+    return likely(p != NULL) ? p : alloc_by_route(t, size, zero);
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT
+ * box_calls.c - calls of one box: headers, counts, and what verify looks at.
+ */
+#include <core/malloc/box_calls.h>
+
+#include <base/log.h>
+#include <core/malloc/short_way.h>
+#include <core/state/directory.h>
+
+#include <string.h>
+
+static void *hak_with_header(char *raw, size_t align, size_t size)
+{
+    uintptr_t at =
+        hak_round_up((uintptr_t)raw + sizeof(struct hak_header), align);
+    *hak_header_of((void *)at) =
+        (struct hak_header){.size_bytes = size, .offset = at - (uintptr_t)raw};
+    return (void *)at;
+}
+
+static void count_alloc(struct hak_thread *t, struct hak_loaded *b, void *p)
+{
+    struct hak_counts *count = &t->count[b->box.index];
+    hak_count(&count->allocs, 1);
+    if (hak_box_counts_bytes(b))
+        hak_count(&count->bytes_in, hak_box_usable(b, p));
+}
+
+/* What is wrong with p, so many bytes that the box gave, or NULL. */
+static const char *why_no_slot(struct hak_loaded *b, const char *p, size_t size)
+{
+    const struct hak_span *span = hak_directory_get(p);
+    if ((uintptr_t)p % HAK_ALIGN_BYTES != 0)
+        return "which is not 16-byte aligned";
+    if (!b->far && (span == NULL || span->box != &b->box))
+        return "which is no memory that host->map gave this box";
+    if (hak_box_header_bytes(b) == 0 && hak_box_usable_size(b, p) < size)
+        return "whose usable_size is less";
+    if (!b->residual && !b->now->untrusted &&
+        !(hak_box_owns(b, p) && hak_box_owns(b, p + (size ? size - 1 : 0))))
+        return "of which its own owns() knows nothing";
+    return NULL;
+}
+
+/* [core] verify: end with the box and its operation, where the fault is seen
+ * first. */
+void hak_verify_slot(struct hak_loaded *b, const char *operation, const char *p,
+                     size_t size)
+{
+    const char *why = p != NULL ? why_no_slot(b, p, size) : NULL;
+    if (unlikely(why != NULL))
+        hak_die("verify: box %s: %s(%zu) returned %p, %s (hakctl check-box "
+                "tests the box)",
+                b->box.name, operation, size, (const void *)p, why);
+}
+
+static void *box_alloc_here(struct hak_loaded *b, size_t size, bool zero)
+{
+    if (unlikely(size == 0) && HAK_BOX_HAS(b, alloc_none))
+        return hak_box_alloc_none(b);
+    size = size == 0 ? 1 : size;
+    if (hak_box_header_bytes(b) != 0) {
+        char *raw = hak_box_alloc(b, size + hak_box_header_bytes(b));
+        if (raw == NULL)
+            return NULL;
+        if (hak_verifies()) /* before the header goes there */
+            hak_verify_slot(b, "alloc", raw, size + hak_box_header_bytes(b));
+        void *p = hak_with_header(raw, HAK_ALIGN_BYTES, size);
+        return zero ? memset(p, 0, size) : p;
+    }
+    if (zero && HAK_BOX_HAS(b, zalloc))
+        return hak_box_zalloc(b, size);
+    void *p = hak_box_alloc(b, size);
+    return p != NULL && zero ? memset(p, 0, hak_box_usable_size(b, p)) : p;
+}
+
+void *hak_from_box(struct hak_thread *t, struct hak_loaded *b, size_t size,
+                   bool zero)
+{
+    hak_go_abroad(t, b);
+    hak_call_begins(t, b, "alloc", size);
+    void *p = box_alloc_here(b, size, zero);
+    hak_call_ends(t);
+    hak_come_home(t, b);
+    if (hak_verifies() && hak_box_header_bytes(b) == 0)
+        hak_verify_slot(b, "alloc", p, size);
+    if (p != NULL)
+        count_alloc(t, b, p);
+    return p;
+}
+
+void hak_to_box(struct hak_loaded *b, void *p)
+{
+    struct hak_thread *t = hak_self;
+    if (hak_is_attached(t) && !hak_box_lanes(b)) { /* a count needs a place */
+        struct hak_counts *count = &t->count[b->box.index];
+        hak_count(&count->frees, 1);
+        if (hak_box_counts_bytes(b))
+            hak_count(&count->bytes_out, hak_box_usable(b, p));
+    }
+    if (hak_box_header_bytes(b) != 0)
+        p = (char *)p - hak_header_of(p)->offset;
+    hak_go_abroad(t, b);
+    hak_call_begins(t, b, "free", 0);
+    hak_box_free(b, p);
+    hak_call_ends(t);
+    hak_come_home(t, b);
+}
+
+/* More than was asked from a box with headers: place it inside. */
+static void *aligned_with_header(struct hak_loaded *b, size_t align,
+                                 size_t size)
+{
+    size_t more = align + sizeof(struct hak_header);
+    if (size > PTRDIFF_MAX - more)
+        return NULL;
+    char *raw = hak_box_alloc(b, size + more);
+    return raw == NULL ? NULL : hak_with_header(raw, align, size);
+}
+
+/* No way to ask for alignment: perhaps it comes by itself. */
+static void *aligned_by_luck(struct hak_loaded *b, size_t align, size_t size)
+{
+    if (size > PTRDIFF_MAX - align)
+        return NULL;
+    void *p = hak_box_alloc(b, hak_round_up(size, align));
+    if (p == NULL || hak_is_aligned(p, align))
+        return p;
+    hak_box_free(b, p);
+    return NULL;
+}
+
+static void *aligned_from_here(struct hak_loaded *b, size_t align, size_t size)
+{
+    if (HAK_BOX_HAS(b, aligned_alloc) && hak_box_header_bytes(b) == 0)
+        return hak_box_aligned_alloc(b, align, size);
+    if (hak_box_header_bytes(b) != 0)
+        return aligned_with_header(b, align, size);
+    return aligned_by_luck(b, align, size);
+}
+
+void *hak_from_box_aligned(struct hak_thread *t, struct hak_loaded *b,
+                           size_t align, size_t size)
+{
+    hak_go_abroad(t, b);
+    void *p = aligned_from_here(b, align, size);
+    hak_come_home(t, b);
+    if (p != NULL)
+        count_alloc(t, b, p);
+    return p;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT
+ * realloc.c - realloc's slow path: by the box itself, or by a copy.
+ */
+#include <core/malloc/owner.h>
+
+#include <core/malloc/box_calls.h>
+#include <core/malloc/fast.h>
+#include <core/malloc/short_way.h>
+#include <core/memory/boot.h>
+#include <core/memory/libc.h>
+#include <core/memory/other.h>
+
+#include <errno.h>
+#include <string.h>
+
+/* By the box itself, or NULL. had: usable at p. */
+static void *resized(struct hak_loaded *b, void *p, size_t had, size_t size)
+{
+    if (b == NULL || !HAK_BOX_HAS(b, resize) || hak_box_header_bytes(b) != 0)
+        return NULL;
+    /* Another's size: the box would keep what is not routed to it. */
+    if (b->foreign && hak_chain_of(hak_index_of(size))->box[0] != b)
+        return NULL;
+    struct hak_thread *t = hak_self;
+    hak_go_abroad(t, b);
+    void *q = hak_box_resize(b, p, size);
+    hak_come_home(t, b);
+    if (q != NULL && hak_is_attached(t) && !hak_box_lanes(b) &&
+        hak_box_counts_bytes(b)) {
+        hak_count(&t->count[b->box.index].bytes_out, had);
+        hak_count(&t->count[b->box.index].bytes_in, hak_box_usable(b, q));
+    }
+    return q;
+}
+
+/* By the allocator that made p, which no box owns. False: we do it. */
+static bool realloc_unowned(void *p, size_t size, void **out)
+{
+    if (hak_may_be_others(p) && hak_other_realloc(p, size, out))
+        return true;
+    if (hak_core.mode == HAK_MODE_BOXES)
+        return false;
+    *out = hak_libc_realloc(p, size);
+    return true;
+}
+
+/*
+ * Whose p is is asked once, for all that follows: the walk may be calls of
+ * other libraries. (A span is looked up again, since it may be another by
+ * then.)
+ */
+void *hak_realloc_slow(void *p, size_t size)
+{
+    struct hak_span *span = NULL;
+    struct hak_loaded *b = NULL;
+    if (size > PTRDIFF_MAX) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    void *q = hak_realloc_short(hak_self, p, size);
+    if (q != NULL)
+        return q;
+    bool early = hak_boot_owns(p) || hak_self == &hak_forker;
+    if (!early && hak_core.mode == HAK_MODE_BOXES)
+        b = hak_owner_box(p, &span);
+    if (!early && b == NULL && realloc_unowned(p, size, &q))
+        return q;
+    size_t have =
+        early ? hak_usable("realloc", p) : hak_usable_in("realloc", b, span, p);
+    bool keeps_requests = b != NULL && b->requests != NULL;
+    if (!keeps_requests && hak_fits(have, size))
+        return p;
+    int kept = errno;
+    q = resized(b, p, have, size);
+    errno = kept;
+    if (q != NULL)
+        return q;
+    q = hak_malloc(size);
+    if (q == NULL) {
+        if (size > have)
+            return NULL;
+        if (keeps_requests)
+            b->requests->asked(&b->box, p, size);
+        else
+            __atomic_store_n(&hak_shrunk_in_place, true, __ATOMIC_RELAXED);
+        errno = kept;
+        return p; /* too big a slot beats a failure */
+    }
+    memcpy(q, p, hak_min(have, size));
+    if (early || span != NULL || b == NULL)
+        hak_free(p);
+    else
+        hak_to_box(b, p);
+    errno = kept;
+    return q;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT
+ * short_way.h - the short way to a box without lanes.
+ *
+ * Each malloc and free of a foreign box comes here, and of one that sees each
+ * call, so what lanes need is left out: one call in SHORT_TRIPS goes the long
+ * way, for the rest of what slow paths do. A thread that is abroad, or has not
+ * attached, takes that as well.
+ */
+#ifndef HAKMEM_MALLOC_SHORT_WAY_H
+#define HAKMEM_MALLOC_SHORT_WAY_H
+
+#include <core/malloc/routing.h>
+#include <core/memory/boot.h>
+#include <core/memory/libc.h>
+#include <core/state/directory.h>
+#include <core/state/ops.h>
+
+enum { SHORT_TRIPS = 64 };
+
+/* NULL: the long way. */
+static inline void *alloc_by_chain(struct hak_thread *t, size_t size, bool zero)
+{
+    struct hak_loaded *b = hak_chain_of(hak_index_of(size))->box[0];
+    if (b == NULL || !b->quick || ++t->trips % SHORT_TRIPS == 0 ||
+        (zero && !HAK_BOX_HAS(b, zalloc)))
+        return NULL;
+    int kept = *t->error;
+    t->abroad = b->foreign;
+    void *p = zero ? hak_box_zalloc(b, size) : hak_box_alloc(b, size);
+    t->abroad = 0;
+    *t->error = kept;
+    if (likely(p != NULL))
+        hak_count(&t->count[b->box.index].allocs, 1);
+    return p;
+}
+
+static inline void *hak_alloc_short(struct hak_thread *t, size_t size,
+                                    bool zero)
+{
+    if (!hak_goes_abroad() || t->abroad != 0 || hak_samples() ||
+        size - 1 >= PTRDIFF_MAX)
+        return NULL;
+    hak_begin_routing(t);
+    void *p = alloc_by_chain(t, size, zero);
+    hak_end_routing(t);
+    return p;
+}
+
+static inline void hak_free_short(struct hak_thread *t, struct hak_loaded *b,
+                                  void *p)
+{
+    int kept = *t->error;
+    hak_count(&t->count[b->box.index].frees, 1);
+    t->abroad = b->foreign;
+    hak_box_free(b, p);
+    t->abroad = 0;
+    *t->error = kept;
+}
+
+/* The box of p if it is hak_boxes.sole and a call of it may be short. */
+static inline struct hak_loaded *hak_short_owner(const struct hak_thread *t,
+                                                 const void *p)
+{
+    struct hak_loaded *b = hak_goes_abroad() ? hak_boxes.sole : NULL;
+    if (likely(b == NULL) || t->abroad != 0 || p == NULL ||
+        hak_directory_in_window(p) || hak_boot_owns(p) ||
+        (hak_libc_keeps() && hak_libc_owns(p)))
+        return NULL;
+    return b->residual || (!b->now->untrusted && hak_box_owns(b, p)) ? b : NULL;
+}
+
+/* By the box, which knows best whether p may stay where it is. NULL: the long
+ * way. */
+static inline void *hak_realloc_short(struct hak_thread *t, void *p,
+                                      size_t size)
+{
+    struct hak_loaded *b = hak_short_owner(t, p);
+    if (b == NULL || !HAK_BOX_HAS(b, resize) ||
+        hak_chain_of(hak_index_of(size))->box[0] != b)
+        return NULL;
+    int kept = *t->error;
+    t->abroad = 1;
+    p = hak_box_resize(b, p, size);
+    t->abroad = 0;
+    *t->error = kept;
+    return p;
+}
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT
+ * lanes.c - which span each thread takes slots of a size index from.
+ *
+ * A lane is written by its thread, and emptied by any thread when the route of
+ * its index changes.
+ */
+#include <core/route/lanes.h>
+
+#include <base/os.h>
+#include <base/seal.h>
+#include <core/route/sample.h>
+#include <core/state/ops.h>
+
+static void store(struct hak_thread *t, uint32_t index, struct hak_span *span)
+{
+    __atomic_store_n(&t->lane[index], span, __ATOMIC_RELAXED);
+}
+
+/*
+ * A span may be in several lanes, when its slots serve more than one index:
+ * lane_first and lane_last bound them (the latter exclusive, 0 = none).
+ */
+void hak_lane_set(struct hak_thread *t, uint32_t index, struct hak_span *span)
+{
+    if (hak_lane(t, index) == span)
+        return;
+    store(t, index, span);
+    if (span->lane_last == 0 || index < span->lane_first)
+        span->lane_first = (uint16_t)index;
+    if (index >= span->lane_last)
+        span->lane_last = (uint16_t)(index + 1);
+}
+
+void hak_lanes_drop(struct hak_thread *t, struct hak_span *span)
+{
+    if (hak_samples())
+        hak_sample_drop(t, span);
+    for (uint32_t i = span->lane_first; i < span->lane_last; i++)
+        if (hak_lane(t, i) == span)
+            store(t, i, &hak_no_span);
+    span->lane_first = span->lane_last = 0;
+}
+
+void hak_lanes_clear(struct hak_thread *t)
+{
+    for (uint32_t i = 0; i <= HAK_LANES; i++)
+        store(t, i, &hak_no_span);
+}
+
+void hak_lanes_resync(struct hak_thread *t)
+{
+    for (uint32_t i = 0; i < HAK_LANES; i++) {
+        const struct hak_loaded *first = hak_chain_of(i)->box[0];
+        const struct hak_span *span = hak_lane(t, i);
+        if (span != &hak_no_span && (first == NULL || span->box != &first->box))
+            store(t, i, &hak_no_span);
+    }
+}
+
+/* Slot size of the box that the lane's requests go to first; 0: it does not
+ * tell. */
+static size_t slot_of_lane(uint32_t index)
+{
+    struct hak_loaded *b = hak_chain_of(index)->box[0];
+    bool tells = b != NULL && HAK_BOX_HAS(b, slot_size);
+    return tells ? hak_box_slot_size(b, hak_lane_bytes(index)) : 0;
+}
+
+/* Those that stay as they were when there is no memory do no harm. */
+void hak_lanes_group(void)
+{
+    if (!hak_seal_open())
+        return;
+    for (uint32_t first = 0, last; first < HAK_LANES; first = last + 1) {
+        size_t slot_bytes = slot_of_lane(first);
+        last = first;
+        while (slot_bytes != 0 && last + 1 < HAK_LANES &&
+               hak_chain_of(last + 1) == hak_chain_of(first) &&
+               slot_of_lane(last + 1) == slot_bytes)
+            last++;
+        for (uint32_t i = first; i <= last; i++)
+            hak_core.group[i] =
+                (struct hak_lane_group){(uint8_t)first, (uint8_t)last};
+    }
+    hak_seal_close();
+}
+
+/*
+ * A thread whose working set fits its lanes might never take a slow path, so
+ * its lanes are emptied from here. One that is just setting a lane may undo
+ * that; it sees the new epoch on its next slow path.
+ */
+void hak_lanes_reroute(uint32_t first, uint32_t last)
+{
+    hak_os_barrier();
+    hak_lanes_group();
+    for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next)
+        for (uint32_t i = first; i <= last && i < HAK_LANES; i++)
+            store(t, i, &hak_no_span);
+}
+
+bool hak_thread_is_routing(void)
+{
+    const struct hak_thread *t = hak_thread_first();
+    while (t != NULL && __atomic_load_n(&t->routing, __ATOMIC_ACQUIRE) == 0)
+        t = t->next;
+    return t != NULL;
+}

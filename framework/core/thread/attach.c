@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT
+ * attach.c - a thread's first slow path, and its end.
+ *
+ * A thread attaches at its first slow path. A destructor of thread-specific
+ * data parks its structure with its lanes and heaps as they are, and the next
+ * thread that attaches takes it over, so threads that come and go cost a list
+ * operation. What stays parked for long is reaped: reap.c.
+ */
+#include <core/thread/lists.h>
+
+#include <base/meta.h>
+#include <base/os.h>
+#include <core/state/build.h>
+#include <core/route/lanes.h>
+#include <core/thread/mailbox.h>
+
+#include <errno.h>
+#include <limits.h>
+#include <fcntl.h>
+#include <pthread.h>
+
+static void park_heaps(struct hak_thread *t)
+{
+    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+        struct hak_loaded *b = hak_boxes.all[i];
+        if (t->heap[i] != NULL && b->ops.heap_park != NULL)
+            b->ops.heap_park(&b->box, t->heap[i]);
+    }
+}
+
+/* The last round of destructors: no need to wait for the kernel. */
+static void end(struct hak_thread *t)
+{
+    park_heaps(t);
+    hak_self = &hak_ended;
+    hak_lock_take(&hak_lists.lock);
+    struct hak_thread **at = &hak_lists.ending;
+    while (*at != NULL && *at != t)
+        at = &(*at)->next_parked;
+    if (*at == t) /* else: a fork's child has dropped the list */
+        hak_lists_take_ending(at);
+    pthread_mutex_unlock(&t->alive);
+    hak_lists_park(t);
+    hak_lock_drop(&hak_lists.lock);
+}
+
+/* ThreadSanitizer has its own record of a thread until the last round begins.
+ */
+#ifdef __SANITIZE_THREAD__
+enum { ROUNDS = PTHREAD_DESTRUCTOR_ITERATIONS - 1 };
+#else
+enum { ROUNDS = PTHREAD_DESTRUCTOR_ITERATIONS };
+#endif
+
+/*
+ * Others' destructors may still allocate, so the structure is kept through
+ * all rounds of them. A thread whose first request came in a late round never
+ * sees our last: it is found to be gone.
+ */
+static void ending(void *self)
+{
+    struct hak_thread *t = self;
+    hak_mailbox_post(t);
+    if (t->rounds++ == 0)
+        hak_lists_begin_ending(t);
+    if (t->rounds < ROUNDS)
+        pthread_setspecific(hak_lists.key, t);
+    else
+        end(t);
+}
+
+int hak_thread_start(void)
+{
+    hak_core.fences = hak_routes_may_change() && !hak_os_barrier_start();
+    hak_lists.ending_end = &hak_lists.ending;
+    pthread_mutexattr_init(&hak_lists.robust);
+    pthread_mutexattr_setrobust(&hak_lists.robust, PTHREAD_MUTEX_ROBUST);
+    return -pthread_key_create(&hak_lists.key, ending);
+}
+
+bool hak_thread_is_started(void)
+{
+    return hak_lists.ending_end != NULL;
+}
+
+static struct hak_thread *unpark(void)
+{
+    hak_lock_take(&hak_lists.lock);
+    if (hak_lists.parked == NULL)
+        hak_lists_park_gone(HAK_LOOKS);
+    if (hak_lists.parked == NULL)
+        hak_lists_park_some_lost();
+    struct hak_thread *t = hak_lists_take_parked(&hak_lists.parked);
+    if (t != NULL)
+        hak_lists_hold_alive(t);
+    hak_lock_drop(&hak_lists.lock);
+    return t;
+}
+
+static struct hak_thread *fresh(void)
+{
+    struct hak_thread *t = hak_meta(sizeof *t);
+    if (t == NULL)
+        return NULL;
+    hak_lanes_clear(t);
+    hak_lock_take(&hak_lists.lock);
+    t->tag = HAK_TAG_NONE;
+    if (hak_lists.ntags < HAK_TAG_NONE - 1) {
+        t->tag = (uint16_t)(hak_lists.ntags + 1); /* 0: nobody's */
+        __atomic_store_n(&hak_lists.ntags, t->tag, __ATOMIC_RELAXED);
+        hak_thread_by_tag[t->tag] = t;
+    }
+    hak_lists_hold_alive(t);
+    t->next = hak_threads;
+    __atomic_store_n(&hak_threads, t, __ATOMIC_RELEASE);
+    hak_lock_drop(&hak_lists.lock);
+    return t;
+}
+
+struct hak_thread *hak_thread_attach(void)
+{
+    if (hak_is_forking())
+        return NULL;
+    if (hak_is_attached(hak_self))
+        return hak_self; /* again, after a fork in a signal handler */
+    bool late = hak_self == &hak_ended;
+    struct hak_thread *t = unpark();
+    if (t == NULL)
+        t = fresh();
+    if (t == NULL)
+        return NULL;
+    hak_mailbox_open(t);
+    t->rounds = 0;
+    t->error = &errno;
+    hak_self = t; /* from here on: setspecific allocates if the key is high */
+    if (late || pthread_setspecific(hak_lists.key, t) != 0)
+        hak_lists_begin_ending(t); /* no destructor of ours will run */
+    return t;
+}
+
+void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open)
+{
+    void **heap = &t->heap[b->box.index];
+    if (*heap == NULL && open && b->ops.heap_open != NULL)
+        *heap = b->ops.heap_open(&b->box, t);
+    return *heap;
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT
+ * lists.c - which structures of threads are in use, ending, parked or left.
+ */
+#include <core/thread/lists.h>
+
+#include <base/os.h>
+#include <core/thread/mailbox.h>
+
+#include <errno.h>
+#include <pthread.h>
+
+struct hak_thread_lists hak_lists;
+
+void hak_thread_lock(enum hak_fork_phase phase)
+{
+    hak_lock_fork(&hak_lists.lock, phase);
+}
+
+size_t hak_thread_count(void)
+{
+    return __atomic_load_n(&hak_lists.ntags, __ATOMIC_RELAXED);
+}
+
+/* lock held; hak_thread_reap looks at both lists without it */
+void hak_lists_set_next(struct hak_thread **at, struct hak_thread *t)
+{
+    __atomic_store_n(at, t, __ATOMIC_RELAXED);
+}
+
+/* lock held */
+void hak_lists_put_parked(struct hak_thread *t)
+{
+    t->parked = true;
+    t->next_parked = hak_lists.parked;
+    hak_lists_set_next(&hak_lists.parked, t);
+}
+
+/* lock held; at: a place of the list. NULL: its end */
+struct hak_thread *hak_lists_take_parked(struct hak_thread **at)
+{
+    struct hak_thread *t = *at;
+    if (t != NULL) {
+        hak_lists_set_next(at, t->next_parked);
+        t->parked = false;
+    }
+    return t;
+}
+
+/* lock held */
+void hak_lists_park(struct hak_thread *t)
+{
+    t->parked_at_ms = hak_os_now_ms();
+    hak_lists_put_parked(t);
+}
+
+/* lock held */
+static void put_ending(struct hak_thread *t)
+{
+    t->is_ending = true;
+    t->next_parked = NULL;
+    hak_lists_set_next(hak_lists.ending_end, t);
+    hak_lists.ending_end = &t->next_parked;
+}
+
+/* lock held; at: a place of the list, not its end */
+struct hak_thread *hak_lists_take_ending(struct hak_thread **at)
+{
+    struct hak_thread *t = *at;
+    t->is_ending = false;
+    hak_lists_set_next(at, t->next_parked);
+    if (*at == NULL)
+        hak_lists.ending_end = at;
+    return t;
+}
+
+/*
+ * lock held; t is the calling thread's from now on. When that is gone the
+ * kernel says so: it marks each robust mutex that a thread still holds, before
+ * the thread is joined. To hold one costs no system call. (Made anew: in a
+ * fork's child it may be left from the parent. Where set_robust_list is refused
+ * it is a plain one, and nobody is ever gone.)
+ */
+void hak_lists_hold_alive(struct hak_thread *t)
+{
+    t->alive = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_init(&t->alive, &hak_lists.robust);
+    pthread_mutex_lock(&t->alive);
+}
+
+/* Look more often from here on whether the calling thread, whose t is, is gone.
+ */
+void hak_lists_begin_ending(struct hak_thread *t)
+{
+    hak_lock_take(&hak_lists.lock);
+    put_ending(t);
+    hak_lock_drop(&hak_lists.lock);
+}
+
+/* lock held */
+static bool is_gone(struct hak_thread *t)
+{
+    int error = pthread_mutex_trylock(&t->alive);
+    if (error != 0 && error != EOWNERDEAD)
+        return false;
+    if (error == EOWNERDEAD)
+        pthread_mutex_consistent(&t->alive);
+    pthread_mutex_unlock(&t->alive);
+    return error == EOWNERDEAD;
+}
+
+/* lock held. Some threads end without a destructor of ours: by exit(2), or when
+ * their first request comes after it. */
+static void park_lost(struct hak_thread *t)
+{
+    if (!t->parked && !t->is_ending && is_gone(t))
+        hak_lists_park(t);
+}
+
+void hak_lists_park_some_lost(void)
+{
+    for (int i = 0; i < HAK_LOOKS; i++) {
+        struct hak_thread *t =
+            hak_lists.look != NULL ? hak_lists.look : hak_threads;
+        if (t == NULL)
+            return;
+        park_lost(t);
+        hak_lists.look = t->next;
+    }
+}
+
+/*
+ * lock held: park the ended threads among the next few of the ending ones.
+ * Those that are still there wait for their next turn: some may stay in their
+ * destructors for good.
+ */
+void hak_lists_park_gone(uint32_t looks)
+{
+    struct hak_thread *first = NULL;
+    for (uint32_t i = 0; i < looks; i++) {
+        if (hak_lists.ending == NULL || hak_lists.ending == first)
+            return;
+        struct hak_thread *t = hak_lists_take_ending(&hak_lists.ending);
+        if (is_gone(t)) {
+            hak_lists_park(t);
+            continue;
+        }
+        put_ending(t);
+        first = first != NULL ? first : t;
+    }
+}
+
+void hak_lists_park_all_gone(void)
+{
+    hak_lock_take(&hak_lists.lock);
+    hak_lists_park_gone(UINT32_MAX);
+    for (struct hak_thread *t = hak_threads; t != NULL; t = t->next)
+        park_lost(t);
+    hak_lock_drop(&hak_lists.lock);
+}
+
+/* ---- in the child of a fork ---- */
+
+/* lock held: of the ending ones keep the forking thread alone. */
+static void forget_ending(const struct hak_thread *forking)
+{
+    struct hak_thread *kept = NULL;
+    while (hak_lists.ending != NULL) {
+        struct hak_thread *t = hak_lists_take_ending(&hak_lists.ending);
+        if (t == forking)
+            kept = t;
+        else if (is_gone(t))
+            hak_lists_park(t);
+    }
+    if (kept != NULL)
+        put_ending(kept);
+}
+
+/* lock held. It waits as long as one that has parked. */
+static void leave_behind(struct hak_thread *t, uint64_t now_ms)
+{
+    t->left_behind = true;
+    t->parked_at_ms = now_ms;
+    t->next_parked = hak_lists.left;
+    hak_lists_set_next(&hak_lists.left, t);
+}
+
+/*
+ * Threads that were running or ending in the parent: halted anywhere, so their
+ * structures are never used again. Nobody will read what comes for them. The
+ * lock is held, perhaps by a call that a signal handler interrupted: its lists
+ * stay as they are then. libc has forgotten what the forking thread held of
+ * robust mutexes.
+ */
+void hak_thread_fork_child(struct hak_thread *forking)
+{
+    if (hak_is_attached(forking))
+        hak_lists_hold_alive(forking);
+    if (hak_lock_is_whole(&hak_lists.lock))
+        forget_ending(forking);
+    uint64_t now_ms = hak_os_now_ms();
+    for (struct hak_thread *t = hak_threads; t != NULL; t = t->next) {
+        if (t == forking || t->parked)
+            continue;
+        hak_mailbox_abandon(t);
+        if (!t->left_behind && hak_lock_is_whole(&hak_lists.lock))
+            leave_behind(t, now_ms);
+    }
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT
+ * reap.c - heaps of threads that ended long ago are closed: their pages become
+ * orphans, which the boxes hand to other heaps.
+ */
+#include <core/thread/lists.h>
+
+#include <base/os.h>
+#include <core/memory/space.h>
+#include <core/route/lanes.h>
+#include <core/thread/mailbox.h>
+
+enum {
+    REAP_DELAYS = 10, /* parked for so many purge delays: reaped */
+    REAP_LEAST_MS = 500,
+};
+
+/* Take one off the list of those left behind whose time has come. */
+static struct hak_thread *next_left(uint64_t before_ms)
+{
+    hak_lock_take(&hak_lists.lock);
+    struct hak_thread *t = hak_lists.left;
+    if (t != NULL && t->parked_at_ms > before_ms)
+        t = NULL;
+    if (t != NULL)
+        hak_lists_set_next(&hak_lists.left, t->next_parked);
+    hak_lock_drop(&hak_lists.lock);
+    return t;
+}
+
+/*
+ * What a thread of the parent had free is for this process, once that has lived
+ * for as long as parked ones wait: one that only calls exec pays nothing.
+ * False: there is no more.
+ */
+static bool rescue_left(uint64_t before_ms)
+{
+    struct hak_thread *t = next_left(before_ms);
+    if (t == NULL)
+        return false;
+    hak_lanes_clear(t);
+    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+        struct hak_loaded *b = hak_boxes.all[i];
+        if (t->heap[i] != NULL && b->ops.heap_lost != NULL)
+            b->ops.heap_lost(&b->box, t->heap[i], t);
+        t->heap[i] = NULL;
+    }
+    return true;
+}
+
+static void close_heaps(struct hak_thread *t)
+{
+    hak_mailbox_post(t);
+    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+        struct hak_loaded *b = hak_boxes.all[i];
+        if (t->heap[i] == NULL || b->ops.heap_close == NULL)
+            continue; /* one that cannot be closed waits for the next thread */
+        b->ops.heap_close(&b->box, t->heap[i]);
+        t->heap[i] = NULL;
+    }
+    hak_mailbox_close(t);
+}
+
+/* Take one thread off the parked list whose time has come. */
+static struct hak_thread *next_to_reap(uint64_t before_ms)
+{
+    hak_lock_take(&hak_lists.lock);
+    hak_lists_park_gone(HAK_LOOKS);
+    struct hak_thread **at = &hak_lists.parked;
+    while (*at != NULL && (*at)->parked_at_ms > before_ms)
+        at = &(*at)->next_parked;
+    struct hak_thread *t = hak_lists_take_parked(at);
+    hak_lock_drop(&hak_lists.lock);
+    return t;
+}
+
+static bool has_work(void)
+{
+    return __atomic_load_n(&hak_lists.parked, __ATOMIC_RELAXED) != NULL ||
+           __atomic_load_n(&hak_lists.ending, __ATOMIC_RELAXED) != NULL ||
+           __atomic_load_n(&hak_lists.left, __ATOMIC_RELAXED) != NULL;
+}
+
+void hak_thread_reap(uint64_t now_ms, bool all)
+{
+    uint64_t wait =
+        hak_max(hak_space_purge_delay_ms() * REAP_DELAYS, REAP_LEAST_MS);
+    if (!all && (now_ms < wait || !has_work()))
+        return;
+    struct hak_thread *reaped = NULL, *t;
+    if (all)
+        hak_lists_park_all_gone();
+    if (__atomic_load_n(&hak_lists.left, __ATOMIC_RELAXED) != NULL)
+        while (rescue_left(all ? UINT64_MAX : now_ms - wait) && all)
+            ;
+    while ((t = next_to_reap(all ? UINT64_MAX : now_ms - wait)) != NULL) {
+        close_heaps(t);
+        t->parked_at_ms = UINT64_MAX; /* nothing more to reap in it */
+        t->next_parked = reaped;
+        reaped = t;
+        if (all)
+            continue;
+        break; /* one a call: closing walks the heap's pages */
+    }
+    hak_lock_take(&hak_lists.lock);
+    while ((t = reaped) != NULL) {
+        reaped = t->next_parked;
+        hak_lists_put_parked(t);
+    }
+    hak_lock_drop(&hak_lists.lock);
+}

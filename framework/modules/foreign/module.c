@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT
+ * module.c - the module "foreign": calls of other libraries, for foreign boxes.
+ */
+#include <modules/foreign/foreign.h>
+
+#include <hakmem/module.h>
+#include <hakmem/version.h>
+
+#include <string.h>
+
+static const struct hak_module_host *host;
+
+/* The name of the nth [call NAME] of a box that is polled for reports. */
+static const char *polled(const struct hak_box *box, uint32_t n,
+                          const char **text)
+{
+    const char *name;
+    bool poll;
+    for (uint32_t i = 0;
+         (name = host->call_of(box->name, i, text, &poll)) != NULL; i++)
+        if (poll && n-- == 0)
+            return name;
+    return NULL;
+}
+
+static void *sealed(size_t size_bytes)
+{
+    return host->sealed(size_bytes);
+}
+
+static const struct hak_foreign_host_1 table = {
+    HAK_FFI_FUNCTIONS,
+    .polled = polled,
+    .sealed = sealed,
+};
+
+static int start(const struct hak_module_host *of_core)
+{
+    host = of_core;
+    return 0;
+}
+
+static const void *extension(const char *id)
+{
+    return strcmp(id, HAK_FOREIGN_1) == 0 ? &table : NULL;
+}
+
+HAK_MODULE_EXPORT extern const struct hak_module_entry
+    HAK_MODULE_ENTRY(foreign);
+const struct hak_module_entry HAK_MODULE_ENTRY(foreign) = {
+    .version = HAK_MODULE_VERSION,
+    .core_version = HAK_VERSION,
+    .name = "foreign",
+    .start = start,
+    .extension = extension,
+};

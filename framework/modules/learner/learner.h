@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT
+ * learner.h - what the files of the module "learner" share.
+ *
+ *     learner.c   ties the engine to the core: records in, routes out, log
+ *     engine.c    figures and decisions; knows no core
+ *     report.c    its lines in reports
+ */
+#ifndef HAKMEM_MODULES_LEARNER_H
+#define HAKMEM_MODULES_LEARNER_H
+
+#include <hakmem/hakmem.h>
+#include <hakmem/module.h>
+#include <modules/learner/engine.h>
+
+int hak_learner_read(struct hak_learner_figures *out); /* 0, -ENODATA: off */
+void hak_learner_report(const struct hak_report_part *to);
+
+#endif

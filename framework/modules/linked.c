@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT
+ * linked.c - the modules of hakctl and of tests, which are linked with them.
+ */
+#include <modules/linked.h>
+
+#include <conf/conf.h>
+#include <core/state/modules.h>
+#include <modules/foreign/foreign.h>
+#include <start/start.h>
+
+extern const struct hak_module_entry HAK_MODULE_ENTRY(background),
+    HAK_MODULE_ENTRY(foreign), HAK_MODULE_ENTRY(learner),
+    HAK_MODULE_ENTRY(stack);
+
+static const struct hak_module_entry *const all[] = {
+    &HAK_MODULE_ENTRY(background),
+    &HAK_MODULE_ENTRY(foreign),
+    &HAK_MODULE_ENTRY(learner),
+    &HAK_MODULE_ENTRY(stack),
+    NULL,
+};
+
+void hak_modules_link(void)
+{
+    hak_start_links();
+    hak_modules.linked = all;
+    hak_conf_parse_call = hak_call_parse;
+}

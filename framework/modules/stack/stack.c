@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT
+ * stack.c - the calling thread's stack, for boxes: "hak.stack/1".
+ *
+ * A module of its own, since the unwinder is, and few boxes look at stacks.
+ *
+ * By the unwind tables that every object of the x86-64 ABI has. libgcc is
+ * linked statically: it finds the tables by _dl_find_object, without a lock,
+ * and allocates for registered frames only, of which its copy here has none.
+ */
+#include <hakmem/module.h>
+#include <hakmem/stack.h>
+#include <hakmem/version.h>
+
+#include <string.h>
+
+#include <unwind.h>
+
+struct walk {
+    uintptr_t *out;
+    uint32_t n, most;
+};
+
+static _Unwind_Reason_Code step(struct _Unwind_Context *context, void *data)
+{
+    struct walk *w = data;
+    int exact = 0; /* else: where a call returns to, one behind it */
+    uintptr_t at = _Unwind_GetIPInfo(context, &exact);
+    if (w->n == w->most || at == 0)
+        return _URC_NORMAL_STOP;
+    w->out[w->n++] = at - (exact == 0);
+    return _URC_NO_REASON;
+}
+
+static uint32_t take(uintptr_t *out, uint32_t most)
+{
+    struct walk w = {.out = out, .most = most};
+    if (most != 0)
+        _Unwind_Backtrace(step, &w);
+    return w.n;
+}
+
+static const struct hak_stack_1 table = {
+    .struct_bytes = sizeof table,
+    .take = take,
+};
+
+static int start(const struct hak_module_host *host)
+{
+    (void)host;
+    return 0;
+}
+
+static const void *extension(const char *id)
+{
+    return strcmp(id, HAK_STACK_1) == 0 ? &table : NULL;
+}
+
+HAK_MODULE_EXPORT extern const struct hak_module_entry HAK_MODULE_ENTRY(stack);
+const struct hak_module_entry HAK_MODULE_ENTRY(stack) = {
+    .version = HAK_MODULE_VERSION,
+    .core_version = HAK_VERSION,
+    .name = "stack",
+    .start = start,
+    .extension = extension,
+};

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: MIT
+ * api.c - hakmem.h, and the statistics calls of the malloc family. */
+#include <base/log.h>
+#include <base/os.h>
+#include <base/seal.h>
+#include <core/box/modules.h>
+#include <core/box/walk.h>
+#include <core/malloc/fast.h>
+#include <core/memory/space.h>
+#include <core/route/lanes.h>
+#include <core/route/policy.h>
+#include <core/state/ops.h>
+#include <core/thread/mailbox.h>
+#include <core/thread/thread.h>
+#include <hakmem/version.h>
+#include <hakmem/module.h>
+#include <report/report.h>
+
+#include <errno.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <unistd.h>
+#include <string.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+EXPORT const char *hak_version(void)
+{
+    return HAK_VERSION;
+}
+
+EXPORT int hak_report(int fd, bool json)
+{
+    return hak_report_write(fd, json);
+}
+
+static struct hak_loaded *named(const char *box)
+{
+    for (uint32_t i = 0; i < hak_boxes.n; i++)
+        if (strcmp(hak_boxes.all[i]->box.name, box) == 0)
+            return hak_boxes.all[i];
+    return NULL;
+}
+
+EXPORT int hak_stats(const char *box, struct hak_stats *out)
+{
+    struct hak_loaded *b = named(box);
+    if (b == NULL)
+        return -ENOENT;
+    if (hak_is_forking())
+        return -EAGAIN;
+    hak_figures(b, out);
+    return 0;
+}
+
+EXPORT int hak_route(const char *range, const char *route)
+{
+    uint32_t first, last;
+    if (!hak_routes_may_change())
+        return -ENOTSUP;
+    if (hak_core.mode != HAK_MODE_BOXES)
+        return -ENOSYS;
+    int error = hak_conf_range(range, &first, &last, NULL, 0);
+    if (error != 0)
+        return -EINVAL;
+    if (hak_is_forking())
+        return -EAGAIN;
+    error = hak_policy_set(first, last, route);
+    if (error == 0)
+        hak_lanes_reroute(first, last);
+    return error;
+}
+
+/* 0, or -ENOMEM: it is as it was. */
+static int enter_state(struct hak_loaded *b, enum hak_box_state state)
+{
+    if (!hak_seal_open())
+        return -ENOMEM;
+    b->box.state_now = state;
+    hak_seal_close();
+    if (b->ops.retire != NULL)
+        b->ops.retire(&b->box);
+    return 0;
+}
+
+EXPORT int hak_drain(const char *box)
+{
+    if (!hak_routes_may_change())
+        return -ENOTSUP;
+    struct hak_loaded *b = named(box);
+    if (b == NULL)
+        return -ENOENT;
+    if (hak_is_forking())
+        return -EAGAIN;
+    if (b->box.state_now == HAK_BOX_ACTIVE) {
+        int error = hak_policy_drop(b);
+        if (error != 0)
+            return error;
+        hak_lanes_reroute(0, HAK_LANES);
+        if ((error = enter_state(b, HAK_BOX_DRAINING)) != 0)
+            return error;
+    }
+    struct hak_stats s;
+    bool on_the_way = hak_thread_is_routing(); /* perhaps to a block */
+    hak_mailbox_receive_all(hak_self);
+    struct hak_mailbox_figures away = hak_mailbox_read(&b->box);
+    hak_figures(b, &s);
+    if (b->box.state_now == HAK_BOX_DRAINING && !on_the_way &&
+        s.live_count == 0 && away.n == 0) {
+        int error = enter_state(b, HAK_BOX_RETIRED);
+        if (error != 0)
+            return error;
+    }
+    return b->box.state_now == HAK_BOX_RETIRED;
+}
+
+EXPORT const char *hak_owner(const void *p)
+{
+    const struct hak_span *span = hak_directory_get(p);
+    if (span != NULL)
+        return span->box->name;
+    const struct hak_loaded *b = hak_walk(p);
+    return b != NULL ? b->box.name : NULL;
+}
+
+/* The box of p if it keeps requests, or NULL. */
+static struct hak_loaded *keeper_of(const void *p)
+{
+    const struct hak_span *span = hak_directory_get(p);
+    struct hak_loaded *b = span != NULL ? hak_loaded_of(span->box) : NULL;
+    return b != NULL && b->requests != NULL ? b : NULL;
+}
+
+EXPORT void hak_new_is(void *p, uint32_t kind, size_t size)
+{
+    struct hak_loaded *b = keeper_of(p);
+    if (b == NULL)
+        return;
+    if (hak_box_usable_size(b, p) > size)
+        b->requests->asked(&b->box, p, size);
+    if (kind != HAK_NEW_ANY)
+        b->requests->mark(&b->box, p, kind);
+}
+
+/* p no longer has a mark, so that it may be freed. */
+static void expect_kind(struct hak_loaded *b, void *p, uint32_t kind)
+{
+    static const char *const maker[] = {"malloc", "operator new",
+                                        "operator new[]", "nobody"};
+    uint32_t was = b->requests->mark(&b->box, p, 0);
+    if (was != kind)
+        hak_die("operator delete%s(%p): that block of box %s came from %s",
+                kind == HAK_NEW_ARRAY ? "[]" : "", p, b->box.name,
+                maker[was % 4]);
+}
+
+/*
+ * Blocks of new stay as they were asked for, so small ones can be told exactly:
+ * both sizes get the same slot of the box. Larger ones may come of a cache, and
+ * aligned ones are asked for as more.
+ */
+static void expect_class(struct hak_loaded *b, const void *p, size_t size)
+{
+    if (!HAK_BOX_HAS(b, slot_size) || hak_box_header_bytes(b) != 0)
+        return;
+    size_t usable = hak_usable("operator delete", p);
+    if (usable <= HAK_SMALL_MAX_BYTES &&
+        hak_box_slot_size(b, size) != hak_box_slot_size(b, usable))
+        hak_die("operator delete(%p, %zu): that slot of box %s has %zu "
+                "bytes, of another request",
+                p, size, b->box.name, usable);
+}
+
+EXPORT void hak_delete(void *p, uint32_t kind, size_t align, size_t size)
+{
+    const struct hak_span *span = hak_directory_get(p);
+    struct hak_loaded *b = span != NULL ? hak_loaded_of(span->box) : NULL;
+    if (size != HAK_SIZE_UNKNOWN) {
+        size = hak_max(size, 1); /* as new has it */
+        hak_expect_size("operator delete", p, align, size);
+        if (b != NULL && b->requests == NULL && align == 0)
+            expect_class(b, p, size);
+    }
+    if (b != NULL && b->requests != NULL && kind != HAK_NEW_ANY)
+        expect_kind(b, p, kind);
+    hak_free(p);
+}
+
+EXPORT int hak_learner(struct hak_learner_figures *out)
+{
+    const struct hak_learner_1 *learner = hak_modules_extension(HAK_LEARNER_1);
+    if (!hak_routes_may_change())
+        return -ENODATA;
+    if (hak_core.mode != HAK_MODE_BOXES)
+        return -ENOSYS;
+    if (hak_is_forking())
+        return -EAGAIN;
+    return learner != NULL ? learner->read(out) : -ENODATA;
+}
+
+/*
+ * Boxes first, then the window. Parked threads' heaps are closed, so that
+ * their free pages go too. Running threads keep their lanes. Boxes purge in
+ * place or hand over what the window then purges; either is counted there.
+ */
+EXPORT size_t hak_trim(void)
+{
+    struct hak_space_figures before, after;
+    if (hak_core.mode != HAK_MODE_BOXES || hak_is_forking())
+        return 0;
+    hak_space_read(&before);
+    hak_mailbox_receive_all(hak_self);
+    hak_thread_reap(hak_os_now_ms(), true);
+    for (uint32_t i = 0; i < hak_boxes.n; i++)
+        if (hak_boxes.all[i]->ops.trim != NULL)
+            hak_boxes.all[i]->ops.trim(&hak_boxes.all[i]->box);
+    hak_space_trim();
+    hak_space_read(&after);
+    return after.purged_bytes - before.purged_bytes;
+}
+
+/* ---- malloc_trim, malloc_stats, malloc_info, mallinfo, mallopt ---- */
+
+EXPORT int malloc_trim(size_t pad)
+{
+    (void)pad;
+    return hak_trim() != 0;
+}
+
+EXPORT void malloc_stats(void)
+{
+    hak_report_write(STDERR_FILENO, false);
+}
+
+static void totals(struct hak_stats *sum)
+{
+    *sum = (struct hak_stats){0};
+    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+        struct hak_stats s;
+        hak_figures(hak_boxes.all[i], &s);
+        sum->live_count += s.live_count;
+        sum->live_bytes += s.live_bytes;
+        sum->mapped_bytes += s.mapped_bytes;
+        sum->mapped_peak_bytes += s.mapped_peak_bytes;
+    }
+}
+
+EXPORT struct mallinfo2 mallinfo2(void)
+{
+    struct hak_stats s;
+    struct hak_space_figures f;
+    if (hak_is_forking())
+        return (struct mallinfo2){0};
+    totals(&s);
+    hak_space_read(&f);
+    return (struct mallinfo2){
+        .arena = f.used_bytes,                  /* held by boxes */
+        .uordblks = s.live_bytes,               /* in live blocks */
+        .fordblks = f.used_bytes > s.live_bytes /* free inside boxes */
+                        ? f.used_bytes - s.live_bytes
+                        : 0,
+        .keepcost = f.free_bytes, /* malloc_trim gives back */
+    };
+}
+
+EXPORT struct mallinfo mallinfo(void)
+{
+    struct mallinfo2 m = mallinfo2();
+    return (struct mallinfo){
+        .arena = (int)m.arena, /* wraps above 2 GiB, as glibc's does */
+        .uordblks = (int)m.uordblks,
+        .fordblks = (int)m.fordblks,
+        .keepcost = (int)m.keepcost,
+    };
+}
+
+EXPORT int malloc_info(int options, FILE *stream)
+{
+    struct hak_space_figures f;
+    if (options != 0)
+        return EINVAL;
+    if (hak_is_forking())
+        return EAGAIN;
+    hak_space_read(&f);
+    fprintf(stream, "<malloc version=\"hakmem-%s\">\n", HAK_VERSION);
+    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+        struct hak_stats s;
+        hak_figures(hak_boxes.all[i], &s);
+        fprintf(stream,
+                "<box name=\"%s\" allocs=\"%lu\" frees=\"%lu\" live=\"%lu\" "
+                "live_bytes=\"%lu\" mapped_bytes=\"%lu\"/>\n",
+                hak_boxes.all[i]->box.name, s.allocs, s.frees, s.live_count,
+                s.live_bytes, s.mapped_bytes);
+    }
+    fprintf(stream,
+            "<system type=\"current\" size=\"%lu\"/>\n"
+            "<system type=\"max\" size=\"%lu\"/>\n</malloc>\n",
+            f.used_bytes + f.free_bytes, f.mapped_peak_bytes);
+    return 0;
+}
+
+/* glibc's tunings have no meaning here; 1 is its word for "done". */
+EXPORT int mallopt(int parameter, int value)
+{
+    (void)parameter;
+    (void)value;
+    return 1;
+}
+
+/* glibc's second names, as in core/malloc/entry.c. */
+EXPORT int __libc_mallopt(int parameter, int value)
+    __attribute__((alias("mallopt"), copy(mallopt)));
+EXPORT struct mallinfo __libc_mallinfo(void) __attribute__((alias("mallinfo")));

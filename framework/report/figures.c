@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT
+ * figures.c - what each box did, as numbers.
+ */
+#include <report/report.h>
+
+#include <core/box/abi.h>
+#include <core/state/thread.h>
+#include <core/thread/mailbox.h>
+
+#include <unistd.h>
+#include <string.h>
+
+static void sum_counts(uint32_t index, struct hak_counts *sum)
+{
+    memset(sum, 0, sizeof *sum);
+    for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next) {
+        const struct hak_counts *c = &t->count[index];
+        sum->allocs += hak_counted(&c->allocs);
+        sum->frees += hak_counted(&c->frees);
+        sum->bytes_in += hak_counted(&c->bytes_in);
+        sum->bytes_out += hak_counted(&c->bytes_out);
+        sum->refills += hak_counted(&c->refills);
+        sum->remote_frees += hak_counted(&c->remote_frees);
+        sum->declines += hak_counted(&c->declines);
+    }
+}
+
+void hak_figures(struct hak_loaded *b, struct hak_stats *out)
+{
+    struct hak_box_stats own = {0};
+    struct hak_counts c;
+    sum_counts(b->box.index, &c);
+    if (b->ops.stats != NULL)
+        own = hak_abi_stats(&b->box);
+    if (!b->box.lanes) { /* every call was counted here */
+        own.allocs = c.allocs;
+        own.frees = c.frees;
+        if (b->ops.stats == NULL) {
+            own.live_count = c.allocs - c.frees;
+            own.live_bytes = c.bytes_in - c.bytes_out;
+        }
+    }
+    struct hak_mailbox_figures away = hak_mailbox_read(&b->box);
+    if (away.n > own.live_count) /* some arrived meanwhile */
+        away = (struct hak_mailbox_figures){own.live_count, own.live_bytes};
+    *out = (struct hak_stats){
+        .allocs = own.allocs,
+        .frees = own.frees + away.n,
+        .live_count = own.live_count - away.n,
+        .live_bytes = own.live_bytes - hak_min(away.bytes, own.live_bytes),
+        .peak_bytes = own.peak_bytes,
+        .mapped_bytes = hak_counted(&b->now->mapped_bytes),
+        .mapped_peak_bytes = hak_counted(&b->now->mapped_peak_bytes),
+        .cached_bytes = own.cached_bytes,
+        .refills = c.refills,
+        .remote_frees = c.remote_frees + away.n,
+        .declines = c.declines,
+        .retired_pages = own.retired_pages,
+        .adopted_pages = own.adopted_pages,
+    };
+}
+
+uint32_t hak_counters(struct hak_loaded *b,
+                      struct hak_counter out[HAK_COUNTERS_MOST])
+{
+    const struct hak_counters_1 *table = NULL;
+    if (b->ops.get_extension != NULL)
+        table = b->ops.get_extension(&b->box, HAK_COUNTERS_1);
+    if (table == NULL)
+        return 0;
+    uint32_t n = table->read(&b->box, out, HAK_COUNTERS_MOST);
+    return n < HAK_COUNTERS_MOST ? n : HAK_COUNTERS_MOST;
+}
+
+uint64_t hak_libc_allocs(void)
+{
+    uint64_t n = 0;
+    for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next)
+        n += hak_counted(&t->libc_allocs);
+    return n;
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT
+ * json.c - the report as one line of JSON.
+ */
+#include <report/report.h>
+
+#include <base/meta.h>
+#include <core/memory/space.h>
+#include <core/state/core.h>
+#include <hakmem/version.h>
+
+#include <inttypes.h>
+#include <unistd.h>
+
+static void add_quoted(struct hak_text *t, const char *s)
+{
+    hak_text_print(t, "\"");
+    for (; *s != 0; s++) {
+        if (*s == '"' || *s == '\\')
+            hak_text_print(t, "\\%c", *s);
+        else if ((unsigned char)*s < 0x20)
+            hak_text_print(t, "\\u%04x", (unsigned)*s);
+        else
+            hak_text_print(t, "%c", *s);
+    }
+    hak_text_print(t, "\"");
+}
+
+static void json_box(struct hak_text *t, struct hak_loaded *b)
+{
+    struct hak_stats s;
+    hak_figures(b, &s);
+    hak_text_print(t, "{\"name\":");
+    add_quoted(t, b->box.name);
+    hak_text_print(t, ",\"id\":");
+    add_quoted(t, b->entry->id);
+    const struct {
+        const char *name;
+        uint64_t value;
+    } figures[] = {
+        {"allocs", s.allocs},
+        {"frees", s.frees},
+        {"live", s.live_count},
+        {"live_bytes", s.live_bytes},
+        {"peak_bytes", s.peak_bytes},
+        {"mapped_bytes", s.mapped_bytes},
+        {"mapped_peak_bytes", s.mapped_peak_bytes},
+        {"cached_bytes", s.cached_bytes},
+        {"refills", s.refills},
+        {"remote_frees", s.remote_frees},
+        {"declines", s.declines},
+        {"retired_pages", s.retired_pages},
+        {"adopted_pages", s.adopted_pages},
+    };
+    for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++)
+        hak_text_print(t, ",\"%s\":%" PRIu64, figures[i].name,
+                       figures[i].value);
+    struct hak_counter counter[HAK_COUNTERS_MOST];
+    uint32_t n = hak_counters(b, counter);
+    hak_text_print(t, ",\"counters\":{");
+    for (uint32_t k = 0; k < n; k++)
+        hak_text_print(t, "%s\"%s\":%" PRIu64, k == 0 ? "" : ",",
+                       counter[k].name, counter[k].value);
+    hak_text_print(t, "}}");
+}
+
+static void json_routes(struct hak_text *t)
+{
+    for (uint32_t i = 0; i <= HAK_LANES;) {
+        const struct hak_chain *chain = hak_chain_of(i);
+        uint32_t last = hak_route_end(i);
+        hak_text_print(t, "%s{\"from\":%zu,", i == 0 ? "" : ",",
+                       i == 0 ? 0 : hak_index_bytes(i - 1) + 1);
+        if (last < HAK_LANES)
+            hak_text_print(t, "\"to\":%zu,", hak_index_bytes(last));
+        hak_text_print(t, "\"chain\":[");
+        for (uint32_t k = 0; chain->box[k] != NULL; k++) {
+            add_quoted(t, chain->box[k]->box.name);
+            hak_text_print(t, ",");
+        }
+        hak_text_print(t, "\"%s\"],\"route\":",
+                       chain->last == HAK_FALLBACK_LIBC ? "libc" : "none");
+        add_quoted(t, chain->route);
+        hak_text_print(t, "}");
+        i = last + 1;
+    }
+}
+
+void hak_report_json(struct hak_text *t)
+{
+    struct hak_space_figures f;
+    hak_space_read(&f);
+    hak_text_print(t, "{\"hakmem\":\"%s\",\"program\":", HAK_VERSION);
+    add_quoted(t, hak_program());
+    hak_text_print(t, ",\"pid\":%d,\"conf\":", (int)getpid());
+    add_quoted(t, hak_conf.file);
+    hak_text_print(t, ",\"profile\":");
+    if (hak_conf.profile != NULL)
+        add_quoted(t, hak_conf.profile);
+    else
+        hak_text_print(t, "null");
+    hak_text_print(t, ",\"build\":\"%s\",\"free_route\":\"%s\",\"boxes\":[",
+                   HAK_BUILD, hak_free_route_name());
+    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+        hak_text_print(t, "%s", i == 0 ? "" : ",");
+        json_box(t, hak_boxes.walk[i]);
+    }
+    hak_text_print(t,
+                   "],\"libc_allocs\":%" PRIu64 ",\"used_bytes\":%" PRIu64
+                   ",\"kept_bytes\":%" PRIu64 ",\"purged_bytes\":%" PRIu64
+                   ",\"meta_bytes\":%" PRIu64 ",\"routes\":[",
+                   hak_libc_allocs(), f.used_bytes, f.free_bytes,
+                   f.purged_bytes, hak_meta_bytes());
+    json_routes(t);
+    hak_text_print(t, "]");
+    if (hak_samples()) {
+        hak_text_print(
+            t, ",\"sample\":{\"every\":%u,\"box\":", hak_core.sample_every);
+        add_quoted(t, hak_core.sample_box->box.name);
+        hak_text_print(t, "}");
+    }
+    hak_report_modules(t, true);
+    hak_text_print(t, "}\n");
+}

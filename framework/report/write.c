@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT
+ * write.c - where reports go: a descriptor, stderr or a file, at start, at
+ * exit.
+ */
+#include <report/report.h>
+
+#include <base/log.h>
+#include <base/sections.h>
+#include <core/state/core.h>
+#include <core/state/thread.h>
+
+#include <errno.h>
+#include <strings.h>
+#include <unistd.h>
+#include <string.h>
+
+static int write_all(int fd, const char *bytes, size_t n)
+{
+    while (n != 0) {
+        ssize_t done = write(fd, bytes, n);
+        if (done < 0 && errno != EINTR)
+            return -errno;
+        if (done > 0) {
+            bytes += done;
+            n -= (size_t)done;
+        }
+    }
+    return 0;
+}
+
+static struct hak_lock lock;
+
+void hak_report_lock(enum hak_fork_phase phase)
+{
+    hak_lock_fork(&lock, phase);
+}
+
+/* What is written next; under the lock, but at start. */
+static HAK_SPARSE struct hak_text text;
+
+int hak_report_write(int fd, bool json)
+{
+    if (hak_core.mode != HAK_MODE_BOXES)
+        return -ENOSYS;
+    if (hak_is_forking())
+        return -EAGAIN;
+    hak_lock_take(&lock);
+    text.used = 0;
+    (json ? hak_report_json : hak_report_text)(&text);
+    int error = write_all(fd, text.bytes, text.used);
+    hak_lock_drop(&lock);
+    return error;
+}
+
+/*
+ * What at_exit writes to, taken at start: the program may be in a sandbox by
+ * then, and coreutils and others close stderr in an exit handler of theirs.
+ */
+static struct hak_held held_stderr, held_file;
+
+static bool is_stderr(const char *to)
+{
+    return strcasecmp(to, "stderr") == 0;
+}
+
+/* Also where another process is to report. */
+static bool is_none(const char *to)
+{
+    return to == NULL || strcasecmp(to, "none") == 0 ||
+           (hak_conf.stats_pid != 0 &&
+            hak_conf.stats_pid != (uint32_t)getpid());
+}
+
+static void tell(const char *key, const char *name, const char *what,
+                 const char *why)
+{
+    int fd = hak_held_stderr(&held_stderr);
+    if (fd >= 0)
+        hak_say_to(fd, "[stats] %s = %s: cannot be %s: %s", key, name, what,
+                   why);
+}
+
+/* [stats] at_start: the table of routes. */
+static void routes_at_start(const char *to)
+{
+    char path[4096], why[256];
+    int fd = is_stderr(to)
+                 ? STDERR_FILENO
+                 : hak_log_open(to, path, sizeof path, why, sizeof why);
+    if (fd < 0) {
+        tell("at_start", path, "opened", why);
+        return;
+    }
+    text.used = 0;
+    hak_report_routes(&text);
+    int error = write_all(fd, text.bytes, text.used);
+    if (error != 0)
+        tell("at_start", to, "written", strerrordesc_np(-error));
+    if (!is_stderr(to))
+        close(fd);
+}
+
+void hak_report_start(void)
+{
+    const char *at_start = hak_conf.stats_at_start;
+    const char *at_exit = hak_conf.stats_at_exit;
+    if (is_none(at_start) && is_none(at_exit))
+        return;
+    hak_hold_stderr(&held_stderr);
+    if (!is_none(at_start))
+        routes_at_start(at_start);
+    if (is_none(at_exit) || is_stderr(at_exit))
+        return;
+    char path[4096], why[256];
+    if (!hak_hold_file(&held_file, at_exit, path, sizeof path, why, sizeof why))
+        tell("at_exit", path, "opened", why);
+}
+
+/* One write a process, appended: reports of many may be in one file. */
+static void report_to(int fd, const char *name)
+{
+    int error = hak_report_write(fd, hak_conf.stats_json);
+    if (error != 0)
+        tell("at_exit", name, "written", strerrordesc_np(-error));
+}
+
+void hak_report_at_exit(void)
+{
+    char path[4096], why[256];
+    const char *to = hak_conf.stats_at_exit;
+    if (hak_core.mode != HAK_MODE_BOXES || is_none(to))
+        return;
+    if (is_stderr(to)) {
+        int fd = hak_held_stderr(&held_stderr);
+        if (fd >= 0)
+            report_to(fd, to);
+        return;
+    }
+    int fd = hak_held_open(&held_file, path, sizeof path, why, sizeof why);
+    if (fd < 0) { /* told at the start, if it was so then */
+        if (held_file.was_open)
+            tell("at_exit", path, "opened", why);
+        return;
+    }
+    report_to(fd, path);
+    hak_held_done(&held_file, fd);
+}

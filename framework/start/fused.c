@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT
+ * fused.c - the start of a fused library, in place of setup.c.
+ *
+ * What hak_fused says is fixed. The environment chooses the reports alone,
+ * since that changes nothing of what runs.
+ */
+#include <start/start.h>
+
+#include <base/log.h>
+#include <base/os.h>
+#include <core/box/load.h>
+#include <core/box/modules.h>
+#include <core/state/core.h>
+#include <core/state/fused.h>
+#include <base/text.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+HAK_SEALED struct hak_fused_boxes hak_fused_boxes;
+
+/* ---- the environment ----------------------------------------------------- */
+
+/* The value of NAME=VALUE, or NULL when it is of another name. */
+static const char *value_of(const char *variable, const char *name)
+{
+    size_t n = strlen(name);
+    bool same = strncmp(variable, name, n) == 0 && variable[n] == '=';
+    return same ? variable + n + 1 : NULL;
+}
+
+static bool starts_with(const char *text, const char *start)
+{
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
+/* [stats], the words of which conf.c has for INI files. */
+static void take_format(const char *value, hak_diag_fn *diag)
+{
+    static const struct hak_param format = {
+        .name = "format", .type = HAK_PARAM_ENUM, .choices = "text|json"};
+    union hak_value chosen;
+    char why[256];
+    if (hak_conf_param(&format, value, &chosen, why, sizeof why) == 0)
+        hak_conf.stats_json = chosen.i == 1;
+    else
+        diag(NULL, HAK_DIAG_WARNING, "environment HAKMEM_STATS_FORMAT", 0, why);
+}
+
+/* Adds a variable to the list of those that are not read. */
+static void not_read(char *list, size_t bytes, const char *variable)
+{
+    size_t used = strlen(list);
+    snprintf(list + used, bytes - used, "%s%.*s", used != 0 ? ", " : "",
+             (int)hak_text_until(variable, '='), variable);
+}
+
+static void read_environment(char *const *envp, hak_diag_fn *diag)
+{
+    char list[512] = "";
+    for (; envp != NULL && *envp != NULL; envp++) {
+        const char *value;
+        if (!starts_with(*envp, "HAKMEM_") ||
+            starts_with(*envp, "HAKMEM_BENCH_"))
+            continue;
+        if ((value = value_of(*envp, "HAKMEM_STATS_AT_EXIT")) != NULL)
+            hak_conf.stats_at_exit = value;
+        else if ((value = value_of(*envp, "HAKMEM_STATS_AT_START")) != NULL)
+            hak_conf.stats_at_start = value;
+        else if ((value = value_of(*envp, "HAKMEM_STATS_ONLY_PID")) != NULL)
+            hak_conf.stats_pid = (uint32_t)strtoul(value, NULL, 10);
+        else if ((value = value_of(*envp, "HAKMEM_STATS_FORMAT")) != NULL)
+            take_format(value, diag);
+        else
+            not_read(list, sizeof list, *envp);
+    }
+    if (list[0] != 0)
+        hak_say("this library is fused from %s; %s %s not read", hak_fused.file,
+                list, strchr(list, ',') ? "are" : "is");
+}
+
+/* ---- setting up ---- */
+
+int hak_setup_conf(char *const *envp, hak_diag_fn *diag)
+{
+    hak_conf.file = hak_fused.file;
+    hak_conf.profile = hak_fused.profile;
+    hak_conf.fallback = hak_fused.fallback;
+    hak_conf.free_route = hak_fused.free_route;
+    hak_conf.verify = hak_fused.verify;
+    hak_conf.strict = hak_fused.strict;
+    hak_conf.background = hak_fused.background;
+    hak_conf.purge_delay_ms = hak_fused.purge_delay_ms;
+    hak_conf.stats_at_exit = hak_fused.stats_at_exit;
+    hak_conf.stats_at_start = hak_fused.stats_at_start;
+    hak_conf.stats_json = hak_fused.stats_json;
+    if (!hak_os_secure())
+        read_environment(envp, diag);
+    return 0;
+}
+
+/* Of the modules that are linked in: what else needs one is not fused. */
+const void *hak_setup_extension(const char *id)
+{
+    return hak_modules_extension(id);
+}
+
+int hak_setup_modules(void)
+{
+    char why[256];
+    int error = 0;
+    hak_modules.linked = hak_fused.modules;
+    for (uint32_t i = 0; error == 0 && hak_fused.modules[i] != NULL; i++) {
+        error = hak_module_open(hak_fused.modules[i]->name, why, sizeof why);
+        if (error != 0)
+            hak_say("%s: %s", hak_fused.file, why);
+    }
+    return error;
+}
+
+/* Routes lead to all boxes for good, so none can be left out. */
+int hak_setup_boxes(void)
+{
+    for (uint32_t i = 0; i < hak_fused.nboxes; i++) {
+        const struct hak_fused_box *f = &hak_fused.box[i];
+        struct hak_loaded *b = &hak_fused_boxes.loaded[i];
+        b->values = f->values;
+        b->path = "fused";
+        int error = f->nvalues == f->entry->nparams
+                        ? hak_box_begin(b, &f->conf, f->entry)
+                        : -EINVAL; /* made of an older build of the box */
+        if (error != 0) {
+            hak_say("%s: box %s: init failed: %s", hak_fused.file, f->conf.name,
+                    b->said[0] != 0 ? b->said : strerror(-error));
+            return error;
+        }
+    }
+    return 0;
+}

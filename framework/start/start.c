@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT
+ * start.c - the start of the core in a process.
+ *
+ * Everything starts in the library's constructor, where dlopen is legal.
+ * What allocates before is served by the boot arena. Nothing is ever torn
+ * down: other libraries' destructors may still free.
+ */
+#include <start/start.h>
+
+#include <base/log.h>
+#include <base/os.h>
+#include <base/seal.h>
+#include <core/box/modules.h>
+#include <core/malloc/slow.h>
+#include <core/memory/libc.h>
+#include <core/memory/other.h>
+#include <core/memory/space.h>
+#include <core/route/lanes.h>
+#include <core/state/build.h>
+#include <core/state/directory.h>
+#include <core/thread/mailbox.h>
+#include <core/thread/thread.h>
+#include <report/report.h>
+
+#include <errno.h>
+
+/* ---- findings ---- */
+
+enum { TELL_MOST = 3 };
+static uint32_t told;
+
+/*
+ * The first few errors; how many more there are comes at the end. Warnings of
+ * the file are for hakctl lint; those of the environment have no other place
+ * to be seen.
+ */
+static void tell(void *context, enum hak_diag_level level, const char *file,
+                 int line, const char *text)
+{
+    (void)context;
+    if (level == HAK_DIAG_NOTE)
+        return;
+    if (level == HAK_DIAG_WARNING ? line != 0 : told++ >= TELL_MOST)
+        return;
+    if (file == NULL)
+        hak_say("%s", text);
+    else if (line == 0)
+        hak_say("%s: %s", file, text);
+    else
+        hak_say("%s:%d: %s", file, line, text);
+}
+
+static void on_libc_alone(void)
+{
+    const char *path = hak_conf.file != NULL ? hak_conf.file : "FILE";
+    if (told > TELL_MOST)
+        hak_say("%u more errors; hakctl lint %s shows them", told - TELL_MOST,
+                path);
+    if (hak_conf.strict)
+        hak_die("strict = yes: giving up");
+    hak_say("running on libc alone");
+    if (!hak_other_is_there()) /* else whose a block is has to be known */
+        hak_libc_forget();
+    hak_core.mode = HAK_MODE_LIBC;
+}
+
+/* ---- start ---- */
+
+static int set_up(char *const *envp)
+{
+    int error = hak_setup_conf(envp, tell);
+    if (error != 0)
+        return error;
+    error = hak_space_start(
+        hak_os_window_bytes(hak_conf.fallback == HAK_FALLBACK_NONE),
+        hak_conf.purge_delay_ms);
+    if (error == 0)
+        error = hak_thread_start();
+    if (error != 0) {
+        tell(NULL, HAK_DIAG_ERROR, NULL, 0, "no address space to start with");
+        return error;
+    }
+    error = hak_setup_modules();
+    if (error == 0)
+        error = hak_setup_boxes();
+    if (error == 0)
+        hak_lanes_group();
+    if (error == 0 && told != 0 && hak_conf.strict)
+        error = -EINVAL;
+    return error;
+}
+
+static void open_for_business(void)
+{
+    hak_core.free_route = hak_conf.free_route;
+    hak_core.verify = hak_conf.verify;
+    hak_libc_bound(hak_boxes.residual != NULL);
+    if (!hak_verifies() && hak_free_route() == HAK_FREE_DIRECTORY)
+        hak_directory.limit = hak_directory.limit_real;
+    __atomic_store_n(&hak_core.mode, HAK_MODE_BOXES, __ATOMIC_RELEASE);
+    hak_modules_run();
+    hak_fork_register();
+    hak_report_start();
+}
+
+/* What the folders above call of those below, they are given. */
+void hak_start_links(void)
+{
+    hak_core.extension = hak_setup_extension;
+    hak_core.fork_recover = hak_fork_recover;
+    hak_core.age = hak_age_all;
+    hak_mailbox_start(hak_free_parcel);
+}
+
+void hak_start(char *const *envp)
+{
+    hak_start_links();
+    hak_libc_start();
+    hak_other_start();
+    if (set_up(envp) != 0)
+        on_libc_alone();
+    else
+        open_for_business();
+    if (hak_conf.verify)
+        hak_crash_start();
+    hak_other_started();
+    hak_conf.diag = NULL; /* nothing is found any more */
+    hak_seal();
+}
