@@ -127,7 +127,7 @@ static const struct command commands[] = {
      "  --in-process       one property, in this process: for a debugger, as "
      "in\n"
      "                     gdb --args hakctl-check-box mine.so --in-process "
-     "walk\n"
+     "visit_slots\n"
      "\n"
      "Exit status: 0 all hold, 1 some do not, 2 bad usage or no such box.\n"},
     {"call", ctl_call, "INI BOX 'NAME(ARGS)'...",

@@ -25,17 +25,17 @@ static const struct {
     const char *name;
     size_t offset;
 } operations[] = {
-    {OPERATION(init)},        {OPERATION(usable_size)},
-    {OPERATION(slot_size)},   {OPERATION(aligned_alloc)},
-    {OPERATION(zalloc)},      {OPERATION(resize)},
-    {OPERATION(heap_open)},   {OPERATION(heap_close)},
-    {OPERATION(refill)},      {OPERATION(drained)},
-    {OPERATION(remote_free)}, {OPERATION(fork)},
-    {OPERATION(trim)},        {OPERATION(stats)},
-    {OPERATION(walk)},        {OPERATION(set_param)},
-    {OPERATION(retire)},      {OPERATION(get_extension)},
-    {OPERATION(alloc_none)},  {OPERATION(heap_lost)},
-    {OPERATION(heap_park)},   {OPERATION(shrink)},
+    {OPERATION(init)},          {OPERATION(usable_size)},
+    {OPERATION(slot_size)},     {OPERATION(aligned_alloc)},
+    {OPERATION(zalloc)},        {OPERATION(resize)},
+    {OPERATION(heap_open)},     {OPERATION(heap_close)},
+    {OPERATION(refill)},        {OPERATION(triggered)},
+    {OPERATION(remote_free)},   {OPERATION(fork)},
+    {OPERATION(trim)},          {OPERATION(stats)},
+    {OPERATION(visit_slots)},   {OPERATION(set_param)},
+    {OPERATION(state_changed)}, {OPERATION(get_extension)},
+    {OPERATION(alloc_none)},    {OPERATION(heap_lost)},
+    {OPERATION(heap_park)},     {OPERATION(shrink)},
     {OPERATION(age)},
 };
 enum { NOPERATIONS = sizeof operations / sizeof operations[0] };

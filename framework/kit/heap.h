@@ -404,11 +404,11 @@ static inline void hak_heap_set_current(struct hak_heap *heap,
 }
 
 /*
- * ops->drained: a full page has room again, or an available one is empty, or
+ * ops->triggered: a full page has room again, or an available one is empty, or
  * it is time to look at the clock: a thread may live for long on what its
  * current pages have, without a refill.
  */
-static inline void hak_heap_drained(struct hak_span *span)
+static inline void hak_heap_triggered(struct hak_span *span)
 {
     struct hak_page *page = hak_container_of(span, struct hak_page, span);
     struct hak_heap *heap = page->heap;

@@ -15,7 +15,7 @@
 #define HAK_KIT_LOST_H
 
 #include "absent.h"
-#include "walk.h"
+#include "visit.h"
 
 /* The slots of a list of the page, each marked and on no list before; their
  * bits in is_free are set. False: it is no such list. */

@@ -144,7 +144,7 @@ static inline void hak_heap_free_local(struct hak_page *page, void *p)
     if (unlikely(hak_page_out(page) == 0))
         hak_page_miscounted(page);
     if (hak_span_push(&page->span, p))
-        hak_heap_drained(&page->span);
+        hak_heap_triggered(&page->span);
 }
 
 static inline void hak_heap_free_remote(struct hak_page *page, void *p)

@@ -92,7 +92,7 @@ static inline void *hak_span_pop(struct hak_span *span)
     return hak_span_try_pop(span);
 }
 
-/* Take a slot back. True: drained() is to be called. */
+/* Take a slot back. True: triggered() is to be called. */
 static inline bool hak_span_push(struct hak_span *span, void *p)
 {
     hak_slot_link(p, span->key, span->local);

@@ -78,8 +78,8 @@ static int enter_state(struct hak_loaded *b, enum hak_box_state state)
         return -ENOMEM;
     b->box.state_now = state;
     hak_seal_close();
-    if (b->ops.retire != NULL)
-        b->ops.retire(&b->box);
+    if (b->ops.state_changed != NULL)
+        b->ops.state_changed(&b->box);
     return 0;
 }
 
@@ -107,11 +107,11 @@ EXPORT int hak_drain(const char *box)
     hak_figures(b, &s);
     if (b->box.state_now == HAK_BOX_DRAINING && !on_the_way &&
         s.live_count == 0 && away.n == 0) {
-        int error = enter_state(b, HAK_BOX_RETIRED);
+        int error = enter_state(b, HAK_BOX_CLOSED);
         if (error != 0)
             return error;
     }
-    return b->box.state_now == HAK_BOX_RETIRED;
+    return b->box.state_now == HAK_BOX_CLOSED;
 }
 
 EXPORT const char *hak_owner(const void *p)

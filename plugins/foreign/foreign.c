@@ -79,7 +79,7 @@ static const struct hak_param params[] = {
     [PARAM_INIT] = {"init", HAK_PARAM_CALL,
                     .help = "calls before the first alloc, a comma between"},
     [PARAM_EXIT] = {"exit", HAK_PARAM_CALL,
-                    .help = "calls once the box is retired"},
+                    .help = "calls once the box is closed"},
     [PARAM_TRIM] = {"trim", HAK_PARAM_CALL,
                     .help = "calls that give free memory back"},
     [PARAM_LOCK] = {"lock", HAK_PARAM_BOOL, .max = 1,
@@ -244,10 +244,10 @@ static size_t trim(struct hak_box *box)
     return 0; /* nobody says how much */
 }
 
-static void retire(struct hak_box *box)
+static void state_changed(struct hak_box *box)
 {
     struct foreign *f = foreign_of(box);
-    if (box->state_now == HAK_BOX_RETIRED)
+    if (box->state_now == HAK_BOX_CLOSED)
         run_list(f, "exit", f->exit_call, f->nexit);
 }
 
@@ -419,7 +419,7 @@ static void fill_tables(struct foreign *f)
             f->op[OP_REALLOC].given && f->owner != OWNER_REGION ? resize : NULL,
         .trim = f->ntrim != 0 ? trim : NULL,
         .fork = f->lock != NULL ? at_fork : NULL,
-        .retire = retire,
+        .state_changed = state_changed,
         .get_extension = get_extension,
     };
     f->table = (struct hak_foreign_box_1){
@@ -482,7 +482,7 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .resize = resize,
             .fork = at_fork,
             .trim = trim,
-            .retire = retire,
+            .state_changed = state_changed,
             .get_extension = get_extension,
         },
 };

@@ -228,7 +228,7 @@ static void stats(struct hak_box *box, struct hak_box_stats *out)
     out->peak_bytes = hak_counted(&guard->peak_bytes);
 }
 
-static void walk(struct hak_box *box, hak_visit *visit, void *context)
+static void visit_slots(struct hak_box *box, hak_visit *visit, void *context)
 {
     const struct guard *guard = guard_of(box);
     for (uint32_t i = 0; i < guard->pool.nslots; i++) {
@@ -309,7 +309,7 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .aligned_alloc = aligned_alloc_slot,
             .fork = at_fork,
             .stats = stats,
-            .walk = walk,
+            .visit_slots = visit_slots,
             .get_extension = get_extension,
         },
 };

@@ -37,76 +37,76 @@ void big_init(struct hardened *h)
 
 /* ---- what is open ---- */
 
-static char *first_page(const struct hardened *h, const struct span *span)
+static char *first_page(const struct hardened *h, const struct slab *slab)
 {
     uintptr_t page = h->box->host->os_page_bytes;
-    return (char *)((uintptr_t)span->start & ~(page - 1));
+    return (char *)((uintptr_t)slab->start & ~(page - 1));
 }
 
-static size_t open_bytes(const struct hardened *h, const struct span *span)
+static size_t open_bytes(const struct hardened *h, const struct slab *slab)
 {
-    return (size_t)(span->start + span->slot_bytes - first_page(h, span));
+    return (size_t)(slab->start + slab->slot_bytes - first_page(h, slab));
 }
 
 /* ---- structs and what is kept ---- */
 
-static struct span *take_struct(struct hardened *h)
+static struct slab *take_struct(struct hardened *h)
 {
     struct big *big = &h->now->big;
     hak_lock_take(&big->lock);
-    struct span *span = big->spare;
-    if (span != NULL)
-        big->spare = span->next;
+    struct slab *slab = big->spare;
+    if (slab != NULL)
+        big->spare = slab->next;
     hak_lock_drop(&big->lock);
-    if (span == NULL)
-        span = hardened_struct(h, 1, SLOT_MOST_BYTES);
-    return span;
+    if (slab == NULL)
+        slab = hardened_struct(h, 1, SLOT_MOST_BYTES);
+    return slab;
 }
 
-static void put_struct(struct hardened *h, struct span *span)
+static void put_struct(struct hardened *h, struct slab *slab)
 {
     struct big *big = &h->now->big;
     hak_lock_take(&big->lock);
-    span->next = big->spare;
-    big->spare = span;
+    slab->next = big->spare;
+    big->spare = slab;
     hak_lock_drop(&big->lock);
 }
 
 /* Of that many granules; NULL = none. */
-static struct span *take_kept(struct hardened *h, size_t granules)
+static struct slab *take_kept(struct hardened *h, size_t granules)
 {
     struct big *big = &h->now->big;
     if (granules >= BIG_KEPT_GRANULES)
         return NULL;
     hak_lock_take(&big->lock);
-    struct span *span = big->kept[granules];
-    if (span != NULL) {
-        big->kept[granules] = span->next;
-        hak_count(&big->kept_bytes, -span->place_bytes);
+    struct slab *slab = big->kept[granules];
+    if (slab != NULL) {
+        big->kept[granules] = slab->next;
+        hak_count(&big->kept_bytes, -slab->place_bytes);
     }
     hak_lock_drop(&big->lock);
-    return span;
+    return slab;
 }
 
-static void put_kept(struct hardened *h, size_t granules, struct span *span)
+static void put_kept(struct hardened *h, size_t granules, struct slab *slab)
 {
     struct big *big = &h->now->big;
     hak_lock_take(&big->lock);
-    span->next = big->kept[granules];
-    big->kept[granules] = span;
-    hak_count(&big->kept_bytes, span->place_bytes);
+    slab->next = big->kept[granules];
+    big->kept[granules] = slab;
+    hak_count(&big->kept_bytes, slab->place_bytes);
     hak_lock_drop(&big->lock);
 }
 
-static void give_back(struct hardened *h, struct span *span)
+static void give_back(struct hardened *h, struct slab *slab)
 {
     struct hak_box *box = h->box;
-    hak_map_set(&h->map, span->place, span->place_bytes, NULL);
-    if (span->guarded)
-        box->host->unreserve(box, span->place, span->place_bytes);
+    hak_map_set(&h->map, slab->place, slab->place_bytes, NULL);
+    if (slab->guarded)
+        box->host->unreserve(box, slab->place, slab->place_bytes);
     else
-        box->host->unmap(box, span->place, span->place_bytes);
-    put_struct(h, span);
+        box->host->unmap(box, slab->place, slab->place_bytes);
+    put_struct(h, slab);
 }
 
 /*
@@ -114,91 +114,91 @@ static void give_back(struct hardened *h, struct span *span)
  * somebody else's in both guards and no mapping left. One that is not guarded
  * is purged instead.
  */
-static bool close_block(struct hardened *h, struct span *span)
+static bool close_block(struct hardened *h, struct slab *slab)
 {
     struct hak_box *box = h->box;
-    if (!span->guarded) {
-        box->host->purge(box, span->place, span->place_bytes);
+    if (!slab->guarded) {
+        box->host->purge(box, slab->place, slab->place_bytes);
         return true;
     }
-    if (!box->host->close_pages(box, first_page(h, span), open_bytes(h, span)))
+    if (!box->host->close_pages(box, first_page(h, slab), open_bytes(h, slab)))
         return false;
     hardened_drop_guard(h);
     return true;
 }
 
 /* Two threads at once may keep a little more. */
-static void keep(struct hardened *h, struct span *span)
+static void keep(struct hardened *h, struct slab *slab)
 {
-    size_t granules = span->place_bytes / HAK_GRANULE_BYTES;
-    if (!span->guarded || granules >= BIG_KEPT_GRANULES ||
-        hak_counted(&h->now->big.kept_bytes) + span->place_bytes >
+    size_t granules = slab->place_bytes / HAK_GRANULE_BYTES;
+    if (!slab->guarded || granules >= BIG_KEPT_GRANULES ||
+        hak_counted(&h->now->big.kept_bytes) + slab->place_bytes >
             KEPT_MOST_BYTES)
-        give_back(h, span);
+        give_back(h, slab);
     else
-        put_kept(h, granules, span);
+        put_kept(h, granules, slab);
 }
 
-static void put_unclosed(struct hardened *h, struct span *span)
+static void put_unclosed(struct hardened *h, struct slab *slab)
 {
     struct big *big = &h->now->big;
     hak_lock_take(&big->lock);
-    span->next = big->unclosed;
-    __atomic_store_n(&big->unclosed, span, __ATOMIC_RELAXED);
+    slab->next = big->unclosed;
+    __atomic_store_n(&big->unclosed, slab, __ATOMIC_RELAXED);
     hak_lock_drop(&big->lock);
 }
 
-static struct span *take_unclosed(struct hardened *h)
+static struct slab *take_unclosed(struct hardened *h)
 {
     struct big *big = &h->now->big;
     if (likely(__atomic_load_n(&big->unclosed, __ATOMIC_RELAXED) == NULL))
         return NULL;
     hak_lock_take(&big->lock);
-    struct span *span = big->unclosed;
-    if (span != NULL)
-        __atomic_store_n(&big->unclosed, span->next, __ATOMIC_RELAXED);
+    struct slab *slab = big->unclosed;
+    if (slab != NULL)
+        __atomic_store_n(&big->unclosed, slab->next, __ATOMIC_RELAXED);
     hak_lock_drop(&big->lock);
-    return span;
+    return slab;
 }
 
 /* One that has waited, and others that could not be closed when they had. */
-static void end_wait(struct hardened *h, struct span *span)
+static void end_wait(struct hardened *h, struct slab *slab)
 {
-    for (; span != NULL; span = take_unclosed(h)) {
-        if (unlikely(span->unclosed) && !close_block(h, span)) {
-            put_unclosed(h, span);
+    for (; slab != NULL; slab = take_unclosed(h)) {
+        if (unlikely(slab->unclosed) && !close_block(h, slab)) {
+            put_unclosed(h, slab);
             return;
         }
-        span->unclosed = false;
-        keep(h, span);
+        slab->unclosed = false;
+        keep(h, slab);
     }
 }
 
 /* The oldest of those that wait, when they are more than `most`; or NULL. */
-static struct span *next_to_go(struct hardened *h, uint32_t most)
+static struct slab *next_to_go(struct hardened *h, uint32_t most)
 {
     struct big *big = &h->now->big;
     hak_lock_take(&big->lock);
-    struct span *span = big->nwaiting > most ? big->oldest : NULL;
-    if (span != NULL) {
+    struct slab *slab = big->nwaiting > most ? big->oldest : NULL;
+    if (slab != NULL) {
         big->nwaiting--;
-        big->oldest = span->next;
+        big->oldest = slab->next;
         if (big->oldest == NULL)
             big->newest = &big->oldest;
     }
     hak_lock_drop(&big->lock);
-    return span;
+    return slab;
 }
 
 void big_give_back(struct hardened *h)
 {
-    struct span *span;
+    struct slab *slab;
     end_wait(h, take_unclosed(h));
-    while ((span = next_to_go(h, 0)) != NULL)
-        end_wait(h, span);
+    while ((slab = next_to_go(h, 0)) != NULL)
+        end_wait(h, slab);
     for (size_t granules = 0; granules < BIG_KEPT_GRANULES; granules++)
-        while ((span = take_kept(h, granules)) != NULL)
-            give_back(h, span);
+        while ((slab = take_kept(h, granules)) != NULL)
+            give_back(h, slab);
 }
 
 /* ---- blocks ---- */
@@ -210,10 +210,10 @@ struct request {
 };
 
 /* Where the block may end. */
-static char *limit_of(const struct span *span)
+static char *limit_of(const struct slab *slab)
 {
-    return span->place + span->place_bytes -
-           (span->guarded ? HAK_GRANULE_BYTES : 0);
+    return slab->place + slab->place_bytes -
+           (slab->guarded ? HAK_GRANULE_BYTES : 0);
 }
 
 /* Up to the end of a page: what is closed behind it is a guard. */
@@ -225,132 +225,132 @@ static size_t room_for(const struct hardened *h, const char *start,
 }
 
 /* At the place's end, but for the guard; or at its start. */
-static void lay_out(const struct hardened *h, struct span *span,
+static void lay_out(const struct hardened *h, struct slab *slab,
                     const struct request *r)
 {
-    uintptr_t start = (uintptr_t)limit_of(span) - r->size_bytes;
+    uintptr_t start = (uintptr_t)limit_of(slab) - r->size_bytes;
     if (r->grows)
         start =
-            (uintptr_t)span->place + (span->guarded ? HAK_GRANULE_BYTES : 0);
-    span->start = (char *)(start & ~(r->align_bytes - 1));
-    span->asked_bytes = r->size_bytes;
-    span->slot_bytes = room_for(h, span->start, r->size_bytes);
+            (uintptr_t)slab->place + (slab->guarded ? HAK_GRANULE_BYTES : 0);
+    slab->start = (char *)(start & ~(r->align_bytes - 1));
+    slab->asked_bytes = r->size_bytes;
+    slab->slot_bytes = room_for(h, slab->start, r->size_bytes);
 }
 
 /* ---- what is around a block, in its pages ---- */
 
-static void set_bounds(const struct hardened *h, struct span *span)
+static void set_bounds(const struct hardened *h, struct slab *slab)
 {
-    struct pair border = border_of(h, span->start);
-    if (span->start != first_page(h, span))
-        set_border(border, span->start);
-    set_canary(border, span->start, span->asked_bytes, span->slot_bytes);
+    struct pair border = border_of(h, slab->start);
+    if (slab->start != first_page(h, slab))
+        set_border(border, slab->start);
+    set_canary(border, slab->start, slab->asked_bytes, slab->slot_bytes);
 }
 
-static bool front_is_whole(const struct hardened *h, const struct span *span)
+static bool front_is_whole(const struct hardened *h, const struct slab *slab)
 {
-    const char *page = first_page(h, span), *start = span->start;
+    const char *page = first_page(h, slab), *start = slab->start;
     return start == page || (border_is(border_of(h, start), start) &&
                              reads_zero(page, start - BORDER_BYTES));
 }
 
-void big_check(struct hardened *h, const struct span *span, const char *p)
+void big_check(struct hardened *h, const struct slab *slab, const char *p)
 {
-    if (!canary_is_whole(h, border_of(h, p), p, span->asked_bytes,
-                         span->slot_bytes))
-        hardened_refuse(h, span, p,
+    if (!canary_is_whole(h, border_of(h, p), p, slab->asked_bytes,
+                         slab->slot_bytes))
+        hardened_refuse(h, slab, p,
                         "overflow: the bytes behind it were written to");
-    if (!front_is_whole(h, span))
-        hardened_refuse(h, span, p,
+    if (!front_is_whole(h, slab))
+        hardened_refuse(h, slab, p,
                         "underflow: the bytes before it were written to");
 }
 
 /* Reserved, or mapped. NULL = no room in the window, or no memory. */
-static struct span *fresh_place(struct hardened *h, size_t bytes, bool reserved)
+static struct slab *fresh_place(struct hardened *h, size_t bytes, bool reserved)
 {
     struct hak_box *box = h->box;
-    struct span *span = take_struct(h);
-    if (span == NULL)
+    struct slab *slab = take_struct(h);
+    if (slab == NULL)
         return NULL;
-    span->place = reserved ? box->host->reserve(box, bytes, 0)
+    slab->place = reserved ? box->host->reserve(box, bytes, 0)
                            : box->host->map(box, bytes, 0, HAK_MAP_ZERO);
-    if (span->place == NULL) {
-        put_struct(h, span);
+    if (slab->place == NULL) {
+        put_struct(h, slab);
         return NULL;
     }
-    span->place_bytes = bytes;
-    span->class_number = CLASSES;
-    span->capacity = span->nused = 1;
-    span->guarded = reserved;
-    return span;
+    slab->place_bytes = bytes;
+    slab->class_number = CLASSES;
+    slab->capacity = slab->nused = 1;
+    slab->guarded = reserved;
+    return slab;
 }
 
 /*
  * In a place that was kept, or a fresh one. One where somebody else has mapped
  * is his: nothing of it is touched again.
  */
-static struct span *guarded_block(struct hardened *h, const struct request *r)
+static struct slab *guarded_block(struct hardened *h, const struct request *r)
 {
     struct hak_box *box = h->box;
     size_t all = r->bytes + 2 * HAK_GRANULE_BYTES;
     for (;;) {
-        struct span *span = take_kept(h, all / HAK_GRANULE_BYTES);
-        bool again = span != NULL;
-        if (span == NULL)
-            span = fresh_place(h, all, true);
-        if (span == NULL)
+        struct slab *slab = take_kept(h, all / HAK_GRANULE_BYTES);
+        bool again = slab != NULL;
+        if (slab == NULL)
+            slab = fresh_place(h, all, true);
+        if (slab == NULL)
             return NULL;
-        lay_out(h, span, r);
-        size_t bytes = open_bytes(h, span);
+        lay_out(h, slab, r);
+        size_t bytes = open_bytes(h, slab);
         int error = box->host->open_pages(
-            box, first_page(h, span), bytes,
+            box, first_page(h, slab), bytes,
             again && bytes <= NOW_MOST_BYTES ? HAK_OPEN_NOW : 0);
         if (error == 0)
-            return span;
+            return slab;
         if (error != -EEXIST) {
-            give_back(h, span);
+            give_back(h, slab);
             return NULL;
         }
-        hak_map_set(&h->map, span->place, all, NULL);
+        hak_map_set(&h->map, slab->place, all, NULL);
     }
 }
 
-static struct span *unguarded_block(struct hardened *h, const struct request *r)
+static struct slab *unguarded_block(struct hardened *h, const struct request *r)
 {
-    struct span *span = fresh_place(h, r->bytes, false);
-    if (span != NULL)
-        lay_out(h, span, r);
-    return span;
+    struct slab *slab = fresh_place(h, r->bytes, false);
+    if (slab != NULL)
+        lay_out(h, slab, r);
+    return slab;
 }
 
-static struct span *any_block(struct hardened *h, const struct request *r)
+static struct slab *any_block(struct hardened *h, const struct request *r)
 {
-    struct span *span = NULL;
-    if (hardened_take_guard(h) && (span = guarded_block(h, r)) == NULL)
+    struct slab *slab = NULL;
+    if (hardened_take_guard(h) && (slab = guarded_block(h, r)) == NULL)
         hardened_drop_guard(h);
-    return span != NULL ? span : unguarded_block(h, r);
+    return slab != NULL ? slab : unguarded_block(h, r);
 }
 
-static void count_block(struct hardened *h, const struct span *span, int sign)
+static void count_block(struct hardened *h, const struct slab *slab, int sign)
 {
-    int64_t bytes = sign * (int64_t)span->slot_bytes;
+    int64_t bytes = sign * (int64_t)slab->slot_bytes;
     hardened_count_in_use(h, bytes);
     hak_count_shared(&h->now->big.count, sign);
     hak_count_shared(&h->now->big.bytes, bytes);
 }
 
 /* NULL = no memory. */
-static struct span *block_for(struct hardened *h, const struct request *r)
+static struct slab *block_for(struct hardened *h, const struct request *r)
 {
-    struct span *span = any_block(h, r);
-    if (span == NULL)
+    struct slab *slab = any_block(h, r);
+    if (slab == NULL)
         return NULL;
-    set_bounds(h, span);
-    hak_map_set(&h->map, span->place, span->place_bytes, span);
-    count_block(h, span, 1);
+    set_bounds(h, slab);
+    hak_map_set(&h->map, slab->place, slab->place_bytes, slab);
+    count_block(h, slab, 1);
     __atomic_thread_fence(__ATOMIC_RELEASE);
-    set_note(span, 0, NOTE_OUT);
-    return span;
+    set_note(slab, 0, NOTE_OUT);
+    return slab;
 }
 
 void *big_alloc(struct hardened *h, size_t align_bytes, size_t size_bytes)
@@ -362,106 +362,106 @@ void *big_alloc(struct hardened *h, size_t align_bytes, size_t size_bytes)
     struct request r = {align_bytes, size_bytes,
                         hak_round_up(size_bytes + room, HAK_GRANULE_BYTES),
                         false};
-    struct span *span = block_for(h, &r);
-    if (span == NULL) {
+    struct slab *slab = block_for(h, &r);
+    if (slab == NULL) {
         hardened_give_back(h);
-        span = block_for(h, &r);
+        slab = block_for(h, &r);
     }
-    return span != NULL ? span->start : NULL;
+    return slab != NULL ? slab->start : NULL;
 }
 
-void big_free(struct hardened *h, struct span *span, void *p)
+void big_free(struct hardened *h, struct slab *slab, void *p)
 {
     struct big *big = &h->now->big;
-    big_check(h, span, p);
-    if (unlikely((take_note(span, 0) & NOTE_OUT) == 0))
-        hardened_refuse(h, span, p, "freed twice");
-    count_block(h, span, -1);
-    span->unclosed = !close_block(h, span);
-    span->next = NULL;
+    big_check(h, slab, p);
+    if (unlikely((take_note(slab, 0) & NOTE_OUT) == 0))
+        hardened_refuse(h, slab, p, "freed twice");
+    count_block(h, slab, -1);
+    slab->unclosed = !close_block(h, slab);
+    slab->next = NULL;
     hak_lock_take(&big->lock);
-    *big->newest = span;
-    big->newest = &span->next;
+    *big->newest = slab;
+    big->newest = &slab->next;
     big->nwaiting++;
     hak_lock_drop(&big->lock);
-    while ((span = next_to_go(h, h->most_waiting)) != NULL)
-        end_wait(h, span);
+    while ((slab = next_to_go(h, h->most_waiting)) != NULL)
+        end_wait(h, slab);
 }
 
 /* ---- realloc ---- */
 
-static void set_room(struct hardened *h, struct span *span, size_t room)
+static void set_room(struct hardened *h, struct slab *slab, size_t room)
 {
-    int64_t more = (int64_t)(room - span->slot_bytes);
+    int64_t more = (int64_t)(room - slab->slot_bytes);
     hardened_count_in_use(h, more);
     hak_count_shared(&h->now->big.bytes, more);
-    span->slot_bytes = room;
+    slab->slot_bytes = room;
 }
 
 /* More pages, if there is room for them. */
-static bool open_more(struct hardened *h, struct span *span, size_t room)
+static bool open_more(struct hardened *h, struct slab *slab, size_t room)
 {
     struct hak_box *box = h->box;
-    char *end = span->start + span->slot_bytes;
-    size_t more = room - span->slot_bytes;
-    if (room > (size_t)(limit_of(span) - span->start))
+    char *end = slab->start + slab->slot_bytes;
+    size_t more = room - slab->slot_bytes;
+    if (room > (size_t)(limit_of(slab) - slab->start))
         return false;
-    if (more != 0 && span->guarded &&
+    if (more != 0 && slab->guarded &&
         box->host->open_pages(box, end, more, HAK_OPEN_NOW) != 0)
         return false;
-    set_room(h, span, room);
+    set_room(h, slab, room);
     return true;
 }
 
 /* What is behind the block reads zero again, and is closed if it can be. */
-static void close_rest(struct hardened *h, struct span *span, size_t size_bytes)
+static void close_rest(struct hardened *h, struct slab *slab, size_t size_bytes)
 {
     struct hak_box *box = h->box;
-    size_t room = room_for(h, span->start, size_bytes);
-    char *end = span->start + room;
-    size_t rest = span->slot_bytes - room;
+    size_t room = room_for(h, slab->start, size_bytes);
+    char *end = slab->start + room;
+    size_t rest = slab->slot_bytes - room;
     bool closed =
-        rest != 0 && span->guarded && box->host->close_pages(box, end, rest);
-    memset(span->start + size_bytes, 0,
-           (closed ? room : span->slot_bytes) - size_bytes);
-    if (closed || !span->guarded)
-        set_room(h, span, room);
+        rest != 0 && slab->guarded && box->host->close_pages(box, end, rest);
+    memset(slab->start + size_bytes, 0,
+           (closed ? room : slab->slot_bytes) - size_bytes);
+    if (closed || !slab->guarded)
+        set_room(h, slab, room);
 }
 
-static void *moved(struct hardened *h, struct span *span, size_t size_bytes)
+static void *moved(struct hardened *h, struct slab *slab, size_t size_bytes)
 {
     struct request r = {HAK_ALIGN_BYTES, size_bytes,
                         hak_round_up(size_bytes * 2, HAK_GRANULE_BYTES), true};
     if (size_bytes > h->box->host->window_bytes)
         return NULL;
-    struct span *to = block_for(h, &r);
+    struct slab *to = block_for(h, &r);
     if (to == NULL)
         return NULL;
-    memcpy(to->start, span->start, span->asked_bytes);
-    big_free(h, span, span->start);
+    memcpy(to->start, slab->start, slab->asked_bytes);
+    big_free(h, slab, slab->start);
     return to->start;
 }
 
 /* Fewer, or as many as are open. */
-void big_set_asked(struct hardened *h, struct span *span, size_t size_bytes)
+void big_set_asked(struct hardened *h, struct slab *slab, size_t size_bytes)
 {
-    drop_canary(span->start, span->asked_bytes, span->slot_bytes);
-    if (size_bytes < span->asked_bytes)
-        close_rest(h, span, size_bytes);
-    span->asked_bytes = size_bytes;
-    set_canary(border_of(h, span->start), span->start, size_bytes,
-               span->slot_bytes);
+    drop_canary(slab->start, slab->asked_bytes, slab->slot_bytes);
+    if (size_bytes < slab->asked_bytes)
+        close_rest(h, slab, size_bytes);
+    slab->asked_bytes = size_bytes;
+    set_canary(border_of(h, slab->start), slab->start, size_bytes,
+               slab->slot_bytes);
 }
 
 /* NULL: the core copies it to a place that has no more room than it needs. */
-void *big_resize(struct hardened *h, struct span *span, char *p,
+void *big_resize(struct hardened *h, struct slab *slab, char *p,
                  size_t size_bytes)
 {
-    if (size_bytes < span->asked_bytes / 2)
+    if (size_bytes < slab->asked_bytes / 2)
         return NULL;
-    if (size_bytes > span->asked_bytes &&
-        !open_more(h, span, room_for(h, p, size_bytes)))
-        return moved(h, span, size_bytes);
-    big_set_asked(h, span, size_bytes);
+    if (size_bytes > slab->asked_bytes &&
+        !open_more(h, slab, room_for(h, p, size_bytes)))
+        return moved(h, slab, size_bytes);
+    big_set_asked(h, slab, size_bytes);
     return p;
 }

@@ -40,26 +40,26 @@ static const struct hak_param params[] = {
      .type = HAK_PARAM_BOOL,
      .max = 1,
      .def = 1,
-     .help = "a closed page behind each span of slots"},
+     .help = "a closed page behind each slab of slots"},
     {.name = "empty_bytes",
      .type = HAK_PARAM_SIZE,
      .min = 0,
      .max = (int64_t)1 << 40,
      .def = 16 << 20,
-     .help = "empty spans keep their pages, up to so many bytes"},
+     .help = "empty slabs keep their pages, up to so many bytes"},
     {.name = "most_guarded",
      .type = HAK_PARAM_INT,
      .min = 0,
      .max = INT32_MAX,
      .def = 0,
-     .help = "spans and blocks in use that lie between closed pages, a mapping "
+     .help = "slabs and blocks in use that lie between closed pages, a mapping "
              "of the kernel's each; 0 = half of vm.max_map_count"},
     {.name = "arenas",
      .type = HAK_PARAM_INT,
      .min = 0,
      .max = ARENAS_MOST,
      .def = 0,
-     .help = "sets of spans with a lock each, which threads share; 0 = as many "
+     .help = "sets of slabs with a lock each, which threads share; 0 = as many "
              "as CPUs, at most 8"},
 };
 
@@ -127,48 +127,48 @@ void *hardened_metadata(struct hardened *h, size_t size_bytes)
     return p;
 }
 
-struct span *hardened_struct(struct hardened *h, uint32_t capacity,
+struct slab *hardened_struct(struct hardened *h, uint32_t capacity,
                              size_t slot_bytes)
 {
     size_t bits = HAK_BITS_WORDS(capacity) * sizeof(uint64_t);
     size_t each =
         slot_bytes > NARROW_SLOT_MOST ? sizeof(uint32_t) : sizeof(uint16_t);
-    struct span *span =
-        hardened_metadata(h, sizeof *span + bits + capacity * each);
-    if (span == NULL)
+    struct slab *slab =
+        hardened_metadata(h, sizeof *slab + bits + capacity * each);
+    if (slab == NULL)
         return NULL;
-    span->note = (char *)span->used + bits;
-    span->all_next = __atomic_load_n(&h->now->all, __ATOMIC_RELAXED);
-    while (!__atomic_compare_exchange_n(&h->now->all, &span->all_next, span,
+    slab->note = (char *)slab->used + bits;
+    slab->all_next = __atomic_load_n(&h->now->all, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&h->now->all, &slab->all_next, slab,
                                         true, __ATOMIC_RELEASE,
                                         __ATOMIC_RELAXED))
         ;
-    return span;
+    return slab;
 }
 
 /* ---- wrong pointers --------------------------------------------------------
  */
 
-const char *hardened_why_not(const struct span *span, const void *p)
+const char *hardened_why_not(const struct slab *slab, const void *p)
 {
-    size_t at = (size_t)((const char *)p - span->start);
-    size_t i = index_of(span, at);
-    if (i >= span->capacity)
+    size_t at = (size_t)((const char *)p - slab->start);
+    size_t i = index_of(slab, at);
+    if (i >= slab->capacity)
         return "in a guard";
-    if (i * span->slot_bytes != at)
+    if (i * slab->slot_bytes != at)
         return "not the start of a slot";
-    return is_out(span, i) ? NULL : "freed twice, or never handed out";
+    return is_out(slab, i) ? NULL : "freed twice, or never handed out";
 }
 
-void hardened_refuse(struct hardened *h, const struct span *span, const void *p,
+void hardened_refuse(struct hardened *h, const struct slab *slab, const void *p,
                      const char *why)
 {
-    size_t at = (size_t)((const char *)p - span->start);
-    size_t i = index_of(span, at);
-    bool inside = i < span->capacity;
+    size_t at = (size_t)((const char *)p - slab->start);
+    size_t i = index_of(slab, at);
+    bool inside = i < slab->capacity;
     hak_free_refused(
-        h->box, p, why, inside ? (const char *)p - at % span->slot_bytes : NULL,
-        inside && is_out(span, i) ? asked_of(span, i) : room_of(span));
+        h->box, p, why, inside ? (const char *)p - at % slab->slot_bytes : NULL,
+        inside && is_out(slab, i) ? asked_of(slab, i) : room_of(slab));
 }
 
 /* ---- operations -----------------------------------------------------------
@@ -195,7 +195,7 @@ static int hardened_init(struct hak_box *box)
     if (h != NULL)
         h->now = box->host->meta_guarded(box, sizeof *h->now);
     if (h == NULL || h->now == NULL || !init_map(&h->map, box)) {
-        box->host->log(box, HAK_LOG_ERROR, "no memory for the span table");
+        box->host->log(box, HAK_LOG_ERROR, "no memory for the slab table");
         return -ENOMEM;
     }
     h->box = box;
@@ -235,7 +235,7 @@ static void *hardened_alloc_none(struct hak_box *box)
     return slots_alloc(hardened_of(box), 0, 0);
 }
 
-/* Slots of a power of two lie at its multiples: spans start at a granule. */
+/* Slots of a power of two lie at its multiples: slabs start at a granule. */
 static void *hardened_aligned_alloc(struct hak_box *box, size_t align_bytes,
                                     size_t size_bytes)
 {
@@ -262,34 +262,34 @@ static void hardened_free(struct hak_box *box, void *p)
 {
     struct hardened *h = hardened_of(box);
     __builtin_prefetch((char *)p - BORDER_BYTES);
-    struct span *span = span_of(h, p);
-    if (unlikely(span == NULL))
+    struct slab *slab = slab_of(h, p);
+    if (unlikely(slab == NULL))
         hak_free_refused(box, p, HAK_WHY_NO_PAGE, NULL, 0);
-    size_t at = (size_t)((char *)p - span->start);
-    size_t i = index_of(span, at);
-    if (unlikely(i >= span->capacity || i * span->slot_bytes != at ||
-                 !is_out(span, i)))
-        hardened_refuse(h, span, p, hardened_why_not(span, p));
-    if (unlikely(is_marked(span, i)))
-        hardened_refuse(h, span, p, HAK_WHY_MARKED);
-    if (unlikely(is_big(span)))
-        big_free(h, span, p);
+    size_t at = (size_t)((char *)p - slab->start);
+    size_t i = index_of(slab, at);
+    if (unlikely(i >= slab->capacity || i * slab->slot_bytes != at ||
+                 !is_out(slab, i)))
+        hardened_refuse(h, slab, p, hardened_why_not(slab, p));
+    if (unlikely(is_marked(slab, i)))
+        hardened_refuse(h, slab, p, HAK_WHY_MARKED);
+    if (unlikely(is_big(slab)))
+        big_free(h, slab, p);
     else
-        slots_free(h, span, i, p);
+        slots_free(h, slab, i, p);
 }
 
 static bool hardened_owns(struct hak_box *box, const void *p)
 {
     const struct hardened *h = hardened_of(box); /* NULL before init */
-    return h != NULL && span_of(h, p) != NULL;
+    return h != NULL && slab_of(h, p) != NULL;
 }
 
-/* The slot's span, with its number in *i: the end where p is not live. */
-static struct span *live_slot(struct hak_box *box, const void *p, size_t *i)
+/* The slot's slab, with its number in *i: the end where p is not live. */
+static struct slab *live_slot(struct hak_box *box, const void *p, size_t *i)
 {
-    struct span *span = span_of(hardened_of(box), p);
+    struct slab *slab = slab_of(hardened_of(box), p);
     const char *why =
-        span != NULL ? hardened_why_not(span, p) : HAK_WHY_NO_PAGE;
+        slab != NULL ? hardened_why_not(slab, p) : HAK_WHY_NO_PAGE;
     if (unlikely(why != NULL)) {
         box->host->log(
             box, HAK_LOG_ERROR,
@@ -297,18 +297,18 @@ static struct span *live_slot(struct hak_box *box, const void *p, size_t *i)
             why);
         abort();
     }
-    *i = index_of(span, (size_t)((const char *)p - span->start));
-    return span;
+    *i = index_of(slab, (size_t)((const char *)p - slab->start));
+    return slab;
 }
 
 /* What was asked for, to the byte. */
 static size_t hardened_usable_size(struct hak_box *box, const void *p)
 {
     size_t i;
-    if (span_of(hardened_of(box), p) == NULL)
+    if (slab_of(hardened_of(box), p) == NULL)
         return 0;
-    const struct span *span = live_slot(box, p, &i);
-    return asked_of(span, i);
+    const struct slab *slab = live_slot(box, p, &i);
+    return asked_of(slab, i);
 }
 
 static size_t hardened_slot_size(struct hak_box *box, size_t size_bytes)
@@ -321,17 +321,17 @@ static void *hardened_resize(struct hak_box *box, void *p, size_t size_bytes)
 {
     struct hardened *h = hardened_of(box);
     size_t i;
-    struct span *span = live_slot(box, p, &i);
-    if (unlikely(is_marked(span, i)))
-        hardened_refuse(h, span, p, HAK_WHY_MARKED);
-    if (is_big(span)) {
-        big_check(h, span, p);
-        return big_resize(h, span, p, size_bytes);
+    struct slab *slab = live_slot(box, p, &i);
+    if (unlikely(is_marked(slab, i)))
+        hardened_refuse(h, slab, p, HAK_WHY_MARKED);
+    if (is_big(slab)) {
+        big_check(h, slab, p);
+        return big_resize(h, slab, p, size_bytes);
     }
-    if (unlikely(span->class_number == 0))
+    if (unlikely(slab->class_number == 0))
         return NULL;
-    slots_check(h, span, i, p);
-    return slots_resize(h, span, i, p, size_bytes) ? p : NULL;
+    slots_check(h, slab, i, p);
+    return slots_resize(h, slab, i, p, size_bytes) ? p : NULL;
 }
 
 /* ---- hak.requests/1 ---- */
@@ -340,19 +340,19 @@ static void was_asked(struct hak_box *box, void *p, size_t size_bytes)
 {
     struct hardened *h = hardened_of(box);
     size_t i;
-    struct span *span = live_slot(box, p, &i);
-    if (is_big(span))
-        big_set_asked(h, span, size_bytes);
-    else if (span->class_number != 0)
-        slots_set_asked(h, span, i, p, size_bytes);
+    struct slab *slab = live_slot(box, p, &i);
+    if (is_big(slab))
+        big_set_asked(h, slab, size_bytes);
+    else if (slab->class_number != 0)
+        slots_set_asked(h, slab, i, p, size_bytes);
 }
 
 static uint32_t mark(struct hak_box *box, void *p, uint32_t mark)
 {
     size_t i;
-    struct span *span = live_slot(box, p, &i);
-    uint32_t note = note_of(span, i);
-    set_note(span, i, (note & ~(uint32_t)NOTE_MARKS) | mark << NOTE_MARK_SHIFT);
+    struct slab *slab = live_slot(box, p, &i);
+    uint32_t note = note_of(slab, i);
+    set_note(slab, i, (note & ~(uint32_t)NOTE_MARKS) | mark << NOTE_MARK_SHIFT);
     return (note & NOTE_MARKS) >> NOTE_MARK_SHIFT;
 }
 
@@ -395,15 +395,16 @@ static void hardened_stats(struct hak_box *box, struct hak_box_stats *out)
     out->peak_bytes = hak_counted(&h->now->peak_bytes);
 }
 
-static void hardened_walk(struct hak_box *box, hak_visit *visit, void *context)
+static void hardened_visit_slots(struct hak_box *box, hak_visit *visit,
+                                 void *context)
 {
-    const struct span *span =
+    const struct slab *slab =
         __atomic_load_n(&hardened_of(box)->now->all, __ATOMIC_ACQUIRE);
-    for (; span != NULL; span = span->all_next)
-        for (size_t i = 0; i < span->capacity; i++)
-            if (is_out(span, i) &&
-                !visit(context, span->start + i * span->slot_bytes,
-                       asked_of(span, i)))
+    for (; slab != NULL; slab = slab->all_next)
+        for (size_t i = 0; i < slab->capacity; i++)
+            if (is_out(slab, i) &&
+                !visit(context, slab->start + i * slab->slot_bytes,
+                       asked_of(slab, i)))
                 return;
 }
 
@@ -427,7 +428,7 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .fork = hardened_fork,
             .trim = hardened_trim,
             .stats = hardened_stats,
-            .walk = hardened_walk,
+            .visit_slots = hardened_visit_slots,
             .heap_open = heaps_open,
             .heap_close = heaps_close,
             .heap_lost = heaps_lost,

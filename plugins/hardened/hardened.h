@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT
  * hardened.h - the box's state: classes of slots, and blocks of their own.
  *
- *     region of a class   | guard |  span  |G|  span  |G|  span  |G| ...
- *     span                | slot | slot | slot | ... | slot |
+ *     region of a class   | guard |  slab  |G|  slab  |G|  slab  |G| ...
+ *     slab                | slot | slot | slot | ... | slot |
  *     slot                | what was asked for | canary, 0.. | border |
  *     block of its own    | guard | border | block | canary | guard |
  *     metadata            | guard | fixed, map, all the rest | guard |
  *
  * Regions and blocks lie in granules that the host has reserved: of them only
- * the pages of slots and blocks are open, and what is not is a guard. So a span
+ * the pages of slots and blocks are open, and what is not is a guard. So a slab
  * or a block between guards is one mapping of the kernel's, a free one none,
  * and to free one never takes a mapping more.
  *
  * An address belongs to one class of one arena for ever. All that is known of
- * slots is out of band, in struct span: a bit and a note a slot,
+ * slots is out of band, in struct slab: a bit and a note a slot,
  *
  *     used   handed out, or in quarantine       out <= used
  *     note   NOTE_OUT: handed out               nused == ones of used
@@ -61,7 +61,7 @@ enum {
 };
 
 /* What each call looks at fills one cache line. */
-struct span {
+struct slab {
     _Alignas(64) struct hak_link link; /* of its class: partial, or empty */
     char *start;
     size_t slot_bytes; /* with the border */
@@ -76,7 +76,7 @@ struct span {
     bool warm;               /* empty, with its pages */
     bool guarded;          /* closed pages on both sides; counted while open */
     bool unclosed;         /* block: free, and open still */
-    struct span *all_next; /* for ever */
+    struct slab *all_next; /* for ever */
     struct class *class;   /* likewise, of slots */
     uint64_t full;         /* pieces put aside, a bit each */
     uint64_t closed;       /* runs of RUN_BYTES that are, a bit each */
@@ -88,7 +88,7 @@ struct span {
             char *place;
             size_t place_bytes; /* its granules, guards and all */
             size_t asked_bytes;
-            struct span *next; /* spare, in quarantine, or kept */
+            struct slab *next; /* spare, in quarantine, or kept */
         };
     };
     uint64_t used[];
@@ -97,8 +97,8 @@ struct span {
 /* What of a class is fixed. */
 struct shape {
     uint32_t slot_bytes; /* with the border */
-    uint32_t span_granules;
-    uint32_t capacity; /* of a span */
+    uint32_t slab_granules;
+    uint32_t capacity; /* of a slab */
     uint32_t nwait;    /* length of each half of the quarantine */
 };
 
@@ -110,21 +110,21 @@ struct class
     struct hak_link partial;
     uint64_t nout;
     char *next; /* to be handed out, or NULL: has `used` set */
-    struct span *next_span;
+    struct slab *next_slab;
     uint32_t next_index;
     uint32_t at; /* oldest of the queue */
     /* ---- up to here what malloc needs: one cache line ---- */
     struct hak_link empty;
     char *old;         /* was next when a fork's parent chose it; or NULL */
-    struct span *made; /* a struct without a place */
-    char *region;      /* the newest: its first span */
-    uint64_t taken;    /* spans of it, a bit each */
-    uint32_t nspans;   /* places in it, at most 64 */
+    struct slab *made; /* a struct without a place */
+    char *region;      /* the newest: its first slab */
+    uint64_t taken;    /* slabs of it, a bit each */
+    uint32_t nslabs;   /* places in it, at most 64 */
     uint8_t number;
     char *wait[]; /* nwait that are shuffled, nwait in turn */
 };
 
-/* Classes with spans of their own, for some threads. One is made when it is
+/* Classes with slabs of their own, for some threads. One is made when it is
  * asked for: a fork goes through all that there are. */
 struct arena {
     _Alignas(64) struct hak_lock lock; /* of what is made */
@@ -141,16 +141,16 @@ struct heap {
 /* Blocks of their own. */
 struct big {
     struct hak_lock lock;
-    struct span *spare;
-    struct span *oldest, **newest; /* in quarantine */
+    struct slab *spare;
+    struct slab *oldest, **newest; /* in quarantine */
     uint32_t nwaiting;
-    struct span *kept[BIG_KEPT_GRANULES]; /* closed, by granules of the place */
-    struct span *unclosed; /* waited, and the kernel does not close them */
+    struct slab *kept[BIG_KEPT_GRANULES]; /* closed, by granules of the place */
+    struct slab *unclosed; /* waited, and the kernel does not close them */
     uint64_t kept_bytes;   /* of address space */
     uint64_t count, bytes;
 };
 
-/* Memory for structs of spans: chunks between guards. */
+/* Memory for structs of slabs: chunks between guards. */
 struct chunk {
     struct hak_lock lock;
     char *next, *end;
@@ -159,12 +159,12 @@ struct chunk {
 /* Read-only from the end of init on. */
 struct hardened {
     struct hak_box *box;
-    struct hak_map map; /* granule -> span */
+    struct hak_map map; /* granule -> slab */
     uint64_t secret[2];
     bool zero, guard;
     void (*wipe)(char *p, size_t bytes); /* multiples of 16, both, here */
     bool (*is_zero)(char *p, size_t bytes);
-    size_t keep_bytes; /* of empty spans */
+    size_t keep_bytes; /* of empty slabs */
     uint32_t most_waiting;
     uint32_t most_guarded;
     struct shape shape[CLASSES];
@@ -173,10 +173,10 @@ struct hardened {
 };
 
 struct hardened_now {
-    struct span *all;
+    struct slab *all;
     uint64_t in_use_bytes, peak_bytes;
-    uint64_t nguarded;   /* spans and blocks: a mapping each */
-    uint64_t warm_bytes; /* of empty spans */
+    uint64_t nguarded;   /* slabs and blocks: a mapping each */
+    uint64_t warm_bytes; /* of empty slabs */
     struct chunk chunk;
     struct big big;
     struct arena *arena[ARENAS_MOST]; /* made when there is a thread for it */
@@ -190,7 +190,7 @@ static inline struct hardened *hardened_of(const struct hak_box *box)
     return box->state;
 }
 
-static inline struct span *span_of(const struct hardened *h, const void *p)
+static inline struct slab *slab_of(const struct hardened *h, const void *p)
 {
     return hak_map_get(&h->map, p);
 }
@@ -221,102 +221,102 @@ static inline uint32_t hardened_scaled(uint64_t bits, uint32_t n)
     return (uint32_t)((bits >> 32) * n >> 32);
 }
 
-static inline bool is_big(const struct span *span)
+static inline bool is_big(const struct slab *slab)
 {
-    return span->class_number == CLASSES;
+    return slab->class_number == CLASSES;
 }
 
 /* What a slot has room for. */
-static inline size_t room_of(const struct span *span)
+static inline size_t room_of(const struct slab *slab)
 {
-    return is_big(span)              ? span->slot_bytes
-           : span->class_number == 0 ? 0
-                                     : span->slot_bytes - BORDER_BYTES;
+    return is_big(slab)              ? slab->slot_bytes
+           : slab->class_number == 0 ? 0
+                                     : slab->slot_bytes - BORDER_BYTES;
 }
 
 /*
- * Which slot has the byte at this distance from the span's start; capacity or
+ * Which slot has the byte at this distance from the slab's start; capacity or
  * more: none. Exact, since a distance has 20 bits and a slot 17: what is
  * rounded up stays below one slot.
  */
-static inline size_t index_of(const struct span *span, size_t at)
+static inline size_t index_of(const struct slab *slab, size_t at)
 {
-    if (span->inverse == 0)
-        return at < span->slot_bytes ? 0 : 1;
-    return at > UINT32_MAX ? span->capacity : at * span->inverse >> 40;
+    if (slab->inverse == 0)
+        return at < slab->slot_bytes ? 0 : 1;
+    return at > UINT32_MAX ? slab->capacity : at * slab->inverse >> 40;
 }
 
 /* ---- notes. The slot's own caller writes them, once it is out. ---- */
 
-static inline bool is_wide(const struct span *span)
+static inline bool is_wide(const struct slab *slab)
 {
-    return span->slot_bytes > NARROW_SLOT_MOST;
+    return slab->slot_bytes > NARROW_SLOT_MOST;
 }
 
-static inline const void *note_at(const struct span *span, size_t i)
+static inline const void *note_at(const struct slab *slab, size_t i)
 {
-    return (const char *)span->note +
-           i * (is_wide(span) ? sizeof(uint32_t) : sizeof(uint16_t));
+    return (const char *)slab->note +
+           i * (is_wide(slab) ? sizeof(uint32_t) : sizeof(uint16_t));
 }
 
-static inline uint32_t note_of(const struct span *span, size_t i)
+static inline uint32_t note_of(const struct slab *slab, size_t i)
 {
-    return is_wide(span)
-               ? __atomic_load_n((uint32_t *)span->note + i, __ATOMIC_RELAXED)
-               : __atomic_load_n((uint16_t *)span->note + i, __ATOMIC_RELAXED);
+    return is_wide(slab)
+               ? __atomic_load_n((uint32_t *)slab->note + i, __ATOMIC_RELAXED)
+               : __atomic_load_n((uint16_t *)slab->note + i, __ATOMIC_RELAXED);
 }
 
-static inline void set_note(struct span *span, size_t i, uint32_t note)
+static inline void set_note(struct slab *slab, size_t i, uint32_t note)
 {
-    if (is_wide(span))
-        __atomic_store_n((uint32_t *)span->note + i, note, __ATOMIC_RELAXED);
+    if (is_wide(slab))
+        __atomic_store_n((uint32_t *)slab->note + i, note, __ATOMIC_RELAXED);
     else
-        __atomic_store_n((uint16_t *)span->note + i, (uint16_t)note,
+        __atomic_store_n((uint16_t *)slab->note + i, (uint16_t)note,
                          __ATOMIC_RELAXED);
 }
 
 /* No longer out. Returns what the note was: 0 for one of two at once. */
-static inline uint32_t take_note(struct span *span, size_t i)
+static inline uint32_t take_note(struct slab *slab, size_t i)
 {
-    return is_wide(span) ? __atomic_exchange_n((uint32_t *)span->note + i, 0,
+    return is_wide(slab) ? __atomic_exchange_n((uint32_t *)slab->note + i, 0,
                                                __ATOMIC_ACQ_REL)
-                         : __atomic_exchange_n((uint16_t *)span->note + i, 0,
+                         : __atomic_exchange_n((uint16_t *)slab->note + i, 0,
                                                __ATOMIC_ACQ_REL);
 }
 
 /* Is slot i out? At any time, without the lock. */
-static inline bool is_out(const struct span *span, size_t i)
+static inline bool is_out(const struct slab *slab, size_t i)
 {
-    return (note_of(span, i) & NOTE_OUT) != 0;
+    return (note_of(slab, i) & NOTE_OUT) != 0;
 }
 
-static inline bool is_marked(const struct span *span, size_t i)
+static inline bool is_marked(const struct slab *slab, size_t i)
 {
-    return (note_of(span, i) & NOTE_MARKS) != 0;
+    return (note_of(slab, i) & NOTE_MARKS) != 0;
 }
 
 /* What slot i, which is out, was asked for. */
-static inline size_t asked_of(const struct span *span, size_t i)
+static inline size_t asked_of(const struct slab *slab, size_t i)
 {
-    return is_big(span) ? span->asked_bytes
-                        : note_of(span, i) >> NOTE_ASKED_SHIFT;
+    return is_big(slab) ? slab->asked_bytes
+                        : note_of(slab, i) >> NOTE_ASKED_SHIFT;
 }
 
-/* What is wrong with p as a live slot of the span, or NULL. */
-const char *hardened_why_not(const struct span *span, const void *p);
+/* What is wrong with p as a live slot of the slab, or NULL. */
+const char *hardened_why_not(const struct slab *slab, const void *p);
 
 /* One line, and the end. */
-void hardened_refuse(struct hardened *h, const struct span *span, const void *p,
+void hardened_refuse(struct hardened *h, const struct slab *slab, const void *p,
                      const char *why) __attribute__((noreturn, cold));
 
 /* Zero, for ever. NULL = no memory. */
 void *hardened_metadata(struct hardened *h, size_t size_bytes);
 
-/* A span's struct, chained in `all`, with bits and notes for so many slots. */
-struct span *hardened_struct(struct hardened *h, uint32_t capacity,
+/* A slab's struct, chained in `all`, with bits and notes for so many slots. */
+struct slab *hardened_struct(struct hardened *h, uint32_t capacity,
                              size_t slot_bytes);
 
-/* May one more span or block lie between guards? Then it counts as one. */
+/* May one more slab or block lie between guards? Then it counts as one. */
 bool hardened_take_guard(struct hardened *h);
 void hardened_drop_guard(struct hardened *h);
 
@@ -324,7 +324,7 @@ void hardened_drop_guard(struct hardened *h);
  * refused. No lock is held. */
 void hardened_give_back(struct hardened *h);
 
-/* Bytes of spans and blocks with something in them, more or fewer. */
+/* Bytes of slabs and blocks with something in them, more or fewer. */
 void hardened_count_in_use(struct hardened *h, int64_t bytes);
 
 /* ---- wipe.c ------------------------------------------------------------ */
@@ -345,20 +345,20 @@ struct class *nth_class(const struct hardened *h, uint32_t *n);
 /* The locks of arenas and classes. */
 void heaps_fork(struct hardened *h, enum hak_fork_phase phase);
 
-/* ---- spans.c: under the class's lock ----------------------------------- */
+/* ---- slabs.c: under the class's lock ----------------------------------- */
 
-void spans_init(struct hardened *h);
-/* A free slot becomes used, at random: *i of the span. Its pages are opened if
+void slabs_init(struct hardened *h);
+/* A free slot becomes used, at random: *i of the slab. Its pages are opened if
  * they must be. NULL = no memory. */
-struct span *spans_use(struct hardened *h, struct class *c, size_t *i);
+struct slab *slabs_use(struct hardened *h, struct class *c, size_t *i);
 /* The same where no page has to be opened. NULL = not by this try. */
-struct span *spans_use_open(struct class *c, size_t *i);
+struct slab *slabs_use_open(struct class *c, size_t *i);
 /* p, a used slot's, is free. */
-void spans_release(struct hardened *h, struct class *c, const char *p);
+void slabs_release(struct hardened *h, struct class *c, const char *p);
 /* Close the empty ones; returns bytes. */
-size_t spans_close_empty(struct hardened *h, struct class *c);
+size_t slabs_close_empty(struct hardened *h, struct class *c);
 /* Purge the whole pages of slots that are not out, where others are. */
-void spans_purge(struct hardened *h, struct class *c);
+void slabs_purge(struct hardened *h, struct class *c);
 
 /* ---- slots.c ----------------------------------------------------------- */
 
@@ -367,33 +367,33 @@ void slots_init(struct hardened *h, uint32_t quarantine);
 void slots_choose_anew(struct hardened *h, struct class *c);
 /* A slot of the class, zero, for so many bytes; NULL = no memory. */
 void *slots_alloc(struct hardened *h, uint32_t class_number, size_t asked);
-/* p, slot i of the span, which was out. */
-void slots_free(struct hardened *h, struct span *span, size_t i, void *p);
+/* p, slot i of the slab, which was out. */
+void slots_free(struct hardened *h, struct slab *slab, size_t i, void *p);
 /* The same slot for more or fewer bytes; false: it is too short, or too long.
  */
-bool slots_resize(struct hardened *h, struct span *span, size_t i, void *p,
+bool slots_resize(struct hardened *h, struct slab *slab, size_t i, void *p,
                   size_t size_bytes);
 /* It was asked for with fewer or more bytes, for which it has room. */
-void slots_set_asked(struct hardened *h, struct span *span, size_t i, void *p,
+void slots_set_asked(struct hardened *h, struct slab *slab, size_t i, void *p,
                      size_t size_bytes);
 /* End the program where the canaries around p, slot i, are not whole. */
-void slots_check(struct hardened *h, const struct span *span, size_t i,
+void slots_check(struct hardened *h, const struct slab *slab, size_t i,
                  char *p);
-/* Close the empty spans and purge long free slots; returns bytes of the former.
+/* Close the empty slabs and purge long free slots; returns bytes of the former.
  */
 size_t slots_trim(struct hardened *h);
-/* End all waits, close the empty spans. */
+/* End all waits, close the empty slabs. */
 void slots_give_back(struct hardened *h);
 
 /* ---- big.c ------------------------------------------------------------- */
 
 void big_init(struct hardened *h);
 void *big_alloc(struct hardened *h, size_t align_bytes, size_t size_bytes);
-void big_free(struct hardened *h, struct span *span, void *p);
-void *big_resize(struct hardened *h, struct span *span, char *p,
+void big_free(struct hardened *h, struct slab *slab, void *p);
+void *big_resize(struct hardened *h, struct slab *slab, char *p,
                  size_t size_bytes);
-void big_set_asked(struct hardened *h, struct span *span, size_t size_bytes);
-void big_check(struct hardened *h, const struct span *span, const char *p);
+void big_set_asked(struct hardened *h, struct slab *slab, size_t size_bytes);
+void big_check(struct hardened *h, const struct slab *slab, const char *p);
 /* All that is free to the host: address space, memory went at free. */
 void big_give_back(struct hardened *h);
 

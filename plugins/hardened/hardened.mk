@@ -1,2 +1,2 @@
-hardened_SRCS := hardened.c heaps.c slots.c spans.c wipe.c big.c
+hardened_SRCS := hardened.c heaps.c slots.c slabs.c wipe.c big.c
 hardened_TESTS := tests/test_hardened.c

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * slots.c - slots are handed out, looked at, wiped, and wait.
  *
- *     span --random--> next --> the program --wiped--> shuffled --> in turn
+ *     slab --random--> next --> the program --wiped--> shuffled --> in turn
  *       ^                                                                |
  *       +----------------------------------------------------------------+
  */
@@ -40,7 +40,7 @@ static void unlock(struct class *c)
 
 void slots_init(struct hardened *h, uint32_t quarantine)
 {
-    spans_init(h);
+    slabs_init(h);
     for (uint32_t i = 0; i < CLASSES; i++) {
         struct shape *s = &h->shape[i];
         s->nwait = (uint32_t)hak_min(
@@ -79,64 +79,64 @@ static inline void open_bounds(struct hardened *h, char *p, size_t asked,
 
 /*
  * May the bytes in front of p, a slot that is out, be looked at? In front of a
- * span is a closed page, or another's memory; a run in front may be closed, and
- * is not closed again while a slot of the span is out.
+ * slab is a closed page, or another's memory; a run in front may be closed, and
+ * is not closed again while a slot of the slab is out.
  */
-static bool border_in_front(const struct span *span, const char *p)
+static bool border_in_front(const struct slab *slab, const char *p)
 {
-    size_t at = (size_t)(p - span->start);
+    size_t at = (size_t)(p - slab->start);
     if (likely(at % RUN_BYTES != 0))
         return true;
-    return at != 0 && !(__atomic_load_n(&span->closed, __ATOMIC_ACQUIRE) >>
+    return at != 0 && !(__atomic_load_n(&slab->closed, __ATOMIC_ACQUIRE) >>
                             (at / RUN_BYTES - 1) &
                         1);
 }
 
 static inline __attribute__((always_inline)) void
-check_bounds(struct hardened *h, const struct span *span, size_t i, char *p)
+check_bounds(struct hardened *h, const struct slab *slab, size_t i, char *p)
 {
-    size_t room = room_of(span);
+    size_t room = room_of(slab);
     char *end = p + room + BORDER_BYTES;
     struct pair border = border_of(h, end);
     if (unlikely(!border_is(border, end) ||
-                 !canary_is_whole(h, border, p, asked_of(span, i), room)))
-        hardened_refuse(h, span, p,
+                 !canary_is_whole(h, border, p, asked_of(slab, i), room)))
+        hardened_refuse(h, slab, p,
                         "overflow: the bytes behind it were written to");
-    if (likely(border_in_front(span, p)) &&
+    if (likely(border_in_front(slab, p)) &&
         unlikely(!border_may_be(border_of(h, p), p)))
-        hardened_refuse(h, span, p,
+        hardened_refuse(h, slab, p,
                         "underflow: the bytes before it were written to");
 }
 
-void slots_check(struct hardened *h, const struct span *span, size_t i, char *p)
+void slots_check(struct hardened *h, const struct slab *slab, size_t i, char *p)
 {
-    check_bounds(h, span, i, p);
+    check_bounds(h, slab, i, p);
 }
 
-void slots_set_asked(struct hardened *h, struct span *span, size_t i, void *p,
+void slots_set_asked(struct hardened *h, struct slab *slab, size_t i, void *p,
                      size_t size_bytes)
 {
-    size_t room = room_of(span), asked = asked_of(span, i);
+    size_t room = room_of(slab), asked = asked_of(slab, i);
     drop_canary(p, asked, room);
     if (size_bytes < asked)
         memset((char *)p + size_bytes, 0, asked - size_bytes);
     set_canary(border_of(h, (char *)p + room + BORDER_BYTES), p, size_bytes,
                room);
-    set_note(span, i,
-             (note_of(span, i) & NOTE_MARKS) | NOTE_OUT |
+    set_note(slab, i,
+             (note_of(slab, i) & NOTE_MARKS) | NOTE_OUT |
                  (uint32_t)size_bytes << NOTE_ASKED_SHIFT);
 }
 
 /* As realloc has it: not where most of the slot would be for nothing. */
-bool slots_resize(struct hardened *h, struct span *span, size_t i, void *p,
+bool slots_resize(struct hardened *h, struct slab *slab, size_t i, void *p,
                   size_t size_bytes)
 {
     enum { SMALL_BYTES = 64 };
-    size_t room = room_of(span);
+    size_t room = room_of(slab);
     if (size_bytes > room || (room > SMALL_BYTES && size_bytes < room / 2 &&
-                              size_bytes != asked_of(span, i)))
+                              size_bytes != asked_of(slab, i)))
         return false;
-    slots_set_asked(h, span, i, p, size_bytes);
+    slots_set_asked(h, slab, i, p, size_bytes);
     return true;
 }
 
@@ -169,7 +169,7 @@ static void quarantine(struct hardened *h, struct class *c, uint32_t nwait,
                        char *p)
 {
     if (unlikely(nwait == 0)) {
-        spans_release(h, c, p);
+        slabs_release(h, c, p);
         return;
     }
     char **shuffled =
@@ -182,7 +182,7 @@ static void quarantine(struct hardened *h, struct class *c, uint32_t nwait,
     queue[c->at] = waited;
     c->at = c->at + 1 == nwait ? 0 : c->at + 1;
     if (likely(out != NULL))
-        spans_release(h, c, out);
+        slabs_release(h, c, out);
 }
 
 /* What waits in the quarantine is free. The lock is held. */
@@ -190,7 +190,7 @@ static void end_wait(struct hardened *h, struct class *c)
 {
     for (uint32_t i = 0; i < 2 * h->shape[c->number].nwait; i++) {
         if (c->wait[i] != NULL)
-            spans_release(h, c, c->wait[i]);
+            slabs_release(h, c, c->wait[i]);
         c->wait[i] = NULL;
     }
 }
@@ -207,22 +207,22 @@ static void end_wait(struct hardened *h, struct class *c)
 static void choose_ahead(struct class *c)
 {
     size_t i;
-    struct span *span = spans_use_open(c, &i);
-    if (unlikely(span == NULL))
+    struct slab *slab = slabs_use_open(c, &i);
+    if (unlikely(slab == NULL))
         return;
-    c->next = span->start + i * span->slot_bytes;
-    c->next_span = span;
+    c->next = slab->start + i * slab->slot_bytes;
+    c->next_slab = slab;
     c->next_index = (uint32_t)i;
     __builtin_prefetch(c->next);
     __builtin_prefetch(c->next + 64);
-    __builtin_prefetch(note_at(span, i));
+    __builtin_prefetch(note_at(slab, i));
 }
 
 /* The lock is held. */
 static void drop_old(struct hardened *h, struct class *c)
 {
     if (c->old != NULL)
-        spans_release(h, c, c->old);
+        slabs_release(h, c, c->old);
     c->old = NULL;
 }
 
@@ -231,11 +231,11 @@ static bool choose_now(struct hardened *h, struct class *c)
 {
     size_t i;
     drop_old(h, c);
-    struct span *span = spans_use(h, c, &i);
-    if (span == NULL)
+    struct slab *slab = slabs_use(h, c, &i);
+    if (slab == NULL)
         return false;
-    c->next = span->start + i * span->slot_bytes;
-    c->next_span = span;
+    c->next = slab->start + i * slab->slot_bytes;
+    c->next_slab = slab;
     c->next_index = (uint32_t)i;
     return true;
 }
@@ -264,7 +264,7 @@ static char *take(struct hardened *h, uint32_t class_number, size_t asked)
         return NULL;
     }
     char *p = c->next;
-    set_note(c->next_span, c->next_index,
+    set_note(c->next_slab, c->next_index,
              (uint32_t)asked << NOTE_ASKED_SHIFT | NOTE_OUT);
     hak_count(&c->nout, 1);
     c->next = NULL;
@@ -290,20 +290,20 @@ void *slots_alloc(struct hardened *h, uint32_t class_number, size_t asked)
  * Its bytes are wiped before the lock is taken: the slot is nobody else's. Two
  * frees at once both come as far as the lock.
  */
-void slots_free(struct hardened *h, struct span *span, size_t i, void *p)
+void slots_free(struct hardened *h, struct slab *slab, size_t i, void *p)
 {
-    struct class *c = span->class;
-    if (likely(span->class_number != 0)) {
-        check_bounds(h, span, i, p);
-        if (h->zero && is_wide(span))
-            wipe_used(h, p, room_of(span));
+    struct class *c = slab->class;
+    if (likely(slab->class_number != 0)) {
+        check_bounds(h, slab, i, p);
+        if (h->zero && is_wide(slab))
+            wipe_used(h, p, room_of(slab));
         else if (h->zero)
-            h->wipe(p, room_of(span));
+            h->wipe(p, room_of(slab));
     }
     lock(c);
-    if (unlikely(!is_out(span, i)))
-        hardened_refuse(h, span, p, "freed twice");
-    set_note(span, i, 0);
+    if (unlikely(!is_out(slab, i)))
+        hardened_refuse(h, slab, p, "freed twice");
+    set_note(slab, i, 0);
     hak_count(&c->nout, -(uint64_t)1);
     quarantine(h, c, h->shape[c->number].nwait, p);
     unlock(c);
@@ -317,7 +317,7 @@ static void unchoose(struct hardened *h, struct class *c)
 {
     drop_old(h, c);
     if (c->next != NULL)
-        spans_release(h, c, c->next);
+        slabs_release(h, c, c->next);
     c->next = NULL;
 }
 
@@ -331,9 +331,9 @@ static size_t give_back(struct hardened *h, bool waiting)
         unchoose(h, c);
         if (waiting)
             end_wait(h, c);
-        bytes += spans_close_empty(h, c);
+        bytes += slabs_close_empty(h, c);
         if (!waiting)
-            spans_purge(h, c);
+            slabs_purge(h, c);
         unlock(c);
     }
     return bytes;

@@ -161,7 +161,7 @@ static struct block *find_one(struct shard *s, const struct fit *fit)
  * least as many as are asked for, of them `dirty` if what is too much is cut
  * off at the end, which is always less than the end. To the left from != end.
  */
-struct window {
+struct run {
     struct block *from, *end;
     size_t sum, dirty;
     bool right;
@@ -183,13 +183,12 @@ static size_t dirty_granules(const struct block *b)
     return is_clean(b) ? 0 : b->ngranules;
 }
 
-/* The window from b on; sum is 0 when there is none. */
-static struct window window_from(const struct bigcache *cache,
-                                 const struct shard *s, const struct fit *fit,
-                                 struct block *b, bool right)
+/* The run from b on; sum is 0 when there is none. */
+static struct run run_from(const struct bigcache *cache, const struct shard *s,
+                           const struct fit *fit, struct block *b, bool right)
 {
-    struct window w = {b, b, b->ngranules, dirty_granules(b), right};
-    for (int i = 1; i < CACHE_WINDOW_SCAN && w.sum < fit->least; i++) {
+    struct run w = {b, b, b->ngranules, dirty_granules(b), right};
+    for (int i = 1; i < CACHE_RUN_SCAN && w.sum < fit->least; i++) {
         struct block *next = right ? blocks_right(cache->blocks, w.end)
                                    : blocks_left(cache->blocks, w.end);
         next = part(cache, s, fit, next);
@@ -207,28 +206,27 @@ static struct window window_from(const struct bigcache *cache,
 }
 
 /* Is w better than `best`? More dirty, or as much and less to be cut off. */
-static bool is_better(const struct window *w, const struct window *best)
+static bool is_better(const struct run *w, const struct run *best)
 {
     return w->sum != 0 && (best->sum == 0 || w->dirty > best->dirty ||
                            (w->dirty == best->dirty && w->sum < best->sum));
 }
 
-/* The best window from the newest blocks of a list; the first that is dirty and
+/* The best run from the newest blocks of a list; the first that is dirty and
  * needs no cut will do. */
-static struct window best_window(const struct bigcache *cache,
-                                 const struct shard *s, const struct fit *fit,
-                                 const struct hak_link *list)
+static struct run best_run(const struct bigcache *cache, const struct shard *s,
+                           const struct fit *fit, const struct hak_link *list)
 {
-    struct window best = {0};
+    struct run best = {0};
     struct hak_link *at = list->next;
-    for (int i = 0; i < CACHE_WINDOW_SCAN && at != list; i++, at = at->next) {
+    for (int i = 0; i < CACHE_RUN_SCAN && at != list; i++, at = at->next) {
         struct block *b = part(cache, s, fit, hak_item(at, struct block, age));
         if (b == NULL)
             continue;
-        struct window w = window_from(cache, s, fit, b, true);
+        struct run w = run_from(cache, s, fit, b, true);
         best = is_better(&w, &best) ? w : best;
         if (b->ngranules < fit->least) {
-            w = window_from(cache, s, fit, b, false);
+            w = run_from(cache, s, fit, b, false);
             best = is_better(&w, &best) ? w : best;
         }
         if (best.dirty == fit->least && best.sum <= fit->most)
@@ -266,12 +264,12 @@ static struct block *take_one(struct bigcache *cache, struct shard *s,
     return b;
 }
 
-static struct block *take_window(struct bigcache *cache, struct shard *s,
-                                 const struct fit *fit, bool *dirty)
+static struct block *take_run(struct bigcache *cache, struct shard *s,
+                              const struct fit *fit, bool *dirty)
 {
-    struct window w = best_window(cache, s, fit, &s->age);
+    struct run w = best_run(cache, s, fit, &s->age);
     if (w.sum == 0)
-        w = best_window(cache, s, fit, &s->clean);
+        w = best_run(cache, s, fit, &s->clean);
     if (w.sum == 0)
         return NULL;
     *dirty = w.dirty == fit->least;
@@ -294,8 +292,8 @@ static struct taken take_from(struct bigcache *cache, struct shard *s,
     struct taken taken = {.counted = true, .dirty = true};
     hak_lock_take(&s->lock);
     bool one = request->whole || fit->align_bytes > HAK_GRANULE_BYTES;
-    taken.block = one ? take_one(cache, s, fit)
-                      : take_window(cache, s, fit, &taken.dirty);
+    taken.block =
+        one ? take_one(cache, s, fit) : take_run(cache, s, fit, &taken.dirty);
     if (taken.block != NULL) {
         hak_count(&s->hits, 1);
         taken.counted =

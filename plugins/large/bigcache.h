@@ -17,8 +17,8 @@
  *
  *     as a whole  the shortest dirty block that is not more than `waste`
  *                 percent too long; of equals the newest
- *     else        one block or several that adjoin, joined: a window. Of all
- *                 windows the one with the most dirty bytes, of equals the
+ *     else        one block or several that adjoin, joined: a run. Of all
+ *                 runs the one with the most dirty bytes, of equals the
  *                 shortest; what is more than half of `waste` too much is split
  *                 off and stays, as old as it was
  *
@@ -44,10 +44,10 @@
 
 enum {
     CACHE_SHARDS_MOST = 17,
-    CACHE_BUCKETS = 128,    /* up to 16 GiB; longer blocks share the last */
-    CACHE_FIT_SCAN = 8,     /* blocks looked at in one bucket */
-    CACHE_WINDOW_SCAN = 64, /* blocks that a window is sought at, most in it */
-    CACHE_TURNS = 16,       /* `make bench BENCH=buffers`: see decisions.md */
+    CACHE_BUCKETS = 128, /* up to 16 GiB; longer blocks share the last */
+    CACHE_FIT_SCAN = 8,  /* blocks looked at in one bucket */
+    CACHE_RUN_SCAN = 64, /* blocks that a run is sought at, most in it */
+    CACHE_TURNS = 16,    /* `make bench BENCH=buffers`: see decisions.md */
 };
 
 /*

@@ -402,7 +402,7 @@ static void stats(struct hak_box *box, struct hak_box_stats *out)
     out->retired_pages = hak_counted(&large->given_back);
 }
 
-static void walk(struct hak_box *box, hak_visit *visit, void *context)
+static void visit_slots(struct hak_box *box, hak_visit *visit, void *context)
 {
     const struct large *large = large_of(box);
     const struct block *b;
@@ -500,7 +500,7 @@ static size_t trim(struct hak_box *box)
     return supply_flush(large_of(box));
 }
 
-static void retire(struct hak_box *box)
+static void state_changed(struct hak_box *box)
 {
     flush_own(box);
     supply_flush(large_of(box)); /* supply_free keeps nothing from now on */
@@ -556,9 +556,9 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .fork = at_fork,
             .trim = trim,
             .stats = stats,
-            .walk = walk,
+            .visit_slots = visit_slots,
             .set_param = set_param,
-            .retire = retire,
+            .state_changed = state_changed,
             .get_extension = get_extension,
         },
 };

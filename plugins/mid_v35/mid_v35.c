@@ -218,9 +218,10 @@ static void mid_v35_stats(struct hak_box *box, struct hak_box_stats *out)
     out->cached_bytes = segments_cached(&mid_v35_of(box)->segments);
 }
 
-static void mid_v35_walk(struct hak_box *box, hak_visit *visit, void *context)
+static void mid_v35_visit_slots(struct hak_box *box, hak_visit *visit,
+                                void *context)
 {
-    hak_heaps_walk(&mid_v35_of(box)->heaps, visit, context);
+    hak_heaps_visit(&mid_v35_of(box)->heaps, visit, context);
 }
 
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
@@ -242,12 +243,12 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .heap_open = mid_v35_heap_open,
             .heap_close = mid_v35_heap_close,
             .refill = mid_v35_refill,
-            .drained = hak_heap_drained,
+            .triggered = hak_heap_triggered,
             .remote_free = hak_heap_remote_free,
             .fork = mid_v35_fork,
             .trim = mid_v35_trim,
             .stats = mid_v35_stats,
-            .walk = mid_v35_walk,
+            .visit_slots = mid_v35_visit_slots,
             .age = mid_v35_age,
             .heap_lost = hak_heap_lost,
             .set_param = mid_v35_set_param,

@@ -256,9 +256,10 @@ static void midmt_stats(struct hak_box *box, struct hak_box_stats *out)
         segments_free_bytes(&m->segments) + hak_heaps_kept(&m->heaps);
 }
 
-static void midmt_walk(struct hak_box *box, hak_visit *visit, void *context)
+static void midmt_visit_slots(struct hak_box *box, hak_visit *visit,
+                              void *context)
 {
-    hak_heaps_walk(&midmt_of(box)->heaps, visit, context);
+    hak_heaps_visit(&midmt_of(box)->heaps, visit, context);
 }
 
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
@@ -280,13 +281,13 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .heap_open = midmt_heap_open,
             .heap_close = midmt_close,
             .refill = midmt_refill,
-            .drained = hak_heap_drained,
+            .triggered = hak_heap_triggered,
             .remote_free = hak_heap_remote_free,
             .fork = midmt_fork,
             .trim = midmt_trim,
             .stats = midmt_stats,
             .set_param = midmt_set_param,
-            .walk = midmt_walk,
+            .visit_slots = midmt_visit_slots,
             .age = midmt_age,
             .heap_lost = hak_heap_lost, /* granules of its pool stay lost */
             .heap_park = hak_heap_park,

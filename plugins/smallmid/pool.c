@@ -152,7 +152,7 @@ static void count_returned(struct list *list)
     list->returned = 0;
 }
 
-/* When drained is to be called. */
+/* When triggered is to be called. */
 static void arm(struct list *list)
 {
     list->span.trigger = list->span.nfree + list->pool->capacity;

@@ -150,7 +150,7 @@ static struct hak_span *smallmid_refill(struct hak_box *box, void *heap,
     return ok ? &list->span : NULL;
 }
 
-static void smallmid_drained(struct hak_span *span)
+static void smallmid_triggered(struct hak_span *span)
 {
     list_overflow(list_of(span));
 }
@@ -418,7 +418,8 @@ static bool walk_slab(struct smallmid *sm, const struct slab *slab,
     return true;
 }
 
-static void smallmid_walk(struct hak_box *box, hak_visit *visit, void *context)
+static void smallmid_visit_slots(struct hak_box *box, hak_visit *visit,
+                                 void *context)
 {
     struct smallmid *sm = smallmid_of(box);
     const struct superslab *super =
@@ -457,11 +458,11 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .heap_open = smallmid_heap_open,
             .heap_close = smallmid_heap_close,
             .refill = smallmid_refill,
-            .drained = smallmid_drained,
+            .triggered = smallmid_triggered,
             .remote_free = smallmid_remote_free,
             .fork = smallmid_fork,
             .trim = smallmid_trim,
             .stats = smallmid_stats,
-            .walk = smallmid_walk,
+            .visit_slots = smallmid_visit_slots,
         },
 };

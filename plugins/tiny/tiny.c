@@ -456,9 +456,9 @@ static void mark_magazines(const struct tiny *t, const struct hak_page *page,
     }
 }
 
-/* As hak_page_walk, but for the magazines. */
-static bool page_walk(const struct tiny *t, const struct hak_page *page,
-                      hak_visit *visit, void *context)
+/* As hak_page_visit, but for the magazines. */
+static bool page_visit(const struct tiny *t, const struct hak_page *page,
+                       hak_visit *visit, void *context)
 {
     uint64_t is_free[HAK_BITS_WORDS(HAK_PAGE_SLOTS_MAX)] = {0};
     hak_page_mark_free(page, is_free);
@@ -471,13 +471,15 @@ static bool page_walk(const struct tiny *t, const struct hak_page *page,
     return true;
 }
 
-static void tiny_walk(struct hak_box *box, hak_visit *visit, void *context)
+static void tiny_visit_slots(struct hak_box *box, hak_visit *visit,
+                             void *context)
 {
     const struct tiny *t = tiny_of(box);
     const struct hak_page *page =
         __atomic_load_n(&t->heaps.all_pages, __ATOMIC_ACQUIRE);
     for (; page != NULL; page = page->all_next)
-        if (page->state != HAK_PAGE_FREE && !page_walk(t, page, visit, context))
+        if (page->state != HAK_PAGE_FREE &&
+            !page_visit(t, page, visit, context))
             return;
 }
 
@@ -500,12 +502,12 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .heap_open = tiny_heap_open,
             .heap_close = tiny_heap_close,
             .refill = tiny_refill,
-            .drained = hak_heap_drained,
+            .triggered = hak_heap_triggered,
             .remote_free = hak_heap_remote_free,
             .fork = tiny_fork,
             .trim = tiny_trim,
             .stats = tiny_stats,
-            .walk = tiny_walk,
+            .visit_slots = tiny_visit_slots,
             .age = tiny_age,
             .heap_lost = hak_heap_lost,
             .get_extension = tiny_get_extension,

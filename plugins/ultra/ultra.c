@@ -422,9 +422,10 @@ static void ultra_stats(struct hak_box *box, struct hak_box_stats *out)
                         hak_counted(&ultra_of(box)->depot.bytes);
 }
 
-static void ultra_walk(struct hak_box *box, hak_visit *visit, void *context)
+static void ultra_visit_slots(struct hak_box *box, hak_visit *visit,
+                              void *context)
 {
-    hak_heaps_walk(&ultra_of(box)->heaps, visit, context);
+    hak_heaps_visit(&ultra_of(box)->heaps, visit, context);
 }
 
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
@@ -446,12 +447,12 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .heap_open = ultra_heap_open,
             .heap_close = ultra_heap_close,
             .refill = ultra_refill,
-            .drained = hak_heap_drained,
+            .triggered = hak_heap_triggered,
             .remote_free = hak_heap_remote_free,
             .fork = ultra_fork,
             .trim = ultra_trim,
             .stats = ultra_stats,
-            .walk = ultra_walk,
+            .visit_slots = ultra_visit_slots,
             .age = ultra_age,
             .heap_lost = hak_heap_lost,
             .heap_park = hak_heap_park,

@@ -358,7 +358,8 @@ static bool on_visit(void *context, void *p, size_t slot_bytes)
         v->b[i].tag ^= 1;
         return ++v->met != v->stop_at;
     }
-    test_fail(__FILE__, __LINE__, "walk visits %p, which is not live", p);
+    test_fail(__FILE__, __LINE__, "visit_slots visits %p, which is not live",
+              p);
 }
 
 static void *free_them(void *blocks)
@@ -367,10 +368,11 @@ static void *free_them(void *blocks)
     return NULL;
 }
 
-PROPERTY(walk, "walk() visits each live slot once, and stops when told")
+PROPERTY(visit_slots,
+         "visit_slots() visits each live slot once, and stops when told")
 {
     enum { N = 2000 };
-    NEED_OP(walk);
+    NEED_OP(visit_slots);
     struct visit v = {.b = ck_blocks(N)};
     v.n = ck_fill(v.b, N, ck.max_bytes, 16 * CK_MIB);
     ck_shuffle(v.b, v.n);
@@ -378,13 +380,13 @@ PROPERTY(walk, "walk() visits each live slot once, and stops when told")
         ck_free(&v.b[i]);
     if (v.n > 600)
         th_join(th_spawn(free_them, &v.b[v.n - 500]));
-    ck.box->ops->walk(ck.box, on_visit, &v);
+    ck.box->ops->visit_slots(ck.box, on_visit, &v);
     EXPECT_EQ(v.met, th_live(ck.box, true));
     v.stop_at = v.met / 2 + 1;
     v.met = 0;
     for (size_t i = 0; i < v.n; i++)
         v.b[i].tag |= 1;
-    ck.box->ops->walk(ck.box, on_visit, &v);
+    ck.box->ops->visit_slots(ck.box, on_visit, &v);
     EXPECT_EQ(v.met, v.stop_at);
     for (size_t i = 0; i < v.n; i++) {
         v.b[i].bytes = 0; /* the tags have changed */
@@ -422,7 +424,7 @@ PROPERTY(stats, "live = allocs - frees: what is out, and nothing at the end")
 
 /* Draining: nothing is asked of the box but to take back. */
 PROPERTY(draining,
-         "what is draining takes back and owns its slots; then retired")
+         "what is draining takes back and owns its slots; then closed")
 {
     enum { N = 500 };
     struct block *b = ck_blocks(N);

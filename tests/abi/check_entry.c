@@ -116,7 +116,7 @@ PROPERTY_OF_ENTRY(entry_operations,
             EXPECT(e.ops.set_param != NULL);
     if (!e.ops.refill)
         return;
-    EXPECT(e.ops.drained != NULL);
+    EXPECT(e.ops.triggered != NULL);
     EXPECT(e.ops.remote_free != NULL);
     EXPECT(e.ops.heap_open != NULL);
     EXPECT(e.ops.usable_size != NULL);

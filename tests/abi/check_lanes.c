@@ -55,7 +55,7 @@ PROPERTY_OF_LANES(marks, "free slots carry marks, whoever freed them")
     }
 }
 
-PROPERTY_OF_LANES(drained, "drained() sets the trigger anew")
+PROPERTY_OF_LANES(triggered, "triggered() sets the trigger anew")
 {
     struct block *b = ck_blocks(N);
     for (int round = 0; round < 24; round++) {

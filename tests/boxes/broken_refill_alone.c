@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * broken_refill_alone.c - whole.c with refill, but without drained and
+ * broken_refill_alone.c - whole.c with refill, but without triggered and
  * remote_free, which go with it.
  *
  * breaks: entry_operations
- * says: e.ops.drained
+ * says: e.ops.triggered
  */
 #include "whole.h"
 
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
     WHOLE_ENTRY("broken_refill_alone"),
-    .ops = {WHOLE_OPS, .drained = NULL, .remote_free = NULL},
+    .ops = {WHOLE_OPS, .triggered = NULL, .remote_free = NULL},
 };

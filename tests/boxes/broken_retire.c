@@ -15,5 +15,5 @@ static void hasty_retire(struct hak_box *box)
 
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
     WHOLE_ENTRY("broken_retire"),
-    .ops = {WHOLE_OPS, .retire = hasty_retire},
+    .ops = {WHOLE_OPS, .state_changed = hasty_retire},
 };

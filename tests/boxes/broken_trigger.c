@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * broken_trigger.c - whole.c, but drained() leaves the trigger where it is.
+ * broken_trigger.c - whole.c, but triggered() leaves the trigger where it is.
  *
- * breaks: drained
- * says: drained() left trigger at nfree
+ * breaks: triggered
+ * says: triggered() left trigger at nfree
  */
 #include "whole.h"
 
@@ -15,12 +15,12 @@ static struct hak_span *soon_refill(struct hak_box *box, void *heap,
     return span;
 }
 
-static void idle_drained(struct hak_span *span)
+static void idle_triggered(struct hak_span *span)
 {
     (void)span;
 }
 
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
     WHOLE_ENTRY("broken_trigger"),
-    .ops = {WHOLE_OPS, .refill = soon_refill, .drained = idle_drained},
+    .ops = {WHOLE_OPS, .refill = soon_refill, .triggered = idle_triggered},
 };

@@ -12,7 +12,7 @@
  *     nslots                   = that      + length of span.local
  *
  * The first page of a heap's list is the one that lanes may take from; the
- * others have trigger = nalloc, so drained() means that one became empty.
+ * others have trigger = nalloc, so triggered() means that one became empty.
  *
  * Locks: `shared` (heap of alloc), then `lock` (orphans, spare structs).
  */
@@ -345,7 +345,7 @@ static struct hak_span *lanes_refill(struct hak_box *box, void *heap,
 }
 
 /* All is back: the page goes, unless lanes may take from it. */
-static void lanes_drained(struct hak_span *span)
+static void lanes_triggered(struct hak_span *span)
 {
     struct page *page = (struct page *)span;
     struct page **at = &page->heap->pages[page->cls];
@@ -526,7 +526,8 @@ static void lanes_stats(struct hak_box *box, struct hak_box_stats *out)
     }
 }
 
-static void lanes_walk(struct hak_box *box, hak_visit *visit, void *context)
+static void lanes_visit_slots(struct hak_box *box, hak_visit *visit,
+                              void *context)
 {
     uint64_t marks[HAK_GRANULE_BYTES / 16 / 64 + 1];
     for (struct page *p = pages_ever(box); p; p = p->made_before) {
@@ -557,11 +558,11 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .heap_open = lanes_heap_open,
             .heap_close = lanes_heap_close,
             .refill = lanes_refill,
-            .drained = lanes_drained,
+            .triggered = lanes_triggered,
             .remote_free = lanes_remote_free,
             .fork = lanes_fork,
             .trim = lanes_trim,
             .stats = lanes_stats,
-            .walk = lanes_walk},
+            .visit_slots = lanes_visit_slots},
 };
 #endif

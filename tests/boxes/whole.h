@@ -111,9 +111,10 @@ static struct hak_host *host_copy(struct hak_box *box)
     .slot_size = lanes_slot_size, .aligned_alloc = whole_aligned_alloc,       \
     .zalloc = whole_zalloc, .resize = whole_resize,                           \
     .heap_open = lanes_heap_open, .heap_close = lanes_heap_close,             \
-    .refill = lanes_refill, .drained = lanes_drained,                         \
+    .refill = lanes_refill, .triggered = lanes_triggered,                     \
     .remote_free = lanes_remote_free, .fork = lanes_fork, .trim = lanes_trim, \
-    .stats = lanes_stats, .walk = lanes_walk, .set_param = whole_set_param,   \
-    .retire = whole_retire, .get_extension = whole_get_extension
+    .stats = lanes_stats, .visit_slots = lanes_visit_slots,                   \
+    .set_param = whole_set_param, .state_changed = whole_retire,              \
+    .get_extension = whole_get_extension
 
 #endif

@@ -112,7 +112,7 @@ static struct hak_span *sample_refill(struct hak_box *box, void *heap,
     return NULL;
 }
 
-static void sample_drained(struct hak_span *span)
+static void sample_triggered(struct hak_span *span)
 {
     (void)span;
 }
@@ -142,7 +142,7 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
 #ifdef LANES
             .heap_open = sample_heap_open,
             .refill = sample_refill,
-            .drained = sample_drained,
+            .triggered = sample_triggered,
             .remote_free = sample_remote_free,
 #endif
         },

@@ -816,7 +816,7 @@ not ok 1 - init: SIGFPE (broken_bounds.so, in init(), seed 1)
 Bail out! broken_bounds.so does not open: nothing else can be tried
 1 of 1 failed: init
 EOF
-try "$ctl" check-box $faulty/broken_bounds.so spare=0 alignment walk
+try "$ctl" check-box $faulty/broken_bounds.so spare=0 alignment visit_slots
 says 'check-box: also where init was not asked for' 1 out <<'EOF'
 Bail out! broken_bounds.so does not open: SIGFPE (in init())
 EOF

@@ -94,7 +94,7 @@ struct hak_box_stats th_stats(struct hak_box *box);
 int th_set_param(struct hak_box *box, const char *assignment);
 
 /* Makes the box draining: alloc and refill are not called any more. Then, with
- * nothing out, retired: nothing but heap_close is. */
+ * nothing out, closed: nothing but heap_close is. */
 void th_drain(struct hak_box *box);
 void th_retire(struct hak_box *box);
 
@@ -177,7 +177,7 @@ struct th_counts {
     uint64_t requests; /* map, meta, remap, reserve, open_pages, failed too */
     uint64_t refused;  /* by th_fail_at, or window full */
     uint64_t refills;  /* ops->refill that gave something */
-    uint64_t drains;   /* ops->drained */
+    uint64_t drains;   /* ops->triggered */
     uint64_t remote_frees;
     uint64_t slow_frees; /* ops->free */
 };

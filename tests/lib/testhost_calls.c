@@ -167,9 +167,9 @@ static struct hak_span *call_refill(struct hak_box *box, void *heap,
            (box, heap, size));
 }
 
-static void call_drained(struct hak_span *span)
+static void call_triggered(struct hak_span *span)
 {
-    NOTHING(span->box, drained, UNSIZED, span, (span));
+    NOTHING(span->box, triggered, UNSIZED, span, (span));
 }
 
 static void call_remote_free(struct hak_span *span, void *p)
@@ -213,9 +213,10 @@ static void call_stats(struct hak_box *box, struct hak_box_stats *out)
     NOTHING(box, stats, UNSIZED, NULL, (box, out));
 }
 
-static void call_walk(struct hak_box *box, hak_visit *visit, void *context)
+static void call_visit_slots(struct hak_box *box, hak_visit *visit,
+                             void *context)
 {
-    NOTHING(box, walk, UNSIZED, NULL, (box, visit, context));
+    NOTHING(box, visit_slots, UNSIZED, NULL, (box, visit, context));
 }
 
 static int call_set_param(struct hak_box *box, uint32_t param)
@@ -223,9 +224,9 @@ static int call_set_param(struct hak_box *box, uint32_t param)
     RESULT(int, box, set_param, SIZED(param), NULL, (box, param));
 }
 
-static void call_retire(struct hak_box *box)
+static void call_state_changed(struct hak_box *box)
 {
-    NOTHING(box, retire, UNSIZED, NULL, (box));
+    NOTHING(box, state_changed, UNSIZED, NULL, (box));
 }
 
 static const void *call_get_extension(struct hak_box *box, const char *id)
@@ -245,10 +246,10 @@ void th_note_calls(struct instance *b, const struct hak_box_ops *ops)
 #define NOTED(name) b->ops.name = ops->name ? call_##name : NULL
     NOTED(alloc), NOTED(free), NOTED(owns), NOTED(init), NOTED(usable_size),
         NOTED(slot_size), NOTED(aligned_alloc), NOTED(zalloc), NOTED(resize),
-        NOTED(heap_open), NOTED(heap_close), NOTED(refill), NOTED(drained),
-        NOTED(remote_free), NOTED(fork), NOTED(trim), NOTED(stats), NOTED(walk),
-        NOTED(set_param), NOTED(retire), NOTED(get_extension),
-        NOTED(alloc_none), NOTED(heap_lost), NOTED(heap_park), NOTED(shrink),
-        NOTED(age);
+        NOTED(heap_open), NOTED(heap_close), NOTED(refill), NOTED(triggered),
+        NOTED(remote_free), NOTED(fork), NOTED(trim), NOTED(stats),
+        NOTED(visit_slots), NOTED(set_param), NOTED(state_changed),
+        NOTED(get_extension), NOTED(alloc_none), NOTED(heap_lost),
+        NOTED(heap_park), NOTED(shrink), NOTED(age);
 #undef NOTED
 }

@@ -153,7 +153,7 @@ static int check_ops(const struct hak_box_entry *e)
                          e->granule_bytes, HAK_GRANULE_BYTES);
     if (!e->ops.alloc || !e->ops.free || !e->ops.owns)
         return th_refuse(-ENOEXEC, "a required operation is missing");
-    if (e->ops.refill && !(e->ops.drained && e->ops.remote_free &&
+    if (e->ops.refill && !(e->ops.triggered && e->ops.remote_free &&
                            e->ops.heap_open && e->ops.usable_size))
         return th_refuse(-ENOEXEC, "refill without what goes with it");
     return 0;
@@ -294,8 +294,8 @@ int th_set_param(struct hak_box *box, const char *assignment)
 static void go_to(struct hak_box *box, enum hak_box_state state)
 {
     box->state_now = state;
-    if (box->ops->retire)
-        box->ops->retire(box);
+    if (box->ops->state_changed)
+        box->ops->state_changed(box);
 }
 
 void th_drain(struct hak_box *box)
@@ -306,7 +306,7 @@ void th_drain(struct hak_box *box)
 void th_retire(struct hak_box *box)
 {
     if (th_live(box, true) || box->state_now != HAK_BOX_DRAINING)
-        th_die(box, "test: retired while %zu slots are out or not draining",
+        th_die(box, "test: closed while %zu slots are out or not draining",
                th_live(box, true));
-    go_to(box, HAK_BOX_RETIRED);
+    go_to(box, HAK_BOX_CLOSED);
 }

@@ -341,12 +341,12 @@ static void free_inline(struct hak_span *span, void *p)
 {
     if (!hak_span_push(span, p))
         return;
-    span->box->ops->drained(span);
+    span->box->ops->triggered(span);
     count(&th.counts.drains);
     if (__atomic_load_n(&span->owner, __ATOMIC_RELAXED) != th_me)
         return; /* given up: nothing of it may be looked at */
     if (span->trigger <= span->nfree && span->nalloc != span->nfree)
-        th_die(span->box, "drained() left trigger at nfree");
+        th_die(span->box, "triggered() left trigger at nfree");
     check_counts(span, p);
 }
 

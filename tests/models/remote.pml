@@ -134,7 +134,7 @@ active proctype owner()
 #endif
     :: state == AVAIL -> state = CURRENT /* hak_heap_set_current */
     :: listed -> collect()
-    :: mine > 0 -> /* a free by the owner, and ops->drained */
+    :: mine > 0 -> /* a free by the owner, and ops->triggered */
         mine--;
         here++;
         if

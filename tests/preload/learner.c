@@ -279,9 +279,9 @@ TEST(figures_add_up)
     EXPECT(retire <= 10000 && retire > 10000 - 8);
     EXPECT_EQ(switches, f.decisions);
     EXPECT_GT(f.evaluations, 10);
-    /* A thread tells of its retires by eights, and a window has what it did not
-     * tell yet as well: up to 7, which the next one is short of. */
-    EXPECT_GE(f.window_retires, 64 - 7);
+    /* A thread tells of its retires by eights, and a interval has what it did
+     * not tell yet as well: up to 7, which the next one is short of. */
+    EXPECT_GE(f.interval_retires, 64 - 7);
     /* a hundred phases of six turns; the last pages have not retired */
     EXPECT_GT(f.classes[7].allocations, 6 * 50 * (MANY + FEW) * 9 / 10);
     EXPECT_LE(f.classes[7].allocations, 6 * 50 * (MANY + FEW) + 1000);

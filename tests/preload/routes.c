@@ -142,13 +142,13 @@ static void check_drain(size_t n)
         free(memset(malloc(k), 1, k));
 }
 
-TEST(drain_then_retired)
+TEST(drain_then_closed)
 {
-    bool retired = false;
+    bool closed = false;
     NEED_ROUTES();
     for (int i = 0; i < SIZES; i++) {
         const char *box = box_for(sizes[i]);
-        retired |= stats_of(box).live_count == 0;
+        closed |= stats_of(box).live_count == 0;
         pid_t pid = fork();
         if (pid == 0) {
             check_drain(sizes[i]);
@@ -156,7 +156,7 @@ TEST(drain_then_retired)
         }
         expect_child_ok(pid, 20);
     }
-    EXPECT(retired); /* at least one box had no block of somebody else's */
+    EXPECT(closed); /* at least one box had no block of somebody else's */
     EXPECT_EQ(hak.drain("no-such-box"), -ENOENT);
 }
 
@@ -194,16 +194,16 @@ static void *ask_slowly(void *unused)
     void *p = malloc(900);
     __atomic_store_n(&arrived, true, __ATOMIC_RELEASE);
     EXPECT_STR(hak.owner(p), "slow");
-    usleep(100000); /* live: so it is not retired yet */
+    usleep(100000); /* live: so it is not closed yet */
     free(p);
     return unused;
 }
 
-TEST(a_box_is_retired_when_nobody_is_on_the_way_to_it)
+TEST(a_box_is_closed_when_nobody_is_on_the_way_to_it)
 {
     NEED_ROUTES();
     if (getenv("HAK_TEST_SLOW") == NULL) {
-        const char *name = "a_box_is_retired_when_nobody_is_on_the_way_to_it";
+        const char *name = "a_box_is_closed_when_nobody_is_on_the_way_to_it";
         setenv("HAK_TEST_SLOW", "yes", 1);
         setenv("HAKMEM_CONF", "tests/loader/slow.ini", 1);
         unsetenv("HAKMEM_BOX_MIDMT_LANES"); /* of the mode lanes-off */
@@ -213,12 +213,12 @@ TEST(a_box_is_retired_when_nobody_is_on_the_way_to_it)
         _exit(1);
     }
     pthread_t thread;
-    int retired;
+    int closed;
     EXPECT_EQ(pthread_create(&thread, NULL, ask_slowly, NULL), 0);
     usleep(100000);
-    while ((retired = hak.drain("slow")) == 0)
+    while ((closed = hak.drain("slow")) == 0)
         usleep(1000);
-    EXPECT_EQ(retired, 1);
+    EXPECT_EQ(closed, 1);
     EXPECT(__atomic_load_n(&arrived, __ATOMIC_ACQUIRE));
     pthread_join(thread, NULL);
     EXPECT(strcmp(box_for(900), "slow") != 0);

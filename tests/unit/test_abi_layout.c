@@ -107,14 +107,14 @@ TEST(hak_box_ops_is_laid_out_so)
     AT(hak_box_ops, heap_open, 72);
     AT(hak_box_ops, heap_close, 80);
     AT(hak_box_ops, refill, 88);
-    AT(hak_box_ops, drained, 96);
+    AT(hak_box_ops, triggered, 96);
     AT(hak_box_ops, remote_free, 104);
     AT(hak_box_ops, fork, 112);
     AT(hak_box_ops, trim, 120);
     AT(hak_box_ops, stats, 128);
-    AT(hak_box_ops, walk, 136);
+    AT(hak_box_ops, visit_slots, 136);
     AT(hak_box_ops, set_param, 144);
-    AT(hak_box_ops, retire, 152);
+    AT(hak_box_ops, state_changed, 152);
     AT(hak_box_ops, get_extension, 160);
     AT(hak_box_ops, alloc_none, 168);
     AT(hak_box_ops, heap_lost, 176);
@@ -307,7 +307,7 @@ TEST(hak_learner_figures_is_laid_out_so)
     AT(hak_learner_figures, mode, 0);
     AT(hak_learner_figures, evaluations, 8);
     AT(hak_learner_figures, decisions, 16);
-    AT(hak_learner_figures, window_retires, 24);
+    AT(hak_learner_figures, interval_retires, 24);
     AT(hak_learner_figures, utilisation_bps, 32);
     AT(hak_learner_figures, free_hit_bps, 36);
     AT(hak_learner_figures, classes, 40);

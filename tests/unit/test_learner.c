@@ -14,7 +14,7 @@
 /* ---- figures ----------------------------------------------------------- */
 
 static struct hak_tally tally[HAK_CLASSES], before[HAK_CLASSES];
-static struct hak_learner_window window;
+static struct hak_learner_interval interval;
 
 /* A page of `slot` bytes, all used, so many slots handed out. */
 static struct hak_retire record(uint32_t slot, uint64_t allocations,
@@ -51,9 +51,9 @@ TEST(a_record_counts_for_the_class_of_its_slots)
     EXPECT(!hak_tally_add(tally, &large));
 }
 
-TEST(figures_of_a_window)
+TEST(figures_of_an_interval)
 {
-    struct hak_retire r = record(512, 1000, 1000); /* before the window */
+    struct hak_retire r = record(512, 1000, 1000); /* before the interval */
     hak_tally_add(tally, &r);
     memcpy(before, tally, sizeof before);
     r = record(512, 600, 600);
@@ -64,11 +64,12 @@ TEST(figures_of_a_window)
     r = record(1024, 300, 150);
     r.used = r.capacity / 4;
     hak_tally_add(tally, &r);
-    hak_learner_look(before, tally, &window);
-    EXPECT_EQ(window.retires, 3);
-    EXPECT_EQ(window.utilisation_bps, (10000 + 5000 + 2500) / 3);
-    EXPECT_EQ(window.free_hit_bps, 7500);
-    const struct hak_learner_ratios *c6 = &window.of[6], *c7 = &window.of[7];
+    hak_learner_look(before, tally, &interval);
+    EXPECT_EQ(interval.retires, 3);
+    EXPECT_EQ(interval.utilisation_bps, (10000 + 5000 + 2500) / 3);
+    EXPECT_EQ(interval.free_hit_bps, 7500);
+    const struct hak_learner_ratios *c6 = &interval.of[6],
+                                    *c7 = &interval.of[7];
     EXPECT_EQ(c6->retires, 2);
     EXPECT_EQ(c6->allocations, 700);
     EXPECT_EQ(c6->bps[HAK_LEARN_SHARE], 7000);
@@ -78,7 +79,7 @@ TEST(figures_of_a_window)
     EXPECT_EQ(c7->bps[HAK_LEARN_SHARE], 3000);
     EXPECT_EQ(c7->bps[HAK_LEARN_FREE_HIT], 5000);
     for (uint32_t i = 0; i < HAK_LEARN_FIGURES; i++)
-        EXPECT_EQ(window.of[5].bps[i], 0);
+        EXPECT_EQ(interval.of[5].bps[i], 0);
 }
 
 TEST(sums_of_threads)
@@ -101,11 +102,11 @@ TEST(a_part_never_exceeds_the_whole)
 {
     /* one word of a running thread read late */
     tally[3] = (struct hak_tally){1, 10, 10, 11, 10000};
-    hak_learner_look(before, tally, &window);
-    EXPECT_EQ(window.of[3].bps[HAK_LEARN_FREE_HIT], 10000);
+    hak_learner_look(before, tally, &interval);
+    EXPECT_EQ(interval.of[3].bps[HAK_LEARN_FREE_HIT], 10000);
     tally[3].retires = 0; /* its other words were seen, this one was not */
-    hak_learner_look(before, tally, &window);
-    EXPECT_EQ(window.of[3].bps[HAK_LEARN_SHARE], 0);
+    hak_learner_look(before, tally, &interval);
+    EXPECT_EQ(interval.of[3].bps[HAK_LEARN_SHARE], 0);
 }
 
 /* ---- rules ------------------------------------------------------------- */
@@ -129,14 +130,14 @@ static void rules(uint32_t settle, uint32_t margin, const char *const *when)
 #define RULES(settle, margin, ...) \
     rules(settle, margin, (const char *const[]){__VA_ARGS__, NULL})
 
-/* A window in which C6 has these figures; returns the rule that stands. */
+/* A interval in which C6 has these figures; returns the rule that stands. */
 static int judge(uint32_t share, uint32_t retire, uint32_t utilisation,
                  uint32_t free_hit)
 {
-    window.retires = 256;
-    window.of[6] = (struct hak_learner_ratios){
+    interval.retires = 256;
+    interval.of[6] = (struct hak_learner_ratios){
         256, 100000, {share, retire, utilisation, free_hit}};
-    hak_learner_judge(&engine, &window);
+    hak_learner_judge(&engine, &interval);
     return engine.of[6].rule;
 }
 
@@ -215,13 +216,13 @@ TEST(a_class_without_retires_keeps_its_decision)
 {
     RULES(2, 0, "share > 50%");
     judge(6000, 0, 0, 0);
-    window.of[6] = (struct hak_learner_ratios){0};
+    interval.of[6] = (struct hak_learner_ratios){0};
     for (int i = 0; i < 10; i++)
-        EXPECT_EQ(hak_learner_judge(&engine, &window), 0);
+        EXPECT_EQ(hak_learner_judge(&engine, &interval), 0);
     EXPECT_EQ(judge(6000, 0, 0, 0), 0); /* the second that says so */
-    window.of[6] = (struct hak_learner_ratios){0};
+    interval.of[6] = (struct hak_learner_ratios){0};
     for (int i = 0; i < 10; i++)
-        EXPECT_EQ(hak_learner_judge(&engine, &window), 0);
+        EXPECT_EQ(hak_learner_judge(&engine, &interval), 0);
     EXPECT_EQ(engine.of[6].rule, 0);
 }
 
@@ -254,8 +255,8 @@ TEST(other_classes_are_left_alone)
 {
     RULES(1, 0, "");
     for (uint32_t c = 0; c < HAK_CLASSES; c++)
-        window.of[c] = (struct hak_learner_ratios){1, 1, {10000}};
-    EXPECT_EQ(hak_learner_judge(&engine, &window), 1u << 6);
+        interval.of[c] = (struct hak_learner_ratios){1, 1, {10000}};
+    EXPECT_EQ(hak_learner_judge(&engine, &interval), 1u << 6);
     for (uint32_t c = 0; c < HAK_CLASSES; c++)
         EXPECT_EQ(engine.of[c].rule, c == 6 ? 0 : -1);
 }
@@ -275,10 +276,10 @@ TEST(a_rule_that_cannot_be_used_is_passed_over)
         judge(4000, 0, 0, 0);
     EXPECT_EQ(engine.of[6].rule, 0);
     engine.unusable = 1;
-    window.of[6] = (struct hak_learner_ratios){0}; /* its sizes go to libc */
-    EXPECT_EQ(hak_learner_judge(&engine, &window), 1u << 6);
+    interval.of[6] = (struct hak_learner_ratios){0}; /* its sizes go to libc */
+    EXPECT_EQ(hak_learner_judge(&engine, &interval), 1u << 6);
     EXPECT_EQ(engine.of[6].rule, -1);
-    EXPECT_EQ(hak_learner_judge(&engine, &window), 0);
+    EXPECT_EQ(hak_learner_judge(&engine, &interval), 0);
 }
 
 /* ---- patterns ---------------------------------------------------------- */
@@ -389,7 +390,7 @@ static void add_page(uint32_t c, double free_hit)
     EXPECT(hak_tally_add(tally, &r));
 }
 
-static void add_window(const double *share, double free_hit, int burst)
+static void add_interval(const double *share, double free_hit, int burst)
 {
     memcpy(before, tally, sizeof before);
     uint32_t c = pick_class(share);
@@ -398,8 +399,8 @@ static void add_window(const double *share, double free_hit, int burst)
             c = pick_class(share);
         add_page(c, free_hit);
     }
-    hak_learner_look(before, tally, &window);
-    hak_learner_judge(&engine, &window);
+    hak_learner_look(before, tally, &interval);
+    hak_learner_judge(&engine, &interval);
 }
 
 static const char *route_of(uint32_t c)
@@ -431,7 +432,7 @@ static void run(const struct pattern *p, uint64_t s, struct score *score)
             since = 0;
             settled = false;
         }
-        add_window(phase->share, phase->free_hit, p->burst);
+        add_interval(phase->share, phase->free_hit, p->burst);
         long right = 0, unlearned = 0, all = 0;
         for (uint32_t c = 5; c < 8; c++) {
             const char *best = phase->best[c - 5];
@@ -502,7 +503,7 @@ static double swing(uint32_t settle, uint32_t margin, double low, double high)
         for (int i = 0; i < EVALUATIONS; i++) {
             double c6 = i / 4 % 2 ? low : high;
             double share[HAK_CLASSES] = {[6] = c6, [7] = 100 - c6};
-            add_window(share, 0.97, 1);
+            add_interval(share, 0.97, 1);
         }
         switches += engine.of[6].switches;
     }

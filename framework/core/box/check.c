@@ -94,10 +94,10 @@ static int check_lanes(const struct hak_box_ops *ops, char *why, size_t n)
 {
     if (ops->refill == NULL)
         return 0;
-    if (ops->drained == NULL || ops->remote_free == NULL ||
+    if (ops->triggered == NULL || ops->remote_free == NULL ||
         ops->heap_open == NULL || ops->usable_size == NULL)
         return hak_refuse(-EINVAL, why, n,
-                          "gives refill but not all of drained, "
+                          "gives refill but not all of triggered, "
                           "remote_free, heap_open and usable_size, which "
                           "go with it");
     return 0;

@@ -108,7 +108,7 @@ static void box_remote_free(struct hak_loaded *b, struct hak_span *span,
 
 void hak_free_triggered(struct hak_span *span)
 {
-    hak_span_drained(span);
+    hak_span_triggered(span);
     hak_mailbox_receive(hak_self);
     hak_tick(hak_self);
 }
@@ -209,7 +209,7 @@ static void arrive(struct hak_thread *t, void *p)
         hak_count(&t->count[span->box->index].remote_frees, 1);
         span->nremote++;
         if (hak_span_push(span, p))
-            hak_span_drained(span);
+            hak_span_triggered(span);
     } else {
         free_misdelivered(p);
     }

@@ -8,7 +8,7 @@
 #include <core/state/thread.h>
 
 /*
- * Around a look at a chain and the call of its box. A box is retired when
+ * Around a look at a chain and the call of its box. A box is closed when
  * nobody is on the way to it any more: hak_drain cuts the chains, has the
  * barrier of hak_lanes_reroute, and looks at `routing`. Either it sees the
  * store here, or the chain that is read below is a cut one.

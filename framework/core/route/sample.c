@@ -8,7 +8,7 @@
  *       span tells how much that was;
  *     - a lane that never runs empty, since its slots come back as fast, comes
  *       here by way of free: trigger of its span, which free looks at anyway,
- *       is set nearer than the box did, and drained() is passed on to the box
+ *       is set nearer than the box did, and triggered() is passed on to the box
  *       when its own value is reached;
  *     - when the countdown is over, lanes are left empty, so that mallocs come
  *       here one by one, and one of the next few is the sample, by chance: the
@@ -139,13 +139,13 @@ void hak_sample_lane(struct hak_thread *t, struct hak_span *span)
     arm(s, a);
 }
 
-void hak_sample_drained(struct hak_span *span)
+void hak_sample_triggered(struct hak_span *span)
 {
     struct hak_thread *t = hak_self;
     struct hak_sampler *s = t->sampler;
     struct arm *a = s != NULL ? arm_of(s, span) : NULL;
     if (a == NULL || a->span != span || !a->armed || span->trigger != a->ours) {
-        hak_box_drained(span);
+        hak_box_triggered(span);
         if (a == NULL || a->span != span)
             return;
     }

@@ -23,15 +23,15 @@ void hak_sample_lane(struct hak_thread *t, struct hak_span *span);
 /* It is one no more; its trigger is the box's again. */
 void hak_sample_drop(struct hak_thread *t, const struct hak_span *span);
 /* nfree of a span of the calling thread reached trigger: ours or the box's. */
-void hak_sample_drained(struct hak_span *span);
+void hak_sample_triggered(struct hak_span *span);
 
 /* What free does when a span's nfree reached its trigger. */
-HAK_BOX_OUTLINE void hak_span_drained(struct hak_span *span)
+HAK_BOX_OUTLINE void hak_span_triggered(struct hak_span *span)
 {
     if (hak_samples())
-        hak_sample_drained(span);
+        hak_sample_triggered(span);
     else
-        hak_box_drained(span);
+        hak_box_triggered(span);
 }
 
 #pragma GCC visibility pop

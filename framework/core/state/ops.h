@@ -61,9 +61,9 @@ static inline struct hak_span *hak_box_refill(struct hak_loaded *b, void *heap,
     HAK_BOX_RETURN(b, refill, (&b->box, heap, size_bytes));
 }
 
-HAK_BOX_OUTLINE void hak_box_drained(struct hak_span *span)
+HAK_BOX_OUTLINE void hak_box_triggered(struct hak_span *span)
 {
-    HAK_BOX_RETURN(hak_loaded_of(span->box), drained, (span));
+    HAK_BOX_RETURN(hak_loaded_of(span->box), triggered, (span));
 }
 
 static inline void hak_box_remote_free(struct hak_span *span, void *p)

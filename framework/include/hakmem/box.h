@@ -33,8 +33,8 @@
  * States of a box, as named in the tags [state, thread] below
  *   loaded    the entry was checked; only `init` may be called
  *   active    init returned 0; routes may lead here
- *   draining  no route leads here any more; frees, owns and walks still arrive
- *   retired   draining, and nothing is live; stays mapped, is asked no more
+ *   draining  no route leads here any more; frees, owns and visits still arrive
+ *   closed    draining, and nothing is live; stays mapped, is asked no more
  *
  * Rules for every box
  *   - Memory comes from the host table. No malloc, stdio, dlopen, sbrk, mmap.
@@ -141,14 +141,14 @@ struct hak_thread; /* opaque: one attached thread, compared by address */
  *     p = span->local;                  *p = span->local ^ key;
  *     next = *p ^ key; check it         span->local = p;
  *     span->local = next; *p = 0;       if (++span->nfree >= span->trigger)
- *     span->nalloc++;                       box->ops->drained(span);
+ *     span->nalloc++;                       box->ops->triggered(span);
  *
  * When local is empty, malloc calls ops->refill; a free by another thread is
  * ops->remote_free(span, p). So slots are reused last in, first out, the box
  * knows at all times how many are out (nalloc - nfree), and the boundary is
- * crossed when a span is used up or has drained, not once a call. A slot of up
- * to 4 KiB that another thread frees usually comes to the owner in a parcel of
- * the core's and is freed by it, inline; remote_free is for the rest.
+ * crossed when a span is used up or reached its trigger, not once a call. A
+ * slot of up to 4 KiB that another thread frees usually comes to the owner in a
+ * parcel of the core's and is freed by it, inline; remote_free is for the rest.
  *
  * The first word of every free slot, on whatever list it is, is such a mark:
  * xored with the key it is the address of the next slot, or 0. malloc follows
@@ -166,7 +166,7 @@ struct hak_thread; /* opaque: one attached thread, compared by address */
  * nalloc      slots handed out since the struct exists; owner only
  * nfree       slots taken back, remote ones when the box collects them; owner
  * trigger     value of nfree from which on each free by the owner calls
- *             drained(), which sets it anew; HAK_TRIGGER_NEVER for "not now".
+ *             triggered(), which sets it anew; HAK_TRIGGER_NEVER for "not now".
  *             The box may set it at any time, by the owner
  * slot_bytes  usable bytes of each slot (usable size and realloc read it
  *             inline), or 0: the core asks ops->usable_size
@@ -246,7 +246,7 @@ enum hak_box_state {
     HAK_BOX_LOADED,
     HAK_BOX_ACTIVE,
     HAK_BOX_DRAINING,
-    HAK_BOX_RETIRED,
+    HAK_BOX_CLOSED,
 };
 
 /*
@@ -324,7 +324,7 @@ struct hak_requests_1 {
     uint32_t (*mark)(struct hak_box *box, void *p, uint32_t mark);
 };
 
-/* Called for each live slot by walk(). Return false to stop. */
+/* Called for each live slot by visit_slots(). Return false to stop. */
 typedef bool hak_visit(void *context, void *p, size_t slot_bytes);
 
 enum hak_fork_phase {
@@ -443,18 +443,18 @@ struct hak_box_ops {
      * size, or memory goes that has slots on the list.
      * The span may be one that no granule names, with slots of spans without
      * an owner, whose key and slot_bytes it then has: frees go to those.
-     * Providing refill, drained, remote_free, heap_open and usable_size
+     * Providing refill, triggered, remote_free, heap_open and usable_size
      * gives the box lanes.
      */
     struct hak_span *(*refill)(struct hak_box *box, void *heap,
                                size_t size_bytes);
 
     /*
-     * drained - span->nfree has reached span->trigger, or passed it.
+     * triggered - span->nfree has reached span->trigger, or passed it.
      *                                     [active or draining, owner]
      * The slot that was freed is on span->local already. Set trigger anew.
      */
-    void (*drained)(struct hak_span *span);
+    void (*triggered)(struct hak_span *span);
 
     /*
      * remote_free - free by a thread that is not the owner.   [any thread]
@@ -479,14 +479,15 @@ struct hak_box_ops {
      * lag a little. */
     void (*stats)(struct hak_box *box, struct hak_box_stats *out);
 
-    /* walk - visit live slots; exact only while no other thread allocates. */
-    void (*walk)(struct hak_box *box, hak_visit *visit, void *context);
+    /* visit_slots - visit live slots; exact only while no other thread
+     * allocates. */
+    void (*visit_slots)(struct hak_box *box, hak_visit *visit, void *context);
 
     /* set_param - a mutable parameter changed in box->params. 0 or -errno. */
     int (*set_param)(struct hak_box *box, uint32_t param);
 
-    /* retire - the box went to box->state_now (draining or retired). */
-    void (*retire)(struct hak_box *box);
+    /* state_changed - box->state_now is another: draining, or closed. */
+    void (*state_changed)(struct hak_box *box);
 
     /* get_extension - a table for id "hak.NAME/N", or NULL. */
     const void *(*get_extension)(struct hak_box *box, const char *id);

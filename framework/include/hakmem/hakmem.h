@@ -64,7 +64,7 @@ int hak_drain(const char *box);
 /* ---- the learner: docs/learner.md ---- */
 
 /*
- * One class. Ratios are those of the last window that was evaluated, in basis
+ * One class. Ratios are those of the last interval that was evaluated, in basis
  * points (10000 = all); 0 when nothing of the class retired in it.
  */
 struct hak_learner_class_figures {
@@ -73,8 +73,8 @@ struct hak_learner_class_figures {
                           mode = observe: that would */
     uint64_t retires, allocations; /* since start, in pages that retired */
     uint64_t switches;             /* decisions for it */
-    uint32_t share_bps;            /* of the window's allocations */
-    uint32_t retire_bps;           /* of the window's retires */
+    uint32_t share_bps;            /* of the interval's allocations */
+    uint32_t retire_bps;           /* of the interval's retires */
     uint32_t utilisation_bps; /* mean of used slots / capacity of its pages */
     uint32_t free_hit_bps;    /* of its frees, those by the page's owner */
 };
@@ -82,8 +82,8 @@ struct hak_learner_class_figures {
 struct hak_learner_figures {
     const char *mode; /* "observe" or "apply"; static */
     uint64_t evaluations, decisions;
-    uint64_t window_retires;  /* that the last evaluation looked at */
-    uint32_t utilisation_bps; /* over all classes, of the last window */
+    uint64_t interval_retires; /* that the last evaluation looked at */
+    uint32_t utilisation_bps;  /* over all classes, of the last interval */
     uint32_t free_hit_bps;
     struct hak_learner_class_figures classes[8]; /* C0..C7 */
 };

@@ -65,7 +65,7 @@ static uint32_t mean_utilisation(const struct hak_tally *t)
 
 void hak_learner_look(const struct hak_tally *before,
                       const struct hak_tally *after,
-                      struct hak_learner_window *out)
+                      struct hak_learner_interval *out)
 {
     struct hak_tally of[HAK_CLASSES], all = {0};
     const struct hak_tally none = {0};
@@ -194,12 +194,12 @@ void hak_learner_begin(struct hak_learner_engine *e,
 }
 
 uint32_t hak_learner_judge(struct hak_learner_engine *e,
-                           const struct hak_learner_window *window)
+                           const struct hak_learner_interval *interval)
 {
     uint32_t changed = 0;
     e->evaluations++;
     for (uint32_t c = 0; c < HAK_CLASSES; c++)
-        if (judge_class(e, c, &window->of[c]))
+        if (judge_class(e, c, &interval->of[c]))
             changed |= 1u << c;
     return changed;
 }

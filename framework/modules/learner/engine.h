@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * engine.h - the learner's engine: records of retires in, decisions out.
  *
- *     record -> tally of its class -> figures of a window -> decision a class
+ *     record -> tally of its class -> figures of a interval -> decision a class
  *
  * Nothing here knows threads, routes or clocks, and nothing is global, so
  * that tests feed it what they like. learner.c ties it to the core.
@@ -33,14 +33,15 @@ bool hak_tally_add(struct hak_tally *tally, const struct hak_retire *record);
 /* Add what tally[HAK_CLASSES] of a thread that runs has to sum[HAK_CLASSES]. */
 void hak_tally_sum(struct hak_tally *sum, const struct hak_tally *tally);
 
-/* What a window of retires says of one class. Ratios are 0 without retires. */
+/* What an interval of retires says of one class. Ratios are 0 without retires.
+ */
 struct hak_learner_ratios {
-    uint64_t retires;     /* in the window */
+    uint64_t retires;     /* in the interval */
     uint64_t allocations; /* of the pages that retired in it */
     uint32_t bps[HAK_LEARN_FIGURES];
 };
 
-struct hak_learner_window {
+struct hak_learner_interval {
     uint64_t retires;
     uint32_t utilisation_bps; /* mean over the retires of all classes */
     uint32_t free_hit_bps;    /* over the frees of all classes */
@@ -50,7 +51,7 @@ struct hak_learner_window {
 /* The figures of the retires between two sums of tallies. */
 void hak_learner_look(const struct hak_tally *before,
                       const struct hak_tally *after,
-                      struct hak_learner_window *out);
+                      struct hak_learner_interval *out);
 
 enum { HAK_LEARN_NO_RULE = -1 }; /* as [policy] says */
 
@@ -74,16 +75,16 @@ void hak_learner_begin(struct hak_learner_engine *e,
                        const struct hak_conf *conf);
 
 /*
- * hak_learner_judge - evaluate one window.
+ * hak_learner_judge - evaluate one interval.
  * The first rule of a class whose conditions hold is wanted; those of the
  * rule that stands hold with margin_bps in their favour. What was wanted
  * settle times in a row stands from now on. A class without retires in the
- * window is left as it is. A rule that has become unusable stands no more, at
+ * interval is left as it is. A rule that has become unusable stands no more, at
  * once: with nowhere to go, its class would have no more retires.
  * Returns  bit n: the route of class n changed. A rule that takes over with
  *          the same route is no decision.
  */
 uint32_t hak_learner_judge(struct hak_learner_engine *e,
-                           const struct hak_learner_window *window);
+                           const struct hak_learner_interval *interval);
 
 #endif

@@ -39,7 +39,7 @@ static HAK_SPARSE struct {
     struct hak_lock lock;
     struct hak_learner_engine engine;
     struct hak_tally seen[HAK_CLASSES]; /* all threads, last evaluation */
-    struct hak_learner_window window;
+    struct hak_learner_interval interval;
     struct hak_held log; /* a file; set once */
     bool log_failed;
     uint32_t due; /* atomic: so many retires wait that an evaluation is due */
@@ -178,7 +178,7 @@ static void note(struct decisions *all, uint32_t c, int was)
     d->class_number = c;
     d->from = observe && was >= 0 ? route_of(was) : route_now(c);
     d->rule = learner.engine.of[c].rule;
-    memcpy(d->bps, learner.window.of[c].bps, sizeof d->bps);
+    memcpy(d->bps, learner.interval.of[c].bps, sizeof d->bps);
 }
 
 static void describe(char line[LINE_BYTES], uint64_t evaluation,
@@ -241,12 +241,12 @@ static void evaluate(struct decisions *out)
     __atomic_store_n(&learner.waiting, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&learner.due, 0, __ATOMIC_RELAXED);
     sum_threads(sum);
-    hak_learner_look(learner.seen, sum, &learner.window);
+    hak_learner_look(learner.seen, sum, &learner.interval);
     memcpy(learner.seen, sum, sizeof learner.seen);
     mark_unusable();
     for (uint32_t c = 0; c < HAK_CLASSES; c++)
         was[c] = e->of[c].rule;
-    uint32_t changed = hak_learner_judge(e, &learner.window);
+    uint32_t changed = hak_learner_judge(e, &learner.interval);
     out->evaluation = e->evaluations;
     for (uint32_t c = 0; c < HAK_CLASSES; c++) {
         if (!(changed >> c & 1))
@@ -279,14 +279,14 @@ int hak_learner_read(struct hak_learner_figures *out)
     if (learner.conf == NULL)
         return -ENODATA;
     hak_lock_take(&learner.lock);
-    const struct hak_learner_window *w = &learner.window;
+    const struct hak_learner_interval *w = &learner.interval;
     bool observe = learner.conf->learner.mode == HAK_LEARN_OBSERVE;
     sum_threads(sum);
     *out = (struct hak_learner_figures){
         .mode = observe ? "observe" : "apply",
         .evaluations = learner.engine.evaluations,
         .decisions = learner.engine.decisions,
-        .window_retires = w->retires,
+        .interval_retires = w->retires,
         .utilisation_bps = w->utilisation_bps,
         .free_hit_bps = w->free_hit_bps,
     };

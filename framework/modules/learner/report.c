@@ -23,8 +23,8 @@ static void as_text(const struct hak_report_part *to,
 {
     to->add(to->report,
             "learner %s, %" PRIu64 " evaluations, %" PRIu64
-            " decisions; last window: %" PRIu64 " retires",
-            f->mode, f->evaluations, f->decisions, f->window_retires);
+            " decisions; last interval: %" PRIu64 " retires",
+            f->mode, f->evaluations, f->decisions, f->interval_retires);
     add_percent(to, ", utilisation ", f->utilisation_bps);
     add_percent(to, ", free hit ", f->free_hit_bps);
     to->add(to->report, "\n");
@@ -67,9 +67,9 @@ static void as_json(const struct hak_report_part *to,
 {
     to->add(to->report,
             ",\"learner\":{\"mode\":\"%s\",\"evaluations\":%" PRIu64
-            ",\"decisions\":%" PRIu64 ",\"window_retires\":%" PRIu64
+            ",\"decisions\":%" PRIu64 ",\"interval_retires\":%" PRIu64
             ",\"utilisation_bps\":%u,\"free_hit_bps\":%u,\"classes\":[",
-            f->mode, f->evaluations, f->decisions, f->window_retires,
+            f->mode, f->evaluations, f->decisions, f->interval_retires,
             f->utilisation_bps, f->free_hit_bps);
     for (uint32_t c = 0; c < HAK_CLASSES; c++)
         json_class(to, c, &f->classes[c]);

@@ -62,7 +62,7 @@ TEST(slots_come_in_no_order)
 }
 
 /* The first of eight is as likely as any other. */
-TEST(spans_come_in_no_order)
+TEST(slabs_come_in_no_order)
 {
     enum { SPANS = 8 };
     int same = 0;
@@ -73,8 +73,8 @@ TEST(spans_come_in_no_order)
         const struct class *c = h->now->arena[0]->class[hak_index_of(16384)];
         EXPECT(c != NULL);
         size_t each =
-            h->shape[hak_index_of(16384)].span_granules * HAK_GRANULE_BYTES;
-        EXPECT_EQ(c->nspans, SPANS);
+            h->shape[hak_index_of(16384)].slab_granules * HAK_GRANULE_BYTES;
+        EXPECT_EQ(c->nslabs, SPANS);
         same += (size_t)(first - c->region) / each == 0;
     }
     EXPECT_LT(same, 10); /* 1.5 are likely; ten: once in 10^7 */
@@ -430,9 +430,9 @@ TEST(each_byte_around_is_looked_at)
     struct hardened *h = hardened_of(box);
     for (size_t bytes = 1; bytes < 9000; bytes += 1 + bytes / 20) {
         char *p = get(box, bytes);
-        const struct span *span = span_of(h, p);
-        EXPECT(span != NULL);
-        size_t room = span != NULL ? room_of(span) : 0;
+        const struct slab *slab = slab_of(h, p);
+        EXPECT(slab != NULL);
+        size_t room = slab != NULL ? room_of(slab) : 0;
         for (size_t at = bytes; at < room + BORDER_BYTES; at++) {
             struct pair border = border_of(h, p + room + BORDER_BYTES);
             EXPECT(canary_is_whole(h, border, p, bytes, room));
@@ -583,7 +583,7 @@ TEST_DIES(a_marked_block_is_not_resized, SIGABRT, "new gave out")
 /* ---- guards ---------------------------------------------------------------
  */
 
-/* From any slot on, up or down, there is a guard within a span. */
+/* From any slot on, up or down, there is a guard within a slab. */
 static void run_into_guard(int step)
 {
     volatile char *p = get(OPEN(), 100);
@@ -598,7 +598,7 @@ TEST_DIES(a_guard_behind_each_span, SIGSEGV, NULL)
 
 TEST_DIES(a_guard_in_front_of_each_span, SIGSEGV, NULL)
 {
-    /* the one behind the span in front, or that of the region */
+    /* the one behind the slab in front, or that of the region */
     run_into_guard(-1);
 }
 
@@ -633,7 +633,7 @@ TEST_DIES(a_slot_of_no_bytes_freed_twice, SIGABRT, "freed twice")
 /* ---- mappings, memory ------------------------------------------------------
  */
 
-/* A block or span between guards costs a mapping while it is open. */
+/* A block or slab between guards costs a mapping while it is open. */
 TEST(what_is_open_between_guards_is_counted)
 {
     struct hak_box *box =
@@ -735,7 +735,7 @@ TEST(no_memory_leaves_what_is_open)
     struct hardened *h = hardened_of(box);
     size_t n = 1;
     block[0] = get(box, 1000);
-    const struct span *span = span_of(h, block[0]);
+    const struct slab *slab = slab_of(h, block[0]);
     th_fail_at(1);
     while (n < SLOTS && (block[n] = box->ops->alloc(box, 1000)) != NULL)
         n++;
@@ -749,7 +749,7 @@ TEST(no_memory_leaves_what_is_open)
     th_fail_never();
     for (; n < SLOTS; n++)
         block[n] = get(box, 1000);
-    EXPECT(span_of(h, block[SLOTS - 1]) == span);
+    EXPECT(slab_of(h, block[SLOTS - 1]) == slab);
     get(box, 300);
     get(box, 300000);
 }
@@ -792,11 +792,11 @@ TEST(index_of_every_byte)
 {
     for (uint32_t c = 1; c < CLASSES; c++) {
         size_t slot = hak_index_bytes(c);
-        struct span span = {.slot_bytes = slot,
+        struct slab slab = {.slot_bytes = slot,
                             .inverse = ((uint64_t)1 << 40) / slot + 1,
                             .capacity = 1u << 20};
         for (size_t at = 0; at < (size_t)1 << 20; at++)
-            EXPECT(index_of(&span, at) == at / slot);
+            EXPECT(index_of(&slab, at) == at / slot);
     }
 }
 
@@ -820,11 +820,11 @@ TEST(every_byte_is_wiped_and_looked_at)
 }
 
 /* Pieces come into use one by one, and come back: in the end, all slots. */
-static char *use(struct hardened *h, struct class *c, const struct span *span)
+static char *use(struct hardened *h, struct class *c, const struct slab *slab)
 {
     size_t i;
-    EXPECT(spans_use(h, c, &i) == span);
-    return span->start + i * span->slot_bytes;
+    EXPECT(slabs_use(h, c, &i) == slab);
+    return slab->start + i * slab->slot_bytes;
 }
 
 TEST(every_slot_of_a_span_is_used)
@@ -835,20 +835,20 @@ TEST(every_slot_of_a_span_is_used)
         struct class *c =
             class_of(h, h->now->arena[0], hak_index_of(sizes[k] + 8));
         size_t first;
-        const struct span *span = spans_use(h, c, &first);
-        for (int round = 0; round < 3 && span != NULL; round++) {
-            for (uint32_t i = 1; i < span->capacity; i++) {
-                char *p = use(h, c, span);
+        const struct slab *slab = slabs_use(h, c, &first);
+        for (int round = 0; round < 3 && slab != NULL; round++) {
+            for (uint32_t i = 1; i < slab->capacity; i++) {
+                char *p = use(h, c, slab);
                 if (round == 1 && i % 3 == 0) {
-                    spans_release(h, c, p); /* its piece may be full */
-                    use(h, c, span);
+                    slabs_release(h, c, p); /* its piece may be full */
+                    use(h, c, slab);
                 }
             }
-            EXPECT_EQ(span->nused, span->capacity);
-            for (size_t i = 0; i < span->capacity; i++)
+            EXPECT_EQ(slab->nused, slab->capacity);
+            for (size_t i = 0; i < slab->capacity; i++)
                 if (i != first)
-                    spans_release(h, c, span->start + i * span->slot_bytes);
-            EXPECT_EQ(span->nused, 1);
+                    slabs_release(h, c, slab->start + i * slab->slot_bytes);
+            EXPECT_EQ(slab->nused, 1);
         }
     }
 }
@@ -863,12 +863,12 @@ TEST(what_is_open_of_a_span_adjoins)
         put(box, block[i]);
     for (size_t i = 0; i < N; i += 2)
         block[i] = get(box, 20 + i * 104729 % 3000);
-    const struct span *span = hardened_of(box)->now->all;
-    for (; span != NULL; span = span->all_next) {
-        size_t bytes = span->capacity * span->slot_bytes;
+    const struct slab *slab = hardened_of(box)->now->all;
+    for (; slab != NULL; slab = slab->all_next) {
+        size_t bytes = slab->capacity * slab->slot_bytes;
         uint64_t runs = ~0ull >> (64 - (bytes - 1) / RUN_BYTES - 1);
-        uint64_t open = runs & ~span->closed;
-        if (is_big(span) || open == 0)
+        uint64_t open = runs & ~slab->closed;
+        if (is_big(slab) || open == 0)
             continue;
         open >>= __builtin_ctzll(open);
         EXPECT_EQ(open & (open + 1), 0);

@@ -790,7 +790,7 @@ static bool stop_at_once(void *context, void *p, size_t slot_bytes)
     return false;
 }
 
-TEST(stats_and_walk)
+TEST(stats_and_visits)
 {
     start();
     void *a = th_malloc(box, 100 * KIB), *b = th_malloc(box, 5 * MIB);
@@ -802,8 +802,8 @@ TEST(stats_and_walk)
     EXPECT_EQ(s.cached_bytes, 0);
     th_free(b);
     size_t sum = 0, visits = 0;
-    box->ops->walk(box, sum_slots, &sum);
-    box->ops->walk(box, stop_at_once, &visits);
+    box->ops->visit_slots(box, sum_slots, &sum);
+    box->ops->visit_slots(box, stop_at_once, &visits);
     EXPECT_EQ(visits, 1);
     EXPECT_EQ(sum, 140 * KIB);
     s = stats();

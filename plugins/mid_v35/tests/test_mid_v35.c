@@ -51,10 +51,10 @@ static bool count_visits(void *context, void *p, size_t slot_bytes)
     return true;
 }
 
-static size_t count_walk(struct hak_box *box)
+static size_t count_visited(struct hak_box *box)
 {
     size_t n = 0;
-    box->ops->walk(box, count_visits, &n);
+    box->ops->visit_slots(box, count_visits, &n);
     return n;
 }
 
@@ -78,7 +78,7 @@ static void check(struct hak_box *box)
     }
     EXPECT_EQ(live, th_live(box, true));
     EXPECT_EQ(stats_of(box).live_count, live);
-    EXPECT_EQ(count_walk(box), live);
+    EXPECT_EQ(count_visited(box), live);
 }
 
 static size_t get_many(struct hak_box *box, void **p, size_t n, size_t bytes)

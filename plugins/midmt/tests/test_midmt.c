@@ -461,14 +461,14 @@ TEST(walk_and_stats_agree)
         th_free(p[i]);
     th_flush();
     struct seen seen = {0};
-    box->ops->walk(box, see, &seen);
+    box->ops->visit_slots(box, see, &seen);
     EXPECT_EQ(seen.n, th_live(box, true));
     EXPECT_EQ(stats_of(box).live_count, seen.n);
     EXPECT_GE(stats_of(box).peak_bytes, stats_of(box).live_bytes);
     EXPECT_GE(th_mapped(box),
               stats_of(box).live_bytes + stats_of(box).cached_bytes);
     seen = (struct seen){.stop_at = p[1]};
-    box->ops->walk(box, see, &seen);
+    box->ops->visit_slots(box, see, &seen);
     EXPECT_LT(seen.n, 3000);
 }
 

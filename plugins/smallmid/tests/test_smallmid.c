@@ -478,7 +478,7 @@ TEST(walk_skips_what_is_in_lists)
     for (int i = 0; i < 40; i += 2)
         th_free(block[i]);
     size_t n = 0;
-    box->ops->walk(box, count_one, &n);
+    box->ops->visit_slots(box, count_one, &n);
     EXPECT_EQ(n, 20);
     EXPECT_EQ(stats().live_count, 20);
     EXPECT_EQ(stats().live_bytes, 20 * 512);
@@ -486,7 +486,7 @@ TEST(walk_skips_what_is_in_lists)
         th_free(block[i]);
     fill(100, 100);
     n = 0;
-    box->ops->walk(box, count_one, &n);
+    box->ops->visit_slots(box, count_one, &n);
     EXPECT_EQ(n, 50); /* the visitor said stop */
     drain(100);
     expect_nothing_left();

@@ -71,7 +71,7 @@ static inline void check(struct hak_box *box)
          page = page->all_next)
         if (page->state != HAK_PAGE_FREE)
             hak_page_check(page);
-    box->ops->walk(box, count_visit, &visits);
+    box->ops->visit_slots(box, count_visit, &visits);
     EXPECT_EQ(visits, th_live(box, true));
     EXPECT_EQ(stats_of(box).live_count, th_live(box, true));
 }

@@ -431,7 +431,7 @@ static void walk_and_figures(unsigned flags)
             bytes += th_usable(block[i]);
         }
     struct seen seen = {.most = SIZE_MAX};
-    box->ops->walk(box, see, &seen);
+    box->ops->visit_slots(box, see, &seen);
     EXPECT_EQ(seen.n, live);
     EXPECT_EQ(seen.bytes, bytes);
     struct hak_box_stats s = stats_of(box);
@@ -461,7 +461,7 @@ TEST(walk_stops_when_asked)
     for (size_t i = 0; i < 3000; i++)
         *(unsigned char *)block[i] = 0xee;
     struct seen seen = {.most = 7};
-    box->ops->walk(box, see, &seen);
+    box->ops->visit_slots(box, see, &seen);
     EXPECT_EQ(seen.n, 7);
 }
 
@@ -471,10 +471,10 @@ TEST(calls_and_lanes_together)
     struct hak_box *box = OPEN(0);
     for (size_t i = 0; i < 6000; i++)
         block[i] = rnd(2) ? th_malloc(box, 64) : th_alloc_direct(box, 64);
-    EXPECT_EQ(count_walk(box), 6000);
+    EXPECT_EQ(count_visited(box), 6000);
     for (size_t i = 0; i < 6000; i++)
         (rnd(2) ? th_free : th_free_direct)(block[i]);
-    EXPECT_EQ(count_walk(box), 0);
+    EXPECT_EQ(count_visited(box), 0);
     check_pages(box);
 }
 
@@ -542,7 +542,7 @@ TEST(two_instances)
         EXPECT(th_owner(block[i]) == a && th_owner(block[i + 1]) == b);
     }
     EXPECT_EQ(stats_of(a).live_count, 2000);
-    EXPECT_EQ(count_walk(b), 2000);
+    EXPECT_EQ(count_visited(b), 2000);
     put_many(block, 4000);
     check_pages(a);
     check_pages(b);
@@ -599,7 +599,7 @@ static void exhausted_at(struct hak_box *box, uint64_t n)
     for (size_t i = 0; i < got; i++)
         memset(block[i], 0x11, 1000);
     check_pages(box);
-    EXPECT_EQ(count_walk(box), got);
+    EXPECT_EQ(count_visited(box), got);
     put_many(block, got);
     EXPECT_EQ(get_many(box, block, got, 1000), got); /* what there was */
     th_fail_never();

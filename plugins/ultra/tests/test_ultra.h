@@ -87,10 +87,10 @@ static inline bool count_visits(void *context, void *p, size_t slot_bytes)
     return true;
 }
 
-static inline size_t count_walk(struct hak_box *box)
+static inline size_t count_visited(struct hak_box *box)
 {
     size_t n = 0;
-    box->ops->walk(box, count_visits, &n);
+    box->ops->visit_slots(box, count_visits, &n);
     return n;
 }
 

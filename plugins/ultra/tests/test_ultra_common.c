@@ -71,7 +71,7 @@ TEST(the_first_slots_of_many_threads_share_a_page)
     EXPECT_GE(count_common(), (size_t)(MANY - FEW - 1) * EACH);
     EXPECT_LE(th_mapped(box), (size_t)(FEW + 2) * GRANULE);
     EXPECT_EQ(stats_of(box).live_count, MANY * EACH);
-    EXPECT_EQ(count_walk(box), MANY * EACH);
+    EXPECT_EQ(count_visited(box), MANY * EACH);
     end_all();
     EXPECT_EQ(stats_of(box).live_count, 0);
     check_pages(box);

@@ -331,7 +331,7 @@ static void swap_in_threads(unsigned flags)
     check_pages(box);
     for (int i = 0; i < PLACES; i++)
         check_and_free(place[i]);
-    EXPECT_EQ(count_walk(box), 0);
+    EXPECT_EQ(count_visited(box), 0);
     EXPECT_LE(count_heaps(box), 2 * THREADS);
     check_pages(box);
 }

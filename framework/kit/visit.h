@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * walk.h - kit layer 7: figures of all heaps of a box, and each live slot.
+ * visit.h - kit layer 7: figures of all heaps of a box, and each live slot.
  */
-#ifndef HAK_KIT_WALK_H
-#define HAK_KIT_WALK_H
+#ifndef HAK_KIT_VISIT_H
+#define HAK_KIT_VISIT_H
 
 #include "orphan.h"
 
@@ -78,8 +78,8 @@ static inline void hak_page_mark_free(const struct hak_page *page,
 }
 
 /* False: visit asked to stop. */
-static inline bool hak_page_walk(const struct hak_page *page, hak_visit *visit,
-                                 void *context)
+static inline bool hak_page_visit(const struct hak_page *page, hak_visit *visit,
+                                  void *context)
 {
     uint64_t is_free[HAK_PAGE_SLOTS_MAX / 64] = {0};
     hak_page_mark_free(page, is_free);
@@ -91,14 +91,14 @@ static inline bool hak_page_walk(const struct hak_page *page, hak_visit *visit,
     return true;
 }
 
-static inline void hak_heaps_walk(const struct hak_heaps *all, hak_visit *visit,
-                                  void *context)
+static inline void hak_heaps_visit(const struct hak_heaps *all,
+                                   hak_visit *visit, void *context)
 {
     const struct hak_page *page =
         __atomic_load_n(&all->all_pages, __ATOMIC_ACQUIRE);
     for (; page != NULL; page = page->all_next)
         if (page->state != HAK_PAGE_FREE &&
-            !hak_page_walk(page, visit, context))
+            !hak_page_visit(page, visit, context))
             return;
 }
 

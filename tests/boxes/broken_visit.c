@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * broken_walk.c - whole.c, but walk() visits free slots too.
+ * broken_visit.c - whole.c, but visit_slots() visits free slots too.
  *
- * breaks: walk
+ * breaks: visit_slots
  * says: which is not live
  */
 #include "whole.h"
 
-static void whole_page_walk(struct hak_box *box, hak_visit *visit,
-                            void *context)
+static void whole_page_visit(struct hak_box *box, hak_visit *visit,
+                             void *context)
 {
     for (struct page *p = pages_ever(box); p; p = p->made_before) {
         if (p->cls == NO_CLASS)
@@ -20,6 +20,6 @@ static void whole_page_walk(struct hak_box *box, hak_visit *visit,
 }
 
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
-    WHOLE_ENTRY("broken_walk"),
-    .ops = {WHOLE_OPS, .walk = whole_page_walk},
+    WHOLE_ENTRY("broken_visit"),
+    .ops = {WHOLE_OPS, .visit_slots = whole_page_visit},
 };
