@@ -18,7 +18,7 @@ enum param {
     PARAM_RECHECK,
 };
 
-enum { SLOTS_MOST = 16384, WINDOW_SHIFT = 6 /* of the rate: 64 ms */ };
+enum { SLOTS_MOST = 16384, WINDOW_SHIFT = 6 /* the rate's period: 64 ms */ };
 
 static const struct hak_param params[] = {
     [PARAM_SLOTS] = {"slots", HAK_PARAM_INT, .min = 1, .max = SLOTS_MOST,

@@ -30,7 +30,7 @@ static uint32_t bucket_of(size_t n)
 {
     if (n <= 8)
         return (uint32_t)n - 1;
-    uint32_t log2 = 63 - (uint32_t)__builtin_clzll(n); /* 3 .. */
+    uint32_t log2 = 63 - (uint32_t)__builtin_clzll(n); /* 3 or more */
     uint32_t i = 8 * (log2 - 2) + (uint32_t)((n >> (log2 - 3)) & 7) - 1;
     return i < CACHE_BUCKETS ? i : CACHE_BUCKETS - 1;
 }

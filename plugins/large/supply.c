@@ -92,7 +92,7 @@ struct block *supply_map(struct large *large, size_t ngranules,
     return b;
 }
 
-/* ---- back -------------------------------------------------------------- */
+/* ---- back to the host --------------------------------------------------- */
 
 /* Give the addresses of a block back to the host, and recycle its struct. */
 static void let_go(struct large *large, struct block *b)

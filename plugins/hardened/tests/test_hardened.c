@@ -745,7 +745,7 @@ TEST(no_memory_leaves_what_is_open)
     EXPECT(box->ops->alloc(box, 300) == NULL);
     EXPECT(box->ops->alloc(box, 300000) == NULL);
     put(box, block[--n]);
-    EXPECT(box->ops->alloc(box, 1000) == block[n]); /* the only free open slot */
+    EXPECT(box->ops->alloc(box, 1000) == block[n]); /* the only open slot */
     n++;
     th_fail_never();
     for (; n < SLOTS; n++)

@@ -242,7 +242,7 @@ static void *make_current_again(void *argument)
     get_many(box, block, SLOTS + 1, BYTES);
     put_many(block + 1, SLOTS / 2); /* the first page is available */
     get_many(box, block + SLOTS + 1, SLOTS - 1, BYTES);
-    block[1] = th_malloc(box, BYTES); /* the second is full, the first current */
+    block[1] = th_malloc(box, BYTES); /* second full, first current */
     put_many(block + 1, 1);
     put_many(block + SLOTS / 2 + 1, SLOTS - SLOTS / 2 - 1 + SLOTS);
     pthread_barrier_wait(&meet);
@@ -314,7 +314,7 @@ TEST(trim_goes_past_an_orphan_with_a_notice_in_flight)
     free_elsewhere(parts[1 - with].p, SLOTS + 1);
     th_free(th_malloc(box, 16));
     box->ops->trim(box);
-    EXPECT_EQ(th_mapped(box), 3 * GRANULE); /* two of that orphan, one current */
+    EXPECT_EQ(th_mapped(box), 3 * GRANULE); /* two orphaned, one mine */
     go_on();
     put_many(parts[with].p + 1, SLOTS);
     box->ops->trim(box);

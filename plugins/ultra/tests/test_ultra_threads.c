@@ -154,7 +154,7 @@ TEST(trim_finds_what_was_freed_in_orphans)
         parts[i] = (struct part){block + i * SLOTS, SLOTS};
         thread[i] = th_spawn(fill_part, &parts[i]);
     }
-    for (int i = 0; i < THREADS; i++) /* th_reap() closes heaps, after all end */
+    for (int i = 0; i < THREADS; i++) /* before th_reap() closes any */
         pthread_join(thread[i], NULL);
     th_reap();
     EXPECT_GE(th_mapped(box), THREADS * GRANULE);
