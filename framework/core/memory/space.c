@@ -1,34 +1,36 @@
 /* SPDX-License-Identifier: MIT
- * space.c - the window: the one range of addresses that boxes live in.
+ * space.c - the window: the one address range that all boxes get memory from.
  *
- * Granules of 64 KiB, and four bitmaps over them:
+ * The window is divided into granules of 64 KiB. Four bitmaps describe them:
  *
- *     used            in the hands of a box, mapped or reserved; or in flight
- *     idle            free, mapped               used & idle == 0
- *     dirty <= idle   free, mapped, holds pages that somebody wrote
- *     old   <= dirty  was dirty at the last tick already
+ *     used   in use by a box, mapped or reserved; or in flight (see Locks)
+ *     idle   free and mapped                     used & idle == 0
+ *     dirty  free, mapped, may hold written pages   dirty is a subset of idle
+ *     old    dirty since the last ageing at least   old is a subset of dirty
  *
- * A granule in none of them is not mapped. Nor is one that a box has reserved,
- * but for the pages of it that the box has opened: what the rest costs is
- * addresses and nothing else, neither memory nor a mapping of the kernel's,
- * and every access of it faults. What a box gives back becomes
- * dirty; every half purge delay what is still `old` begins to go back to the
- * system and the rest ages, so a granule waits between half a delay and a
- * whole one. Short runs are purged in place (MADV_DONTNEED), long ones are
- * unmapped, which gives address space back too.
+ * A granule in none of the bitmaps is not mapped. A reserved granule is in
+ * `used` and is not mapped either, except for the pages that its box has
+ * opened. The rest of it costs address space only: no memory and no mapping of
+ * the kernel's. Any access to it faults.
  *
- * Placement is first fit from the low end, mapped granules first (for what is
- * reserved, unmapped ones only): what is freed at the high end gets its chance
- * to go. The window's base is random.
+ * A granule that a box gives back becomes dirty. Every half purge delay, the
+ * granules that are `old` begin to be purged, and the other dirty ones become
+ * old. So a granule waits between half a delay and a whole one. Short runs are
+ * purged in place (MADV_DONTNEED). Long runs are unmapped, which gives address
+ * space back too.
  *
- * Locks. `lock` guards the bitmaps and what is counted, and no system call is
- * made under it: the kernel may take long, for gigabytes or behind another
- * call of the process, and a thread that finds what it needs in the bitmaps
- * has no reason to wait for that. A granule that a system call is just made
- * for is in flight: it is in `used` alone, so nobody else finds it. Who makes
- * such calls holds `mapping` or `purging` around them, never both, and takes
- * `lock` inside. The forking thread takes all three, so that nothing is in
- * flight in a child.
+ * Placement is first fit from the low end, so that memory at the high end gets
+ * free and can be purged. Mapped granules are preferred; a reservation takes
+ * unmapped ones only. The window's base is random.
+ *
+ * Locks. `lock` guards the bitmaps and the counters. No system call is made
+ * with it held: a call may take long, for gigabytes or because it waits for
+ * another call of the process, and threads that find a mapped run in the
+ * bitmaps should not wait for that. A granule is in flight while a system call
+ * is made for it: it is in `used` only, so no other thread finds it. A thread
+ * holds `mapping` or `purging` around such calls, never both, and takes `lock`
+ * inside. The forking thread takes all three, so nothing is in flight in a
+ * child.
  */
 #include <core/memory/space.h>
 
@@ -45,58 +47,71 @@
 
 enum {
     UNMAP_GRANULES = 32,      /* 2 MiB: shorter runs are purged in place */
-    GROW_LEAST_GRANULES = 16, /* 1 MiB: mapped ahead at the frontier */
-    GROW_MOST_GRANULES = 512, /* 32 MiB */
+    GROW_LEAST_GRANULES = 16, /* 1 MiB: least that is mapped ahead */
+    GROW_MOST_GRANULES = 512, /* 32 MiB: most that is mapped ahead */
     /*
-     * What one system call gives back: the kernel keeps other calls of the
-     * process waiting that change its mappings. A purge lets page faults go
-     * on, and boxes purge much that is not in memory.
+     * The most that one system call unmaps or purges: other calls of the
+     * process that change mappings wait for it in the kernel. Purges of boxes
+     * use larger pieces, since page faults go on during a purge, and much of
+     * what boxes purge is not in memory.
      */
     PIECE_GRANULES = 64,        /* 4 MiB */
     PURGE_PIECE_GRANULES = 256, /* 16 MiB */
     /*
-     * What one tick gives back, since any thread's malloc may make it: by the
-     * time since the last one, so that all of it is back in BACK_DELAYS purge
-     * delays. A thread that gives: twice of that, and GIVE_GRANULES, at least;
-     * and at once, beyond DIRTY_MOST_GRANULES and a sixteenth of what is
-     * mapped, so that little is left to others.
+     * The least and the most that one tick purges. A tick is part of some
+     * thread's malloc, so it purges in proportion to the time since the last
+     * tick: all old granules are purged in BACK_DELAYS purge delays.
      */
     TICK_LEAST_GRANULES = 4,  /* 256 KiB */
     TICK_MOST_GRANULES = 512, /* 32 MiB */
     BACK_DELAYS = 3,
+    /*
+     * A thread that gives n granules back purges at least GIVE_GRANULES and
+     * 2 * n in its tick, so that it leaves little work to other threads. It
+     * purges at once what is dirty beyond a limit: the larger of
+     * DIRTY_MOST_GRANULES and 1 / DIRTY_MOST_DIVISOR of all mapped granules.
+     */
     GIVE_GRANULES = 32,         /* 2 MiB */
     DIRTY_MOST_GRANULES = 8192, /* 512 MiB */
     DIRTY_MOST_DIVISOR = 16,
-    /* Growth is paid for when it comes to a 16th of all, or 1 MiB. */
+    /* hak_space_owed reports growth from the larger of OWED_LEAST granules and
+     * 1 / OWED_SHARE of `high` on. */
     OWED_LEAST = 16,
     OWED_SHARE = 16,
-    LEAST_BITS = 32768, /* 2 GiB, a page of each bitmap */
-    CUTS_MOST = 8192,   /* of the 65530 mappings of a process */
+    LEAST_BITS = 32768, /* 2 GiB of window: one page of each bitmap */
+    CUTS_MOST = 8192,   /* of the 65530 mappings a process may have */
 };
 
 static struct {
     struct hak_lock lock;
-    struct hak_lock mapping; /* held by who maps or moves, over the call */
-    struct hak_lock purging; /* held by who gives back, over the call */
+    struct hak_lock mapping; /* held around calls that map or move */
+    struct hak_lock purging; /* held around calls that purge or unmap */
     char *base;
     size_t ngranules;
-    uint64_t *used, *idle, *dirty, *old; /* of nbits each */
-    size_t nbits;     /* so far, what is behind is free; frontier <= nbits */
-    size_t frontier;  /* no granule from here on was ever mapped or reserved;
-                         changes under mapping and lock */
+    uint64_t *used, *idle, *dirty, *old; /* bitmaps of nbits each */
+    /* Granules from nbits on are free. frontier <= nbits <= ngranules. */
+    size_t nbits;
+    /* No granule from here on has ever been mapped or reserved. It changes
+     * with mapping and lock held. */
+    size_t frontier;
     size_t free_hint; /* every granule below is used */
-    uint64_t nidle, nused; /* mapped; used does not count what is reserved, and
-                              idle counts what is on its way to the system */
-    size_t ndirty;         /* likewise */
-    bool locked;           /* what is mapped is in memory at once; mapping */
-    uint32_t ncuts;        /* of what is locked, ever; purging */
-    size_t high;           /* most of nused + ndirty of late */
-    size_t dry_until;      /* below so many granules nobody is asked; atomic */
-    uint64_t owed;         /* granules that it rose by, to be paid; atomic */
-    uint64_t open_bytes;   /* of what is reserved; atomic */
+    /* Mapped granules. nused leaves reserved ones out. nidle and ndirty include
+     * those that are in flight to be purged. */
+    uint64_t nidle, nused;
+    size_t ndirty;
+    /* The program has locked its memory (mlockall), so all that is mapped is
+     * in memory at once. Guarded by mapping. */
+    bool locked;
+    uint32_t ncuts; /* locked runs unmapped so far; guarded by purging */
+    size_t high;    /* the recent highest value of nused + ndirty */
+    /* hak_space_will_grow asks for nothing below this number of granules,
+     * since boxes had little to give when they were last asked. Atomic. */
+    size_t dry_until;
+    uint64_t owed; /* granules that `high` rose by, not reported; atomic */
+    uint64_t open_bytes; /* open pages of reserved granules; atomic */
     uint64_t purge_delay_ms, next_tick_ms;
-    size_t nold;      /* how much was old when it began to go; purging */
-    uint64_t last_us; /* when ticks last gave of it; purging */
+    size_t nold;      /* granules that aged last time; guarded by purging */
+    uint64_t last_us; /* time of the last tick; guarded by purging */
     struct hak_space_figures figures; /* atomic */
 } space;
 
@@ -123,12 +138,14 @@ static size_t bytes(size_t n)
 #define BASE_ALIGN_BYTES ((size_t)4 << 30)
 
 /*
- * Between 17 TiB (above ASan's shadow) and 42 TiB, at a multiple of 4 GiB: the
- * most that a request can be aligned to. Nothing keeps others from mapping what
- * is not mapped there, so it is where the kernel does not choose to: mmap goes
- * down from below the stack, or (with an unlimited stack) up from a third of
- * the address space, 42.7 TiB. Between 126.5 and 127 TiB, where ThreadSanitizer
- * lets a program map, when it is there.
+ * Choose a random base between 17 TiB (above ASan's shadow) and 42 TiB. It is a
+ * multiple of 4 GiB, the largest alignment of a request.
+ *
+ * The window is not mapped as a whole, so the kernel could place other mappings
+ * in it. It does not choose addresses in this range: mmap goes down from below
+ * the stack, or (with an unlimited stack) up from a third of the address space,
+ * 42.7 TiB. Under ThreadSanitizer the base is between 126.5 and 127 TiB, where
+ * it lets a program map.
  */
 static uintptr_t choose_base(size_t window_bytes)
 {
@@ -139,7 +156,8 @@ static uintptr_t choose_base(size_t window_bytes)
     return (uintptr_t)(low + hak_random() % room * BASE_ALIGN_BYTES);
 }
 
-/* Bitmaps of so many bits, with what is in those of now. False = no memory. */
+/* Replace the bitmaps by ones of nbits, with the same content. False = no
+ * memory, nothing changed. Called at start, or with mapping held. */
 static bool make_bitmaps(size_t nbits)
 {
     const uint64_t *const from[] = {space.used, space.idle, space.dirty,
@@ -161,11 +179,11 @@ static bool make_bitmaps(size_t nbits)
 }
 
 /*
- * Let there be bits for any run of n, and for what is mapped ahead of it. They
- * are as many as are in use rather than as the window has: a program that locks
- * its memory has all of them in it. The old ones are not given back, and come
- * to less than the new ones. Called with mapping; without memory the window
- * ends earlier.
+ * Enlarge the bitmaps so that they cover any run of n granules and what is
+ * mapped ahead of it. They cover the part of the window that is in use, because
+ * in a program that locks its memory all of a bitmap is in memory. The old
+ * bitmaps are not freed; together they are smaller than the new ones. If there
+ * is no memory, the window ends at nbits. Called with mapping held.
  */
 static void make_room(size_t n, size_t align)
 {
@@ -190,9 +208,11 @@ uint64_t hak_space_purge_delay_ms(void)
 }
 
 /*
- * Who holds mapping or purging may wait for `lock`. A signal handler's fork
- * that has interrupted its own thread where that holds `lock` must not wait
- * for them, then: what other threads have in flight stays `used` in the child.
+ * The fork handlers' step on `mapping` or `purging`. A signal handler may fork
+ * while the thread that it interrupted holds `lock`. Another thread that holds
+ * mapping or purging may wait for `lock`, so the handler must not wait for
+ * these two. They are then left out, and what other threads have in flight
+ * stays `used` in the child.
  */
 static void lock_calls(struct hak_lock *calls, enum hak_fork_phase phase)
 {
@@ -202,7 +222,7 @@ static void lock_calls(struct hak_lock *calls, enum hak_fork_phase phase)
     if (mine || (phase == HAK_FORK_PREPARE && waits))
         hak_lock_fork(calls, phase);
     else if (phase == HAK_FORK_CHILD)
-        *calls = (struct hak_lock){0}; /* of a thread that is not here */
+        *calls = (struct hak_lock){0}; /* its holder is not in the child */
 }
 
 void hak_space_lock(enum hak_fork_phase phase)
@@ -212,7 +232,8 @@ void hak_space_lock(enum hak_fork_phase phase)
     hak_lock_fork(&space.lock, phase);
 }
 
-/* Both are read without the lock, to see whether it is worth taking. */
+/* ndirty, nidle and next_tick_ms are written with the lock held, and read
+ * without it to see whether taking it is worthwhile. */
 static void count_dirty(size_t more)
 {
     __atomic_store_n(&space.ndirty, space.ndirty + more, __ATOMIC_RELAXED);
@@ -229,15 +250,15 @@ static void tick_after(uint64_t now_ms)
                      __ATOMIC_RELAXED);
 }
 
-/* The run [g, g + n), which is not used, becomes used, and free again. */
-static void hold(size_t g, size_t n)
+/* Set or clear the bits in `used` of the run [g, g + n). lock held. */
+static void set_used(size_t g, size_t n)
 {
     hak_bits_set(space.used, g, n);
     if (g <= space.free_hint && g + n > space.free_hint)
         space.free_hint = g + n;
 }
 
-static void let_go(size_t g, size_t n)
+static void clear_used(size_t g, size_t n)
 {
     hak_bits_clear(space.used, g, n);
     space.free_hint = hak_min(space.free_hint, g);
@@ -246,7 +267,8 @@ static void let_go(size_t g, size_t n)
 /* ---- growth ---------------------------------------------------------------
  */
 
-/* At most: granules that boxes hold, or held and wrote to. */
+/* An upper bound of the granules in memory: those that boxes use, and dirty
+ * ones. */
 static size_t in_memory(void)
 {
     return space.nused + space.ndirty;
@@ -257,7 +279,8 @@ static void set_high(size_t high)
     __atomic_store_n(&space.high, high, __ATOMIC_RELAXED);
 }
 
-/* lock held: boxes got more. */
+/* Boxes got more granules: raise `high`, and let the difference be owed. lock
+ * held. */
 static void count_growth(void)
 {
     size_t now = in_memory();
@@ -267,8 +290,9 @@ static void count_growth(void)
     set_high(now);
 }
 
-/* So much went for growth: what grows again is to be paid for again. */
-static void pay(size_t n)
+/* n granules were purged because of growth. Lower `high` by as much, so that
+ * growth over the same range counts again. */
+static void lower_high(size_t n)
 {
     hak_lock_take(&space.lock);
     set_high(hak_max(space.high - hak_min(n, space.high), in_memory()));
@@ -308,7 +332,8 @@ size_t hak_space_owed(void)
 
 /* ---- returning memory to the system ---------------------------------- */
 
-/* In pieces, between which other calls of the process get their turn. */
+/* Purge in pieces, so that other system calls of the process that wait for the
+ * kernel's lock on mappings run in between. 0 or -errno. */
 static int purge_pages(char *p, size_t size_bytes)
 {
     const size_t piece = bytes(PURGE_PIECE_GRANULES);
@@ -320,8 +345,10 @@ static int purge_pages(char *p, size_t size_bytes)
 
 enum outcome { KEPT, PURGED, UNMAPPED };
 
-/* Pages that the program has locked cannot be purged. They can be unmapped, but
- * that may cost a mapping, of which a process has so many and no more. */
+/* Purge or unmap the run [g, g + n), which is in flight. The kernel does not
+ * purge pages that the program has locked (-EINVAL), so they are unmapped. That
+ * may split a mapping, and the number of mappings is limited, so it is done
+ * CUTS_MOST times at most. */
 static enum outcome give_to_system(size_t g, size_t n, bool unmap)
 {
     if (unmap && hak_os_unmap(address(g), bytes(n)))
@@ -336,9 +363,10 @@ static enum outcome give_to_system(size_t g, size_t n, bool unmap)
 }
 
 /*
- * Give the idle run [g, g + n) back. Called with purging and lock, which is let
- * go meanwhile. Returns how much of it was dirty, or 0 when the kernel took
- * nothing: then it waits anew.
+ * Purge the idle run [g, g + n), or unmap it. Called with purging and lock
+ * held; lock is released during the system call.
+ * Returns the number of granules that were dirty; 0 if the kernel refused. All
+ * of the run is dirty then, and waits for another purge delay.
  */
 static size_t purge_run(size_t g, size_t n, bool unmap)
 {
@@ -346,11 +374,11 @@ static size_t purge_run(size_t g, size_t n, bool unmap)
     hak_bits_clear(space.idle, g, n);
     hak_bits_clear(space.dirty, g, n);
     hak_bits_clear(space.old, g, n);
-    hold(g, n);
+    set_used(g, n);
     hak_lock_drop(&space.lock);
     enum outcome outcome = give_to_system(g, n, unmap);
     hak_lock_take(&space.lock);
-    let_go(g, n);
+    clear_used(g, n);
     if (outcome == UNMAPPED)
         count_idle(-n);
     else
@@ -365,17 +393,19 @@ static size_t purge_run(size_t g, size_t n, bool unmap)
     return ndirty;
 }
 
-/* To unmap what follows takes no more mappings. So does the rest of a run whose
- * first pieces were unmapped. */
+/* Is the granule before g unmapped? Unmapping from g on then splits no mapping.
+ * This holds for the rest of a run whose first pieces were unmapped. */
 static bool is_behind_hole(size_t g)
 {
     return g != 0 && !hak_bit(space.used, g - 1) && !hak_bit(space.idle, g - 1);
 }
 
 /*
- * Give back the runs of *which, a subset of idle, from *at on, until `most`
- * granules were tried. Called with purging. Returns how much was dirty; *at is
- * where to go on, HAK_BITS_NONE when that was all.
+ * Purge runs of the bitmap *which, a subset of idle, from granule *at on, until
+ * `most` granules were tried. Runs of `idle` are unmapped in any case. Called
+ * with purging held.
+ * Returns the number of granules that were dirty. *at becomes the granule to go
+ * on with, or HAK_BITS_NONE at the end of the bitmap.
  */
 static size_t purge_some(uint64_t *const *which, size_t *at, size_t most)
 {
@@ -397,7 +427,8 @@ static size_t purge_some(uint64_t *const *which, size_t *at, size_t most)
     return done;
 }
 
-/* All of it; others that give back, and forks, get their turn in between. */
+/* Purge all runs of the bitmap. purging is released now and then, for other
+ * threads that purge and for forks. */
 static size_t purge_all(uint64_t *const *which)
 {
     size_t done = 0, at = 0;
@@ -409,8 +440,9 @@ static size_t purge_all(uint64_t *const *which)
     return done;
 }
 
-/* How much a tick gives back. What is left over, the next ones go on with. */
-static size_t step_at(uint64_t now_us)
+/* The number of granules that a tick at this time purges: nold in proportion to
+ * the time since the last tick. Later ticks purge the rest. */
+static size_t tick_granules_at(uint64_t now_us)
 {
     uint64_t passed_us = now_us - hak_min(now_us, space.last_us);
     uint64_t all_us = hak_max(space.purge_delay_ms * BACK_DELAYS * 1000, 1);
@@ -419,8 +451,10 @@ static size_t step_at(uint64_t now_us)
     return hak_min(hak_max(step, TICK_LEAST_GRANULES), TICK_MOST_GRANULES);
 }
 
-/* The highest of late has a half-life of 22 looks, a second by default. */
-static void age(uint64_t now_ms, uint64_t now_us)
+/* All that is dirty becomes old, and `high` decays towards the present value:
+ * by 1/32 each time, a half-life of 22 calls, one second by default. Called
+ * with purging held. */
+static void age_dirty(uint64_t now_ms, uint64_t now_us)
 {
     hak_lock_take(&space.lock);
     memcpy(space.old, space.dirty, HAK_BITS_WORDS(space.frontier) * 8);
@@ -433,7 +467,9 @@ static void age(uint64_t now_ms, uint64_t now_us)
     space.last_us = now_us + space.purge_delay_ms * 1000 / 2;
 }
 
-static void tick(size_t least)
+/* Purge old granules if it is time, at least so many. Returns at once if
+ * another thread is purging. */
+static void purge_if_due(size_t least)
 {
     if (__atomic_load_n(&space.ndirty, __ATOMIC_RELAXED) == 0)
         return;
@@ -443,15 +479,15 @@ static void tick(size_t least)
         return;
     uint64_t now_us = hak_os_now_us();
     size_t at = 0;
-    purge_some(&space.old, &at, hak_max(step_at(now_us), least));
+    purge_some(&space.old, &at, hak_max(tick_granules_at(now_us), least));
     if (at == HAK_BITS_NONE)
-        age(now_ms, now_us);
+        age_dirty(now_ms, now_us);
     hak_lock_drop(&space.purging);
 }
 
 void hak_space_tick(void)
 {
-    tick(0);
+    purge_if_due(0);
 }
 
 size_t hak_space_trim(void)
@@ -466,7 +502,7 @@ size_t hak_space_shrink(size_t want_bytes)
         return 0;
     hak_lock_take(&space.purging);
     done = purge_some(&space.dirty, &at, granules(want_bytes));
-    pay(done);
+    lower_high(done);
     hak_lock_drop(&space.purging);
     return bytes(done);
 }
@@ -481,18 +517,23 @@ int hak_space_purge(void *p, size_t size_bytes)
 
 /* ---- taking ------------------------------------------------------------ */
 
-/* The run [g, g + n), which was in flight, is mapped and free now. */
+/* The run [g, g + n), which was in flight, is mapped and free now. lock held.
+ */
 static void add_idle(size_t g, size_t n)
 {
-    let_go(g, n);
+    clear_used(g, n);
     hak_bits_set(space.idle, g, n);
     count_idle(n);
 }
 
 /*
- * Somebody else has mapped in [g, g + n), which is in flight: map the granules
- * that can be, the others stay used. -EEXIST, or -ENOMEM: some may be either.
- * Called, as what follows, with mapping and lock, which is let go meanwhile.
+ * Part of the run [g, g + n), which is in flight, is mapped by other code of
+ * the process. Map it granule by granule. Foreign granules stay `used` for
+ * good, so that they are never tried again.
+ * Returns -EEXIST: the caller searches again; -ENOMEM: the rest of the run is
+ * free and not mapped.
+ * This function and map_run are called with mapping and lock held, and release
+ * lock during the system calls.
  */
 static int map_each(size_t g, size_t n)
 {
@@ -503,14 +544,15 @@ static int map_each(size_t g, size_t n)
         if (error == 0) {
             add_idle(i, 1);
         } else if (error != -EEXIST) {
-            let_go(i, g + n - i);
+            clear_used(i, g + n - i);
             return error;
         }
     }
     return -EEXIST;
 }
 
-/* How much to map besides [g, g + n), behind it. */
+/* How many granules to map in addition, behind the run [g, g + n): an eighth of
+ * frontier if the run reaches the frontier, else none. */
 static size_t ahead_of(size_t g, size_t n)
 {
     if (g + n < space.frontier || space.locked)
@@ -528,9 +570,10 @@ static int map_pages(size_t g, size_t n)
 }
 
 /*
- * In a program that has locked its memory (mlockall), [g, g + all) is not only
- * mapped now but in memory, all of it: what is behind n goes again. The kernel
- * tells by refusing to purge. Returns how much stays.
+ * The run [g, g + all) has just been mapped, and n granules of it were wanted.
+ * If the program has locked its memory (mlockall), all of the run is in memory
+ * now, so the part behind n is unmapped. Locked memory is recognised by the
+ * kernel's refusal to purge it. Returns the number of granules that stay.
  */
 static size_t keep_unless_locked(size_t g, size_t n, size_t all)
 {
@@ -543,13 +586,13 @@ static size_t keep_unless_locked(size_t g, size_t n, size_t all)
     return gone ? n : all;
 }
 
-/* Map [g, g + n), none of it mapped or used; more ahead of it at the frontier.
- */
+/* Map the run [g, g + n), which is neither mapped nor used, and more behind it
+ * at the frontier. 0: it is idle now; -errno as from map_each. */
 static int map_run(size_t g, size_t n)
 {
     const size_t most = n + ahead_of(g, n), frontier = space.frontier;
     size_t all = most;
-    hold(g, most);
+    set_used(g, most);
     space.frontier = hak_max(frontier, g + most);
     hak_lock_drop(&space.lock);
     int error = map_pages(g, all);
@@ -560,19 +603,22 @@ static int map_run(size_t g, size_t n)
     if (error == 0)
         all = keep_unless_locked(g, n, all);
     hak_lock_take(&space.lock);
-    let_go(g + all, most - all);
+    clear_used(g + all, most - all);
     space.frontier = hak_max(frontier, g + all);
     if (error == 0)
         add_idle(g, all);
     else if (error == -EEXIST)
         return map_each(g, n);
     else
-        let_go(g, n);
+        clear_used(g, n);
     return error;
 }
 
-/* Map what is missing first in the free run [g, g + n). 0: there is more to
- * look for, and it may not be free any more; 1: nothing is missing. */
+/*
+ * Map the first unmapped part of the free run [g, g + n).
+ * Returns 1: all of the run is mapped; 0: a part was mapped, and the caller
+ * searches again, since lock was released; -errno as from map_each
+ */
 static int map_missing(size_t g, size_t n)
 {
     size_t at = hak_bits_next(space.idle, ~0ull, g, g + n);
@@ -581,7 +627,7 @@ static int map_missing(size_t g, size_t n)
     return map_run(at, hak_bits_next(space.idle, 0, at, g + n) - at);
 }
 
-/* Of all that is mapped. Any thread, without the lock. */
+/* Raise the peak of mapped memory. Any thread, lock not needed. */
 static void count_peak(void)
 {
     hak_count_peak(
@@ -590,9 +636,9 @@ static void count_peak(void)
             hak_counted(&space.open_bytes));
 }
 
-/* The free, mapped run [g, g + n) becomes used. Returns the least run that has
- * all in it that is dirty. */
-static struct run claim(size_t g, size_t n)
+/* The idle run [g, g + n) becomes used by a box. Returns the smallest run that
+ * contains all of its dirty granules. lock held. */
+static struct run use_idle_run(size_t g, size_t n)
 {
     struct run dirty = {g, 0};
     if (space.ndirty != 0) {
@@ -608,7 +654,7 @@ static struct run claim(size_t g, size_t n)
         hak_bits_clear(space.old, g, n);
     }
     hak_bits_clear(space.idle, g, n);
-    hold(g, n);
+    set_used(g, n);
     count_idle(-n);
     hak_count(&space.nused, n);
     count_growth();
@@ -616,14 +662,15 @@ static struct run claim(size_t g, size_t n)
     return dirty;
 }
 
-/* What is the caller's alone will read zero. No lock is held. */
-static void wipe(struct run dirty)
+/* Make a run read zero that only the caller uses. No lock is held. */
+static void make_zero(struct run dirty)
 {
     if (dirty.n != 0 && purge_pages(address(dirty.g), bytes(dirty.n)) != 0)
         memset(address(dirty.g), 0, bytes(dirty.n));
 }
 
-/* What holds pages already comes first, but for what has to read zero. */
+/* Find a mapped, free run. A dirty one is preferred, since its pages are in
+ * memory already; not if the memory has to read zero. lock held. */
 static size_t find_idle(size_t n, size_t align, bool zero)
 {
     size_t g = HAK_BITS_NONE;
@@ -638,8 +685,8 @@ static size_t find_idle(size_t n, size_t align, bool zero)
                         align);
 }
 
-/* A run that is mapped already, else any free one. */
-static size_t find(size_t n, size_t align)
+/* Find a mapped, free run, else any free one. lock held. */
+static size_t find_free(size_t n, size_t align)
 {
     size_t g = find_idle(n, align, false);
     if (g == HAK_BITS_NONE)
@@ -653,25 +700,26 @@ static size_t take_mapped(size_t n, size_t align, bool zero, struct run *dirty)
     hak_lock_take(&space.lock);
     size_t g = find_idle(n, align, zero);
     if (g != HAK_BITS_NONE)
-        *dirty = claim(g, n);
+        *dirty = use_idle_run(g, n);
     hak_lock_drop(&space.lock);
     return g;
 }
 
-/* Others may take what was mapped for this: then it is looked for again. */
+/* Map a run and take it. Another thread may take what was mapped here while
+ * lock is released, so the search begins again after each system call. */
 static size_t map_and_take(size_t n, size_t align, struct run *dirty)
 {
     size_t g;
     hak_lock_take(&space.mapping);
     make_room(n, align);
     hak_lock_take(&space.lock);
-    while ((g = find(n, align)) != HAK_BITS_NONE) {
+    while ((g = find_free(n, align)) != HAK_BITS_NONE) {
         int done = map_missing(g, n);
         if (done == 1) {
-            *dirty = claim(g, n);
+            *dirty = use_idle_run(g, n);
             break;
         }
-        if (done != 0 && done != -EEXIST) { /* that is not free any more */
+        if (done != 0 && done != -EEXIST) { /* after -EEXIST, search again */
             g = HAK_BITS_NONE;
             break;
         }
@@ -682,11 +730,13 @@ static size_t map_and_take(size_t n, size_t align, struct run *dirty)
 }
 
 /*
- * n granules; *dirty is what claim returned. A tight limit on address space
- * sets what was mapped ahead, waits for its purge or is in flight against us,
- * hence the second try.
+ * Take a run of n granules; *dirty gets the result of use_idle_run. Prefer a
+ * run that is already mapped. Mapping may fail under a limit on address space,
+ * because free granules still count until they are unmapped. So all idle
+ * granules are unmapped then, and the run is tried once more.
+ * Returns its first granule, or HAK_BITS_NONE.
  */
-static size_t take(size_t n, size_t align, bool zero, struct run *dirty)
+static size_t take_run(size_t n, size_t align, bool zero, struct run *dirty)
 {
     size_t g = take_mapped(n, align, zero, dirty);
     if (g == HAK_BITS_NONE)
@@ -706,37 +756,37 @@ void *hak_space_take(size_t size_bytes, size_t align_bytes, uint32_t flags)
     if (n == 0 || n > space.ngranules || align_bytes > BASE_ALIGN_BYTES)
         return NULL;
     hak_space_tick();
-    size_t g = take(n, align, (flags & HAK_MAP_ZERO) != 0, &dirty);
+    size_t g = take_run(n, align, (flags & HAK_MAP_ZERO) != 0, &dirty);
     if (g == HAK_BITS_NONE)
         return NULL;
     hak_count_shared(&space.figures.maps, 1);
     if (flags & HAK_MAP_ZERO)
-        wipe(dirty);
+        make_zero(dirty);
     if (flags & HAK_MAP_HUGE)
         hak_os_huge(address(g), size_bytes);
     return address(g);
 }
 
-static void release(size_t g, size_t n)
+static void release_used(size_t g, size_t n)
 {
-    let_go(g, n);
+    clear_used(g, n);
     hak_count(&space.nused, -n);
 }
 
 /* The used run [g, g + n), which is mapped, becomes free and dirty. */
-static void put_back(size_t g, size_t n)
+static void free_used_run(size_t g, size_t n)
 {
-    release(g, n);
+    release_used(g, n);
     hak_bits_set(space.idle, g, n);
     hak_bits_set(space.dirty, g, n);
     count_idle(n);
-    if (space.ndirty == 0) /* the clock of an empty store starts anew */
+    if (space.ndirty == 0) /* the first dirty run starts the purge delay */
         tick_after(hak_os_now_ms());
     count_dirty(n);
 }
 
-/* Called with lock. How much more is dirty than may wait. */
-static size_t excess(void)
+/* The number of dirty granules above the limit. lock held. */
+static size_t excess_dirty(void)
 {
     size_t most = (space.nused + space.nidle) / DIRTY_MOST_DIVISOR;
     most = hak_max(most, DIRTY_MOST_GRANULES);
@@ -752,23 +802,23 @@ static void give_at_once(size_t n)
     hak_lock_drop(&space.purging);
 }
 
-/* Who gives much pays for much. */
+/* The calling thread purges in proportion to what it gives back. */
 void hak_space_give(void *p, size_t size_bytes)
 {
     size_t g = granules((size_t)((char *)p - space.base));
     size_t n = granules(size_bytes), mine = hak_max(n * 2, GIVE_GRANULES);
     hak_lock_take(&space.lock);
-    put_back(g, n);
-    size_t more = hak_min(excess(), mine);
+    free_used_run(g, n);
+    size_t more = hak_min(excess_dirty(), mine);
     hak_lock_drop(&space.lock);
     hak_count_shared(&space.figures.unmaps, 1);
     give_at_once(more);
-    tick(mine);
+    purge_if_due(mine);
 }
 
 /* ---- growing ---- */
 
-/* Take exactly [g, g + n) if it is free; it will read zero. */
+/* Take exactly the run [g, g + n) if it is free. It will read zero. */
 static bool take_at(size_t g, size_t n)
 {
     struct run dirty = {g, 0};
@@ -780,18 +830,19 @@ static bool take_at(size_t g, size_t n)
            hak_bits_next(space.used, 0, g, g + n) == g + n)
         done = map_missing(g, n);
     if (done == 1)
-        dirty = claim(g, n);
+        dirty = use_idle_run(g, n);
     hak_lock_drop(&space.lock);
     hak_lock_drop(&space.mapping);
-    wipe(dirty);
+    make_zero(dirty);
     return done == 1;
 }
 
-/* mremap to a fresh place; the old range is not mapped any more. */
-static void *move(size_t g, size_t old_n, size_t new_n)
+/* Move a run to another place by mremap. The old run is unmapped by that.
+ * Returns the new address; NULL: nothing has changed for the caller. */
+static void *move_to_new_run(size_t g, size_t old_n, size_t new_n)
 {
     struct run overwritten;
-    size_t to = take(new_n, 1, true, &overwritten);
+    size_t to = take_run(new_n, 1, true, &overwritten);
     if (to == HAK_BITS_NONE)
         return NULL;
     hak_lock_take(&space.mapping);
@@ -800,11 +851,11 @@ static void *move(size_t g, size_t old_n, size_t new_n)
     bool is_mapped = moved || hak_os_is_mapped(address(to));
     hak_lock_take(&space.lock);
     if (moved)
-        release(g, old_n);
+        release_used(g, old_n);
     else if (is_mapped)
-        put_back(to, new_n);
+        free_used_run(to, new_n);
     else
-        release(to, new_n); /* the kernel made room there, and no more */
+        release_used(to, new_n); /* mremap unmapped the target, then failed */
     hak_lock_drop(&space.lock);
     hak_lock_drop(&space.mapping);
     return moved ? address(to) : NULL;
@@ -817,7 +868,7 @@ void *hak_space_move(void *p, size_t old_bytes, size_t new_bytes)
     if (new_n > space.ngranules)
         return NULL;
     if (new_n > old_n && !take_at(g + old_n, new_n - old_n))
-        return move(g, old_n, new_n);
+        return move_to_new_run(g, old_n, new_n);
     if (new_n < old_n)
         hak_space_give(address(g + new_n), bytes(old_n - new_n));
     return p;
@@ -825,7 +876,8 @@ void *hak_space_move(void *p, size_t old_bytes, size_t new_bytes)
 
 /* ---- reserving ---- */
 
-/* A run of n that is neither used nor mapped, or HAK_BITS_NONE. */
+/* Find a run that is neither used nor mapped. HAK_BITS_NONE: there is none.
+ * lock held. */
 static size_t find_unmapped(size_t n, size_t align)
 {
     size_t g = space.free_hint;
@@ -847,13 +899,13 @@ static size_t hold_unmapped(size_t n, size_t align)
     hak_lock_take(&space.lock);
     size_t g = find_unmapped(n, align);
     if (g != HAK_BITS_NONE) {
-        hold(g, n);
+        set_used(g, n);
         space.frontier = hak_max(space.frontier, g + n);
     }
     hak_lock_drop(&space.lock);
     if (g != HAK_BITS_NONE && !hak_directory_ready(address(g), bytes(n))) {
         hak_lock_take(&space.lock);
-        let_go(g, n);
+        clear_used(g, n);
         hak_lock_drop(&space.lock);
         g = HAK_BITS_NONE;
     }
@@ -881,13 +933,14 @@ void *hak_space_reserve(size_t size_bytes, size_t align_bytes)
 void hak_space_unreserve(void *p, size_t size_bytes)
 {
     hak_lock_take(&space.lock);
-    let_go(granules((size_t)((char *)p - space.base)), granules(size_bytes));
+    clear_used(granules((size_t)((char *)p - space.base)),
+               granules(size_bytes));
     hak_lock_drop(&space.lock);
     hak_count_shared(&space.figures.unmaps, 1);
 }
 
-/* Under a limit on address space, free granules that are mapped may be what
- * lacks: hence the second try. */
+/* Mapping may fail under a limit on address space, because free granules that
+ * are mapped count. So they are unmapped, and it is tried once more. */
 int hak_space_open(void *p, size_t size_bytes, bool now)
 {
     int (*map)(void *, size_t) = now ? hak_os_populate_at : hak_os_map_at;
@@ -903,8 +956,8 @@ int hak_space_open(void *p, size_t size_bytes, bool now)
     return 0;
 }
 
-/* Of much the pages go first, in pieces: to unmap none takes the kernel little.
- */
+/* A long range is purged first, in pieces, because unmapping a range without
+ * pages in memory takes the kernel little time. */
 bool hak_space_close(void *p, size_t size_bytes)
 {
     if (size_bytes > bytes(PURGE_PIECE_GRANULES))
