@@ -27,7 +27,7 @@ enum hak_free_route { HAK_FREE_DIRECTORY, HAK_FREE_OWNS };
     X(verify, bool, HAK_PARAM_BOOL, false, 0, 0, NULL) \
     X(strict, bool, HAK_PARAM_BOOL, false, 0, 0, NULL) \
     X(background, bool, HAK_PARAM_BOOL, false, 0, 0, NULL) \
-    X(purge_delay_ms, uint64_t, HAK_PARAM_MS, 100, 0, 3600 * 1000, NULL) \
+    X(purge_delay_ms, uint64_t, HAK_PARAM_MS, 100, 0, 3600000, NULL) \
     X(sample_every, uint32_t, HAK_PARAM_INT, 5000, 1, 1000000000, NULL) \
     X(sized_delete, bool, HAK_PARAM_BOOL, false, 0, 0, NULL) \
     X(match_delete, bool, HAK_PARAM_BOOL, false, 0, 0, NULL) \
