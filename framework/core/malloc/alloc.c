@@ -35,7 +35,7 @@ static void set_lanes(struct hak_thread *t, const struct hak_loaded *b,
         hak_lane_set(t, i, span);
 }
 
-/* If routes have changed, empty the lanes of t that no longer fit them. */
+/* If routes have changed, empty the lanes of t that do not fit them. */
 static void sync_epoch(struct hak_thread *t)
 {
     if (!hak_routes_may_change())

@@ -22,7 +22,8 @@ static inline void *hak_malloc(size_t size)
 {
     struct hak_thread *t = hak_self;
     if (likely(size <= HAK_SMALL_MAX_BYTES)) {
-        void *p = hak_lane_pop(t, (uint32_t)((size + 15) >> 4)); /* its index */
+        void *p =
+            hak_lane_pop(t, (uint32_t)((size + 15) >> 4)); /* hak_index_of */
         if (likely(p != NULL))
             return p;
     } else {

@@ -4,9 +4,11 @@
  * The window is divided into granules of 64 KiB. Four bitmaps describe them:
  *
  *     used   in use by a box, mapped or reserved; or in flight (see Locks)
- *     idle   free and mapped                     used & idle == 0
- *     dirty  free, mapped, may hold written pages   dirty is a subset of idle
- *     old    dirty since the last ageing at least   old is a subset of dirty
+ *     idle   free and mapped
+ *     dirty  free and mapped, and may hold written pages
+ *     old    dirty already when the dirty granules were last aged
+ *
+ *     used & idle == 0,  dirty is a subset of idle,  old is a subset of dirty
  *
  * A granule in none of the bitmaps is not mapped. A reserved granule is in
  * `used` and is not mapped either, except for the pages that its box has
@@ -82,6 +84,8 @@ enum {
     CUTS_MOST = 8192,   /* of the 65530 mappings a process may have */
 };
 
+/* Guarded by space.lock, unless a member says otherwise. base, ngranules and
+ * purge_delay_ms are set at start. */
 static struct {
     struct hak_lock lock;
     struct hak_lock mapping; /* held around calls that map or move */
@@ -773,7 +777,8 @@ static void release_used(size_t g, size_t n)
     hak_count(&space.nused, -n);
 }
 
-/* The used run [g, g + n), which is mapped, becomes free and dirty. */
+/* The used run [g, g + n), which is mapped, becomes free and dirty. lock held.
+ */
 static void free_used_run(size_t g, size_t n)
 {
     release_used(g, n);

@@ -74,9 +74,10 @@ void hak_mailbox_start(hak_unpack *unpack)
     free_slots = unpack;
 }
 
+/* When hak_mailbox_age runs next, and where in hak_threads it goes on. */
 static struct {
     uint64_t due_ms;       /* atomic */
-    struct hak_thread *at; /* the next one to look at; atomic */
+    struct hak_thread *at; /* NULL: at the start of the list; atomic */
 } ageing;
 
 void hak_mailbox_lock(enum hak_fork_phase phase)
@@ -232,7 +233,7 @@ static bool deliver(struct hak_thread *to, struct hak_parcel *parcel)
     do {
         uint32_t depth = 0;
         /* `old` may have left the inbox and be in use for something else: its
-         * memory is type-stable, and the exchange below fails. */
+         * memory is type-stable, and the exchange below fails then. */
         if (old != NULL)
             depth = __atomic_load_n(&old->depth, __ATOMIC_RELAXED);
         if (old == &closed || depth >= INBOX_PARCELS)
