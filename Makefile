@@ -60,15 +60,19 @@ ifndef V
 .SILENT:
 endif
 MAKEFLAGS += --no-print-directory
+# A line for each file that is made.
+say = @$(if $(V),:,printf '  %-5s %s\n' $(1) '$@')
 
 .PHONY: all
 all: $(B)/libhakmem.so $(CXX_LIBS) $(MODULE_FILES) $(BOXES) $(B)/hakctl \
     $(B)/hakctl-check-box
+	@echo 'built: $(B)/libhakmem.so, $(words $(BOXES)) boxes in $(B)/boxes/, modules in $(B)/modules/, $(B)/hakctl'
 
 # ---- library, tool -------------------------------------------------------
 
 $(B)/obj/framework/%.o: framework/%.c | $(B)/.deps-build
 	@mkdir -p $(@D)
+	$(call say,CC)
 	$(CC) $(ALL) $(CORE_INC) -c $< -o $@
 
 # Its own calls of malloc and the like are for itself, whoever else has them.
@@ -80,6 +84,7 @@ LIB_LINK := -shared -Wl,-Bsymbolic-functions -Wl,-soname,libhakmem.so.1 \
     -Wl,--version-script=framework/versions.map \
     -Wl,--exclude-libs,ALL -Wl,-z,defs
 $(B)/libhakmem.so.1: $(LIB_OBJS) framework/sections.ld framework/versions.map
+	$(call say,LINK)
 	$(CC) $(LIB_LINK) -o $@ $(LIB_OBJS) $(CORE_LIBS)
 
 $(B)/libhakmem.so: $(B)/libhakmem.so.1
@@ -89,11 +94,13 @@ $(B)/libhakmem.so: $(B)/libhakmem.so.1
 $(B)/obj/framework/start/cxx.o $(B)/obj/framework/start/match.o: FOR_FILE := -fexceptions -ftls-model=initial-exec
 $(B)/obj/framework/start/match.o: framework/start/cxx.c | $(B)/.deps-build
 	@mkdir -p $(@D)
+	$(call say,CC)
 	$(CC) $(ALL) -DHAK_MATCH $(CORE_INC) -c $< -o $@
 
 $(B)/libhakmem-cxx.so: $(B)/obj/framework/start/cxx.o
 $(B)/libhakmem-match.so: $(B)/obj/framework/start/match.o
 $(CXX_LIBS):
+	$(call say,LINK)
 	$(CC) -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,defs -static-libgcc \
 	    -Wl,--exclude-libs,ALL -o $@ $<
 
@@ -101,11 +108,13 @@ $(CXX_LIBS):
 
 # Of base/ a module has its own copy: that knows nothing of the core.
 $(B)/base.a: $(patsubst %.c,$(B)/obj/%.o,$(wildcard framework/base/*.c))
+	$(call say,AR)
 	ar rcs $@ $^
 
 define MODULE_RULES
 $(B)/modules/$(1).so: $(patsubst %.c,$(B)/obj/%.o,$(wildcard framework/modules/$(1)/*.c)) $(B)/base.a
 	@mkdir -p $$(@D)
+	$$(call say,LINK)
 	$$(CC) $$(BOX_LINK) -Wl,--gc-sections -Wl,--exclude-libs,ALL \
 	    -static-libgcc -o $$@ $$^ $($(1)_LIBS)
 endef
@@ -113,20 +122,24 @@ $(foreach m,$(MODULES),$(eval $(call MODULE_RULES,$(m))))
 
 $(B)/obj/tools/%.o: tools/%.c | $(B)/.deps-build
 	@mkdir -p $(@D)
+	$(call say,CC)
 	$(CC) $(ALL) $(CORE_INC) -c $< -o $@
 
 HAKCTL_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/hakctl*.c))
 EXE_LINK := -pie -Wl,-z,now -Wl,-z,relro
 $(B)/hakctl: $(HAKCTL_OBJS) $(WHOLE_OBJS)
+	$(call say,LINK)
 	$(CC) $(EXE_LINK) -o $@ $^ $(WHOLE_LIBS)
 
 # hakctl check-box: the conformance suite, which boxes' own tests share.
 $(B)/obj/tests/%.o: tests/%.c | $(B)/include/kit
 	@mkdir -p $(@D)
+	$(call say,CC)
 	$(CC) $(ALL) $(TEST_INC) -Itools -c $< -o $@
 $(B)/testhost.a: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c)) \
     $(patsubst %,$(B)/obj/framework/%.o,modules/foreign/signature \
     modules/foreign/calls base/elf_file)
+	$(call say,AR)
 	ar rcs $@ $^
 # Properties are listed in the order of the files here.
 CHECK_BOX_OBJS := $(patsubst %,$(B)/obj/tests/abi/check_%.o,file entry basic \
@@ -134,6 +147,7 @@ CHECK_BOX_OBJS := $(patsubst %,$(B)/obj/tests/abi/check_%.o,file entry basic \
     $(B)/obj/framework/base/classes.o \
     $(B)/obj/tools/hakctl_json.o
 $(B)/hakctl-check-box: $(CHECK_BOX_OBJS) $(B)/testhost.a
+	$(call say,LINK)
 	$(CC) $(EXE_LINK) -o $@ $^ $(WHOLE_LIBS) -lpthread
 
 # ---- boxes ----------------------------------------------------------------
@@ -151,13 +165,16 @@ define PLUGIN_RULES
 $(1)_OBJS := $$($(1)_SRCS:%.c=$(B)/obj/plugins/$(1)/%.o)
 $(B)/obj/plugins/$(1)/%.o: $($(1)_DIR)/%.c | $(B)/include/kit
 	@mkdir -p $$(@D)
+	$$(call say,CC)
 	$$(CC) $$(ALL) $(BOX_INC) -c $$< -o $$@
 $(B)/boxes/$(1).so: $$($(1)_OBJS)
 	@mkdir -p $$(@D)
+	$$(call say,LINK)
 	$$(CC) $(BOX_LINK) -o $$@ $$($(1)_OBJS)
 $(1)_TEST_BINS := $$(patsubst tests/%.c,$(B)/tests/$(1)/%,$$($(1)_TESTS))
 $(B)/tests/$(1)/%: $($(1)_DIR)/tests/%.c $$($(1)_OBJS) $(B)/testhost.a
 	@mkdir -p $$(@D)
+	$$(call say,LINK)
 	$$(CC) $$(ALL) $(BOX_INC) -Itests/lib -I$($(1)_DIR) -o $$@ \
 	    $$(filter %.c %.o %.a,$$^) $(WHOLE_LIBS) -lpthread
 PLUGIN_TESTS += $$($(1)_TEST_BINS)
@@ -191,12 +208,14 @@ $(call objs,start/dlopen.o): FOR_FILE := -O2 -foptimize-sibling-calls
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/*.c))
 $(B)/tests/unit/%: tests/unit/%.c $(WHOLE_OBJS)
 	@mkdir -p $(@D)
+	$(call say,LINK)
 	$(CC) $(ALL) $(TEST_INC) -o $@ $< $(WHOLE_OBJS) $(WHOLE_LIBS) -lpthread
 
 # Boxes for the loader's and the conformance suite's own tests.
 TEST_BOXES := $(patsubst tests/boxes/%.c,$(B)/tests/boxes/%.so,$(wildcard tests/boxes/*.c))
 $(B)/tests/boxes/%.so: tests/boxes/%.c framework/include/hakmem/box.h
 	@mkdir -p $(@D)
+	$(call say,LINK)
 	$(CC) $(ALL) -Iframework/include -shared -o $@ $< $(LDLIBS)
 
 $(B)/tests/boxes/broken_library.so: LDLIBS := -lm
@@ -205,6 +224,7 @@ $(B)/tests/boxes/broken_library.so: LDLIBS := -lm
 PRELOAD_PROGS := $(patsubst tests/preload/%.c,$(B)/tests/preload/%,$(wildcard tests/preload/*.c))
 $(B)/tests/preload/%: tests/preload/%.c tests/lib/test.h
 	@mkdir -p $(@D)
+	$(call say,LINK)
 	$(CC) $(ALL) -fno-builtin $(TEST_INC) -o $@ $< -lpthread -ldl
 
 # Programs that do what they must not, as they are written.
@@ -212,9 +232,11 @@ MISUSE_PROGS := $(patsubst tests/misuse/%,$(B)/tests/misuse/%,\
     $(basename $(wildcard tests/misuse/*.c tests/misuse/*.cc)))
 $(B)/tests/misuse/%: tests/misuse/%.c
 	@mkdir -p $(@D)
+	$(call say,LINK)
 	$(CC) $(BASE) $(WARN) -O0 -fno-builtin -o $@ $< -lpthread
 $(B)/tests/misuse/%: tests/misuse/%.cc
 	@mkdir -p $(@D)
+	$(call say,CXX)
 	$(CXX) -std=c++17 -O0 -g -Wall -Wextra -Werror -fno-builtin -MMD -MP \
 	    -o $@ $< -lpthread
 
@@ -222,6 +244,7 @@ $(B)/tests/misuse/%: tests/misuse/%.cc
 TEST_LIBS := $(patsubst tests/foreign/%.c,$(B)/tests/foreign/%.so,$(wildcard tests/foreign/*.c))
 $(B)/tests/foreign/%.so: tests/foreign/%.c
 	@mkdir -p $(@D)
+	$(call say,LINK)
 	$(CC) $(BASE) -fvisibility=default -shared -o $@ $<
 
 # Fuzz targets with a driver of our own, a second each in `make check`: texts
@@ -235,6 +258,7 @@ FUZZ_BINS := $(patsubst %,$(B)/tests/fuzz/%,$(FUZZ_TEXTS) box ops)
 define FUZZ_TEXT_RULES
 $(B)/tests/fuzz/$(1): tests/fuzz/$(1).c tests/fuzz/driver.c $$(FUZZ_SRCS_$(1))
 	@mkdir -p $$(@D)
+	$$(call say,LINK)
 	$$(CC) $$(ALL) $(SANITIZE) $(TEST_INC) -o $$@ $$(filter %.c,$$^) $(CORE_LIBS)
 $(B)/fuzz/$(1): tests/fuzz/$(1).c $$(FUZZ_SRCS_$(1))
 	@mkdir -p $$(@D)
@@ -245,6 +269,7 @@ $(foreach t,$(FUZZ_TEXTS),$(eval $(call FUZZ_TEXT_RULES,$(t))))
 $(B)/tests/fuzz/%: tests/fuzz/%.c tests/fuzz/driver.c $(WHOLE_OBJS) \
     $(B)/tests/boxes/three.so
 	@mkdir -p $(@D)
+	$(call say,LINK)
 	$(CC) $(ALL) -fno-builtin $(TEST_INC) -o $@ $< tests/fuzz/driver.c \
 	    $(if $(filter box,$*),$(WHOLE_OBJS) $(WHOLE_LIBS)) -lpthread
 
@@ -329,11 +354,13 @@ BENCH_PROGS := $(patsubst bench/%.c,$(B)/bench/%,\
     $(B)/bench/calls.so
 $(B)/bench/%: bench/%.c
 	@mkdir -p $(@D)
+	$(call say,LINK)
 	$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -fno-builtin -MMD -MP \
 	    -Iframework/include -o $@ $< -lpthread -lm
 
 $(B)/bench/calls.so: bench/calls.c
 	@mkdir -p $(@D)
+	$(call say,LINK)
 	$(CC) -std=gnu11 -O2 -g $(WARN) -fPIC -shared -fno-builtin \
 	    -fvisibility=hidden -o $@ $<
 
@@ -345,6 +372,7 @@ bench-pair: benches
 $(B)/bench/foreign_calls: bench/foreign_calls.c $(WHOLE_OBJS) \
     $(B)/obj/plugins/foreign/adapter.o
 	@mkdir -p $(@D)
+	$(call say,LINK)
 	$(CC) $(BASE) $(WARN) $(CORE_INC) -o $@ $(filter %.c %.o,$^) $(WHOLE_LIBS)
 .PHONY: bench-foreign
 bench-foreign: | $(B)/.deps-bench

@@ -47,10 +47,12 @@ endif
 
 $(FUSED)/obj/%.o: framework/%.c
 	@mkdir -p $(@D)
+	$(call say,CC)
 	$(CC) $(ALL) $(LTO) -I$(FUSED) $(CORE_INC) -c $< -o $@
 
 $(FUSED)/obj/fused_conf.o: $(FUSED)/fused_conf.c
 	@mkdir -p $(@D)
+	$(call say,CC)
 	$(CC) $(ALL) $(LTO) -I$(FUSED) $(CORE_INC) -c $< -o $@
 
 define FUSED_RULES
@@ -66,6 +68,7 @@ endef
 $(foreach p,$(PLUGINS),$(eval $(call FUSED_RULES,$(p))))
 
 $(FUSED)/libhakmem.so.1: $(FUSED_OBJS) framework/versions.map
+	$(call say,LINK)
 	$(CC) $(ALL) $(LTO) -flto-partition=one $(LIB_LINK) -o $@ \
 	    -Wl,-Map=$(FUSED)/libhakmem.map $(FUSED_OBJS) \
 	    -Wl,-T,framework/sections.ld

@@ -255,7 +255,7 @@ static bool is_more_granted(const struct sysinfo *info)
  */
 size_t hak_os_window_bytes(bool no_libc)
 {
-    static const int limits[] = {RLIMIT_AS, RLIMIT_DATA};
+    static const __rlimit_resource_t limits[] = {RLIMIT_AS, RLIMIT_DATA};
     struct sysinfo info;
     struct rlimit limit;
     const size_t least = (size_t)4 << 30;

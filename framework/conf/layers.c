@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * layer.c - the layers above the file: a profile, the environment.
  */
+#include <conf/gates.h>
 #include <conf/private.h>
 
 #include <limits.h>
@@ -206,17 +207,8 @@ struct gate {
     char when_on[8]; /* "": the variable's value */
 };
 
-/* The first of a variable names the section that the file must have. */
-static const struct gate gates[] = {
-    {"MID_V35_ENABLED", "route MID_V35", "enabled", ""},
-    {"MID_V35_CLASSES", "route MID_V35", "classes", ""},
-    {"SMALLMID_ENABLE", "route SMALLMID", "enabled", ""},
-    {"TINY_HEAP_V2", "box tiny", "magazine", ""},
-    {"TINY_HEAP_V2", "box tiny", "lanes", "off"},
-    {"TINY_HEAP_V2", "route TINY", "enabled", "on"},
-    {"TINY_HEAP_V2_CLASS_MASK", "box tiny", "magazine_classes", ""},
-    {"TINY_HEAP_V2_STATS", "stats", "at_exit", "stderr"},
-};
+#define GATE(variable, section, key, value) {variable, section, key, value},
+static const struct gate gates[] = {HAK_GATES(GATE)};
 enum { NGATES = sizeof gates / sizeof gates[0] };
 
 static bool is_on(const char *value)

@@ -5,6 +5,7 @@
  * highest that covers an index has it. After the lines of a layer come the
  * claims of that layer, over all but better claims.
  */
+#include <conf/gates.h>
 #include <conf/private.h>
 
 #include <string.h>
@@ -112,13 +113,13 @@ static void add_rules(struct hak_conf *c, struct cover *cover,
 /* Place of a route among those that claim; lower goes first. */
 static uint32_t rank_of(const struct hak_conf *c, uint32_t route)
 {
-    static const char *const kinds[] = {"ULTRA", "MID_V35", "V7", "MID_V3"};
-    enum { NKINDS = sizeof kinds / sizeof kinds[0] };
-    for (uint32_t i = 0; i < NKINDS; i++)
-        if (strcmp(c->route[route].name, kinds[i]) == 0)
+    static const char *const first[] = {HAK_ROUTES_FIRST};
+    enum { NFIRST = sizeof first / sizeof first[0] };
+    for (uint32_t i = 0; i < NFIRST; i++)
+        if (strcmp(c->route[route].name, first[i]) == 0)
             return i;
-    bool last = strcmp(c->route[route].name, "LEGACY") == 0;
-    return NKINDS + (last ? HAK_CONF_ROUTES : route);
+    bool last = strcmp(c->route[route].name, HAK_ROUTE_LAST) == 0;
+    return NFIRST + (last ? HAK_CONF_ROUTES : route);
 }
 
 /* The entry of a route's key, NULL: built-in. */

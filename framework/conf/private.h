@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * private.h - what the files of conf share; see conf.h for the rest.
  *
- *     conf.c          the order of things, vocabulary, findings, entries
- *     conf_file.c     file -> lines -> entries of the lowest layer
- *     conf_layer.c    profile and environment -> entries above them
- *     conf_resolve.c  entries -> core settings, boxes, routes
- *     conf_policy.c   [policy] entries -> rules, index by index
- *     conf_learner.c  [learner] and [rule NAME] entries -> rules of the learner
- *     conf_text.c     one text -> one value; knows no struct hak_conf
+ *     read.c      the order of things, vocabulary, findings, entries
+ *     file.c      file -> lines -> entries of the lowest layer
+ *     layers.c    profile and environment -> entries above them
+ *     resolve.c   entries -> core settings, boxes, routes
+ *     policy.c    [policy] entries -> rules, index by index
+ *     learner.c   [learner] and [rule NAME] entries -> rules of the learner
+ *     text.c      one text -> one value; knows no struct hak_conf
  *
  * A text is judged once, where it was given (the check functions, which
  * tell); resolving takes what won and passes silently over what is bad.
@@ -27,7 +27,7 @@ enum {
     CONF_CANDIDATES = 64,  /* names looked at for a "did you mean" */
 };
 
-/* ---- conf.c ------------------------------------------------------------ */
+/* ---- read.c ------------------------------------------------------------ */
 
 /* The keys that a kind of section takes. */
 struct conf_vocabulary {

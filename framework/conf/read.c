@@ -14,31 +14,16 @@
 
 /* ---- vocabulary ---------------------------------------------------------- */
 
-enum {
-    PRIORITY_MAX = 9999,
-    PURGE_DELAY_MAX_MS = 3600 * 1000,
-    SAMPLE_EVERY_MAX = 1000000000,
-};
+enum { PRIORITY_MAX = 9999 };
 
-/* The choices stand in the order of enum hak_fallback and hak_free_route. */
+#define CORE_PARAM(key, c_type, param, default, least, most, words) \
+    {.name = #key,                                                  \
+     .type = (param),                                               \
+     .min = (least),                                                \
+     .max = (most),                                                 \
+     .choices = (words)},
 static const struct hak_param core_keys[] = {
-    {.name = "fallback", .type = HAK_PARAM_ENUM, .choices = "libc|none"},
-    {.name = "free_route", .type = HAK_PARAM_ENUM, .choices = "directory|owns"},
-    {.name = "verify", .type = HAK_PARAM_BOOL},
-    {.name = "strict", .type = HAK_PARAM_BOOL},
-    {.name = "sized_delete", .type = HAK_PARAM_BOOL},
-    {.name = "match_delete", .type = HAK_PARAM_BOOL},
-    {.name = "background", .type = HAK_PARAM_BOOL},
-    {.name = "purge_delay_ms",
-     .type = HAK_PARAM_MS,
-     .min = 0,
-     .max = PURGE_DELAY_MAX_MS},
-    {.name = "sample", .type = HAK_PARAM_TEXT},
-    {.name = "sample_every",
-     .type = HAK_PARAM_INT,
-     .min = 1,
-     .max = SAMPLE_EVERY_MAX},
-    {.name = "trial_s", .type = HAK_PARAM_INT, .min = 1, .max = 3600},
+    HAK_CORE_KEYS(CORE_PARAM){.name = "sample", .type = HAK_PARAM_TEXT},
 };
 static const struct hak_param stats_keys[] = {
     {.name = "at_exit", .type = HAK_PARAM_TEXT},
@@ -296,6 +281,8 @@ int hak_conf_params(struct hak_conf *c, const struct hak_conf_box *box,
     return c->nerrors == before ? 0 : -EINVAL;
 }
 
+#define CORE_DEFAULT(key, c_type, param, default, ...) c->key = (default);
+
 /* ---- reading ------------------------------------------------------------- */
 
 int hak_conf_read(struct hak_conf *c, const char *path, int fd,
@@ -303,10 +290,8 @@ int hak_conf_read(struct hak_conf *c, const char *path, int fd,
                   void *diag_context)
 {
     memset(c, 0, offsetof(struct hak_conf, section));
-    c->purge_delay_ms = 100;
+    HAK_CORE_KEYS(CORE_DEFAULT)
     c->sample = -1;
-    c->sample_every = 5000;
-    c->trial_s = 10;
     c->stats_at_exit = "none";
     c->stats_at_start = "none";
     c->learner.every = 256;

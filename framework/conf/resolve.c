@@ -172,29 +172,18 @@ static const char *text(const struct hak_conf *c, const char *section,
     return e != NULL ? e->value : other;
 }
 
+#define CORE_NUMBER(key, c_type, ...) \
+    c->key = (c_type)number(c, "core", #key, (int64_t)c->key);
+
 static void resolve_core(struct hak_conf *c)
 {
-    bool none = number(c, "core", "fallback", HAK_FALLBACK_LIBC) != 0;
-    bool owns = number(c, "core", "free_route", HAK_FREE_DIRECTORY) != 0;
-    int64_t delay_ms =
-        number(c, "core", "purge_delay_ms", (int64_t)c->purge_delay_ms);
-    c->fallback = none ? HAK_FALLBACK_NONE : HAK_FALLBACK_LIBC;
-    c->free_route = owns ? HAK_FREE_OWNS : HAK_FREE_DIRECTORY;
-    c->verify = number(c, "core", "verify", 0) != 0;
-    c->strict = number(c, "core", "strict", 0) != 0;
-    c->sized_delete = number(c, "core", "sized_delete", 0) != 0;
-    c->match_delete = number(c, "core", "match_delete", 0) != 0;
-    c->background = number(c, "core", "background", 0) != 0;
-    c->purge_delay_ms = (uint64_t)delay_ms;
-    c->sample_every =
-        (uint32_t)number(c, "core", "sample_every", c->sample_every);
+    HAK_CORE_KEYS(CORE_NUMBER)
     c->fallback_origin = hak_conf_origin(c, "core", "fallback");
     c->free_route_origin = hak_conf_origin(c, "core", "free_route");
     c->stats_at_exit = text(c, "stats", "at_exit", c->stats_at_exit);
     c->stats_at_start = text(c, "stats", "at_start", c->stats_at_start);
     c->stats_json = number(c, "stats", "format", 0) != 0;
     c->stats_pid = (uint32_t)number(c, "stats", "only_pid", 0);
-    c->trial_s = (uint32_t)number(c, "core", "trial_s", c->trial_s);
 }
 
 static void resolve_learner(struct hak_conf *c)

@@ -16,6 +16,7 @@
  *         no    somebody's operator delete(p), as libstdc++ would call it
  *         C++ came by dlopen: whatever the caller's library finds without us
  */
+#include <base/export.h>
 #include <hakmem/hakmem.h>
 
 #include <dlfcn.h>
@@ -23,7 +24,6 @@
 #include <link.h>
 #include <stdlib.h>
 
-#define EXPORT __attribute__((visibility("default")))
 #define CALLER __builtin_return_address(0)
 #ifdef HAK_MATCH
 enum { MATCHES = 1 };
@@ -201,7 +201,7 @@ static call *of_caller(enum operator which, const void *caller)
 }
 
 /* Before: what was known. After: what a library that went asked for last. */
-EXPORT int dlclose(void *handle)
+HAK_EXPORT int dlclose(void *handle)
 {
     __atomic_add_fetch(&age, 1, __ATOMIC_ACQ_REL);
     int result = close_library(handle);
@@ -274,12 +274,12 @@ static inline void *made(enum operator which, const void *caller, size_t size,
     return p;
 }
 
-#define MAKES(which, name, symbol)                                    \
-    EXPORT void *name(size_t size, uintptr_t second,                  \
-                      uintptr_t third) __asm__(symbol);               \
-    EXPORT void *name(size_t size, uintptr_t second, uintptr_t third) \
-    {                                                                 \
-        return made(which, CALLER, size, second, third);              \
+#define MAKES(which, name, symbol)                                        \
+    HAK_EXPORT void *name(size_t size, uintptr_t second,                  \
+                          uintptr_t third) __asm__(symbol);               \
+    HAK_EXPORT void *name(size_t size, uintptr_t second, uintptr_t third) \
+    {                                                                     \
+        return made(which, CALLER, size, second, third);                  \
     }
 
 MAKES(NEW_ALIGNED, new_aligned, "_ZnwmSt11align_val_t")
@@ -300,9 +300,9 @@ static inline void unmade(enum operator which, const void *caller, void *p,
         pass_on(which, caller, (uintptr_t)p, align, 0);
 }
 
-#define UNMAKES(which, name, symbol)                                      \
-    EXPORT void name(void *p, size_t size, size_t align) __asm__(symbol); \
-    EXPORT void name(void *p, size_t size, size_t align)
+#define UNMAKES(which, name, symbol)                                          \
+    HAK_EXPORT void name(void *p, size_t size, size_t align) __asm__(symbol); \
+    HAK_EXPORT void name(void *p, size_t size, size_t align)
 
 UNMAKES(DELETE_SIZED, delete_sized, "_ZdlPvm")
 {
@@ -330,9 +330,9 @@ MAKES(NEW_ARRAY, new_array, "_Znam")
 MAKES(NEW_NOTHROW, new_nothrow, "_ZnwmRKSt9nothrow_t")
 MAKES(NEW_ARRAY_NOTHROW, new_array_nothrow, "_ZnamRKSt9nothrow_t")
 
-#define UNMAKES_UNSIZED(which, name, symbol)                 \
-    EXPORT void name(void *p, size_t align) __asm__(symbol); \
-    EXPORT void name(void *p, size_t align)
+#define UNMAKES_UNSIZED(which, name, symbol)                     \
+    HAK_EXPORT void name(void *p, size_t align) __asm__(symbol); \
+    HAK_EXPORT void name(void *p, size_t align)
 
 UNMAKES_UNSIZED(DELETE, delete_one, "_ZdlPv")
 {

@@ -28,8 +28,9 @@ int64_t ledger_came(const struct bigcache *cache)
 }
 
 /*
- * All locks held. `slack` bytes are to be shared out: to each of the others
- * half of what it does not use, as far as they go; the rest to ours.
+ * Set all reserves anew, so that they exceed the live bytes by `slack` in all.
+ * Each other account keeps half of the reserve that it does not use, as far as
+ * slack goes; ours gets the rest. The locks of all shards are held.
  */
 static void share_out(struct bigcache *cache, struct account *ours,
                       int64_t slack)
@@ -71,7 +72,7 @@ void ledger_add(struct ledger *ledger, struct bigcache *cache, uint32_t shard,
         add_slowly(ledger, cache, &s->account, nblocks, nbytes);
 }
 
-/* No live byte is above high, so peak has seen what high forgets. */
+/* Lowering `high` loses nothing of `peak`, since high <= peak at all times. */
 void ledger_turn(struct ledger *ledger, struct bigcache *cache)
 {
     bigcache_lock(cache, true);

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT
- * ultra.c - the hottest box: pages of one slot size, 16..1024 bytes.
+ * ultra.c - the box `ultra`: pages of one slot size, 16..1024 bytes.
  *
- * Slot sizes are the core's size index itself, every multiple of 16, so a
- * request loses at most 15 bytes. A page is one granule, two or four
- * for slots of more than 256 and 512 bytes, taken from the host one at a time.
- * The rest is the kit's page and heap.
+ * The slot sizes are those of the core's size index, every multiple of 16, so a
+ * request loses at most 15 bytes. A page is one granule, for slots of more than
+ * 256 bytes two and of more than 512 bytes four. Pages are mapped one at a
+ * time. Everything else is done by kit/page.h and kit/heap.h.
  *
- * An empty page that no heap keeps waits in the *depot*, which all threads
- * share, as it is, for the next need of its class, or of another with pages as
- * long: so what was touched of it is touched again. (The host would hand it on
- * in pieces, and as much of others would be touched.) What the depot did not
- * need for half a purge delay goes back.
+ * An empty page that no heap keeps goes as it is to the *depot*, which all
+ * threads share. It waits there for a thread that needs a page of its class, or
+ * of another class with pages of the same length. So the memory of it that is
+ * resident is used again. The host would hand the granules to other boxes
+ * singly, and other memory would become resident for the next page. Pages that
+ * the depot did not need for half a purge delay go back to the host.
  */
 #include <kit/lost.h>
 #include <kit/map.h>
@@ -18,12 +19,12 @@
 #include <errno.h>
 
 enum {
-    CLASSES = HAK_INDEX_SMALL_MAX, /* class = index - 1 */
+    CLASSES = HAK_INDEX_SMALL_MAX, /* class number = size index - 1 */
     PARAM_WARM = 0,
     PARAM_CARVE,
     PARAM_COMMON,
     PARAM_DEPOT,
-    DEPOT_AT_ONCE = 256, /* pages that one slow path gives back for their age */
+    DEPOT_AT_ONCE = 256, /* most pages that one depot_age() gives back */
 };
 
 static const struct hak_param params[] = {
@@ -53,25 +54,27 @@ static const struct hak_param params[] = {
      .help = "most bytes of empty pages that wait for any thread's need"},
 };
 
-/* Of pages of one class; newest first. */
+/* The depot's pages of one class, newest first. */
 struct stack {
     struct hak_link pages;
-    uint32_t n, low; /* low: the least n since the last look */
-    uint32_t old;    /* pages that are to go */
+    uint32_t n, low; /* number of pages; the least n since the last look */
+    uint32_t old;    /* pages that are to go back: unneeded since that look */
 };
 
 struct depot {
-    struct hak_lock lock; /* of all here */
+    struct hak_lock lock; /* guards everything here */
     struct stack of[CLASSES];
-    uint64_t bytes, most_bytes; /* cut to slots; bytes: atomic, for a glance */
-    uint64_t look_ms;
+    /* Bytes of pages that were cut to slots. `bytes` is also read without the
+     * lock, to see whether the depot is empty. */
+    uint64_t bytes, most_bytes;
+    uint64_t look_ms; /* time of the last look, see depot_look() */
 };
 
 struct ultra {
     struct hak_heaps heaps;
-    struct hak_map pages; /* granule -> page: owns() and slow frees */
+    struct hak_map pages; /* granule -> page, for owns() and ops->free */
     struct depot depot;
-    uint64_t given_bytes; /* back to the host, ever */
+    uint64_t given_bytes; /* sum of all bytes given back to the host */
 };
 
 static struct ultra *ultra_of(struct hak_box *box)
@@ -96,9 +99,10 @@ static uint32_t slot_bytes_of(uint32_t class_number)
 
 /* ---- pages ---- */
 
-/* About 256 slots or more: with more in a page, malloc changes pages less
- * often. `make bench BENCH="random, 16..1024"`, 10000 and 100000 blocks: 15 and
- * 11 % less time than with 64 slots, 4 % more memory at most. */
+/* A page has about 256 slots or more: the more slots, the less often malloc
+ * changes pages. Measured with `make bench BENCH="random, 16..1024"`: with
+ * 10000 and 100000 blocks 15 and 11 % less time than with 64 slots, for at most
+ * 4 % more memory. */
 static uint32_t granules_of(uint32_t slot_bytes)
 {
     return slot_bytes > 512 ? 4 : slot_bytes > 256 ? 2 : 1;
@@ -141,7 +145,7 @@ static void return_page(struct hak_heap *heap, struct hak_page *page)
 
 /* ---- the depot ---- */
 
-/* lock held: a page leaves its stack. */
+/* Take a page out of its stack. depot->lock is held. */
 static void unstack(struct depot *depot, struct stack *stack,
                     struct hak_page *page)
 {
@@ -151,8 +155,8 @@ static void unstack(struct depot *depot, struct stack *stack,
     hak_count(&depot->bytes, -(uint64_t)hak_page_used_bytes(page));
 }
 
-/* lock held: the stack of the class, or of another one with pages as long, that
- * has one; or NULL. */
+/* A stack with a page: that of the class, or of another class whose pages are
+ * as long; or NULL. depot->lock is held. */
 static struct stack *stack_with_page(struct depot *depot, uint32_t class_number)
 {
     uint32_t granules = granules_of(slot_bytes_of(class_number));
@@ -181,7 +185,7 @@ static struct hak_page *depot_take(struct ultra *u, uint32_t class_number)
     return page;
 }
 
-/* False: it is full. */
+/* Put an empty page in the depot. False: the depot is full. */
 static bool depot_put(struct ultra *u, struct hak_page *page)
 {
     struct depot *depot = &u->depot;
@@ -201,8 +205,8 @@ static bool depot_put(struct ultra *u, struct hak_page *page)
     return room;
 }
 
-/* The oldest page of a stack that is to give some back, or with `all` of any;
- * NULL: none is. */
+/* Take the oldest page of a stack that has old pages, or with `all` of any
+ * stack. NULL: there is none. */
 static struct hak_page *depot_oldest(struct ultra *u, bool all)
 {
     struct depot *depot = &u->depot;
@@ -220,7 +224,7 @@ static struct hak_page *depot_oldest(struct ultra *u, bool all)
     return page;
 }
 
-/* Give so many bytes back, or all there are. Returns the bytes. */
+/* Give back pages of want_bytes in all, or all pages. Returns the bytes. */
 static size_t depot_empty(struct hak_heap *heap, size_t want_bytes)
 {
     struct ultra *u = ultra_of_heap(heap);
@@ -233,7 +237,8 @@ static size_t depot_empty(struct hak_heap *heap, size_t want_bytes)
     return bytes;
 }
 
-/* Once in half a purge delay: what was not needed is to go. */
+/* Once in half a purge delay: mark as old the pages that were not needed since
+ * the last look. */
 static void depot_look(struct depot *depot, uint64_t now_ms, uint64_t delay_ms)
 {
     hak_lock_take(&depot->lock);
@@ -248,7 +253,7 @@ static void depot_look(struct depot *depot, uint64_t now_ms, uint64_t delay_ms)
     hak_lock_drop(&depot->lock);
 }
 
-/* heaps_ops.tick */
+/* The kit calls this now and then (heaps_ops.tick): give back old pages. */
 static void depot_age(struct hak_heap *heap)
 {
     struct ultra *u = ultra_of_heap(heap);
@@ -264,7 +269,7 @@ static void depot_age(struct hak_heap *heap)
     }
 }
 
-/* ---- pages, as heaps get and put them ---- */
+/* ---- how heaps get and give back pages ---- */
 
 static void page_put(struct hak_heap *heap, struct hak_page *page)
 {
@@ -349,7 +354,8 @@ static void *ultra_alloc(struct hak_box *box, size_t size_bytes)
     return heap == NULL ? NULL : hak_heap_alloc(heap, class_of(size_bytes));
 }
 
-/* Slots of a multiple of align are aligned (HAK_PAGE_COLOR). */
+/* A slot whose size is a multiple of align_bytes, a power of two, is aligned to
+ * it: see HAK_PAGE_COLOR in kit/page.h. */
 static void *ultra_aligned_alloc(struct hak_box *box, size_t align_bytes,
                                  size_t size_bytes)
 {

@@ -114,7 +114,7 @@ static bool table_ready(const struct table *t, size_t first, size_t last)
     return true;
 }
 
-/* space.c calls it with space.mapping held, so one thread at a time. */
+/* Called with hak_window.mapping held, so by one thread at a time. */
 bool hak_directory_ready(const void *p, size_t size_bytes)
 {
     size_t first = hak_directory_granule(p);

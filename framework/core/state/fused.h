@@ -29,10 +29,7 @@ struct hak_fused_box {
 
 struct hak_fused {
     const char *file, *profile; /* the INI and its profile; NULL = none */
-    enum hak_fallback fallback;
-    enum hak_free_route free_route;
-    bool verify, strict, background;
-    uint64_t purge_delay_ms;
+    HAK_CORE_KEYS(HAK_CORE_MEMBER)
     const char *stats_at_exit, *stats_at_start;
     bool stats_json;
     uint32_t nboxes;

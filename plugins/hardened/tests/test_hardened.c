@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * test_hardened.c - random places, canaries, quarantine, guards.
  *
- * Wrong calls go to the operations themselves: the test host would not let
- * them through.
+ * Tests of wrong calls call the operations directly, because the test host
+ * refuses such calls itself.
  */
 #include "bounds.h"
 
@@ -61,7 +61,7 @@ TEST(slots_come_in_no_order)
     EXPECT_LT(neighbours, 40);
 }
 
-/* The first of eight is as likely as any other. */
+/* The first slab is any of the eight, each with the same probability. */
 TEST(slabs_come_in_no_order)
 {
     enum { SPANS = 8 };
@@ -77,7 +77,7 @@ TEST(slabs_come_in_no_order)
         EXPECT_EQ(c->nslabs, SPANS);
         same += (size_t)(first - c->region) / each == 0;
     }
-    EXPECT_LT(same, 10); /* 1.5 are likely; ten: once in 10^7 */
+    EXPECT_LT(same, 10); /* 1.5 on average; ten once in 10^7 runs */
 }
 
 TEST(two_instances_choose_differently)
@@ -90,7 +90,7 @@ TEST(two_instances_choose_differently)
     EXPECT_LT(same, 10);
 }
 
-/* Whatever comes and goes, a granule serves one class. */
+/* A granule serves one class for ever, whatever is allocated and freed. */
 TEST(classes_share_no_address)
 {
     static uint8_t class_at[1 << 16];
@@ -154,7 +154,7 @@ TEST(freed_bytes_are_wiped)
         EXPECT_EQ(p[i], 0);
 }
 
-/* Wherever the program wrote in a slot of many pages. */
+/* A write to any page of a long slot is wiped. */
 TEST(all_pages_of_a_long_slot_are_wiped)
 {
     enum { BYTES = 100000 };
@@ -183,7 +183,7 @@ TEST(wiping_makes_no_page_of_a_long_slot)
     if (TEST_TSAN || TEST_ASAN)
         SKIP("a sanitizer has memory of its own for what is looked at");
     struct hak_box *box = OPEN();
-    resident_bytes(); /* what stdio takes */
+    resident_bytes(); /* the first call makes memory of stdio resident */
     size_t before = resident_bytes();
     for (int i = 0; i < SLOTS; i++)
         *(block[i] = get(box, BYTES)) = 1;
@@ -198,7 +198,7 @@ TEST(a_freed_slot_waits)
     for (int round = 0; round < 100; round++) {
         char *p = get(box, 100);
         put(box, p);
-        for (int i = 0; i < 16; i++) { /* the queue alone is that long */
+        for (int i = 0; i < 16; i++) { /* p waits at least a queue's length */
             char *q = get(box, 100);
             EXPECT(q != p);
             put(box, q);
@@ -206,7 +206,7 @@ TEST(a_freed_slot_waits)
     }
 }
 
-/* Of any size between, so that what is open changes. */
+/* The blocks have different sizes, so the open pages of a place change. */
 TEST(blocks_come_again_and_read_zero)
 {
     struct hak_box *box = OPEN("big_quarantine=3");
@@ -222,7 +222,7 @@ TEST(blocks_come_again_and_read_zero)
         memset(p, 0x5a, box->ops->usable_size(box, p));
         put(box, p);
     }
-    EXPECT_EQ(again, 0); /* not at once */
+    EXPECT_EQ(again, 0); /* no place is used again at once */
     EXPECT_LT(th_counts().maps, 200);
     box->ops->trim(box);
     EXPECT_EQ(th_mapped(box), 0);
@@ -269,7 +269,7 @@ TEST_DIES(freed_twice_when_it_is_out_of_quarantine, SIGABRT, "freed twice")
 TEST_DIES(never_handed_out, SIGABRT, "never handed out")
 {
     struct hak_box *box = OPEN();
-    char *p = get(box, 1000); /* 1024 with its border */
+    char *p = get(box, 1000); /* a slot of 1024 with its border */
     size_t at = (uintptr_t)p % HAK_GRANULE_BYTES;
     put(box, at == 0 ? p + 1024 : p - 1024);
 }
@@ -331,7 +331,7 @@ static void underflow(size_t size_bytes, int by)
 {
     struct hak_box *box = OPEN();
     char *p = get(box, size_bytes);
-    while ((uintptr_t)p % 16384 == 0) /* what is in front may be closed */
+    while ((uintptr_t)p % 16384 == 0) /* the run in front may be closed */
         p = get(box, size_bytes);
     p[-by] ^= 1;
     put(box, p);
@@ -418,12 +418,12 @@ TEST_DIES(use_of_a_block_that_is_kept, SIGSEGV, NULL)
 TEST_DIES(what_is_in_front_of_a_blocks_page_faults, SIGSEGV, NULL)
 {
     struct hak_box *box = OPEN("big_quarantine=0");
-    put(box, get(box, 190000)); /* more was open then */
+    put(box, get(box, 190000)); /* a longer block in the same place first */
     char *p = get(box, 140000);
     *(volatile char *)(p - 5000) = 1;
 }
 
-/* Every byte that is not the program's, of every size and rounding. */
+/* For every size: a change of any byte around the program's is found. */
 TEST(each_byte_around_is_looked_at)
 {
     struct hak_box *box = OPEN();
@@ -463,7 +463,7 @@ static void expect_filled(const char *p, size_t to)
         EXPECT(p[i] == (char)(i * 7 + i / 251));
 }
 
-/* As the core does it. */
+/* realloc as the core does it: resize, or else copy and free. */
 static char *resize(struct hak_box *box, char *p, size_t had, size_t size_bytes)
 {
     char *q = box->ops->resize(box, p, size_bytes);
@@ -512,13 +512,13 @@ TEST(what_resize_gives_up_reads_zero)
         EXPECT_EQ(p[i], 0);
 }
 
-/* A step at a time: as often as its size doubles it moves. */
+/* A block that grows in small steps moves only as often as its size doubles. */
 TEST(a_block_that_grows_moves_seldom)
 {
     enum { FROM = 130000, TO = 3000000, STEP = 40 };
     struct hak_box *box = OPEN();
     int moves = 0;
-    char *p = get(box, FROM); /* a slot still */
+    char *p = get(box, FROM); /* starts as a slot */
     for (size_t bytes = FROM; bytes < TO; bytes += STEP) {
         fill(p, bytes - STEP, bytes);
         char *q = resize(box, p, bytes, bytes + STEP);
@@ -583,7 +583,8 @@ TEST_DIES(a_marked_block_is_not_resized, SIGABRT, "new gave out")
 /* ---- guards ---------------------------------------------------------------
  */
 
-/* From any slot on, up or down, there is a guard within a slab. */
+/* Write from a slot up or down until a guard faults, which must be within the
+ * length of a slab. */
 static void run_into_guard(int step)
 {
     volatile char *p = get(OPEN(), 100);
@@ -598,7 +599,7 @@ TEST_DIES(a_guard_behind_each_span, SIGSEGV, NULL)
 
 TEST_DIES(a_guard_in_front_of_each_span, SIGSEGV, NULL)
 {
-    /* the one behind the slab in front, or that of the region */
+    /* The guard behind the slab in front, or the one before the region. */
     run_into_guard(-1);
 }
 
@@ -633,7 +634,8 @@ TEST_DIES(a_slot_of_no_bytes_freed_twice, SIGABRT, "freed twice")
 /* ---- mappings, memory ------------------------------------------------------
  */
 
-/* A block or slab between guards costs a mapping while it is open. */
+/* nguarded counts each block and slab between guards while it is open, since
+ * that takes a mapping. */
 TEST(what_is_open_between_guards_is_counted)
 {
     struct hak_box *box =
@@ -671,7 +673,7 @@ TEST(no_more_than_so_many_lie_between_guards)
             put(box, block[i]);
         box->ops->trim(box);
     }
-    EXPECT_LT(nguarded(box), MOST); /* what waits in quarantines */
+    EXPECT_LT(nguarded(box), MOST); /* what slots in quarantine keep open */
 }
 
 static char *third_block(size_t size_bytes)
@@ -682,8 +684,7 @@ static char *third_block(size_t size_bytes)
     return get(box, size_bytes);
 }
 
-/* Beyond that, blocks lie side by side: what they are, and no more than that.
- */
+/* Beyond most_guarded, blocks lie side by side without guards. */
 TEST(blocks_without_guards)
 {
     char *p = third_block(200000);
@@ -692,7 +693,7 @@ TEST(blocks_without_guards)
     EXPECT(next == p + hak_round_up(200000, HAK_GRANULE_BYTES));
     memset(p, 1, 200000);
     put(box, p);
-    EXPECT_EQ(p[0] | p[199999], 0); /* purged, it waits open */
+    EXPECT_EQ(p[0] | p[199999], 0); /* waits purged, but open */
     for (int i = 0; i < 32; i++)
         EXPECT(get(box, 200000) != p);
     EXPECT_EQ(nguarded(box), 2);
@@ -705,7 +706,7 @@ TEST_DIES(a_block_without_guards_freed_twice, SIGABRT, "freed twice")
     put(th_mapper(p), p);
 }
 
-/* A guard is there again for the next one when one has gone. */
+/* When a guarded block has been freed, the next block has guards again. */
 TEST_DIES(a_guard_comes_back, SIGSEGV, NULL)
 {
     struct hak_box *box = OPEN("most_guarded=1");
@@ -716,7 +717,7 @@ TEST_DIES(a_guard_comes_back, SIGSEGV, NULL)
     p[box->ops->usable_size(box, p)] = 1;
 }
 
-/* What a class begins with is pages for a slot, not for a region. */
+/* The first slot of a class makes few pages resident, not a whole slab. */
 TEST(a_class_begins_with_little)
 {
     struct hak_box *box = OPEN();
@@ -727,7 +728,7 @@ TEST(a_class_begins_with_little)
     EXPECT_LE(th_mapped(box) - before, (size_t)32 << 10);
 }
 
-/* Slots whose pages are closed cannot be had then, the others can. */
+/* Without memory, slots whose pages are open are still handed out. */
 TEST(no_memory_leaves_what_is_open)
 {
     enum { SLOTS = 60 };
@@ -739,12 +740,12 @@ TEST(no_memory_leaves_what_is_open)
     th_fail_at(1);
     while (n < SLOTS && (block[n] = box->ops->alloc(box, 1000)) != NULL)
         n++;
-    EXPECT_GE(n, 10); /* 16 KiB are open, or twice that */
+    EXPECT_GE(n, 10); /* 16 or 32 KiB are open */
     EXPECT_LT(n, 40);
     EXPECT(box->ops->alloc(box, 300) == NULL);
     EXPECT(box->ops->alloc(box, 300000) == NULL);
     put(box, block[--n]);
-    EXPECT(box->ops->alloc(box, 1000) == block[n]); /* no other is free */
+    EXPECT(box->ops->alloc(box, 1000) == block[n]); /* the only open slot */
     n++;
     th_fail_never();
     for (; n < SLOTS; n++)
@@ -754,7 +755,7 @@ TEST(no_memory_leaves_what_is_open)
     get(box, 300000);
 }
 
-/* Rather than have none, what waits in a quarantine is used again. */
+/* Without memory, slots in quarantine are used again. */
 TEST(no_memory_ends_the_wait)
 {
     struct hak_box *box = OPEN();
@@ -800,7 +801,8 @@ TEST(index_of_every_byte)
     }
 }
 
-/* Each byte of each length is looked at and wiped, none beside it. */
+/* For each length, wipe writes to every byte and to none beside them, and
+ * is_zero checks every byte. */
 TEST(every_byte_is_wiped_and_looked_at)
 {
     static _Alignas(64) char bytes[4096 + 64];
@@ -819,7 +821,8 @@ TEST(every_byte_is_wiped_and_looked_at)
     }
 }
 
-/* Pieces come into use one by one, and come back: in the end, all slots. */
+/* Use a slot of the slab, which has room. Pieces open one by one, so the tests
+ * that use all slots go through all pieces. */
 static char *use(struct hardened *h, struct class *c, const struct slab *slab)
 {
     size_t i;
@@ -840,7 +843,7 @@ TEST(every_slot_of_a_span_is_used)
             for (uint32_t i = 1; i < slab->capacity; i++) {
                 char *p = use(h, c, slab);
                 if (round == 1 && i % 3 == 0) {
-                    slabs_release(h, c, p); /* its piece may be full */
+                    slabs_release(h, c, p); /* perhaps of a full piece */
                     use(h, c, slab);
                 }
             }
@@ -853,7 +856,7 @@ TEST(every_slot_of_a_span_is_used)
     }
 }
 
-/* So that they are one mapping. */
+/* The open runs of a slab adjoin, so that they are one mapping. */
 TEST(what_is_open_of_a_span_adjoins)
 {
     struct hak_box *box = OPEN("quarantine=0", "arenas=1");
@@ -886,7 +889,9 @@ static struct class *class_in(const struct hardened *h, int arena)
     return h->now->arena[arena]->class[hak_index_of(BYTES + BORDER_BYTES)];
 }
 
-/* In a thread of its own, to the end of it and of its heap. */
+/* Run it in a thread, and wait until the thread has ended and its heap is
+ * closed.
+ */
 static void in_thread(void *(*run)(void *), void *box)
 {
     th_join(th_spawn(run, box));
@@ -913,7 +918,7 @@ TEST(threads_take_from_arenas_of_their_own)
     const struct hardened *h = hardened_of(box);
     get(box, BYTES);
     in_thread(take_all, box);
-    in_thread(take_all, box); /* the same heap, and arena */
+    in_thread(take_all, box); /* takes over the heap, and so its arena */
     EXPECT_EQ(class_in(h, 0)->nout, 1);
     EXPECT_EQ(class_in(h, 1)->nout, 2 * N);
     EXPECT(h->now->arena[2] == NULL);
@@ -935,7 +940,7 @@ TEST(a_child_chooses_anew)
 {
     struct hak_box *box = OPEN();
     const struct class *c;
-    do /* one in pages that are closed is not chosen ahead */
+    do /* until the next slot lies in open pages, so that it is chosen ahead */
         get(box, BYTES);
     while ((c = class_in(hardened_of(box), 0)) == NULL || c->next == NULL);
     uint64_t before = c->random;
@@ -948,7 +953,8 @@ TEST(a_child_chooses_anew)
     EXPECT(c->old == NULL);
 }
 
-/* It is in the middle of the class, and its caller goes on with it. */
+/* The interrupted call holds the class's lock and goes on after the fork, so
+ * the child changes nothing of the class. */
 TEST(a_child_leaves_a_call_alone_that_a_signal_interrupted)
 {
     struct hak_box *box = OPEN();

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * test_blocks.c - address -> block: against a model, and under a writer. */
+ * test_blocks.c - looking up blocks by address: against a model, and while a
+ * writer changes the table. */
 #include "blocks.h"
 
 #include <pthread.h>
@@ -67,7 +68,8 @@ TEST(every_address_of_a_block_and_no_other)
     blocks_check(&blocks);
 }
 
-/* 1 GiB sets as much as 64 KiB does; its last byte is found all the same. */
+/* A block of 1 GiB enters as much as one of 64 KiB, and its last byte is found.
+ */
 TEST(a_long_block)
 {
     start();
@@ -179,8 +181,9 @@ static void *read_steady(void *argument)
     return NULL;
 }
 
-/* Starts appear and vanish in the words before, in and after the steady one,
-   and structs are used again, while its inside is asked for. */
+/* One thread enters and drops blocks whose starts are in the words before, in
+   and after the word of a steady block, and reuses structs. Another looks up
+   addresses in the steady block meanwhile. */
 TEST(a_steady_block_is_always_found)
 {
     pthread_t reader;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * test_large.c - the box through its operations, on the strict host. */
+ * test_large.c - the operations of the box, on the strict test host. */
 #include "large.h"
 
 #include "test.h"
@@ -56,7 +56,8 @@ static uint64_t host_calls(void)
     return c.requests + c.unmaps + c.purges;
 }
 
-/* Content that tells where it belongs: a word at the start of each page. */
+/* Fill a block with content that shows misplaced pages: a word at the start of
+ * each page. */
 static void fill(void *p, size_t n, uint64_t tag)
 {
     for (size_t at = 0; at + 8 <= n; at += PAGE)
@@ -111,7 +112,7 @@ TEST(more_than_there_is)
     EXPECT(box->ops->zalloc(box, SIZE_MAX - 1) == NULL);
 }
 
-/* A GiB is one entry; every address in it is the box's, none beside it. */
+/* The box owns every address of a block of 1 GiB, and none beside it. */
 TEST(one_gib)
 {
     start();
@@ -123,9 +124,9 @@ TEST(one_gib)
     EXPECT(box->ops->owns(box, p + GIB - 1));
     EXPECT(!box->ops->owns(box, p + GIB));
     EXPECT_EQ(th_usable(p), GIB);
-    EXPECT_LE(th_resident(), 8 * MIB + GIB / 16); /* the host's junk */
+    EXPECT_LE(th_resident(), 8 * MIB + GIB / 16); /* the host's fill */
     th_free(p);
-    EXPECT(!box->ops->owns(box, p + GIB / 2)); /* direct */
+    EXPECT(!box->ops->owns(box, p + GIB / 2)); /* above direct_bytes */
     th_free(before);
     check();
 }
@@ -143,7 +144,7 @@ TEST(alignments_up_to_a_gib)
         th_free(p);
     }
     check();
-    EXPECT_GT(counter("cache_hits"), 10); /* up to 64 KiB any block will do */
+    EXPECT_GT(counter("cache_hits"), 10); /* every block is 64 KiB aligned */
 }
 
 /* ---- the cache --------------------------------------------------------- */
@@ -184,7 +185,7 @@ TEST(a_kept_block_is_not_cleared_but_calloc_is)
     }
 }
 
-/* The same where purge keeps the content, as it may. */
+/* purge may leave the content as it was (locked memory). calloc clears then. */
 TEST(calloc_does_not_trust_purge)
 {
     th_purge_keeps(true);
@@ -199,7 +200,7 @@ TEST(calloc_does_not_trust_purge)
     }
 }
 
-/* calloc above zero_map_bytes does not pile up blocks beside its own. */
+/* calloc above zero_map_bytes maps each time, but kept blocks do not add up. */
 TEST(calloc_and_free_keep_one_block)
 {
     start();
@@ -225,7 +226,7 @@ TEST(old_blocks_go_with_later_calls)
     th_free(th_malloc(box, 64 * KIB));
     EXPECT_EQ(stats().cached_bytes, kept + 64 * KIB);
     th_clock_add(AGE / 2);
-    void *p = th_malloc(box, 130 * KIB); /* 16 a call */
+    void *p = th_malloc(box, 130 * KIB); /* gives back 16 in this call */
     EXPECT_EQ(counter("cache_unused"), 16);
     EXPECT_LT(stats().cached_bytes, kept);
     for (int i = 0; i < 3; i++)
@@ -241,13 +242,14 @@ TEST(an_age_of_its_own)
     start();
     th_free(th_malloc(box, MIB));
     th_clock_add(51);
-    th_free(th_malloc(box, 64 * KIB)); /* a MiB came since the last look */
+    th_free(th_malloc(box, 64 * KIB)); /* busy: 1 MiB was requested */
     th_clock_add(25);
     th_free(th_malloc(box, 128 * KIB));
     EXPECT_EQ(stats().cached_bytes, (64 + 128) * KIB);
 }
 
-/* cache_min_bytes in any case; more only as the program itself needed more. */
+/* cache_min_bytes may always be kept, and more only in proportion to what was
+ * live of late. */
 TEST(kept_is_bounded_by_what_was_live)
 {
     void *p[32];
@@ -261,8 +263,8 @@ TEST(kept_is_bounded_by_what_was_live)
         struct hak_box_stats s = stats();
         EXPECT_LE(s.live_bytes + s.cached_bytes, 40 * MIB);
     }
-    EXPECT_EQ(stats().cached_bytes, 32 * MIB); /* all: it was live just now */
-    for (int i = 0; i < 3; i++) {              /* two ages later it was not */
+    EXPECT_EQ(stats().cached_bytes, 32 * MIB); /* all was live just before */
+    for (int i = 0; i < 3; i++) {              /* let three stretches pass */
         th_clock_add(AGE / 2);
         th_free(th_malloc(box, MIB));
         th_clock_add(AGE / 2 + 1);
@@ -273,7 +275,7 @@ TEST(kept_is_bounded_by_what_was_live)
     check();
 }
 
-/* The bound holds when a block is mapped, not with the next free alone. */
+/* The bound also holds after a block was mapped, not only after a free. */
 TEST(kept_gives_way_to_what_becomes_live)
 {
     void *p[8] = {0};
@@ -289,7 +291,7 @@ TEST(kept_gives_way_to_what_becomes_live)
         struct hak_box_stats s = stats();
         most = s.peak_bytes + s.peak_bytes / 4;
         most = most > s.live_bytes + 4 * MIB ? most : s.live_bytes + 4 * MIB;
-        most += s.peak_bytes / 8; /* blocks may be so much longer than slots */
+        most += s.peak_bytes / 8; /* blocks may be longer than their slots */
         EXPECT_LE(s.live_bytes + s.cached_bytes, most);
         if (i % 100 == 0)
             check();
@@ -301,9 +303,10 @@ TEST(kept_gives_way_to_what_becomes_live)
 }
 
 /*
- * Eight buffers of 5..25 MiB, the new one before the old one goes, while each
- * step takes `step_ms` of the clock. Returns MiB that were purged or mapped,
- * and so must be faulted in, without those of the first hundred steps.
+ * Replace eight buffers of 5..25 MiB at random. A new buffer is allocated
+ * before the old one is freed, and each step takes `step_ms` of the clock.
+ * Returns the MiB that were mapped or purged after the first hundred steps: the
+ * program must fault these in.
  */
 static uint64_t buffers(int steps, uint64_t step_ms)
 {
@@ -327,7 +330,7 @@ static uint64_t buffers(int steps, uint64_t step_ms)
     return nbytes / MIB;
 }
 
-/* However long it takes: what comes and goes stays. */
+/* Blocks that a program frees and needs again are kept, however slow it is. */
 TEST(what_comes_and_goes_stays)
 {
     enum { STEPS = 500, MEAN_MIB = 15 };
@@ -344,7 +347,7 @@ TEST(what_comes_and_goes_stays)
     }
 }
 
-/* The same program, when it has gone on to small things. */
+/* They go back when the same program goes on to small requests only. */
 TEST(and_goes_when_the_box_is_at_rest)
 {
     start();
@@ -360,7 +363,8 @@ TEST(and_goes_when_the_box_is_at_rest)
     check();
 }
 
-/* What was held for long and is freed at the end did not come of late. */
+/* Blocks that were held for long and are freed at the end exceed what was
+ * requested of late, so they are not kept. */
 TEST(what_did_not_come_of_late_is_not_kept)
 {
     void *p[40];
@@ -373,11 +377,12 @@ TEST(what_did_not_come_of_late_is_not_kept)
     }
     for (int i = 0; i < 40; i++)
         th_free(p[i]);
-    EXPECT_LE(stats().cached_bytes, 32 * MIB); /* cache_min_bytes */
+    EXPECT_LE(stats().cached_bytes, 32 * MIB); /* the default cache_min_bytes */
     check();
 }
 
-/* A locked page stays: the host is given it as it is. */
+/* A block that cannot be purged (locked memory) does not become clean: it is
+ * unmapped as it is. */
 TEST(what_cannot_be_purged_goes_back)
 {
     start();
@@ -425,7 +430,8 @@ TEST(parts_of_a_kept_block_and_the_whole_again)
     check();
 }
 
-/* Two mappings as one: grown, moved, cut and given back like any other. */
+/* A block that was joined from two mappings grows, moves, shrinks and is given
+ * back like any other. */
 TEST(a_union_of_mappings_is_resized)
 {
     start();
@@ -559,7 +565,7 @@ TEST(slots_of_whole_granules_are_aligned_to_them)
         char *p = th_malloc(box, size);
         EXPECT_EQ((uintptr_t)p % (64 * KIB), 0);
         th_free(p);
-        p = th_malloc(box, size - 100); /* its last page is used */
+        p = th_malloc(box, size - 100); /* needs its granule's last page too */
         EXPECT_EQ((uintptr_t)p % (64 * KIB), 0);
         th_free(p);
     }
@@ -590,7 +596,7 @@ TEST(growth_keeps_a_shifted_slot_whole)
 TEST(a_thread_gets_its_own_block_back)
 {
     start();
-    th_free(th_malloc(box, 40 * KIB)); /* maps */
+    th_free(th_malloc(box, 40 * KIB)); /* the only call of the host */
     uint64_t calls = host_calls(), hits = counter("cache_hits");
     char *p = th_malloc(box, 40 * KIB);
     for (int i = 0; i < 1000; i++) {
@@ -654,7 +660,7 @@ TEST(near_blocks_that_are_not_needed_go_on)
     for (size_t i = 0; i < 10; i++)
         th_free(p[i]);
     uint64_t puts = counter("cache_puts");
-    for (int i = 0; i < 1024; i++) { /* two of them are in use */
+    for (int i = 0; i < 1024; i++) { /* this needs two of the ten */
         th_clock_add(AGE / 64);
         void *a = th_malloc(box, 40 * KIB), *b = th_malloc(box, 40 * KIB);
         th_free(a);
@@ -679,7 +685,7 @@ TEST(resize_in_place)
     EXPECT(box->ops->resize(box, p, 40 * KIB) == p);
     EXPECT_EQ(host_calls(), calls);
     expect_filled(p, 33 * KIB, 1);
-    EXPECT(box->ops->resize(box, p, 100) == NULL);      /* a smaller box's */
+    EXPECT(box->ops->resize(box, p, 100) == NULL);      /* for a smaller box */
     EXPECT(box->ops->resize(box, p, 65 * KIB) == NULL); /* a copy is cheaper */
     EXPECT(box->ops->resize(box, p, SIZE_MAX) == NULL);
     EXPECT(box->ops->resize(box, p, 0) == NULL);
@@ -694,7 +700,7 @@ TEST(resize_gives_the_tail_back)
     char *p = th_malloc(box, 10 * MIB);
     fill(p, 10 * MIB, 2);
     p = th_realloc(box, p, 9 * MIB);
-    EXPECT_EQ(th_mapped(box), 10 * MIB); /* not worth a call */
+    EXPECT_EQ(th_mapped(box), 10 * MIB); /* within `waste`: nothing goes back */
     EXPECT_EQ(stats().live_bytes, 9 * MIB);
     p = th_realloc(box, p, 2 * MIB);
     EXPECT_EQ(th_mapped(box), 2 * MIB);
@@ -717,7 +723,7 @@ TEST(resize_grows_by_remap)
         expect_filled(p, MIB, 3);
         EXPECT(th_owner(p + size - 1) == box);
     }
-    EXPECT_LT(th_counts().remaps, steps / 3); /* some ahead */
+    EXPECT_LT(th_counts().remaps, steps / 3); /* each maps an eighth more */
     EXPECT_EQ(th_counts().maps, 1);
     check();
     th_free(p);
@@ -730,11 +736,11 @@ TEST(resize_fails_whole)
     start();
     char *p = th_malloc(box, 2 * MIB);
     fill(p, 2 * MIB, 4);
-    th_free(th_malloc(box, MIB)); /* given back before the second try */
+    th_free(th_malloc(box, MIB)); /* goes back before the second try of remap */
     th_fail_at(1);
     EXPECT(th_realloc(box, p, 8 * MIB) == NULL);
     EXPECT_EQ(stats().cached_bytes, 0);
-    EXPECT(th_realloc(box, p, MIB) == p); /* the tail must stay */
+    EXPECT(th_realloc(box, p, MIB) == p); /* remap fails, so the tail stays */
     EXPECT_EQ(th_mapped(box), 2 * MIB);
     th_fail_never();
     expect_filled(p, 2 * MIB, 4);
@@ -746,7 +752,7 @@ TEST(resize_fails_whole)
     check();
 }
 
-/* Random sizes, contents followed. */
+/* realloc to random sizes keeps the content. */
 TEST(realloc_keeps_content)
 {
     enum { BLOCKS = 12 };
@@ -847,7 +853,8 @@ TEST(two_instances)
     large_check(large_of(other));
 }
 
-/* The thread that swept is not there in a child. */
+/* In a child the thread that swept does not exist, so another one must sweep.
+ */
 TEST(a_child_sweeps_though_its_parent_was_at_it)
 {
     start();
@@ -863,7 +870,7 @@ TEST(a_child_sweeps_though_its_parent_was_at_it)
 
 /* ---- faults ------------------------------------------------------------ */
 
-/* Whichever call of the host fails: NULL, and all is as it should be. */
+/* Whichever call of the host fails, the box returns NULL and stays sound. */
 TEST(the_nth_call_fails)
 {
     start();
@@ -898,7 +905,7 @@ TEST(the_cache_is_given_back_before_giving_up)
     check();
 }
 
-/* The window is full of kept blocks: they make room for a live one. */
+/* When kept blocks fill the window, they make room for a live one. */
 TEST(a_full_window)
 {
     with("cache_bytes=1T");
