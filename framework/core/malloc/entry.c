@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * entry.c - the malloc family: the exported functions.
+ * entry.c - the exported functions of the malloc family.
  *
- * Contracts are glibc 2.36's; where it is silent, POSIX.1-2017's.
+ * They behave like those of glibc 2.36. Where its manual says nothing, they
+ * follow POSIX.1-2017.
  */
 #include <base/export.h>
 #include <core/malloc/fast.h>
@@ -34,7 +35,7 @@ HAK_EXPORT void *calloc(size_t n, size_t each)
     void *p = hak_span_try_pop(span);
     if (unlikely(p == NULL))
         return hak_alloc_slow(t, size, true);
-    return memset(p, 0, span->slot_bytes); /* all that is usable, as glibc */
+    return memset(p, 0, span->slot_bytes); /* all usable bytes, as in glibc */
 }
 
 HAK_EXPORT void *realloc(void *p, size_t size)
@@ -88,7 +89,7 @@ HAK_EXPORT void *memalign(size_t align, size_t size)
 
 HAK_EXPORT void *aligned_alloc(size_t align, size_t size)
 {
-    return memalign(align, size); /* as glibc before 2.38 */
+    return memalign(align, size); /* the same, as in glibc before 2.38 */
 }
 
 HAK_EXPORT int posix_memalign(void **out, size_t align, size_t size)
@@ -145,8 +146,8 @@ HAK_EXPORT size_t malloc_usable_size(void *p)
 }
 
 /*
- * glibc's second names for the same calls, by which tracers and wrappers of
- * malloc reach the allocator behind themselves. copy: the attributes too.
+ * glibc's second names for these functions. Tracers and wrappers of malloc call
+ * them to reach the real allocator. copy: the alias gets the attributes too.
  */
 #define SECOND_NAME(second, name) \
     HAK_EXPORT extern __typeof__(name)(second) HAK_SECOND_NAME(name)

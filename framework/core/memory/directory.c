@@ -99,7 +99,7 @@ static bool make_writable(char *chunk)
     if (hak_os_move(fresh, CHUNK_BYTES, chunk, CHUNK_BYTES))
         return true;
     hak_os_unmap(fresh, CHUNK_BYTES);
-    return hak_os_writable(chunk, CHUNK_BYTES); /* where mremap is refused */
+    return hak_os_writable(chunk, CHUNK_BYTES); /* if mremap is refused */
 }
 
 static bool table_ready(const struct table *t, size_t first, size_t last)

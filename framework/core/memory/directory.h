@@ -18,7 +18,7 @@ int hak_directory_start(uintptr_t base, size_t window_bytes);
  */
 void *hak_directory_table(uint32_t bits);
 /* Make the entries of a range of the window writable in all tables. The caller
- * holds space.mapping. False = no memory. */
+ * holds hak_window.mapping. False = no memory. */
 bool hak_directory_ready(const void *p, size_t size_bytes);
 /* Let the entries of a range name span; NULL: nobody. The range is ready, and
  * the caller has these granules for itself. Cost: a store for each granule. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * purge.c - memory of the window goes back to the system.
+ * purge.c - gives free memory of the window back to the system.
  */
 #include <core/memory/window.h>
 

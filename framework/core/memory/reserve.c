@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * reserve.c - address space without memory: reserved, opened, closed.
+ * reserve.c - reserves address space without memory; opens and closes pages.
  */
 #include <core/memory/window.h>
 
@@ -21,6 +21,8 @@ static size_t find_unmapped(size_t n, size_t align)
     }
 }
 
+/* Reserve a run of n granules, and make its entries of the tables writable.
+ * HAK_BITS_NONE: there is none, or no memory. */
 static size_t hold_unmapped(size_t n, size_t align)
 {
     hak_lock_take(&hak_window.mapping);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * take.c - runs of granules: taken, given back, grown and moved.
+ * take.c - hands out runs of granules, takes them back, resizes and moves them.
  */
 #include <core/memory/window.h>
 
@@ -278,7 +278,8 @@ static void release_used(size_t g, size_t n)
     hak_count(&hak_window.nused, -n);
 }
 
-/* The used run [g, g + n), which is mapped, becomes free and dirty. */
+/* The used run [g, g + n), which is mapped, becomes free and dirty. lock held.
+ */
 static void free_used_run(size_t g, size_t n)
 {
     release_used(g, n);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * window.c - which granules of the window are in use, mapped or dirty.
+ * window.c - keeps track of the granules: used, mapped, dirty; measures growth.
  */
 #include <core/memory/window.h>
 

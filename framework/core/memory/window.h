@@ -4,9 +4,11 @@
  * The window is divided into granules of 64 KiB. Four bitmaps describe them:
  *
  *     used   in use by a box, mapped or reserved; or in flight (see Locks)
- *     idle   free and mapped                     used & idle == 0
- *     dirty  free, mapped, may hold written pages   dirty is a subset of idle
- *     old    dirty since the last ageing at least   old is a subset of dirty
+ *     idle   free and mapped
+ *     dirty  free and mapped, and may hold written pages
+ *     old    dirty already when the dirty granules were last aged
+ *
+ *     used & idle == 0,  dirty is a subset of idle,  old is a subset of dirty
  *
  * A granule in none of the bitmaps is not mapped. A reserved granule is in
  * `used` and is not mapped either, except for the pages that its box has
@@ -32,10 +34,10 @@
  * inside. The forking thread takes all three, so nothing is in flight in a
  * child.
  *
- *     window.c    bitmaps, counters, growth
- *     take.c      runs of granules taken, given back and moved
- *     purge.c     memory given back to the system
- *     reserve.c   address space without memory
+ *     window.c    keeps bitmaps and counters, and measures growth
+ *     take.c      hands out runs of granules, takes them back, moves them
+ *     purge.c     gives memory back to the system
+ *     reserve.c   hands out address space without memory
  */
 #ifndef HAKMEM_MEMORY_WINDOW_H
 #define HAKMEM_MEMORY_WINDOW_H
@@ -57,9 +59,11 @@ enum {
     HAK_PURGE_PIECE_GRANULES = 256,
 };
 
-/* The largest alignment of a request: the window begins at a multiple. */
+/* The largest alignment of a request. The window's base is a multiple of it. */
 #define HAK_BASE_ALIGN_BYTES ((size_t)4 << 30)
 
+/* Guarded by lock, unless a member says otherwise. base, ngranules and
+ * purge_delay_ms are set at start. */
 struct hak_window {
     struct hak_lock lock;
     struct hak_lock mapping; /* held around calls that map or move */
@@ -99,6 +103,7 @@ struct hak_run {
     size_t g, n;
 };
 
+/* Bytes as a number of granules, rounded down. */
 static inline size_t hak_window_granules(size_t size_bytes)
 {
     return size_bytes >> HAK_GRANULE_SHIFT;
@@ -114,24 +119,25 @@ static inline size_t hak_window_bytes(size_t n)
     return n << HAK_GRANULE_SHIFT;
 }
 
-/* ---- window.c: the lock is held ---- */
+/* ---- window.c: the caller holds lock, unless a comment says otherwise ---- */
 
 /*
  * Enlarge the bitmaps so that they cover any run of n granules and what is
  * mapped ahead of it. They cover the part of the window that is in use, because
  * in a program that locks its memory all of a bitmap is in memory. The old
  * bitmaps are not freed; together they are smaller than the new ones. If there
- * is no memory, the window ends at nbits. Called with mapping held.
+ * is no memory, the window ends at nbits. The caller holds mapping, not lock.
  */
 void hak_window_make_room(size_t n, size_t align);
 
 /* ndirty, nidle and next_tick_ms are written with the lock held, and read
- * without it to see whether taking it is worthwhile. */
+ * without it to see whether taking it is worthwhile. The first two are changed
+ * by `more` granules, the third is set to half a purge delay from now. */
 void hak_window_count_dirty(size_t more);
 void hak_window_count_idle(size_t more);
 void hak_window_tick_after(uint64_t now_ms);
 
-/* Set or clear the bits in `used` of the run [g, g + n). lock held. */
+/* Set or clear the bits in `used` of the run [g, g + n). */
 void hak_window_set_used(size_t g, size_t n);
 void hak_window_clear_used(size_t g, size_t n);
 
@@ -141,12 +147,11 @@ size_t hak_window_in_memory(void);
 
 void hak_window_set_high(size_t high);
 
-/* Boxes got more granules: raise `high`, and let the difference be owed. lock
- * held. */
+/* Boxes got more granules: raise `high`, and let the difference be owed. */
 void hak_window_count_growth(void);
 
 /* n granules were purged because of growth. Lower `high` by as much, so that
- * growth over the same range counts again. */
+ * growth over the same range counts again. The caller does not hold lock. */
 void hak_window_lower_high(size_t n);
 
 /* ---- purge.c ---- */
