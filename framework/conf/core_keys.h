@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT
- * core_keys.h - the keys of [core], a row each.
+ * core_keys.h - the keys of [core] as one table, a row for each key.
  *
- * A row is all that there is of a key: it makes the member of struct hak_conf
- * and of struct hak_fused, the type and bounds that a value is checked by, the
- * default, and the constant that hakctl fuse writes. conf/default.ini and
- * docs/ini.md explain the keys to users. ([core] sample, the name of a box, is
- * the one key that needs more: resolve.c.)
+ * A row defines its key completely: the member of struct hak_conf and of struct
+ * hak_fused, the type and bounds that a value is checked against, the default,
+ * and the constant that `hakctl fuse` writes. conf/default.ini and docs/ini.md
+ * explain the keys to users. The key `sample` is not in the table: its value is
+ * the name of a box, which resolve.c looks up.
  *
  *     X(key, C type, parameter type, default, least, most, choices)
  *
- * choices   of HAK_PARAM_ENUM: in the order of the enumeration
- * trial_s, sized_delete, match_delete are for hakctl alone
+ * choices   for HAK_PARAM_ENUM only, in the order of the C enumeration
+ *
+ * Only hakctl uses trial_s, sized_delete and match_delete.
  */
 #ifndef HAKMEM_CONF_CORE_KEYS_H
 #define HAKMEM_CONF_CORE_KEYS_H
@@ -34,7 +35,7 @@ enum hak_free_route { HAK_FREE_DIRECTORY, HAK_FREE_OWNS };
     X(trial_s, uint32_t, HAK_PARAM_INT, 10, 1, 3600, NULL)
 /* clang-format on */
 
-/* As members of a struct. */
+/* Expands a row to a member of a struct. */
 #define HAK_CORE_MEMBER(key, type, ...) type key;
 
 #endif

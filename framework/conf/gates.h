@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * gates.h - names that every INI may use without a declaration.
+ * gates.h - the names of routes and boxes that the framework knows.
  *
- * This is the one place of the framework where routes and boxes have names. A
- * new gate, or another order, is a row here.
+ * The framework names routes and boxes only in this file. To add a gate or to
+ * change the order of claims, change the tables here.
  */
 #ifndef HAKMEM_CONF_GATES_H
 #define HAKMEM_CONF_GATES_H
 
 /*
- * Routes that claim one size class go by their names in this order; any other
- * name comes behind them, in the order of the file, and LAST behind all.
+ * The order of routes that claim the same size class: first these names, then
+ * all other names in the order of the file, then HAK_ROUTE_LAST.
  */
 #define HAK_ROUTES_FIRST "ULTRA", "MID_V35", "V7", "MID_V3"
 #define HAK_ROUTE_LAST "LEGACY"
@@ -19,8 +19,12 @@
  *
  *     X(variable less HAKMEM_, section, key, value)
  *
- * value  "": the variable's own; else this one, when the variable is "on"
- * The first row of a variable names the section that the file must have.
+ * value  "": the key gets the variable's value. Otherwise the key gets this
+ *        value if the variable is on, and stays as it is if not.
+ *
+ * A variable may have several rows; rows whose section is not in the file are
+ * passed over. If the section of the first row is not there, hakctl prints a
+ * note.
  */
 /* clang-format off */
 #define HAK_GATES(X) \

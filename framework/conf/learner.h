@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * learner.h - [learner] and [rule NAME], as the module "learner" reads them.
+ * learner.h - the values of [learner] and [rule NAME], for module "learner".
  */
 #ifndef HAKMEM_CONF_LEARNER_H
 #define HAKMEM_CONF_LEARNER_H
@@ -9,7 +9,8 @@
 
 enum hak_learn_mode { HAK_LEARN_OFF, HAK_LEARN_OBSERVE, HAK_LEARN_APPLY };
 
-/* What a rule may look at, each of one class; docs/learner.md defines them. */
+/* Figures of a size class that a condition can compare; docs/learner.md defines
+ * them. */
 enum hak_learn_figure {
     HAK_LEARN_SHARE,
     HAK_LEARN_RETIRE,
@@ -28,26 +29,26 @@ enum hak_learn_compare {
 struct hak_conf_condition {
     uint8_t figure;  /* enum hak_learn_figure */
     uint8_t compare; /* enum hak_learn_compare */
-    uint16_t bps;    /* 0..10000 */
+    uint16_t bps;    /* limit in basis points, 0..10000 */
 };
 
-/* A [rule NAME]: where its classes go while all its conditions hold. */
+/* A [rule NAME]: its classes take its route while all its conditions hold. */
 struct hak_conf_learn_rule {
     const char *name;
-    uint8_t classes; /* bit n: Cn */
-    uint8_t nwhen;   /* 0: always */
+    uint8_t classes; /* bit n = class Cn */
+    uint8_t nwhen;   /* number of conditions; 0: the rule always holds */
     struct hak_conf_condition when[HAK_CONF_CONDITIONS];
     uint32_t route;           /* position in conf->route */
-    struct hak_origin origin; /* of its section's line */
+    struct hak_origin origin; /* of the [rule NAME] line */
 };
 
 struct hak_conf_learner {
-    enum hak_learn_mode mode; /* off */
-    uint32_t every;           /* retires; 256 */
-    uint32_t settle;          /* evaluations; 3 */
-    uint32_t margin_bps;      /* 500 */
-    const char *log;          /* "none" | "stderr" | file name; none */
-    uint32_t nrules;          /* hak_conf.learn_rule */
+    enum hak_learn_mode mode; /* default: off */
+    uint32_t every;           /* retires between evaluations; default: 256 */
+    uint32_t settle;          /* evaluations that must agree; default: 3 */
+    uint32_t margin_bps;      /* in favour of what stands; default: 500 */
+    const char *log;          /* none | stderr | file name; default: none */
+    uint32_t nrules;          /* length of hak_conf.learn_rule */
 };
 
 #endif
