@@ -82,7 +82,7 @@ preload()
                    guard-each conf/tiny.ini conf/mid-v35.ini conf/smallmid.ini
                    conf/hardened.ini'
             ;;
-        threads)
+        threads | threads_remote)
             modes='plain default verify owns lanes-off guard guard-each'
             ;;
         content | forks | life)
@@ -116,13 +116,14 @@ preload()
     done
     # Some of them: all is --foreign.
     foreign | grep -e /stress$ -e /jemalloc.ini.*/ -e /two-makers.*/life$ \
-        -e /mimalloc.ini.*/threads$
+        -e /mimalloc.ini.*/threads
 }
 
 foreign()
 {
     for file in conf/foreign/*.ini; do
-        for name in threads limits stress life content forks figures; do
+        for name in threads threads_remote limits stress life content forks \
+            figures; do
             # tbbmalloc has no handler of fork: a child can find its locks taken
             case $file:$name in */tbbmalloc.ini:forks) continue ;; esac
             echo "$file:build/tests/preload/$name"

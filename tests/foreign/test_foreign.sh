@@ -487,16 +487,16 @@ on_alone() { # SED PROGRAM WORDS...: on the INI as sed leaves it
 }
 here="s,\.\./\.\./build/tests/foreign,$libs,"
 bad_lines='^not ok|^hakmem|^1\.\.0|at once'
-cases='detached_threads blocks_outlive_their_thread
-    realloc_of_another_threads_blocks'
-# shellcheck disable=SC2086
-is 'lock = yes: threads' '' "$(on_alone "$here" build/tests/preload/threads $cases |
-    grep -E "$bad_lines")"
+threads() { # SED
+    on_alone "$1" build/tests/preload/threads detached_threads
+    on_alone "$1" build/tests/preload/threads_remote \
+        blocks_outlive_their_thread realloc_of_another_threads_blocks
+}
+is 'lock = yes: threads' '' "$(threads "$here" | grep -E "$bad_lines")"
 is 'lock = yes: forks' '' "$(on_alone "$here" build/tests/preload/forks |
     grep -E "$bad_lines")"
-# shellcheck disable=SC2086
 has 'lock = no: the library is not thread-safe' 'two threads are in it at once' \
-    "$(on_alone "$here; /^lock/d" build/tests/preload/threads $cases)"
+    "$(threads "$here; /^lock/d")"
 sed "$here; s/i32:16/i32:8/" tests/foreign/alone.ini \
     >build/tests/foreign/alone.ini
 has 'lint: blocks that are not aligned' \
