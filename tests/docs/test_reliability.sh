@@ -17,8 +17,10 @@ none() { # NAME: of what $tmp/bad complains
 }
 
 tests/run.sh --list >"$tmp/list"
-cat tests/*/*.[ch] plugins/*/tests/*.[ch] Makefile \
-    $(find framework -name "*.[ch]") >"$tmp/sources"
+{
+    cat tests/*/*.[ch] plugins/*/tests/*.[ch] Makefile
+    find framework -name '*.[ch]' -exec cat {} +
+} >"$tmp/sources"
 
 # A name with an underscore is a case or a function; with a * some.
 grep -o '@[a-z0-9]*_[a-z0-9_]*\*\{0,1\}@' "$doc" | tr -d '@*' | sort -u |

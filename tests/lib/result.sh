@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # result.sh - a line of TAP for each check of a script. To be sourced; `said`
-# names the file with what the last check said.
+# names the file with what the last check said. A script ends with finish.
 n=0
 
 result() { # STATUS NAME
@@ -11,4 +11,14 @@ result() { # STATUS NAME
         echo "not ok $n - $2"
         sed 's/^/# /' "${said:?}"
     fi
+}
+
+skip() { # NAME WHY
+    n=$((n + 1))
+    echo "ok $n - $1 # SKIP $2"
+}
+
+finish()
+{
+    echo "1..$n"
 }
