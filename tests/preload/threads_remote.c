@@ -251,7 +251,7 @@ static struct {
 
 static size_t party_bytes(size_t i)
 {
-    return 8 + mix(i) % (i % 1000 == 0 ? 60000 : 900);
+    return 8 + random_mix(i) % (i % 1000 == 0 ? 60000 : 900);
 }
 
 static void shuffle_order(void)

@@ -5,6 +5,7 @@
 #ifndef HAK_TEST_SPACE_H
 #define HAK_TEST_SPACE_H
 
+#include "random.h"
 #include "test.h"
 
 #include <base/os.h>
@@ -68,16 +69,6 @@ static inline long resident(char *p, size_t bytes)
 }
 
 /* ---- blocks at random ------------------------------------------------ */
-
-static uint64_t seed = 0x853c49e6748fea9bull;
-
-static inline size_t rnd(size_t n)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (size_t)((seed >> 11) % n);
-}
 
 enum { LIVE = 48, STEPS = 2500 };
 

@@ -62,12 +62,6 @@ TEST(two_threads)
 
 static bool is_over; /* atomic */
 
-static size_t rnd_of(uint64_t *state, size_t n)
-{
-    *state = *state * 6364136223846793005ull + 1442695040888963407ull;
-    return (size_t)(*state >> 33) % n;
-}
-
 static void move_one(struct block *b, size_t n)
 {
     char *p = hak_space_move(b->p, b->n * G, n * G);
@@ -94,8 +88,8 @@ static void reserve_and_open(size_t n)
 
 static void one_step(struct block *b, uint64_t *state)
 {
-    size_t n = 1 + rnd_of(state, rnd_of(state, 8) == 0 ? 90 : 12);
-    size_t what = rnd_of(state, 16);
+    size_t n = 1 + random_below(state, random_below(state, 8) == 0 ? 90 : 12);
+    size_t what = random_below(state, 16);
     if (what == 0)
         hak_space_trim();
     else if (what == 1)
@@ -109,7 +103,7 @@ static void one_step(struct block *b, uint64_t *state)
         b->p = take(n, 0, what % 2 == 0 ? HAK_MAP_ZERO : 0);
         if (what % 2 == 0)
             expect_all(b->p, n * G, 0);
-        b->mark = (unsigned char)(1 + rnd_of(state, 255));
+        b->mark = (unsigned char)(1 + random_below(state, 255));
         write_to(b->p, n * G, b->mark);
     }
 }
@@ -119,7 +113,7 @@ static void *steps_until_over(void *number)
     struct block b[8] = {{0}};
     uint64_t state = 77 + (uintptr_t)number;
     while (!__atomic_load_n(&is_over, __ATOMIC_RELAXED))
-        one_step(&b[rnd_of(&state, 8)], &state);
+        one_step(&b[random_below(&state, 8)], &state);
     for (int i = 0; i < 8; i++)
         if (b[i].p != NULL)
             put(&b[i]);
@@ -135,7 +129,7 @@ static void steps_in_a_child(void)
     hak_space_lock(pid == 0 ? HAK_FORK_CHILD : HAK_FORK_PARENT);
     if (pid == 0) {
         for (int i = 0; i < 100; i++)
-            one_step(&b[rnd_of(&state, 8)], &state);
+            one_step(&b[random_below(&state, 8)], &state);
         _exit(0);
     }
     int status = -1;

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "random.h"
 #include "test.h"
 #include "testhost.h"
 
@@ -11,13 +12,6 @@ enum { MODEL_GRANULES = 4096, MOST = 300 };
 
 static struct blocks blocks;
 static struct hak_box *box;
-static uint64_t seed = 1;
-
-static uint32_t random_below(uint32_t n)
-{
-    seed = seed * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(seed >> 33) % n;
-}
 
 static char *granule(size_t g)
 {
@@ -96,7 +90,7 @@ TEST(any_pointer_at_all)
                               UINTPTR_MAX,
                               (uintptr_t)1 << 63,
                               0x5a5a5a5a5a5a5a5a,
-                              (uintptr_t)&seed};
+                              (uintptr_t)&blocks};
     for (size_t i = 0; i < sizeof wild / sizeof wild[0]; i++) {
         EXPECT(blocks_around(&blocks, (void *)wild[i]) == NULL);
         EXPECT(blocks_at(&blocks, (void *)wild[i]) == NULL);
@@ -113,8 +107,8 @@ static size_t nall;
 
 static void add_one(void)
 {
-    size_t g = random_below(MODEL_GRANULES);
-    size_t n = 1 + random_below(random_below(4) ? 4 : 600);
+    size_t g = rnd(MODEL_GRANULES);
+    size_t n = 1 + rnd(rnd(4) ? 4 : 600);
     if (nall == MOST || g + n > MODEL_GRANULES)
         return;
     for (size_t i = 0; i < n; i++)
@@ -130,7 +124,7 @@ static void drop_one(void)
 {
     if (nall == 0)
         return;
-    size_t i = random_below((uint32_t)nall);
+    size_t i = rnd(nall);
     for (size_t g = 0; g < MODEL_GRANULES; g++)
         if (model[g] == all[i])
             model[g] = NULL;
@@ -154,7 +148,7 @@ TEST(as_the_model)
 {
     start();
     for (int i = 0; i < 20000; i++) {
-        (random_below(5) < 3 ? add_one : drop_one)();
+        (rnd(5) < 3 ? add_one : drop_one)();
         if (i % 200 == 0)
             compare();
     }

@@ -254,19 +254,17 @@ TEST(realloc_keeps_content)
     enum { BLOCKS = 12 };
     char *p[BLOCKS] = {NULL};
     size_t n[BLOCKS] = {0};
-    uint64_t seed = 5;
     with("remap_bytes=256k");
     start();
     for (int i = 0; i < 3000; i++) {
-        seed = seed * 6364136223846793005u + 1442695040888963407u;
-        size_t k = (seed >> 33) % BLOCKS;
-        size_t size = 1 + (seed >> 20) % (32 * KIB << ((seed >> 45) % 8));
+        size_t k = rnd(BLOCKS);
+        size_t size = 1 + rnd(32 * KIB << rnd(8));
         expect_filled(p[k], n[k], k);
         p[k] = th_realloc(box, p[k], size);
         expect_filled(p[k], hak_min(n[k], size), k);
         fill(p[k], size, k);
         n[k] = size;
-        th_clock_add(seed >> 61 == 0 ? 100 : 0);
+        th_clock_add(rnd(8) == 0 ? 100 : 0);
         if (i % 50 == 0)
             check();
     }

@@ -7,6 +7,7 @@
 
 #include "large.h"
 
+#include "random.h"
 #include "test.h"
 #include "testhost.h"
 

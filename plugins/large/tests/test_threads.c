@@ -7,6 +7,7 @@
 
 #include <time.h>
 
+#include "random.h"
 #include "test.h"
 #include "testhost.h"
 
@@ -21,17 +22,12 @@ static void start(const char *const *params)
     EXPECT_EQ(th_open_entry(&hak_box_entry, "large", params, 0, &box), 0);
 }
 
-static uint64_t next(uint64_t *seed)
-{
-    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
-    return *seed >> 33;
-}
-
 /* A block carries its own address and its size at both ends. */
 static void *make(uint64_t *seed, size_t least)
 {
-    size_t n = (least + next(seed) % (least * 20)) & ~(size_t)15;
-    uintptr_t *p = next(seed) % 8 == 0 ? th_zalloc(box, n) : th_malloc(box, n);
+    size_t n = (least + random_below(seed, least * 20)) & ~(size_t)15;
+    uintptr_t *p =
+        random_below(seed, 8) == 0 ? th_zalloc(box, n) : th_malloc(box, n);
     EXPECT(p != NULL);
     p[0] = (uintptr_t)p ^ n;
     p[1] = n;
@@ -53,10 +49,10 @@ static void *churn(void *argument)
 {
     uint64_t seed = (uintptr_t)argument;
     for (int i = 0; i < TEST_TURNS(4000); i++) {
-        void *p = next(&seed) % 3 ? make(&seed, 20 * KIB) : NULL;
-        void **at = &place[next(&seed) % PLACES];
+        void *p = random_below(&seed, 3) ? make(&seed, 20 * KIB) : NULL;
+        void **at = &place[random_below(&seed, PLACES)];
         p = __atomic_exchange_n(at, p, __ATOMIC_ACQ_REL);
-        if (p != NULL && next(&seed) % 4 == 0)
+        if (p != NULL && random_below(&seed, 4) == 0)
             p = th_realloc(box, p, ((uintptr_t *)p)[1] * 2);
         if (p != NULL && th_usable(p) >= ((uintptr_t *)p)[1] * 2) {
             th_free(p); /* moved: its own address is another's */
@@ -131,7 +127,8 @@ static void *churn_until_told(void *argument)
 {
     uint64_t seed = (uintptr_t)argument;
     while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
-        void *p = box->ops->alloc(box, 40 * KIB + next(&seed) % (4u << 20));
+        void *p =
+            box->ops->alloc(box, 40 * KIB + random_below(&seed, 4u << 20));
         p = box->ops->resize(box, p, 2u << 20) ?: p;
         box->ops->free(box, p);
     }

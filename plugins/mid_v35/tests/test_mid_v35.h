@@ -6,6 +6,7 @@
 #define HAK_TEST_MID_V35_H
 
 #include "mid_v35.h"
+#include "random.h"
 #include "test.h"
 #include "testhost.h"
 
@@ -28,16 +29,6 @@ static inline struct hak_box *open_box(unsigned flags,
     if (error != 0)
         test_fail(__FILE__, __LINE__, "open: %d: %s", error, th_error());
     return box;
-}
-
-static uint64_t seed = 0x9e3779b97f4a7c15ull;
-
-static inline size_t rnd(size_t n)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (size_t)((seed >> 11) % n);
 }
 
 static void *block[1 << 16];

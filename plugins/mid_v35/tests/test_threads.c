@@ -42,10 +42,10 @@ static void **mailbox[4];
 static void *mixed(void *argument)
 {
     size_t me = (size_t)argument;
-    uint64_t x = 0x2545f4914f6cdd1dull * (me + 1);
+    uint64_t random = me;
     static __thread void *mine[512];
     for (int i = 0; i < 60000; i++) {
-        x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+        uint64_t x = random_next(&random);
         size_t at = (size_t)(x >> 20) % 512, bytes = (size_t)(x >> 40) % 1025;
         if (mine[at] != NULL && (x & 1))
             mine[at] = __atomic_exchange_n(&mailbox[(me + 1) % 4][at], mine[at],
