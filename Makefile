@@ -251,13 +251,17 @@ $(B)/tests/fuzz/%: tests/fuzz/%.c tests/fuzz/driver.c $(WHOLE_OBJS) \
 TEST_BINS = $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_BOXES) $(TEST_LIBS) \
     $(PRELOAD_PROGS) $(FUZZ_BINS) $(MISUSE_PROGS)
 
-.PHONY: tests check
+.PHONY: tests check check-quick
 tests: all $(TEST_BINS)
 	$(MAKE) fused CONF=conf/default.ini PROFILE=
 	$(MAKE) fused CONF=tests/fused/all-boxes.ini PROFILE=
 check: | $(B)/.deps-check
 	$(MAKE) tests
 	tests/run.sh
+# Under a minute once all is built: tests/quick.txt.
+check-quick: | $(B)/.deps-check
+	$(MAKE) tests
+	tests/run.sh --quick
 
 # Kit, core and boxes under ASan with UBSan, and under TSan: the tests that
 # call their operations directly, each kind in a build folder of its own, with
@@ -423,6 +427,7 @@ help:
 	@echo 'make             library, boxes and hakctl into build/'
 	@echo 'make demo        run a real program on hakmem, show what each box did'
 	@echo 'make check       all tests      make check-NAME   those of one box'
+	@echo 'make check-quick  unit tests and one of each other kind, in a minute'
 	@echo 'make check-asan check-tsan   kit, core and boxes under the sanitizers'
 	@echo 'make check-trixie  build, demo and tests in a root of Debian 13;'
 	@echo '                 FULL=1 all of demo, lint, check and bench QUICK=1'

@@ -5,7 +5,8 @@
 #     tests/run.sh forks midmt     those with one of these words in their name
 #     tests/run.sh --fused NAME    those that build/fused/NAME can be put to
 #     tests/run.sh --foreign       preload tests on each conf/foreign/*.ini
-#     tests/run.sh --list          the names
+#     tests/run.sh --quick         those of tests/quick.txt
+#     tests/run.sh --list ...      their names
 #     tests/run.sh --one NAME      one, as prove runs it; its output in full
 #
 # A name is a file; one that runs in modes has its mode in front, as in
@@ -209,16 +210,28 @@ fi
 
 # ---- all ---------------------------------------------------------------------
 
-if [ "${1:-}" = --fused ]; then
+list=
+if [ "${1:-}" = --list ]; then
+    list=yes
+    shift
+fi
+case ${1:-} in
+--fused)
     chosen=$(fused "$2")
     shift 2
-elif [ "${1:-}" = --foreign ]; then
+    ;;
+--foreign)
     chosen=$(foreign)
     shift
-else
+    ;;
+--quick)
     chosen=$(names)
-fi
-[ "${1:-}" = --list ] && echo "$chosen" && exit
+    shift
+    # shellcheck disable=SC2046
+    set -- $(grep -v '^#' tests/quick.txt)
+    ;;
+*) chosen=$(names) ;;
+esac
 if [ $# != 0 ]; then
     words=$(printf '%s\n' "$@")
     chosen=$(echo "$chosen" | grep -F -e "$words") || {
@@ -226,6 +239,7 @@ if [ $# != 0 ]; then
         exit 2
     }
 fi
+[ -z "$list" ] || { echo "$chosen" && exit; }
 mkdir -p build/tests
 # shellcheck disable=SC2086
 exec prove -j2 --failures --timer --exec 'tests/run.sh --one' $chosen
