@@ -126,13 +126,11 @@ $(B)/obj/tests/%.o: tests/%.c | $(B)/include/kit
 	$(CC) $(ALL) $(TEST_INC) -Itools -c $< -o $@
 $(B)/testhost.a: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c)) \
     $(patsubst %,$(B)/obj/framework/%.o,modules/foreign/signature \
-    modules/foreign/calls base/elf_file)
+    modules/foreign/calls base/elf_file base/classes conf/text)
 	ar rcs $@ $^
 # Properties are listed in the order of the files here.
 CHECK_BOX_OBJS := $(patsubst %,$(B)/obj/tests/abi/check_%.o,file entry basic \
-                  lanes memory threads run box) $(B)/obj/framework/conf/text.o \
-    $(B)/obj/framework/base/classes.o \
-    $(B)/obj/tools/hakctl_json.o
+                  lanes memory threads run box) $(B)/obj/tools/hakctl_json.o
 $(B)/hakctl-check-box: $(CHECK_BOX_OBJS) $(B)/testhost.a
 	$(CC) $(EXE_LINK) -o $@ $^ $(WHOLE_LIBS) -lpthread
 

@@ -47,16 +47,16 @@ bad_usage 'unknown parameter, none is near' $faulty/three.so spare=1 <<EOF
 hakctl: check-box: $faulty/three.so: no parameter "spare"; hakctl boxes FILE.so lists them
 EOF
 bad_usage 'a value out of bounds' $faulty/whole.so spare=2M <<EOF
-hakctl: check-box: $faulty/whole.so: spare = 2M: not in 0..1048576
+hakctl: check-box: $faulty/whole.so: spare: 2M is out of bounds: 0 to 1048576
 EOF
 bad_usage 'a value that is no number' $faulty/whole.so spare=much <<EOF
-hakctl: check-box: $faulty/whole.so: spare = much: not a number
+hakctl: check-box: $faulty/whole.so: spare: "much" is not a size (64, 4k, 4KiB, 1M)
 EOF
 bad_usage 'neither yes nor no' $faulty/whole.so zero=maybe <<EOF
-hakctl: check-box: $faulty/whole.so: zero = maybe: not one of no|yes|off|on|false|true|0|1
+hakctl: check-box: $faulty/whole.so: zero: "maybe" is none of yes, no, on, off, true, false, 1, 0
 EOF
 bad_usage 'none of the choices' $faulty/whole.so way=left <<EOF
-hakctl: check-box: $faulty/whole.so: way = left: not one of up|down
+hakctl: check-box: $faulty/whole.so: way: "left" is none of up, down
 EOF
 bad_usage 'no time' $faulty/whole.so --timeout 1h <<'EOF'
 hakctl: check-box: --timeout 1h: not a number of seconds, 1..86400

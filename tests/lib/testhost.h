@@ -13,9 +13,7 @@
  * record of every slot that is out, so that slots that overlap, and memory
  * given back or purged under a live slot, are found when it happens.
  *
- * Build: cc -Iframework/include -Iframework -Itests/lib test.c
- * tests/lib/testhost*.c framework/signature.c framework/foreign.c -lffi
- * (-ldl -lpthread on an old libc; a .so path needs a slash).
+ * It is linked as build/testhost.a; a .so path needs a slash.
  * One host a process; it starts with the first call and is never torn down.
  * Nothing here calls malloc except dlopen, pthread_create and stdio.
  */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <conf/conf.h>
 #include <core/box/abi.h>
 
 #include "testhost_private.h"
@@ -23,62 +24,15 @@ int th_refuse(int code, const char *format, ...)
     return code;
 }
 
-static int parse_number(const char *text, bool size, int64_t *out)
-{
-    static const char units[] = "kmgt";
-    char *end;
-    errno = 0;
-    long long n = strtoll(text, &end, 0);
-    if (end == text || errno)
-        return -EINVAL;
-    const char *unit = *end ? strchr(units, *end | 0x20) : NULL;
-    if (size && unit) {
-        n <<= 10 * (unit - units + 1);
-        end += strcmp(end + 1, "iB") == 0 ? 3 : 1;
-    } else if (strcmp(end, "ms") == 0) {
-        end += 2;
-    }
-    *out = n;
-    return *end ? -EINVAL : 0;
-}
-
-/* Position of text in "a|b|c", or -1. */
-static int64_t position(const char *choices, const char *text)
-{
-    for (int64_t i = 0; choices; i++) {
-        size_t n = strcspn(choices, "|");
-        if (strlen(text) == n && strncmp(choices, text, n) == 0)
-            return i;
-        choices = choices[n] ? choices + n + 1 : NULL;
-    }
-    return -1;
-}
-
+/* Texts and calls are the box's to understand. */
 static int parse_value(const struct hak_param *param, const char *text,
                        union hak_value *out)
 {
-    int64_t i = 0;
-    if (param->type == HAK_PARAM_TEXT || param->type == HAK_PARAM_CALL) {
+    char why[256];
+    if (param->type == HAK_PARAM_TEXT || param->type == HAK_PARAM_CALL)
         out->text = text;
-        return 0;
-    }
-    if (param->type == HAK_PARAM_ENUM || param->type == HAK_PARAM_BOOL) {
-        bool is_enum = param->type == HAK_PARAM_ENUM;
-        const char *words =
-            is_enum ? param->choices : "no|yes|off|on|false|true|0|1";
-        i = position(words, text);
-        if (i < 0)
-            return th_refuse(-EINVAL, "%s = %s: not one of %s", param->name,
-                             text, words);
-        out->i = is_enum ? i : i & 1;
-        return 0;
-    }
-    if (parse_number(text, param->type == HAK_PARAM_SIZE, &i))
-        return th_refuse(-EINVAL, "%s = %s: not a number", param->name, text);
-    if (i < param->min || i > param->max)
-        return th_refuse(-EINVAL, "%s = %s: not in %lld..%lld", param->name,
-                         text, (long long)param->min, (long long)param->max);
-    out->i = i;
+    else if (hak_conf_param(param, text, out, why, sizeof why) != 0)
+        return th_refuse(-EINVAL, "%s: %s", param->name, why);
     return 0;
 }
 
