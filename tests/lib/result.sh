@@ -1,6 +1,7 @@
 # shellcheck shell=sh
-# result.sh - a line of TAP for each check of a script. To be sourced; `said`
-# names the file with what the last check said. A script ends with finish.
+# result.sh - a line of TAP for each check of a script. To be sourced, from the
+# root of the repository. `said` names the file with what the last check said,
+# which is shown when it failed. A script ends with finish.
 n=0
 
 result() { # STATUS NAME
