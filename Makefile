@@ -126,7 +126,8 @@ $(B)/obj/tests/%.o: tests/%.c | $(B)/include/kit
 	$(CC) $(ALL) $(TEST_INC) -Itools -c $< -o $@
 $(B)/testhost.a: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c)) \
     $(patsubst %,$(B)/obj/framework/%.o,modules/foreign/signature \
-    modules/foreign/calls base/elf_file base/classes conf/text)
+    modules/foreign/calls base/elf_file base/classes base/meta base/os \
+    conf/text core/box/check)
 	ar rcs $@ $^
 # Properties are listed in the order of the files here.
 CHECK_BOX_OBJS := $(patsubst %,$(B)/obj/tests/abi/check_%.o,file entry basic \

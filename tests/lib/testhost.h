@@ -62,10 +62,9 @@ const struct hak_box_entry *th_entry_of(const char *path);
 int th_check_params(const struct hak_box_entry *entry,
                     const char *const *params);
 
-/* An entry that th_check_params does not refuse, and its parameters, as this
- * header has them. */
-void th_read_entry(const struct hak_box_entry *theirs,
-                   struct hak_box_entry *out);
+/* The entry and its parameters as this header has them. 0 or -ENOEXEC. */
+int th_read_entry(const struct hak_box_entry *theirs,
+                  struct hak_box_entry *out);
 
 const char *th_error(void);
 const char *th_last_log(void); /* the last line any box logged, "" if none */
