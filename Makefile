@@ -147,14 +147,13 @@ $(B)/obj/tests/%.o: tests/%.c | $(B)/include/kit
 	$(CC) $(ALL) $(TEST_INC) -Itools -c $< -o $@
 $(B)/testhost.a: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c)) \
     $(patsubst %,$(B)/obj/framework/%.o,modules/foreign/signature \
-    modules/foreign/calls base/elf_file)
+    modules/foreign/calls base/elf_file base/classes base/meta base/os \
+    conf/text core/box/check)
 	$(call say,AR)
 	ar rcs $@ $^
 # check-box lists its properties in the order of these files.
 CHECK_BOX_OBJS := $(patsubst %,$(B)/obj/tests/abi/check_%.o,file entry basic \
-                  lanes memory threads run box) $(B)/obj/framework/conf/text.o \
-    $(B)/obj/framework/base/classes.o \
-    $(B)/obj/tools/hakctl_json.o
+                  lanes memory threads run box) $(B)/obj/tools/hakctl_json.o
 $(B)/hakctl-check-box: $(CHECK_BOX_OBJS) $(B)/testhost.a
 	$(call say,LINK)
 	$(CC) $(EXE_LINK) -o $@ $^ $(WHOLE_LIBS) -lpthread
@@ -291,13 +290,17 @@ $(B)/tests/fuzz/%: tests/fuzz/%.c tests/fuzz/driver.c $(WHOLE_OBJS) \
 TEST_BINS = $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_BOXES) $(TEST_LIBS) \
     $(PRELOAD_PROGS) $(FUZZ_BINS) $(MISUSE_PROGS)
 
-.PHONY: tests check
+.PHONY: tests check check-quick
 tests: all $(TEST_BINS)
 	$(MAKE) fused CONF=conf/default.ini PROFILE=
 	$(MAKE) fused CONF=tests/fused/all-boxes.ini PROFILE=
 check: | $(B)/.deps-check
 	$(MAKE) tests
 	tests/run.sh
+# Under a minute once all is built: tests/quick.txt.
+check-quick: | $(B)/.deps-check
+	$(MAKE) tests
+	tests/run.sh --quick
 
 # Tests of the kit, core and boxes under ASan with UBSan, and under TSan. Only
 # the tests that call functions directly are built, without a preload. Each
@@ -473,6 +476,7 @@ help:
 	@echo 'make             library, boxes and hakctl into build/'
 	@echo 'make demo        run a real program on hakmem, show what each box did'
 	@echo 'make check       all tests      make check-NAME   those of one box'
+	@echo 'make check-quick  unit tests and one of each other kind, in a minute'
 	@echo 'make check-asan check-tsan   kit, core and boxes under the sanitizers'
 	@echo 'make check-trixie  build, demo and tests in a root of Debian 13;'
 	@echo '                 FULL=1 all of demo, lint, check and bench QUICK=1'

@@ -19,6 +19,7 @@
 #include <modules/linked.h>
 #include <start/start.h>
 
+#include "random.h"
 #include "test.h"
 
 #include <hakmem/hakmem.h>
@@ -475,14 +476,6 @@ TEST(what_arrives_at_the_wrong_thread_goes_on)
 
 enum { TABLE = 64, SWAPPERS = 4 };
 static void *table[TABLE];
-
-static uint64_t random_next(uint64_t *state) /* xorshift64* */
-{
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    return *state * 0x2545f4914f6cdd1du;
-}
 
 /* Puts own blocks, frees what was there; tells of it when a byte of it is not
  * as its maker left it. */

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "random.h"
 #include "test.h"
 #include "testhost.h"
 
@@ -418,18 +419,17 @@ TEST(random_replacement)
     struct block *live[LIVE] = {0};
     static const struct block *owner[WINDOW];
     size_t fresh = 0, granules = 0;
-    uint64_t seed = 11;
     start(2);
     for (int i = 0; i < 20000; i++) {
-        seed = seed * 6364136223846793005u + 1442695040888963407u;
-        size_t k = (size_t)(seed >> 33) % LIVE, n = 1 + (seed >> 50) % 150;
-        uint32_t shard = (uint32_t)(seed >> 20) & 1;
+        size_t k = rnd(LIVE), n = 1 + rnd(150);
+        uint32_t shard = (uint32_t)rnd(2);
         struct block *b = live[k];
         for (size_t g = 0; b != NULL && g < b->ngranules; g++)
             owner[(size_t)(b->base - address(0)) / HAK_GRANULE_BYTES + g] = 0;
         if (b != NULL)
             bigcache_put(&cache, shard, b, (uint64_t)i, 0);
-        b = i % 3 == 0 ? bigcache_evict(&cache, shard, 0, 0, seed >> 40) : NULL;
+        b = i % 3 == 0 ? bigcache_evict(&cache, shard, 0, 0, rnd(1 << 24))
+                       : NULL;
         if (b != NULL)
             bigcache_put_clean(&cache, shard, b, (uint64_t)i);
         const struct request request = {.ngranules = n,
@@ -462,13 +462,11 @@ TEST(random_replacement)
 
 TEST(peak_is_exact)
 {
-    uint64_t seed = 3;
     int64_t live = 0, high = 0, peak = 0;
     start(SHARDS);
     for (int i = 0; i < 200000; i++) {
-        seed = seed * 6364136223846793005u + 1442695040888963407u;
-        uint32_t shard = (uint32_t)(seed >> 40) % SHARDS;
-        int64_t n = (int64_t)((seed >> 50) % 100) - (live > 1000 ? 60 : 40);
+        uint32_t shard = (uint32_t)rnd(SHARDS);
+        int64_t n = (int64_t)rnd(100) - (live > 1000 ? 60 : 40);
         n = live + n < 0 ? -live : n;
         ledger_add(&ledger, &cache, shard, n > 0 ? 1 : 0, n);
         live += n;

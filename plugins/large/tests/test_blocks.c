@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "random.h"
 #include "test.h"
 #include "testhost.h"
 
@@ -12,13 +13,6 @@ enum { MODEL_GRANULES = 4096, MOST = 300 };
 
 static struct blocks blocks;
 static struct hak_box *box;
-static uint64_t seed = 1;
-
-static uint32_t random_below(uint32_t n)
-{
-    seed = seed * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(seed >> 33) % n;
-}
 
 static char *granule(size_t g)
 {
@@ -98,7 +92,7 @@ TEST(any_pointer_at_all)
                               UINTPTR_MAX,
                               (uintptr_t)1 << 63,
                               0x5a5a5a5a5a5a5a5a,
-                              (uintptr_t)&seed};
+                              (uintptr_t)&blocks};
     for (size_t i = 0; i < sizeof wild / sizeof wild[0]; i++) {
         EXPECT(blocks_around(&blocks, (void *)wild[i]) == NULL);
         EXPECT(blocks_at(&blocks, (void *)wild[i]) == NULL);
@@ -115,8 +109,8 @@ static size_t nall;
 
 static void add_one(void)
 {
-    size_t g = random_below(MODEL_GRANULES);
-    size_t n = 1 + random_below(random_below(4) ? 4 : 600);
+    size_t g = rnd(MODEL_GRANULES);
+    size_t n = 1 + rnd(rnd(4) ? 4 : 600);
     if (nall == MOST || g + n > MODEL_GRANULES)
         return;
     for (size_t i = 0; i < n; i++)
@@ -132,7 +126,7 @@ static void drop_one(void)
 {
     if (nall == 0)
         return;
-    size_t i = random_below((uint32_t)nall);
+    size_t i = rnd(nall);
     for (size_t g = 0; g < MODEL_GRANULES; g++)
         if (model[g] == all[i])
             model[g] = NULL;
@@ -156,7 +150,7 @@ TEST(as_the_model)
 {
     start();
     for (int i = 0; i < 20000; i++) {
-        (random_below(5) < 3 ? add_one : drop_one)();
+        (rnd(5) < 3 ? add_one : drop_one)();
         if (i % 200 == 0)
             compare();
     }

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "random.h"
 #include "test.h"
 #include "testhost.h"
 
@@ -112,18 +113,16 @@ TEST(random_spans_never_overlap)
     struct pool pool = {0};
     struct span_at held[600];
     uint32_t n[600] = {0};
-    uint64_t seed = 3;
     start(1);
     pool_init(&pool);
     for (int round = 0; round < 60000; round++) {
-        seed = seed * 6364136223846793005ull + 1442695040888963407u;
         /* the working set swells and shrinks */
-        uint32_t i = (uint32_t)(seed >> 40) % (round / 10000 % 2 ? 20 : 600);
+        uint32_t i = (uint32_t)rnd(round / 10000 % 2 ? 20 : 600);
         if (n[i] != 0) {
             put(&pool, held[i], n[i]);
             n[i] = 0;
         } else {
-            n[i] = 1 + (uint32_t)(seed >> 33) % SPAN_MAX;
+            n[i] = 1 + (uint32_t)rnd(SPAN_MAX);
             held[i] = take(&pool, n[i]); /* page[] finds overlaps */
             EXPECT(held[i].segment != NULL);
         }
@@ -404,11 +403,10 @@ static void *work(void *number)
     uint64_t seed = (uintptr_t)number;
     pool_init(&pool);
     for (int round = 0; round < ROUNDS; round++) {
-        seed = seed * 6364136223846793005ull + 1442695040888963407u;
-        uint32_t n = 1 + (uint32_t)(seed >> 33) % SPAN_MAX;
+        uint32_t n = 1 + (uint32_t)random_below(&seed, SPAN_MAX);
         struct span_at span = take(&pool, n);
         EXPECT(span.segment != NULL);
-        swap((uint32_t)(seed >> 40) % SLOTS, &span, &n);
+        swap((uint32_t)random_below(&seed, SLOTS), &span, &n);
         if (n != 0)
             put(&pool, span, n);
         if (round % 1000 == 0)

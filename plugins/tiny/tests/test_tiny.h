@@ -4,6 +4,7 @@
 #ifndef HAK_TEST_TINY_H
 #define HAK_TEST_TINY_H
 
+#include "random.h"
 #include "test.h"
 #include "testhost.h"
 
@@ -100,14 +101,6 @@ static inline void *free_part(void *argument)
     struct part *part = argument;
     put_many(part->p, part->n);
     return NULL;
-}
-
-static inline size_t rnd(uint64_t *seed, size_t n)
-{
-    *seed ^= *seed << 13;
-    *seed ^= *seed >> 7;
-    *seed ^= *seed << 17;
-    return (size_t)((*seed >> 11) % n);
 }
 
 #endif

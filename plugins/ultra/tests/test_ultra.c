@@ -3,16 +3,6 @@
  */
 #include "test_ultra.h"
 
-static uint64_t seed = 0xda942042e4dd58b5ull;
-
-static size_t rnd(size_t n)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (size_t)((seed >> 11) % n);
-}
-
 static void *block[1 << 16];
 
 /* ---- size classes ---------------------------------------------------- */

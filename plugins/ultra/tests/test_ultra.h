@@ -4,6 +4,7 @@
 #ifndef HAK_TEST_ULTRA_H
 #define HAK_TEST_ULTRA_H
 
+#include "random.h"
 #include "test.h"
 #include "testhost.h"
 

@@ -305,11 +305,9 @@ static struct item *make_item(uint64_t random)
 
 static void *swap_items(void *argument)
 {
-    uint64_t random = (uintptr_t)argument * 0x9e3779b97f4a7c15ull;
+    uint64_t state = (uintptr_t)argument;
     for (int i = 0; i < STEPS; i++) {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
+        uint64_t random = random_next(&state);
         struct item *fresh = random >> 60 < 8 ? make_item(random) : NULL;
         check_and_free(__atomic_exchange_n(&place[random % PLACES], fresh,
                                            __ATOMIC_ACQ_REL));
