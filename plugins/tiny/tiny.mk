@@ -1,2 +1,2 @@
-tiny_SRCS := tiny.c superslab.c
+tiny_SRCS := tiny.c
 tiny_TESTS := tests/test_tiny.c tests/test_magazine.c
