@@ -63,7 +63,7 @@ static void check(struct hak_box *box)
 {
     const struct mid_v35 *m = mid_v35_of(box);
     uint64_t live = 0;
-    segments_check(&m->segments);
+    hak_chunks_check(&m->segments);
     for (const struct hak_page *page = m->heaps.all_pages; page != NULL;
          page = page->all_next) {
         uint32_t remote = hak_remote_length(page->remote);
@@ -72,7 +72,7 @@ static void check(struct hak_box *box)
             continue;
         }
         hak_page_check(page);
-        EXPECT(segments_find(&m->segments, page->start) == page);
+        EXPECT(hak_map_get(&m->segments.holders, page->start) == page);
         EXPECT_LE(remote, hak_page_out(page));
         live += hak_page_out(page) - remote;
     }
@@ -97,16 +97,20 @@ static void put_many(void **p, size_t n)
 
 static struct hak_page *page_of(struct hak_box *box, const void *p)
 {
-    struct hak_page *page = segments_find(&mid_v35_of(box)->segments, p);
+    struct hak_page *page = hak_map_get(&mid_v35_of(box)->segments.holders, p);
     if (page == NULL)
         test_fail(__FILE__, __LINE__, "%p is in no page", p);
     return page;
 }
 
-static const struct segment *segment_of(struct hak_box *box, const void *p)
+static const struct hak_chunk *segment_of(struct hak_box *box, const void *p)
 {
-    const struct segment_page *entry = page_of(box, p)->source;
-    return entry->segment;
+    return page_of(box, p)->source;
+}
+
+static int nfree(const struct hak_chunk *segment)
+{
+    return __builtin_popcount(segment->free);
 }
 
 /* ---- classes ----------------------------------------------------------- */
@@ -297,17 +301,17 @@ TEST(pages_come_from_the_fullest_segment)
 {
     struct hak_box *box = OPEN(0);
     get_many(box, block, 3 * SEGMENT_1K, 1024);
-    const struct segment *first = segment_of(box, block[0]);
-    const struct segment *second = segment_of(box, block[SEGMENT_1K]);
+    const struct hak_chunk *first = segment_of(box, block[0]);
+    const struct hak_chunk *second = segment_of(box, block[SEGMENT_1K]);
     EXPECT(first != second);
     put_many(block, 2 * SLOTS_1K);              /* one kept, one back */
     put_many(block + SEGMENT_1K, 4 * SLOTS_1K); /* four back */
-    EXPECT_EQ(first->nfree, 1);
-    EXPECT_EQ(second->nfree, 4);
+    EXPECT_EQ(nfree(first), 1);
+    EXPECT_EQ(nfree(second), 4);
     get_many(box, block, SLOTS_1K, 1024); /* the kept one */
     get_many(box, block, SLOTS_1K, 1024);
-    EXPECT_EQ(first->nfree, 0);
-    EXPECT_EQ(second->nfree, 4);
+    EXPECT_EQ(nfree(first), 0);
+    EXPECT_EQ(nfree(second), 4);
     check(box);
 }
 
