@@ -65,7 +65,7 @@ static int read_slots(struct hak_box *box, struct classes *classes)
 
 static void tick(struct hak_heap *heap)
 {
-    segments_tick(&mid_v35_of(heap->all->box)->segments);
+    hak_chunks_tick(&mid_v35_of(heap->all->box)->segments);
 }
 
 static const struct hak_heaps_ops heaps_ops = {
@@ -81,7 +81,7 @@ static int mid_v35_init(struct hak_box *box)
     if (error != 0)
         return error;
     struct mid_v35 *m = box->host->meta(box, sizeof *m);
-    if (m == NULL || segments_init(&m->segments, box) != 0) {
+    if (m == NULL || !hak_chunks_init(&m->segments, box, SEGMENT_BYTES, 0)) {
         box->host->log(box, HAK_LOG_ERROR, "no memory for the region table");
         return -ENOMEM;
     }
@@ -155,7 +155,7 @@ static void *mid_v35_aligned_alloc(struct hak_box *box, size_t align_bytes,
 
 static struct hak_page *page_of(struct hak_box *box, const void *p)
 {
-    return segments_find(&mid_v35_of(box)->segments, p);
+    return hak_map_get(&mid_v35_of(box)->segments.holders, p);
 }
 
 static void mid_v35_free(struct hak_box *box, void *p)
@@ -204,7 +204,7 @@ static size_t mid_v35_trim(struct hak_box *box)
 {
     struct hak_heap *heap = hak_heaps_trimmer(&mid_v35_of(box)->heaps);
     size_t bytes = heap != NULL ? trim_heap(heap) : 0;
-    return bytes + segments_trim(&mid_v35_of(box)->segments);
+    return bytes + hak_chunks_trim(&mid_v35_of(box)->segments);
 }
 
 static void mid_v35_age(struct hak_box *box)
@@ -215,7 +215,7 @@ static void mid_v35_age(struct hak_box *box)
 static void mid_v35_stats(struct hak_box *box, struct hak_box_stats *out)
 {
     hak_heaps_stats(&mid_v35_of(box)->heaps, out);
-    out->cached_bytes = segments_cached(&mid_v35_of(box)->segments);
+    out->cached_bytes = hak_chunks_free_bytes(&mid_v35_of(box)->segments, true);
 }
 
 static void mid_v35_visit_slots(struct hak_box *box, hak_visit *visit,

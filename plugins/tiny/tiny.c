@@ -49,7 +49,7 @@ static struct tiny *tiny_of(struct hak_box *box)
     return box->state;
 }
 
-static struct superslabs *superslabs_of(const struct hak_heap *heap)
+static struct hak_chunks *superslabs_of(const struct hak_heap *heap)
 {
     return &hak_container_of(heap->all, struct tiny, heaps)->superslabs;
 }
@@ -79,19 +79,20 @@ static struct magazine *magazines_of(const struct hak_heap *heap)
 
 static void give_slab(struct hak_heap *heap, struct hak_page *page)
 {
-    slab_give(superslabs_of(heap), hak_page_memory(page),
-              hak_page_used_bytes(page));
+    hak_chunks_give(superslabs_of(heap), page->source, hak_page_memory(page),
+                    page->carved != 0);
     hak_heap_spare(heap, page);
 }
 
 static struct hak_page *page_get(struct hak_heap *heap, uint32_t class_number)
 {
-    struct superslabs *superslabs = superslabs_of(heap);
+    struct hak_chunks *superslabs = superslabs_of(heap);
     struct hak_box *box = heap->all->box;
     struct hak_page *page = hak_heap_page(heap);
     if (page == NULL)
         return NULL;
-    char *start = slab_take(superslabs);
+    struct hak_chunk *superslab;
+    char *start = hak_chunks_take(superslabs, &superslab);
     if (start == NULL) {
         hak_heap_spare(heap, page);
         return NULL;
@@ -100,7 +101,8 @@ static struct hak_page *page_get(struct hak_heap *heap, uint32_t class_number)
                   class_number);
     __atomic_store_n(&page->heap, heap, __ATOMIC_RELAXED);
     __atomic_store_n(&page->span.owner, heap->thread, __ATOMIC_RELAXED);
-    slab_name(superslabs, start, page);
+    page->source = superslab;
+    hak_map_set(&superslabs->holders, start, SLAB_BYTES, page);
     if (box->host->span_set(box, &page->span, start, SLAB_BYTES) == 0)
         return page;
     give_slab(heap, page);
@@ -112,7 +114,7 @@ static void page_put(struct hak_heap *heap, struct hak_page *page)
     struct hak_box *box = heap->all->box;
     box->host->span_set(box, NULL, hak_page_memory(page), SLAB_BYTES);
     give_slab(heap, page);
-    superslabs_tick(superslabs_of(heap));
+    hak_chunks_tick(superslabs_of(heap));
 }
 
 /* ---- heaps --------------------------------------------------------------- */
@@ -126,14 +128,15 @@ static void empty_magazines(struct hak_heap *heap)
         void *p;
         while ((p = magazine_drain(m)) != NULL) {
             hak_slot_clear(p);
-            hak_heap_free(heap, superslab_page(superslabs_of(heap), p), p);
+            hak_heap_free(heap, hak_map_get(&superslabs_of(heap)->holders, p),
+                          p);
         }
     }
 }
 
 static void tick(struct hak_heap *heap)
 {
-    superslabs_tick(superslabs_of(heap));
+    hak_chunks_tick(superslabs_of(heap));
 }
 
 static void *tiny_heap_open(struct hak_box *box, struct hak_thread *thread)
@@ -233,7 +236,7 @@ static bool in_magazine(const struct tiny *t, const struct hak_page *page,
 static void tiny_free(struct hak_box *box, void *p)
 {
     struct tiny *t = tiny_of(box);
-    struct hak_page *page = superslab_page(&t->superslabs, p);
+    struct hak_page *page = page_at(t, p);
     if (unlikely(page == NULL))
         hak_free_refused(box, p, HAK_WHY_NO_PAGE, NULL, 0);
     struct hak_heap *heap = box->host->heap(box, false);
@@ -253,13 +256,13 @@ static void tiny_free(struct hak_box *box, void *p)
 
 static bool tiny_owns(struct hak_box *box, const void *p)
 {
-    return superslab_page(&tiny_of(box)->superslabs, p) != NULL;
+    return page_at(tiny_of(box), p) != NULL;
 }
 
 static size_t tiny_usable_size(struct hak_box *box, const void *p)
 {
     const struct tiny *t = tiny_of(box);
-    const struct hak_page *page = superslab_page(&t->superslabs, p);
+    const struct hak_page *page = page_at(t, p);
     return page == NULL || in_magazine(t, page, p) ? 0
                                                    : hak_page_usable(page, p);
 }
@@ -302,8 +305,8 @@ static int tiny_init(struct hak_box *box)
     }
     struct tiny *t = host->meta(box, sizeof *t);
     if (t == NULL ||
-        superslabs_init(&t->superslabs, box,
-                        (uint32_t)box->params[PARAM_EMPTY_SUPERSLABS].i) != 0) {
+        !hak_chunks_init(&t->superslabs, box, SUPERSLAB_BYTES,
+                         (uint32_t)box->params[PARAM_EMPTY_SUPERSLABS].i)) {
         host->log(box, HAK_LOG_ERROR, "no memory for the SuperSlab table");
         return -ENOMEM;
     }
@@ -344,12 +347,12 @@ static void heap_trim(struct hak_heap *heap)
 
 static size_t tiny_trim(struct hak_box *box)
 {
-    struct superslabs *superslabs = &tiny_of(box)->superslabs;
+    struct hak_chunks *superslabs = &tiny_of(box)->superslabs;
     struct hak_heap *heap = hak_heaps_trimmer(&tiny_of(box)->heaps);
     uint64_t before = hak_counted(&superslabs->given_bytes);
     if (heap != NULL)
         heap_trim(heap);
-    superslabs_trim(superslabs);
+    hak_chunks_trim(superslabs);
     return hak_counted(&superslabs->given_bytes) - before;
 }
 
@@ -427,7 +430,7 @@ static void tiny_stats(struct hak_box *box, struct hak_box_stats *out)
 {
     const struct tiny *t = tiny_of(box);
     hak_heaps_stats(&t->heaps, out);
-    out->cached_bytes = hak_counted(&t->superslabs.free_slabs) * SLAB_BYTES;
+    out->cached_bytes = hak_chunks_free_bytes(&t->superslabs, false);
     for (uint32_t c = 0; t->with_magazine != 0 && c < TINY_CLASSES; c++) {
         struct hak_magazine_counts counts;
         snapshot(box, c, &counts);

@@ -191,17 +191,17 @@ TEST(pages_come_from_the_fullest_segment)
 {
     struct hak_box *box = OPEN(0);
     get_many(box, block, 3 * SEGMENT_1K, 1024);
-    const struct segment *first = segment_of(box, block[0]);
-    const struct segment *second = segment_of(box, block[SEGMENT_1K]);
+    const struct hak_chunk *first = segment_of(box, block[0]);
+    const struct hak_chunk *second = segment_of(box, block[SEGMENT_1K]);
     EXPECT(first != second);
     put_many(block, 2 * SLOTS_1K);              /* one kept, one back */
     put_many(block + SEGMENT_1K, 4 * SLOTS_1K); /* four back */
-    EXPECT_EQ(first->nfree, 1);
-    EXPECT_EQ(second->nfree, 4);
+    EXPECT_EQ(nfree(first), 1);
+    EXPECT_EQ(nfree(second), 4);
     get_many(box, block, SLOTS_1K, 1024); /* the kept one */
     get_many(box, block, SLOTS_1K, 1024);
-    EXPECT_EQ(first->nfree, 0);
-    EXPECT_EQ(second->nfree, 4);
+    EXPECT_EQ(nfree(first), 0);
+    EXPECT_EQ(nfree(second), 4);
     check(box);
 }
 

@@ -57,7 +57,7 @@ static inline void check(struct hak_box *box)
 {
     const struct mid_v35 *m = mid_v35_of(box);
     uint64_t live = 0;
-    segments_check(&m->segments);
+    hak_chunks_check(&m->segments);
     for (const struct hak_page *page = m->heaps.all_pages; page != NULL;
          page = page->all_next) {
         uint32_t remote = hak_remote_length(page->remote);
@@ -66,7 +66,7 @@ static inline void check(struct hak_box *box)
             continue;
         }
         hak_page_check(page);
-        EXPECT(segments_find(&m->segments, page->start) == page);
+        EXPECT(hak_map_get(&m->segments.holders, page->start) == page);
         EXPECT_LE(remote, hak_page_out(page));
         live += hak_page_out(page) - remote;
     }
@@ -92,17 +92,21 @@ static inline void put_many(void **p, size_t n)
 
 static inline struct hak_page *page_of(struct hak_box *box, const void *p)
 {
-    struct hak_page *page = segments_find(&mid_v35_of(box)->segments, p);
+    struct hak_page *page = hak_map_get(&mid_v35_of(box)->segments.holders, p);
     if (page == NULL)
         test_fail(__FILE__, __LINE__, "%p is in no page", p);
     return page;
 }
 
-static inline const struct segment *segment_of(struct hak_box *box,
-                                               const void *p)
+static inline const struct hak_chunk *segment_of(struct hak_box *box,
+                                                 const void *p)
 {
-    const struct segment_page *entry = page_of(box, p)->source;
-    return entry->segment;
+    return page_of(box, p)->source;
+}
+
+static inline int nfree(const struct hak_chunk *segment)
+{
+    return __builtin_popcount(segment->free);
 }
 
 #endif

@@ -271,7 +271,7 @@ TEST(warm_empty_superslabs_are_kept_and_no_more)
         drain(5 * 1024);
         heap_flush(box->host->heap(box, false));
         EXPECT_EQ(th_mapped(box), 2 * MIB);
-        EXPECT_EQ(sm()->supers.nempty, 2);
+        EXPECT_EQ(sm()->supers.chunks.nempty, 2);
         smallmid_check(sm());
     }
     EXPECT_EQ(box->ops->trim(box), 2 * MIB);

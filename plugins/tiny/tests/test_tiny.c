@@ -166,7 +166,7 @@ TEST(a_superslab_comes_and_goes_without_new_metadata)
         put_many(block, 2 * SUPER);
         EXPECT_GE(box->ops->trim(box), SUPERSLAB_BYTES);
         EXPECT_EQ(th_mapped(box), 0);
-        EXPECT(superslab_of(&state_of(box)->superslabs, block[0]) == NULL);
+        EXPECT(page_at(state_of(box), block[0]) == NULL);
         check(box);
         if (round == 0)
             metas = th_counts().metas;
