@@ -54,7 +54,8 @@ struct hak_heap {
  * How a box gets memory for pages; a constant.
  *
  * page_get: memory for a page of the class: calls hak_heap_page, then
- * hak_page_init and registers the span. NULL = no memory.
+ * hak_page_init, enters the page into the box's own table, and last calls
+ * hak_heap_enter. NULL = no memory.
  * page_put: the page is empty; unregister, give the memory back, then
  * hak_heap_spare. It may have been another heap's.
  */
@@ -135,6 +136,24 @@ static inline void hak_heap_own(struct hak_heap *heap, struct hak_page *page)
 static inline void hak_heap_disown(struct hak_page *page)
 {
     __atomic_store_n(&page->span.owner, NULL, __ATOMIC_RELAXED);
+}
+
+/*
+ * The page, which has memory and is initialised, is the heap's from here on,
+ * and the directory names its span. The owner and the slot size come before
+ * span_set, which copies a hint of both into the directory's entry: with a
+ * wrong hint the first free of the page goes the slow way.
+ * size_bytes  of the memory that the page was made of
+ */
+static inline void hak_heap_enter(struct hak_heap *heap, struct hak_page *page,
+                                  size_t size_bytes)
+{
+    struct hak_box *box = heap->all->box;
+    __atomic_store_n(&page->heap, heap, __ATOMIC_RELAXED);
+    hak_heap_own(heap, page);
+    int error = box->host->span_set(box, &page->span, hak_page_memory(page),
+                                    size_bytes);
+    HAK_ALWAYS(error == 0); /* the memory came from the host */
 }
 
 static inline void hak_heap_spare(struct hak_heap *heap, struct hak_page *page)

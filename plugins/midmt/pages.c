@@ -79,7 +79,6 @@ static struct hak_page *fresh_page(struct hak_heap *heap, uint32_t class_number)
 {
     struct midmt *m = midmt_of_heap(heap);
     struct midmt_heap *own = heap->own;
-    struct hak_box *box = heap->all->box;
     uint32_t n = m->ngranules[class_number];
     size_t size_bytes = (size_t)n << HAK_GRANULE_SHIFT;
     struct hak_page *page = hak_heap_page(heap);
@@ -93,24 +92,9 @@ static struct hak_page *fresh_page(struct hak_heap *heap, uint32_t class_number)
     hak_page_init(page, segment_at(at.segment, at.first), size_bytes,
                   midmt_slot_bytes(class_number), class_number);
     page->source = at.segment;
-    __atomic_store_n(&page->heap, heap, __ATOMIC_RELAXED);
-    __atomic_store_n(&page->span.owner, heap->thread, __ATOMIC_RELAXED);
     set_pages(at.segment, at.first, n, page);
-    if (box->host->span_set(box, &page->span, hak_page_memory(page),
-                            size_bytes) == 0)
-        return page;
-    give_span(heap, page);
-    hak_heap_spare(heap, page);
-    return NULL;
-}
-
-static void give_page(struct hak_heap *heap, struct hak_page *page)
-{
-    struct hak_box *box = heap->all->box;
-    box->host->span_set(box, NULL, hak_page_memory(page),
-                        page_bytes(heap, page));
-    give_span(heap, page);
-    hak_heap_spare(heap, page);
+    hak_heap_enter(heap, page, size_bytes);
+    return page;
 }
 
 struct hak_page *midmt_page_get(struct hak_heap *heap, uint32_t class_number)
@@ -121,7 +105,11 @@ struct hak_page *midmt_page_get(struct hak_heap *heap, uint32_t class_number)
 
 void midmt_page_put(struct hak_heap *heap, struct hak_page *page)
 {
-    give_page(heap, page);
+    struct hak_box *box = heap->all->box;
+    box->host->span_set(box, NULL, hak_page_memory(page),
+                        page_bytes(heap, page));
+    give_span(heap, page);
+    hak_heap_spare(heap, page);
     midmt_tick(heap);
 }
 

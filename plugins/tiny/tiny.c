@@ -77,17 +77,9 @@ static struct magazine *magazines_of(const struct hak_heap *heap)
 
 /* ---- pages --------------------------------------------------------------- */
 
-static void give_slab(struct hak_heap *heap, struct hak_page *page)
-{
-    slab_give(superslabs_of(heap), hak_page_memory(page),
-              hak_page_used_bytes(page));
-    hak_heap_spare(heap, page);
-}
-
 static struct hak_page *page_get(struct hak_heap *heap, uint32_t class_number)
 {
     struct superslabs *superslabs = superslabs_of(heap);
-    struct hak_box *box = heap->all->box;
     struct hak_page *page = hak_heap_page(heap);
     if (page == NULL)
         return NULL;
@@ -98,20 +90,18 @@ static struct hak_page *page_get(struct hak_heap *heap, uint32_t class_number)
     }
     hak_page_init(page, start, SLAB_BYTES, slot_bytes_of(class_number),
                   class_number);
-    __atomic_store_n(&page->heap, heap, __ATOMIC_RELAXED);
-    __atomic_store_n(&page->span.owner, heap->thread, __ATOMIC_RELAXED);
     slab_name(superslabs, start, page);
-    if (box->host->span_set(box, &page->span, start, SLAB_BYTES) == 0)
-        return page;
-    give_slab(heap, page);
-    return NULL;
+    hak_heap_enter(heap, page, SLAB_BYTES);
+    return page;
 }
 
 static void page_put(struct hak_heap *heap, struct hak_page *page)
 {
     struct hak_box *box = heap->all->box;
     box->host->span_set(box, NULL, hak_page_memory(page), SLAB_BYTES);
-    give_slab(heap, page);
+    slab_give(superslabs_of(heap), hak_page_memory(page),
+              hak_page_used_bytes(page));
+    hak_heap_spare(heap, page);
     superslabs_tick(superslabs_of(heap));
 }
 

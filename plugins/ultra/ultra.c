@@ -109,11 +109,9 @@ static size_t page_bytes(const struct hak_page *page)
     return granules_of(page->span.slot_bytes) * HAK_GRANULE_BYTES;
 }
 
-static struct hak_page *fresh_page(struct hak_heap *heap, uint32_t slot_bytes)
+static struct hak_page *fresh_page(struct hak_heap *heap, size_t bytes)
 {
-    struct ultra *u = ultra_of_heap(heap);
     struct hak_box *box = heap->all->box;
-    size_t bytes = granules_of(slot_bytes) * HAK_GRANULE_BYTES;
     struct hak_page *page = hak_heap_page(heap);
     if (page == NULL)
         return NULL;
@@ -122,9 +120,6 @@ static struct hak_page *fresh_page(struct hak_heap *heap, uint32_t slot_bytes)
         hak_heap_spare(heap, page);
         return NULL;
     }
-    hak_map_set(&u->pages, page->start, bytes, page);
-    int error = box->host->span_set(box, &page->span, page->start, bytes);
-    HAK_ALWAYS(error == 0); /* the range came from map just now */
     return page;
 }
 
@@ -274,19 +269,20 @@ static void page_put(struct hak_heap *heap, struct hak_page *page)
 
 static struct hak_page *page_get(struct hak_heap *heap, uint32_t class_number)
 {
+    struct ultra *u = ultra_of_heap(heap);
     uint32_t slot_bytes = slot_bytes_of(class_number);
-    struct hak_page *page = depot_take(ultra_of_heap(heap), class_number);
+    size_t bytes = granules_of(slot_bytes) * HAK_GRANULE_BYTES;
+    struct hak_page *page = depot_take(u, class_number);
     bool as_it_is = page != NULL && page->class_number == class_number;
-    if (page == NULL && (page = fresh_page(heap, slot_bytes)) == NULL)
+    if (page == NULL && (page = fresh_page(heap, bytes)) == NULL)
         return NULL;
     if (as_it_is)
         hak_page_begin(page);
     else
-        hak_page_init(page, hak_page_memory(page),
-                      granules_of(slot_bytes) * HAK_GRANULE_BYTES, slot_bytes,
+        hak_page_init(page, hak_page_memory(page), bytes, slot_bytes,
                       class_number);
-    __atomic_store_n(&page->heap, heap, __ATOMIC_RELAXED);
-    __atomic_store_n(&page->span.owner, heap->thread, __ATOMIC_RELAXED);
+    hak_map_set(&u->pages, hak_page_memory(page), bytes, page);
+    hak_heap_enter(heap, page, bytes);
     return page;
 }
 
