@@ -16,14 +16,14 @@
 #include "classes.h"
 #include "segment.h"
 
-/* Locks: none is taken while another is held. */
+/* heaps first. Locks: none is taken while another is held. */
 struct mid_v35 {
     struct hak_heaps heaps;
     struct classes classes;
     struct segments segments;
 };
 
-static inline struct mid_v35 *mid_v35_of(struct hak_box *box)
+static inline struct mid_v35 *mid_v35_of(const struct hak_box *box)
 {
     return box->state;
 }

@@ -12,8 +12,8 @@
  * in pieces, and as much of others would be touched.) What the depot did not
  * need for half a purge delay goes back.
  */
-#include <kit/lost.h>
 #include <kit/map.h>
+#include <kit/paged.h>
 
 #include <errno.h>
 
@@ -74,7 +74,7 @@ struct ultra {
     uint64_t given_bytes; /* back to the host, ever */
 };
 
-static struct ultra *ultra_of(struct hak_box *box)
+static struct ultra *ultra_of(const struct hak_box *box)
 {
     return box->state;
 }
@@ -84,9 +84,15 @@ static struct ultra *ultra_of_heap(struct hak_heap *heap)
     return hak_container_of(heap->all, struct ultra, heaps);
 }
 
-static uint32_t class_of(size_t size_bytes)
+/* Slots of a multiple of an alignment have it (HAK_PAGE_COLOR). */
+static uint32_t box_class_of(const struct hak_box *box, size_t size_bytes,
+                             size_t align_bytes)
 {
-    return size_bytes == 0 ? 0 : hak_index_of(size_bytes) - 1;
+    (void)box;
+    if (size_bytes > HAK_SMALL_MAX_BYTES || align_bytes > HAK_SMALL_MAX_BYTES)
+        return HAK_CLASS_NONE;
+    size_t bytes = hak_round_up(size_bytes, align_bytes);
+    return bytes == 0 ? 0 : hak_index_of(bytes) - 1;
 }
 
 static uint32_t slot_bytes_of(uint32_t class_number)
@@ -94,7 +100,18 @@ static uint32_t slot_bytes_of(uint32_t class_number)
     return (class_number + 1) * HAK_ALIGN_BYTES;
 }
 
+static uint32_t box_slot_bytes(const struct hak_box *box, uint32_t class_number)
+{
+    (void)box;
+    return slot_bytes_of(class_number);
+}
+
 /* ---- pages ---- */
+
+static struct hak_page *box_page_of(const struct hak_box *box, const void *p)
+{
+    return hak_map_get(&ultra_of(box)->pages, p);
+}
 
 /* About 256 slots or more: with more in a page, malloc changes pages less
  * often. `make bench BENCH="random, 16..1024"`, 10000 and 100000 blocks: 15 and
@@ -308,6 +325,7 @@ static int ultra_init(struct hak_box *box)
         .full_divisor = 32,
         .keep_bytes = (size_t)box->params[PARAM_WARM].i,
         .common_bytes = (uint32_t)box->params[PARAM_COMMON].i,
+        .box_lock = &u->depot.lock,
         .ops = &heaps_ops,
     };
     u->depot.most_bytes = (uint64_t)box->params[PARAM_DEPOT].i;
@@ -317,73 +335,6 @@ static int ultra_init(struct hak_box *box)
     return 0;
 }
 
-static void *ultra_heap_open(struct hak_box *box, struct hak_thread *thread)
-{
-    return hak_heap_open(&ultra_of(box)->heaps, thread);
-}
-
-static void ultra_heap_close(struct hak_box *box, void *heap)
-{
-    (void)box;
-    hak_heap_close(heap);
-}
-
-static struct hak_span *ultra_refill(struct hak_box *box, void *heap,
-                                     size_t size_bytes)
-{
-    (void)box;
-    if (unlikely(size_bytes > HAK_SMALL_MAX_BYTES))
-        return NULL;
-    return hak_heap_refill(heap, class_of(size_bytes));
-}
-
-static void *ultra_alloc(struct hak_box *box, size_t size_bytes)
-{
-    if (size_bytes > HAK_SMALL_MAX_BYTES)
-        return NULL;
-    struct hak_heap *heap = box->host->heap(box, true);
-    return heap == NULL ? NULL : hak_heap_alloc(heap, class_of(size_bytes));
-}
-
-/* Slots of a multiple of align are aligned (HAK_PAGE_COLOR). */
-static void *ultra_aligned_alloc(struct hak_box *box, size_t align_bytes,
-                                 size_t size_bytes)
-{
-    if (align_bytes > HAK_SMALL_MAX_BYTES || size_bytes > HAK_SMALL_MAX_BYTES)
-        return NULL;
-    return ultra_alloc(box, hak_round_up(size_bytes, align_bytes));
-}
-
-static void ultra_free(struct hak_box *box, void *p)
-{
-    struct hak_page *page = hak_map_get(&ultra_of(box)->pages, p);
-    hak_heap_free(box->host->heap(box, false), page, p);
-}
-
-static bool ultra_owns(struct hak_box *box, const void *p)
-{
-    return hak_map_get(&ultra_of(box)->pages, p) != NULL;
-}
-
-static size_t ultra_usable_size(struct hak_box *box, const void *p)
-{
-    return hak_page_usable(hak_map_get(&ultra_of(box)->pages, p), p);
-}
-
-static size_t ultra_slot_size(struct hak_box *box, size_t size_bytes)
-{
-    (void)box;
-    return size_bytes > HAK_SMALL_MAX_BYTES
-               ? 0
-               : slot_bytes_of(class_of(size_bytes));
-}
-
-static void ultra_fork(struct hak_box *box, enum hak_fork_phase phase)
-{
-    hak_heaps_fork(&ultra_of(box)->heaps, phase);
-    hak_lock_fork(&ultra_of(box)->depot.lock, phase);
-}
-
 static size_t ultra_trim(struct hak_box *box)
 {
     struct ultra *u = ultra_of(box);
@@ -391,9 +342,7 @@ static size_t ultra_trim(struct hak_box *box)
     uint64_t before = hak_counted(&u->given_bytes);
     if (heap == NULL)
         return 0;
-    hak_heap_collect(heap);
-    hak_heap_adopt_all(heap);
-    size_t bytes = hak_heap_look(heap, true) + hak_heaps_trim_others(heap);
+    size_t bytes = hak_heap_trim(heap, false);
     depot_empty(heap, SIZE_MAX);
     hak_count_shared(&u->given_bytes, (int64_t)bytes);
     return hak_counted(&u->given_bytes) - before;
@@ -406,22 +355,11 @@ static size_t ultra_shrink(struct hak_box *box, size_t want_bytes)
     return heap != NULL ? depot_empty(heap, want_bytes) : 0;
 }
 
-static void ultra_age(struct hak_box *box)
-{
-    hak_heaps_age(&ultra_of(box)->heaps);
-}
-
 static void ultra_stats(struct hak_box *box, struct hak_box_stats *out)
 {
     hak_heaps_stats(&ultra_of(box)->heaps, out);
     out->cached_bytes = hak_heaps_kept(&ultra_of(box)->heaps) +
                         hak_counted(&ultra_of(box)->depot.bytes);
-}
-
-static void ultra_visit_slots(struct hak_box *box, hak_visit *visit,
-                              void *context)
-{
-    hak_heaps_visit(&ultra_of(box)->heaps, visit, context);
 }
 
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
@@ -433,24 +371,12 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
     .max_bytes = HAK_SMALL_MAX_BYTES,
     .ops =
         {
-            .alloc = ultra_alloc,
-            .free = ultra_free,
-            .owns = ultra_owns,
+            HAK_PAGED_OPS,
+            HAK_PAGED_CALLS,
+            .owns = hak_paged_owns,
             .init = ultra_init,
-            .usable_size = ultra_usable_size,
-            .slot_size = ultra_slot_size,
-            .aligned_alloc = ultra_aligned_alloc,
-            .heap_open = ultra_heap_open,
-            .heap_close = ultra_heap_close,
-            .refill = ultra_refill,
-            .triggered = hak_heap_triggered,
-            .remote_free = hak_heap_remote_free,
-            .fork = ultra_fork,
             .trim = ultra_trim,
             .stats = ultra_stats,
-            .visit_slots = ultra_visit_slots,
-            .age = ultra_age,
-            .heap_lost = hak_heap_lost,
             .heap_park = hak_heap_park,
             .shrink = ultra_shrink,
         },
