@@ -10,10 +10,16 @@
  * a purge delay goes back. Kept pages are under a lock of the heap's, so that
  * any thread can have them go back (hak_heap_shed).
  *
- * Locks: hak_heap.shelf guards what the heap keeps. hak_heaps.lock guards the
- * lists of orphans and of spare heaps only, common_lock a heap that has no
- * thread (common.h), absent what is done in pages of others (absent.h).
- * Everything else belongs to the owner thread or is atomic.
+ * Locks, in the order in which one may be taken under another:
+ *
+ *     hak_heaps.absent       what is done in pages of others (absent.h)
+ *     hak_heaps.common_lock  the heap that has no thread (common.h)
+ *     hak_heaps.lock         the lists of orphans and of spare heaps, only
+ *     hak_heap.shelf         what the heap keeps
+ *     *hak_heaps.box_lock    where the box's pages come from
+ *
+ * Fork takes all but the shelves (hak_heaps_fork). Everything else belongs to
+ * the owner thread or is atomic.
  */
 #ifndef HAK_KIT_HEAP_H
 #define HAK_KIT_HEAP_H
@@ -36,7 +42,7 @@ struct hak_heap {
     struct hak_heap *next; /* orphans or spare heaps */
     struct hak_heap *all_next;
     struct hak_page *spare; /* page structs without memory */
-    void *own;              /* the box's */
+    void *own;              /* the box's part, hak_heaps.own_bytes, or NULL */
     uint64_t retired, adopted;
     uint64_t aged_ms; /* when kept pages were last looked at; atomic */
     uint32_t age_calls, ages;
@@ -54,7 +60,8 @@ struct hak_heap {
  * How a box gets memory for pages; a constant.
  *
  * page_get: memory for a page of the class: calls hak_heap_page, then
- * hak_page_init and registers the span. NULL = no memory.
+ * hak_page_init, enters the page into the box's own table, and last calls
+ * hak_heap_enter. NULL = no memory.
  * page_put: the page is empty; unregister, give the memory back, then
  * hak_heap_spare. It may have been another heap's.
  */
@@ -64,6 +71,15 @@ struct hak_heaps_ops {
     /* tick: NULL, or called now and then, by the heap's thread. Pages may go,
      * current ones too. */
     void (*tick)(struct hak_heap *heap);
+    /* own_init: NULL, or makes the box's part of a new heap, which is zero.
+     * Once: the part stays as it is when the heap serves another thread. */
+    void (*own_init)(void *own);
+    /* own_close: NULL, or called when a heap closes, before its pages go. What
+     * the box's part holds of slots and pages goes back. */
+    void (*own_close)(struct hak_heap *heap);
+    /* own_mark: NULL, or sets the bits of those slots of the page that count as
+     * out of it and wait in the box's parts of heaps. */
+    void (*own_mark)(const struct hak_page *page, uint64_t *is_free);
 };
 
 /* One box's heaps. */
@@ -76,6 +92,8 @@ struct hak_heaps {
     size_t keep_bytes;     /* of kept pages in a heap; atomic */
     uint32_t common_bytes; /* of each class a young heap has from common pages;
                               0: none */
+    uint32_t own_bytes;    /* of the box's part of a heap; 0: none */
+    struct hak_lock *box_lock; /* the box's own, or NULL */
     const struct hak_heaps_ops *ops;
     struct hak_page *all_pages; /* push only, for statistics */
     struct hak_heap *all_heaps; /* push only */
@@ -135,6 +153,24 @@ static inline void hak_heap_own(struct hak_heap *heap, struct hak_page *page)
 static inline void hak_heap_disown(struct hak_page *page)
 {
     __atomic_store_n(&page->span.owner, NULL, __ATOMIC_RELAXED);
+}
+
+/*
+ * The page, which has memory and is initialised, is the heap's from here on,
+ * and the directory names its span. The owner and the slot size come before
+ * span_set, which copies a hint of both into the directory's entry: with a
+ * wrong hint the first free of the page goes the slow way.
+ * size_bytes  of the memory that the page was made of
+ */
+static inline void hak_heap_enter(struct hak_heap *heap, struct hak_page *page,
+                                  size_t size_bytes)
+{
+    struct hak_box *box = heap->all->box;
+    __atomic_store_n(&page->heap, heap, __ATOMIC_RELAXED);
+    hak_heap_own(heap, page);
+    int error = box->host->span_set(box, &page->span, hak_page_memory(page),
+                                    size_bytes);
+    HAK_ALWAYS(error == 0); /* the memory came from the host */
 }
 
 static inline void hak_heap_spare(struct hak_heap *heap, struct hak_page *page)

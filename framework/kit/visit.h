@@ -54,17 +54,20 @@ static inline void hak_page_mark(const struct hak_page *page, const void *list,
     }
 }
 
-/* ops->fork of a box does this for its heaps. */
+/* ops->fork: in the order of the locks (heap.h). */
 static inline void hak_heaps_fork(struct hak_heaps *all,
                                   enum hak_fork_phase phase)
 {
     hak_lock_fork(&all->absent, phase);
     hak_lock_fork(&all->common_lock, phase);
     hak_lock_fork(&all->lock, phase);
+    if (all->box_lock != NULL)
+        hak_lock_fork(all->box_lock, phase);
 }
 
-/* Its own lists, and what sleeps. */
-static inline void hak_page_mark_free(const struct hak_page *page,
+/* What is on its lists, sleeps, or waits in the box's parts of heaps. */
+static inline void hak_page_mark_free(const struct hak_heaps *all,
+                                      const struct hak_page *page,
                                       uint64_t *is_free)
 {
     hak_page_mark(page, page->span.local, is_free);
@@ -75,14 +78,17 @@ static inline void hak_page_mark_free(const struct hak_page *page,
             hak_page_group(page, (uint32_t)__builtin_ctzll(map));
         hak_bits_set(is_free, group.first, group.end - group.first);
     }
+    if (all->ops->own_mark != NULL)
+        all->ops->own_mark(page, is_free);
 }
 
 /* False: visit asked to stop. */
-static inline bool hak_page_visit(const struct hak_page *page, hak_visit *visit,
+static inline bool hak_page_visit(const struct hak_heaps *all,
+                                  const struct hak_page *page, hak_visit *visit,
                                   void *context)
 {
     uint64_t is_free[HAK_PAGE_SLOTS_MAX / 64] = {0};
-    hak_page_mark_free(page, is_free);
+    hak_page_mark_free(all, page, is_free);
     for (uint32_t i = 0; i < page->carved; i++)
         if (!(is_free[i >> 6] >> (i & 63) & 1) &&
             !visit(context, page->start + (size_t)i * page->span.slot_bytes,
@@ -98,7 +104,7 @@ static inline void hak_heaps_visit(const struct hak_heaps *all,
         __atomic_load_n(&all->all_pages, __ATOMIC_ACQUIRE);
     for (; page != NULL; page = page->all_next)
         if (page->state != HAK_PAGE_FREE &&
-            !hak_page_visit(page, visit, context))
+            !hak_page_visit(all, page, visit, context))
             return;
 }
 

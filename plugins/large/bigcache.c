@@ -452,10 +452,16 @@ void bigcache_recall(struct bigcache *cache)
     }
 }
 
-void bigcache_lock(struct bigcache *cache, bool take)
+void bigcache_lock(struct bigcache *cache)
 {
     for (uint32_t i = 0; i < cache->nshards; i++)
-        (take ? hak_lock_take : hak_lock_drop)(&cache->shard[i].lock);
+        hak_lock_take(&cache->shard[i].lock);
+}
+
+void bigcache_unlock(struct bigcache *cache)
+{
+    for (uint32_t i = 0; i < cache->nshards; i++)
+        hak_lock_drop(&cache->shard[i].lock);
 }
 
 void bigcache_fork(struct bigcache *cache, enum hak_fork_phase phase)

@@ -192,7 +192,8 @@ static inline size_t bigcache_most(const struct bigcache *cache, size_t n)
     return n + n * waste / 100;
 }
 
-void bigcache_lock(struct bigcache *cache, bool take); /* of all shards */
+void bigcache_lock(struct bigcache *cache); /* every shard, in order */
+void bigcache_unlock(struct bigcache *cache);
 void bigcache_fork(struct bigcache *cache, enum hak_fork_phase phase);
 
 /* Aborts when an invariant of a shard is broken. */

@@ -50,7 +50,7 @@ static void share_out(struct bigcache *cache, struct account *ours,
 static void add_slowly(struct ledger *ledger, struct bigcache *cache,
                        struct account *ours, int64_t nblocks, int64_t nbytes)
 {
-    bigcache_lock(cache, true);
+    bigcache_lock(cache);
     account_count(ours, nblocks, nbytes);
     int64_t live = ledger_live(cache);
     if (live > ledger->high)
@@ -58,7 +58,7 @@ static void add_slowly(struct ledger *ledger, struct bigcache *cache,
     if (live > ledger->peak)
         ledger_write(&ledger->peak, live);
     share_out(cache, ours, ledger->high - live);
-    bigcache_lock(cache, false);
+    bigcache_unlock(cache);
 }
 
 void ledger_add(struct ledger *ledger, struct bigcache *cache, uint32_t shard,
@@ -75,7 +75,7 @@ void ledger_add(struct ledger *ledger, struct bigcache *cache, uint32_t shard,
 /* Lowering `high` loses nothing of `peak`, since high <= peak at all times. */
 void ledger_turn(struct ledger *ledger, struct bigcache *cache)
 {
-    bigcache_lock(cache, true);
+    bigcache_lock(cache);
     ledger_write(&ledger->high_before, ledger->high);
     ledger_write(&ledger->high, ledger_live(cache));
     for (uint32_t i = 0; i < cache->nshards; i++) {
@@ -83,13 +83,13 @@ void ledger_turn(struct ledger *ledger, struct bigcache *cache)
         s->account.reserve = s->account.live;
         __atomic_store_n(&s->allowance, 0, __ATOMIC_RELAXED);
     }
-    bigcache_lock(cache, false);
+    bigcache_unlock(cache);
 }
 
 void ledger_check(struct ledger *ledger, struct bigcache *cache)
 {
     int64_t reserve = 0;
-    bigcache_lock(cache, true);
+    bigcache_lock(cache);
     for (uint32_t i = 0; i < cache->nshards; i++) {
         const struct account *a = &cache->shard[i].account;
         HAK_ALWAYS(a->live <= a->reserve);
@@ -97,5 +97,5 @@ void ledger_check(struct ledger *ledger, struct bigcache *cache)
     }
     HAK_ALWAYS(ledger_live(cache) >= 0 && ledger_nlive(cache) >= 0);
     HAK_ALWAYS(reserve <= ledger->high && ledger->high <= ledger->peak);
-    bigcache_lock(cache, false);
+    bigcache_unlock(cache);
 }

@@ -19,7 +19,6 @@ static void leave(struct hak_heap *heap, struct hak_page *page)
 struct hak_page *refill_page(struct hak_heap *heap, uint32_t class_number)
 {
     struct mid_v35 *m = mid_v35_of_heap(heap);
-    struct hak_box *box = heap->all->box;
     hak_chunks_tick(&m->segments);
     struct hak_page *page = hak_heap_page(heap);
     if (page == NULL)
@@ -33,13 +32,9 @@ struct hak_page *refill_page(struct hak_heap *heap, uint32_t class_number)
     hak_page_init(page, start, HAK_GRANULE_BYTES,
                   m->classes.slot_bytes[class_number], class_number);
     page->source = segment;
-    __atomic_store_n(&page->heap, heap, __ATOMIC_RELAXED);
-    __atomic_store_n(&page->span.owner, heap->thread, __ATOMIC_RELAXED);
     hak_map_set(&m->segments.holders, start, HAK_GRANULE_BYTES, page);
-    if (box->host->span_set(box, &page->span, start, HAK_GRANULE_BYTES) == 0)
-        return page;
-    leave(heap, page);
-    return NULL;
+    hak_heap_enter(heap, page, HAK_GRANULE_BYTES);
+    return page;
 }
 
 void retire_page(struct hak_heap *heap, struct hak_page *page)

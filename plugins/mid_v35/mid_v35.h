@@ -20,14 +20,14 @@
 enum { SEGMENT_PAGES = 32 };
 #define SEGMENT_BYTES (SEGMENT_PAGES * HAK_GRANULE_BYTES)
 
-/* Locks: none is taken while another is held. */
+/* heaps first. Locks: none is taken while another is held. */
 struct mid_v35 {
     struct hak_heaps heaps;
     struct classes classes;
     struct hak_chunks segments;
 };
 
-static inline struct mid_v35 *mid_v35_of(struct hak_box *box)
+static inline struct mid_v35 *mid_v35_of(const struct hak_box *box)
 {
     return box->state;
 }

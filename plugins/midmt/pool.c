@@ -398,11 +398,6 @@ uint64_t segments_free_bytes(const struct segments *s)
     return n << HAK_GRANULE_SHIFT;
 }
 
-void segments_fork(struct segments *s, enum hak_fork_phase phase)
-{
-    hak_lock_fork(&s->lock, phase);
-}
-
 void pool_check(const struct pool *pool)
 {
     size_t held_bytes = 0;

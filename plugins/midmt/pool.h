@@ -112,8 +112,6 @@ size_t segments_shrink(struct segments *s, struct pool *mine,
 /* Bytes of free granules in segments. */
 uint64_t segments_free_bytes(const struct segments *s);
 
-void segments_fork(struct segments *s, enum hak_fork_phase phase);
-
 /* While nobody else uses it. */
 void pool_check(const struct pool *pool);
 void segments_check(const struct segments *s);

@@ -13,8 +13,8 @@
  * singly, and other memory would become resident for the next page. Pages that
  * the depot did not need for half a purge delay go back to the host.
  */
-#include <kit/lost.h>
 #include <kit/map.h>
+#include <kit/paged.h>
 
 #include <errno.h>
 
@@ -77,7 +77,7 @@ struct ultra {
     uint64_t given_bytes; /* sum of all bytes given back to the host */
 };
 
-static struct ultra *ultra_of(struct hak_box *box)
+static struct ultra *ultra_of(const struct hak_box *box)
 {
     return box->state;
 }
@@ -87,9 +87,15 @@ static struct ultra *ultra_of_heap(struct hak_heap *heap)
     return hak_container_of(heap->all, struct ultra, heaps);
 }
 
-static uint32_t class_of(size_t size_bytes)
+/* Slots of a multiple of an alignment have it (HAK_PAGE_COLOR). */
+static uint32_t box_class_of(const struct hak_box *box, size_t size_bytes,
+                             size_t align_bytes)
 {
-    return size_bytes == 0 ? 0 : hak_index_of(size_bytes) - 1;
+    (void)box;
+    if (size_bytes > HAK_SMALL_MAX_BYTES || align_bytes > HAK_SMALL_MAX_BYTES)
+        return HAK_CLASS_NONE;
+    size_t bytes = hak_round_up(size_bytes, align_bytes);
+    return bytes == 0 ? 0 : hak_index_of(bytes) - 1;
 }
 
 static uint32_t slot_bytes_of(uint32_t class_number)
@@ -97,7 +103,18 @@ static uint32_t slot_bytes_of(uint32_t class_number)
     return (class_number + 1) * HAK_ALIGN_BYTES;
 }
 
+static uint32_t box_slot_bytes(const struct hak_box *box, uint32_t class_number)
+{
+    (void)box;
+    return slot_bytes_of(class_number);
+}
+
 /* ---- pages ---- */
+
+static struct hak_page *box_page_of(const struct hak_box *box, const void *p)
+{
+    return hak_map_get(&ultra_of(box)->pages, p);
+}
 
 /* A page has about 256 slots or more: the more slots, the less often malloc
  * changes pages. Measured with `make bench BENCH="random, 16..1024"`: with
@@ -113,11 +130,9 @@ static size_t page_bytes(const struct hak_page *page)
     return granules_of(page->span.slot_bytes) * HAK_GRANULE_BYTES;
 }
 
-static struct hak_page *fresh_page(struct hak_heap *heap, uint32_t slot_bytes)
+static struct hak_page *fresh_page(struct hak_heap *heap, size_t bytes)
 {
-    struct ultra *u = ultra_of_heap(heap);
     struct hak_box *box = heap->all->box;
-    size_t bytes = granules_of(slot_bytes) * HAK_GRANULE_BYTES;
     struct hak_page *page = hak_heap_page(heap);
     if (page == NULL)
         return NULL;
@@ -126,9 +141,6 @@ static struct hak_page *fresh_page(struct hak_heap *heap, uint32_t slot_bytes)
         hak_heap_spare(heap, page);
         return NULL;
     }
-    hak_map_set(&u->pages, page->start, bytes, page);
-    int error = box->host->span_set(box, &page->span, page->start, bytes);
-    HAK_ALWAYS(error == 0); /* the range came from map just now */
     return page;
 }
 
@@ -279,19 +291,20 @@ static void page_put(struct hak_heap *heap, struct hak_page *page)
 
 static struct hak_page *page_get(struct hak_heap *heap, uint32_t class_number)
 {
+    struct ultra *u = ultra_of_heap(heap);
     uint32_t slot_bytes = slot_bytes_of(class_number);
-    struct hak_page *page = depot_take(ultra_of_heap(heap), class_number);
+    size_t bytes = granules_of(slot_bytes) * HAK_GRANULE_BYTES;
+    struct hak_page *page = depot_take(u, class_number);
     bool as_it_is = page != NULL && page->class_number == class_number;
-    if (page == NULL && (page = fresh_page(heap, slot_bytes)) == NULL)
+    if (page == NULL && (page = fresh_page(heap, bytes)) == NULL)
         return NULL;
     if (as_it_is)
         hak_page_begin(page);
     else
-        hak_page_init(page, hak_page_memory(page),
-                      granules_of(slot_bytes) * HAK_GRANULE_BYTES, slot_bytes,
+        hak_page_init(page, hak_page_memory(page), bytes, slot_bytes,
                       class_number);
-    __atomic_store_n(&page->heap, heap, __ATOMIC_RELAXED);
-    __atomic_store_n(&page->span.owner, heap->thread, __ATOMIC_RELAXED);
+    hak_map_set(&u->pages, hak_page_memory(page), bytes, page);
+    hak_heap_enter(heap, page, bytes);
     return page;
 }
 
@@ -317,6 +330,7 @@ static int ultra_init(struct hak_box *box)
         .full_divisor = 32,
         .keep_bytes = (size_t)box->params[PARAM_WARM].i,
         .common_bytes = (uint32_t)box->params[PARAM_COMMON].i,
+        .box_lock = &u->depot.lock,
         .ops = &heaps_ops,
     };
     u->depot.most_bytes = (uint64_t)box->params[PARAM_DEPOT].i;
@@ -326,74 +340,6 @@ static int ultra_init(struct hak_box *box)
     return 0;
 }
 
-static void *ultra_heap_open(struct hak_box *box, struct hak_thread *thread)
-{
-    return hak_heap_open(&ultra_of(box)->heaps, thread);
-}
-
-static void ultra_heap_close(struct hak_box *box, void *heap)
-{
-    (void)box;
-    hak_heap_close(heap);
-}
-
-static struct hak_span *ultra_refill(struct hak_box *box, void *heap,
-                                     size_t size_bytes)
-{
-    (void)box;
-    if (unlikely(size_bytes > HAK_SMALL_MAX_BYTES))
-        return NULL;
-    return hak_heap_refill(heap, class_of(size_bytes));
-}
-
-static void *ultra_alloc(struct hak_box *box, size_t size_bytes)
-{
-    if (size_bytes > HAK_SMALL_MAX_BYTES)
-        return NULL;
-    struct hak_heap *heap = box->host->heap(box, true);
-    return heap == NULL ? NULL : hak_heap_alloc(heap, class_of(size_bytes));
-}
-
-/* A slot whose size is a multiple of align_bytes, a power of two, is aligned to
- * it: see HAK_PAGE_COLOR in kit/page.h. */
-static void *ultra_aligned_alloc(struct hak_box *box, size_t align_bytes,
-                                 size_t size_bytes)
-{
-    if (align_bytes > HAK_SMALL_MAX_BYTES || size_bytes > HAK_SMALL_MAX_BYTES)
-        return NULL;
-    return ultra_alloc(box, hak_round_up(size_bytes, align_bytes));
-}
-
-static void ultra_free(struct hak_box *box, void *p)
-{
-    struct hak_page *page = hak_map_get(&ultra_of(box)->pages, p);
-    hak_heap_free(box->host->heap(box, false), page, p);
-}
-
-static bool ultra_owns(struct hak_box *box, const void *p)
-{
-    return hak_map_get(&ultra_of(box)->pages, p) != NULL;
-}
-
-static size_t ultra_usable_size(struct hak_box *box, const void *p)
-{
-    return hak_page_usable(hak_map_get(&ultra_of(box)->pages, p), p);
-}
-
-static size_t ultra_slot_size(struct hak_box *box, size_t size_bytes)
-{
-    (void)box;
-    return size_bytes > HAK_SMALL_MAX_BYTES
-               ? 0
-               : slot_bytes_of(class_of(size_bytes));
-}
-
-static void ultra_fork(struct hak_box *box, enum hak_fork_phase phase)
-{
-    hak_heaps_fork(&ultra_of(box)->heaps, phase);
-    hak_lock_fork(&ultra_of(box)->depot.lock, phase);
-}
-
 static size_t ultra_trim(struct hak_box *box)
 {
     struct ultra *u = ultra_of(box);
@@ -401,9 +347,7 @@ static size_t ultra_trim(struct hak_box *box)
     uint64_t before = hak_counted(&u->given_bytes);
     if (heap == NULL)
         return 0;
-    hak_heap_collect(heap);
-    hak_heap_adopt_all(heap);
-    size_t bytes = hak_heap_look(heap, true) + hak_heaps_trim_others(heap);
+    size_t bytes = hak_heap_trim(heap, false);
     depot_empty(heap, SIZE_MAX);
     hak_count_shared(&u->given_bytes, (int64_t)bytes);
     return hak_counted(&u->given_bytes) - before;
@@ -416,22 +360,11 @@ static size_t ultra_shrink(struct hak_box *box, size_t want_bytes)
     return heap != NULL ? depot_empty(heap, want_bytes) : 0;
 }
 
-static void ultra_age(struct hak_box *box)
-{
-    hak_heaps_age(&ultra_of(box)->heaps);
-}
-
 static void ultra_stats(struct hak_box *box, struct hak_box_stats *out)
 {
     hak_heaps_stats(&ultra_of(box)->heaps, out);
     out->cached_bytes = hak_heaps_kept(&ultra_of(box)->heaps) +
                         hak_counted(&ultra_of(box)->depot.bytes);
-}
-
-static void ultra_visit_slots(struct hak_box *box, hak_visit *visit,
-                              void *context)
-{
-    hak_heaps_visit(&ultra_of(box)->heaps, visit, context);
 }
 
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
@@ -443,24 +376,12 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
     .max_bytes = HAK_SMALL_MAX_BYTES,
     .ops =
         {
-            .alloc = ultra_alloc,
-            .free = ultra_free,
-            .owns = ultra_owns,
+            HAK_PAGED_OPS,
+            HAK_PAGED_CALLS,
+            .owns = hak_paged_owns,
             .init = ultra_init,
-            .usable_size = ultra_usable_size,
-            .slot_size = ultra_slot_size,
-            .aligned_alloc = ultra_aligned_alloc,
-            .heap_open = ultra_heap_open,
-            .heap_close = ultra_heap_close,
-            .refill = ultra_refill,
-            .triggered = hak_heap_triggered,
-            .remote_free = hak_heap_remote_free,
-            .fork = ultra_fork,
             .trim = ultra_trim,
             .stats = ultra_stats,
-            .visit_slots = ultra_visit_slots,
-            .age = ultra_age,
-            .heap_lost = hak_heap_lost,
             .heap_park = hak_heap_park,
             .shrink = ultra_shrink,
         },

@@ -15,12 +15,12 @@ TEST(a_list_of_sizes)
     EXPECT_EQ(class_of(&c, 384), 0);
     EXPECT_EQ(class_of(&c, 385), 1);
     EXPECT_EQ(class_of(&c, 513), 2);
-    EXPECT_EQ(class_of(&c, 1025), CLASS_NONE);
-    EXPECT_EQ(class_of(&c, SIZE_MAX), CLASS_NONE);
+    EXPECT_EQ(class_of(&c, 1025), HAK_CLASS_NONE);
+    EXPECT_EQ(class_of(&c, SIZE_MAX), HAK_CLASS_NONE);
     EXPECT_EQ(class_of_aligned(&c, 128, 1), 0);
     EXPECT_EQ(class_of_aligned(&c, 256, 1), 1);
     EXPECT_EQ(class_of_aligned(&c, 1024, 1), 2);
-    EXPECT_EQ(class_of_aligned(&c, 2048, 1), CLASS_NONE);
+    EXPECT_EQ(class_of_aligned(&c, 2048, 1), HAK_CLASS_NONE);
 }
 
 TEST(bad_lists_are_refused_and_said)
