@@ -241,7 +241,7 @@ static struct slab *expect_live(struct hak_box *box, const void *p, uint32_t *c)
     struct smallmid *sm = smallmid_of(box);
     struct slab *slab = slab_of(&sm->supers, p);
     *c = (slab != NULL ? slab_tag(slab) : 0u) ^ SLAB_TAG;
-    if (unlikely(*c >= sm->nclasses))
+    if (unlikely(slab == NULL || *c >= sm->nclasses))
         hak_free_refused(box, p, HAK_WHY_NO_PAGE, NULL, 0);
     const char *why = why_not(sm, *c, slab, p);
     uint32_t slot_bytes = sm->pool[*c].slot_bytes;
