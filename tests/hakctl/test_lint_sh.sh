@@ -14,7 +14,7 @@ if lint_tools; then
     repo=$tmp/repo
     mkdir -p "$repo/tools" "$repo/framework" "$repo/plugins" \
         "$repo/build/boxes"
-    cp tools/lint.sh "$repo/tools"
+    cp tools/lint.sh tools/layers.py "$repo/tools"
     cp build/hakctl build/hakctl-check-box "$repo/build"
     cp .clang-format .clang-tidy "$repo"
     cp "$prefix/lib/hakmem/bare.so" "$repo/build/boxes"
@@ -29,8 +29,9 @@ clang-tidy     ok    1 files
 cppcheck       ok    1 files
 boxes          ok    1 boxes
 shellcheck     ok    1 scripts
-paths          ok    4 files
-lint: 6 steps, nothing found
+paths          ok    5 files
+layers         ok    13 folders
+lint: 7 steps, nothing found
 EOF
     cp build/tests/boxes/with_tls.so "$repo/build/boxes"
     cat >"$repo/framework/bad.c" <<'EOF'
@@ -41,6 +42,9 @@ int least(int a) {
     return at[2];
 }
 EOF
+    mkdir "$repo/framework/base" "$repo/framework/report"
+    : >"$repo/framework/report/report.h"
+    echo '#include <report/report.h>' >"$repo/framework/base/up.c"
     # shellcheck disable=SC2016
     echo 'echo $1' >"$repo/tools/bad.sh"
     echo "see $repo/README" >"$repo/notes"
@@ -55,7 +59,8 @@ cppcheck       FAIL
 boxes          FAIL
 shellcheck     FAIL
 paths          FAIL
-lint: 6 steps, failed: clang-format clang-tidy cppcheck boxes shellcheck paths
+layers         FAIL
+lint: 7 steps, failed: clang-format clang-tidy cppcheck boxes shellcheck paths layers
 EOF
     cp "$tmp/all" "$tmp/out"
     holds 'lint.sh: format' 1 out \
@@ -67,6 +72,7 @@ EOF
     holds 'lint.sh: shellcheck' 1 out 'tools/bad.sh line 1:'
     holds 'lint.sh: paths' 1 out \
         '^    notes:1:see TMP/repo/README   <- a path of one machine'
+    holds 'lint.sh: layers' 1 out '^    base/up.c includes report/report.h'
     rm -rf "$repo/.git"
     try env GIT_CEILING_DIRECTORIES="$tmp" "$repo/tools/lint.sh"
     holds 'lint.sh without git' 2 err '^lint: git tracks no file here'
