@@ -210,11 +210,11 @@ fi
 
 # ---- all ---------------------------------------------------------------------
 
-list=
-if [ "${1:-}" = --list ]; then
-    list=yes
+list= # --list may stand anywhere
+for word in "$@"; do
     shift
-fi
+    if [ "$word" = --list ]; then list=yes; else set -- "$@" "$word"; fi
+done
 case ${1:-} in
 --fused)
     chosen=$(fused "$2")

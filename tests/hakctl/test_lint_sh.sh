@@ -42,9 +42,9 @@ int least(int a) {
     return at[2];
 }
 EOF
-    mkdir "$repo/framework/base" "$repo/framework/start"
-    echo '#include <start/start.h>' >"$repo/framework/base/up.h"
-    echo 'int hak_start(void);' >"$repo/framework/start/start.h"
+    mkdir "$repo/framework/base" "$repo/framework/report"
+    : >"$repo/framework/report/report.h"
+    echo '#include <report/report.h>' >"$repo/framework/base/up.c"
     # shellcheck disable=SC2016
     echo 'echo $1' >"$repo/tools/bad.sh"
     echo "see $repo/README" >"$repo/notes"
@@ -72,8 +72,7 @@ EOF
     holds 'lint.sh: shellcheck' 1 out 'tools/bad.sh line 1:'
     holds 'lint.sh: paths' 1 out \
         '^    notes:1:see TMP/repo/README   <- a path of one machine'
-    holds 'lint.sh: layers' 1 out \
-        '^    base/up.h includes start/start.h: base/ stands above start/'
+    holds 'lint.sh: layers' 1 out '^    base/up.c includes report/report.h'
     rm -rf "$repo/.git"
     try env GIT_CEILING_DIRECTORIES="$tmp" "$repo/tools/lint.sh"
     holds 'lint.sh without git' 2 err '^lint: git tracks no file here'

@@ -6,14 +6,9 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
-n=0
-
-verdict() { # NAME STATUS
-    n=$((n + 1))
-    [ "$2" = 0 ] && echo "ok $n - $1" && return
-    echo "not ok $n - $1"
-    sed 's/^/# /' "$tmp/said"
-}
+said=$tmp/said
+# shellcheck source=tests/lib/result.sh
+. tests/lib/result.sh
 
 # A small tree with nothing wrong, below $tmp/tree, its objects in $tmp/obj.
 plant() {
@@ -51,12 +46,12 @@ look() {
 
 plant
 look
-verdict 'a tree with nothing wrong' $?
+result $? 'a tree with nothing wrong'
 
 plant
 echo '#include <report/report.h>' >>"$tmp/tree/base/base.c"
 ! look && grep -q 'base/base.c includes report/report.h' "$tmp/said"
-verdict 'an include that goes up' $?
+result $? 'an include that goes up'
 
 plant
 cat >>"$tmp/tree/base/base.c" <<'C'
@@ -64,7 +59,7 @@ int hak_state(void);
 int hak_up(void) { return hak_state(); }
 C
 ! look && grep -q 'base/base.o needs hak_state of core/state/' "$tmp/said"
-verdict 'a circle of two folders' $?
+result $? 'a circle of two folders'
 
 plant
 cat >>"$tmp/tree/base/base.c" <<'C'
@@ -73,12 +68,12 @@ int hak_up(void) { return hak_report(); }
 C
 sed -i 's/hak_base()/hak_state()/' "$tmp/tree/report/report.c"
 ! look && grep -q 'base/base.o needs hak_report of report/' "$tmp/said"
-verdict 'a circle of three' $?
+result $? 'a circle of three'
 
 plant
 echo 'void free(void *); void hak_m(void *p) { free(p); }' >>"$tmp/tree/report/report.c"
 ! look && grep -q 'report/report.o calls free' "$tmp/said"
-verdict "a call of the program's free" $?
+result $? "a call of the program's free"
 
 # The list in README: two blanks, the folder, and what it is.
 python3 -c 'import sys; sys.path.insert(0, "tools")
@@ -87,6 +82,6 @@ sed -n '/^framework\/$/,/^```/p' README.md |
     sed -n -e 's,include/hakmem/,include/,' -e 's,^  \([a-z/]*\)/  *[^ ].*,\1,p' \
         >"$tmp/readme"
 diff "$tmp/order" "$tmp/readme" >"$tmp/said"
-verdict 'README draws the folders in this order' $?
+result $? 'README draws the folders in this order'
 
-echo "1..$n"
+finish

@@ -14,7 +14,9 @@ static struct class *class_in(const struct hardened *h, int arena)
     return h->now->arena[arena]->class[hak_index_of(BYTES + BORDER_BYTES)];
 }
 
-/* In a thread of its own, to the end of it and of its heap. */
+/* Run it in a thread, and wait until the thread has ended and its heap is
+ * closed.
+ */
 static void in_thread(void *(*run)(void *), void *box)
 {
     th_join(th_spawn(run, box));
@@ -41,7 +43,7 @@ TEST(threads_take_from_arenas_of_their_own)
     const struct hardened *h = hardened_of(box);
     get(box, BYTES);
     in_thread(take_all, box);
-    in_thread(take_all, box); /* the same heap, and arena */
+    in_thread(take_all, box); /* takes over the heap, and so its arena */
     EXPECT_EQ(class_in(h, 0)->nout, 1);
     EXPECT_EQ(class_in(h, 1)->nout, 2 * N);
     EXPECT(h->now->arena[2] == NULL);
@@ -63,7 +65,7 @@ TEST(a_child_chooses_anew)
 {
     struct hak_box *box = OPEN();
     const struct class *c;
-    do /* one in pages that are closed is not chosen ahead */
+    do /* until the next slot lies in open pages, so that it is chosen ahead */
         get(box, BYTES);
     while ((c = class_in(hardened_of(box), 0)) == NULL || c->next == NULL);
     uint64_t before = c->random;
@@ -76,7 +78,8 @@ TEST(a_child_chooses_anew)
     EXPECT(c->old == NULL);
 }
 
-/* It is in the middle of the class, and its caller goes on with it. */
+/* The interrupted call holds the class's lock and goes on after the fork, so
+ * the child changes nothing of the class. */
 TEST(a_child_leaves_a_call_alone_that_a_signal_interrupted)
 {
     struct hak_box *box = OPEN();

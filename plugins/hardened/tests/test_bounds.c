@@ -53,7 +53,7 @@ static void underflow(size_t size_bytes, int by)
 {
     struct hak_box *box = OPEN();
     char *p = get(box, size_bytes);
-    while ((uintptr_t)p % 16384 == 0) /* what is in front may be closed */
+    while ((uintptr_t)p % 16384 == 0) /* the run in front may be closed */
         p = get(box, size_bytes);
     p[-by] ^= 1;
     put(box, p);
@@ -140,12 +140,12 @@ TEST_DIES(use_of_a_block_that_is_kept, SIGSEGV, NULL)
 TEST_DIES(what_is_in_front_of_a_blocks_page_faults, SIGSEGV, NULL)
 {
     struct hak_box *box = OPEN("big_quarantine=0");
-    put(box, get(box, 190000)); /* more was open then */
+    put(box, get(box, 190000)); /* a longer block in the same place first */
     char *p = get(box, 140000);
     *(volatile char *)(p - 5000) = 1;
 }
 
-/* Every byte that is not the program's, of every size and rounding. */
+/* For every size: a change of any byte around the program's is found. */
 TEST(each_byte_around_is_looked_at)
 {
     struct hak_box *box = OPEN();
@@ -173,7 +173,8 @@ TEST(each_byte_around_is_looked_at)
 /* ---- guards ---------------------------------------------------------------
  */
 
-/* From any slot on, up or down, there is a guard within a slab. */
+/* Write from a slot up or down until a guard faults, which must be within the
+ * length of a slab. */
 static void run_into_guard(int step)
 {
     volatile char *p = get(OPEN(), 100);
@@ -188,7 +189,7 @@ TEST_DIES(a_guard_behind_each_span, SIGSEGV, NULL)
 
 TEST_DIES(a_guard_in_front_of_each_span, SIGSEGV, NULL)
 {
-    /* the one behind the slab in front, or that of the region */
+    /* The guard behind the slab in front, or the one before the region. */
     run_into_guard(-1);
 }
 

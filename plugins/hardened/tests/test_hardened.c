@@ -21,7 +21,7 @@ TEST(slots_come_in_no_order)
     EXPECT_LT(neighbours, 40);
 }
 
-/* The first of eight is as likely as any other. */
+/* The first slab is any of the eight, each with the same probability. */
 TEST(slabs_come_in_no_order)
 {
     enum { SPANS = 8 };
@@ -37,7 +37,7 @@ TEST(slabs_come_in_no_order)
         EXPECT_EQ(c->nslabs, SPANS);
         same += (size_t)(first - c->region) / each == 0;
     }
-    EXPECT_LT(same, 10); /* 1.5 are likely; ten: once in 10^7 */
+    EXPECT_LT(same, 10); /* 1.5 on average; ten once in 10^7 runs */
 }
 
 TEST(two_instances_choose_differently)
@@ -50,7 +50,7 @@ TEST(two_instances_choose_differently)
     EXPECT_LT(same, 10);
 }
 
-/* Whatever comes and goes, a granule serves one class. */
+/* A granule serves one class for ever, whatever is allocated and freed. */
 TEST(classes_share_no_address)
 {
     static uint8_t class_at[1 << 16];
@@ -114,7 +114,7 @@ TEST(freed_bytes_are_wiped)
         EXPECT_EQ(p[i], 0);
 }
 
-/* Wherever the program wrote in a slot of many pages. */
+/* A write to any page of a long slot is wiped. */
 TEST(all_pages_of_a_long_slot_are_wiped)
 {
     enum { BYTES = 100000 };
@@ -143,7 +143,7 @@ TEST(wiping_makes_no_page_of_a_long_slot)
     if (TEST_TSAN || TEST_ASAN)
         SKIP("a sanitizer has memory of its own for what is looked at");
     struct hak_box *box = OPEN();
-    resident_bytes(); /* what stdio takes */
+    resident_bytes(); /* the first call makes memory of stdio resident */
     size_t before = resident_bytes();
     for (int i = 0; i < SLOTS; i++)
         *(block[i] = get(box, BYTES)) = 1;
@@ -158,7 +158,7 @@ TEST(a_freed_slot_waits)
     for (int round = 0; round < 100; round++) {
         char *p = get(box, 100);
         put(box, p);
-        for (int i = 0; i < 16; i++) { /* the queue alone is that long */
+        for (int i = 0; i < 16; i++) { /* p waits at least a queue's length */
             char *q = get(box, 100);
             EXPECT(q != p);
             put(box, q);
@@ -166,7 +166,7 @@ TEST(a_freed_slot_waits)
     }
 }
 
-/* Of any size between, so that what is open changes. */
+/* The blocks have different sizes, so the open pages of a place change. */
 TEST(blocks_come_again_and_read_zero)
 {
     struct hak_box *box = OPEN("big_quarantine=3");
@@ -182,7 +182,7 @@ TEST(blocks_come_again_and_read_zero)
         memset(p, 0x5a, box->ops->usable_size(box, p));
         put(box, p);
     }
-    EXPECT_EQ(again, 0); /* not at once */
+    EXPECT_EQ(again, 0); /* no place is used again at once */
     EXPECT_LT(th_counts().maps, 200);
     box->ops->trim(box);
     EXPECT_EQ(th_mapped(box), 0);
@@ -229,7 +229,7 @@ TEST_DIES(freed_twice_when_it_is_out_of_quarantine, SIGABRT, "freed twice")
 TEST_DIES(never_handed_out, SIGABRT, "never handed out")
 {
     struct hak_box *box = OPEN();
-    char *p = get(box, 1000); /* 1024 with its border */
+    char *p = get(box, 1000); /* a slot of 1024 with its border */
     size_t at = (uintptr_t)p % HAK_GRANULE_BYTES;
     put(box, at == 0 ? p + 1024 : p - 1024);
 }
@@ -257,7 +257,7 @@ static void expect_filled(const char *p, size_t to)
         EXPECT(p[i] == (char)(i * 7 + i / 251));
 }
 
-/* As the core does it. */
+/* realloc as the core does it: resize, or else copy and free. */
 static char *resize(struct hak_box *box, char *p, size_t had, size_t size_bytes)
 {
     char *q = box->ops->resize(box, p, size_bytes);
@@ -306,13 +306,13 @@ TEST(what_resize_gives_up_reads_zero)
         EXPECT_EQ(p[i], 0);
 }
 
-/* A step at a time: as often as its size doubles it moves. */
+/* A block that grows in small steps moves only as often as its size doubles. */
 TEST(a_block_that_grows_moves_seldom)
 {
     enum { FROM = 130000, TO = 3000000, STEP = 40 };
     struct hak_box *box = OPEN();
     int moves = 0;
-    char *p = get(box, FROM); /* a slot still */
+    char *p = get(box, FROM); /* starts as a slot */
     for (size_t bytes = FROM; bytes < TO; bytes += STEP) {
         fill(p, bytes - STEP, bytes);
         char *q = resize(box, p, bytes, bytes + STEP);

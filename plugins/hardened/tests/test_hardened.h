@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * test_hardened.h - what the tests of the hardened box share.
  *
- * Wrong calls go to the operations themselves: the test host would not let
- * them through.
+ * Tests of wrong calls call the operations directly, because the test host
+ * refuses such calls itself.
  */
 #ifndef HAK_TEST_HARDENED_H
 #define HAK_TEST_HARDENED_H

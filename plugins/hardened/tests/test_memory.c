@@ -9,7 +9,8 @@
 /* ---- mappings, memory ------------------------------------------------------
  */
 
-/* A block or slab between guards costs a mapping while it is open. */
+/* nguarded counts each block and slab between guards while it is open, since
+ * that takes a mapping. */
 TEST(what_is_open_between_guards_is_counted)
 {
     struct hak_box *box =
@@ -47,7 +48,7 @@ TEST(no_more_than_so_many_lie_between_guards)
             put(box, block[i]);
         box->ops->trim(box);
     }
-    EXPECT_LT(nguarded(box), MOST); /* what waits in quarantines */
+    EXPECT_LT(nguarded(box), MOST); /* what slots in quarantine keep open */
 }
 
 static char *third_block(size_t size_bytes)
@@ -58,8 +59,7 @@ static char *third_block(size_t size_bytes)
     return get(box, size_bytes);
 }
 
-/* Beyond that, blocks lie side by side: what they are, and no more than that.
- */
+/* Beyond most_guarded, blocks lie side by side without guards. */
 TEST(blocks_without_guards)
 {
     char *p = third_block(200000);
@@ -68,7 +68,7 @@ TEST(blocks_without_guards)
     EXPECT(next == p + hak_round_up(200000, HAK_GRANULE_BYTES));
     memset(p, 1, 200000);
     put(box, p);
-    EXPECT_EQ(p[0] | p[199999], 0); /* purged, it waits open */
+    EXPECT_EQ(p[0] | p[199999], 0); /* waits purged, but open */
     for (int i = 0; i < 32; i++)
         EXPECT(get(box, 200000) != p);
     EXPECT_EQ(nguarded(box), 2);
@@ -81,7 +81,7 @@ TEST_DIES(a_block_without_guards_freed_twice, SIGABRT, "freed twice")
     put(th_mapper(p), p);
 }
 
-/* A guard is there again for the next one when one has gone. */
+/* When a guarded block has been freed, the next block has guards again. */
 TEST_DIES(a_guard_comes_back, SIGSEGV, NULL)
 {
     struct hak_box *box = OPEN("most_guarded=1");
@@ -92,7 +92,7 @@ TEST_DIES(a_guard_comes_back, SIGSEGV, NULL)
     p[box->ops->usable_size(box, p)] = 1;
 }
 
-/* What a class begins with is pages for a slot, not for a region. */
+/* The first slot of a class makes few pages resident, not a whole slab. */
 TEST(a_class_begins_with_little)
 {
     struct hak_box *box = OPEN();
@@ -103,7 +103,7 @@ TEST(a_class_begins_with_little)
     EXPECT_LE(th_mapped(box) - before, (size_t)32 << 10);
 }
 
-/* Slots whose pages are closed cannot be had then, the others can. */
+/* Without memory, slots whose pages are open are still handed out. */
 TEST(no_memory_leaves_what_is_open)
 {
     enum { SLOTS = 60 };
@@ -115,12 +115,12 @@ TEST(no_memory_leaves_what_is_open)
     th_fail_at(1);
     while (n < SLOTS && (block[n] = box->ops->alloc(box, 1000)) != NULL)
         n++;
-    EXPECT_GE(n, 10); /* 16 KiB are open, or twice that */
+    EXPECT_GE(n, 10); /* 16 or 32 KiB are open */
     EXPECT_LT(n, 40);
     EXPECT(box->ops->alloc(box, 300) == NULL);
     EXPECT(box->ops->alloc(box, 300000) == NULL);
     put(box, block[--n]);
-    EXPECT(box->ops->alloc(box, 1000) == block[n]); /* no other is free */
+    EXPECT(box->ops->alloc(box, 1000) == block[n]); /* the only open slot */
     n++;
     th_fail_never();
     for (; n < SLOTS; n++)
@@ -130,7 +130,7 @@ TEST(no_memory_leaves_what_is_open)
     get(box, 300000);
 }
 
-/* Rather than have none, what waits in a quarantine is used again. */
+/* Without memory, slots in quarantine are used again. */
 TEST(no_memory_ends_the_wait)
 {
     struct hak_box *box = OPEN();
@@ -176,7 +176,8 @@ TEST(index_of_every_byte)
     }
 }
 
-/* Each byte of each length is looked at and wiped, none beside it. */
+/* For each length, wipe writes to every byte and to none beside them, and
+ * is_zero checks every byte. */
 TEST(every_byte_is_wiped_and_looked_at)
 {
     static _Alignas(64) char bytes[4096 + 64];
@@ -195,7 +196,8 @@ TEST(every_byte_is_wiped_and_looked_at)
     }
 }
 
-/* Pieces come into use one by one, and come back: in the end, all slots. */
+/* Use a slot of the slab, which has room. Pieces open one by one, so the tests
+ * that use all slots go through all pieces. */
 static char *use(struct hardened *h, struct class *c, const struct slab *slab)
 {
     size_t i;
@@ -216,7 +218,7 @@ TEST(every_slot_of_a_span_is_used)
             for (uint32_t i = 1; i < slab->capacity; i++) {
                 char *p = use(h, c, slab);
                 if (round == 1 && i % 3 == 0) {
-                    slabs_release(h, c, p); /* its piece may be full */
+                    slabs_release(h, c, p); /* perhaps of a full piece */
                     use(h, c, slab);
                 }
             }
@@ -229,7 +231,7 @@ TEST(every_slot_of_a_span_is_used)
     }
 }
 
-/* So that they are one mapping. */
+/* The open runs of a slab adjoin, so that they are one mapping. */
 TEST(what_is_open_of_a_span_adjoins)
 {
     struct hak_box *box = OPEN("quarantine=0", "arenas=1");

@@ -42,7 +42,7 @@ TEST(a_kept_block_is_not_cleared_but_calloc_is)
     }
 }
 
-/* The same where purge keeps the content, as it may. */
+/* purge may leave the content as it was (locked memory). calloc clears then. */
 TEST(calloc_does_not_trust_purge)
 {
     th_purge_keeps(true);
@@ -57,7 +57,7 @@ TEST(calloc_does_not_trust_purge)
     }
 }
 
-/* calloc above zero_map_bytes does not pile up blocks beside its own. */
+/* calloc above zero_map_bytes maps each time, but kept blocks do not add up. */
 TEST(calloc_and_free_keep_one_block)
 {
     start();
@@ -83,7 +83,7 @@ TEST(old_blocks_go_with_later_calls)
     th_free(th_malloc(box, 64 * KIB));
     EXPECT_EQ(stats().cached_bytes, kept + 64 * KIB);
     th_clock_add(AGE / 2);
-    void *p = th_malloc(box, 130 * KIB); /* 16 a call */
+    void *p = th_malloc(box, 130 * KIB); /* gives back 16 in this call */
     EXPECT_EQ(counter("cache_unused"), 16);
     EXPECT_LT(stats().cached_bytes, kept);
     for (int i = 0; i < 3; i++)
@@ -99,13 +99,14 @@ TEST(an_age_of_its_own)
     start();
     th_free(th_malloc(box, MIB));
     th_clock_add(51);
-    th_free(th_malloc(box, 64 * KIB)); /* a MiB came since the last look */
+    th_free(th_malloc(box, 64 * KIB)); /* busy: 1 MiB was requested */
     th_clock_add(25);
     th_free(th_malloc(box, 128 * KIB));
     EXPECT_EQ(stats().cached_bytes, (64 + 128) * KIB);
 }
 
-/* cache_min_bytes in any case; more only as the program itself needed more. */
+/* cache_min_bytes may always be kept, and more only in proportion to what was
+ * live of late. */
 TEST(kept_is_bounded_by_what_was_live)
 {
     void *p[32];
@@ -119,8 +120,8 @@ TEST(kept_is_bounded_by_what_was_live)
         struct hak_box_stats s = stats();
         EXPECT_LE(s.live_bytes + s.cached_bytes, 40 * MIB);
     }
-    EXPECT_EQ(stats().cached_bytes, 32 * MIB); /* all: it was live just now */
-    for (int i = 0; i < 3; i++) {              /* two ages later it was not */
+    EXPECT_EQ(stats().cached_bytes, 32 * MIB); /* all was live just before */
+    for (int i = 0; i < 3; i++) {              /* let three stretches pass */
         th_clock_add(AGE / 2);
         th_free(th_malloc(box, MIB));
         th_clock_add(AGE / 2 + 1);
@@ -131,7 +132,7 @@ TEST(kept_is_bounded_by_what_was_live)
     check();
 }
 
-/* The bound holds when a block is mapped, not with the next free alone. */
+/* The bound also holds after a block was mapped, not only after a free. */
 TEST(kept_gives_way_to_what_becomes_live)
 {
     void *p[8] = {0};
@@ -146,7 +147,7 @@ TEST(kept_gives_way_to_what_becomes_live)
         struct hak_box_stats s = stats();
         most = s.peak_bytes + s.peak_bytes / 4;
         most = most > s.live_bytes + 4 * MIB ? most : s.live_bytes + 4 * MIB;
-        most += s.peak_bytes / 8; /* blocks may be so much longer than slots */
+        most += s.peak_bytes / 8; /* blocks may be longer than their slots */
         EXPECT_LE(s.live_bytes + s.cached_bytes, most);
         if (i % 100 == 0)
             check();
@@ -158,9 +159,10 @@ TEST(kept_gives_way_to_what_becomes_live)
 }
 
 /*
- * Eight buffers of 5..21 MiB, the new one before the old one goes, while each
- * step takes `step_ms` of the clock. Returns MiB that were purged or mapped,
- * and so must be faulted in, without those of the first hundred steps.
+ * Replace eight buffers of 5..21 MiB at random. A new buffer is allocated
+ * before the old one is freed, and each step takes `step_ms` of the clock.
+ * Returns the MiB that were mapped or purged after the first hundred steps: the
+ * program must fault these in.
  */
 static uint64_t buffers(int steps, uint64_t step_ms)
 {
@@ -183,8 +185,9 @@ static uint64_t buffers(int steps, uint64_t step_ms)
     return nbytes / MIB;
 }
 
-/* However long it takes: what comes and goes stays. At the longest step the
- * seed decides: the first eleven map or clean 489 to 1070 MiB, this one 511. */
+/* Blocks that a program frees and needs again are kept, however slow it is. At
+ * the longest step the result depends on the seed: the seeds 0 to 10 give 489
+ * to 1070 MiB, and this one, 0, gives 511. */
 TEST(what_comes_and_goes_stays)
 {
     enum { STEPS = 500, MEAN_MIB = 15 };
@@ -201,7 +204,7 @@ TEST(what_comes_and_goes_stays)
     }
 }
 
-/* The same program, when it has gone on to small things. */
+/* They go back when the same program goes on to small requests only. */
 TEST(and_goes_when_the_box_is_at_rest)
 {
     start();
@@ -217,7 +220,8 @@ TEST(and_goes_when_the_box_is_at_rest)
     check();
 }
 
-/* What was held for long and is freed at the end did not come of late. */
+/* Blocks that were held for long and are freed at the end exceed what was
+ * requested of late, so they are not kept. */
 TEST(what_did_not_come_of_late_is_not_kept)
 {
     void *p[40];
@@ -230,11 +234,12 @@ TEST(what_did_not_come_of_late_is_not_kept)
     }
     for (int i = 0; i < 40; i++)
         th_free(p[i]);
-    EXPECT_LE(stats().cached_bytes, 32 * MIB); /* cache_min_bytes */
+    EXPECT_LE(stats().cached_bytes, 32 * MIB); /* the default cache_min_bytes */
     check();
 }
 
-/* A locked page stays: the host is given it as it is. */
+/* A block that cannot be purged (locked memory) does not become clean: it is
+ * unmapped as it is. */
 TEST(what_cannot_be_purged_goes_back)
 {
     start();

@@ -6,7 +6,7 @@
 
 /* ---- faults ------------------------------------------------------------ */
 
-/* Whichever call of the host fails: NULL, and all is as it should be. */
+/* Whichever call of the host fails, the box returns NULL and stays sound. */
 TEST(the_nth_call_fails)
 {
     start();
@@ -41,7 +41,7 @@ TEST(the_cache_is_given_back_before_giving_up)
     check();
 }
 
-/* The window is full of kept blocks: they make room for a live one. */
+/* When kept blocks fill the window, they make room for a live one. */
 TEST(a_full_window)
 {
     with("cache_bytes=1T");

@@ -37,7 +37,7 @@ TEST(more_than_there_is)
     EXPECT(box->ops->zalloc(box, SIZE_MAX - 1) == NULL);
 }
 
-/* A GiB is one entry; every address in it is the box's, none beside it. */
+/* The box owns every address of a block of 1 GiB, and none beside it. */
 TEST(one_gib)
 {
     start();
@@ -49,9 +49,9 @@ TEST(one_gib)
     EXPECT(box->ops->owns(box, p + GIB - 1));
     EXPECT(!box->ops->owns(box, p + GIB));
     EXPECT_EQ(th_usable(p), GIB);
-    EXPECT_LE(th_resident(), 8 * MIB + GIB / 16); /* the host's junk */
+    EXPECT_LE(th_resident(), 8 * MIB + GIB / 16); /* the host's fill */
     th_free(p);
-    EXPECT(!box->ops->owns(box, p + GIB / 2)); /* direct */
+    EXPECT(!box->ops->owns(box, p + GIB / 2)); /* above direct_bytes */
     th_free(before);
     check();
 }
@@ -69,7 +69,7 @@ TEST(alignments_up_to_a_gib)
         th_free(p);
     }
     check();
-    EXPECT_GT(counter("cache_hits"), 10); /* up to 64 KiB any block will do */
+    EXPECT_GT(counter("cache_hits"), 10); /* every block is 64 KiB aligned */
 }
 
 /* ---- split and joined -------------------------------------------------- */
@@ -109,7 +109,8 @@ TEST(parts_of_a_kept_block_and_the_whole_again)
     check();
 }
 
-/* Two mappings as one: grown, moved, cut and given back like any other. */
+/* A block that was joined from two mappings grows, moves, shrinks and is given
+ * back like any other. */
 TEST(a_union_of_mappings_is_resized)
 {
     start();
@@ -181,7 +182,7 @@ TEST(resize_in_place)
     EXPECT(box->ops->resize(box, p, 40 * KIB) == p);
     EXPECT_EQ(host_calls(), calls);
     expect_filled(p, 33 * KIB, 1);
-    EXPECT(box->ops->resize(box, p, 100) == NULL);      /* a smaller box's */
+    EXPECT(box->ops->resize(box, p, 100) == NULL);      /* for a smaller box */
     EXPECT(box->ops->resize(box, p, 65 * KIB) == NULL); /* a copy is cheaper */
     EXPECT(box->ops->resize(box, p, SIZE_MAX) == NULL);
     EXPECT(box->ops->resize(box, p, 0) == NULL);
@@ -196,7 +197,7 @@ TEST(resize_gives_the_tail_back)
     char *p = th_malloc(box, 10 * MIB);
     fill(p, 10 * MIB, 2);
     p = th_realloc(box, p, 9 * MIB);
-    EXPECT_EQ(th_mapped(box), 10 * MIB); /* not worth a call */
+    EXPECT_EQ(th_mapped(box), 10 * MIB); /* within `waste`: nothing goes back */
     EXPECT_EQ(stats().live_bytes, 9 * MIB);
     p = th_realloc(box, p, 2 * MIB);
     EXPECT_EQ(th_mapped(box), 2 * MIB);
@@ -219,7 +220,7 @@ TEST(resize_grows_by_remap)
         expect_filled(p, MIB, 3);
         EXPECT(th_owner(p + size - 1) == box);
     }
-    EXPECT_LT(th_counts().remaps, steps / 3); /* some ahead */
+    EXPECT_LT(th_counts().remaps, steps / 3); /* each maps an eighth more */
     EXPECT_EQ(th_counts().maps, 1);
     check();
     th_free(p);
@@ -232,11 +233,11 @@ TEST(resize_fails_whole)
     start();
     char *p = th_malloc(box, 2 * MIB);
     fill(p, 2 * MIB, 4);
-    th_free(th_malloc(box, MIB)); /* given back before the second try */
+    th_free(th_malloc(box, MIB)); /* goes back before the second try of remap */
     th_fail_at(1);
     EXPECT(th_realloc(box, p, 8 * MIB) == NULL);
     EXPECT_EQ(stats().cached_bytes, 0);
-    EXPECT(th_realloc(box, p, MIB) == p); /* the tail must stay */
+    EXPECT(th_realloc(box, p, MIB) == p); /* remap fails, so the tail stays */
     EXPECT_EQ(th_mapped(box), 2 * MIB);
     th_fail_never();
     expect_filled(p, 2 * MIB, 4);
@@ -248,7 +249,7 @@ TEST(resize_fails_whole)
     check();
 }
 
-/* Random sizes, contents followed. */
+/* realloc to random sizes keeps the content. */
 TEST(realloc_keeps_content)
 {
     enum { BLOCKS = 12 };
@@ -347,7 +348,8 @@ TEST(two_instances)
     large_check(large_of(other));
 }
 
-/* The thread that swept is not there in a child. */
+/* In a child the thread that swept does not exist, so another one must sweep.
+ */
 TEST(a_child_sweeps_though_its_parent_was_at_it)
 {
     start();

@@ -62,7 +62,8 @@ static inline uint64_t host_calls(void)
     return c.requests + c.unmaps + c.purges;
 }
 
-/* Content that tells where it belongs: a word at the start of each page. */
+/* Fill a block with content that shows misplaced pages: a word at the start of
+ * each page. */
 static inline void fill(void *p, size_t n, uint64_t tag)
 {
     for (size_t at = 0; at + 8 <= n; at += PAGE)

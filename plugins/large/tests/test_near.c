@@ -37,7 +37,7 @@ TEST(slots_of_whole_granules_are_aligned_to_them)
         char *p = th_malloc(box, size);
         EXPECT_EQ((uintptr_t)p % (64 * KIB), 0);
         th_free(p);
-        p = th_malloc(box, size - 100); /* its last page is used */
+        p = th_malloc(box, size - 100); /* needs its granule's last page too */
         EXPECT_EQ((uintptr_t)p % (64 * KIB), 0);
         th_free(p);
     }
@@ -68,7 +68,7 @@ TEST(growth_keeps_a_shifted_slot_whole)
 TEST(a_thread_gets_its_own_block_back)
 {
     start();
-    th_free(th_malloc(box, 40 * KIB)); /* maps */
+    th_free(th_malloc(box, 40 * KIB)); /* the only call of the host */
     uint64_t calls = host_calls(), hits = counter("cache_hits");
     char *p = th_malloc(box, 40 * KIB);
     for (int i = 0; i < 1000; i++) {
@@ -132,7 +132,7 @@ TEST(near_blocks_that_are_not_needed_go_on)
     for (size_t i = 0; i < 10; i++)
         th_free(p[i]);
     uint64_t puts = counter("cache_puts");
-    for (int i = 0; i < 1024; i++) { /* two of them are in use */
+    for (int i = 0; i < 1024; i++) { /* this needs two of the ten */
         th_clock_add(AGE / 64);
         void *a = th_malloc(box, 40 * KIB), *b = th_malloc(box, 40 * KIB);
         th_free(a);
