@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * linked.c - the modules of hakctl and of tests, which are linked with them.
+ * linked.c - the list of all modules, for hakctl and tests, which have them
+ * linked in.
  */
 #include <modules/linked.h>
 

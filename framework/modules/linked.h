@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * linked.h - the modules as objects, for programs that are linked with them.
+ * linked.h - all modules, for programs that have them linked in.
  */
 #ifndef HAKMEM_MODULES_LINKED_H
 #define HAKMEM_MODULES_LINKED_H
 
-/* For a program that loads boxes by itself, as its first step: links the
- * folders of the core (start/start.h), and gives them all modules. */
+/* Connect the folders of the core (start/start.h) and give the core all
+ * modules. A program that loads boxes by itself calls this first. */
 void hak_modules_link(void);
 
 #endif

@@ -22,47 +22,76 @@
  * and `cc -shared -fPIC -O2 -o mine.so mine.c` builds it. The core supplies
  * the rest: calloc, realloc, aligned allocation, usable size.
  *
- * Words
- *   slot     memory for one request
- *   granule  HAK_GRANULE_BYTES of address space, so aligned
+ * Words (docs/glossary.md has all of them)
+ *   slot     the memory for one request
+ *   granule  HAK_GRANULE_BYTES of address space, aligned to its own size
  *   window   the one address range that all memory of all boxes comes from
- *   span     a run of granules with one owner thread, see `struct hak_span`
- *   lane     a thread's current span for one size, remembered by the core
+ *   span     the record of a run of slots of one size (`struct hak_span`). The
+ *            owner directory leads from a granule to its span.
+ *   lane     a thread's current span for one size index. malloc takes slots
+ *            from this span inline.
  *   heap     what a box keeps for one thread
+ *   owner    the thread whose heap a span belongs to
+ *   remote free  a free by a thread that does not own the slot
+ *   route, chain  a route sends a size to a chain: the boxes that the core
+ *            asks in order
+ *   decline  to answer NULL, upon which the core asks the next box of the
+ *            chain
  *
- * States of a box, as named in the tags [state, thread] below
- *   loaded    the entry was checked; only `init` may be called
- *   active    init returned 0; routes may lead here
- *   draining  no route leads here any more; frees, owns and visits still arrive
- *   closed    draining, and nothing is live; stays mapped, is asked no more
+ * The comment of an operation starts with a tag [state, thread]: the states of
+ * the box in which the core calls the operation, and the threads that call it.
+ *
+ * States of a box
+ *   loaded    The entry was checked. The core calls only `init`.
+ *   active    init returned 0. Routes may lead to the box.
+ *   draining  No route leads to the box any more, but some of its slots are
+ *             live. Frees, owns and visits still arrive.
+ *   closed    No route leads to the box and no slot of it is live. It stays
+ *             mapped, and owns may still be called.
+ *
+ * Threads
+ *   any thread   Several threads may be inside of the operation at once.
+ *   owner        The calling thread owns the heap or span of the argument.
+ *                Two such operations on one heap never run at once.
+ *   one thread   The process has one thread, or this call is the only one.
  *
  * Rules for every box
- *   - Memory comes from the host table. No malloc, stdio, dlopen, sbrk, mmap.
- *   - No thread-local variables, one exported symbol, no library but libc.
+ *   - Memory comes from the host table. A box must not call malloc, stdio,
+ *     dlopen, sbrk or mmap.
+ *   - A box has no thread-local variables, exports one symbol and needs no
+ *     library but libc.
  *   - Slots are 16-byte aligned.
- *   - Operations may be called from any thread at once unless tagged "owner".
- *   - NULL or false is the only way to fail; errno is the core's business.
- *   - Never print; `host->log` does, with the name of the box in front.
- *   - A pointer that the box gets in `free` is one that it handed out (the
- *     core asked the owner directory or `owns`), but not surely a live one.
+ *   - The only way to fail is to return NULL or false. The core sets errno and
+ *     keeps it over calls of a box.
+ *   - A box never prints. `host->log` prints a line with the box's name in
+ *     front.
+ *   - The core passes to `free` only pointers into memory of the box: it asked
+ *     the owner directory or `owns` before. The slot may still be free already,
+ *     when the program has freed it twice.
  *
- * Growth: a minor version adds members, and changes or removes none. Both sides
- * say how long their structs are, and either reads of the other's as much as it
- * knows and takes the rest as zero:
+ * How the ABI grows: a minor version adds members. It changes and removes none.
+ * Each side states the length of its structs. The reader copies the members
+ * that both sides know and takes the others as zero.
  *
- *   hak_box_entry   new members come in front of `ops`, which is at `ops_at`
- *   hak_box_ops     at its end, which is the entry's: `struct_size`
- *   hak_param       at its end: `param_bytes`
- *   hak_host        at its end: a box asks HAK_HAS before it uses a newer one
- *   hak_box         at its end: a box asks host->abi_minor
- *   hak_box_stats   at its end: the core has room for HAK_STATS_ROOM_BYTES,
- *                   whatever the box takes the struct for
- *   hak_retire      at its end: `struct_bytes`
- *   hak_span        at its end: `span_bytes`. Of it malloc and free use inline
- *                   what minor 6 has, and no more
+ *   struct          new members come       its length is stated by
+ *   hak_box_entry   in front of `ops`      `ops_at` (the offset of `ops`)
+ *   hak_box_ops     at its end             the entry's `struct_size`, since ops
+ *                                          is the last member of the entry
+ *   hak_param       at its end             the entry's `param_bytes`
+ *   hak_host        at its end             `struct_size`. A box asks HAK_HAS
+ *                                          before it uses a newer function.
+ *   hak_box         at its end             host->abi_minor
+ *   hak_box_stats   at its end             nothing. The core provides
+ *                                          HAK_STATS_ROOM_BYTES, so that a
+ *                                          newer box may write a longer struct.
+ *   hak_retire      at its end             its own `struct_bytes`
+ *   hak_span        at its end             the entry's `span_bytes`. malloc and
+ *                                          free use the members of minor 6
+ *                                          inline, and no later ones.
  *
- * What both compile in is stated by both and compared: granule_bytes, lanes.
- * docs/decisions.md, "How the box ABI grows", says why.
+ * Core and box compile in some constants: granule_bytes and lanes. Both sides
+ * state them, and the core compares.
+ * docs/decisions.md, "How the box ABI grows", has the reasons.
  */
 #ifndef HAKMEM_BOX_H
 #define HAKMEM_BOX_H
@@ -78,18 +107,23 @@ extern "C" {
 /* ---- constants ------------------------------------------------------- */
 
 #define HAK_BOX_MAGIC 0x31584f424b4148ffull /* ff "HAKBOX1", little endian */
-#define HAK_ABI_MAJOR 1                     /* another major is refused */
-#define HAK_ABI_MINOR 7                     /* what this header describes */
+#define HAK_ABI_MAJOR 1 /* the core refuses boxes of another */
+#define HAK_ABI_MINOR 7 /* what this header describes */
 
 #define HAK_ALIGN_BYTES 16u  /* alignment of every slot */
-#define HAK_GRANULE_SHIFT 16 /* 64 KiB: docs/decisions.md, granule */
+#define HAK_GRANULE_SHIFT 16 /* 64 KiB; docs/decisions.md has the reason */
 #define HAK_GRANULE_BYTES ((size_t)1 << HAK_GRANULE_SHIFT)
 
 /*
- * Size index: requests up to 1 KiB in steps of 16 bytes (index 0 is a
- * request of 0 bytes), then 8 steps a doubling up to 256 KiB. Requests above
- * have the one index HAK_INDEX_LARGE and no lane. hak_index_of() and
- * hak_index_bytes() convert; both are pure.
+ * Size index: a number for the size of a request. Each index but
+ * HAK_INDEX_LARGE has a lane.
+ *
+ *   request, bytes     index
+ *   0 .. 1024          0 .. 64, in steps of 16 bytes; 0 is the request of 0
+ *   1025 .. 262144     65 .. 128, 8 steps for each doubling
+ *   above              HAK_INDEX_LARGE, for all of them
+ *
+ * hak_index_of() and hak_index_bytes() convert. Both are pure.
  */
 #define HAK_SMALL_MAX_BYTES 1024u
 #define HAK_LANE_MAX_BYTES 262144u
@@ -97,7 +131,7 @@ extern "C" {
 #define HAK_LANES (HAK_INDEX_SMALL_MAX + 1u + 64u) /* 0..128 */
 #define HAK_INDEX_LARGE HAK_LANES
 
-/* Index of a request. size_bytes: any. Cost: a few instructions. */
+/* The size index of a request. size_bytes: any. Cost: a few instructions. */
 static inline uint32_t hak_index_of(size_t size_bytes)
 {
     if (size_bytes <= HAK_SMALL_MAX_BYTES)
@@ -109,7 +143,8 @@ static inline uint32_t hak_index_of(size_t size_bytes)
     return log2 * 8u - 23u + (uint32_t)(top >> (log2 - 3u));
 }
 
-/* Largest request of an index; SIZE_MAX for HAK_INDEX_LARGE. */
+/* The largest request of a size index, in bytes; SIZE_MAX for
+ * HAK_INDEX_LARGE. */
 static inline size_t hak_index_bytes(uint32_t index)
 {
     if (index <= HAK_INDEX_SMALL_MAX)
@@ -124,67 +159,76 @@ static inline size_t hak_index_bytes(uint32_t index)
 
 struct hak_box;
 struct hak_host;
-struct hak_thread; /* opaque: one attached thread, compared by address */
+struct hak_thread; /* opaque: a thread that uses boxes; compare addresses */
 
 /*
- * span - what the owner directory points at for a granule.
+ * span - the record of a run of slots of one size, which the owner directory
+ * names for each granule of the run.
  *
- * The first member of the metadata that the box keeps for a run of slots of
- * one size, out of band (host->meta or the box's own header pages), and
- * type-stable: once registered, its memory stays a span for the life of the
- * process.
+ * Lifecycle: the box makes this struct the first member of the metadata that it
+ * keeps for the run. The metadata is out of band: from host->meta, or in header
+ * pages of the box. host->span_set registers the span for granules. From then
+ * on its memory must stay a span for the life of the process (type-stable),
+ * since other threads may still read it. The box may use it again for another
+ * run.
  *
- * malloc takes a slot inline from the span that its lane remembers (the one
- * that refill returned last), free puts one back inline when the calling
- * thread is the span's owner:
+ * malloc takes a slot inline from the span that its lane remembers, which is
+ * the one that refill returned last. free puts a slot back inline when the
+ * calling thread is the span's owner:
  *
+ *     malloc                            free
  *     p = span->local;                  *p = span->local ^ key;
- *     next = *p ^ key; check it         span->local = p;
+ *     next = *p ^ key; check next       span->local = p;
  *     span->local = next; *p = 0;       if (++span->nfree >= span->trigger)
  *     span->nalloc++;                       box->ops->triggered(span);
  *
- * When local is empty, malloc calls ops->refill; a free by another thread is
- * ops->remote_free(span, p). So slots are reused last in, first out, the box
- * knows at all times how many are out (nalloc - nfree), and the boundary is
- * crossed when a span is used up or reached its trigger, not once a call. A
- * slot of up to 4 KiB that another thread frees usually comes to the owner in a
- * parcel of the core's and is freed by it, inline; remote_free is for the rest.
+ * What follows from this:
+ *   - Slots are reused last in, first out.
+ *   - nalloc - nfree slots are handed out, at all times.
+ *   - The core calls the box once a batch: ops->refill when `local` is empty,
+ *     ops->triggered when nfree has reached the trigger.
+ *   - A free by another thread is ops->remote_free(span, p). For slots of up to
+ *     4 KiB this is the exception: the core brings them to the owner thread in
+ *     a parcel, and the owner frees them inline.
  *
- * The first word of every free slot, on whatever list it is, is such a mark:
- * xored with the key it is the address of the next slot, or 0. malloc follows
- * nothing that cannot be one (its upper 16 or lower 4 bits are not 0). A free,
- * by the owner, of what is not where a slot starts, or is the first of `local`,
- * goes to ops->free, which knows for sure whether the slot is live
- * (kit/span.h, kit/page.h).
+ * Marks: the first word of every free slot, on whatever list of the box the
+ * slot is, is the address of the next slot (0 in the last one), xored with the
+ * span's key. malloc follows a link only if its upper 16 and its lower 4 bits
+ * are 0. When the owner frees an address where no slot starts, or the first
+ * slot of `local`, the core calls ops->free: the box knows for sure whether the
+ * slot is live. kit/span.h and kit/page.h do all this for boxes on the kit.
  *
- * owner       written by the box: the thread of the heap that the span
- *             belongs to, or NULL (then every free is a remote free).
- *             Only the owner may change it from itself to something else;
- *             from NULL, whoever took the span over under the box's own rule.
- * local       free slots, linked by their marks, the last one's means NULL;
- *             owner only
- * nalloc      slots handed out since the struct exists; owner only
- * nfree       slots taken back, remote ones when the box collects them; owner
- * trigger     value of nfree from which on each free by the owner calls
- *             triggered(), which sets it anew; HAK_TRIGGER_NEVER for "not now".
- *             The box may set it at any time, by the owner
- * slot_bytes  usable bytes of each slot (usable size and realloc read it
- *             inline), or 0: the core asks ops->usable_size
- * lane_first, lane_last  the core's; zero when the span is first registered,
- *             not for boxes to read or write
- * box         the box it belongs to; set once, before registration
- * nremote     of nfree, those slots that another thread had freed and the core
- *             brought to the owner, modulo 2^32; the core's, for boxes to read
- *             (since minor 4; the padding before)
- * key         of the marks: host->random() | HAK_KEY_BITS; set once, likewise
- * inverse, start  where slots start: an address p of the span does where
- *             (p - start) * inverse < inverse, with p - start in 32 bits.
- *             2^64 / slot_bytes rounded up, and the low half of the first
- *             slot's address; or 2^60 and 0: at any multiple of 16
- * A box built for less than minor 6 gets no lanes: its trigger is compared
- * otherwise, and before minor 3 its free slots have no marks.
+ * owner       The thread of the heap that the span belongs to. NULL: no thread,
+ *             and every free is a remote free. The box writes it. Only the
+ *             owner may change it from itself to another value. From NULL the
+ *             thread that took the span over under the box's own rule may.
+ * local       The first free slot, or NULL. Written by the owner only.
+ * nalloc      Slots handed out since the struct exists. Owner only.
+ * nfree       Slots taken back since the struct exists. Remote frees count when
+ *             the box collects them. Owner only.
+ * trigger     Each free by the owner calls triggered() once nfree has reached
+ *             this value; triggered() sets it anew. HAK_TRIGGER_NEVER: do not
+ *             call. The owner may set it at any time.
+ * key         Of the marks: host->random() | HAK_KEY_BITS. Set once, before
+ *             registration.
+ * inverse, start  Say where slots start: at each address p of the span for
+ *             which (p - start) * inverse < inverse, with p - start in 32 bits.
+ *             inverse is 2^64 / slot_bytes, rounded up; start is the low half
+ *             of the first slot's address. With inverse = 2^60 and start = 0, a
+ *             slot may start at any multiple of 16.
+ * slot_bytes  Usable bytes of each slot; usable size and realloc read them
+ *             inline. 0: the core asks ops->usable_size.
+ * box         The box of the span. Set once, before registration.
+ * lane_first, lane_last  For the core alone. Both are zero when the span is
+ *             first registered.
+ * nremote     How many slots of nfree were freed by another thread and brought
+ *             to the owner by the core, modulo 2^32. Written by the core.
+ *             Padding before minor 4.
+ *
+ * A box that was built for less than minor 6 gets no lanes: its trigger is
+ * compared in another way. Before minor 3 free slots have no marks.
  */
-#define HAK_KEY_BITS 0x8000000000000001u /* what no link has */
+#define HAK_KEY_BITS 0x8000000000000001u /* set in a key, never in a link */
 #define HAK_TRIGGER_NEVER UINT64_MAX
 
 struct hak_span {
@@ -197,7 +241,7 @@ struct hak_span {
     uint64_t inverse;
     uint32_t start;
     uint32_t slot_bytes;
-    /* ---- up to here what malloc and free touch: one cache line ---- */
+    /* ---- end of what malloc and free touch: one cache line ---- */
     struct hak_box *box;
     uint16_t lane_first, lane_last;
     uint32_t nremote;
@@ -213,15 +257,16 @@ enum hak_param_type {
     HAK_PARAM_ENUM, /* one of `choices`, the value is its position */
     HAK_PARAM_TEXT, /* any text, the box parses it in init */
     /* ---- since minor 2 ---- */
-    HAK_PARAM_CALL, /* text too: calls in the language of hakmem/foreign.h,
-                       with a comma between; the core has checked the form */
+    HAK_PARAM_CALL, /* text: calls in the language of hakmem/foreign.h,
+                       separated by commas; the core has checked the form */
 };
 
 #define HAK_PARAM_MUTABLE 1u /* set_param may change it while active */
 
 /*
- * One key that `[box NAME]` takes. The core parses and bounds-checks the
- * INI's text and leaves the value in box->params[i], i the position here.
+ * A parameter: one key that the section `[box NAME]` of the INI takes. The core
+ * parses the text, checks its bounds and puts the value into box->params[i],
+ * where i is the position in the entry's table of parameters.
  */
 struct hak_param {
     const char *name;     /* lower case, a-z 0-9 _ */
@@ -236,11 +281,11 @@ struct hak_param {
 
 union hak_value {
     int64_t i;        /* BOOL INT SIZE MS ENUM */
-    const char *text; /* TEXT, CALL: NUL-terminated, lives as long as the box;
-                         CALL: NULL = not given */
+    const char *text; /* TEXT, CALL: NUL-terminated, lives as long as the box.
+                         NULL: a CALL that the INI does not give */
 };
 
-/* ---- the box, as the core hands it to each operation -------------------- */
+/* ---- the box, an argument of each operation ----------------------------- */
 
 enum hak_box_state {
     HAK_BOX_LOADED,
@@ -250,20 +295,23 @@ enum hak_box_state {
 };
 
 /*
- * One instance of a box. The same .so may serve under two names, so a box
- * keeps its state behind `state`, not in static variables.
+ * One instance of a box. The same .so may serve under two names, so a box keeps
+ * its state behind `state` and not in static variables. The struct is read-only
+ * while the process runs.
  */
 struct hak_box {
     const struct hak_host *host;
     const struct hak_box_ops *ops; /* the core's copy of the entry's */
     const char *name;              /* NAME of [box NAME] */
-    void *state; /* the box's own; NULL at init. A box that has an init sets it
-                    there: all here is read-only while the process runs. One
-                    without may set it later (not in a fused library). */
-    const union hak_value *params; /* as in the entry's table, or NULL */
+    void *state; /* For the box alone; NULL at first. A box that has an init
+                    sets it in init. A box without init may set it later, but
+                    not in a fused library. */
+    const union hak_value *params; /* by position in the entry's table; NULL
+                                      if the box has no parameters */
     uint32_t index;                /* 0..HAK_MAX_BOXES-1, fixed */
     uint32_t state_now;            /* enum hak_box_state */
-    bool lanes;                    /* false: `lanes = off`, or no refill */
+    bool lanes; /* false: the INI says `lanes = off`, the box has no refill, or
+                   it was built for less than minor 6 */
 };
 
 #define HAK_MAX_BOXES 16u
@@ -271,28 +319,33 @@ struct hak_box {
 /* ---- statistics ---- */
 
 /*
- * What a box knows of itself. The core counts calls, refills, declines and
- * remote frees on its slow paths and adds them to the report. It has room for
- * HAK_STATS_ROOM_BYTES, all zero, so that a box may assign the whole struct as
- * its own header has it.
+ * Figures that only the box knows. The core counts calls, refills, declines and
+ * remote frees on its slow paths and adds them to the report. It provides
+ * HAK_STATS_ROOM_BYTES of zeros, so a box may assign the whole struct of its
+ * own header, even if that is a longer one.
  */
 #define HAK_STATS_ROOM_BYTES 512u
 struct hak_box_stats {
-    size_t struct_bytes;    /* the core's, which reads no more; may be lost */
-    uint64_t allocs, frees; /* slots of spans; 0 in a box without lanes */
-    uint64_t live_count;    /* slots out */
-    uint64_t live_bytes;    /* their slot sizes */
+    size_t struct_bytes;    /* length that the core reads, set by it; the box
+                               may overwrite it */
+    uint64_t allocs, frees; /* of slots of spans; 0 in a box without lanes */
+    uint64_t live_count;    /* slots handed out and not taken back */
+    uint64_t live_bytes;    /* the slot sizes of these */
     uint64_t peak_bytes;    /* most bytes ever in pages or blocks in use */
     uint64_t cached_bytes;  /* mapped, free, kept for reuse by the box */
-    uint64_t retired_pages; /* runs of slots that became empty and went back */
+    uint64_t retired_pages; /* pages that became empty and were given back */
     uint64_t adopted_pages; /* taken over from ended threads */
 };
 
 /*
- * Extension "hak.counters/1": figures of a box's own, by name, for the report.
- * read fills at most n of *out and returns how many there are; any thread,
- * those of running threads may lag. Names are a-z 0-9 _, static, and they and
- * their order stay the same for the life of the box.
+ * Extension "hak.counters/1": figures of the box's own, by name, for the
+ * report.
+ *
+ * read - fill in counters.                           [after init, any thread]
+ * out, n   room for n counters. Names are a-z 0-9 _ and static. The names and
+ *          their order stay the same for the life of the box.
+ * Returns  how many counters the box has, which may be more than n. The figures
+ *          of running threads may lag.
  */
 #define HAK_COUNTERS_1 "hak.counters/1"
 
@@ -307,30 +360,41 @@ struct hak_counters_1 {
 };
 
 /*
- * Extension "hak.requests/1": the box knows what each live slot was asked for.
- * usable_size is that, to the byte, and the core compares what it is told with
- * it (free_sized, C++'s delete). Each realloc asks resize first. p is a live
- * slot; of what is not, the box says so and aborts.
+ * Extension "hak.requests/1": the box remembers for each live slot how many
+ * bytes were asked for. Its usable_size returns exactly these. The core
+ * compares them with the size that the program passes to free_sized() or C++'s
+ * delete. realloc always calls resize first. A p that is no live slot is an
+ * error of the program: the box logs it and aborts.
  */
 #define HAK_REQUESTS_1 "hak.requests/1"
 
 struct hak_requests_1 {
     size_t struct_bytes;
-    /* From now on p, which was handed out just now, was asked for as so many
-     * bytes, fewer than it has. */
+    /*
+     * asked - set how many bytes slot p was asked for.          [any thread]
+     * size_bytes  less than usable_size(p)
+     * Called when the program's request was smaller than the core's, and when
+     * realloc leaves a block where it is for want of memory.
+     */
     void (*asked)(struct hak_box *box, void *p, size_t size_bytes);
-    /* Leave a mark of 0 .. 3 at p. Returns the former one: 0 at first. What is
-     * marked is neither freed nor resized: the box says so and aborts. */
+    /*
+     * mark - put a mark on slot p.                              [any thread]
+     * mark     0 .. 3; 0 = none
+     * Returns  the mark that p had; 0 at first
+     * A free or resize of a slot with a mark is an error of the program: the
+     * box logs it and aborts.
+     */
     uint32_t (*mark)(struct hak_box *box, void *p, uint32_t mark);
 };
 
-/* Called for each live slot by visit_slots(). Return false to stop. */
+/* The function that visit_slots() calls for each live slot. It returns false to
+ * stop the visit. */
 typedef bool hak_visit(void *context, void *p, size_t slot_bytes);
 
 enum hak_fork_phase {
     HAK_FORK_PREPARE, /* take every lock of the box, in its own order */
     HAK_FORK_PARENT,  /* release them */
-    HAK_FORK_CHILD,   /* release them; only the forking thread exists now */
+    HAK_FORK_CHILD,   /* release them; only the forking thread is left */
 };
 
 /* ---- operations ---- */
@@ -339,30 +403,34 @@ struct hak_box_ops {
     /* ---- required ---- */
 
     /*
-     * alloc - hand out one slot.                     [active, any thread]
-     * size_bytes  1 .. PTRDIFF_MAX; the route decides what arrives
-     * Returns     a slot of at least size_bytes, 16-byte aligned, the
-     *             caller's until free(); NULL = declined or no memory: the
-     *             core asks the next box of the chain
-     * Cost        one indirect call; used when the box has no lanes, and
-     *             for sizes above HAK_LANE_MAX_BYTES
+     * alloc - hand out one slot.                        [active, any thread]
+     * size_bytes  1 .. PTRDIFF_MAX; the INI's routes decide which sizes arrive
+     * Returns     a slot of at least size_bytes, 16-byte aligned, the caller's
+     *             until free(). NULL = declined or no memory: the core asks the
+     *             next box of the chain.
+     * Called for sizes above HAK_LANE_MAX_BYTES, and for all sizes when the box
+     * has no lanes.
+     * Cost        one indirect call for each malloc
      */
     void *(*alloc)(struct hak_box *box, size_t size_bytes);
 
     /*
      * free - take a slot back.             [active or draining, any thread]
-     * p  was handed out by this box, from alloc, refill or aligned_alloc. Or
-     *    the program is wrong: freed before, or inside of a slot. A box that
-     *    can tell says so by host->log, with p and its slot, and aborts
+     * p  A slot from alloc, refill or aligned_alloc of this box. If the program
+     *    is wrong, p may be free already, or lie inside of a slot. A box that
+     *    can tell logs p and its slot by host->log, and aborts.
+     * Called for slots that no span serves inline, and for frees that the core
+     * doubts (see `struct hak_span`).
      */
     void (*free)(struct hak_box *box, void *p);
 
     /*
-     * owns - is p inside a block of this box?     [after init, any thread]
-     * p        any value at all: NULL, unmapped, wild, another allocator's
-     * Returns  true for every address inside a live slot, false for every
-     *          address outside the memory that the box holds
-     * Must not fault on any p, lock, wait, or allocate
+     * owns - is p inside a block of this box?      [after init, any thread]
+     * p         any value: NULL, unmapped, wild, of another allocator
+     * Returns   true for every address inside a live slot; false for every
+     *           address outside of the memory that the box holds; for other
+     *           addresses either
+     * Must not  fault on any p, lock, wait, or allocate
      */
     bool (*owns)(struct hak_box *box, const void *p);
 
@@ -370,152 +438,195 @@ struct hak_box_ops {
 
     /*
      * init - set the box up.                          [loaded, one thread]
-     * box->params and box->host are ready. Take as little memory as can be:
+     * box->params and box->host are ready. Take as little memory as possible:
      * most programs use few boxes.
-     * Returns 0, or -errno after host->log said why; the box is then left
-     * out and its routes use their fallbacks.
+     * Returns  0; -errno, after host->log said why: the core leaves the box out
+     *          and its routes use their fallbacks
      */
     int (*init)(struct hak_box *box);
 
     /*
-     * usable_size - bytes that may be used at p.             [any thread]
-     * p  a live slot of this box; 0: it is not, the core says so and aborts.
-     *    (A box with alloc_none does that itself: it has slots of 0 bytes)
-     * A box without it gets every request enlarged by a 16-byte header in
-     * which the core keeps the size.
+     * usable_size - the bytes that the program may use at p.
+     *                                      [active or draining, any thread]
+     * p        a slot of this box
+     * Returns  bytes; 0: p is no live slot. The core then reports it and
+     *          aborts. A box that has alloc_none has live slots of 0 bytes, so
+     *          it must report and abort itself.
+     * Without usable_size the core enlarges every request by a header of 16
+     * bytes, in which it keeps the size.
      */
     size_t (*usable_size)(struct hak_box *box, const void *p);
 
     /*
-     * slot_size - bytes that a request of size_bytes would get at least, or
-     * 0 when the box declines that size. Pure; `hakctl explain` shows it, and
-     * lanes whose requests get the same slots are served from one span.
+     * slot_size - the least size of a slot for size_bytes. [active, any thread]
+     * Returns   bytes; 0 = the box declines this size
+     * Must not  depend on anything that changes while the process runs
+     * `hakctl explain` shows it. Lanes whose requests get slots of the same
+     * size share one span.
      */
     size_t (*slot_size)(struct hak_box *box, size_t size_bytes);
 
     /*
-     * aligned_alloc - as alloc, aligned to align_bytes, a power of two of
-     * 32 or more. Without it the core asks alloc for the size rounded up to
-     * the alignment and keeps the slot if it is aligned; with the 16-byte
-     * header it asks for more and places the block inside.
+     * aligned_alloc - as alloc, with an alignment.      [active, any thread]
+     * align_bytes  a power of two, 32 or more
+     * Returns      as alloc
+     * Without aligned_alloc the core calls alloc with the size rounded up to
+     * the alignment, and declines for the box if the slot is not aligned by
+     * chance. With a header of 16 bytes it asks for align_bytes more and places
+     * the block inside of the slot.
      */
     void *(*aligned_alloc)(struct hak_box *box, size_t align_bytes,
                            size_t size_bytes);
 
-    /* zalloc - as alloc, every usable byte zero. Without it: alloc, memset. */
+    /*
+     * zalloc - as alloc, with every usable byte zero.   [active, any thread]
+     * Without zalloc the core calls alloc and memset.
+     */
     void *(*zalloc)(struct hak_box *box, size_t size_bytes);
 
     /*
-     * resize - make the live slot p hold size_bytes, moved or not.
-     * Returns  p or its new place with the content kept, the old place then
-     *          given up; NULL = cannot, p unchanged: the core copies
+     * resize - make the live slot p hold size_bytes.
+     *                                      [active or draining, any thread]
+     * Returns  p; or a new place that has the content, with the old place taken
+     *          back; or NULL = cannot, p unchanged. After NULL the core
+     *          allocates, copies and frees.
      */
     void *(*resize)(struct hak_box *box, void *p, size_t size_bytes);
 
     /*
-     * heap_open - make the heap of one thread.       [active, that thread]
-     * thread   what span->owner is to be for spans of this heap
-     * Returns  the heap, or NULL = no memory: declined, asked again later
-     * Called at the first refill of a thread, or when the box asks for the
-     * thread's heap (host->heap); never again for that thread before
-     * heap_close. A box without lanes may have heaps too.
+     * heap_open - make the heap of one thread.         [active, that thread]
+     * thread   the value for span->owner of all spans of this heap
+     * Returns  the heap; NULL = no memory: the box declines, and the core asks
+     *          again at the next refill
+     * Called at the first refill of a thread, or when the box calls host->heap.
+     * It is not called again for this thread before heap_close. A box without
+     * lanes may have heaps too.
      */
     void *(*heap_open)(struct hak_box *box, struct hak_thread *thread);
 
     /*
      * heap_close - the heap's thread is gone.  [any state, not its thread]
-     * Its slots may live on: give the free ones back, leave the rest so
-     * that remote frees reach them and another heap can adopt them. Drop
-     * the lanes of its spans first (lane_drop looks at the owner); no span
-     * may name the thread as owner afterwards.
+     * Its slots may live on. Give the free memory back. Keep the pages that
+     * have live slots, so that remote frees reach them and another heap can
+     * adopt them. Call lane_drop for the heap's spans first, since lane_drop
+     * reads span->owner. Afterwards no span may name the thread as owner.
      */
     void (*heap_close)(struct hak_box *box, void *heap);
 
     /*
-     * refill - a lane of the calling thread has no free slot. [active, owner]
-     * size_bytes  the largest request of the lane, 1 ..
-     *             HAK_LANE_MAX_BYTES
-     * Returns     a span of this heap with slots of at least size_bytes and
-     *             at least one of them on span->local; the same one as
-     *             before, or another. NULL = declined or no memory.
-     * Until host->lane_drop(span) the core takes slots from span->local
-     * inline, for any number of lanes: drop it before the span serves another
-     * size, or memory goes that has slots on the list.
-     * The span may be one that no granule names, with slots of spans without
-     * an owner, whose key and slot_bytes it then has: frees go to those.
-     * Providing refill, triggered, remote_free, heap_open and usable_size
-     * gives the box lanes.
+     * refill - name a span for a lane that has no free slot.  [active, owner]
+     * heap        the calling thread's
+     * size_bytes  the largest request of the lane, 1 .. HAK_LANE_MAX_BYTES
+     * Returns     a span of this heap whose slots have size_bytes or more, with
+     *             at least one slot on span->local. It may be the same span as
+     *             before. NULL = declined or no memory.
+     * Until host->lane_drop(span) the core takes slots from span->local inline,
+     * for any number of lanes. So drop the span before it serves another size,
+     * and before memory goes away that has slots on its list.
+     * The slots on span->local may belong to other spans, which have no owner,
+     * if those have the same key and slot_bytes. Frees go to the other spans.
+     * No granule needs to name the span that refill returns.
+     * A box that provides refill must provide triggered, remote_free, heap_open
+     * and usable_size too. With these five operations it gets lanes.
      */
     struct hak_span *(*refill)(struct hak_box *box, void *heap,
                                size_t size_bytes);
 
     /*
-     * triggered - span->nfree has reached span->trigger, or passed it.
-     *                                     [active or draining, owner]
-     * The slot that was freed is on span->local already. Set trigger anew.
+     * triggered - span->nfree has reached span->trigger.
+     *                                           [active or draining, owner]
+     * nfree may be larger than the trigger. The slot that was freed is on
+     * span->local already. Set span->trigger anew.
      */
     void (*triggered)(struct hak_span *span);
 
     /*
-     * remote_free - free by a thread that is not the owner.   [any thread]
-     * Lock-free where the box can. The calling thread may have a heap of
-     * its own in this box or none (host->heap tells).
+     * remote_free - free by a thread that is not the owner.
+     *                                      [active or draining, any thread]
+     * The calling thread may have a heap in this box or none: host->heap tells.
+     * Cost  lock-free, if the box can do so
      */
     void (*remote_free)(struct hak_span *span, void *p);
 
     /*
-     * fork - see enum hak_fork_phase.               [any state, forking thread]
-     * Other threads go on calling the box between PREPARE and PARENT and
-     * wait at its locks; the forking thread calls nothing. In the child the
-     * heaps of the other threads are never used again (heap_lost).
+     * fork - take or release the box's locks around a fork.
+     *                                            [any state, forking thread]
+     * phase  see enum hak_fork_phase
+     * Between PREPARE and PARENT other threads go on calling the box and wait
+     * at its locks. The forking thread makes no other call. In the child nobody
+     * uses the heaps of the other threads again, but heap_lost gets them.
      * A box that has a lock needs this operation.
      */
     void (*fork)(struct hak_box *box, enum hak_fork_phase phase);
 
-    /* trim - give back what is free now. Returns bytes given back. */
+    /*
+     * trim - give all memory back that is free.    [after init, any thread]
+     * Returns  the bytes given back
+     */
     size_t (*trim)(struct hak_box *box);
 
-    /* stats - fill *out, zeroed by the core; figures of running threads may
-     * lag a little. */
+    /*
+     * stats - fill in *out, which is zero.         [after init, any thread]
+     * The figures of running threads may lag a little.
+     */
     void (*stats)(struct hak_box *box, struct hak_box_stats *out);
 
-    /* visit_slots - visit live slots; exact only while no other thread
-     * allocates. */
+    /*
+     * visit_slots - call visit for each live slot. [after init, any thread]
+     * context  passed on to visit
+     * It is exact only while no other thread allocates or frees.
+     */
     void (*visit_slots)(struct hak_box *box, hak_visit *visit, void *context);
 
-    /* set_param - a mutable parameter changed in box->params. 0 or -errno. */
+    /*
+     * set_param - a mutable parameter has changed.      [active, any thread]
+     * param    its position; the new value is in box->params
+     * Returns  0 or -errno
+     */
     int (*set_param)(struct hak_box *box, uint32_t param);
 
-    /* state_changed - box->state_now is another: draining, or closed. */
+    /*
+     * state_changed - box->state_now has changed.       [draining or closed]
+     * A draining box should give back what it keeps for reuse, and keep
+     * nothing more: it gets no requests any more.
+     */
     void (*state_changed)(struct hak_box *box);
 
-    /* get_extension - a table for id "hak.NAME/N", or NULL. */
+    /*
+     * get_extension - a table of functions.        [after init, any thread]
+     * id       "hak.NAME/N"
+     * Returns  the table, which begins with its struct_bytes and is valid for
+     *          ever; NULL = the box does not have it
+     */
     const void *(*get_extension)(struct hak_box *box, const char *id);
 
     /* ---- since minor 3 ---- */
 
     /*
-     * alloc_none - a slot of no bytes, for a request of 0.       [any thread]
-     * Its address is the caller's alone until free(), its usable_size is 0,
-     * and an access of it should fault. NULL = declined. Without it, and in
-     * lanes, a request of 0 bytes gets a slot of 1.
+     * alloc_none - a slot for a request of 0 bytes.     [active, any thread]
+     * Returns  an address that is the caller's alone until free(), with a
+     *          usable_size of 0; an access to it should fault. NULL = declined.
+     * Lanes do not call it. Without it, and in lanes, a request of 0 bytes gets
+     * a slot of 1 byte or more.
      */
     void *(*alloc_none)(struct hak_box *box);
 
     /* ---- since minor 6 ---- */
 
     /*
-     * heap_lost - the heap's thread is not in this process.
-     *                                      [any state, child of a fork]
-     * thread   as it was given to heap_open. The heap may have another by now,
-     *          or none: then it is not lost, and is to be left alone
-     * Called once for each heap of a thread that the parent had, when the child
-     * has lived for a while, by one of its threads while others call the box.
-     * The thread may have been halted between any two stores: believe nothing
-     * that two of them keep in step, but what was done under a lock that the
-     * box takes in `fork`. Live slots stay; what is surely free may serve this
-     * process. No span may name the thread as owner afterwards.
-     * Without it what was free in such heaps is lost to the child.
+     * heap_lost - the heap's thread did not survive the fork.
+     *                                            [any state, child of a fork]
+     * heap    of a thread of the parent
+     * thread  the argument of heap_open. If the heap has another owner by now,
+     *         or none, it is not lost: leave it alone.
+     * Called once for each heap of a thread that the parent had. The child has
+     * lived for a while then, and its other threads may call the box at the
+     * same time.
+     * The parent's thread may have been halted between any two stores. Trust an
+     * invariant over two variables only if both are written under a lock that
+     * the box takes in `fork`. Live slots stay. Memory that is surely free may
+     * be used again. Afterwards no span may name the thread as owner.
+     * Without heap_lost the free memory of such heaps is lost to the child.
      */
     void (*heap_lost)(struct hak_box *box, void *heap,
                       struct hak_thread *thread);
@@ -523,32 +634,34 @@ struct hak_box_ops {
     /* ---- since minor 7 ---- */
 
     /*
-     * heap_park - the heap's thread ends.         [any state, that thread]
-     * The heap waits as it is for the next thread, or for heap_close: with it
-     * waits what it keeps. Give back what the next one may not need. Part of
-     * the cost of a thread: a microsecond or two. Destructors of others may
-     * run later and free into the heap, or allocate from it.
+     * heap_park - the heap's thread ends.          [any state, that thread]
+     * The heap and all that it keeps wait for the next thread, which takes them
+     * over as they are, or for heap_close. Give back what the next thread may
+     * not need. Destructors of the program may run later on this thread and
+     * free into the heap, or allocate from it.
+     * Cost  part of the cost of a thread: spend a microsecond or two at most
      */
     void (*heap_park)(struct hak_box *box, void *heap);
 
     /*
-     * shrink - memory is being taken while the box may keep some. [any thread]
-     * want_bytes  give back so much, if there is as much: what is free and kept
-     *             by the box, whichever thread's it is; what a thread is just
-     *             working with may stay
-     * Returns     the bytes that no longer are in memory or are the host's
-     * Called on slow paths, and by host->map, of whichever box: hold no lock
-     * over a call of that which shrink takes, nor wait in shrink for one that
-     * is held for long.
+     * shrink - give kept memory back, since memory is being taken elsewhere.
+     *                                               [after init, any thread]
+     * want_bytes  Give back this much, if the box keeps as much: memory that is
+     *             free and kept by the box, for any thread. What a thread is
+     *             working with may stay.
+     * Returns     the bytes that are out of memory now, or the host's
+     * Called on slow paths, and by host->map of any box. So do not call
+     * host->map while you hold a lock that shrink takes. In shrink, do not wait
+     * for a lock that is held for long.
      */
     size_t (*shrink)(struct hak_box *box, size_t want_bytes);
 
     /*
-     * age - what the box's slow paths do now and then about memory that was
-     * kept and not needed for a purge delay.                     [any thread]
-     * Called twice a purge delay by a thread that has a heap in the box, on a
-     * slow path in whatever box. With [core] background = yes a thread of the
-     * core's calls it, so that time passes while the program sleeps.
+     * age - give back memory that was kept and not used for a purge delay.
+     *                                               [after init, any thread]
+     * Called twice in a purge delay, by a thread that has a heap in the box, on
+     * a slow path in any box. With [core] background = yes a thread of the core
+     * calls it, so memory ages while the program sleeps.
      */
     void (*age)(struct hak_box *box);
 };
@@ -556,37 +669,39 @@ struct hak_box_ops {
 /* ---- the entry ---- */
 
 /*
- * What `hak_box_entry` is. HAK_BOX_HEADER fills in what tells its layout. The
- * core refuses, with a message that says what to do: another magic, another
- * abi_major, host_minor_min above its own minor, a layout that cannot be, other
- * granules, a missing id, version or required operation.
+ * The type of `hak_box_entry`. HAK_BOX_HEADER fills in the members that tell
+ * its layout. The core refuses an entry that has another magic or abi_major, a
+ * host_minor_min above the core's minor, an impossible layout, or other
+ * granules, or that lacks an id, a version or a required operation. The message
+ * says what to do.
  */
 struct hak_box_entry {
     uint64_t magic;          /* HAK_BOX_MAGIC */
     uint16_t abi_major;      /* HAK_ABI_MAJOR */
     uint16_t abi_minor;      /* HAK_ABI_MINOR when compiled */
-    uint16_t host_minor_min; /* least minor of the core that will do; 6 or
-                                more, since older ones look elsewhere for ops */
+    uint16_t host_minor_min; /* least minor of the core that the box works on;
+                                6 or more, since older cores look for ops at
+                                another offset */
     uint16_t param_bytes;    /* sizeof(struct hak_param) when compiled */
     uint32_t struct_size;    /* sizeof(struct hak_box_entry) when compiled */
     uint32_t nparams;
     const char *id;      /* kind of box, lower case: "ultra" */
-    const char *version; /* the box's own */
+    const char *version; /* of the box */
     const char *summary; /* one line for `hakctl boxes`, or NULL */
     const struct hak_param *params;
     size_t min_bytes, max_bytes; /* requests it is made for; 0, 0 = any */
-    /* ---- since minor 6; before, ops was here ---- */
-    uint16_t ops_at;        /* offsetof(struct hak_box_entry, ops), likewise */
-    uint16_t span_bytes;    /* sizeof(struct hak_span), likewise */
-    uint16_t lanes;         /* HAK_LANES, likewise */
-    uint16_t kit_version;   /* HAK_KIT_VERSION of kit/base.h, or 0 */
-    uint32_t granule_bytes; /* HAK_GRANULE_BYTES, likewise */
+    /* ---- since minor 6, all as compiled; before minor 6 ops is here ---- */
+    uint16_t ops_at;        /* offsetof(struct hak_box_entry, ops) */
+    uint16_t span_bytes;    /* sizeof(struct hak_span) */
+    uint16_t lanes;         /* HAK_LANES */
+    uint16_t kit_version;   /* HAK_KIT_VERSION of kit/base.h; 0 without kit */
+    uint32_t granule_bytes; /* HAK_GRANULE_BYTES */
     uint32_t reserved;      /* 0 */
     /* ---- new members come here ---- */
     struct hak_box_ops ops; /* last: it grows at its end */
 };
 
-#define HAK_KIT_VERSION 0 /* the kit has another */
+#define HAK_KIT_VERSION 0 /* without the kit; kit/base.h defines its own */
 #define HAK_BOX_HEADER(id_text, version_text)                                 \
     .magic = HAK_BOX_MAGIC, .abi_major = HAK_ABI_MAJOR,                       \
     .abi_minor = HAK_ABI_MINOR, .host_minor_min = 6,                          \
@@ -605,18 +720,18 @@ extern const struct hak_box_entry hak_box_entry;
 /* ---- the host table ---- */
 
 /*
- * One run of slots, from when it was taken to when it went back empty: what
- * host->retired() is told.
+ * The record of a run of slots of one size, from when the box took it to when
+ * it went back empty. host->retired() gets it.
  *
  * struct_bytes  sizeof(struct hak_retire) when compiled
- * slot_bytes    usable bytes of each slot; the class is told by it
+ * slot_bytes    usable bytes of each slot; it tells the size class
  * capacity      slots that the run has room for
- * used          slots of it that were ever handed out or made ready to be;
- *               1 .. capacity
- * allocations   slots handed out, each time counted
- * frees         slots taken back, likewise; equal to allocations but for a
- *               box that cannot count them all
- * local_frees   those of them by the thread that owned the run; <= frees
+ * used          slots of the run that were ever handed out, or made ready to
+ *               be; 1 .. capacity
+ * allocations   how often a slot was handed out
+ * frees         how often a slot was taken back. Equal to allocations, except
+ *               in a box that cannot count all of them.
+ * local_frees   how many of these frees the run's owner thread did; <= frees
  */
 struct hak_retire {
     size_t struct_bytes;
@@ -626,19 +741,21 @@ struct hak_retire {
 };
 
 enum hak_map_flags {
-    HAK_MAP_ZERO = 1, /* every byte must read zero; else: content unspecified */
+    HAK_MAP_ZERO =
+        1, /* every byte reads zero; without it, content unspecified */
     HAK_MAP_HUGE = 2, /* hint: transparent huge pages are welcome */
 };
 
 enum hak_open_flags {
-    HAK_OPEN_NOW = 1, /* hint: the pages are made now, not at first use */
+    HAK_OPEN_NOW = 1, /* hint: take the memory now, not at first access */
 };
 
 enum hak_log_level { HAK_LOG_ERROR, HAK_LOG_WARNING, HAK_LOG_INFO };
 
 /*
- * What the core offers to a box. Callable from any operation that may
- * allocate, in any thread; none of it calls malloc. Failure is NULL.
+ * The functions that the core offers to a box. Unless tagged [in init], a box
+ * may call them in any thread, from any operation that may allocate. None of
+ * them calls malloc. A function that returns a pointer returns NULL on failure.
  */
 struct hak_host {
     uint32_t struct_size;
@@ -649,193 +766,223 @@ struct hak_host {
 
     /*
      * map - take address space, readable and writable.
-     * size_bytes, align_bytes  multiples of HAK_GRANULE_BYTES, align a
-     *                          power of two (0 = one granule) up to 4 GiB
-     * The owner directory now names this box for the whole range, with
-     * slow frees; span_set gives it spans. The core runs the owns() walk
-     * over the other boxes here, once: one that claims p is told about and
-     * asked no more. Cost: a lock and, when nothing
-     * suitable is cached, one mmap.
+     * size_bytes   a multiple of HAK_GRANULE_BYTES
+     * align_bytes  a power of two, HAK_GRANULE_BYTES .. 4 GiB; 0 = one granule
+     * flags        of enum hak_map_flags
+     * The owner directory then names this box for the whole range, and its
+     * frees arrive at ops->free. span_set registers spans in the range. map
+     * also asks the owns() of each other box once, for the start of the range.
+     * A box that claims it has a wrong owns(): the core reports that and asks
+     * this box's owns() no more.
+     * Cost  a lock, and one mmap if no suitable range is cached
      */
     void *(*map)(struct hak_box *box, size_t size_bytes, size_t align_bytes,
                  uint32_t flags);
 
     /*
-     * unmap - give granules of this box back: a mapping, a part of one, or
-     * adjoining ones together. Their spans are forgotten.
-     * Kept for reuse by any box and returned to the system after [core]
-     * purge_delay_ms. What holds spans (`struct hak_span`) is never unmapped.
-     * A range that is not all this box's is told about, and nothing is done;
-     * so do purge and remap. Cost: a load and a store a granule.
+     * unmap - give granules of this box back.
+     * p, size_bytes  multiples of HAK_GRANULE_BYTES: one mapping, a part of
+     *                one, or adjoining ones together
+     * The directory forgets their spans. The range is kept for reuse by any
+     * box, and its memory goes back to the kernel after [core] purge_delay_ms.
+     * Memory that holds spans (`struct hak_span`) must never be unmapped.
+     * If part of the range is not this box's, the core reports that and does
+     * nothing. The same holds for purge and remap.
+     * Cost  a load and a store for each granule
      */
     void (*unmap)(struct hak_box *box, void *p, size_t size_bytes);
 
     /*
-     * purge - the system takes the memory of a range, which stays the box's.
+     * purge - give the memory of a range back to the kernel. The addresses stay
+     * the box's.
      * p, size_bytes  multiples of the OS page
-     * Returns  0: it reads zero; -errno: it is as it was (the program has
-     *          locked it). Cost: one madvise
+     * Returns        0: the range reads zero. -errno: it is unchanged, because
+     *                the program has locked it.
+     * Cost           one madvise
      */
     int (*purge)(struct hak_box *box, void *p, size_t size_bytes);
 
     /*
-     * remap - grow or shrink what unmap could give back, moved if it must be,
-     * by mremap. New bytes read zero; spans are forgotten. NULL = cannot,
-     * nothing changed: mappings of unlike history may refuse to move as one.
+     * remap - grow or shrink a range in place, or move it, by mremap.
+     * p, old_bytes  a range that unmap would take
+     * new_bytes     a multiple of HAK_GRANULE_BYTES
+     * Returns       the range's place, with the content kept and new bytes
+     *               zero. The directory forgets its spans. NULL = cannot,
+     *               nothing has changed: the kernel may refuse to move
+     * adjoining mappings as one.
      */
     void *(*remap)(struct hak_box *box, void *p, size_t old_bytes,
                    size_t new_bytes);
 
     /*
-     * meta - memory for metadata: zero, 64-byte aligned, apart from slots,
-     * never given back. What is never touched costs address space only, unless
-     * the program locks its memory: see window_table.
+     * meta - take memory for metadata, apart from slots.
+     * Returns  zeroed memory, 64-byte aligned. It cannot be given back. What is
+     *          never touched costs address space only, unless the program locks
+     *          its memory (window_table is better there).
      */
     void *(*meta)(struct hak_box *box, size_t size_bytes);
 
     /*
      * span_set - let the directory name span for these granules.
-     * p, size_bytes  granule multiples inside one mapping of this box
-     * span           NULL = back to slow frees. One span may be named by
-     *                granules anywhere in the box's mappings, more of them
-     *                while it is in use
-     * With box->lanes false it changes nothing: every free is a slow one and
-     * span_of answers NULL.
-     * Returns        0; -EINVAL: p is not this box's. Cost: a store a granule
+     * p, size_bytes  multiples of HAK_GRANULE_BYTES inside one mapping of this
+     *                box
+     * span           Several granules may name one span. They may lie anywhere
+     *                in the box's mappings, and may be added while the span is
+     *                in use. NULL = frees arrive at ops->free again.
+     * Returns        0; -EINVAL: the range is not this box's
+     * With box->lanes false it changes nothing: every free arrives at ops->free
+     * and span_of answers NULL.
+     * Cost           a store for each granule
      */
     int (*span_set)(struct hak_box *box, struct hak_span *span, void *p,
                     size_t size_bytes);
 
-    /* span_of - the span registered at p, of any box, or NULL. Any p. */
+    /* span_of - the span that is registered at p, of any box; NULL if there is
+     * none. p: any value. */
     struct hak_span *(*span_of)(const void *p);
 
     /*
-     * lane_drop - lanes forget the span: the next malloc there asks refill.
-     * Callable by the owner, or by heap_close for its thread. Cost: small.
+     * lane_drop - take the span out of all lanes of its owner. The next malloc
+     * of these sizes asks refill.
+     * Call it as the owner, or in heap_close.
+     * Cost  small
      */
     void (*lane_drop)(struct hak_span *span);
 
     /*
-     * heap - the calling thread's heap in this box. open: make one if there
-     * is none, by ops->heap_open: hold no lock of the box. NULL = none (and
-     * none could be made).
+     * heap - the calling thread's heap in this box.
+     * open     true: if there is none, make one by ops->heap_open. Hold no lock
+     *          of the box then.
+     * Returns  the heap; NULL = there is none, and none could be made
      */
     void *(*heap)(struct hak_box *box, bool open);
 
-    /* now_ms - a monotonic clock, coarse (a tick of 4 ms or better). */
+    /* now_ms - a monotonic clock in ms. It may lag by 4 ms. */
     uint64_t (*now_ms)(void);
 
-    /* purge_delay_ms - [core] purge_delay_ms; boxes age their caches by it. */
+    /* purge_delay_ms - [core] purge_delay_ms, by which boxes age what they
+     * keep. */
     uint64_t (*purge_delay_ms)(void);
 
     /*
-     * random - 64 bits that nobody can foretell, from what was seen of others
-     * neither; a fork's child gets others. Cost: some 20 ns, no lock.
+     * random - 64 random bits that cannot be predicted, not even from earlier
+     * ones. The child of a fork gets others than its parent.
+     * Cost  some 20 ns, no lock
      */
     uint64_t (*random)(void);
 
-    /* log - one line on stderr: "hakmem: box NAME: ...". printf's %s %d %u
-     * %x %zu %lu %p only. */
+    /* log - print one line on stderr: "hakmem: box NAME: ...". format: of
+     * printf's conversions only %s %d %u %x %zu %lu %p. */
     void (*log)(struct hak_box *box, enum hak_log_level level,
                 const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-    /* get_extension - a table of the core for id "hak.NAME/N", or NULL. */
+    /* get_extension - a table of functions of the core or a module, by its id
+     * "hak.NAME/N"; NULL = there is none. */
     const void *(*get_extension)(const char *id);
 
     /* ---- since minor 1 ---- */
 
     /*
-     * retired - a run of slots of one size has become empty and goes back.
-     * record  read during the call only
-     * Once a run. It takes no lock, so it may be called under the box's own;
-     * what the core makes of it (docs/learner.md) happens later, in a malloc.
-     * Cost: a few additions in memory of the calling thread; with [learner]
-     * mode = off nothing but the call.
+     * retired - a run of slots has become empty and goes back. Call it once for
+     * each such run.
+     * record  is read during the call only
+     * The learner evaluates the records later, in a malloc (docs/learner.md).
+     * retired takes no lock, so a box may call it under a lock of its own.
+     * Cost    a few additions in memory of the calling thread; with [learner]
+     *         mode = off nothing but the call
      */
     void (*retired)(struct hak_box *box, const struct hak_retire *record);
 
     /* ---- since minor 5 ---- */
 
     /*
-     * reserve - take address space with nothing in it: an access faults. It
-     * costs no memory, no limit counts it, and the kernel has no mapping for
-     * it (a process may have vm.max_map_count of them, 65530). The box opens
-     * the pages that it wants to use; what stays closed between them is a
-     * guard that is free of charge.
-     * size_bytes, align_bytes  as for map, and so is what the directory knows
-     * Returns  NULL: the window is full. Cost: a lock, no system call
+     * reserve - take address space with nothing mapped in it. An access faults.
+     * size_bytes, align_bytes  as for map, and the directory names the box as
+     *                          after map
+     * Returns  NULL: the window is full
+     * Reserved pages cost no memory and no limit counts them. They need no
+     * mapping of the kernel, of which a process may have vm.max_map_count
+     * (65530). The box opens the pages that it wants to use (open_pages).
+     * Closed pages between them are guard pages free of charge.
+     * Cost  a lock, no system call
      */
     void *(*reserve)(struct hak_box *box, size_t size_bytes,
                      size_t align_bytes);
 
-    /* unreserve - give such granules back: what was reserved, or whole granules
-     * of it. All of them are closed. */
+    /* unreserve - give reserved granules back, all of a reservation or some of
+     * it. All their pages must be closed. */
     void (*unreserve)(struct hak_box *box, void *p, size_t size_bytes);
 
     /*
-     * open_pages - pages that are reserved and closed may be read and written
-     * to, and read zero.
+     * open_pages - make reserved, closed pages readable and writable. They read
+     * zero.
      * p, size_bytes  multiples of the OS page
-     * flags    enum hak_open_flags
-     * Returns  0; -ENOMEM: no memory, address space or mapping is left for it;
-     *          -EEXIST: somebody else has mapped there, by an address of his
-     *          own choice: leave these granules alone for good. Nothing has
-     *          changed then. Cost: one mmap
+     * flags          of enum hak_open_flags
+     * Returns        0. -ENOMEM: memory, address space or mappings have run
+     *                out. -EEXIST: the program has mapped something at these
+     *                addresses; never use these granules again. After an error
+     *                nothing has changed.
+     * Cost           one mmap
      */
     int (*open_pages)(struct hak_box *box, void *p, size_t size_bytes,
                       uint32_t flags);
 
     /*
-     * close_pages - pages that are open fault from now on. What was in them is
-     * lost, and goes to the system at once.
-     * Returns  false: they stay open, with content unspecified. Only where
-     *          pages on both sides are open, and the process has all the
-     *          mappings that it may have: then one cannot be cut in two.
-     * Cost: one munmap
+     * close_pages - let open pages fault from now on. Their content is lost and
+     * their memory goes back to the kernel at once.
+     * Returns  false: they stay open, with content unspecified. This happens
+     *          only when pages on both sides are open, so that a mapping has to
+     *          be cut in two, and the process has as many mappings as it may.
+     * Cost     one munmap
      */
     bool (*close_pages)(struct hak_box *box, void *p, size_t size_bytes);
 
     /*
-     * meta_guarded - as meta, between two pages that are closed, where the
-     * kernel has the mappings for that. Cost: two mmaps
+     * meta_guarded - as meta, between two guard pages. If the process has as
+     * many mappings as it may, the guard pages are left out.
+     * Cost  two mmaps
      */
     void *(*meta_guarded)(struct hak_box *box, size_t size_bytes);
 
     /* ---- since minor 6 ---- */
 
-    /* What this core has compiled in; a box of other granules is refused. */
+    /* The constants that this core was compiled with. The core refuses a box
+     * that was compiled with other granules. */
     uint32_t granule_bytes, lanes;
 
     /*
-     * read_only - metadata that init has set up may not be written to any more.
-     * p, size_bytes  what meta_guarded returned and was asked for
-     * In init only: later a sandbox may kill for the system call. Where the
-     * kernel refuses it stays as it is. Cost: one mprotect
+     * read_only - make metadata read-only for good.                 [in init]
+     * p, size_bytes  the result of meta_guarded, and its argument
+     * If the kernel refuses, the metadata stays writable. After init a sandbox
+     * of the program may kill the process for this system call.
+     * Cost           one mprotect
      */
     void (*read_only)(struct hak_box *box, void *p, size_t size_bytes);
 
-    /* ncpus - CPUs that the process may run on, at least 1. In init only. */
+    /* ncpus - CPUs that the process may run on, at least 1. [in init] */
     uint32_t (*ncpus)(void);
 
-    /* nmappings - mappings that a process may have (vm.max_map_count), or 0: it
-     * cannot be told. In init only. */
+    /* nmappings - mappings that a process may have (vm.max_map_count); 0 if
+     * that is unknown. [in init] */
     uint32_t (*nmappings)(void);
 
     /* ---- since minor 7 ---- */
 
     /*
-     * window_table - a table with an entry for each granule of the window, in
-     * their order: that of p is number (p - window_base) / granule_bytes. All
-     * of it may be read, and reads zero; entries of granules that the box has
-     * or had (map, remap, reserve) may be written to. It takes memory where
-     * the window is in use, however large that is.
-     * bits     of an entry, a power of two up to 64
-     * Returns  NULL: no memory. In init only. Cost: one mmap
+     * window_table - take a table with one entry for each granule of the
+     * window.                                                       [in init]
+     * bits     of an entry: a power of two up to 64
+     * Returns  the table; NULL: no memory
+     * The entry of address p is number (p - window_base) / granule_bytes. All
+     * of the table may be read, and reads zero at first. The box may write the
+     * entries of granules that it has or had (map, remap, reserve). The table
+     * takes memory only where the window is in use.
+     * Cost     one mmap
      */
     void *(*window_table)(struct hak_box *box, uint32_t bits);
 };
 
-/* Is host function `member` there in the core that runs us? */
+/* Does the core that runs this box have host function `member`? */
 #define HAK_HAS(host, member) \
     ((host)->struct_size >=   \
      offsetof(struct hak_host, member) + sizeof((host)->member))

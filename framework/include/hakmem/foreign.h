@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: MIT
- * foreign.h - calls of another library's functions, described by a text.
+ * foreign.h - calls of another library's functions, described by text.
  *
  *     mallocx(size, i32:0) -> ptr
  *     posix_memalign(out ptr, align, size) -> i32 == 0
  *     mallctl(cstr:"opt.narenas", out u32, out size:4, ptr:0, size:0) -> i32
  *
- * docs/foreign.md has the grammar. A text is parsed once (hak_call_parse),
- * bound to a library once (its symbol looked up, a libffi cif prepared), and
- * then called any number of times. The core offers this to boxes as the
- * extension "hak.foreign/1" of the host table; the box `foreign` answers to
- * the same name with what the core must know of a box whose memory is another
- * allocator's.
+ * docs/foreign.md has the grammar. Lifecycle of a call:
  *
- * Nothing here allocates, but hak_foreign_host_1.open (the loader does).
+ *   parse   once: text -> struct hak_call (hak_call_parse)
+ *   bind    once: look up the symbol, prepare a libffi cif -> struct hak_bound
+ *   call    any number of times
+ *
+ * Two tables have the name "hak.foreign/1". The host offers one to boxes
+ * (struct hak_foreign_host_1). The box `foreign` offers the other to the core
+ * (struct hak_foreign_box_1): it tells what the core must know of a box whose
+ * slots are another allocator's.
+ *
+ * Only hak_foreign_host_1.open allocates, since the loader does.
  */
 #ifndef HAKMEM_FOREIGN_H
 #define HAKMEM_FOREIGN_H
@@ -26,14 +30,14 @@ extern "C" {
 #define HAK_FOREIGN_1 "hak.foreign/1"
 
 enum {
-    HAK_CALL_PARAMS = 12,        /* most that a call may have */
+    HAK_CALL_PARAMS = 12,        /* most parameters of a call */
     HAK_CALL_SYMBOL_BYTES = 64,  /* longest symbol, with the NUL */
     HAK_CALL_STRING_BYTES = 128, /* all strings of a call, with their NULs */
-    HAK_CALL_KEPT = 8,           /* most values that are kept for others */
+    HAK_CALL_KEPT = 8,           /* most values kept for later calls */
 };
 
 enum hak_type {
-    HAK_TYPE_VOID, /* as a result only */
+    HAK_TYPE_VOID, /* a result only */
     HAK_TYPE_BOOL, /* C's _Bool */
     HAK_TYPE_I32,
     HAK_TYPE_U32,
@@ -46,28 +50,31 @@ enum hak_type {
     HAK_TYPES,
 };
 
-/* Where a parameter has its value from. */
+/* The source of a parameter's value. */
 enum hak_from {
-    HAK_FROM_CALLER,   /* a type alone, or a role: given at each call */
+    HAK_FROM_CALLER,   /* TYPE or a role: the caller gives it at each call */
     HAK_FROM_CONSTANT, /* TYPE:VALUE */
-    HAK_FROM_VARIABLE, /* TYPE:*NAME, what NAME of the library holds */
-    HAK_FROM_ADDRESS,  /* ptr:&NAME, where NAME of the library is */
-    HAK_FROM_OUT,      /* out TYPE: the function fills a cell, given by address;
-                          out TYPE:VALUE says what is in it before */
-    HAK_FROM_KEPT,     /* TYPE:$NAME*N+M, what an earlier call kept as NAME;
-                          value.kept has N and M, 1 and 0 where not said */
+    HAK_FROM_VARIABLE, /* TYPE:*NAME, the value of the library's variable NAME
+                          at binding */
+    HAK_FROM_ADDRESS,  /* ptr:&NAME, the address of the library's NAME */
+    HAK_FROM_OUT,      /* out TYPE: the function gets the address of a cell and
+                          fills it; out TYPE:VALUE sets the cell before */
+    HAK_FROM_KEPT,     /* TYPE:$NAME*N+M, the value that an earlier call kept as
+                          NAME, times N plus M. N and M are in value.kept;
+                          default: 1 and 0 */
 };
 
-/* What the caller's value is. */
+/* The meaning of a value from the caller. */
 enum hak_role {
-    HAK_ROLE_NONE,        /* what its type says: i32, cstr ... */
+    HAK_ROLE_NONE,        /* a plain value of its type: i32, cstr ... */
     HAK_ROLE_SIZE,        /* size: bytes asked for */
     HAK_ROLE_PTR,         /* ptr: the block */
-    HAK_ROLE_ALIGN,       /* align, a size: the alignment in bytes */
-    HAK_ROLE_REGION,      /* region, a ptr: memory of ours */
-    HAK_ROLE_REGION_SIZE, /* region_size, a size: its bytes */
-    HAK_ROLE_HOOKS,       /* hooks, a ptr: the table of functions of ours; may
-                             be OUT: a cell that holds it */
+    HAK_ROLE_ALIGN,       /* align, of type size: the alignment in bytes */
+    HAK_ROLE_REGION,      /* region, of type ptr: memory of the window that is
+                             handed to the library */
+    HAK_ROLE_REGION_SIZE, /* region_size, of type size: the region's bytes */
+    HAK_ROLE_HOOKS,       /* hooks, of type ptr: the box's table of functions
+                             for the library; with OUT a cell that holds it */
 };
 
 /* One value. Integers are sign- or zero-extended by their type. */
@@ -85,10 +92,10 @@ struct hak_call_param {
     uint8_t type; /* enum hak_type */
     uint8_t from; /* enum hak_from */
     uint8_t role; /* enum hak_role */
-    uint8_t name; /* VARIABLE, ADDRESS, KEPT, a CSTR constant: place in
-                     strings */
-    uint8_t keep; /* OUT =NAME: 1 + place of NAME in strings; 0 = not kept */
-    union hak_scalar value; /* CONSTANT, OUT */
+    uint8_t name; /* VARIABLE, ADDRESS, KEPT, a CSTR constant: offset of the
+                     text in hak_call.strings */
+    uint8_t keep; /* OUT =NAME: 1 + offset of NAME in strings; 0 = not kept */
+    union hak_scalar value; /* CONSTANT, OUT, KEPT */
 };
 
 enum hak_test {
@@ -99,30 +106,30 @@ enum hak_test {
     HAK_TEST_LESS_EQUAL,    /* <= N */
     HAK_TEST_GREATER,       /* > N */
     HAK_TEST_GREATER_EQUAL, /* >= N */
-    HAK_TEST_MULTIPLE,      /* % N: a multiple of N, which is not 0 */
+    HAK_TEST_MULTIPLE,      /* % N: a multiple of N; N is not 0 */
 };
 
-/* A call as its text says it; copy it freely. */
+/* A parsed call. It has no pointers, so it may be copied. */
 struct hak_call {
     char symbol[HAK_CALL_SYMBOL_BYTES];
     uint8_t nparams;
-    uint8_t nfixed; /* those before "...", or nparams */
+    uint8_t nfixed; /* parameters before "..."; without "...", nparams */
     bool variadic;
     uint8_t result; /* enum hak_type */
-    uint8_t test;   /* enum hak_test: when the call has succeeded */
-    uint8_t keep;   /* of the result, as in hak_call_param */
+    uint8_t test;   /* enum hak_test: the result of a call that succeeded */
+    uint8_t keep;   /* for the result, as in hak_call_param */
     union hak_scalar test_value;
     struct hak_call_param param[HAK_CALL_PARAMS];
     char strings[HAK_CALL_STRING_BYTES];
 };
 
 /*
- * A call bound to a library. Its place in memory must not change, since cif
- * and strings are pointed at.
+ * A call bound to a library. It must not be moved, since pointers lead to its
+ * cif and strings.
  *
- * cell  what the function is given, by parameter; a caller copies it and
- *       fills those from the caller
- * cif   libffi's, private
+ * cell  the function's arguments, by parameter. For each call, copy the array
+ *       and fill in the parameters that are HAK_FROM_CALLER.
+ * cif   for libffi, private
  */
 struct hak_bound {
     struct hak_call call;
@@ -131,7 +138,7 @@ struct hak_bound {
     uint64_t cif[24];
 };
 
-/* What calls kept under a name (=NAME) for later ones ($NAME). */
+/* Values that calls kept under a name (=NAME) for later calls ($NAME). */
 struct hak_kept {
     uint32_t n;
     struct {
@@ -141,51 +148,55 @@ struct hak_kept {
 };
 
 /*
- * hak_call_parse - parse one call of a list.
- * text     moved past the call and the "," after it, to the NUL at the end
- * Returns  0; -EINVAL with what was expected at which character in why, *text
- *          and *out in no particular state. Any thread.
+ * hak_call_parse - parse the first call of a list.              [any thread]
+ * text     is moved past the call and the "," after it; after the last call,
+ *          to the NUL at the end
+ * Returns  0; -EINVAL: why says what was expected at which character, and *text
+ *          and *out are undefined
  */
 int hak_call_parse(const char **text, struct hak_call *out, char *why,
                    size_t why_bytes);
 
 /*
- * hak_call_arguments - the caller's values from "(1, "x", 0x10)", in the order
- * of the parameters that take one.
- * cell     of call->nparams places; strings[HAK_CALL_STRING_BYTES] keeps what
- *          CSTR cells point at
- * Returns  0; -EINVAL, why as above. Any thread.
+ * hak_call_arguments - parse the caller's values from a text such as
+ * "(1, "x", 0x10)".                                             [any thread]
+ * text     has one value for each parameter that is HAK_FROM_CALLER, in order
+ * cell     room for call->nparams cells; the caller's are filled in
+ * strings  room for HAK_CALL_STRING_BYTES; CSTR cells point into it
+ * Returns  0; -EINVAL, why as above
  */
 int hak_call_arguments(const char *text, const struct hak_call *call,
                        union hak_scalar *cell, char *strings, char *why,
                        size_t why_bytes);
 
-/* Does a result pass the call's test? True without one. Pure. */
+/* Does a result pass the call's test? True if the call has none. Pure. */
 bool hak_call_passed(const struct hak_call *call, union hak_scalar result);
 
 /*
- * hak_call_settle - put the kept values that a call's parameters name into
- * their cells. 0; -ENOENT with the reason in why: one was not kept. Any thread.
+ * hak_call_settle - fill in the cells of parameters that are HAK_FROM_KEPT.
+ *                                                               [any thread]
+ * Returns  0; -ENOENT: a value was not kept; why names it
  */
 int hak_call_settle(const struct hak_call *call, const struct hak_kept *kept,
                     union hak_scalar *cell, char *why, size_t why_bytes);
 
 /*
- * hak_call_keep - add what a call gave, as far as it has names for it.
+ * hak_call_keep - add the result and OUT values that a call names to kept.
  * cell, result  as the call left them
- * Returns       0; -ENOSPC, why as above: more than HAK_CALL_KEPT
+ * Returns       0; -ENOSPC: more than HAK_CALL_KEPT values; why says so
  */
 int hak_call_keep(const struct hak_call *call, const union hak_scalar *cell,
                   union hak_scalar result, struct hak_kept *kept, char *why,
                   size_t why_bytes);
 
-/* A type's word: "i32". */
+/* The word for a type, as "i32". */
 const char *hak_type_name(uint32_t type);
 
 /*
- * What a closure does when it is called.
- * cell    the arguments by parameter; of an OUT one where to store, as a PTR
- * result  0, to be set
+ * The function that a closure runs when a library calls it.
+ * cell    the arguments, by parameter; for an OUT parameter the address to
+ *         store to, as a PTR
+ * result  0 at first; set it
  */
 typedef void hak_closure_fn(void *context, const union hak_scalar *cell,
                             union hak_scalar *result);
@@ -202,53 +213,58 @@ struct hak_foreign_host_1 {
     const char *(*type_name)(uint32_t type); /* hak_type_name */
 
     /*
-     * open - load a shared object (RTLD_NOW | RTLD_LOCAL), for good.
-     * path     a file, or a name that the loader looks for
+     * open - load a shared object (RTLD_NOW | RTLD_LOCAL) for good. [in init]
+     * path     a file, or a name that the loader searches for
      * Returns  its handle; NULL with the reason in why
-     * In init only: the loader allocates, and runs the library's own code.
+     * The loader allocates and runs code of the library, so call it in init
+     * only.
      */
     void *(*open)(const char *path, char *why, size_t why_bytes);
 
     /*
-     * bind - look the call's symbols up and prepare it.
-     * out      the caller's memory, never moved
-     * Returns  0; -ENOENT: no such symbol, -EINVAL: libffi refuses it; why
+     * bind - look up the symbols of a call and prepare the call.
+     * out      memory of the box, which must never be moved
+     * Returns  0; -ENOENT: no such symbol; -EINVAL: the symbol is a variable,
+     *          or libffi refuses the call. The reason is in why.
      */
     int (*bind)(void *library, const struct hak_call *call,
                 struct hak_bound *out, char *why, size_t why_bytes);
 
     /*
-     * call - call it through libffi. Any thread.
-     * cell     a copy of bound->cell with the caller's values in it; the OUT
-     *          cells get what the function stored
-     * result   the function's, 0 for void
-     * Cost     some tens of ns: make bench-foreign
+     * call - call the function through libffi.                  [any thread]
+     * cell     a copy of bound->cell with the caller's values filled in. The
+     *          call fills in the OUT cells.
+     * result   gets the function's result; 0 for void
+     * Cost     some tens of ns (make bench-foreign)
      */
     void (*call)(const struct hak_bound *bound, union hak_scalar *cell,
                  union hak_scalar *result);
 
     /*
-     * polled - the nth [call NAME] of the INI that is this box's and has
-     * poll = yes.
-     * Returns  NAME, with *text its call; NULL = no more. NULL itself where
-     *          there is no INI
+     * polled - the nth section [call NAME] of the INI that belongs to this box
+     * and has poll = yes.
+     * text     gets the text of the call
+     * Returns  NAME; NULL = there are no more
+     * The pointer `polled` itself is NULL where there is no INI.
      */
     const char *(*polled)(const struct hak_box *box, uint32_t n,
                           const char **text);
 
     /*
-     * sealed - as host->meta, in init only: read-only when the process runs,
-     * so for tables of functions. NULL itself where nothing is sealed.
+     * sealed - as host->meta, but the memory becomes read-only once the process
+     * runs. Meant for tables of functions.                         [in init]
+     * The pointer `sealed` itself is NULL where nothing is sealed.
      */
     void *(*sealed)(size_t size_bytes);
 
     /*
-     * closure - a function that a library can call, as `call` describes it.
-     * call     not variadic; its symbol is a name for people
-     * run      is called with context, by whatever thread
-     * Returns  its address, for good: a page that is never writable; NULL with
-     *          the reason in why
-     * In init only. Cost of a call: make bench-foreign
+     * closure - make a function that a library can call.           [in init]
+     * call     the function's type, not variadic. Its symbol serves only for
+     *          messages.
+     * run      called with context, by any thread
+     * Returns  the function's address, valid for ever, in a page that is never
+     *          writable; NULL with the reason in why
+     * Cost     of a call of the function: make bench-foreign
      */
     void *(*closure)(const struct hak_call *call, hak_closure_fn *run,
                      void *context, char *why, size_t why_bytes);
@@ -261,34 +277,33 @@ struct hak_foreign_host_1 {
                 size_t why_bytes); /* hak_call_keep */
 };
 
-/* ---- "hak.foreign/1" of a box ---------------------------------------------
- */
+/* ---- "hak.foreign/1" of a box ------------------------------------------- */
 
 /*
- * For a box whose slots are not in memory of host->map. The core asks a box of
- * host_minor_min 2 or more for the table, after init.
+ * The table of a box whose slots need not be in memory of host->map. After init
+ * the core asks a box for it whose host_minor_min is 2 or more.
  */
 struct hak_foreign_box_1 {
     size_t struct_bytes;
-    /* in place of the entry's: what this instance can do */
+    /* The operations of this instance, in place of the entry's. */
     const struct hak_box_ops *ops;
-    /* Every live pointer that no box owns, libc did not hand out, and that is
-     * outside of the window is this box's. owns() is then always false, and
-     * one box of a process may be so. */
+    /* The box owns every live pointer outside of the window that no other box
+     * owns and that libc did not hand out. Its owns() is then always false.
+     * Only one box of a process may be residual. */
     bool residual;
     /*
-     * describe - line i of how the box makes its calls, in text.
-     * Returns false: there is no such line
+     * describe - write line i of a description of the box's calls.
+     * Returns  false: there is no such line
      */
     bool (*describe)(struct hak_box *box, uint32_t i, char *text,
                      size_t text_bytes);
     /* Does alloc or free go through libffi? */
     bool slow;
-    void *library; /* as host->open gave it */
-    /* All its slots are in memory of host->map: elsewhere its owns() need not
-     * be asked. */
+    void *library; /* the result of host->open */
+    /* All slots of the box are in memory of host->map, so the core does not ask
+     * its owns() for other addresses. */
     bool inside;
-    const struct hak_kept *kept; /* by the calls of init */
+    const struct hak_kept *kept; /* kept by the calls of init */
 };
 
 #ifdef __cplusplus

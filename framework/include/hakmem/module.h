@@ -1,26 +1,25 @@
 /* SPDX-License-Identifier: MIT
- * module.h - modules: what only some configurations need.
+ * module.h - the interface of modules, which only some configurations need.
  *
- * A module is a shared object, modules/NAME.so beside the boxes, that the core
- * opens at start when the INI asks for it or a box asks for an extension of
- * its name ("hak.NAME/1"). It exports one data symbol, HAK_MODULE_ENTRY(NAME).
- * A program whose INI needs no module opens none.
+ * A module is a shared object, modules/NAME.so beside the boxes. The core opens
+ * it at start when the INI needs it, or when a box asks for an extension of its
+ * name ("hak.NAME/1"). It exports one data symbol, HAK_MODULE_ENTRY(NAME).
  *
  *     core    --entry-->      module   (start, slow_path, fork, report ...)
  *     module  --host table--> core     (routes, threads, memory)
  *
- * Core and modules are one program in several files: both are built from one
- * tree, and the core refuses a module of another version. So there is no rule
- * for how these tables grow; a change of either raises HAK_MODULE_VERSION.
+ * Core and modules are built from one tree, and the core refuses a module of
+ * another version. So these tables may change at any place; each change raises
+ * HAK_MODULE_VERSION.
  *
  * Rules for a module
- *   - It knows the core by the host table alone, never by the core's structs.
- *   - It may use threads and libraries, but never the program's malloc: what
- *     it needs comes from host->meta, host->sealed or a mapping of its own.
- *   - It costs malloc and free nothing. It is called on slow paths alone, and
- *     of these only when it has asked for that with host->want().
- *   - In a fused library it is linked in, so its external names begin with
- *     hak_NAME.
+ *   - It uses the core through the host table, never through the core's
+ *     structs.
+ *   - It may use threads and libraries, but never the program's malloc. Its
+ *     memory comes from host->meta, host->sealed or a mapping of its own.
+ *   - It costs the fast paths of malloc and free nothing. The core calls it on
+ *     slow paths, and there only after host->want().
+ *   - A fused library links it in, so its external names begin with hak_NAME.
  */
 #ifndef HAKMEM_MODULE_H
 #define HAKMEM_MODULE_H
@@ -33,117 +32,133 @@
 struct hak_conf;
 
 /*
- * What the core offers. Any thread may call any of it, unless it says
- * otherwise; none of it calls malloc.
+ * The functions that the core offers to a module. Any thread may call them,
+ * unless tagged [at start]. None of them calls malloc.
  */
 struct hak_module_host {
     uint32_t version; /* HAK_MODULE_VERSION */
     uint32_t index;   /* of the module, 0 .. HAK_MODULES_MOST - 1 */
-    /* The configuration: read, resolved, and fixed while the process runs. */
+    /* The resolved configuration. It does not change while the process runs. */
     const struct hak_conf *conf;
 
     /* ---- memory ---- */
 
-    /* Zero, 64-byte aligned, never given back; NULL = no memory. */
+    /* meta - zeroed memory, 64-byte aligned, never given back; NULL = no
+     * memory. */
     void *(*meta)(size_t size_bytes);
-    /* The same, and read-only once the process has started. At start only. */
+    /* sealed - as meta, but read-only once the process has started.
+     * [at start] */
     void *(*sealed)(size_t size_bytes);
 
     /* ---- when the module is called ---- */
 
     /*
-     * want - call entry->slow_path soon, once, from a malloc on its slow path.
-     * Cost: one atomic instruction. May be called from within page_retired.
+     * want - ask for one call of entry->slow_path, from the next malloc that
+     * takes its slow path. page_retired may call want.
+     * Cost  one atomic instruction
      */
     void (*want)(const struct hak_module_host *host);
 
     /* ---- threads ---- */
 
     /*
-     * slot - the calling thread's word for this module, NULL at first; it stays
-     * with the thread's structure, which the next thread takes over.
-     * Returns  NULL: the thread has not attached, and has no structure
+     * slot - the calling thread's pointer for this module.
+     * Returns  where the pointer is, NULL at first. It stays with the thread's
+     *          structure, which a later thread takes over. NULL = the thread
+     *          has no structure, since it has not attached.
      */
     void **(*slot)(const struct hak_module_host *host);
-    /* Call each(context, word) with the word of every structure of a thread
-     * that there is. Threads may run, and write what the words lead to. */
+    /* each_slot - call each(context, word) with this module's pointer of every
+     * thread structure. Other threads may run, and write what their pointers
+     * lead to. */
     void (*each_slot)(const struct hak_module_host *host,
                       void (*each)(void *context, void *word), void *context);
-    /* Do for the memory of all threads and boxes what their slow paths would
-     * do by now: entry->slow_path of no module is called. */
+    /* age - age the memory of all threads and boxes, as their slow paths do.
+     * It calls no module's slow_path. */
     void (*age)(void);
 
     /* ---- routes ---- */
 
-    /* Route these size indexes by a route of the INI, as hak_route does. 0,
-     * -EINVAL, -ENOENT, -ENOMEM. */
+    /*
+     * set_route - route the size indexes first to last by a route of the INI,
+     * as hak_route does.
+     * Returns  0; -EINVAL, -ENOENT, -ENOMEM as hak_route; -ENOTSUP: routes are
+     *          fixed
+     */
     int (*set_route)(uint32_t first, uint32_t last, const char *route);
-    /* As [policy] did at start. */
+    /* reset_route - give size indexes the routes of the INI back. Returns as
+     * set_route. */
     int (*reset_route)(uint32_t first, uint32_t last);
-    /* The name of the route that an index has now. Lives for ever. */
+    /* route_of - the name of the present route of a size index; a static
+     * string. */
     const char *(*route_of)(uint32_t index);
-    /* Does the route of that name lead to a box, now? */
+    /* leads_to_box - does the route of that name lead to a box at present? */
     bool (*leads_to_box)(const char *route);
 
-    /* The nth [call NAME] of a box: conf/conf.h, hak_conf_call. */
+    /* call_of - the nth [call NAME] of a box; see hak_conf_call in
+     * conf/conf.h. */
     const char *(*call_of)(const char *box, uint32_t n, const char **text,
                            bool *poll);
 };
 
-/* Where a module writes its part of a report. json: its part begins with a
- * comma and a key. */
+/* The part of a report that a module writes, by calls of add(report, ...). */
 struct hak_report_part {
-    bool json;
+    bool json; /* true: write JSON that begins with a comma and a key */
     void (*add)(void *report, const char *format, ...)
         __attribute__((format(printf, 2, 3)));
     void *report;
 };
 
-/* What a module gives; every member but the first four may be NULL. */
+/* The entry of a module. The first four members are required; the others may be
+ * NULL. */
 struct hak_module_entry {
     uint32_t version;         /* HAK_MODULE_VERSION */
     const char *core_version; /* HAK_VERSION */
-    const char *name;         /* its file's, without .so */
+    const char *name;         /* of its file, without .so */
 
     /*
-     * start - in the library's constructor, while the process has one thread.
-     * host     is the module's for ever
+     * start - set the module up. Called in the library's constructor, while the
+     * process has one thread.
+     * host     valid for ever
      * Returns  0; -errno: the module is left out
      */
     int (*start)(const struct hak_module_host *host);
 
-    /* The table of an extension that boxes or the core ask for, by its id
-     * ("hak.NAME/1"), or NULL. Any time after start. */
+    /* extension - the table for an id "hak.NAME/1", for boxes and the core;
+     * NULL = the module does not have it. Called at any time after start. */
     const void *(*extension)(const char *id);
 
-    /* The boxes are loaded and the process is about to run on them. Also in
-     * the child of a fork, when its locks are free. */
+    /* run - the boxes are loaded and the process is about to run on them. Also
+     * called in the child of a fork, while the forking thread still holds the
+     * core's locks. */
     void (*run)(void);
 
-    /* What host->want asked for. The calling thread holds no lock, is attached
-     * and is inside of malloc, before it enters a box. Keeps errno. */
+    /* slow_path - called after host->want. The calling thread is attached,
+     * holds no lock, and is inside of malloc before it enters a box. Must keep
+     * errno. */
     void (*slow_path)(void);
 
-    /* A run of slots of one size has become empty and goes back: box.h. The
-     * box may hold a lock of its own. */
+    /* page_retired - a box has called host->retired (box.h), perhaps under a
+     * lock of its own. */
     void (*page_retired)(const struct hak_retire *record);
 
-    /* Take or release every lock of the module's, as boxes do. */
+    /* fork - take or release every lock of the module, as op fork of a box. */
     void (*fork)(enum hak_fork_phase phase);
 
-    /* Lines of its own in the report of hak_report and [stats] at_exit. */
+    /* report - add lines to the report of hak_report and [stats] at_exit. */
     void (*report)(const struct hak_report_part *to);
 };
 
-/* Extension "hak.learner/1" of the module of that name: hakmem.h, hak_learner.
- */
+/* Extension "hak.learner/1", which the module learner offers. read is
+ * hak_learner of hakmem.h. */
 #define HAK_LEARNER_1 "hak.learner/1"
 struct hak_learner_figures;
 struct hak_learner_1 {
     int (*read)(struct hak_learner_figures *out);
 };
 
-/* The entry's symbol: HAK_MODULE_ENTRY(learner) is hak_module_entry_learner. */
+/* The symbol of an entry: HAK_MODULE_ENTRY(learner) is
+ * hak_module_entry_learner. */
 #define HAK_MODULE_PREFIX "hak_module_entry_"
 #define HAK_MODULE_ENTRY(name) hak_module_entry_##name
 #define HAK_MODULE_EXPORT __attribute__((visibility("default")))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * stack.h - stacks of the calling thread, for boxes that report where a block
- * was allocated. The core offers it as the extension "hak.stack/1" of the host
- * table; a core without it answers NULL.
+ * stack.h - extension "hak.stack/1" of the host table: the stack of the calling
+ * thread, for boxes that report where a block was allocated. Where there is no
+ * such extension, host->get_extension returns NULL.
  */
 #ifndef HAKMEM_STACK_H
 #define HAKMEM_STACK_H
@@ -17,12 +17,16 @@ extern "C" {
 struct hak_stack_1 {
     size_t struct_bytes;
     /*
-     * take - addresses of instructions, innermost frame first: the callers'
-     * calls and, beyond a signal's frame, the very instruction.
-     * Returns how many of at most `most` it put into out; the core's and the
-     * box's own frames are among them. Stops where code has no unwind tables.
-     * Any thread; in signal handlers too. No lock, no malloc.
-     * Cost: about a third of a microsecond a frame
+     * take - read the stack of the calling thread.
+     *                             [any state, any thread, any signal handler]
+     * out      gets addresses of instructions, innermost frame first: of the
+     *          call in each calling function. In a function that a signal
+     *          interrupted, of the interrupted instruction.
+     * most     room in out
+     * Returns  the number of addresses. The frames of the core and of the box
+     *          are among them. The stack ends where code has no unwind tables.
+     * It takes no lock and calls no malloc.
+     * Cost     about a third of a microsecond for each frame
      */
     uint32_t (*take)(uintptr_t *out, uint32_t most);
 };

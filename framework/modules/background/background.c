@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * background.c - a thread that gives back what nobody calls for.
+ * background.c - module "background": a thread that ages memory.
  *
  * Memory ages on the slow paths of the program's own threads, so a program that
- * sleeps keeps what it had. With [core] background = yes there is one thread
- * more, which does for all of them what their slow paths would do.
+ * sleeps keeps all its free memory. With [core] background = yes one more
+ * thread ages the memory of all threads.
  *
- * It starts at a slow path and not in the constructor: a process that only
- * forks and calls exec pays nothing, and a child of a fork, in which no thread
- * but the forking one is left, starts its own the same way.
+ * The thread starts on a slow path of malloc and not in the constructor. So a
+ * process that only forks and calls exec does not pay for it. A child of a
+ * fork, in which the parent's background thread does not exist, starts its own
+ * in the same way.
  */
 #include <base/log.h>
 #include <conf/conf.h>
@@ -27,7 +28,7 @@ enum {
 
 static const struct hak_module_host *host;
 
-__attribute__((noreturn)) static void *run(void *unused)
+__attribute__((noreturn)) static void *age_for_ever(void *unused)
 {
     (void)unused;
     uint64_t ms = hak_max(host->conf->purge_delay_ms / 2, LEAST_MS);
@@ -39,7 +40,8 @@ __attribute__((noreturn)) static void *run(void *unused)
     }
 }
 
-/* The program's signals are for its own threads. */
+/* The thread is created with all signals blocked, so that the program's signals
+ * arrive at the program's own threads. */
 static int start_thread(void)
 {
     pthread_attr_t attr;
@@ -52,7 +54,7 @@ static int start_thread(void)
     pthread_attr_setstacksize(&attr, STACK_BYTES);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    error = pthread_create(&thread, &attr, run, NULL);
+    error = pthread_create(&thread, &attr, age_for_ever, NULL);
     if (error == 0)
         pthread_setname_np(thread, "hakmem");
     pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * calls.c - libraries opened, calls bound and made, closures for them to
- * call; all coupling to libffi.
+ * calls.c - opens libraries, binds and makes calls, makes closures; the only
+ * file that uses libffi.
  *
- * Knows nothing of boxes or of the core, so the conformance suite links it
- * as well. libffi is linked statically: a preload stays one file.
+ * The file uses neither boxes nor the core, so the conformance suite links it
+ * as well. libffi is linked statically, so that a preload stays one file.
  */
 #include <base/elf_file.h>
 #include <modules/foreign/foreign.h>
@@ -28,7 +28,8 @@ _Static_assert(sizeof(struct prepared) <= sizeof((struct hak_bound *)0)->cif,
 
 /* ---- libraries ----------------------------------------------------------- */
 
-/* The loader's words, and what to do where they do not say it. */
+/* Set why to the loader's message; for a lack of static TLS, also to what the
+ * user can do. */
 static void say_unloaded(const char *path, const char *error, char *why,
                          size_t n)
 {
@@ -45,14 +46,14 @@ static void say_unloaded(const char *path, const char *error, char *why,
         hak_refuse(-EINVAL, why, n, "cannot be loaded: %s", error);
 }
 
-/* The loader dies of a file that is cut short, and of one for another machine
- * it says that there is none. */
+/* Check the file before the loader sees it. The loader crashes on a truncated
+ * file, and reports a file for another machine as missing. */
 static bool may_open(const char *path, char *why, size_t n)
 {
     char what[128];
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
-        return true; /* the loader says why */
+        return true; /* the loader will report it */
     int error = hak_elf_check(fd, what, sizeof what);
     close(fd);
     if (error != 0)
@@ -61,15 +62,17 @@ static bool may_open(const char *path, char *why, size_t n)
 }
 
 /*
- * A library looks for names, after those of the program, in the library that
- * brought it. If an allocator that has operator new brings libstdc++ (jemalloc,
- * tcmalloc), that takes memory there and gives it back by free, past the core.
- * By itself it has its own; where there is none, none is needed.
+ * Load libstdc++ by itself, before an allocator that depends on it.
+ * A library that dlopen brings resolves names in the program first, and then in
+ * the library that brought it. If jemalloc or tcmalloc, which define operator
+ * new, brings libstdc++, then libstdc++ allocates by that operator new and
+ * frees by free(), which the core serves. Loaded by itself, libstdc++ uses its
+ * own operator new. Where there is no libstdc++, no allocator needs it.
  */
 static void open_libstdcxx(void)
 {
     if (dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_LOCAL) == NULL)
-        (void)dlerror(); /* that is nobody's to find */
+        (void)dlerror(); /* clear the error: it is not the program's */
 }
 
 void *hak_ffi_open(const char *path, char *why, size_t why_bytes)
@@ -111,8 +114,8 @@ static ffi_type *param_type(const struct hak_call_param *p)
     return p->from == HAK_FROM_OUT ? &ffi_type_pointer : ffi_type_of(p->type);
 }
 
-/* What is in memory as a type, extended to a scalar. */
-static union hak_scalar load(uint32_t type, const void *at)
+/* Read a value of a type from memory and extend it to a scalar. */
+static union hak_scalar load_scalar(uint32_t type, const void *at)
 {
     union hak_scalar s = {.u = 0};
     int32_t i32;
@@ -135,7 +138,7 @@ static union hak_scalar load(uint32_t type, const void *at)
     return s;
 }
 
-static void *symbol(void *library, const char *name, char *why, size_t n)
+static void *find_symbol(void *library, const char *name, char *why, size_t n)
 {
     void *found = dlsym(library, name);
     if (found == NULL)
@@ -156,7 +159,7 @@ static bool is_variable(const void *at)
            ELF64_ST_TYPE(entry->st_info) == STT_OBJECT;
 }
 
-/* The cell of one parameter; 0 or -ENOENT. */
+/* Fill in the cell of parameter i. Returns 0; -ENOENT: no such symbol. */
 static int fill_cell(void *library, struct hak_bound *b, uint32_t i, char *why,
                      size_t n)
 {
@@ -167,17 +170,17 @@ static int fill_cell(void *library, struct hak_bound *b, uint32_t i, char *why,
         b->cell[i].p = name;
     if (p->from != HAK_FROM_VARIABLE && p->from != HAK_FROM_ADDRESS)
         return 0;
-    const void *found = symbol(library, name, why, n);
+    const void *found = find_symbol(library, name, why, n);
     if (found == NULL)
         return -ENOENT;
     if (p->from == HAK_FROM_VARIABLE)
-        b->cell[i] = load(p->type, found);
+        b->cell[i] = load_scalar(p->type, found);
     else
         b->cell[i].p = found;
     return 0;
 }
 
-static int prepare(struct hak_bound *b, char *why, size_t n)
+static int prepare_cif(struct hak_bound *b, char *why, size_t n)
 {
     struct prepared *p = (struct prepared *)b->cif;
     const struct hak_call *call = &b->call;
@@ -202,7 +205,7 @@ int hak_ffi_bind(void *library, const struct hak_call *call,
 {
     memset(out, 0, sizeof *out);
     out->call = *call;
-    out->function = symbol(library, call->symbol, why, why_bytes);
+    out->function = find_symbol(library, call->symbol, why, why_bytes);
     if (out->function == NULL)
         return -ENOENT;
     if (is_variable(out->function))
@@ -214,7 +217,7 @@ int hak_ffi_bind(void *library, const struct hak_call *call,
         if (error != 0)
             return error;
     }
-    return prepare(out, why, why_bytes);
+    return prepare_cif(out, why, why_bytes);
 }
 
 /* ---- calling ------------------------------------------------------------- */
@@ -239,13 +242,14 @@ void hak_ffi_call(const struct hak_bound *bound, union hak_scalar *cell,
     ffi_call((ffi_cif *)(uintptr_t)bound->cif, function, &raw, values);
     for (uint32_t i = 0; i < call->nparams; i++)
         if (call->param[i].from == HAK_FROM_OUT)
-            cell[i] = load(call->param[i].type, &cell[i]);
-    *result = load(call->result, &raw);
+            cell[i] = load_scalar(call->param[i].type, &cell[i]);
+    *result = load_scalar(call->result, &raw);
 }
 
 /* ---- being called -------------------------------------------------------- */
 
-/* A page of its own: libffi's part at its start, what it needs behind. */
+/* A closure fills a page of its own: libffi's code, then the data that the code
+ * needs. */
 struct closure {
     ffi_closure code;
     ffi_cif cif;
@@ -264,16 +268,17 @@ static void enter_closure(ffi_cif *cif, void *result, void **values, void *at)
     (void)cif;
     for (uint32_t i = 0; i < c->call.nparams; i++) {
         const struct hak_call_param *p = &c->call.param[i];
-        cell[i] =
-            load(p->from == HAK_FROM_OUT ? HAK_TYPE_PTR : p->type, values[i]);
+        cell[i] = load_scalar(p->from == HAK_FROM_OUT ? HAK_TYPE_PTR : p->type,
+                              values[i]);
     }
     c->run(c->context, cell, &out);
     if (c->call.result != HAK_TYPE_VOID)
-        memcpy(result, &out, sizeof out); /* widened, as libffi wants it */
+        memcpy(result, &out, sizeof out); /* libffi wants widened integers */
 }
 
-/* The page that fd is, to read and to execute; it is filled before and after,
- * through fd alone, so nobody can write to what is executed. */
+/* Map the page of fd readable and executable, and fill it with *c. The page is
+ * written through fd only, before and after ffi_prep_closure_loc, so there is
+ * never a mapping that is both writable and executable. */
 static int fill_closure(int fd, struct closure *c, struct closure **at)
 {
     if (ftruncate(fd, CLOSURE_BYTES) != 0)
@@ -295,8 +300,8 @@ static int fill_closure(int fd, struct closure *c, struct closure **at)
 }
 
 /*
- * libffi's own ffi_closure_alloc maps memory that can be written and executed
- * at once, in Debian 12's build.
+ * libffi's own ffi_closure_alloc will not do: in the build of Debian 12 it maps
+ * memory that is writable and executable at once.
  */
 void *hak_ffi_closure(const struct hak_call *call, hak_closure_fn *run,
                       void *context, char *why, size_t why_bytes)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * foreign.h - calls.c by name, for what is linked with it; hakmem/foreign.h
- * says what the functions do, where a box finds them: struct
- * hak_foreign_host_1.
+ * foreign.h - the functions of calls.c, for programs that are linked with it.
+ *
+ * Boxes get the same functions in struct hak_foreign_host_1. hakmem/foreign.h
+ * describes them there.
  */
 #ifndef HAKMEM_MODULES_FOREIGN_H
 #define HAKMEM_MODULES_FOREIGN_H
@@ -24,7 +25,8 @@ void *hak_ffi_closure(const struct hak_call *call, hak_closure_fn *run,
     .call = hak_ffi_call, .closure = hak_ffi_closure,                       \
     .settle = hak_call_settle, .keep = hak_call_keep
 
-/* These alone, for tests and benches; module.c has the table of boxes. */
+/* A table of these functions alone, for tests and benches. The table for boxes
+ * is in module.c. */
 extern const struct hak_foreign_host_1 hak_ffi_table;
 
 #endif

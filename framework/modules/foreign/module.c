@@ -10,7 +10,7 @@
 
 static const struct hak_module_host *host;
 
-/* The name of the nth [call NAME] of a box that is polled for reports. */
+/* The name of the box's nth [call NAME] that has poll = yes. */
 static const char *polled(const struct hak_box *box, uint32_t n,
                           const char **text)
 {

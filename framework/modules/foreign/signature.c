@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * signature.c - the language of foreign calls: text to struct hak_call.
+ * signature.c - parses the text of a foreign call into struct hak_call.
  *
- * One character ahead decides everywhere, so there is no backtracking and an
- * error is always at the place where the scanner stands. Grammar:
- * docs/foreign.md.
+ * The grammar is in docs/foreign.md. One character of lookahead decides at each
+ * point, so there is no backtracking, and an error is always where the scanner
+ * stands.
  */
 #include <base/why.h>
 
@@ -50,8 +50,8 @@ static void skip_blanks(struct scan *s)
         s->at++;
 }
 
-/* Is ch the next that is no blank? Then it is passed. */
-static bool take(struct scan *s, char ch)
+/* Skip blanks. If ch comes next, move past it and return true. */
+static bool take_char(struct scan *s, char ch)
 {
     skip_blanks(s);
     bool there = *s->at == ch;
@@ -59,9 +59,9 @@ static bool take(struct scan *s, char ch)
     return there;
 }
 
-static int expect(struct scan *s, char ch)
+static int expect_char(struct scan *s, char ch)
 {
-    return take(s, ch) ? 0 : refuse(s, "expected \"%c\"", ch);
+    return take_char(s, ch) ? 0 : refuse(s, "expected \"%c\"", ch);
 }
 
 static bool is_letter(char ch)
@@ -74,8 +74,9 @@ static bool is_digit(char ch)
     return ch >= '0' && ch <= '9';
 }
 
-/* A name of C, as a symbol, a type and a role are. */
-static int word(struct scan *s, char out[WORD_BYTES], const char *noun)
+/* Scan an identifier of C: a symbol, a type or a role. noun: for the message if
+ * there is none. */
+static int scan_word(struct scan *s, char out[WORD_BYTES], const char *noun)
 {
     skip_blanks(s);
     size_t n = 0;
@@ -92,8 +93,8 @@ static int word(struct scan *s, char out[WORD_BYTES], const char *noun)
     return 0;
 }
 
-/* Keep n bytes as a string of the call; its place, or -EINVAL. */
-static int keep(struct scan *s, const char *text, size_t n)
+/* Add n bytes to the strings of the call. Returns their offset, or -EINVAL. */
+static int keep_string(struct scan *s, const char *text, size_t n)
 {
     if (n >= HAK_CALL_STRING_BYTES - s->used)
         return refuse(s, "more than %d bytes of strings and names",
@@ -129,7 +130,7 @@ const char *hak_type_name(uint32_t type)
     return type < HAK_TYPES ? types[type].name : "?";
 }
 
-/* Words that stand for a caller's value of a type. */
+/* Roles: words for a value that the caller gives, with its type. */
 static const struct {
     char name[16];
     uint8_t type, role;
@@ -140,7 +141,7 @@ static const struct {
     {"hooks", HAK_TYPE_PTR, HAK_ROLE_HOOKS},
 };
 
-/* The type so named; HAK_TYPES when there is none. */
+/* The type of this name; HAK_TYPES if there is none. */
 static uint32_t type_of(const char *name)
 {
     uint32_t type = 0;
@@ -149,7 +150,7 @@ static uint32_t type_of(const char *name)
     return type;
 }
 
-static int no_type(struct scan *s, const char *start, const char *name)
+static int refuse_type(struct scan *s, const char *start, const char *name)
 {
     s->at = start;
     return refuse(
@@ -158,8 +159,8 @@ static int no_type(struct scan *s, const char *start, const char *name)
 
 /* ---- values -------------------------------------------------------------- */
 
-static int number(struct scan *s, const struct type *type,
-                  union hak_scalar *out)
+static int scan_number(struct scan *s, const struct type *type,
+                       union hak_scalar *out)
 {
     const char *start = s->at;
     bool minus = *s->at == '-';
@@ -184,7 +185,7 @@ static int number(struct scan *s, const struct type *type,
     return 0;
 }
 
-static int real(struct scan *s, union hak_scalar *out)
+static int scan_real(struct scan *s, union hak_scalar *out)
 {
     char *end;
     double value = strtod(s->at, &end);
@@ -195,8 +196,9 @@ static int real(struct scan *s, union hak_scalar *out)
     return 0;
 }
 
-/* "text", with \" and \\ for these two. *place: where it is kept. */
-static int string(struct scan *s, int *place)
+/* Scan a string in "", in which \" and \\ are escapes. *place gets its
+ * offset. */
+static int scan_string(struct scan *s, int *place)
 {
     char text[HAK_CALL_STRING_BYTES];
     size_t n = 0;
@@ -216,36 +218,36 @@ static int string(struct scan *s, int *place)
         return refuse(s, "string without its last \"");
     }
     s->at++;
-    *place = keep(s, text, n);
+    *place = keep_string(s, text, n);
     return *place < 0 ? *place : 0;
 }
 
-/* A literal of that type; of a cstr: its place, in out->u. */
-static int literal(struct scan *s, uint32_t type, union hak_scalar *out)
+/* Scan a literal of a type. For a cstr, out->u gets the string's offset. */
+static int scan_literal(struct scan *s, uint32_t type, union hak_scalar *out)
 {
     int place = 0;
     skip_blanks(s);
     if (type == HAK_TYPE_F64)
-        return real(s, out);
+        return scan_real(s, out);
     if (type != HAK_TYPE_CSTR)
-        return number(s, &types[type], out);
-    int error = string(s, &place);
+        return scan_number(s, &types[type], out);
+    int error = scan_string(s, &place);
     out->u = (uint64_t)place;
     return error;
 }
 
 /* ---- parameters ---------------------------------------------------------- */
 
-/* *NAME or &NAME after the colon. */
-static int library_name(struct scan *s, struct hak_call_param *p)
+/* Scan *NAME or &NAME, after the colon. */
+static int scan_library_name(struct scan *s, struct hak_call_param *p)
 {
     char name[WORD_BYTES];
     bool address = *s->at == '&';
     if (address && p->type != HAK_TYPE_PTR)
         return refuse(s, "an address is a ptr, not a %s,", types[p->type].name);
     s->at++;
-    int error = word(s, name, "a variable of the library");
-    int place = error == 0 ? keep(s, name, strlen(name)) : error;
+    int error = scan_word(s, name, "a variable of the library");
+    int place = error == 0 ? keep_string(s, name, strlen(name)) : error;
     if (place < 0)
         return place;
     p->from = address ? HAK_FROM_ADDRESS : HAK_FROM_VARIABLE;
@@ -253,67 +255,67 @@ static int library_name(struct scan *s, struct hak_call_param *p)
     return 0;
 }
 
-/* N after "*" or "+", if that is next. */
-static int factor(struct scan *s, char sign, uint32_t *out)
+/* If sign ("*" or "+") comes next, scan it and the number after it. */
+static int scan_factor(struct scan *s, char sign, uint32_t *out)
 {
     union hak_scalar value;
-    if (!take(s, sign))
+    if (!take_char(s, sign))
         return 0;
     skip_blanks(s);
-    int error = number(s, &types[HAK_TYPE_U32], &value);
+    int error = scan_number(s, &types[HAK_TYPE_U32], &value);
     if (error == 0)
         *out = (uint32_t)value.u;
     return error;
 }
 
-/* $NAME*N+M after the colon. */
-static int kept_name(struct scan *s, struct hak_call_param *p)
+/* Scan $NAME*N+M, after the colon. */
+static int scan_kept_name(struct scan *s, struct hak_call_param *p)
 {
     char name[WORD_BYTES];
     uint32_t times = 1, plus = 0;
     if (p->type == HAK_TYPE_F64)
         return refuse(s, "a f64 is not kept");
     s->at++;
-    int error = word(s, name, "the name of a kept value");
-    int place = error == 0 ? keep(s, name, strlen(name)) : error;
+    int error = scan_word(s, name, "the name of a kept value");
+    int place = error == 0 ? keep_string(s, name, strlen(name)) : error;
     if (place < 0)
         return place;
     p->from = HAK_FROM_KEPT;
     p->name = (uint8_t)place;
-    error = factor(s, '*', &times);
+    error = scan_factor(s, '*', &times);
     if (error == 0)
-        error = factor(s, '+', &plus);
+        error = scan_factor(s, '+', &plus);
     p->value.kept.times = times;
     p->value.kept.plus = plus;
     return error;
 }
 
-/* "= NAME" after an out parameter or a result, if that is next. */
-static int keep_as(struct scan *s, uint32_t type, uint8_t *out)
+/* If "= NAME" comes next, after an out parameter or a result, scan it. */
+static int scan_keep_as(struct scan *s, uint32_t type, uint8_t *out)
 {
     char name[WORD_BYTES];
-    if (!take(s, '='))
+    if (!take_char(s, '='))
         return 0;
     if (type == HAK_TYPE_VOID || type == HAK_TYPE_F64)
         return refuse(s, "a %s is not kept", types[type].name);
-    int error = word(s, name, "a name to keep it as");
-    int place = error == 0 ? keep(s, name, strlen(name)) : error;
+    int error = scan_word(s, name, "a name to keep it as");
+    int place = error == 0 ? keep_string(s, name, strlen(name)) : error;
     if (place < 0)
         return place;
     *out = (uint8_t)(place + 1);
     return 0;
 }
 
-/* What follows the type and its colon. */
-static int constant(struct scan *s, struct hak_call_param *p)
+/* Scan the value after a type and its colon. */
+static int scan_value(struct scan *s, struct hak_call_param *p)
 {
     skip_blanks(s);
     bool out = p->from == HAK_FROM_OUT;
     if (!out && *s->at == '$')
-        return kept_name(s, p);
+        return scan_kept_name(s, p);
     if (!out && (*s->at == '*' || *s->at == '&'))
-        return library_name(s, p);
-    int error = literal(s, p->type, &p->value);
+        return scan_library_name(s, p);
+    int error = scan_literal(s, p->type, &p->value);
     if (error == 0 && p->type == HAK_TYPE_CSTR)
         p->name = (uint8_t)p->value.u;
     if (!out)
@@ -321,9 +323,10 @@ static int constant(struct scan *s, struct hak_call_param *p)
     return error;
 }
 
-/* A word that was read at start to the parameter's type or role. */
-static int typed(struct scan *s, const char *start, const char *name,
-                 struct hak_call_param *p)
+/* Set type and role of a parameter from its word. start: where the word is in
+ * the text, for messages. */
+static int set_type_or_role(struct scan *s, const char *start, const char *name,
+                            struct hak_call_param *p)
 {
     for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++) {
         bool fits = p->from != HAK_FROM_OUT || roles[i].role == HAK_ROLE_HOOKS;
@@ -335,7 +338,7 @@ static int typed(struct scan *s, const char *start, const char *name,
     }
     uint32_t type = type_of(name);
     if (type == HAK_TYPES || type == HAK_TYPE_VOID)
-        return no_type(s, start, name);
+        return refuse_type(s, start, name);
     p->type = (uint8_t)type;
     if (p->from != HAK_FROM_OUT)
         p->role = type == HAK_TYPE_SIZE  ? HAK_ROLE_SIZE
@@ -344,37 +347,38 @@ static int typed(struct scan *s, const char *start, const char *name,
     return 0;
 }
 
-static int param(struct scan *s, struct hak_call_param *p)
+static int scan_param(struct scan *s, struct hak_call_param *p)
 {
     char name[WORD_BYTES];
     memset(p, 0, sizeof *p);
     skip_blanks(s);
     const char *start = s->at;
-    int error = word(s, name, "a type or a role");
+    int error = scan_word(s, name, "a type or a role");
     if (error == 0 && strcmp(name, "out") == 0) {
         p->from = HAK_FROM_OUT;
         skip_blanks(s);
         start = s->at;
-        error = word(s, name, "a type after \"out\"");
+        error = scan_word(s, name, "a type after \"out\"");
     }
     if (error == 0)
-        error = typed(s, start, name, p);
-    if (error == 0 && take(s, ':')) {
+        error = set_type_or_role(s, start, name, p);
+    if (error == 0 && take_char(s, ':')) {
         if (p->role > HAK_ROLE_PTR) {
             s->at--;
             return refuse(s, "\"%s\" takes no value; it is given at each call",
                           name);
         }
         p->role = HAK_ROLE_NONE;
-        error = constant(s, p);
+        error = scan_value(s, p);
     }
     if (error == 0 && p->from == HAK_FROM_OUT && p->role == HAK_ROLE_NONE)
-        error = keep_as(s, p->type, &p->keep);
+        error = scan_keep_as(s, p->type, &p->keep);
     return error;
 }
 
-/* Small integers and "..." do not go together in C. */
-static int variadic(struct scan *s, struct hak_call *call)
+/* Scan "...". C has no small integers after it: scan_param_or_dots refuses
+ * bool there. */
+static int scan_dots(struct scan *s, struct hak_call *call)
 {
     if (call->variadic)
         return refuse(s, "a second \"...\"");
@@ -386,16 +390,16 @@ static int variadic(struct scan *s, struct hak_call *call)
     return 0;
 }
 
-static int one_param(struct scan *s, struct hak_call *call)
+static int scan_param_or_dots(struct scan *s, struct hak_call *call)
 {
     skip_blanks(s);
     if (strncmp(s->at, "...", 3) == 0)
-        return variadic(s, call);
+        return scan_dots(s, call);
     if (call->nparams == HAK_CALL_PARAMS)
         return refuse(s, "more than %d parameters", HAK_CALL_PARAMS);
     const char *start = s->at;
     struct hak_call_param *p = &call->param[call->nparams];
-    int error = param(s, p);
+    int error = scan_param(s, p);
     if (error != 0)
         return error;
     if (call->variadic && p->type == HAK_TYPE_BOOL && p->from != HAK_FROM_OUT) {
@@ -406,22 +410,22 @@ static int one_param(struct scan *s, struct hak_call *call)
     return 0;
 }
 
-static int params(struct scan *s, struct hak_call *call)
+static int scan_params(struct scan *s, struct hak_call *call)
 {
-    int error = expect(s, '(');
-    if (error != 0 || take(s, ')'))
+    int error = expect_char(s, '(');
+    if (error != 0 || take_char(s, ')'))
         return error;
     do {
-        error = one_param(s, call);
+        error = scan_param_or_dots(s, call);
         if (error != 0)
             return error;
-    } while (take(s, ','));
-    return take(s, ')') ? 0 : refuse(s, "expected \",\" or \")\"");
+    } while (take_char(s, ','));
+    return take_char(s, ')') ? 0 : refuse(s, "expected \",\" or \")\"");
 }
 
 /* ---- result -------------------------------------------------------------- */
 
-/* Longer ones before those that they begin with. */
+/* An operator stands before any other that is a prefix of it. */
 static const struct {
     char text[4];
     uint8_t test;
@@ -432,7 +436,7 @@ static const struct {
     {"%", HAK_TEST_MULTIPLE},
 };
 
-static int condition(struct scan *s, struct hak_call *call)
+static int scan_test(struct scan *s, struct hak_call *call)
 {
     skip_blanks(s);
     for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
@@ -446,7 +450,7 @@ static int condition(struct scan *s, struct hak_call *call)
                           types[call->result].name);
         s->at += n;
         call->test = tests[i].test;
-        int error = literal(s, call->result, &call->test_value);
+        int error = scan_literal(s, call->result, &call->test_value);
         if (error == 0 && call->test == HAK_TEST_MULTIPLE &&
             call->test_value.u == 0)
             error = refuse(s, "no number is a multiple of 0,");
@@ -455,7 +459,7 @@ static int condition(struct scan *s, struct hak_call *call)
     return 0;
 }
 
-static int result(struct scan *s, struct hak_call *call)
+static int scan_result(struct scan *s, struct hak_call *call)
 {
     char name[WORD_BYTES];
     call->result = HAK_TYPE_VOID;
@@ -467,15 +471,15 @@ static int result(struct scan *s, struct hak_call *call)
     s->at += 2;
     skip_blanks(s);
     const char *start = s->at;
-    int error = word(s, name, "the type of the result");
+    int error = scan_word(s, name, "the type of the result");
     uint32_t type = error == 0 ? type_of(name) : 0;
     if (error == 0 && type == HAK_TYPES)
-        error = no_type(s, start, name);
+        error = refuse_type(s, start, name);
     if (error != 0)
         return error;
     call->result = (uint8_t)type;
-    error = condition(s, call);
-    return error == 0 ? keep_as(s, type, &call->keep) : error;
+    error = scan_test(s, call);
+    return error == 0 ? scan_keep_as(s, type, &call->keep) : error;
 }
 
 /* ---- a call -------------------------------------------------------------- */
@@ -485,16 +489,16 @@ int hak_call_parse(const char **text, struct hak_call *out, char *why,
 {
     memset(out, 0, sizeof *out);
     struct scan s = {*text, *text, why, why_bytes, out->strings, 0};
-    int error = word(&s, out->symbol, "a symbol of the library");
+    int error = scan_word(&s, out->symbol, "a symbol of the library");
     if (error == 0)
-        error = params(&s, out);
+        error = scan_params(&s, out);
     if (error == 0 && !out->variadic)
         out->nfixed = out->nparams;
     if (error == 0)
-        error = result(&s, out);
+        error = scan_result(&s, out);
     if (error != 0)
         return error;
-    bool more = take(&s, ',');
+    bool more = take_char(&s, ',');
     skip_blanks(&s);
     if (more ? *s.at == 0 : *s.at != 0)
         return refuse(&s, more ? "expected a call" : "expected the end");
@@ -508,19 +512,19 @@ int hak_call_arguments(const char *text, const struct hak_call *call,
 {
     struct scan s = {text, text, why, why_bytes, strings, 0};
     uint32_t given = 0;
-    int error = expect(&s, '(');
+    int error = expect_char(&s, '(');
     for (uint32_t i = 0; error == 0 && i < call->nparams; i++) {
         const struct hak_call_param *p = &call->param[i];
         if (p->from != HAK_FROM_CALLER)
             continue;
         if (given++ > 0)
-            error = expect(&s, ',');
+            error = expect_char(&s, ',');
         if (error == 0)
-            error = literal(&s, p->type, &cell[i]);
+            error = scan_literal(&s, p->type, &cell[i]);
         if (error == 0 && p->type == HAK_TYPE_CSTR)
             cell[i].p = strings + cell[i].u;
     }
-    if (error == 0 && !take(&s, ')'))
+    if (error == 0 && !take_char(&s, ')'))
         error = refuse(&s, "expected \")\"; it takes %u arguments, ", given);
     skip_blanks(&s);
     if (error == 0 && *s.at != 0)
@@ -528,8 +532,8 @@ int hak_call_arguments(const char *text, const struct hak_call *call,
     return error;
 }
 
-/* -1, 0, 1 as a is below, at, above b. */
-static int compare(const struct hak_call *call, union hak_scalar a)
+/* -1, 0 or 1: a is below, equal to or above the test's value. */
+static int compare_result(const struct hak_call *call, union hak_scalar a)
 {
     union hak_scalar b = call->test_value;
     switch (call->result) {
@@ -547,17 +551,17 @@ bool hak_call_passed(const struct hak_call *call, union hak_scalar value)
 {
     switch (call->test) {
     case HAK_TEST_EQUAL:
-        return compare(call, value) == 0;
+        return compare_result(call, value) == 0;
     case HAK_TEST_NOT_EQUAL:
-        return compare(call, value) != 0;
+        return compare_result(call, value) != 0;
     case HAK_TEST_LESS:
-        return compare(call, value) < 0;
+        return compare_result(call, value) < 0;
     case HAK_TEST_LESS_EQUAL:
-        return compare(call, value) <= 0;
+        return compare_result(call, value) <= 0;
     case HAK_TEST_GREATER:
-        return compare(call, value) > 0;
+        return compare_result(call, value) > 0;
     case HAK_TEST_GREATER_EQUAL:
-        return compare(call, value) >= 0;
+        return compare_result(call, value) >= 0;
     case HAK_TEST_MULTIPLE:
         return value.u % call->test_value.u == 0;
     default:
@@ -589,7 +593,8 @@ int hak_call_settle(const struct hak_call *call, const struct hak_kept *kept,
     return 0;
 }
 
-/* place: 1 + where the name is, 0 = it is not kept. */
+/* Keep one value. place: 1 + offset of its name in call->strings; 0 = the value
+ * is not to be kept. Returns false: no room. */
 static bool keep_one(const struct hak_call *call, uint32_t place,
                      uint64_t value, struct hak_kept *kept)
 {

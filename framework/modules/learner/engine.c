@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * engine.c - tallies to figures to decisions; see engine.h.
+ * engine.c - computes figures from tallies, and decisions from figures.
  */
 #include <modules/learner/engine.h>
 
@@ -9,7 +9,8 @@
 
 enum { ALL_BPS = 10000 };
 
-/* Sums of running threads are read one by one: a part may exceed the whole. */
+/* The counters of running threads are read one by one, so a part may exceed the
+ * whole. */
 static uint32_t ratio_bps(uint64_t part, uint64_t whole)
 {
     if (whole == 0)
@@ -46,8 +47,8 @@ void hak_tally_sum(struct hak_tally *sum, const struct hak_tally *tally)
 
 /* ---- figures ----------------------------------------------------------- */
 
-static struct hak_tally between(const struct hak_tally *before,
-                                const struct hak_tally *after)
+static struct hak_tally tally_between(const struct hak_tally *before,
+                                      const struct hak_tally *after)
 {
     return (struct hak_tally){
         .retires = after->retires - before->retires,
@@ -70,7 +71,7 @@ void hak_learner_look(const struct hak_tally *before,
     struct hak_tally of[HAK_CLASSES], all = {0};
     const struct hak_tally none = {0};
     for (uint32_t c = 0; c < HAK_CLASSES; c++) {
-        of[c] = between(&before[c], &after[c]);
+        of[c] = tally_between(&before[c], &after[c]);
         all = (struct hak_tally){
             .retires = all.retires + of[c].retires,
             .allocations = all.allocations + of[c].allocations,
@@ -121,8 +122,8 @@ static bool rule_holds(const struct hak_conf_learn_rule *rule,
     return true;
 }
 
-static int wanted(const struct hak_learner_engine *e, uint32_t c,
-                  const struct hak_learner_ratios *r)
+static int wanted_rule(const struct hak_learner_engine *e, uint32_t c,
+                       const struct hak_learner_ratios *r)
 {
     const struct hak_conf_learner *l = &e->conf->learner;
     for (int i = 0; i < (int)l->nrules; i++) {
@@ -135,8 +136,9 @@ static int wanted(const struct hak_learner_engine *e, uint32_t c,
     return HAK_LEARN_NO_RULE;
 }
 
-/* Position in conf->route; -1: [policy] parts the class, or leaves it out. */
-static int route_of(const struct hak_conf *conf, uint32_t c, int rule)
+/* The position in conf->route that a rule gives class c. -1: there is no rule,
+ * and [policy] gives the class several routes or none. */
+static int route_of_rule(const struct hak_conf *conf, uint32_t c, int rule)
 {
     if (rule >= 0)
         return (int)conf->learn_rule[rule].route;
@@ -152,11 +154,12 @@ static int route_of(const struct hak_conf *conf, uint32_t c, int rule)
     return (int)route;
 }
 
-/* The rule stands for the class from now on. True: its route changed. */
-static bool stand(struct hak_learner_engine *e, uint32_t c, int rule)
+/* Make rule the standing rule of class c. Returns true: the route changed. */
+static bool let_rule_stand(struct hak_learner_engine *e, uint32_t c, int rule)
 {
     struct hak_learner_class *k = &e->of[c];
-    int from = route_of(e->conf, c, k->rule), to = route_of(e->conf, c, rule);
+    int from = route_of_rule(e->conf, c, k->rule),
+        to = route_of_rule(e->conf, c, rule);
     k->rule = rule;
     if (from == to && from >= 0)
         return false;
@@ -165,13 +168,13 @@ static bool stand(struct hak_learner_engine *e, uint32_t c, int rule)
     return true;
 }
 
-static bool settle(struct hak_learner_engine *e, uint32_t c, int want)
+static bool count_agreement(struct hak_learner_engine *e, uint32_t c, int want)
 {
     struct hak_learner_class *k = &e->of[c];
     k->agreed = want == k->candidate ? k->agreed + 1 : 1;
     k->candidate = want;
     return want != k->rule && k->agreed >= e->conf->learner.settle &&
-           stand(e, c, want);
+           let_rule_stand(e, c, want);
 }
 
 static bool judge_class(struct hak_learner_engine *e, uint32_t c,
@@ -179,9 +182,9 @@ static bool judge_class(struct hak_learner_engine *e, uint32_t c,
 {
     int rule = e->of[c].rule;
     bool changed = rule >= 0 && (e->unusable >> rule & 1) &&
-                   stand(e, c, HAK_LEARN_NO_RULE);
+                   let_rule_stand(e, c, HAK_LEARN_NO_RULE);
     if (r->retires != 0)
-        changed |= settle(e, c, wanted(e, c, r));
+        changed |= count_agreement(e, c, wanted_rule(e, c, r));
     return changed;
 }
 

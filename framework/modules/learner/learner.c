@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * learner.c - retires of all boxes to routes: ties the engine to the core.
+ * learner.c - module "learner": ties the engine to the core.
  *
- *     box: host->retired --> tally of the thread, no lock --> "due", at times
- *     malloc, slow path, due --> sum of all tallies - sum at the last time
- *         --> hak_learner_judge --> hak_policy_set, log
+ *     box calls host->retired --> tally of the thread (no lock)
+ *         --> `due`, when [learner] every retires wait
+ *     slow path of malloc, if due --> sum of all tallies, less the sum at the
+ *         last evaluation --> hak_learner_judge --> host->set_route, log
  *
- * A box may say so in any state of its own and under its lock, so there only
- * numbers are added. They are judged in a slow path of malloc, before it
- * enters any box: a change of route is then like one by hak_route.
+ * A box may call host->retired under a lock of its own, so that call only adds
+ * numbers. The evaluation runs in a slow path of malloc, before malloc enters a
+ * box, and changes routes as hak_route does.
  */
 #include <modules/learner/learner.h>
 
@@ -26,27 +27,30 @@
 
 enum { BATCH = 8, LINE_BYTES = 320, PATH_BYTES = 512 };
 
-/* What a thread counts; it is its only writer. */
+/* The counters of one thread, which alone writes them. */
 struct tallies {
     struct hak_tally of[HAK_CLASSES];
-    uint32_t nretired; /* since it last said so */
+    uint32_t nretired; /* not yet added to learner.waiting; < BATCH */
 };
 
-/* host and conf are set once; the rest is guarded by lock, but for waiting. */
+/* host and conf are set once. due and waiting are atomic. The rest is guarded
+ * by learner.lock. */
 static HAK_SPARSE struct {
     const struct hak_module_host *host;
     const struct hak_conf *conf; /* NULL: off */
     struct hak_lock lock;
     struct hak_learner_engine engine;
-    struct hak_tally seen[HAK_CLASSES]; /* all threads, last evaluation */
+    struct hak_tally seen[HAK_CLASSES]; /* sums at the last evaluation */
     struct hak_learner_interval interval;
-    struct hak_held log; /* a file; set once */
-    bool log_failed;
-    uint32_t due; /* atomic: so many retires wait that an evaluation is due */
-    _Alignas(64) uint64_t waiting; /* retires, in batches, of all threads */
+    struct hak_held log; /* the log file; set once */
+    bool log_failed;     /* atomic: the failure was reported */
+    uint32_t due;        /* atomic: an evaluation is due */
+    /* Retires of all threads since the last evaluation, added in batches; on a
+     * cache line of its own, since all threads write it. */
+    _Alignas(64) uint64_t waiting;
 } learner;
 
-static void lock(enum hak_fork_phase phase)
+static void lock_for_fork(enum hak_fork_phase phase)
 {
     hak_lock_fork(&learner.lock, phase);
 }
@@ -71,8 +75,8 @@ static int start(const struct hak_module_host *host)
 
 /* ---- records ----------------------------------------------------------- */
 
-/* Of the calling thread; NULL: it is not attached, or there is no memory, and
- * its rare retires are lost. */
+/* The tallies of the calling thread. NULL: the thread is not attached, or there
+ * is no memory. Retires of such threads are rare and are not counted. */
 static struct tallies *own_tallies(void)
 {
     void **slot = learner.host->slot(learner.host);
@@ -136,7 +140,8 @@ static const char *route_now(uint32_t c)
     return learner.host->route_of(hak_index_of(hak_class_bytes(c)));
 }
 
-/* Rules to boxes that were left out or drained would send sizes to libc. */
+/* Mark the rules whose route leads to no box, since the box was left out or
+ * drained. Such a rule would send sizes to libc. */
 static void mark_unusable(void)
 {
     learner.engine.unusable = 0;
@@ -145,7 +150,7 @@ static void mark_unusable(void)
             learner.engine.unusable |= 1u << i;
 }
 
-static void apply(uint32_t c)
+static void apply_route(uint32_t c)
 {
     int rule = learner.engine.of[c].rule;
     uint32_t first, last;
@@ -158,7 +163,8 @@ static void apply(uint32_t c)
 
 /* ---- log --------------------------------------------------------------- */
 
-/* One evaluation's decisions, written when the lock is free again. */
+/* The decisions of one evaluation. They are logged after learner.lock is
+ * dropped. */
 struct decisions {
     uint64_t evaluation;
     uint32_t n;
@@ -170,8 +176,9 @@ struct decisions {
     } of[HAK_CLASSES];
 };
 
-/* was: the rule that stood until now; nothing was applied yet. */
-static void note(struct decisions *all, uint32_t c, int was)
+/* Add the decision for class c to *all, before the new route is applied. was:
+ * the rule that stood before. */
+static void note_decision(struct decisions *all, uint32_t c, int was)
 {
     bool observe = learner.conf->learner.mode == HAK_LEARN_OBSERVE;
     struct decision *d = &all->of[all->n++];
@@ -181,8 +188,8 @@ static void note(struct decisions *all, uint32_t c, int was)
     memcpy(d->bps, learner.interval.of[c].bps, sizeof d->bps);
 }
 
-static void describe(char line[LINE_BYTES], uint64_t evaluation,
-                     const struct decision *d)
+static void format_decision(char line[LINE_BYTES], uint64_t evaluation,
+                            const struct decision *d)
 {
     const uint32_t *bps = d->bps;
     snprintf(line, LINE_BYTES,
@@ -219,9 +226,10 @@ static void write_log(const struct decisions *all)
     int kept;
     if (all->n == 0 || strcasecmp(to, "none") == 0)
         return;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &kept); /* as in malloc */
+    /* malloc is no cancellation point, but write is. */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &kept);
     for (uint32_t i = 0; i < all->n; i++) {
-        describe(line, all->evaluation, &all->of[i]);
+        format_decision(line, all->evaluation, &all->of[i]);
         if (strcasecmp(to, "stderr") == 0)
             hak_say("%s", line);
         else
@@ -232,7 +240,7 @@ static void write_log(const struct decisions *all)
 
 /* ---- evaluation -------------------------------------------------------- */
 
-/* lock held */
+/* Guarded by learner.lock, which the caller holds. */
 static void evaluate(struct decisions *out)
 {
     struct hak_learner_engine *e = &learner.engine;
@@ -251,9 +259,9 @@ static void evaluate(struct decisions *out)
     for (uint32_t c = 0; c < HAK_CLASSES; c++) {
         if (!(changed >> c & 1))
             continue;
-        note(out, c, was[c]);
+        note_decision(out, c, was[c]);
         if (learner.conf->learner.mode == HAK_LEARN_APPLY)
-            apply(c);
+            apply_route(c);
     }
 }
 
@@ -262,7 +270,7 @@ static void slow_path(void)
     struct decisions decisions;
     int kept = errno;
     if (!hak_lock_try(&learner.lock))
-        return; /* another thread is at it */
+        return; /* another thread is evaluating, or reading the figures */
     decisions.n = 0;
     if (__atomic_load_n(&learner.due, __ATOMIC_RELAXED) != 0)
         evaluate(&decisions);
@@ -325,6 +333,6 @@ const struct hak_module_entry HAK_MODULE_ENTRY(learner) = {
     .extension = extension,
     .slow_path = slow_path,
     .page_retired = page_retired,
-    .fork = lock,
+    .fork = lock_for_fork,
     .report = hak_learner_report,
 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * learner.h - what the files of the module "learner" share.
  *
- *     learner.c   ties the engine to the core: records in, routes out, log
- *     engine.c    figures and decisions; knows no core
- *     report.c    its lines in reports
+ *     learner.c   ties the engine to the core: takes records, sets routes, logs
+ *     engine.c    computes figures and decisions, without calling the core
+ *     report.c    the learner's lines in reports
  */
 #ifndef HAKMEM_MODULES_LEARNER_H
 #define HAKMEM_MODULES_LEARNER_H

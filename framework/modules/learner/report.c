@@ -5,7 +5,8 @@
 
 #include <inttypes.h>
 
-/* A word of an INI, which has no characters that JSON would want escaped. */
+/* Add a word of the INI. Such words have no characters that JSON must escape.
+ */
 static void add_quoted(const struct hak_report_part *to, const char *word)
 {
     to->add(to->report, "\"%s\"", word);
@@ -17,9 +18,9 @@ static void add_percent(const struct hak_report_part *to, const char *name,
     to->add(to->report, "%s%3u.%02u%%", name, bps / 100, bps % 100);
 }
 
-/* Classes of which nothing retired yet are left out. */
-static void as_text(const struct hak_report_part *to,
-                    const struct hak_learner_figures *f)
+/* Classes without retires since start are left out. */
+static void write_as_text(const struct hak_report_part *to,
+                          const struct hak_learner_figures *f)
 {
     to->add(to->report,
             "learner %s, %" PRIu64 " evaluations, %" PRIu64
@@ -62,8 +63,8 @@ static void json_class(const struct hak_report_part *to, uint32_t c,
             k->retire_bps, k->utilisation_bps, k->free_hit_bps);
 }
 
-static void as_json(const struct hak_report_part *to,
-                    const struct hak_learner_figures *f)
+static void write_as_json(const struct hak_report_part *to,
+                          const struct hak_learner_figures *f)
 {
     to->add(to->report,
             ",\"learner\":{\"mode\":\"%s\",\"evaluations\":%" PRIu64
@@ -82,7 +83,7 @@ void hak_learner_report(const struct hak_report_part *to)
     if (hak_learner_read(&f) != 0)
         return;
     if (to->json)
-        as_json(to, &f);
+        write_as_json(to, &f);
     else
-        as_text(to, &f);
+        write_as_text(to, &f);
 }

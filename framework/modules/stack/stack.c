@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * stack.c - the calling thread's stack, for boxes: "hak.stack/1".
+ * stack.c - module "stack": the calling thread's stack ("hak.stack/1").
  *
- * A module of its own, since the unwinder is, and few boxes look at stacks.
+ * It is a module of its own, since it needs the unwinder and few boxes look at
+ * stacks.
  *
- * By the unwind tables that every object of the x86-64 ABI has. libgcc is
- * linked statically: it finds the tables by _dl_find_object, without a lock,
- * and allocates for registered frames only, of which its copy here has none.
+ * The unwinder uses the unwind tables that every object of the x86-64 ABI has.
+ * libgcc is linked statically. It finds the tables by _dl_find_object, without
+ * a lock. It allocates for registered frames only, and this copy of libgcc has
+ * none.
  */
 #include <hakmem/module.h>
 #include <hakmem/stack.h>
@@ -20,10 +22,11 @@ struct walk {
     uint32_t n, most;
 };
 
-static _Unwind_Reason_Code step(struct _Unwind_Context *context, void *data)
+static _Unwind_Reason_Code add_frame(struct _Unwind_Context *context,
+                                     void *data)
 {
     struct walk *w = data;
-    int exact = 0; /* else: where a call returns to, one behind it */
+    int exact = 0; /* 0: `at` is a return address, so the call is before it */
     uintptr_t at = _Unwind_GetIPInfo(context, &exact);
     if (w->n == w->most || at == 0)
         return _URC_NORMAL_STOP;
@@ -31,17 +34,17 @@ static _Unwind_Reason_Code step(struct _Unwind_Context *context, void *data)
     return _URC_NO_REASON;
 }
 
-static uint32_t take(uintptr_t *out, uint32_t most)
+static uint32_t take_stack(uintptr_t *out, uint32_t most)
 {
     struct walk w = {.out = out, .most = most};
     if (most != 0)
-        _Unwind_Backtrace(step, &w);
+        _Unwind_Backtrace(add_frame, &w);
     return w.n;
 }
 
 static const struct hak_stack_1 table = {
     .struct_bytes = sizeof table,
-    .take = take,
+    .take = take_stack,
 };
 
 static int start(const struct hak_module_host *host)
