@@ -65,9 +65,8 @@ static inline void hak_heaps_fork(struct hak_heaps *all,
         hak_lock_fork(all->box_lock, phase);
 }
 
-/* What is on its lists, sleeps, or waits in the box's parts of heaps. */
-static inline void hak_page_mark_free(const struct hak_heaps *all,
-                                      const struct hak_page *page,
+/* Its own lists, and what sleeps. */
+static inline void hak_page_mark_free(const struct hak_page *page,
                                       uint64_t *is_free)
 {
     hak_page_mark(page, page->span.local, is_free);
@@ -78,8 +77,6 @@ static inline void hak_page_mark_free(const struct hak_heaps *all,
             hak_page_group(page, (uint32_t)__builtin_ctzll(map));
         hak_bits_set(is_free, group.first, group.end - group.first);
     }
-    if (all->ops->own_mark != NULL)
-        all->ops->own_mark(page, is_free);
 }
 
 /* False: visit asked to stop. */
@@ -88,7 +85,9 @@ static inline bool hak_page_visit(const struct hak_heaps *all,
                                   void *context)
 {
     uint64_t is_free[HAK_PAGE_SLOTS_MAX / 64] = {0};
-    hak_page_mark_free(all, page, is_free);
+    hak_page_mark_free(page, is_free);
+    if (all->ops->own_mark != NULL)
+        all->ops->own_mark(page, is_free);
     for (uint32_t i = 0; i < page->carved; i++)
         if (!(is_free[i >> 6] >> (i & 63) & 1) &&
             !visit(context, page->start + (size_t)i * page->span.slot_bytes,
