@@ -142,7 +142,7 @@ void midmt_tick(struct hak_heap *heap)
     hak_heap_close_bins(heap, false);
     pool_age(segments, &own->pool, now_ms > delay_ms ? now_ms - delay_ms : 0);
     if (hak_is_due(&segments->next_tick_ms, now_ms, next_ms))
-        segments_purge(segments, &own->pool, false);
+        segments_age(segments, &own->pool);
 }
 
 void midmt_heap_trim(struct hak_heap *heap)

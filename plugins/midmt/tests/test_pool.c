@@ -86,6 +86,29 @@ TEST(segments_grow_with_what_is_held)
     check(&pool);
 }
 
+/* The test host fills with junk what need not be zero. */
+TEST(what_the_box_returned_may_come_back_written_to)
+{
+    struct pool pool = {0};
+    start(0);
+    pool_init(&pool);
+    struct span_at span = take(&pool, 1);
+    const uint64_t *word = (uint64_t *)segment_at(span.segment, span.first);
+    EXPECT_EQ(*word, 0);
+    put(&pool, span, 1); /* the segment is empty, and goes */
+    EXPECT_EQ(th_mapped(box), 0);
+    span = take(&pool, 1);
+    word = (uint64_t *)segment_at(span.segment, span.first);
+    EXPECT_NE(*word, 0);
+    put(&pool, span, 1);
+    for (int i = 0; i < 64; i++) /* so long ago that it is forgotten */
+        segments_age(&segments, &pool);
+    span = take(&pool, 1);
+    word = (uint64_t *)segment_at(span.segment, span.first);
+    EXPECT_EQ(*word, 0);
+    check(&pool);
+}
+
 TEST(tightest_segment_is_taken_first)
 {
     struct pool pool = {0};
