@@ -1,4 +1,4 @@
-# hakmem - see README.md; `make help` lists the targets.
+# Makefile - builds, tests and measures hakmem; `make help` lists the targets.
 
 CC      ?= gcc
 B       := build
@@ -8,15 +8,18 @@ DESTDIR ?=
 WARN := -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wcast-qual \
         -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Wformat=2 \
         -Wnull-dereference -Wmissing-format-attribute -Werror
-# Each function by itself: the linker drops what nobody calls, and keeps apart
-# what is hardly ever run (framework/sections.ld).
+# -ffunction-sections puts each function into a section of its own, so that the
+# linker can drop the unused ones and place the rare ones apart
+# (framework/sections.ld).
 BASE := -std=gnu11 -D_GNU_SOURCE -O2 -g -fPIC -fvisibility=hidden \
         -fno-builtin-malloc -fno-strict-aliasing -ffunction-sections -MMD -MP
 CFLAGS  ?=
 ALL     = $(BASE) $(WARN) $(FOR_FILE) $(CFLAGS)
 
-# The framework: its folders as README draws them. EXPORTED is what makes it a
-# malloc; tools and tests leave that out, and link the modules instead.
+# FRAMEWORK lists the folders that make up the library, in the order of the
+# README's drawing. The files of EXPORTED define malloc and other public
+# functions. Tools and tests must not replace their own malloc, so they link the
+# modules instead of these files.
 FRAMEWORK := base conf core/state core/memory core/route core/thread core/box \
     core/malloc report start
 EXPORTED  := $(addprefix framework/,core/malloc/entry.c report/api.c \
@@ -25,23 +28,27 @@ CORE_SRCS := $(filter-out $(EXPORTED) framework/start/fused.c framework/start/cx
     $(foreach d,$(FRAMEWORK),$(wildcard framework/$(d)/*.c)))
 CORE_OBJS := $(CORE_SRCS:%.c=$(B)/obj/%.o)
 LIB_OBJS  := $(CORE_OBJS) $(EXPORTED:%.c=$(B)/obj/%.o)
-# A position-independent archive, so that a preload is one file.
-# libgcc too: a process may have another one.
+# libinih is linked as a position-independent archive, so that a preload needs
+# only one file. libgcc is linked statically, because the process may have
+# another version of it.
 CORE_LIBS := -Wl,-T,framework/sections.ld -l:libinih.a -static-libgcc
 
-# A module is a folder: every .c file in it, and what NAME_LIBS says.
+# A module is a folder NAME of framework/modules/. It is built from all .c files
+# of the folder and linked with the libraries of NAME_LIBS.
 MODULES      := $(notdir $(patsubst %/,%,$(wildcard framework/modules/*/)))
 MODULE_FILES := $(MODULES:%=$(B)/modules/%.so)
 MODULE_OBJS  := $(patsubst %.c,$(B)/obj/%.o,$(wildcard framework/modules/*/*.c))
 foreign_LIBS := -l:libffi_pic.a
-# The core and all modules in one program: hakctl, tests.
+# hakctl and the tests link the core and all modules into one program.
 WHOLE_OBJS   := $(CORE_OBJS) $(MODULE_OBJS) $(B)/obj/framework/modules/linked.o
 WHOLE_LIBS   := $(CORE_LIBS) $(foreach m,$(MODULES),$($(m)_LIBS))
 
 CXX_LIBS  := $(B)/libhakmem-cxx.so $(B)/libhakmem-match.so
 
-# A plugin is a folder: NAME/NAME.mk says NAME_SRCS and NAME_TESTS, its .c files.
-# OTHER_BOXES: folders elsewhere, likewise.
+# A plugin is a folder NAME with a file NAME.mk, which lists the .c files of the
+# box in NAME_SRCS and those of its tests in NAME_TESTS. NAME_CHECK may replace
+# the arguments of its `hakctl check-box`. OTHER_BOXES lists such folders
+# outside of plugins/.
 PLUGIN_DIRS := $(patsubst %/,%,$(wildcard plugins/*/)) $(OTHER_BOXES:%/=%)
 $(foreach d,$(PLUGIN_DIRS),$(if $(wildcard $(d)/$(notdir $(d)).mk),, \
     $(error $(d) has no $(notdir $(d)).mk; a box's folder says there what it is \
@@ -50,7 +57,7 @@ PLUGINS := $(notdir $(PLUGIN_DIRS))
 $(foreach d,$(PLUGIN_DIRS),$(eval $(notdir $(d))_DIR := $(d)))
 include $(foreach d,$(PLUGIN_DIRS),$(d)/$(notdir $(d)).mk)
 BOXES   := $(PLUGINS:%=$(B)/boxes/%.so)
-# What a box may include: the ABI and the kit, nothing of the core.
+# A box may include the ABI and the kit, but nothing of the core.
 BOX_INC := -Iframework/include -I$(B)/include
 CORE_INC := -Iframework/include -Iframework
 TEST_INC := $(CORE_INC) -Itests/lib
@@ -60,52 +67,62 @@ ifndef V
 .SILENT:
 endif
 MAKEFLAGS += --no-print-directory
+# $(call say,WORD) prints one line for the file that is being made.
+say = @$(if $(V),:,printf '  %-5s %s\n' $(1) '$@')
 
 .PHONY: all
 all: $(B)/libhakmem.so $(CXX_LIBS) $(MODULE_FILES) $(BOXES) $(B)/hakctl \
     $(B)/hakctl-check-box
+	@echo 'built: $(B)/libhakmem.so, $(words $(BOXES)) boxes in $(B)/boxes/, modules in $(B)/modules/, $(B)/hakctl'
 
 # ---- library, tool -------------------------------------------------------
 
 $(B)/obj/framework/%.o: framework/%.c | $(B)/.deps-build
 	@mkdir -p $(@D)
+	$(call say,CC)
 	$(CC) $(ALL) $(CORE_INC) -c $< -o $@
 
-# Its own calls of malloc and the like are for itself, whoever else has them.
-# pack-relative-relocs: 200 bytes instead of 13 KiB to read in each process, from
-# glibc 2.36 on.
+# -Bsymbolic-functions binds the library's own calls of malloc and the like to
+# its own functions, even if the program defines functions with these names.
+# pack-relative-relocs needs glibc 2.36. It makes the relocations, which each
+# process reads at start, 200 bytes long instead of 13 KiB.
 LIB_LINK := -shared -Wl,-Bsymbolic-functions -Wl,-soname,libhakmem.so.1 \
     -Wl,-z,now -Wl,-z,relro -Wl,-z,pack-relative-relocs -Wl,--gc-sections \
     -Wl,-z,start-stop-visibility=hidden \
     -Wl,--version-script=framework/versions.map \
     -Wl,--exclude-libs,ALL -Wl,-z,defs
 $(B)/libhakmem.so.1: $(LIB_OBJS) framework/sections.ld framework/versions.map
+	$(call say,LINK)
 	$(CC) $(LIB_LINK) -o $@ $(LIB_OBJS) $(CORE_LIBS)
 
 $(B)/libhakmem.so: $(B)/libhakmem.so.1
 	ln -sf libhakmem.so.1 $@
 
-# Exceptions of new go through it.
+# Exceptions that operator new throws pass through the functions of cxx.c.
 $(B)/obj/framework/start/cxx.o $(B)/obj/framework/start/match.o: FOR_FILE := -fexceptions -ftls-model=initial-exec
 $(B)/obj/framework/start/match.o: framework/start/cxx.c | $(B)/.deps-build
 	@mkdir -p $(@D)
+	$(call say,CC)
 	$(CC) $(ALL) -DHAK_MATCH $(CORE_INC) -c $< -o $@
 
 $(B)/libhakmem-cxx.so: $(B)/obj/framework/start/cxx.o
 $(B)/libhakmem-match.so: $(B)/obj/framework/start/match.o
 $(CXX_LIBS):
+	$(call say,LINK)
 	$(CC) -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,defs -static-libgcc \
 	    -Wl,--exclude-libs,ALL -o $@ $<
 
 # ---- modules -------------------------------------------------------------
 
-# Of base/ a module has its own copy: that knows nothing of the core.
+# Each module links its own copy of base/, which does not depend on the core.
 $(B)/base.a: $(patsubst %.c,$(B)/obj/%.o,$(wildcard framework/base/*.c))
+	$(call say,AR)
 	ar rcs $@ $^
 
 define MODULE_RULES
 $(B)/modules/$(1).so: $(patsubst %.c,$(B)/obj/%.o,$(wildcard framework/modules/$(1)/*.c)) $(B)/base.a
 	@mkdir -p $$(@D)
+	$$(call say,LINK)
 	$$(CC) $$(BOX_LINK) -Wl,--gc-sections -Wl,--exclude-libs,ALL \
 	    -static-libgcc -o $$@ $$^ $($(1)_LIBS)
 endef
@@ -113,27 +130,32 @@ $(foreach m,$(MODULES),$(eval $(call MODULE_RULES,$(m))))
 
 $(B)/obj/tools/%.o: tools/%.c | $(B)/.deps-build
 	@mkdir -p $(@D)
+	$(call say,CC)
 	$(CC) $(ALL) $(CORE_INC) -c $< -o $@
 
 HAKCTL_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/hakctl*.c))
 EXE_LINK := -pie -Wl,-z,now -Wl,-z,relro
 $(B)/hakctl: $(HAKCTL_OBJS) $(WHOLE_OBJS)
+	$(call say,LINK)
 	$(CC) $(EXE_LINK) -o $@ $^ $(WHOLE_LIBS)
 
-# hakctl check-box: the conformance suite, which boxes' own tests share.
+# hakctl-check-box is the conformance suite for boxes. testhost.a is a host for
+# one box; the suite and the boxes' own tests link it.
 $(B)/obj/tests/%.o: tests/%.c | $(B)/include/kit
 	@mkdir -p $(@D)
+	$(call say,CC)
 	$(CC) $(ALL) $(TEST_INC) -Itools -c $< -o $@
 $(B)/testhost.a: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c)) \
     $(patsubst %,$(B)/obj/framework/%.o,modules/foreign/signature \
-    modules/foreign/calls base/elf_file)
+    modules/foreign/calls base/elf_file base/classes base/meta base/os \
+    conf/text core/box/check)
+	$(call say,AR)
 	ar rcs $@ $^
-# Properties are listed in the order of the files here.
+# check-box lists its properties in the order of these files.
 CHECK_BOX_OBJS := $(patsubst %,$(B)/obj/tests/abi/check_%.o,file entry basic \
-                  lanes memory threads run box) $(B)/obj/framework/conf/text.o \
-    $(B)/obj/framework/base/classes.o \
-    $(B)/obj/tools/hakctl_json.o
+                  lanes memory threads run box) $(B)/obj/tools/hakctl_json.o
 $(B)/hakctl-check-box: $(CHECK_BOX_OBJS) $(B)/testhost.a
+	$(call say,LINK)
 	$(CC) $(EXE_LINK) -o $@ $^ $(WHOLE_LIBS) -lpthread
 
 # ---- boxes ----------------------------------------------------------------
@@ -142,8 +164,9 @@ $(B)/include/kit:
 	@mkdir -p $(@D)
 	ln -sfnr framework/kit $@
 
-# nostartfiles: what gcc adds is a page of data and five symbols that are looked
-# up for each box. Constructors run without it.
+# -nostartfiles leaves out gcc's start files. They would add a page of data, and
+# five symbols that the loader looks up for each box. Constructors run without
+# them.
 BOX_LINK := -shared -nostartfiles -Wl,-z,now -Wl,-z,relro -Wl,-z,defs \
     -Wl,-z,pack-relative-relocs
 
@@ -151,13 +174,16 @@ define PLUGIN_RULES
 $(1)_OBJS := $$($(1)_SRCS:%.c=$(B)/obj/plugins/$(1)/%.o)
 $(B)/obj/plugins/$(1)/%.o: $($(1)_DIR)/%.c | $(B)/include/kit
 	@mkdir -p $$(@D)
+	$$(call say,CC)
 	$$(CC) $$(ALL) $(BOX_INC) -c $$< -o $$@
 $(B)/boxes/$(1).so: $$($(1)_OBJS)
 	@mkdir -p $$(@D)
+	$$(call say,LINK)
 	$$(CC) $(BOX_LINK) -o $$@ $$($(1)_OBJS)
 $(1)_TEST_BINS := $$(patsubst tests/%.c,$(B)/tests/$(1)/%,$$($(1)_TESTS))
 $(B)/tests/$(1)/%: $($(1)_DIR)/tests/%.c $$($(1)_OBJS) $(B)/testhost.a
 	@mkdir -p $$(@D)
+	$$(call say,LINK)
 	$$(CC) $$(ALL) $(BOX_INC) -Itests/lib -I$($(1)_DIR) -o $$@ \
 	    $$(filter %.c %.o %.a,$$^) $(WHOLE_LIBS) -lpthread
 PLUGIN_TESTS += $$($(1)_TEST_BINS)
@@ -174,16 +200,17 @@ $(foreach p,$(PLUGINS),$(eval $(call PLUGIN_RULES,$(p))))
 
 include framework/fused.mk
 
-# malloc, free and their slow paths begin on cache lines: how branches fall into
-# fetch blocks is worth a tenth of a pair (make bench-pair). What runs at start,
-# in reports and for messages is small instead of fast, since it is resident in
-# each program.
+# The functions of malloc and free are aligned to cache lines. The alignment of
+# branches within fetch blocks changes the time of a malloc/free pair by a tenth
+# (make bench-pair). Code that runs at start, in reports and for messages is
+# compiled for size, since it is resident in every program.
 FAST := core/malloc
 COLD := conf core/box report start
 objs = $(foreach f,$(1),$(B)/obj/framework/$(f) $(FUSED)/obj/$(f))
 $(call objs,$(FAST:%=%/%.o)): FOR_FILE := -falign-functions=64
 $(call objs,$(COLD:%=%/%.o) modules/%.o): FOR_FILE := -Os
-# Its calls are to be jumps, whatever CFLAGS says.
+# The calls in dlopen.c must become jumps whatever CFLAGS says. The file itself
+# explains why.
 $(call objs,start/dlopen.o): FOR_FILE := -O2 -foptimize-sibling-calls
 
 # ---- tests -----------------------------------------------------------------
@@ -191,41 +218,51 @@ $(call objs,start/dlopen.o): FOR_FILE := -O2 -foptimize-sibling-calls
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/*.c))
 $(B)/tests/unit/%: tests/unit/%.c $(WHOLE_OBJS)
 	@mkdir -p $(@D)
+	$(call say,LINK)
 	$(CC) $(ALL) $(TEST_INC) -o $@ $< $(WHOLE_OBJS) $(WHOLE_LIBS) -lpthread
 
-# Boxes for the loader's and the conformance suite's own tests.
+# Boxes that the tests of the loader and of the conformance suite use.
 TEST_BOXES := $(patsubst tests/boxes/%.c,$(B)/tests/boxes/%.so,$(wildcard tests/boxes/*.c))
 $(B)/tests/boxes/%.so: tests/boxes/%.c framework/include/hakmem/box.h
 	@mkdir -p $(@D)
+	$(call say,LINK)
 	$(CC) $(ALL) -Iframework/include -shared -o $@ $< $(LDLIBS)
 
 $(B)/tests/boxes/broken_library.so: LDLIBS := -lm
 
-# Programs that run under the preload, malloc's own calls unoptimised.
+# Programs that run with libhakmem.so preloaded. -fno-builtin keeps the compiler
+# from removing their calls of malloc and free.
 PRELOAD_PROGS := $(patsubst tests/preload/%.c,$(B)/tests/preload/%,$(wildcard tests/preload/*.c))
 $(B)/tests/preload/%: tests/preload/%.c tests/lib/test.h
 	@mkdir -p $(@D)
+	$(call say,LINK)
 	$(CC) $(ALL) -fno-builtin $(TEST_INC) -o $@ $< -lpthread -ldl
 
-# Programs that do what they must not, as they are written.
+# Programs that misuse memory. They are compiled without optimization, so that
+# their faults stay as they are written.
 MISUSE_PROGS := $(patsubst tests/misuse/%,$(B)/tests/misuse/%,\
     $(basename $(wildcard tests/misuse/*.c tests/misuse/*.cc)))
 $(B)/tests/misuse/%: tests/misuse/%.c
 	@mkdir -p $(@D)
+	$(call say,LINK)
 	$(CC) $(BASE) $(WARN) -O0 -fno-builtin -o $@ $< -lpthread
 $(B)/tests/misuse/%: tests/misuse/%.cc
 	@mkdir -p $(@D)
+	$(call say,CXX)
 	$(CXX) -std=c++17 -O0 -g -Wall -Wextra -Werror -fno-builtin -MMD -MP \
 	    -o $@ $< -lpthread
 
-# Libraries for the foreign box's tests.
+# Libraries that the tests of box foreign open.
 TEST_LIBS := $(patsubst tests/foreign/%.c,$(B)/tests/foreign/%.so,$(wildcard tests/foreign/*.c))
 $(B)/tests/foreign/%.so: tests/foreign/%.c
 	@mkdir -p $(@D)
+	$(call say,LINK)
 	$(CC) $(BASE) -fvisibility=default -shared -o $@ $<
 
-# Fuzz targets with a driver of our own, a second each in `make check`: texts
-# under the sanitizers (with libFuzzer in `make fuzz`), the others as they are.
+# Fuzz targets. `make check` runs each one for a second, with
+# tests/fuzz/driver.c. The targets of FUZZ_TEXTS, which parse text, are built
+# with the sanitizers, and `make fuzz` builds them with libFuzzer too. The
+# others are built without sanitizers.
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
 FUZZ_TEXTS := conf signature
 FUZZ_SRCS_signature := framework/modules/foreign/signature.c
@@ -235,6 +272,7 @@ FUZZ_BINS := $(patsubst %,$(B)/tests/fuzz/%,$(FUZZ_TEXTS) box ops)
 define FUZZ_TEXT_RULES
 $(B)/tests/fuzz/$(1): tests/fuzz/$(1).c tests/fuzz/driver.c $$(FUZZ_SRCS_$(1))
 	@mkdir -p $$(@D)
+	$$(call say,LINK)
 	$$(CC) $$(ALL) $(SANITIZE) $(TEST_INC) -o $$@ $$(filter %.c,$$^) $(CORE_LIBS)
 $(B)/fuzz/$(1): tests/fuzz/$(1).c $$(FUZZ_SRCS_$(1))
 	@mkdir -p $$(@D)
@@ -245,23 +283,28 @@ $(foreach t,$(FUZZ_TEXTS),$(eval $(call FUZZ_TEXT_RULES,$(t))))
 $(B)/tests/fuzz/%: tests/fuzz/%.c tests/fuzz/driver.c $(WHOLE_OBJS) \
     $(B)/tests/boxes/three.so
 	@mkdir -p $(@D)
+	$(call say,LINK)
 	$(CC) $(ALL) -fno-builtin $(TEST_INC) -o $@ $< tests/fuzz/driver.c \
 	    $(if $(filter box,$*),$(WHOLE_OBJS) $(WHOLE_LIBS)) -lpthread
 
 TEST_BINS = $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_BOXES) $(TEST_LIBS) \
     $(PRELOAD_PROGS) $(FUZZ_BINS) $(MISUSE_PROGS)
 
-.PHONY: tests check
+.PHONY: tests check check-quick
 tests: all $(TEST_BINS)
 	$(MAKE) fused CONF=conf/default.ini PROFILE=
 	$(MAKE) fused CONF=tests/fused/all-boxes.ini PROFILE=
 check: | $(B)/.deps-check
 	$(MAKE) tests
 	tests/run.sh
+# Under a minute once all is built: tests/quick.txt.
+check-quick: | $(B)/.deps-check
+	$(MAKE) tests
+	tests/run.sh --quick
 
-# Kit, core and boxes under ASan with UBSan, and under TSan: the tests that
-# call their operations directly, each kind in a build folder of its own, with
-# HAK_ASSERT.
+# Tests of the kit, core and boxes under ASan with UBSan, and under TSan. Only
+# the tests that call functions directly are built, without a preload. Each
+# sanitizer has a build folder of its own. HAK_DEBUG turns HAK_ASSERT on.
 .PHONY: sanitized-tests check-asan check-tsan check-sanitizers
 sanitized-tests: $(UNIT_TESTS) $(PLUGIN_TESTS)
 check-asan: $(TEST_BOXES) $(BOXES)
@@ -274,8 +317,8 @@ check-tsan: $(TEST_BOXES) $(BOXES)
 	tests/sanitize/run.sh tsan
 check-sanitizers: check-asan check-tsan
 
-# Core, kit and boxes late around each atomic access: tests/delays/. DELAYS:
-# configurations that take turns.
+# check-delays builds the core, kit and boxes so that threads are delayed around
+# atomic accesses (tests/delays/). DELAYS lists the INI files to run in turn.
 DELAYS ?= tests/delays/hasty.ini conf/default.ini tests/delays/hasty.ini \
     tests/fused/all-boxes.ini conf/hardened.ini tests/delays/hasty.ini \
     conf/lanes-off.ini conf/guard.ini conf/verify.ini
@@ -290,20 +333,22 @@ check-delays: $(B)/tests/preload/churn $(B)/tests/preload/stress
 check-models: | $(B)/.deps-check
 	$(PROVE) tests/models/test_models.sh
 
-# On the other Debian release; FULL=1 and ROOT=DIR: tools/trixie.sh.
+# Build, demo and tests in a root of Debian 13. tools/trixie.sh explains FULL=1
+# and ROOT=DIR.
 .PHONY: check-trixie
 check-trixie:
 	FULL='$(FULL)' ROOT='$(ROOT)' tools/trixie.sh
 
-# TIME: seconds in all.
+# TIME is how many seconds fuzz, soak and check-delays take in all.
 TIME ?= 60
 .PHONY: fuzz
 fuzz: | $(B)/.deps-fuzz
 	$(MAKE) all $(FUZZ_BINS) $(FUZZ_TEXTS:%=$(B)/fuzz/%)
 	tests/fuzz/long.sh $(TIME)
 
-# Every box, threads that stay and that come and go, forks and routes that move:
-# tests/preload/stress.c, churn.c. SOAK: configurations that share the TIME.
+# soak runs tests/preload/stress.c and churn.c for long: threads that stay and
+# threads that come and go, forks, and route changes, on every box. SOAK lists
+# the INI files, which share TIME.
 SOAK ?= conf/default.ini tests/fused/all-boxes.ini
 .PHONY: soak
 soak: all $(B)/tests/preload/stress $(B)/tests/preload/churn
@@ -329,11 +374,13 @@ BENCH_PROGS := $(patsubst bench/%.c,$(B)/bench/%,\
     $(B)/bench/calls.so
 $(B)/bench/%: bench/%.c
 	@mkdir -p $(@D)
+	$(call say,LINK)
 	$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -fno-builtin -MMD -MP \
 	    -Iframework/include -o $@ $< -lpthread -lm
 
 $(B)/bench/calls.so: bench/calls.c
 	@mkdir -p $(@D)
+	$(call say,LINK)
 	$(CC) -std=gnu11 -O2 -g $(WARN) -fPIC -shared -fno-builtin \
 	    -fvisibility=hidden -o $@ $<
 
@@ -341,10 +388,12 @@ bench-pair: benches
 	$(MAKE) fused CONF=conf/default.ini PROFILE=
 	bench/pair.py $(BENCH_ARGS)
 
-# The ways to call another library; programs on other allocators as boxes.
+# bench-foreign measures the ways to call another library, and programs on other
+# allocators as boxes.
 $(B)/bench/foreign_calls: bench/foreign_calls.c $(WHOLE_OBJS) \
     $(B)/obj/plugins/foreign/adapter.o
 	@mkdir -p $(@D)
+	$(call say,LINK)
 	$(CC) $(BASE) $(WARN) $(CORE_INC) -o $@ $(filter %.c %.o,$^) $(WHOLE_LIBS)
 .PHONY: bench-foreign
 bench-foreign: | $(B)/.deps-bench
@@ -356,27 +405,30 @@ bench-foreign: | $(B)/.deps-bench
 benches: | $(B)/.deps-bench
 	$(MAKE) all $(BENCH_PROGS)
 
-# Each box on its own sizes; options on and off; dlopened against fused.
+# bench-boxes measures each box on its own sizes, with its options on and off,
+# and as a box that is opened and as one that is fused.
 BOXES_CONFS := default tiny mid-v35 smallmid
 bench-boxes: benches
 	for c in $(BOXES_CONFS); do $(MAKE) fused CONF=conf/$$c.ini || exit 1; done
 	bench/boxes.py $(BENCH_ARGS)
 
-# The parameters that trade time for memory, at other values than the default.
+# bench-tuning measures the parameters that trade time for memory, at other
+# values than their defaults.
 bench-tuning: benches
 	bench/tuning.py $(BENCH_ARGS)
 
-# What one sample in 5000 costs.
+# bench-guard measures the cost of sampling one in 5000 allocations.
 bench-guard: benches
 	bench/boxes.py --only guard $(BENCH_ARGS)
 
-# conf/hardened.ini beside other allocators that check; HARDENED_MALLOC=FILE
-# adds that one.
+# bench-hardened runs conf/hardened.ini beside other allocators that check for
+# misuse. HARDENED_MALLOC=FILE adds hardened_malloc from the library FILE.
 bench-hardened: benches | $(B)/.deps-fuzz
 	HARDENED_MALLOC='$(HARDENED_MALLOC)' bench/hardened.py $(BENCH_ARGS)
 
-# BENCH: words that choose rows, PEERS: with commas, ROUNDS: a number, QUICK=1:
-# a little of everything.
+# BENCH holds words that choose rows. PEERS lists the allocators to run,
+# separated by commas. ROUNDS is the number of rounds. QUICK=1 runs a little of
+# everything.
 bench: benches
 	$(MAKE) fused CONF=conf/default.ini PROFILE=
 	bench/bench.py $(if $(BENCH),--bench '$(BENCH)') \
@@ -410,7 +462,8 @@ install: all
 	install -m 644 conf/foreign/*.ini \
 	    '$(DESTDIR)$(PREFIX)/share/hakmem/conf/foreign'
 
-# Missing packages are installed by name, or named.
+# tools/deps.sh installs the missing packages of a group of targets. Without the
+# rights for this it names them.
 $(B)/.deps-%: tools/deps.sh
 	@mkdir -p $(B)
 	tools/deps.sh $*
@@ -423,6 +476,7 @@ help:
 	@echo 'make             library, boxes and hakctl into build/'
 	@echo 'make demo        run a real program on hakmem, show what each box did'
 	@echo 'make check       all tests      make check-NAME   those of one box'
+	@echo 'make check-quick  unit tests and one of each other kind, in a minute'
 	@echo 'make check-asan check-tsan   kit, core and boxes under the sanitizers'
 	@echo 'make check-trixie  build, demo and tests in a root of Debian 13;'
 	@echo '                 FULL=1 all of demo, lint, check and bench QUICK=1'

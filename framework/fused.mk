@@ -1,20 +1,25 @@
-# fused.mk - the core and the boxes of an INI as one library; included by the
-# Makefile. `make fused CONF=x.ini [PROFILE=p]` makes build/fused/x[.p]/:
+# fused.mk - links the core and the boxes of an INI into one library.
+# The Makefile includes this file.
 #
-#     boxes.mk fused_boxes.h fused_conf.c   hakctl fuse, of the INI
-#     libhakmem.so libhakmem.map            the library, what the linker took
+# `make fused CONF=x.ini [PROFILE=p]` makes these files in build/fused/x[.p]/:
+#
+#     boxes.mk fused_boxes.h fused_conf.c   written by `hakctl fuse` from the INI
+#     libhakmem.so libhakmem.map            the library, the linker's map of it
 #     libhakmem-cxx.so                      with sized_delete = yes
 #     libhakmem-match.so                    with match_delete = yes
 #
-# Box objects serve all INIs: build/fused/obj/. The external names of a box get
-# its name behind them, since two boxes may use one.
+# The objects of the boxes are in build/fused/obj/, since they serve every INI.
+# In them, the name of the box is appended to each external symbol, because two
+# boxes may define the same symbol. names.h does this with macros.
 
 CONF    ?= conf/default.ini
 PROFILE ?=
 FUSED   := $(B)/fused/$(basename $(notdir $(CONF)))$(PROFILE:%=.%)
 LTO     := -flto -fno-fat-lto-objects -DHAK_FUSED
 
-# The framework without what reads an INI, changes routes or opens files.
+# The framework without the files that read an INI, change routes or open boxes.
+# conf/text.c stays: the calls of hakmem.h and the [stats] keys of the
+# environment need its parsers.
 FUSED_SRCS := $(filter-out $(addprefix framework/,start/setup.c start/cxx.c \
     core/route/policy.c core/route/sample.c core/box/load.c core/box/find.c \
     core/box/open.c core/box/check.c),\
@@ -47,10 +52,12 @@ endif
 
 $(FUSED)/obj/%.o: framework/%.c
 	@mkdir -p $(@D)
+	$(call say,CC)
 	$(CC) $(ALL) $(LTO) -I$(FUSED) $(CORE_INC) -c $< -o $@
 
 $(FUSED)/obj/fused_conf.o: $(FUSED)/fused_conf.c
 	@mkdir -p $(@D)
+	$(call say,CC)
 	$(CC) $(ALL) $(LTO) -I$(FUSED) $(CORE_INC) -c $< -o $@
 
 define FUSED_RULES
@@ -66,6 +73,7 @@ endef
 $(foreach p,$(PLUGINS),$(eval $(call FUSED_RULES,$(p))))
 
 $(FUSED)/libhakmem.so.1: $(FUSED_OBJS) framework/versions.map
+	$(call say,LINK)
 	$(CC) $(ALL) $(LTO) -flto-partition=one $(LIB_LINK) -o $@ \
 	    -Wl,-Map=$(FUSED)/libhakmem.map $(FUSED_OBJS) \
 	    -Wl,-T,framework/sections.ld

@@ -5,14 +5,13 @@
 #     tests/run.sh forks midmt     those with one of these words in their name
 #     tests/run.sh --fused NAME    those that build/fused/NAME can be put to
 #     tests/run.sh --foreign       preload tests on each conf/foreign/*.ini
-#     tests/run.sh --list          the names
+#     tests/run.sh --quick         those of tests/quick.txt
+#     tests/run.sh --list ...      their names
 #     tests/run.sh --one NAME      one, as prove runs it; its output in full
 #
-# A name is a file; a preload test has its mode in front, as in
-# verify:build/tests/preload/forks. Modes: plain (libc), those of
-# tests/programs/modes.sh, conf/FILE instead of conf/default.ini, and fused/NAME
-# for the library in build/fused/NAME. Fails when any test failed or was not
-# built.
+# A name is a file; one that runs in modes has its mode in front, as in
+# verify:build/tests/preload/forks. tests/modes.txt says what modes there are,
+# and which test runs in which. Fails when any test failed or was not built.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 # shellcheck source=tests/programs/modes.sh
@@ -39,111 +38,99 @@ units()
         sed 's,^plugins/\([^/]*\)/tests/\(.*\)\.c$,build/tests/\1/\2,'
 }
 
-# A second each: the texts and the loader as they are, the malloc family on
-# each kind of configuration.
-fuzz()
-{
-    for target in conf signature box; do
-        echo "build/tests/fuzz/$target"
-    done
-    for mode in plain default verify owns lanes-off conf/tiny.ini \
-        conf/mid-v35.ini conf/smallmid.ini conf/learner.ini \
-        conf/hardened.ini guard-each conf/foreign/jemalloc.ini; do
-        echo "$mode:build/tests/fuzz/ops"
-    done
-}
-
 conformance()
 {
     sources plugins/*/*.mk |
         sed 's,^plugins/\([^/]*\)/.*,build/boxes/\1.so,'
 }
 
+# tests/modes.txt as lines "TEST: MODE MODE...", a test a line, names of modes
+# written out. Modes with long: in front become a line "long:TEST: MODE...".
+table()
+{
+    awk '
+        function add(mode, test) {
+            if (mode ~ /^-/)
+                line["long:" test] = line["long:" test] " " mode
+            if (sub(/^long:/, "", mode))
+                test = "long:" test
+            line[test] = line[test] " " mode
+        }
+        { sub(/#.*/, "") }
+        $2 == "=" { name = $1; $1 = $2 = ""; modes[name] = $0; next }
+        {
+            for (i = 2; i <= NF; i++) {
+                n = split($i in modes ? modes[$i] : $i, mode)
+                for (k = 1; k <= n; k++)
+                    add(mode[k], $1)
+            }
+        }
+        END { for (test in line) print test line[test] }' tests/modes.txt
+}
+modes=$(table)
+
+# TEST NAME: the name, in each mode of the test.
+in_modes()
+{
+    words=$(echo "$modes" | sed -n "s,^$1: ,,p")
+    for mode in $words; do
+        case "$mode: $words -conf/default.ini " in
+        -* | *" -$mode "*) ;;
+        *) echo "$mode:$2" ;;
+        esac
+    done
+}
+
+# A second each: the texts and the loader as they are, the malloc family in
+# modes.
+fuzz()
+{
+    for target in conf signature box; do
+        echo "build/tests/fuzz/$target"
+    done
+    in_modes fuzz/ops build/tests/fuzz/ops
+}
+
+preloads()
+{
+    sources tests/preload/*.c | sed 's,.*/\(.*\)\.c$,\1,'
+}
+
 preload()
 {
-    for file in tests/preload/*.c; do
-        name=$(basename "$file" .c)
-        case $name in
-        learner)
-            modes='learner learner-verify learner-lanes-off learner-observe
-                   learner-off'
-            ;;
-        api | routes | sealed) modes='default verify owns lanes-off' ;;
-        guard) modes='guard guard-each guard-recheck' ;;
-        apart) continue ;; # its configuration alone: below
-        background) modes='default background' ;;
-        kept) modes='plain default owns lanes-off' ;;
-        family | stress)
-            modes='plain default verify owns lanes-off no-fallback guard
-                   guard-each'
-            ;;
-        figures)
-            modes='plain default verify owns lanes-off no-fallback guard
-                   guard-each conf/tiny.ini conf/mid-v35.ini conf/smallmid.ini
-                   conf/hardened.ini'
-            ;;
-        threads)
-            modes='plain default verify owns lanes-off guard guard-each'
-            ;;
-        content | forks | life)
-            modes='plain default verify owns lanes-off guard'
-            ;;
-        limits) modes='plain default verify owns lanes-off conf/hardened.ini' ;;
-        churn)
-            modes='plain default verify owns lanes-off guard conf/tiny.ini
-                   conf/mid-v35.ini conf/smallmid.ini conf/hardened.ini'
-            ;;
-        faults) # every box that maps memory of the window
-            modes='plain default lanes-off no-fallback guard-each conf/tiny.ini
-                   conf/mid-v35.ini conf/smallmid.ini conf/hardened.ini'
-            ;;
-        *) modes='plain default verify owns lanes-off' ;;
-        esac
-        for mode in $modes; do
-            echo "$mode:build/tests/preload/$name"
-        done
+    for test in $(preloads); do
+        line=$test
+        echo "$modes" | grep -q "^$test: " || line=others
+        in_modes "$line" "build/tests/preload/$test"
     done
-    for file in conf/*.ini; do
-        [ "$file" = conf/default.ini ] && continue
-        echo "$file:build/tests/preload/family"
-        echo "$file:build/tests/preload/stress"
-        echo "$file:build/tests/preload/sealed"
-    done
-    echo conf/hardened.ini:build/tests/preload/apart
-    for file in conf/foreign/*.ini; do
-        echo "$file:build/tests/preload/family"
-        echo "$file:build/tests/preload/sealed"
-    done
-    # Some of them: all is --foreign.
-    foreign | grep -e /stress$ -e /jemalloc.ini.*/ -e /two-makers.*/life$ \
-        -e /mimalloc.ini.*/threads$
 }
 
 foreign()
 {
-    for file in conf/foreign/*.ini; do
-        for name in threads limits stress life content forks figures; do
-            # tbbmalloc has no handler of fork: a child can find its locks taken
-            case $file:$name in */tbbmalloc.ini:forks) continue ;; esac
-            echo "$file:build/tests/preload/$name"
-        done
+    for test in $(preloads); do
+        in_modes "long:$test" "build/tests/preload/$test"
     done
 }
 
-programs()
+scripts()
 {
     sources tests/programs/*.sh |
         grep -v -e '/lib\.sh' -e '/modes\.sh' -e '/work-'
 }
 
+programs()
+{
+    for file in $(scripts); do
+        echo "$file"
+        in_modes "programs/$(basename "$file" .sh)" "$file"
+    done
+}
+
 # NAME: all that can run on build/fused/NAME.
 fused()
 {
-    {
-        programs
-        sources tests/preload/*.c | grep -v /apart |
-            sed 's,^tests/preload/\(.*\)\.c$,build/tests/preload/\1,'
-    } | sed "s,^,fused/$1:,"
+    { scripts; preload | sed -n 's,^fused/default:,,p'; } |
+        sed "s,^,fused/$1:,"
 }
 
 # The long ones first, so that two jobs end together.
@@ -152,9 +139,6 @@ names()
     programs
     preload
     fuzz
-    fused default | grep -e /preload/ -e /python -e /redis
-    fused all-boxes | grep -e /build$ -e /family -e /stress -e /churn \
-        -e /threads
     sources tests/*/test_*.sh
     conformance
     units
@@ -226,16 +210,28 @@ fi
 
 # ---- all ---------------------------------------------------------------------
 
-if [ "${1:-}" = --fused ]; then
+list= # --list may stand anywhere
+for word in "$@"; do
+    shift
+    if [ "$word" = --list ]; then list=yes; else set -- "$@" "$word"; fi
+done
+case ${1:-} in
+--fused)
     chosen=$(fused "$2")
     shift 2
-elif [ "${1:-}" = --foreign ]; then
+    ;;
+--foreign)
     chosen=$(foreign)
     shift
-else
+    ;;
+--quick)
     chosen=$(names)
-fi
-[ "${1:-}" = --list ] && echo "$chosen" && exit
+    shift
+    # shellcheck disable=SC2046
+    set -- $(grep -v '^#' tests/quick.txt)
+    ;;
+*) chosen=$(names) ;;
+esac
 if [ $# != 0 ]; then
     words=$(printf '%s\n' "$@")
     chosen=$(echo "$chosen" | grep -F -e "$words") || {
@@ -243,6 +239,7 @@ if [ $# != 0 ]; then
         exit 2
     }
 fi
+[ -z "$list" ] || { echo "$chosen" && exit; }
 mkdir -p build/tests
 # shellcheck disable=SC2086
 exec prove -j2 --failures --timer --exec 'tests/run.sh --one' $chosen

@@ -79,13 +79,13 @@ static void check_box(struct fuse *f, uint32_t i)
 }
 
 /* Does a fused library have a constant for this key? Other keys are refused. */
+#define NAME_OF(key, ...) " " #key
 static bool has_constant(const char *section, const char *key)
 {
     static const struct {
         const char *kind, *keys;
     } known[] = {
-        {"core", " fallback free_route verify strict purge_delay_ms background "
-                 "sample_every sized_delete match_delete trial_s "},
+        {"core", HAK_CORE_KEYS(NAME_OF) " "},
         {"stats", " at_exit at_start format only_pid "},
         {"route", " box fallback enabled classes "},
         {"learner", " every settle margin log "}, /* mode must be off */
@@ -258,24 +258,18 @@ static void write_routes(FILE *out)
     fputs("\n    },\n", out);
 }
 
+#define WRITE_KEY(key, ...) \
+    fprintf(out, "    .%s = %lld,\n", #key, (long long)hak_conf.key);
+
 static void write_core(FILE *out)
 {
     fputs("    .file = ", out);
     write_string(out, hak_conf.file);
     fputs(",\n    .profile = ", out);
     write_string(out, hak_conf.profile);
-    fprintf(out,
-            ",\n    .fallback = %s,\n    .free_route = %s,\n"
-            "    .verify = %s,\n    .strict = %s,\n"
-            "    .background = %s,\n    .purge_delay_ms = %llu,\n"
-            "    .stats_at_exit = ",
-            hak_conf.fallback == HAK_FALLBACK_NONE ? "HAK_FALLBACK_NONE"
-                                                   : "HAK_FALLBACK_LIBC",
-            hak_conf.free_route == HAK_FREE_OWNS ? "HAK_FREE_OWNS"
-                                                 : "HAK_FREE_DIRECTORY",
-            bool_text(hak_conf.verify), bool_text(hak_conf.strict),
-            bool_text(hak_conf.background),
-            (unsigned long long)hak_conf.purge_delay_ms);
+    fputs(",\n", out);
+    HAK_CORE_KEYS(WRITE_KEY)
+    fputs("    .stats_at_exit = ", out);
     write_string(out, hak_conf.stats_at_exit);
     fputs(",\n    .stats_at_start = ", out);
     write_string(out, hak_conf.stats_at_start);

@@ -116,6 +116,11 @@ paths() {
     echo "$(tracked | wc -l) files"
 }
 
+# Includes go down, no circles: the folders as README draws them.
+layers() {
+    tools/layers.py
+}
+
 if [ "${1-}" = --tidy ]; then
     tidy_one "$2"
     exit
@@ -131,6 +136,7 @@ step cppcheck check
 step boxes boxes
 step shellcheck scripts
 step paths paths
+step layers layers
 
 if [ -n "$failed" ]; then
     echo "lint: $steps steps, failed:$failed"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * elf_file.c - is a file one that dlopen may be given? Knows nothing of ours.
+ * elf_file.c - checks a file before dlopen gets it; depends on no other part.
  */
 #include <base/elf_file.h>
 #include <base/why.h>
@@ -11,9 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { HEADERS = 16 }; /* read at once */
+enum { HEADERS = 16 }; /* program headers that one pread takes */
 
-/* Is all there that dlopen maps? Else it dies of SIGBUS in the middle. */
+/* Is the file as long as its segments say? dlopen of a truncated file would end
+ * the process with SIGBUS. */
 static bool is_whole(int fd, const Elf64_Ehdr *e)
 {
     Elf64_Phdr p[HEADERS];

@@ -19,7 +19,7 @@
 #include <string.h>
 
 __attribute__((format(printf, 2, 0))) static void
-say(int fd, const char *format, va_list ap)
+say_line(int fd, const char *format, va_list ap)
 {
     char line[1024] = "hakmem: ";
     size_t used = sizeof "hakmem: " - 1;
@@ -35,7 +35,7 @@ void hak_say(const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
-    say(STDERR_FILENO, format, ap);
+    say_line(STDERR_FILENO, format, ap);
     va_end(ap);
 }
 
@@ -43,7 +43,7 @@ void hak_say_to(int fd, const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
-    say(fd, format, ap);
+    say_line(fd, format, ap);
     va_end(ap);
 }
 
@@ -51,7 +51,7 @@ void hak_die(const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
-    say(STDERR_FILENO, format, ap);
+    say_line(STDERR_FILENO, format, ap);
     va_end(ap);
     abort();
 }
@@ -59,8 +59,9 @@ void hak_die(const char *format, ...)
 /* ---- files -------------------------------------------------------------- */
 
 /*
- * A new file, or one that was ours before: another's could be read by others
- * or be a way to what we may write and they may not.
+ * Open a new file, or one that belongs to this user. Another user's file could
+ * be read by that user. A link could lead to a file that this process may
+ * write to and its author may not.
  */
 static int open_ours(int dir, const char *name, char *why, size_t why_bytes)
 {
@@ -88,7 +89,7 @@ static int open_trusted(char *path, char *why, size_t why_bytes)
 {
     char *slash = strrchr(path, '/');
     if (slash == NULL)
-        slash = path; /* no whole path: told */
+        slash = path; /* not absolute: hak_trust_open refuses it */
     char kept = *slash;
     *slash = 0;
     int dir = hak_trust_open(slash == path && kept == '/' ? "/" : path, true,
@@ -118,9 +119,10 @@ int hak_log_open(const char *name, char *path, size_t path_bytes, char *why,
                            : open_ours(AT_FDCWD, path, why, why_bytes);
 }
 
-/* ---- descriptors that are held ------------------------------------------ */
+/* ---- descriptors kept from the start ------------------------------------ */
 
-/* Also for a file that was unlinked: nobody would find what is written. */
+/* Does fd still lead to the file of h? An unlinked file does not count, since
+ * nobody would find what is written there. */
 static bool leads_to(int fd, const struct hak_held *h)
 {
     struct stat s;
@@ -128,8 +130,9 @@ static bool leads_to(int fd, const struct hak_held *h)
            s.st_ino == h->inode && (s.st_nlink != 0 || !S_ISREG(s.st_mode));
 }
 
-/* Takes a copy of fd. A low limit on descriptors leaves less room above. */
-static void hold(struct hak_held *h, int fd)
+/* Duplicate fd to a number of 400 or more. Under a low RLIMIT_NOFILE that
+ * fails, so lower numbers are tried next. */
+static void hold_duplicate(struct hak_held *h, int fd)
 {
     enum { FAR = 400 };
     struct stat s;
@@ -143,11 +146,11 @@ static void hold(struct hak_held *h, int fd)
 }
 
 /*
- * The name from the root on, since the working directory may change. With
- * raised rights the working directory says nothing, and hak_log_open refuses
- * the name as it is.
+ * The absolute form of a name, because the working directory may change. With
+ * raised rights the working directory is not trusted: the name stays relative,
+ * and hak_log_open refuses it.
  */
-static const char *whole_name(const char *name)
+static const char *absolute_name(const char *name)
 {
     char path[PATH_MAX];
     if (name[0] == '/' || hak_os_secure() ||
@@ -161,12 +164,13 @@ static const char *whole_name(const char *name)
 bool hak_hold_file(struct hak_held *h, const char *name, char *path,
                    size_t path_bytes, char *why, size_t why_bytes)
 {
-    *h = (struct hak_held){.name = whole_name(name), .fd = -1, .pid = getpid()};
+    *h = (struct hak_held){
+        .name = absolute_name(name), .fd = -1, .pid = getpid()};
     int fd = hak_log_open(h->name, path, path_bytes, why, why_bytes);
     if (fd < 0)
         return false;
     h->was_open = true;
-    hold(h, fd);
+    hold_duplicate(h, fd);
     close(fd);
     return true;
 }
@@ -190,7 +194,7 @@ void hak_held_done(const struct hak_held *h, int fd)
 void hak_hold_stderr(struct hak_held *h)
 {
     *h = (struct hak_held){.fd = -1};
-    hold(h, STDERR_FILENO);
+    hold_duplicate(h, STDERR_FILENO);
 }
 
 int hak_held_stderr(const struct hak_held *h)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * meta.c - memory for metadata: chunks that are cut from the front.
+ * meta.c - memory for metadata: a bump allocator over chunks of 256 KiB.
  */
 #include <base/meta.h>
 
@@ -27,7 +27,11 @@ uint64_t hak_meta_bytes(void)
     return __atomic_load_n(&meta.bytes, __ATOMIC_RELAXED);
 }
 
-/* From the chunk, or from *fresh, which becomes the chunk and NULL; or NULL. */
+/*
+ * Take memory from the current chunk. If it does not fit and *fresh is not
+ * NULL, *fresh becomes the current chunk and is set to NULL.
+ * Returns NULL: it does not fit.
+ */
 static void *meta_from_chunk(size_t size_bytes, char **fresh)
 {
     void *p = NULL;
@@ -46,13 +50,14 @@ static void *meta_from_chunk(size_t size_bytes, char **fresh)
     return p;
 }
 
-/* A chunk is mapped without the lock, by each thread that needs one. */
+/* A chunk is mapped without the lock, since mmap may take long. Of several
+ * threads that map one, all but the first unmap theirs. */
 void *hak_meta(size_t size_bytes)
 {
     if (size_bytes == 0 || size_bytes > PTRDIFF_MAX)
         return NULL;
     size_bytes = hak_round_up(size_bytes, 64);
-    if (size_bytes >= META_OWN_MAP_BYTES) /* sparse tables */
+    if (size_bytes >= META_OWN_MAP_BYTES) /* a mapping of its own */
         return hak_os_map(size_bytes, PROT_READ | PROT_WRITE);
     char *fresh = NULL;
     void *p = meta_from_chunk(size_bytes, &fresh);

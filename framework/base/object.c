@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * object.c - one loaded ELF object and its own symbols: see object.h. */
+ * object.c - finds a loaded ELF object and looks up its own symbols. */
 #include <base/object.h>
 
 #include <dlfcn.h>
@@ -19,8 +19,10 @@ bool hak_object_of(const void *p, struct hak_object *out)
     return true;
 }
 
-/* glibc has made addresses of most of these; the vDSO's are as in its file. */
-static const void *table(const struct hak_object *object, int64_t tag)
+/* The address of a table of the dynamic section, or NULL. glibc has relocated
+ * these entries when it loaded the object, but not those of the vDSO: an
+ * address below the load bias still needs it. */
+static const void *dynamic_table(const struct hak_object *object, int64_t tag)
 {
     for (const ElfW(Dyn) *d = object->dynamic; d->d_tag != DT_NULL; d++)
         if (d->d_tag == tag) {
@@ -31,8 +33,9 @@ static const void *table(const struct hak_object *object, int64_t tag)
 }
 
 /*
- * DT_GNU_HASH: four words, the Bloom filter, the buckets (first symbol of
- * each), and per symbol its hash, whose last bit ends a bucket.
+ * The header of DT_GNU_HASH. Behind it are the Bloom filter, the buckets (the
+ * index of the first symbol of each), and one hash for each symbol. Bit 0 of a
+ * hash is set in the last symbol of a bucket.
  */
 struct gnu_hash {
     uint32_t nbuckets, first_symbol, nfilters, shift;
@@ -62,9 +65,9 @@ static bool is_function(const ElfW(Sym) * symbol)
 
 void *hak_object_symbol(const struct hak_object *object, const char *name)
 {
-    const struct gnu_hash *head = table(object, DT_GNU_HASH);
-    const ElfW(Sym) *symbols = table(object, DT_SYMTAB);
-    const char *texts = table(object, DT_STRTAB);
+    const struct gnu_hash *head = dynamic_table(object, DT_GNU_HASH);
+    const ElfW(Sym) *symbols = dynamic_table(object, DT_SYMTAB);
+    const char *texts = dynamic_table(object, DT_STRTAB);
     uint32_t hash = hash_of(name);
     if (head == NULL || symbols == NULL || texts == NULL ||
         head->nbuckets == 0 || !may_have(head, hash))

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * object.h - one loaded ELF object (program or library) and its own symbols.
  *
- * dlsym searches an object and all that it needs, takes the loader's lock, and
- * for a library of the start wants dlopen first, which allocates. Here it is
- * one object, read as it lies in memory.
+ * dlsym does not fit here: it searches an object and all that it needs, it
+ * takes the loader's lock, and for a library that was loaded at start it needs
+ * dlopen first, which allocates. These functions look at one object alone, and
+ * read its tables in memory.
  */
 #ifndef HAK_OBJECT_H
 #define HAK_OBJECT_H
@@ -12,17 +13,18 @@
 #include <stdbool.h>
 
 struct hak_object {
-    uintptr_t base; /* what is added to addresses in the file */
+    uintptr_t base; /* load bias: added to the addresses of the file */
     const ElfW(Dyn) * dynamic;
-    const void *start, *end; /* where it is mapped */
+    const void *start, *end; /* the range that it is mapped in */
 };
 
 /*
- * hak_object_of - the object that p is in.
- * Returns  false: in none. Lock-free, any thread.
+ * hak_object_of - find the object that contains address p.
+ * Returns  false: no object contains it. Lock-free, any thread.
  */
 bool hak_object_of(const void *p, struct hak_object *out);
 
+/* Does the object contain address p? */
 static inline bool hak_object_has(const struct hak_object *object,
                                   const void *p)
 {
@@ -30,9 +32,11 @@ static inline bool hak_object_has(const struct hak_object *object,
 }
 
 /*
- * hak_object_symbol - the address of a function that the object itself
- * defines and lets others use; NULL: it has none of that name, or no GNU hash
- * table. Of several versions any. Lock-free; the object must not go meanwhile.
+ * hak_object_symbol - the address of a function that the object defines and
+ * exports.
+ * Returns  NULL: it exports no such function, or it has no GNU hash table.
+ *          If there are several versions of the symbol, any of them.
+ * Lock-free. The caller makes sure that the object stays loaded meanwhile.
  */
 void *hak_object_symbol(const struct hak_object *object, const char *name);
 

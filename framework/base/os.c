@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * os.c - every coupling of the core to the kernel: memory, clock, limits. Each
- * call keeps errno.
+ * os.c - the core's calls of the kernel: memory, clock, limits.
  */
 #include <base/os.h>
 
@@ -21,9 +20,9 @@
 #include <string.h>
 #include <limits.h>
 
-/* What a system call that says ok has come to: 0 or -errno; errno is again as
- * it was before the call. */
-static int outcome(bool ok, int before)
+/* The result of a system call as 0 or -errno. ok: the call succeeded; before:
+ * the value of errno before the call, which is restored. */
+static int error_of_call(bool ok, int before)
 {
     int error = ok ? 0 : -errno;
     errno = before;
@@ -37,7 +36,8 @@ static int outcome(bool ok, int before)
 static bool membarrier(int command)
 {
     int kept = errno;
-    return outcome(syscall(SYS_membarrier, command, 0, 0) == 0, kept) == 0;
+    return error_of_call(syscall(SYS_membarrier, command, 0, 0) == 0, kept) ==
+           0;
 }
 
 bool hak_os_barrier_start(void)
@@ -48,7 +48,8 @@ bool hak_os_barrier_start(void)
 void hak_os_barrier(void)
 {
     if (!membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) && hak_os_barrier_start())
-        membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED); /* a fork's child */
+        /* a child of fork has to register again */
+        membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
 }
 
 void __tsan_init(void) __attribute__((weak, visibility("default")));
@@ -70,7 +71,7 @@ size_t hak_os_page_bytes(void)
 
 uint32_t hak_os_ncpus(void)
 {
-    enum { CPUS_MOST = 8192 }; /* of Linux on x86-64 */
+    enum { CPUS_MOST = 8192 }; /* the most that Linux on x86-64 supports */
     uint64_t mask[CPUS_MOST / 64];
     long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
     uint32_t n = 0;
@@ -90,8 +91,8 @@ uint32_t hak_os_nmappings(void)
     return (uint32_t)hak_min(strtoul(text, NULL, 10), INT32_MAX);
 }
 
-/* noinline: a page of stack, and realpath's own, for where there is no /proc.
- */
+/* For systems without /proc. noinline: its buffer and realpath's take pages of
+ * stack, which the usual case should not touch. */
 __attribute__((cold, noinline)) static bool real_path(const char *path,
                                                       char out[PATH_MAX])
 {
@@ -146,7 +147,7 @@ void *hak_os_map(size_t size_bytes, int prot)
     return p == MAP_FAILED ? NULL : p;
 }
 
-static int map_at(void *at, size_t size_bytes, int flags)
+static int map_no_replace(void *at, size_t size_bytes, int flags)
 {
     int kept = errno;
     void *p = mmap(at, size_bytes, PROT_READ | PROT_WRITE,
@@ -157,52 +158,54 @@ static int map_at(void *at, size_t size_bytes, int flags)
     errno = kept;
     if (error != 0 || p == at)
         return -error;
-    hak_os_unmap(p, size_bytes); /* kernels before 4.17 take it as a hint */
+    /* Kernels before 4.17 take the address as a hint, and map elsewhere. */
+    hak_os_unmap(p, size_bytes);
     return -EEXIST;
 }
 
 int hak_os_map_at(void *at, size_t size_bytes)
 {
-    return map_at(at, size_bytes, 0);
+    return map_no_replace(at, size_bytes, 0);
 }
 
 int hak_os_populate_at(void *at, size_t size_bytes)
 {
-    return map_at(at, size_bytes, MAP_POPULATE);
+    return map_no_replace(at, size_bytes, MAP_POPULATE);
 }
 
 bool hak_os_map_over(void *at, size_t size_bytes)
 {
     int kept = errno;
-    return outcome(mmap(at, size_bytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
-                        -1, 0) == at,
-                   kept) == 0;
+    return error_of_call(
+               mmap(at, size_bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+                    0) == at,
+               kept) == 0;
 }
 
 bool hak_os_unmap(void *p, size_t size_bytes)
 {
     int kept = errno;
-    return outcome(munmap(p, size_bytes) == 0, kept) == 0;
+    return error_of_call(munmap(p, size_bytes) == 0, kept) == 0;
 }
 
 int hak_os_purge(void *p, size_t size_bytes)
 {
     int kept = errno;
-    return outcome(madvise(p, size_bytes, MADV_DONTNEED) == 0, kept);
+    return error_of_call(madvise(p, size_bytes, MADV_DONTNEED) == 0, kept);
 }
 
 bool hak_os_writable(void *p, size_t size_bytes)
 {
     int kept = errno;
-    return outcome(mprotect(p, size_bytes, PROT_READ | PROT_WRITE) == 0,
-                   kept) == 0;
+    return error_of_call(mprotect(p, size_bytes, PROT_READ | PROT_WRITE) == 0,
+                         kept) == 0;
 }
 
 bool hak_os_read_only(void *p, size_t size_bytes)
 {
     int kept = errno;
-    return outcome(mprotect(p, size_bytes, PROT_READ) == 0, kept) == 0;
+    return error_of_call(mprotect(p, size_bytes, PROT_READ) == 0, kept) == 0;
 }
 
 void hak_os_huge(void *p, size_t size_bytes)
@@ -221,17 +224,17 @@ bool hak_os_is_mapped(void *p)
     return mapped;
 }
 
-/* Move to a range that is ours or free; what is mapped there goes. */
 bool hak_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes)
 {
     int kept = errno;
-    return outcome(mremap(from, old_bytes, new_bytes,
-                          MREMAP_MAYMOVE | MREMAP_FIXED, to) != MAP_FAILED,
-                   kept) == 0;
+    return error_of_call(mremap(from, old_bytes, new_bytes,
+                                MREMAP_MAYMOVE | MREMAP_FIXED,
+                                to) != MAP_FAILED,
+                         kept) == 0;
 }
 
-/* Does the kernel grant more than memory and swap? Not in overcommit mode 2,
- * nor under limits. */
+/* Does the kernel grant mappings larger than memory and swap together? It does
+ * not in overcommit mode 2 and under RLIMIT_AS. */
 static bool is_more_granted(const struct sysinfo *info)
 {
     size_t bytes = ((size_t)info->totalram + info->totalswap) * info->mem_unit;
@@ -241,16 +244,18 @@ static bool is_more_granted(const struct sysinfo *info)
 }
 
 /*
- * How much address space to plan the window for: four times what can be
- * had (RAM, RLIMIT_AS or RLIMIT_DATA), so that purged holes never exhaust it.
- * The directory costs 1/8192 of that in address space, untouched, and so do
- * the maps of some boxes. Blocks of which little is touched may come to more
- * than memory; what then does not fit libc serves, or with no_libc the window
- * is 512 GiB at least.
+ * The window has four times the RAM, at least 64 GiB, and at most four times
+ * RLIMIT_AS and RLIMIT_DATA, so that purged holes never exhaust it. The
+ * directory takes 1/8192 of that in address space, most of it never touched.
+ * Tables of some boxes take as much again.
+ *
+ * A program that touches little of its blocks may request more than that. libc
+ * then serves what does not fit in the window. With no_libc it cannot, so the
+ * window has at least 512 GiB where the kernel grants that much.
  */
 size_t hak_os_window_bytes(bool no_libc)
 {
-    static const int limits[] = {RLIMIT_AS, RLIMIT_DATA};
+    static const __rlimit_resource_t limits[] = {RLIMIT_AS, RLIMIT_DATA};
     struct sysinfo info;
     struct rlimit limit;
     const size_t least = (size_t)4 << 30;

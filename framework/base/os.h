@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * os.h - every coupling of the core to the kernel: memory, clock, limits.
+ * os.h - the core's calls of the kernel: memory, clock, limits.
+ *
+ * Any thread may call any of these. All of them keep errno but hak_os_fstat,
+ * hak_os_real_path, hak_os_ncpus, hak_os_nmappings and hak_os_window_bytes.
  */
 #ifndef HAKMEM_BASE_OS_H
 #define HAKMEM_BASE_OS_H
@@ -9,35 +12,45 @@
 
 #pragma GCC visibility push(hidden)
 
-/* A full memory barrier in every running thread of the process; the first
- * sets it up. False: the kernel has none. */
+/* Register the process for hak_os_barrier. False: the kernel has no such
+ * barrier, or a sandbox refuses it. */
 bool hak_os_barrier_start(void);
+/* A full memory barrier in every running thread of the process (membarrier).
+ * Cost: one system call. */
 void hak_os_barrier(void);
-bool hak_os_tsan(void);   /* ThreadSanitizer is there: it owns most addresses */
-bool hak_os_secure(void); /* AT_SECURE: the environment is not trusted */
-uint64_t hak_os_now_ms(void);                  /* CLOCK_MONOTONIC_COARSE */
-uint64_t hak_os_now_us(void);                  /* CLOCK_MONOTONIC */
+bool hak_os_tsan(void);   /* does the program run under ThreadSanitizer? */
+bool hak_os_secure(void); /* AT_SECURE: the program runs with raised rights */
+uint64_t hak_os_now_ms(void); /* CLOCK_MONOTONIC_COARSE */
+uint64_t hak_os_now_us(void); /* CLOCK_MONOTONIC */
+/* Mappings are private, anonymous and without a commit reservation. */
 void *hak_os_map(size_t size_bytes, int prot); /* anywhere; NULL on failure */
-int hak_os_map_at(void *p, size_t size_bytes); /* there or -errno */
-int hak_os_populate_at(void *p, size_t size_bytes); /* with its pages */
-/* There, in place of what is mapped, and zero. */
+/* At p, readable and writable. 0; -EEXIST: something is mapped there; another
+ * -errno. Nothing that is mapped is replaced. */
+int hak_os_map_at(void *p, size_t size_bytes);
+int hak_os_populate_at(void *p, size_t size_bytes); /* with memory at once */
+/* At p, readable and writable, in place of what is mapped there. Reads zero. */
 bool hak_os_map_over(void *p, size_t size_bytes);
 bool hak_os_unmap(void *p, size_t size_bytes);
-int hak_os_purge(void *p, size_t size_bytes); /* MADV_DONTNEED; or -errno */
-bool hak_os_writable(void *p, size_t size_bytes);
-bool hak_os_is_mapped(void *p); /* is there a page? p at its start */
-bool hak_os_read_only(void *p, size_t size_bytes);
-void hak_os_huge(void *p, size_t size_bytes);
+int hak_os_purge(void *p, size_t size_bytes); /* MADV_DONTNEED; 0 or -errno */
+bool hak_os_writable(void *p, size_t size_bytes); /* mprotect */
+bool hak_os_is_mapped(void *p);                   /* p is the start of a page */
+bool hak_os_read_only(void *p, size_t size_bytes); /* mprotect */
+void hak_os_huge(void *p, size_t size_bytes);      /* MADV_HUGEPAGE */
+/* Move a mapping to `to`, in place of what is mapped there, and resize it
+ * (mremap). False: nothing was moved. */
 bool hak_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes);
-/* How much address space to plan for. no_libc: fallback = none */
+/* The address space to plan the window for, a power of two. no_libc: routes
+ * end in fallback = none, so libc cannot serve what does not fit. */
 size_t hak_os_window_bytes(bool no_libc);
 size_t hak_os_page_bytes(void);
-uint32_t hak_os_ncpus(void);     /* that may run the process; not 0 */
-uint32_t hak_os_nmappings(void); /* vm.max_map_count, or 0 */
-/* glibc's hands the kernel an empty name: 16 pages of its constants. */
+uint32_t hak_os_ncpus(void);     /* CPUs the process may run on; at least 1 */
+uint32_t hak_os_nmappings(void); /* vm.max_map_count; 0 = unknown */
+/* The system call itself. glibc's fstat passes an empty string from libc's
+ * constants, and reading it brings 16 pages of libc into memory. */
 struct stat;
 int hak_os_fstat(int fd, struct stat *out);
-/* As realpath, of which it touches less at start. */
+/* Like realpath. It reads the name from /proc, and so brings less of libc into
+ * memory at start. False: there is no such file. */
 bool hak_os_real_path(const char *path, char out[PATH_MAX]);
 
 #pragma GCC visibility pop

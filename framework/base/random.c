@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * random.c - random numbers that nobody can foretell.
+ * random.c - unpredictable random numbers.
  *
- * SipHash-2-4 of a counter, under a key from getrandom(2): what is known of
- * some numbers tells nothing of others. The state is in a page of its own that
- * the kernel wipes in the child of any fork, so no two processes share one.
+ * Each number is SipHash-2-4 of a counter, with a key from getrandom(2), so
+ * some of the numbers tell nothing about the others. The state has a page of
+ * its own that the kernel zeroes in the child of any fork, so no two processes
+ * share a key.
  * Source: Aumasson, Bernstein, "SipHash: a fast short-input PRF", 2012.
  */
 #include <base/random.h>
@@ -21,13 +22,14 @@
 #include <sys/syscall.h>
 
 struct random {
-    struct hak_lock lock; /* while it is seeded */
+    struct hak_lock lock; /* held while the key is set */
     bool seeded;
     uint64_t key[2];
     uint64_t counter;
 };
-static struct random *random_page; /* NULL: before the first number */
-static struct random random_spare; /* without memory: hak_fork wipes it */
+static struct random *random_page; /* atomic; NULL before the first number */
+/* Used while there is no memory for a page. hak_random_forked zeroes it. */
+static struct random random_spare;
 
 static void sip_round(uint64_t v[4])
 {
@@ -43,7 +45,8 @@ static void sip_round(uint64_t v[4])
 
 uint64_t hak_siphash(const uint64_t key[2], uint64_t word)
 {
-    const uint64_t last = (uint64_t)sizeof word << 56; /* its length */
+    /* SipHash's final block: the length of the input in its top byte. */
+    const uint64_t last = (uint64_t)sizeof word << 56;
     uint64_t v[4] = {
         key[0] ^ 0x736f6d6570736575ull, key[1] ^ 0x646f72616e646f6dull,
         key[0] ^ 0x6c7967656e657261ull, key[1] ^ 0x7465646279746573ull};
@@ -60,13 +63,14 @@ uint64_t hak_siphash(const uint64_t key[2], uint64_t word)
     return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-static void seed(struct random *r)
+static void set_key(struct random *r)
 {
     int kept = errno;
     uint64_t key[2] = {0, 0};
     const void *given = (const void *)getauxval(AT_RANDOM); /* 16 bytes */
     struct timespec t;
-    /* Early at boot there is none yet: what the loader got, and the time. */
+    /* Early at boot the kernel has no random bytes yet. The key is then made
+     * of AT_RANDOM, the time and the process id. */
     if (syscall(SYS_getrandom, key, sizeof key, GRND_NONBLOCK) !=
         (long)sizeof key) {
         if (given != NULL)
@@ -88,11 +92,11 @@ static struct random *random_state(void)
     size_t bytes = hak_os_page_bytes();
     r = hak_os_map(bytes, PROT_READ | PROT_WRITE);
     if (r == NULL)
-        return &random_spare; /* until there is memory */
+        return &random_spare;
     int kept = errno;
-    madvise(r, bytes, MADV_WIPEONFORK); /* not before Linux 4.14 */
+    madvise(r, bytes, MADV_WIPEONFORK); /* fails before Linux 4.14 */
     errno = kept;
-    r->seeded = false; /* a page that is read first has two faults */
+    r->seeded = false; /* a write now: a read first would cost a second fault */
     if (__atomic_compare_exchange_n(&random_page, &none, r, false,
                                     __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
         return r;
@@ -106,7 +110,7 @@ uint64_t hak_random(void)
     if (unlikely(!__atomic_load_n(&r->seeded, __ATOMIC_ACQUIRE))) {
         hak_lock_take(&r->lock);
         if (!r->seeded)
-            seed(r);
+            set_key(r);
         __atomic_store_n(&r->seeded, true, __ATOMIC_RELEASE);
         hak_lock_drop(&r->lock);
     }
@@ -114,7 +118,7 @@ uint64_t hak_random(void)
                        __atomic_add_fetch(&r->counter, 1, __ATOMIC_RELAXED));
 }
 
-/* For kernels that do not wipe. */
+/* For kernels without MADV_WIPEONFORK, and for random_spare. */
 void hak_random_forked(void)
 {
     random_spare = (struct random){.seeded = false};

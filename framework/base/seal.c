@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * seal.c - what decides where calls go, read-only while the process runs.
+ * seal.c - keeps the data that decides where calls go read-only.
  *
- * Two kinds of memory: the section hak_sealed, which sections.ld makes
- * whole pages, and chunks for what is as many as the configuration says. A
- * change (of a route, of a box's state) opens all of it for as long as it
- * takes, one change at a time.
+ * There are two kinds of sealed memory: the section hak_sealed, which
+ * sections.ld aligns to whole pages, and chunks for data whose size depends on
+ * the configuration. A change of a route or of a box's state makes all of it
+ * writable for a moment. The lock lets one change in at a time.
  */
 #include <base/seal.h>
 
@@ -15,24 +15,25 @@
 
 enum { CHUNK_BYTES = 64 * 1024, CHUNKS_MOST = 64 };
 
-/* The linker's. */
+/* The linker defines these two symbols: the section's start and end. */
 #define FROM_LINKER(name) __asm__(name) __attribute__((visibility("hidden")))
-typedef char place[]; /* cppcheck cannot read an asm name behind [] */
-extern place sealed_start FROM_LINKER("__start_hak_sealed");
-extern place sealed_stop FROM_LINKER("__stop_hak_sealed");
+typedef char section_edge[]; /* cppcheck cannot read an asm name behind [] */
+extern section_edge sealed_start FROM_LINKER("__start_hak_sealed");
+extern section_edge sealed_stop FROM_LINKER("__stop_hak_sealed");
 
-/* What most configurations need, without a mapping of its own. */
+/* The first chunk is part of the section. It is enough for most
+ * configurations, so they need no further mapping. */
 static HAK_SEALED _Alignas(64) char first_chunk[8 * 1024];
 
 static struct {
-    struct hak_lock lock; /* held while open */
+    struct hak_lock lock; /* held from hak_seal_open to hak_seal_close */
     bool sealed;
-    char *next, *end; /* of the last chunk */
+    char *next, *end; /* the free part of the last chunk */
     uint32_t nchunks;
     struct {
         char *at;
         size_t bytes;
-    } chunk[CHUNKS_MOST]; /* but the first */
+    } chunk[CHUNKS_MOST]; /* mapped ones, without first_chunk */
 } seal;
 
 void hak_seal_lock(enum hak_fork_phase phase)
@@ -70,8 +71,9 @@ void *hak_sealed_memory(size_t size_bytes)
     return p;
 }
 
-/* All of it, or as far as it went. */
-static bool protect(bool (*to)(void *p, size_t size_bytes))
+/* Apply `to` to the section and to all chunks. False: it failed at one of them,
+ * and those behind it are unchanged. */
+static bool protect_all(bool (*to)(void *p, size_t size_bytes))
 {
     bool done =
         to(sealed_start, (uintptr_t)sealed_stop - (uintptr_t)sealed_start);
@@ -83,13 +85,13 @@ static bool protect(bool (*to)(void *p, size_t size_bytes))
 void hak_seal(void)
 {
     seal.sealed = true;
-    protect(hak_os_read_only);
+    protect_all(hak_os_read_only);
 }
 
 bool hak_seal_open(void)
 {
     hak_lock_take(&seal.lock);
-    if (!seal.sealed || protect(hak_os_writable))
+    if (!seal.sealed || protect_all(hak_os_writable))
         return true;
     hak_seal_close();
     return false;
@@ -98,6 +100,6 @@ bool hak_seal_open(void)
 void hak_seal_close(void)
 {
     if (seal.sealed)
-        protect(hak_os_read_only);
+        protect_all(hak_os_read_only);
     hak_lock_drop(&seal.lock);
 }

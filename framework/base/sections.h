@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT
- * sections.h - where the linker puts a variable: framework/sections.ld.
+ * sections.h - names of linker sections that framework/sections.ld places.
  */
 #ifndef HAKMEM_BASE_SECTIONS_H
 #define HAKMEM_BASE_SECTIONS_H
 
-/* A large table of zeros, of which most stays untouched. */
+/* For a large zeroed table that stays mostly untouched. The section is behind
+ * all other data, so that the data in use lies close together. */
 #define HAK_SPARSE __attribute__((section(".bss.hak_sparse")))
 
 /*
- * A variable that can be written until hak_seal(), and after it between
- * hak_seal_open() and hak_seal_close(): base/seal.h.
+ * For a variable that is sealed: it can be written to until hak_seal(), and
+ * after that only between hak_seal_open() and hak_seal_close() (base/seal.h).
  */
 #define HAK_SEALED __attribute__((section("hak_sealed")))
 

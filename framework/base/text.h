@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * text.h - texts of the way up, put together without snprintf.
+ * text.h - puts texts together at start, without snprintf.
  *
- * What a program that starts touches of libc is resident in it: vfprintf and
- * its tables are 16 pages here and 16 there. Messages, which are rare, use it.
+ * Each part of libc that a starting program touches adds to its RSS: vfprintf
+ * and its tables take 16 pages each. Error messages are rare, so they do use
+ * snprintf.
  */
 #ifndef HAK_TEXT_H
 #define HAK_TEXT_H
@@ -11,7 +12,7 @@
 #include <stddef.h>
 #include <string.h>
 
-/* n characters of text into out[bytes], cut to fit. Returns out. */
+/* Copy n characters of text to out[bytes], cut to fit. Returns out. */
 static inline char *hak_text_copy(char *out, size_t bytes, const char *text,
                                   size_t n)
 {
@@ -22,9 +23,10 @@ static inline char *hak_text_copy(char *out, size_t bytes, const char *text,
 }
 
 /*
- * The texts, one behind the other, into out[bytes], cut to fit. False: it was
- * cut. None of them lies in out, but for the first at its start; a NULL among
- * them ends them.
+ * Join the texts and write them to out[bytes], cut to fit. A NULL among them
+ * ends the list. The first text may be out itself; none of the others may
+ * overlap with out.
+ * Returns false: the result was cut.
  */
 #define hak_text_join(out, bytes, ...) \
     hak_text_join_all(out, bytes, (const char *const[]){__VA_ARGS__, NULL})
@@ -44,7 +46,7 @@ static inline bool hak_text_join_all(char *out, size_t bytes,
     return *text == NULL;
 }
 
-/* n characters more behind the text that is in out[bytes], cut to fit. */
+/* Append n characters of text to the text in out[bytes], cut to fit. */
 static inline void hak_text_add(char *out, size_t bytes, const char *text,
                                 size_t n)
 {
@@ -52,13 +54,13 @@ static inline void hak_text_add(char *out, size_t bytes, const char *text,
     hak_text_copy(out + used, bytes - used, text, n);
 }
 
-/* How many characters come before ch, or before the end. */
+/* The number of characters before the first ch, or before the end. */
 static inline size_t hak_text_until(const char *text, char ch)
 {
     return (size_t)(strchrnul(text, ch) - text);
 }
 
-/* The number's digits, in text. */
+/* Write the number's decimal digits into text. Returns where they begin. */
 static inline const char *hak_text_number(char text[24], unsigned long number)
 {
     char *at = text + 23;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * trust.c - paths that root alone can change, for programs with raised rights.
+ * trust.c - opens paths that only root can change, for programs with raised
+ * rights.
  *
- * A path is walked from the root on open directories, links followed by hand:
- * what lies in a directory that root alone can write to is what root put
- * there, so nobody can change a part that was looked at.
+ * A path is walked name by name from the root, by openat on open directories,
+ * and links are followed here instead of in the kernel. Only root can write to
+ * the directories on the way, so nobody else can exchange a part of the path
+ * after its check.
  */
 #include <base/trust.h>
 #include <base/text.h>
@@ -17,12 +19,13 @@
 #include <unistd.h>
 #include <string.h>
 
-enum { LINKS_MOST = 40 }; /* as the kernel follows */
+enum { LINKS_MOST = 40 }; /* the kernel's own limit */
 
 /*
- * dir        open, looked at; at is its name, for messages
- * rest       of the path, below dir
- * directory  the path is that of a directory
+ * dir        an open descriptor of the directory reached so far, checked
+ * at         its name, for messages
+ * rest       the part of the path that is below dir
+ * directory  the path has to name a directory
  */
 struct walk {
     int dir;
@@ -33,8 +36,9 @@ struct walk {
     size_t why_bytes;
 };
 
-/* "is ...", said of the path that was asked for. */
-static int refuse(const struct walk *w, const char *name, const char *what)
+/* Refuse the path because of name, which is in w->at. what: the fault, a text
+ * that begins with "is " or "can ". */
+static int refuse_name(const struct walk *w, const char *name, const char *what)
 {
     bool itself = w->rest[0] == 0 && !w->directory;
     return hak_refuse(
@@ -51,18 +55,19 @@ static int refuse_error(const struct walk *w, int error)
                       text != NULL ? text : "unknown error");
 }
 
-/* Links have no mode; whose they are counts. */
+/* Does root own the entry, and may nobody else write to it? The mode of a link
+ * means nothing, so only its owner is checked. */
 static int check_rights(const struct walk *w, const char *name,
                         const struct stat *s)
 {
     if (s->st_uid != 0)
-        return refuse(w, name, "is not owned by root");
+        return refuse_name(w, name, "is not owned by root");
     if (!S_ISLNK(s->st_mode) && (s->st_mode & (S_IWGRP | S_IWOTH)) != 0)
-        return refuse(w, name, "can be written by others; chmod go-w it");
+        return refuse_name(w, name, "can be written by others; chmod go-w it");
     return 0;
 }
 
-/* The next name of rest; false: there is none. */
+/* Cut the next name off rest. False: there is none, or it is too long. */
 static bool next_name(struct walk *w, char name[NAME_MAX + 1])
 {
     size_t skip = 0;
@@ -75,7 +80,7 @@ static bool next_name(struct walk *w, char name[NAME_MAX + 1])
     return fits && n != 0;
 }
 
-static int enter(struct walk *w, int fd, const char *name)
+static int enter_directory(struct walk *w, int fd, const char *name)
 {
     close(w->dir);
     w->dir = fd;
@@ -83,7 +88,7 @@ static int enter(struct walk *w, int fd, const char *name)
     return 0;
 }
 
-static int to_root(struct walk *w)
+static int restart_at_root(struct walk *w)
 {
     struct stat s;
     if (w->dir >= 0)
@@ -95,7 +100,7 @@ static int to_root(struct walk *w)
 }
 
 /* Put the link's text in front of rest. */
-static int follow(struct walk *w, int link)
+static int follow_link(struct walk *w, int link)
 {
     char text[PATH_MAX], all[PATH_MAX];
     ssize_t n = readlinkat(link, "", text, sizeof text);
@@ -108,14 +113,14 @@ static int follow(struct walk *w, int link)
         (int)sizeof all)
         return refuse_error(w, ENAMETOOLONG);
     strcpy(w->rest, all);
-    return text[0] == '/' ? to_root(w) : 0;
+    return text[0] == '/' ? restart_at_root(w) : 0;
 }
 
 /*
- * One name further. *file gets the descriptor of what is no directory, which
- * ends the walk.
+ * Walk on by one name: into a directory, or along a link. A regular file ends
+ * the walk, and *file gets its descriptor, open for reading. 0 or -errno.
  */
-static int step(struct walk *w, const char *name, int *file)
+static int walk_one_name(struct walk *w, const char *name, int *file)
 {
     struct stat s;
     int fd = openat(w->dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
@@ -124,12 +129,12 @@ static int step(struct walk *w, const char *name, int *file)
     int error =
         fstat(fd, &s) == 0 ? check_rights(w, name, &s) : refuse_error(w, errno);
     if (error == 0 && S_ISLNK(s.st_mode))
-        return follow(w, fd);
+        return follow_link(w, fd);
     if (error == 0 && S_ISDIR(s.st_mode))
-        return enter(w, fd, name);
+        return enter_directory(w, fd, name);
     if (error == 0 && (!S_ISREG(s.st_mode) || w->rest[0] != 0))
-        error = refuse(w, name, "is no regular file");
-    if (error == 0) /* the same: nobody else can put another there */
+        error = refuse_name(w, name, "is no regular file");
+    if (error == 0) /* it is the file just checked: only root can replace it */
         *file = openat(w->dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (error == 0 && *file < 0)
         error = refuse_error(w, errno);
@@ -149,12 +154,12 @@ int hak_trust_open(const char *path, bool directory, char *why,
                           "is no whole path, and this program runs with "
                           "raised rights (AT_SECURE)");
     strcpy(w.rest, path);
-    int error = to_root(&w);
+    int error = restart_at_root(&w);
     while (error == 0 && w.dir >= 0 && file < 0 && next_name(&w, name))
-        error = step(&w, name, &file);
+        error = walk_one_name(&w, name, &file);
     if (error == 0 && directory != (file < 0))
-        error = refuse(&w, "",
-                       directory ? "is no directory" : "is no regular file");
+        error = refuse_name(
+            &w, "", directory ? "is no directory" : "is no regular file");
     if (error == 0 && directory)
         return w.dir;
     if (w.dir >= 0)

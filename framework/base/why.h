@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * why.h - a refusal: an error, and the reason in words for who asked. */
+ * why.h - returns an error together with its reason in words. */
 #ifndef HAKMEM_WHY_H
 #define HAKMEM_WHY_H
 
 #include <stdarg.h>
 #include <stdio.h>
 
-/* Returns error. why (may be NULL) gets the text, printf-like, cut to bytes. */
+/* Write the reason to why[bytes], cut to fit, unless why is NULL. Returns
+ * error. */
 __attribute__((format(printf, 4, 5), unused, cold)) static int
 hak_refuse(int error, char *why, size_t bytes, const char *format, ...)
 {

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT
- * file.c - the file's bytes to lines, through inih, to entries.
+ * file.c - reads the INI file and makes an entry of each KEY = VALUE line.
  *
- * inih splits KEY = VALUE. What it does silently is taken away from it or
- * told before it sees the line. inih 55 (Debian 12) takes the rest of a line
- * over 199 bytes as a new line, inih 59 (Debian 13) drops what follows a line
- * that fills its buffer without a newline in it. Both cut section names, take
- * an indented line as more of the last value, take ':' for '=', pass on empty
- * keys and values, and return the number of the first bad line only. So
- * next_line() hands it one clean line, with its newline, for each line of the
- * file, and counts.
+ * inih splits the lines, but it silently accepts many mistakes:
+ *   - inih 55 (Debian 12) takes the rest of a line over 199 bytes as a new
+ *     line. inih 59 (Debian 13) drops everything after a line that fills its
+ *     buffer without a newline.
+ *   - Both cut long section names, take an indented line as more of the last
+ *     value, accept ':' for '=', and pass on empty keys and values.
+ *   - Both return the number of the first bad line only.
+ * Therefore next_line() checks each line first and reports its mistakes. inih
+ * then gets one clean line, with its newline, for each line of the file.
  */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE 1 /* strerrordesc_np: no allocation, no locale */
+#define _GNU_SOURCE 1 /* strerrordesc_np: no allocation, ignores the locale */
 #endif
 #include <conf/private.h>
 
@@ -25,12 +26,12 @@
 struct lines {
     struct hak_conf *c;
     const char *next, *end; /* bytes not yet read */
-    int line;               /* number of the line that inih has now */
-    const char *section;    /* of that line, or NULL: none, or a bad one */
-    bool in_bad_section;    /* its keys are not judged: one error is enough */
+    int line;               /* number of the current line */
+    const char *section;    /* of the current line; NULL: none, or a bad one */
+    bool in_bad_section;    /* skip its keys: one error was reported already */
 };
 
-static struct hak_origin here(const struct lines *l)
+static struct hak_origin this_line(const struct lines *l)
 {
     return (struct hak_origin){l->c->file, l->line};
 }
@@ -59,11 +60,11 @@ static void tell_unknown_section(const struct lines *l, const char *name,
     const char *rest = name + strlen(word);
     for (size_t i = 0; near == NULL && i < NKINDS; i++)
         if (words[i][0] == word[0] && conf_distance(words[i], word) <= 2)
-            near = words[i]; /* there are few kinds: two edits are near */
-    if (near != NULL)        /* with the name that stands behind it */
+            near = words[i]; /* few kinds: any distance of 2 is near enough */
+    if (near != NULL)        /* repeat the NAME of [KIND NAME] in the hint */
         snprintf(mean, sizeof mean, "; did you mean [%s%s]?", near, rest);
-    hak_conf_tell(l->c, HAK_DIAG_ERROR, here(l), "unknown section [%s]%s", name,
-                  mean);
+    hak_conf_tell(l->c, HAK_DIAG_ERROR, this_line(l), "unknown section [%s]%s",
+                  name, mean);
 }
 
 static bool is_name(const char *name)
@@ -73,7 +74,7 @@ static bool is_name(const char *name)
     return *name == 0;
 }
 
-/* Is "KIND" or "KIND NAME" a section? If not, tells why. */
+/* Whether "KIND" or "KIND NAME" is a valid section. If not, report why. */
 static bool check_section(const struct lines *l, const char *name)
 {
     char word[HAK_CONF_NAME_BYTES + 1];
@@ -88,23 +89,24 @@ static bool check_section(const struct lines *l, const char *name)
     if (kind == NULL)
         tell_unknown_section(l, name, word);
     else if (kind->named && own_name == NULL)
-        hak_conf_tell(c, HAK_DIAG_ERROR, here(l),
+        hak_conf_tell(c, HAK_DIAG_ERROR, this_line(l),
                       "[%s] needs a name: [%s NAME]", word, word);
     else if (!kind->named && own_name != NULL)
-        hak_conf_tell(c, HAK_DIAG_ERROR, here(l), "[%s] takes no name", word);
+        hak_conf_tell(c, HAK_DIAG_ERROR, this_line(l), "[%s] takes no name",
+                      word);
     else if (own_name != NULL && !is_name(own_name))
-        hak_conf_tell(c, HAK_DIAG_ERROR, here(l),
+        hak_conf_tell(c, HAK_DIAG_ERROR, this_line(l),
                       "\"%s\" is not a name: a-z A-Z 0-9 _ -", own_name);
     else if (own_name != NULL &&
              (strcmp(own_name, "libc") == 0 || strcmp(own_name, "none") == 0))
-        hak_conf_tell(c, HAK_DIAG_ERROR, here(l),
+        hak_conf_tell(c, HAK_DIAG_ERROR, this_line(l),
                       "\"%s\" is taken: a fallback may say it", own_name);
     else
         return true;
     return false;
 }
 
-/* Text between [ and ] to name; false: told. */
+/* Copy the text between [ and ] to name. False: it is bad, and was reported. */
 static bool section_name(const struct lines *l, const char *text, size_t n,
                          char name[HAK_CONF_NAME_BYTES + 1])
 {
@@ -113,13 +115,13 @@ static bool section_name(const struct lines *l, const char *text, size_t n,
     if (close == text + n - 1)
         length = conf_join(text + 1, n - 2, name, HAK_CONF_NAME_BYTES + 1);
     if (close == NULL)
-        hak_conf_tell(l->c, HAK_DIAG_ERROR, here(l), "no \"]\" in \"%.*s\"",
-                      (int)n, text);
+        hak_conf_tell(l->c, HAK_DIAG_ERROR, this_line(l),
+                      "no \"]\" in \"%.*s\"", (int)n, text);
     else if (close != text + n - 1)
-        hak_conf_tell(l->c, HAK_DIAG_ERROR, here(l),
+        hak_conf_tell(l->c, HAK_DIAG_ERROR, this_line(l),
                       "text after the \"]\" in \"%.*s\"", (int)n, text);
     else if (length > HAK_CONF_NAME_BYTES)
-        hak_conf_tell(l->c, HAK_DIAG_ERROR, here(l),
+        hak_conf_tell(l->c, HAK_DIAG_ERROR, this_line(l),
                       "section name of %zu bytes; at most %d", length,
                       HAK_CONF_NAME_BYTES);
     else
@@ -127,20 +129,22 @@ static bool section_name(const struct lines *l, const char *text, size_t n,
     return false;
 }
 
-/* The section's place in c->section, new or (told) given before; or NULL. */
+/* Add a section to c->section and return its stored name. A name that is there
+ * already is reported and returned. NULL: there is no room, which was
+ * reported. */
 static const char *enter_section(struct lines *l, const char *name)
 {
     struct hak_conf *c = l->c;
     for (uint32_t i = 0; i < c->nsections; i++) {
         if (strcmp(c->section[i].name, name) == 0) {
-            hak_conf_tell(c, HAK_DIAG_ERROR, here(l),
+            hak_conf_tell(c, HAK_DIAG_ERROR, this_line(l),
                           "[%s] given twice; first in line %d", name,
                           c->section[i].line);
             return c->section[i].name;
         }
     }
     if (c->nsections == HAK_CONF_SECTIONS) {
-        conf_tell_limit(c, here(l), CONF_LIMIT_SECTIONS);
+        conf_tell_limit(c, this_line(l), CONF_LIMIT_SECTIONS);
         return NULL;
     }
     const char *kept = conf_intern(c, name, strlen(name));
@@ -160,7 +164,8 @@ static void open_section(struct lines *l, const char *text, size_t n)
 
 /* ---- lines --------------------------------------------------------------- */
 
-/* text[n] without the comment and the blanks at both ends. */
+/* Cut the comment and the blanks at both ends off text[*n]. Returns the new
+ * start; *n becomes the new length. */
 static const char *strip_line(const char *text, size_t *n)
 {
     bool blank = true;
@@ -173,31 +178,33 @@ static const char *strip_line(const char *text, size_t *n)
     return conf_strip(text, n);
 }
 
-/* May inih see this line? Tells why not; opens sections on the way. */
+/* Whether inih gets this line. Section lines are opened here and kept from it;
+ * bad lines are reported. */
 static bool check_line(struct lines *l, const char *text, size_t n)
 {
     size_t key = 0;
     while (key < n && text[key] != '=' && text[key] != ':')
         key++;
     if (n > HAK_CONF_LINE_BYTES)
-        hak_conf_tell(l->c, HAK_DIAG_ERROR, here(l),
+        hak_conf_tell(l->c, HAK_DIAG_ERROR, this_line(l),
                       "line of %zu bytes, comment not counted; at most %d", n,
                       HAK_CONF_LINE_BYTES);
     else if (n > 0 && *text == '[')
         open_section(l, text, n);
     else if (key < n && text[key] == ':')
-        hak_conf_tell(l->c, HAK_DIAG_ERROR, here(l),
+        hak_conf_tell(l->c, HAK_DIAG_ERROR, this_line(l),
                       "\":\" in \"%.*s\"; keys and values are parted by \"=\"",
                       (int)n, text);
     else if (n > 0 && key == n)
-        hak_conf_tell(l->c, HAK_DIAG_ERROR, here(l), "no \"=\" in \"%.*s\"",
-                      (int)n, text);
+        hak_conf_tell(l->c, HAK_DIAG_ERROR, this_line(l),
+                      "no \"=\" in \"%.*s\"", (int)n, text);
     else
         return true;
     return false;
 }
 
-/* inih's reader: the next line, clean, or an empty one in its place. */
+/* The reader for inih: give it the next line of the file, stripped, or an empty
+ * line where inih must not see the line. */
 static char *next_line(char *out, int bytes, void *stream)
 {
     struct lines *l = stream;
@@ -209,7 +216,7 @@ static char *next_line(char *out, int bytes, void *stream)
     l->next = newline != NULL ? newline + 1 : l->end;
     l->line++;
     if (memchr(text, 0, n) != NULL) {
-        hak_conf_tell(l->c, HAK_DIAG_ERROR, here(l),
+        hak_conf_tell(l->c, HAK_DIAG_ERROR, this_line(l),
                       "NUL byte, so no text file; the rest was not read");
         l->next = l->end;
         n = 0;
@@ -222,34 +229,36 @@ static char *next_line(char *out, int bytes, void *stream)
     return out;
 }
 
-/* inih's handler. Returns 1 = ok always: we count errors ourselves. */
+/* The handler for inih, called for each KEY = VALUE. Always returns 1
+ * (success), because hak_conf_tell() counts the errors. */
 static int take_key(void *user, const char *section, const char *key,
                     const char *value)
 {
-    (void)section; /* inih's copy was not told of blanks; ours was */
+    (void)section; /* always empty: inih does not see section lines */
     struct lines *l = user;
     struct hak_conf *c = l->c;
     if (l->in_bad_section)
         return 1;
     if (*key == 0)
-        hak_conf_tell(c, HAK_DIAG_ERROR, here(l), "no key before the \"=\"");
+        hak_conf_tell(c, HAK_DIAG_ERROR, this_line(l),
+                      "no key before the \"=\"");
     else if (l->section == NULL)
-        hak_conf_tell(c, HAK_DIAG_ERROR, here(l),
+        hak_conf_tell(c, HAK_DIAG_ERROR, this_line(l),
                       "\"%s\" stands before any [section]", key);
     else if (*value == 0)
-        hak_conf_tell(c, HAK_DIAG_ERROR, here(l),
+        hak_conf_tell(c, HAK_DIAG_ERROR, this_line(l),
                       "empty value for \"%s\" in [%s]", key, l->section);
     else
         conf_give(c, &(struct hak_conf_entry){
                          .section = l->section,
                          .key = conf_intern(c, key, strlen(key)),
                          .value = conf_intern(c, value, strlen(value)),
-                         .origin = here(l),
+                         .origin = this_line(l),
                          .layer = HAK_LAYER_FILE});
     return 1;
 }
 
-static void parse(struct hak_conf *c, const char *text, size_t n)
+static void parse_lines(struct hak_conf *c, const char *text, size_t n)
 {
     static const char bom[] = "\xef\xbb\xbf";
     bool has_bom = n >= sizeof bom - 1 && memcmp(text, bom, 3) == 0;
@@ -265,7 +274,8 @@ static void parse(struct hak_conf *c, const char *text, size_t n)
 
 /* ---- the file ------------------------------------------------------------ */
 
-/* Bytes read into text, one more than a file may have if there are; -errno. */
+/* Read the file into text, which has room for one byte more than a file may
+ * have. Returns the number of bytes, or -errno; -EFBIG: the file is larger. */
 static ssize_t read_bytes(int fd, char *text)
 {
     size_t n = 0;
@@ -310,6 +320,6 @@ int conf_read_file(struct hak_conf *c, const char *path, int fd)
     if (n < 0)
         return tell_unread(c, "read", (int)-n);
     c->text_used += (size_t)n;
-    parse(c, text, (size_t)n);
+    parse_lines(c, text, (size_t)n);
     return 0;
 }

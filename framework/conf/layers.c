@@ -1,25 +1,27 @@
 /* SPDX-License-Identifier: MIT
- * layer.c - the layers above the file: a profile, the environment.
+ * layers.c - applies the layers above the file: profile and environment.
  */
+#include <conf/gates.h>
 #include <conf/private.h>
 
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Sections that need not stand in the file to be given keys. */
+/* Sections whose keys a higher layer may set even if the file lacks them. */
 enum { NFIXED = 4 };
 static const char *const fixed[NFIXED] = {"core", "stats", "learner", "policy"};
 
-/* The i-th section that a higher layer may set keys of, NULL for a profile;
- * i below NFIXED + c->nsections. Fixed ones may come twice. */
+/* The i-th section whose keys a higher layer may set, or NULL if section i is a
+ * profile. i is below NFIXED + c->nsections. A fixed section that is also in
+ * the file comes twice. */
 static const char *section_at(const struct hak_conf *c, uint32_t i)
 {
     const char *name = i < NFIXED ? fixed[i] : c->section[i - NFIXED].name;
     return conf_name(name, "profile") == NULL ? name : NULL;
 }
 
-/* The section of that name, or NULL. */
+/* The section called name that a higher layer may set keys of, or NULL. */
 static const char *section_of_name(const struct hak_conf *c, const char *name)
 {
     for (uint32_t i = 0; i < NFIXED + c->nsections; i++) {
@@ -54,7 +56,8 @@ static const char *find_section(struct hak_conf *c,
     return NULL;
 }
 
-/* "box ultra.lanes = off" in a profile to the key that it sets, checked. */
+/* Turn a profile's line, such as "box ultra.lanes = off", into the entry that
+ * it sets, and check it. False: the line is bad, and was reported. */
 static bool profile_key(struct hak_conf *c, const struct hak_conf_entry *e,
                         struct hak_conf_entry *out)
 {
@@ -122,7 +125,7 @@ static const char *choose_profile(struct hak_conf *c, char *const *envp,
 void conf_apply_profiles(struct hak_conf *c, char *const *envp,
                          const char *name)
 {
-    uint32_t n = c->nentries; /* conf_give() adds behind */
+    uint32_t n = c->nentries; /* conf_give() appends to this list meanwhile */
     c->profile = choose_profile(c, envp, name);
     for (uint32_t i = 0; i < n; i++) {
         const struct hak_conf_entry *e = &c->entry[i];
@@ -146,7 +149,8 @@ static char env_char(char ch)
     return ch >= 'a' && ch <= 'z' ? (char)(ch - 'a' + 'A') : ch;
 }
 
-/* What follows words, as the environment spells them, in text; or NULL. */
+/* If text begins with words as the environment spells them, return what follows
+ * in text; else NULL. */
 static const char *env_skip(const char *text, const char *words)
 {
     for (; *words != 0; words++, text++)
@@ -155,7 +159,9 @@ static const char *env_skip(const char *text, const char *words)
     return text;
 }
 
-/* The section that text names, the longest, and the rest after it and _. */
+/* The section that text begins with as the environment spells it; the longest
+ * one wins. Sets *rest to the text behind the section and its '_'. NULL: there
+ * is no such section. */
 static const char *env_section(const struct hak_conf *c, const char *text,
                                const char **rest)
 {
@@ -173,7 +179,8 @@ static const char *env_section(const struct hak_conf *c, const char *text,
     return best;
 }
 
-/* The key that rest spells in section, or NULL. */
+/* The key of section that rest spells, or NULL. Keys of [policy] and parameters
+ * of boxes are in no vocabulary, so their names are derived from rest. */
 static const char *env_key(struct hak_conf *c, const char *section,
                            const char *rest)
 {
@@ -198,25 +205,15 @@ static const char *env_key(struct hak_conf *c, const char *section,
 
 /* ---- gates --------------------------------------------------------------- */
 
-/* What a gate sets: a key, to the variable's own value or, when that is
- * "on", to a fixed one. */
+/* A row of HAK_GATES (gates.h): the key that a gate sets. */
 struct gate {
-    char variable[24]; /* less HAKMEM_ */
+    char variable[24]; /* without the HAKMEM_ */
     char section[16], key[20];
-    char when_on[8]; /* "": the variable's value */
+    char when_on[8]; /* value for a gate that is on; "": the gate's value */
 };
 
-/* The first of a variable names the section that the file must have. */
-static const struct gate gates[] = {
-    {"MID_V35_ENABLED", "route MID_V35", "enabled", ""},
-    {"MID_V35_CLASSES", "route MID_V35", "classes", ""},
-    {"SMALLMID_ENABLE", "route SMALLMID", "enabled", ""},
-    {"TINY_HEAP_V2", "box tiny", "magazine", ""},
-    {"TINY_HEAP_V2", "box tiny", "lanes", "off"},
-    {"TINY_HEAP_V2", "route TINY", "enabled", "on"},
-    {"TINY_HEAP_V2_CLASS_MASK", "box tiny", "magazine_classes", ""},
-    {"TINY_HEAP_V2_STATS", "stats", "at_exit", "stderr"},
-};
+#define GATE(variable, section, key, value) {variable, section, key, value},
+static const struct gate gates[] = {HAK_GATES(GATE)};
 enum { NGATES = sizeof gates / sizeof gates[0] };
 
 static bool is_on(const char *value)
@@ -226,9 +223,9 @@ static bool is_on(const char *value)
     return hak_conf_param(&boolean, value, &v, NULL, 0) == 0 && v.i != 0;
 }
 
-static void give_environment(struct hak_conf *c, const char *section,
-                             const char *key, const char *value,
-                             struct hak_origin where)
+static void set_from_environment(struct hak_conf *c, const char *section,
+                                 const char *key, const char *value,
+                                 struct hak_origin where)
 {
     struct hak_conf_entry e = {section, key, value, where,
                                HAK_LAYER_ENVIRONMENT};
@@ -236,7 +233,7 @@ static void give_environment(struct hak_conf *c, const char *section,
     conf_give(c, &e);
 }
 
-/* False: the variable is no gate. */
+/* Set what gate `word` sets, from its value. False: there is no such gate. */
 static bool apply_gate(struct hak_conf *c, const char *word, const char *value,
                        struct hak_origin where)
 {
@@ -249,9 +246,10 @@ static bool apply_gate(struct hak_conf *c, const char *word, const char *value,
         if (section == NULL && !found)
             told = gates[g].section;
         else if (section != NULL && *gates[g].when_on == 0)
-            give_environment(c, section, gates[g].key, value, where);
+            set_from_environment(c, section, gates[g].key, value, where);
         else if (section != NULL && is_on(value))
-            give_environment(c, section, gates[g].key, gates[g].when_on, where);
+            set_from_environment(c, section, gates[g].key, gates[g].when_on,
+                                 where);
         found = true;
     }
     if (told != NULL)
@@ -262,14 +260,16 @@ static bool apply_gate(struct hak_conf *c, const char *word, const char *value,
 
 /* ---- variables ----------------------------------------------------------- */
 
-/* The nearest of names so far. */
+/* The name found so far that is nearest to word. */
 struct nearest {
     const char *word;
     unsigned distance;
     char name[CONF_ITEM_BYTES];
 };
 
-static void offer(struct nearest *best, const char *section, const char *key)
+/* Take the variable for section and key as the best if it is nearer. */
+static void keep_if_nearer(struct nearest *best, const char *section,
+                           const char *key)
 {
     char name[CONF_ITEM_BYTES];
     hak_text_join(name, sizeof name, section, *section ? " " : "", key);
@@ -286,17 +286,17 @@ static void tell_variable(struct hak_conf *c, struct hak_origin where,
                           const char *word)
 {
     struct nearest best = {word, UINT_MAX, ""};
-    offer(&best, "", "conf");
-    offer(&best, "", "profile");
+    keep_if_nearer(&best, "", "conf");
+    keep_if_nearer(&best, "", "profile");
     for (uint32_t g = 0; g < NGATES; g++)
-        offer(&best, "", gates[g].variable);
+        keep_if_nearer(&best, "", gates[g].variable);
     for (uint32_t i = 0; i < NFIXED + c->nsections; i++) {
         const char *section = section_at(c, i);
         if (section == NULL)
             continue;
         struct conf_vocabulary v = conf_vocabulary(section);
         for (uint32_t k = 0; k < v.n; k++)
-            offer(&best, section, v.keys[k].name);
+            keep_if_nearer(&best, section, v.keys[k].name);
     }
     bool found = *best.name != 0;
     hak_conf_tell(c, HAK_DIAG_WARNING, where, "unknown variable%s%s%s%s",
@@ -304,7 +304,7 @@ static void tell_variable(struct hak_conf *c, struct hak_origin where,
                   best.name, found ? "\"?" : "");
 }
 
-/* One NAME=VALUE that starts with HAKMEM_. */
+/* Apply one NAME=VALUE of the environment whose name begins with HAKMEM_. */
 static void apply_variable(struct hak_conf *c, const char *text)
 {
     char spelt[sizeof env_origin + CONF_ITEM_BYTES];
@@ -316,7 +316,7 @@ static void apply_variable(struct hak_conf *c, const char *text)
     const char *origin = conf_intern(c, spelt, strlen(spelt));
     const char *value = conf_intern(c, equal + 1, strlen(equal + 1));
     if (origin == NULL || value == NULL)
-        return; /* told */
+        return; /* no room, which was reported */
     const char *word = origin + strlen(env_origin) + strlen(env_prefix);
     const char *rest = "";
     const char *section = env_section(c, word, &rest);
@@ -330,11 +330,12 @@ static void apply_variable(struct hak_conf *c, const char *text)
         hak_conf_tell(c, HAK_DIAG_ERROR, where,
                       "empty value for \"%s\" in [%s]", key, section);
     else
-        give_environment(c, section, key, value, where);
+        set_from_environment(c, section, key, value, where);
 }
 
-/* Names that are no keys: of the file, of the profile, of the benches. */
-static bool is_special(const char *text)
+/* Whether the variable sets no key: it names the file or the profile, or is for
+ * the benches. */
+static bool sets_no_key(const char *text)
 {
     return strncmp(text, "HAKMEM_CONF=", 12) == 0 ||
            strncmp(text, "HAKMEM_PROFILE=", 15) == 0 ||
@@ -345,6 +346,6 @@ void conf_apply_environment(struct hak_conf *c, char *const *envp)
 {
     for (; envp != NULL && *envp != NULL; envp++)
         if (strncmp(*envp, env_prefix, strlen(env_prefix)) == 0 &&
-            !is_special(*envp))
+            !sets_no_key(*envp))
             apply_variable(c, *envp);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * learner.c - [learner] and [rule NAME]: checks, conditions, rules.
+ * learner.c - checks and resolves the rules of the learner, [rule NAME].
  */
 #include <conf/private.h>
 
@@ -7,7 +7,7 @@
 #include <string.h>
 #include <errno.h>
 
-/* In the order of enum hak_learn_figure. */
+/* The names of the figures, in the order of enum hak_learn_figure. */
 static const char *const figures[HAK_LEARN_FIGURES] = {
     "share", "retire", "utilisation", "free_hit"};
 
@@ -103,7 +103,8 @@ static int parse_condition(const char *text, struct hak_conf_condition *out,
     return rc;
 }
 
-/* All conditions of e into rule; tells what is bad when `told` says so. */
+/* Parse all conditions of e into rule. Bad ones are left out, and are reported
+ * if `told` is true. */
 static void parse_when(struct hak_conf *c, const struct hak_conf_entry *e,
                        struct hak_conf_learn_rule *rule, bool told)
 {
@@ -146,9 +147,11 @@ void conf_check_learn_rule(struct hak_conf *c, const struct hak_conf_entry *e)
 
 /* ---- resolving --------------------------------------------------------- */
 
-/* The key of a rule that must be there; NULL: told. */
+/* The entry of a key that a rule must have. NULL: the key is missing, which was
+ * reported. */
 static const struct hak_conf_entry *
-need(struct hak_conf *c, const struct hak_conf_section *s, const char *key)
+required_key(struct hak_conf *c, const struct hak_conf_section *s,
+             const char *key)
 {
     const struct hak_conf_entry *e = hak_conf_find(c, s->name, key);
     if (e == NULL)
@@ -162,8 +165,8 @@ static void add_learn_rule(struct hak_conf *c, const struct hak_conf_section *s)
     struct hak_conf_learner *l = &c->learner;
     struct hak_conf_learn_rule rule = {.name = conf_name(s->name, "rule"),
                                        .origin = {c->file, s->line}};
-    const struct hak_conf_entry *classes = need(c, s, "classes");
-    const struct hak_conf_entry *target = need(c, s, "route");
+    const struct hak_conf_entry *classes = required_key(c, s, "classes");
+    const struct hak_conf_entry *target = required_key(c, s, "route");
     const struct hak_conf_entry *when = hak_conf_find(c, s->name, "when");
     int route = target != NULL ? conf_route_for(c, target) : -1;
     if (classes != NULL)

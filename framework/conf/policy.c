@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * policy.c - [policy] keys to rules, and what each size index gets.
+ * policy.c - makes rules of the [policy] lines and of the routes' claims, and
+ * assigns a rule to each size index.
  *
- * Two lines of one layer never cover one index (told); over the layers, the
- * highest that covers an index has it. After the lines of a layer come the
- * claims of that layer, over all but better claims.
+ * Two lines of one layer must not cover the same index; that is an error. Of
+ * several layers, the highest one whose lines cover an index has it. Each
+ * layer's claims are applied after its lines. A claim takes its indexes from
+ * all lines and from the claims that come after it in the order of claims
+ * (rank_of).
  */
+#include <conf/gates.h>
 #include <conf/private.h>
 
 #include <string.h>
@@ -46,12 +50,13 @@ int conf_route_for(struct hak_conf *c, const struct hak_conf_entry *e)
     return (int)c->nroutes++;
 }
 
-/* Within one layer: position of the rule that covers an index, or -1. */
+/* For each size index the position in c->rule of the rule that covers it, or
+ * -1. */
 struct cover {
     int16_t rule[HAK_LANES + 1];
 };
 
-static void clear(struct cover *cover)
+static void clear_cover(struct cover *cover)
 {
     for (uint32_t i = 0; i <= HAK_INDEX_LARGE; i++)
         cover->rule[i] = -1;
@@ -109,19 +114,20 @@ static void add_rules(struct hak_conf *c, struct cover *cover,
 
 /* ---- claims -------------------------------------------------------------- */
 
-/* Place of a route among those that claim; lower goes first. */
+/* The place of a route in the order of claims (gates.h). Of several routes that
+ * claim a class, the one with the lowest place gets it. */
 static uint32_t rank_of(const struct hak_conf *c, uint32_t route)
 {
-    static const char *const kinds[] = {"ULTRA", "MID_V35", "V7", "MID_V3"};
-    enum { NKINDS = sizeof kinds / sizeof kinds[0] };
-    for (uint32_t i = 0; i < NKINDS; i++)
-        if (strcmp(c->route[route].name, kinds[i]) == 0)
+    static const char *const first[] = {HAK_ROUTES_FIRST};
+    enum { NFIRST = sizeof first / sizeof first[0] };
+    for (uint32_t i = 0; i < NFIRST; i++)
+        if (strcmp(c->route[route].name, first[i]) == 0)
             return i;
-    bool last = strcmp(c->route[route].name, "LEGACY") == 0;
-    return NKINDS + (last ? HAK_CONF_ROUTES : route);
+    bool last = strcmp(c->route[route].name, HAK_ROUTE_LAST) == 0;
+    return NFIRST + (last ? HAK_CONF_ROUTES : route);
 }
 
-/* The entry of a route's key, NULL: built-in. */
+/* The entry of a route's key; NULL: the built-in value holds. */
 static const struct hak_conf_entry *route_entry(const struct hak_conf *c,
                                                 uint32_t route, const char *key)
 {
@@ -135,7 +141,7 @@ static bool is_better(const struct hak_conf *c, uint32_t route, int16_t old)
            rank_of(c, route) < rank_of(c, c->rule[old].route);
 }
 
-/* The classes of a route, where no better claim stands. */
+/* Give a route its classes, except those that a better claim has. */
 static void add_claim(struct hak_conf *c, struct cover *all,
                       const struct hak_conf_entry *classes, uint32_t route)
 {
@@ -175,14 +181,14 @@ static void add_claims(struct hak_conf *c, struct cover *all, unsigned layer)
     }
 }
 
-/* ---- both ---------------------------------------------------------------- */
+/* ---- lines and claims ---------------------------------------------------- */
 
-static void cover_all(struct hak_conf *c)
+static void assign_rules(struct hak_conf *c)
 {
     struct cover cover, all;
-    clear(&all);
+    clear_cover(&all);
     for (unsigned layer = HAK_LAYER_FILE; layer < HAK_LAYERS; layer++) {
-        clear(&cover);
+        clear_cover(&cover);
         for (uint32_t i = 0; i < c->nentries; i++)
             if (c->entry[i].layer == layer &&
                 strcmp(c->entry[i].section, "policy") == 0)
@@ -195,10 +201,9 @@ static void cover_all(struct hak_conf *c)
     memcpy(c->index_rule, all.rule, sizeof c->index_rule);
 }
 
-/* ---- what is used ---------------------------------------------------------
- */
+/* ---- which boxes are used ------------------------------------------------ */
 
-/* A box that stands only in routes which are not enabled is not. */
+/* Set `used` for each box. A box that only disabled routes name is not used. */
 static void resolve_used(struct hak_conf *c)
 {
     bool named[HAK_MAX_BOXES] = {false}, in_chain[HAK_MAX_BOXES] = {false};
@@ -217,9 +222,9 @@ static void resolve_used(struct hak_conf *c)
         c->box[i].used = in_chain[i] || !named[i] || c->sample == (int)i;
 }
 
-/* ---- what is left out ---------------------------------------------------- */
+/* ---- warnings ------------------------------------------------------------ */
 
-/* Line of [policy], or 0. */
+/* The line number of [policy]; 0: the file has none. */
 static int policy_line(const struct hak_conf *c)
 {
     for (uint32_t i = 0; i < c->nsections; i++)
@@ -278,11 +283,11 @@ static void warn_unreached(struct hak_conf *c)
 
 void conf_resolve_policy(struct hak_conf *c)
 {
-    cover_all(c);
+    assign_rules(c);
     conf_resolve_learn_rules(c);
     resolve_used(c);
     if (c->nerrors > 0)
-        return; /* what follows would only repeat an error in other words */
+        return; /* the warnings below would only repeat the errors */
     if (c->nrules == 0 && policy_line(c) == 0) {
         hak_conf_tell(
             c, HAK_DIAG_ERROR, (struct hak_origin){c->file, 0},

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * read.c - reads a configuration: file, then profile, then environment.
  *
- * Each key is checked where it was given (vocabulary, value, names), whether
- * or not it wins, and entered over the same key of the layer below.
- * conf_resolve() works on what is left.
+ * Each key is checked in the layer that gives it, even if a higher layer
+ * replaces it: its name, its value, and the boxes and routes that it names. A
+ * key replaces the same key of a lower layer. conf_resolve() uses the rest.
  */
 #include <conf/private.h>
 
@@ -14,31 +14,16 @@
 
 /* ---- vocabulary ---------------------------------------------------------- */
 
-enum {
-    PRIORITY_MAX = 9999,
-    PURGE_DELAY_MAX_MS = 3600 * 1000,
-    SAMPLE_EVERY_MAX = 1000000000,
-};
+enum { PRIORITY_MAX = 9999 };
 
-/* The choices stand in the order of enum hak_fallback and hak_free_route. */
+#define CORE_PARAM(key, c_type, param, default, least, most, words) \
+    {.name = #key,                                                  \
+     .type = (param),                                               \
+     .min = (least),                                                \
+     .max = (most),                                                 \
+     .choices = (words)},
 static const struct hak_param core_keys[] = {
-    {.name = "fallback", .type = HAK_PARAM_ENUM, .choices = "libc|none"},
-    {.name = "free_route", .type = HAK_PARAM_ENUM, .choices = "directory|owns"},
-    {.name = "verify", .type = HAK_PARAM_BOOL},
-    {.name = "strict", .type = HAK_PARAM_BOOL},
-    {.name = "sized_delete", .type = HAK_PARAM_BOOL},
-    {.name = "match_delete", .type = HAK_PARAM_BOOL},
-    {.name = "background", .type = HAK_PARAM_BOOL},
-    {.name = "purge_delay_ms",
-     .type = HAK_PARAM_MS,
-     .min = 0,
-     .max = PURGE_DELAY_MAX_MS},
-    {.name = "sample", .type = HAK_PARAM_TEXT},
-    {.name = "sample_every",
-     .type = HAK_PARAM_INT,
-     .min = 1,
-     .max = SAMPLE_EVERY_MAX},
-    {.name = "trial_s", .type = HAK_PARAM_INT, .min = 1, .max = 3600},
+    HAK_CORE_KEYS(CORE_PARAM){.name = "sample", .type = HAK_PARAM_TEXT},
 };
 static const struct hak_param stats_keys[] = {
     {.name = "at_exit", .type = HAK_PARAM_TEXT},
@@ -131,7 +116,7 @@ void hak_conf_tell(struct hak_conf *c, enum hak_diag_level level,
     va_end(ap);
     for (char *at = text; *at != 0; at++)
         if ((unsigned char)*at < ' ' || *at == 0x7f)
-            *at = '?'; /* a file's bytes must not steer the terminal */
+            *at = '?'; /* no control characters of a file on the terminal */
     *(level == HAK_DIAG_ERROR ? &c->nerrors : &c->nwarnings) += 1;
     if (c->diag != NULL)
         c->diag(c->diag_context, level, where.file, where.line, text);
@@ -191,7 +176,8 @@ const char *conf_intern(struct hak_conf *c, const char *text, size_t n)
     return kept;
 }
 
-/* Most texts differ at once, and every key is looked for among all. */
+/* strcmp with a test of the first character before it. Each lookup compares
+ * with all entries, and most of these differ in the first character. */
 static bool is_same(const char *a, const char *b)
 {
     return a[0] == b[0] && strcmp(a, b) == 0;
@@ -217,7 +203,7 @@ struct hak_origin hak_conf_origin(const struct hak_conf *c, const char *section,
 void conf_give(struct hak_conf *c, const struct hak_conf_entry *e)
 {
     if (e->section == NULL || e->key == NULL || e->value == NULL)
-        return; /* no room for its text: told */
+        return; /* no room for its text, which was reported */
     const struct hak_conf_entry *old = hak_conf_find(c, e->section, e->key);
     if (old == NULL && c->nentries == HAK_CONF_ENTRIES)
         conf_tell_limit(c, e->origin, CONF_LIMIT_ENTRIES);
@@ -225,7 +211,7 @@ void conf_give(struct hak_conf *c, const struct hak_conf_entry *e)
         c->entry[c->nentries++] = *e;
     else if (old->layer != e->layer)
         c->entry[old - c->entry] = *e;
-    else if (e->layer != HAK_LAYER_ENVIRONMENT) /* there the first counts */
+    else if (e->layer != HAK_LAYER_ENVIRONMENT) /* whose first one wins */
         hak_conf_tell(c, HAK_DIAG_ERROR, e->origin,
                       "\"%s\" given twice in [%s]; first in line %d", e->key,
                       e->section, old->origin.line);
@@ -252,7 +238,7 @@ void conf_check(struct hak_conf *c, const struct hak_conf_entry *e)
     if (strcmp(e->section, "policy") == 0)
         conf_check_rule(c, e);
     else if (param == NULL && conf_name(e->section, "box") != NULL)
-        return; /* a parameter of the box: hak_conf_params() judges it */
+        return; /* a parameter of the box: hak_conf_params() checks it */
     else if (param == NULL)
         conf_tell_key(c, e, v, (struct conf_vocabulary){NULL, 0});
     else if (conf_name(e->section, "route") != NULL)
@@ -296,6 +282,8 @@ int hak_conf_params(struct hak_conf *c, const struct hak_conf_box *box,
     return c->nerrors == before ? 0 : -EINVAL;
 }
 
+#define CORE_DEFAULT(key, c_type, param, default, ...) c->key = (default);
+
 /* ---- reading ------------------------------------------------------------- */
 
 int hak_conf_read(struct hak_conf *c, const char *path, int fd,
@@ -303,10 +291,8 @@ int hak_conf_read(struct hak_conf *c, const char *path, int fd,
                   void *diag_context)
 {
     memset(c, 0, offsetof(struct hak_conf, section));
-    c->purge_delay_ms = 100;
+    HAK_CORE_KEYS(CORE_DEFAULT)
     c->sample = -1;
-    c->sample_every = 5000;
-    c->trial_s = 10;
     c->stats_at_exit = "none";
     c->stats_at_start = "none";
     c->learner.every = 256;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * resolve.c - entries to core settings, boxes in order, routes.
+ * resolve.c - makes core settings, sorted boxes and routes of the entries.
  */
 #include <conf/private.h>
 
@@ -26,8 +26,8 @@ int conf_find_route(const struct hak_conf *c, const char *name)
     return -1;
 }
 
-/* Is name libc or none? Only then *out is set. */
-static bool is_last(const char *name, enum hak_fallback *out)
+/* Whether name is "libc" or "none". If so, set *out. */
+static bool parse_last(const char *name, enum hak_fallback *out)
 {
     bool none = strcmp(name, "none") == 0;
     if (!none && strcmp(name, "libc") != 0)
@@ -140,7 +140,7 @@ void conf_check_route(struct hak_conf *c, const struct hak_conf_entry *e)
                       "takes one route, box, libc or none, and a route has a "
                       "fallback of its own",
                       e->section, e->value);
-    } else if (!box && !route && !is_last(e->value, &last)) {
+    } else if (!box && !route && !parse_last(e->value, &last)) {
         conf_tell_no_name(c, e, "box or route", true, true);
     }
 }
@@ -153,9 +153,10 @@ void conf_check_sample(struct hak_conf *c, const struct hak_conf_entry *e)
 
 /* ---- core, stats, boxes -------------------------------------------------- */
 
-/* The number that won for a key, or other. What is bad was told. */
-static int64_t number(const struct hak_conf *c, const char *section,
-                      const char *key, int64_t other)
+/* The number that won for a key; `other` if no layer gave one or the text is
+ * bad. Bad texts were reported by the checks. */
+static int64_t number_of_key(const struct hak_conf *c, const char *section,
+                             const char *key, int64_t other)
 {
     const struct hak_conf_entry *e = hak_conf_find(c, section, key);
     const struct hak_param *param = conf_key(conf_vocabulary(section), key);
@@ -165,47 +166,39 @@ static int64_t number(const struct hak_conf *c, const char *section,
     return value.i;
 }
 
-static const char *text(const struct hak_conf *c, const char *section,
-                        const char *key, const char *other)
+/* The text that won for a key, or `other` if no layer gave one. */
+static const char *text_of_key(const struct hak_conf *c, const char *section,
+                               const char *key, const char *other)
 {
     const struct hak_conf_entry *e = hak_conf_find(c, section, key);
     return e != NULL ? e->value : other;
 }
 
+#define CORE_NUMBER(key, c_type, ...) \
+    c->key = (c_type)number_of_key(c, "core", #key, (int64_t)c->key);
+
 static void resolve_core(struct hak_conf *c)
 {
-    bool none = number(c, "core", "fallback", HAK_FALLBACK_LIBC) != 0;
-    bool owns = number(c, "core", "free_route", HAK_FREE_DIRECTORY) != 0;
-    int64_t delay_ms =
-        number(c, "core", "purge_delay_ms", (int64_t)c->purge_delay_ms);
-    c->fallback = none ? HAK_FALLBACK_NONE : HAK_FALLBACK_LIBC;
-    c->free_route = owns ? HAK_FREE_OWNS : HAK_FREE_DIRECTORY;
-    c->verify = number(c, "core", "verify", 0) != 0;
-    c->strict = number(c, "core", "strict", 0) != 0;
-    c->sized_delete = number(c, "core", "sized_delete", 0) != 0;
-    c->match_delete = number(c, "core", "match_delete", 0) != 0;
-    c->background = number(c, "core", "background", 0) != 0;
-    c->purge_delay_ms = (uint64_t)delay_ms;
-    c->sample_every =
-        (uint32_t)number(c, "core", "sample_every", c->sample_every);
+    HAK_CORE_KEYS(CORE_NUMBER)
     c->fallback_origin = hak_conf_origin(c, "core", "fallback");
     c->free_route_origin = hak_conf_origin(c, "core", "free_route");
-    c->stats_at_exit = text(c, "stats", "at_exit", c->stats_at_exit);
-    c->stats_at_start = text(c, "stats", "at_start", c->stats_at_start);
-    c->stats_json = number(c, "stats", "format", 0) != 0;
-    c->stats_pid = (uint32_t)number(c, "stats", "only_pid", 0);
-    c->trial_s = (uint32_t)number(c, "core", "trial_s", c->trial_s);
+    c->stats_at_exit = text_of_key(c, "stats", "at_exit", c->stats_at_exit);
+    c->stats_at_start = text_of_key(c, "stats", "at_start", c->stats_at_start);
+    c->stats_json = number_of_key(c, "stats", "format", 0) != 0;
+    c->stats_pid = (uint32_t)number_of_key(c, "stats", "only_pid", 0);
 }
 
 static void resolve_learner(struct hak_conf *c)
 {
     struct hak_conf_learner *l = &c->learner;
-    l->mode = (enum hak_learn_mode)number(c, "learner", "mode", HAK_LEARN_OFF);
-    l->every = (uint32_t)number(c, "learner", "every", l->every);
-    l->settle = (uint32_t)number(c, "learner", "settle", l->settle);
-    int64_t percent = number(c, "learner", "margin", l->margin_bps / 100);
+    l->mode =
+        (enum hak_learn_mode)number_of_key(c, "learner", "mode", HAK_LEARN_OFF);
+    l->every = (uint32_t)number_of_key(c, "learner", "every", l->every);
+    l->settle = (uint32_t)number_of_key(c, "learner", "settle", l->settle);
+    int64_t percent =
+        number_of_key(c, "learner", "margin", l->margin_bps / 100);
     l->margin_bps = (uint32_t)percent * 100;
-    l->log = text(c, "learner", "log", l->log);
+    l->log = text_of_key(c, "learner", "log", l->log);
 }
 
 static void sort_boxes(struct hak_conf *c)
@@ -224,8 +217,8 @@ static void resolve_boxes(struct hak_conf *c)
     for (uint32_t i = 0; i < c->nboxes; i++) {
         struct hak_conf_box *box = &c->box[i];
         const char *section = conf_section_of("box", box->name);
-        box->path = text(c, section, "path", NULL);
-        box->type = text(c, section, "type", NULL);
+        box->path = text_of_key(c, section, "path", NULL);
+        box->type = text_of_key(c, section, "type", NULL);
         box->path_origin =
             hak_conf_origin(c, section, box->type != NULL ? "type" : "path");
         if (box->type != NULL && strcmp(box->type, "foreign") != 0)
@@ -233,18 +226,19 @@ static void resolve_boxes(struct hak_conf *c)
                           "type = %s: the one type is foreign, for another "
                           "library; a box of its own is named by path alone",
                           box->type);
-        box->priority = (int)number(c, section, "priority", box->priority);
-        box->lanes = number(c, section, "lanes", box->lanes) != 0;
+        box->priority =
+            (int)number_of_key(c, section, "priority", box->priority);
+        box->lanes = number_of_key(c, section, "lanes", box->lanes) != 0;
     }
     sort_boxes(c);
-    c->sample = conf_find_box(c, text(c, "core", "sample", "none"));
+    c->sample = conf_find_box(c, text_of_key(c, "core", "sample", "none"));
     for (uint32_t i = 1; i < c->nboxes; i++) {
         const struct hak_conf_box *a = &c->box[i - 1], *b = &c->box[i];
         if (a->priority != b->priority)
             continue;
         const struct hak_conf_entry *e =
             hak_conf_find(c, conf_section_of("box", b->name), "priority");
-        if (e == NULL) /* two defaults are never equal: a's was given */
+        if (e == NULL) /* defaults are never equal, so a has a priority key */
             e = hak_conf_find(c, conf_section_of("box", a->name), "priority");
         hak_conf_tell(c, HAK_DIAG_ERROR, e != NULL ? e->origin : b->origin,
                       "boxes \"%s\" and \"%s\" have one priority, %d", a->name,
@@ -254,7 +248,8 @@ static void resolve_boxes(struct hak_conf *c)
 
 /* ---- routes -------------------------------------------------------------- */
 
-/* Boxes in the order asked, each once: never more than there are. */
+/* The boxes of a route in the order they are asked. Each is in it once, so all
+ * boxes have room. */
 struct chain {
     uint8_t box[HAK_MAX_BOXES];
     uint8_t n;
@@ -275,17 +270,18 @@ static void chain_add(struct hak_conf *c, struct chain *chain, int box,
     chain->box[chain->n++] = (uint8_t)box;
 }
 
-/* The route that `at` falls back to, or -1: boxes, libc or none. */
+/* The route that route `at` falls back to; -1: it falls back to a box, libc or
+ * none. */
 static int next_route(const struct hak_conf *c, int at)
 {
     const char *section = conf_section_of("route", c->route[at].name);
-    const char *fallback = text(c, section, "fallback", NULL);
+    const char *fallback = text_of_key(c, section, "fallback", NULL);
     return fallback != NULL ? conf_find_route(c, fallback) : -1;
 }
 
-/* Does the chain of fallbacks from `at` come back to it? Tells it, once: at
- * the first route of the circle. */
-static bool check_circle(struct hak_conf *c, int at)
+/* Whether the fallbacks from route `at` on never end. A circle is reported
+ * once, at the first of its routes. */
+static bool is_endless(struct hak_conf *c, int at)
 {
     char path[CONF_TOLD_BYTES / 2] = "";
     bool first = true;
@@ -303,25 +299,25 @@ static bool check_circle(struct hak_conf *c, int at)
         hak_conf_tell(c, HAK_DIAG_ERROR,
                       hak_conf_origin(c, section, "fallback"),
                       "route fallbacks go round: %s", path);
-    return route >= 0; /* also when it only leads into a circle */
+    return route >= 0; /* true too if `at` leads into a circle of others */
 }
 
-/* The boxes of a route and of those that it falls back to, and the last; the
- * own box of a route that is not enabled is passed over. */
-static void follow(struct hak_conf *c, int at, struct chain *chain)
+/* Collect the boxes of route `at` and of the routes that it falls back to, and
+ * set its `last`. The box of a disabled route is left out. */
+static void collect_chain(struct hak_conf *c, int at, struct chain *chain)
 {
     struct hak_conf_route *route = &c->route[at];
     for (; at >= 0; at = next_route(c, at)) {
         const char *section = conf_section_of("route", c->route[at].name);
-        const char *fallback = text(c, section, "fallback", "");
-        int box = conf_find_box(c, text(c, section, "box", ""));
+        const char *fallback = text_of_key(c, section, "fallback", "");
+        int box = conf_find_box(c, text_of_key(c, section, "box", ""));
         int second = conf_find_box(c, fallback);
         if (box >= 0 && c->route[at].enabled)
             chain_add(c, chain, box, route);
         if (second >= 0)
             chain_add(c, chain, second, route);
         else
-            is_last(fallback, &route->last);
+            parse_last(fallback, &route->last);
     }
 }
 
@@ -336,10 +332,10 @@ static void resolve_route(struct hak_conf *c, int at)
     else
         route->origin = e->origin;
     route->last = c->fallback;
-    if (check_circle(c, at))
+    if (is_endless(c, at))
         return;
     struct chain chain = {.n = 0};
-    follow(c, at, &chain);
+    collect_chain(c, at, &chain);
     if (chain.n > HAK_CONF_CHAIN) {
         hak_conf_tell(c, HAK_DIAG_ERROR, route->origin,
                       "route \"%s\" comes to %d boxes; at most %d", route->name,
@@ -353,8 +349,9 @@ static void resolve_route(struct hak_conf *c, int at)
 static void resolve_claim(struct hak_conf *c, struct hak_conf_route *route)
 {
     const char *own = conf_section_of("route", route->name);
-    route->enabled = number(c, own, "enabled", 1) != 0;
-    hak_conf_classes(text(c, own, "classes", "0"), &route->classes, NULL, 0);
+    route->enabled = number_of_key(c, own, "enabled", 1) != 0;
+    hak_conf_classes(text_of_key(c, own, "classes", "0"), &route->classes, NULL,
+                     0);
 }
 
 /* ---- calls --------------------------------------------------------------- */
@@ -364,18 +361,18 @@ const char *hak_conf_call(const struct hak_conf *c, const char *box, uint32_t n,
 {
     for (uint32_t i = 0; i < c->nsections; i++) {
         const char *section = c->section[i].name;
-        const char *of = text(c, section, "box", "");
+        const char *of = text_of_key(c, section, "box", "");
         if (conf_name(section, "call") == NULL ||
             (box != NULL && strcmp(of, box) != 0) || n-- > 0)
             continue;
-        *call = text(c, section, "call", "");
-        *poll = number(c, section, "poll", 0) != 0;
+        *call = text_of_key(c, section, "call", "");
+        *poll = number_of_key(c, section, "poll", 0) != 0;
         return conf_name(section, "call");
     }
     return NULL;
 }
 
-/* Each has a box that there is, and a call. */
+/* Check that each [call NAME] has a `call` and names an existing box. */
 static void check_calls(struct hak_conf *c)
 {
     for (uint32_t i = 0; i < c->nsections; i++) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * text.c - one text to one value: sizes, ranges, parameters, names.
+ * text.c - parses single values: sizes, ranges, parameters; finds near names.
  *
- * No strtoull, isdigit and the like: they change errno or ask the locale.
+ * strtoull, isdigit and their like are not used here, because they change errno
+ * or depend on the locale.
  */
 #include <conf/private.h>
 #include <base/sections.h>
@@ -76,7 +77,7 @@ void conf_append_sizes(char *text, size_t bytes, uint32_t first, uint32_t last)
 
 /* ---- numbers ------------------------------------------------------------- */
 
-/* The value of a digit, or 99. */
+/* The value of a decimal or hexadecimal digit; 99: ch is none. */
 static unsigned digit_of(char ch)
 {
     char low = conf_lower(ch);
@@ -85,7 +86,7 @@ static unsigned digit_of(char ch)
     return low >= 'a' && low <= 'f' ? (unsigned)(low - 'a') + 10 : 99;
 }
 
-/* Digits at *text, decimal or 0x; *text is moved past them. */
+/* Parse a number at *text, decimal or 0x, and move *text behind it. */
 static int parse_digits(const char **text, uint64_t *out)
 {
     const char *at = *text;
@@ -105,7 +106,7 @@ static int parse_digits(const char **text, uint64_t *out)
     return over ? -ERANGE : 0;
 }
 
-/* Bits to shift for "", "k", "KiB" ... "T"; -1 = no unit. */
+/* How many bits to shift for unit "", "k", "KiB" ... "T"; -1: no such unit. */
 static int unit_shift(const char *unit)
 {
     static const char letters[] = "kmgt";
@@ -148,9 +149,9 @@ static int parse_int(const char *text, int64_t *out)
 
 /* ---- ranges -------------------------------------------------------------- */
 
-/* What stands on one side of a range: the sizes that it names. */
+/* The sizes that one end of a range names. */
 struct bound {
-    uint64_t first, last; /* equal for a size, first..last of a class */
+    uint64_t first, last; /* a size: both equal; a class: its bounds */
 };
 
 static int parse_bound(const char *text, struct bound *out, char *why,
@@ -189,7 +190,7 @@ static int refuse_large(const char *text, char *why, size_t bytes)
                       HAK_LANE_MAX_BYTES, HAK_LANE_MAX_BYTES + 1);
 }
 
-/* The index that starts with size. */
+/* Find the size index whose smallest size is `size`. -EINVAL: there is none. */
 static int start_index(const char *text, uint64_t size, uint32_t *out,
                        char *why, size_t bytes)
 {
@@ -207,7 +208,7 @@ static int start_index(const char *text, uint64_t size, uint32_t *out,
     return 0;
 }
 
-/* The index that ends with size. */
+/* Find the size index whose largest size is `size`. -EINVAL: there is none. */
 static int end_index(const char *text, uint64_t size, uint32_t *out, char *why,
                      size_t bytes)
 {
@@ -225,7 +226,8 @@ static int end_index(const char *text, uint64_t size, uint32_t *out, char *why,
     return 0;
 }
 
-/* "C4" or "17": a class, or the one index that holds a size. */
+/* Parse a range without a dash: "C4" is a class, and "17" stands for the index
+ * that serves this size. */
 static int single_range(const char *text, uint32_t *first, uint32_t *last,
                         char *why, size_t bytes)
 {
@@ -274,7 +276,7 @@ int hak_conf_range(const char *text, uint32_t *first, uint32_t *last, char *why,
     return 0;
 }
 
-/* "C5" or "C4-C7": ranges whose both ends are classes. */
+/* Parse "C5" or "C4-C7" and set the bits of its classes in *mask. */
 static int class_bits(const char *item, uint8_t *mask, char *why, size_t bytes)
 {
     uint32_t first = 0, last = 0;
@@ -331,7 +333,8 @@ static int parse_bool(const char *text, int64_t *out)
     return -EINVAL;
 }
 
-/* Position of text in "a|b|c"; else -EINVAL, why listing the choices. */
+/* Find the position of text in choices "a|b|c". -EINVAL: text is none of them,
+ * and why lists them. */
 static int parse_enum(const char *choices, const char *text, int64_t *out,
                       char *why, size_t bytes)
 {
@@ -358,7 +361,7 @@ static int parse_enum(const char *choices, const char *text, int64_t *out,
     return -EINVAL;
 }
 
-/* INT, SIZE, MS: a number within the bounds of param. */
+/* Parse a value of type INT, SIZE or MS and compare it with param's bounds. */
 static int parse_number(const struct hak_param *param, const char *text,
                         int64_t *out, char *why, size_t bytes)
 {
@@ -384,7 +387,7 @@ static int parse_number(const struct hak_param *param, const char *text,
 
 HAK_SEALED hak_parse_call *hak_conf_parse_call;
 
-/* Are these calls, in form? */
+/* Check the syntax of a list of calls. */
 static int parse_calls(const char *text, char *why, size_t bytes)
 {
     struct hak_call call;
@@ -435,13 +438,14 @@ int hak_conf_param(const struct hak_param *param, const char *text,
 
 /* ---- nearest word -------------------------------------------------------- */
 
-static unsigned least(unsigned a, unsigned b)
+static unsigned smaller(unsigned a, unsigned b)
 {
     return a < b ? a : b;
 }
 
-/* Optimal string alignment: insert, remove, replace, swap neighbours. Three
- * rows of the table suffice; row[i % 3] is row i. */
+/* Optimal string alignment distance: insert, remove or replace a character, or
+ * swap two neighbours. Only the last three rows of the table are kept: row i is
+ * in row[i % 3]. */
 unsigned conf_distance(const char *a, const char *b)
 {
     unsigned row[3][WORD_BYTES + 1];
@@ -457,10 +461,11 @@ unsigned conf_distance(const char *a, const char *b)
         now[0] = i;
         for (unsigned j = 1; j <= nb; j++) {
             char y = conf_lower(b[j - 1]);
-            now[j] = least(up[j - 1] + (x != y), least(up[j], now[j - 1]) + 1);
+            now[j] =
+                smaller(up[j - 1] + (x != y), smaller(up[j], now[j - 1]) + 1);
             if (i > 1 && j > 1 && x == conf_lower(b[j - 2]) &&
                 y == conf_lower(a[i - 2]))
-                now[j] = least(now[j], up2[j - 2] + 1);
+                now[j] = smaller(now[j], up2[j - 2] + 1);
         }
     }
     return row[na % 3][nb];

@@ -264,4 +264,19 @@ static inline size_t hak_heaps_trim_others(struct hak_heap *mine)
     return bytes;
 }
 
+/*
+ * ops->trim, as far as pages go, by the heap's thread: of its own heap, of
+ * ended threads', and of others' what hak_heaps_trim_others says. Empty pages
+ * go to page_put. current: what is free in current pages goes too, and the
+ * heap's lanes are empty then. Returns the bytes that were purged in place.
+ */
+static inline size_t hak_heap_trim(struct hak_heap *heap, bool current)
+{
+    hak_heap_collect(heap);
+    hak_heap_adopt_all(heap);
+    if (current)
+        hak_heap_close_bins(heap, true);
+    return hak_heap_look(heap, true) + hak_heaps_trim_others(heap);
+}
+
 #endif

@@ -81,7 +81,7 @@ static inline size_t hak_heaps_trim_common(struct hak_heaps *all)
     hak_lock_take(&all->common_lock);
     if (all->common != NULL) {
         hak_heap_collect(all->common);
-        hak_heap_close_bins(all->common);
+        hak_heap_close_bins(all->common, true);
         bytes = hak_heap_look(all->common, true);
     }
     hak_lock_drop(&all->common_lock);

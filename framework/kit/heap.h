@@ -10,13 +10,17 @@
  * purge delay are retired. Kept pages are guarded by a lock of the heap, so
  * that any thread can retire them (hak_heap_shed).
  *
- * Locks
- *   hak_heap.shelf         guards the kept pages
- *   hak_heaps.lock         guards the lists of orphans and of spare heaps
- *   hak_heaps.common_lock  guards the common heap, which has no thread
- *                          (common.h)
- *   hak_heaps.absent       guards work on pages of other threads (absent.h)
- * All other members belong to the owner thread or are atomic.
+ * Locks, in the order in which one may be taken under another:
+ *
+ *     hak_heaps.absent       guards work on pages of other threads (absent.h)
+ *     hak_heaps.common_lock  guards the common heap, which has no thread
+ *                            (common.h)
+ *     hak_heaps.lock         guards the lists of orphans and of spare heaps
+ *     hak_heap.shelf         guards the kept pages
+ *     *hak_heaps.box_lock    guards the memory from which the box makes pages
+ *
+ * A fork takes all of them but the shelves (hak_heaps_fork). All other members
+ * belong to the owner thread or are atomic.
  */
 #ifndef HAK_KIT_HEAP_H
 #define HAK_KIT_HEAP_H
@@ -39,7 +43,7 @@ struct hak_heap {
     struct hak_heap *next; /* in the list of orphans or of spare heaps */
     struct hak_heap *all_next;
     struct hak_page *spare; /* page structs without memory */
-    void *own;              /* for the box */
+    void *own; /* the box's part, of hak_heaps.own_bytes; or NULL */
     uint64_t retired, adopted;
     uint64_t aged_ms; /* when kept pages were last looked at; atomic */
     uint32_t age_calls, ages;
@@ -57,7 +61,8 @@ struct hak_heap {
 /* How a box gets memory for pages. Constant. */
 struct hak_heaps_ops {
     /* page_get - make a page of the class: call hak_heap_page, take memory,
-     * call hak_page_init, register the span. Returns NULL: no memory. */
+     * call hak_page_init, enter the page into the box's own table, and last
+     * call hak_heap_enter. Returns NULL: no memory. */
     struct hak_page *(*page_get)(struct hak_heap *heap, uint32_t class_number);
     /* page_put - give an empty page back: unregister the span, give the memory
      * back, call hak_heap_spare. The page may have belonged to another heap. */
@@ -65,18 +70,30 @@ struct hak_heaps_ops {
     /* tick - called now and then by the heap's thread, or NULL. It may retire
      * pages, even current ones. */
     void (*tick)(struct hak_heap *heap);
+    /* own_init - set up the box's part of a new heap, which is zero; or NULL.
+     * Called once for each heap: the part stays as it is when the heap serves
+     * another thread. */
+    void (*own_init)(void *own);
+    /* own_close - give back the slots and pages that the box's part holds; or
+     * NULL. Called when a heap closes, before its pages are given back. */
+    void (*own_close)(struct hak_heap *heap);
+    /* own_mark - set the bits of those slots of the page that count as out but
+     * wait in the box's parts of heaps; or NULL. */
+    void (*own_mark)(const struct hak_page *page, uint64_t *is_free);
 };
 
 /* One box's heaps. */
 struct hak_heaps {
     struct hak_box *box;
     uint32_t nclasses;
-    uint32_t carve_bytes;  /* to carve at a time; at least one slot */
-    uint32_t full_divisor; /* a full page becomes available when
-                              1 + capacity / full_divisor slots came back */
-    size_t keep_bytes;     /* most bytes of kept pages in a heap; atomic */
-    uint32_t common_bytes; /* a young heap gets this much of each class from
-                              common pages; 0: none */
+    uint32_t carve_bytes;      /* to carve at a time; at least one slot */
+    uint32_t full_divisor;     /* a full page becomes available when
+                                  1 + capacity / full_divisor slots came back */
+    size_t keep_bytes;         /* most bytes of kept pages in a heap; atomic */
+    uint32_t common_bytes;     /* a young heap gets this much of each class from
+                                  common pages; 0: none */
+    uint32_t own_bytes;        /* size of the box's part of a heap; 0: none */
+    struct hak_lock *box_lock; /* a lock of the box, or NULL */
     const struct hak_heaps_ops *ops;
     struct hak_page *all_pages; /* a list that only grows; atomic */
     struct hak_heap *all_heaps; /* likewise */
@@ -140,6 +157,24 @@ static inline void hak_heap_own(struct hak_heap *heap, struct hak_page *page)
 static inline void hak_heap_disown(struct hak_page *page)
 {
     __atomic_store_n(&page->span.owner, NULL, __ATOMIC_RELAXED);
+}
+
+/*
+ * The page, which has memory and is initialised, is the heap's from here on,
+ * and the directory names its span. The owner and the slot size come before
+ * span_set, which copies a hint of both into the directory's entry: with a
+ * wrong hint the first free of the page goes the slow way.
+ * size_bytes  of the memory that the page was made of
+ */
+static inline void hak_heap_enter(struct hak_heap *heap, struct hak_page *page,
+                                  size_t size_bytes)
+{
+    struct hak_box *box = heap->all->box;
+    __atomic_store_n(&page->heap, heap, __ATOMIC_RELAXED);
+    hak_heap_own(heap, page);
+    int error = box->host->span_set(box, &page->span, hak_page_memory(page),
+                                    size_bytes);
+    HAK_ALWAYS(error == 0); /* the memory came from the host */
 }
 
 static inline void hak_heap_spare(struct hak_heap *heap, struct hak_page *page)

@@ -155,11 +155,18 @@ static inline void hak_heap_notify(struct hak_page *page)
 static inline struct hak_heap *hak_heap_make(struct hak_heaps *all)
 {
     struct hak_box *box = all->box;
-    struct hak_heap *heap = box->host->meta(
-        box, sizeof *heap + all->nclasses * sizeof heap->bin[0]);
+    struct hak_heap *heap;
+    size_t bytes =
+        hak_round_up(sizeof *heap + all->nclasses * sizeof heap->bin[0],
+                     _Alignof(struct hak_heap));
+    heap = box->host->meta(box, bytes + all->own_bytes);
     if (heap == NULL)
         return NULL;
     heap->all = all;
+    if (all->own_bytes != 0)
+        heap->own = (char *)heap + bytes;
+    if (all->ops->own_init != NULL)
+        all->ops->own_init(heap->own);
     for (uint32_t c = 0; c < all->nclasses; c++) {
         hak_link_init(&heap->bin[c].avail);
         hak_link_init(&heap->bin[c].full);
@@ -189,15 +196,6 @@ static inline struct hak_heap *hak_heap_open(struct hak_heaps *all,
     return heap;
 }
 
-/* Undo hak_heap_open, as the box has no memory for its own part of the heap. */
-static inline void hak_heap_unopen(struct hak_heap *heap)
-{
-    if (heap->thread != NULL)
-        hak_count_shared(&heap->all->nopen, -1);
-    heap->thread = NULL;
-    hak_heaps_push(heap->all, &heap->all->spares, heap);
-}
-
 /* Make the current page of a bin an available one. */
 static inline void hak_bin_close(struct hak_heap *heap, struct hak_bin *bin)
 {
@@ -213,11 +211,18 @@ static inline void hak_bin_close(struct hak_heap *heap, struct hak_bin *bin)
         hak_heap_collect_page(heap, page); /* sets NOTIFY, retires if empty */
 }
 
-/* Leave no current page in any bin, so that no page is in a lane. */
-static inline void hak_heap_close_bins(struct hak_heap *heap)
+static inline bool hak_bin_is_idle(const struct hak_bin *bin)
+{
+    return bin->current != NULL && hak_page_out(bin->current) == 0;
+}
+
+/* Make current pages available ones, so that they are in no lane: those of all
+ * bins, or only the empty ones. */
+static inline void hak_heap_close_bins(struct hak_heap *heap, bool all)
 {
     for (uint32_t c = 0; c < heap->all->nclasses; c++)
-        hak_bin_close(heap, &heap->bin[c]);
+        if (all || hak_bin_is_idle(&heap->bin[c]))
+            hak_bin_close(heap, &heap->bin[c]);
 }
 
 static inline void hak_bin_disown(struct hak_link *head)
@@ -235,10 +240,14 @@ static inline bool hak_heap_is_empty(const struct hak_heap *heap)
     return true;
 }
 
-/* ops->heap_close, after the box has given back its own part of the heap. */
-static inline void hak_heap_close(struct hak_heap *heap)
+/* ops->heap_close. */
+static inline void hak_heap_close(struct hak_box *box, void *heap_of_thread)
 {
+    struct hak_heap *heap = heap_of_thread;
     struct hak_heaps *all = heap->all;
+    (void)box;
+    if (all->ops->own_close != NULL)
+        all->ops->own_close(heap);
     if (heap->thread != NULL)
         hak_count_shared(&all->nopen, -1);
     all->box->host->lane_drop(&heap->lent);
@@ -246,7 +255,7 @@ static inline void hak_heap_close(struct hak_heap *heap)
     heap->thread = NULL; /* from here on empty pages are not kept */
     hak_heap_collect(heap);
     hak_heap_retire_kept(heap, true);
-    hak_heap_close_bins(heap);
+    hak_heap_close_bins(heap, true);
     for (uint32_t c = 0; c < all->nclasses; c++) {
         hak_bin_disown(&heap->bin[c].avail);
         hak_bin_disown(&heap->bin[c].full);
@@ -260,11 +269,6 @@ static inline void hak_heap_close(struct hak_heap *heap)
     } else {
         hak_heaps_push(all, &all->orphans, heap);
     }
-}
-
-static inline bool hak_bin_is_idle(const struct hak_bin *bin)
-{
-    return bin->current != NULL && hak_page_out(bin->current) == 0;
 }
 
 /* Bytes of the heap's pages that have no live slot: kept pages and empty
@@ -294,12 +298,9 @@ static inline void hak_heap_park(struct hak_box *box, void *heap_of_thread)
     if (hak_heap_idle_bytes(heap) <= PARKED_BYTES / hak_counted(&all->nopen))
         return;
     heap->sheds = true;
-    for (uint32_t c = 0; c < all->nclasses; c++) {
-        struct hak_bin *bin = &heap->bin[c];
-        bin->lent_bytes = 0;
-        if (hak_bin_is_idle(bin))
-            hak_bin_close(heap, bin);
-    }
+    for (uint32_t c = 0; c < all->nclasses; c++)
+        heap->bin[c].lent_bytes = 0;
+    hak_heap_close_bins(heap, false);
     hak_heap_retire_kept(heap, true);
     heap->sheds = false;
 }

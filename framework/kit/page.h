@@ -50,6 +50,8 @@
 
 struct hak_heap;
 
+#define HAK_CLASS_NONE UINT32_MAX /* no size class of the box fits */
+
 enum hak_page_state {
     HAK_PAGE_FREE,    /* in no heap */
     HAK_PAGE_CURRENT, /* refills of its class look here first */

@@ -56,13 +56,15 @@ static inline void hak_page_mark(const struct hak_page *page, const void *list,
     }
 }
 
-/* Take or release the locks of the heaps. ops->fork of a box calls it. */
+/* ops->fork: take or release the locks of the heaps, in lock order (heap.h). */
 static inline void hak_heaps_fork(struct hak_heaps *all,
                                   enum hak_fork_phase phase)
 {
     hak_lock_fork(&all->absent, phase);
     hak_lock_fork(&all->common_lock, phase);
     hak_lock_fork(&all->lock, phase);
+    if (all->box_lock != NULL)
+        hak_lock_fork(all->box_lock, phase);
 }
 
 /* Set the bits of all free slots of the page: on its lists, or asleep. */
@@ -80,11 +82,14 @@ static inline void hak_page_mark_free(const struct hak_page *page,
 }
 
 /* Returns false: visit has stopped. */
-static inline bool hak_page_visit(const struct hak_page *page, hak_visit *visit,
+static inline bool hak_page_visit(const struct hak_heaps *all,
+                                  const struct hak_page *page, hak_visit *visit,
                                   void *context)
 {
     uint64_t is_free[HAK_PAGE_SLOTS_MAX / 64] = {0};
     hak_page_mark_free(page, is_free);
+    if (all->ops->own_mark != NULL)
+        all->ops->own_mark(page, is_free);
     for (uint32_t i = 0; i < page->carved; i++)
         if (!(is_free[i >> 6] >> (i & 63) & 1) &&
             !visit(context, page->start + (size_t)i * page->span.slot_bytes,
@@ -100,7 +105,7 @@ static inline void hak_heaps_visit(const struct hak_heaps *all,
         __atomic_load_n(&all->all_pages, __ATOMIC_ACQUIRE);
     for (; page != NULL; page = page->all_next)
         if (page->state != HAK_PAGE_FREE &&
-            !hak_page_visit(page, visit, context))
+            !hak_page_visit(all, page, visit, context))
             return;
 }
 

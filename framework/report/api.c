@@ -2,6 +2,7 @@
  * api.c - the functions of hakmem.h, and the statistics functions of the malloc
  * family.
  */
+#include <base/export.h>
 #include <base/log.h>
 #include <base/os.h>
 #include <base/seal.h>
@@ -24,14 +25,12 @@
 #include <unistd.h>
 #include <string.h>
 
-#define EXPORT __attribute__((visibility("default")))
-
-EXPORT const char *hak_version(void)
+HAK_EXPORT const char *hak_version(void)
 {
     return HAK_VERSION;
 }
 
-EXPORT int hak_report(int fd, bool json)
+HAK_EXPORT int hak_report(int fd, bool json)
 {
     return hak_report_write(fd, json);
 }
@@ -44,7 +43,7 @@ static struct hak_loaded *box_of_name(const char *box)
     return NULL;
 }
 
-EXPORT int hak_stats(const char *box, struct hak_stats *out)
+HAK_EXPORT int hak_stats(const char *box, struct hak_stats *out)
 {
     struct hak_loaded *b = box_of_name(box);
     if (b == NULL)
@@ -55,7 +54,7 @@ EXPORT int hak_stats(const char *box, struct hak_stats *out)
     return 0;
 }
 
-EXPORT int hak_route(const char *range, const char *route)
+HAK_EXPORT int hak_route(const char *range, const char *route)
 {
     uint32_t first, last;
     if (!hak_routes_may_change())
@@ -86,7 +85,7 @@ static int set_box_state(struct hak_loaded *b, enum hak_box_state state)
     return 0;
 }
 
-EXPORT int hak_drain(const char *box)
+HAK_EXPORT int hak_drain(const char *box)
 {
     if (!hak_routes_may_change())
         return -ENOTSUP;
@@ -118,7 +117,7 @@ EXPORT int hak_drain(const char *box)
     return b->box.state_now == HAK_BOX_CLOSED;
 }
 
-EXPORT const char *hak_owner(const void *p)
+HAK_EXPORT const char *hak_owner(const void *p)
 {
     const struct hak_span *span = hak_directory_get(p);
     if (span != NULL)
@@ -135,7 +134,7 @@ static struct hak_loaded *keeper_of(const void *p)
     return b != NULL && b->requests != NULL ? b : NULL;
 }
 
-EXPORT void hak_new_is(void *p, uint32_t kind, size_t size)
+HAK_EXPORT void hak_new_is(void *p, uint32_t kind, size_t size)
 {
     struct hak_loaded *b = keeper_of(p);
     if (b == NULL)
@@ -177,7 +176,7 @@ static void expect_class(struct hak_loaded *b, const void *p, size_t size)
                 p, size, b->box.name, usable);
 }
 
-EXPORT void hak_delete(void *p, uint32_t kind, size_t align, size_t size)
+HAK_EXPORT void hak_delete(void *p, uint32_t kind, size_t align, size_t size)
 {
     const struct hak_span *span = hak_directory_get(p);
     struct hak_loaded *b = span != NULL ? hak_loaded_of(span->box) : NULL;
@@ -192,7 +191,7 @@ EXPORT void hak_delete(void *p, uint32_t kind, size_t align, size_t size)
     hak_free(p);
 }
 
-EXPORT int hak_learner(struct hak_learner_figures *out)
+HAK_EXPORT int hak_learner(struct hak_learner_figures *out)
 {
     const struct hak_learner_1 *learner = hak_modules_extension(HAK_LEARNER_1);
     if (!hak_routes_may_change())
@@ -210,7 +209,7 @@ EXPORT int hak_learner(struct hak_learner_figures *out)
  * box purges memory in place, or unmaps it and the window purges it. Both count
  * in the window's purged_bytes.
  */
-EXPORT size_t hak_trim(void)
+HAK_EXPORT size_t hak_trim(void)
 {
     struct hak_space_figures before, after;
     if (hak_core.mode != HAK_MODE_BOXES || hak_is_forking())
@@ -228,13 +227,13 @@ EXPORT size_t hak_trim(void)
 
 /* ---- malloc_trim, malloc_stats, malloc_info, mallinfo, mallopt ---- */
 
-EXPORT int malloc_trim(size_t pad)
+HAK_EXPORT int malloc_trim(size_t pad)
 {
     (void)pad;
     return hak_trim() != 0;
 }
 
-EXPORT void malloc_stats(void)
+HAK_EXPORT void malloc_stats(void)
 {
     hak_report_write(STDERR_FILENO, false);
 }
@@ -252,7 +251,7 @@ static void sum_of_boxes(struct hak_stats *sum)
     }
 }
 
-EXPORT struct mallinfo2 mallinfo2(void)
+HAK_EXPORT struct mallinfo2 mallinfo2(void)
 {
     struct hak_stats s;
     struct hak_space_figures f;
@@ -270,7 +269,7 @@ EXPORT struct mallinfo2 mallinfo2(void)
     };
 }
 
-EXPORT struct mallinfo mallinfo(void)
+HAK_EXPORT struct mallinfo mallinfo(void)
 {
     struct mallinfo2 m = mallinfo2();
     return (struct mallinfo){
@@ -281,7 +280,7 @@ EXPORT struct mallinfo mallinfo(void)
     };
 }
 
-EXPORT int malloc_info(int options, FILE *stream)
+HAK_EXPORT int malloc_info(int options, FILE *stream)
 {
     struct hak_space_figures f;
     if (options != 0)
@@ -307,7 +306,7 @@ EXPORT int malloc_info(int options, FILE *stream)
 }
 
 /* The parameters of glibc have no meaning here. 1 reports success. */
-EXPORT int mallopt(int parameter, int value)
+HAK_EXPORT int mallopt(int parameter, int value)
 {
     (void)parameter;
     (void)value;
@@ -316,6 +315,7 @@ EXPORT int mallopt(int parameter, int value)
 
 /* glibc exports these functions under second names too. core/malloc/entry.c
  * has more of them. */
-EXPORT int __libc_mallopt(int parameter, int value)
-    __attribute__((alias("mallopt"), copy(mallopt)));
-EXPORT struct mallinfo __libc_mallinfo(void) __attribute__((alias("mallinfo")));
+HAK_EXPORT int __libc_mallopt(int parameter, int value)
+    HAK_SECOND_NAME(mallopt);
+HAK_EXPORT struct mallinfo __libc_mallinfo(void)
+    __attribute__((alias("mallinfo")));

@@ -6,13 +6,12 @@
  * waits for a lock of its own, whose holder waits in malloc for one of ours, it
  * waits for ever. So any registration makes us register first.
  */
+#include <base/export.h>
 #include <start/start.h>
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <string.h>
-
-#define EXPORT __attribute__((visibility("default")))
 
 static int register_handlers(const struct hak_fork_handlers *h, void *library)
 {
@@ -31,9 +30,9 @@ static int register_handlers(const struct hak_fork_handlers *h, void *library)
  * which calls this function. */
 int __register_atfork(hak_fork_handler *prepare, hak_fork_handler *parent,
                       hak_fork_handler *child, void *library);
-EXPORT int __register_atfork(hak_fork_handler *prepare,
-                             hak_fork_handler *parent, hak_fork_handler *child,
-                             void *library)
+HAK_EXPORT int __register_atfork(hak_fork_handler *prepare,
+                                 hak_fork_handler *parent,
+                                 hak_fork_handler *child, void *library)
 {
     const struct hak_fork_handlers h = {prepare, parent, child};
     return register_handlers(&h, library);
@@ -48,7 +47,7 @@ EXPORT int __register_atfork(hak_fork_handler *prepare,
 #if __has_attribute(symver)
 int hak_pthread_atfork(hak_fork_handler *prepare, hak_fork_handler *parent,
                        hak_fork_handler *child);
-__attribute__((symver("pthread_atfork@HAKMEM_COMPAT"))) EXPORT int
+__attribute__((symver("pthread_atfork@HAKMEM_COMPAT"))) HAK_EXPORT int
 hak_pthread_atfork(hak_fork_handler *prepare, hak_fork_handler *parent,
                    hak_fork_handler *child)
 {

@@ -20,6 +20,7 @@
  *         C++ came by dlopen              the operator that the caller's
  *                                         library would find without us
  */
+#include <base/export.h>
 #include <hakmem/hakmem.h>
 
 #include <dlfcn.h>
@@ -27,7 +28,6 @@
 #include <link.h>
 #include <stdlib.h>
 
-#define EXPORT __attribute__((visibility("default")))
 #define CALLER __builtin_return_address(0)
 #ifdef HAK_MATCH
 enum { MATCHES = 1 };
@@ -209,7 +209,7 @@ static operator_fn *remembered_call(enum operator which, const void *caller)
 
 /* The first change of age drops results from before the close. The second one
  * drops results that destructors of the closed library looked up meanwhile. */
-EXPORT int dlclose(void *handle)
+HAK_EXPORT int dlclose(void *handle)
 {
     __atomic_add_fetch(&age, 1, __ATOMIC_ACQ_REL);
     int result = close_library(handle);
@@ -283,12 +283,12 @@ static inline void *pass_on_new(enum operator which, const void *caller,
     return p;
 }
 
-#define MAKES(which, name, symbol)                                    \
-    EXPORT void *name(size_t size, uintptr_t second,                  \
-                      uintptr_t third) __asm__(symbol);               \
-    EXPORT void *name(size_t size, uintptr_t second, uintptr_t third) \
-    {                                                                 \
-        return pass_on_new(which, CALLER, size, second, third);       \
+#define MAKES(which, name, symbol)                                        \
+    HAK_EXPORT void *name(size_t size, uintptr_t second,                  \
+                          uintptr_t third) __asm__(symbol);               \
+    HAK_EXPORT void *name(size_t size, uintptr_t second, uintptr_t third) \
+    {                                                                     \
+        return pass_on_new(which, CALLER, size, second, third);           \
     }
 
 MAKES(NEW_ALIGNED, new_aligned, "_ZnwmSt11align_val_t")
@@ -309,9 +309,9 @@ static inline void pass_on_delete(enum operator which, const void *caller,
         pass_on(which, caller, (uintptr_t)p, align, 0);
 }
 
-#define UNMAKES(which, name, symbol)                                      \
-    EXPORT void name(void *p, size_t size, size_t align) __asm__(symbol); \
-    EXPORT void name(void *p, size_t size, size_t align)
+#define UNMAKES(which, name, symbol)                                          \
+    HAK_EXPORT void name(void *p, size_t size, size_t align) __asm__(symbol); \
+    HAK_EXPORT void name(void *p, size_t size, size_t align)
 
 UNMAKES(DELETE_SIZED, delete_sized, "_ZdlPvm")
 {
@@ -339,9 +339,9 @@ MAKES(NEW_ARRAY, new_array, "_Znam")
 MAKES(NEW_NOTHROW, new_nothrow, "_ZnwmRKSt9nothrow_t")
 MAKES(NEW_ARRAY_NOTHROW, new_array_nothrow, "_ZnamRKSt9nothrow_t")
 
-#define UNMAKES_UNSIZED(which, name, symbol)                 \
-    EXPORT void name(void *p, size_t align) __asm__(symbol); \
-    EXPORT void name(void *p, size_t align)
+#define UNMAKES_UNSIZED(which, name, symbol)                     \
+    HAK_EXPORT void name(void *p, size_t align) __asm__(symbol); \
+    HAK_EXPORT void name(void *p, size_t align)
 
 UNMAKES_UNSIZED(DELETE, delete_one, "_ZdlPv")
 {

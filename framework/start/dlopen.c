@@ -10,21 +10,20 @@
  * of the calling library by its return address. Tools are linked without this
  * file.
  */
+#include <base/export.h>
 #include <dlfcn.h>
-
-#define EXPORT __attribute__((visibility("default")))
 
 typedef void *opens(const char *file, int mode);
 typedef void *opens_in(Lmid_t space, const char *file, int mode);
 
-EXPORT void *dlopen(const char *file, int mode)
+HAK_EXPORT void *dlopen(const char *file, int mode)
 {
     opens *next;
     *(void **)&next = dlsym(RTLD_NEXT, "dlopen");
     return next(file, mode & ~RTLD_DEEPBIND);
 }
 
-EXPORT void *dlmopen(Lmid_t space, const char *file, int mode)
+HAK_EXPORT void *dlmopen(Lmid_t space, const char *file, int mode)
 {
     opens_in *next;
     *(void **)&next = dlsym(RTLD_NEXT, "dlmopen");

@@ -84,16 +84,13 @@ static void read_environment(char *const *envp, hak_diag_fn *diag)
 
 /* ---- setting up ---- */
 
+#define TAKE_KEY(key, ...) hak_conf.key = hak_fused.key;
+
 int hak_setup_conf(char *const *envp, hak_diag_fn *diag)
 {
     hak_conf.file = hak_fused.file;
     hak_conf.profile = hak_fused.profile;
-    hak_conf.fallback = hak_fused.fallback;
-    hak_conf.free_route = hak_fused.free_route;
-    hak_conf.verify = hak_fused.verify;
-    hak_conf.strict = hak_fused.strict;
-    hak_conf.background = hak_fused.background;
-    hak_conf.purge_delay_ms = hak_fused.purge_delay_ms;
+    HAK_CORE_KEYS(TAKE_KEY)
     hak_conf.stats_at_exit = hak_fused.stats_at_exit;
     hak_conf.stats_at_start = hak_fused.stats_at_start;
     hak_conf.stats_json = hak_fused.stats_json;

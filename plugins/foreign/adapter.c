@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * adapter.c - calls of the usual shapes, compiled.
+ * adapter.c - compiled adapters for calls of the usual shapes.
  *
  * x86-64 System V passes bools, integers and pointers alike, each in a
- * register of its own, and returns them in rax; so a shape is the order of
- * the arguments, whatever their types. What rax holds above a narrow result
- * is not defined: whoever wants a number calls narrowed().
+ * register of its own, and returns them in rax. So a shape is only the order of
+ * the arguments, whatever their types. The bits of rax above a narrow result
+ * are undefined: a caller that wants a number passes the result to narrowed().
  */
 #include "foreign.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * bind.c - the library of an INI opened and its calls bound to it, with every
- * reason why one cannot be.
+ * bind.c - opens the library that an INI names, binds the INI's calls to it,
+ * and reports why a call cannot be bound.
  */
 #include "foreign.h"
 
@@ -10,9 +10,9 @@
 
 enum { WHY_BYTES = 200 };
 
-/* What each operation is called with, and what it must give. */
+/* The roles of each operation, and the result that it must have. */
 static const struct {
-    uint8_t v, w; /* roles; w NONE: there is one */
+    uint8_t v, w; /* roles; w = HAK_ROLE_NONE: v is the only one */
     bool gives_ptr, gives_number;
     const char *example;
 } kinds[OPS] = {
@@ -32,7 +32,8 @@ static const struct {
 
 /* ---- the library --------------------------------------------------------- */
 
-/* Does the loader find no library of that name? It may lack another one. */
+/* Does `why` say that the library `name` was not found? The loader may also
+ * miss a library that `name` depends on. */
 static bool is_absent(const char *name, const char *why)
 {
     const char *told = strstr(why, name);
@@ -40,8 +41,9 @@ static bool is_absent(const char *name, const char *why)
            strncmp(told + strlen(name), ": cannot open", 13) == 0;
 }
 
-/* Names with | between are one library as systems have it; a path is one file.
- * The first that is there is the one, even if it cannot be loaded. */
+/* Names with | between are what systems call one library; with a slash, path is
+ * one file. The first name that exists is taken, even if it cannot be loaded.
+ */
 void *open_named(struct foreign *f, const char *path, char *why,
                  size_t why_bytes)
 {
@@ -68,7 +70,9 @@ static bool is_number(uint32_t type)
     return type >= HAK_TYPE_BOOL && type <= HAK_TYPE_SIZE;
 }
 
-/* A parameter as a letter of the shape, its place remembered; 0: unusable. */
+/* The letter of parameter i in the shape (adapter_of); 0: it has no value.
+ * Notes the position of roles and of the `out ptr` in op. No adapter takes an
+ * 'x'. */
 static char letter(struct op *op, enum op_kind kind, uint32_t i)
 {
     const struct hak_call_param *p = &op->bound.call.param[i];
@@ -81,7 +85,7 @@ static char letter(struct op *op, enum op_kind kind, uint32_t i)
         return 'o';
     }
     if (p->from == HAK_FROM_OUT)
-        return 'x'; /* a cell that nobody reads */
+        return 'x'; /* an out cell that nobody reads: through libffi */
     if (p->from != HAK_FROM_CALLER)
         return p->type == HAK_TYPE_F64 ? 'x' : 'k';
     if (p->role == kinds[kind].v) {
@@ -103,7 +107,8 @@ static uint32_t count(const char *shape, char what)
     return n;
 }
 
-/* The roles of the operation, each once; nothing else that needs a value. */
+/* Check that each role of the operation occurs once and that every other
+ * parameter has a value. Fills the shape. */
 static int check_roles(struct foreign *f, struct op *op, enum op_kind kind,
                        const char *key, char shape[HAK_CALL_PARAMS + 1])
 {
@@ -135,7 +140,8 @@ static int check_result(struct foreign *f, struct op *op, enum op_kind kind,
         return REFUSE(f, "%s = %s: it gives no %s, as in %s = %s", key,
                       op->text, kinds[kind].gives_ptr ? "ptr" : "number", key,
                       kinds[kind].example);
-    /* posix_memalign's kind: an error number, 0 is none */
+    /* Like posix_memalign: the result is an error number, 0 = success. A bool
+     * result is true on success. */
     if (op->has_out && call->test == HAK_TEST_NONE && is_number(call->result)) {
         call->test =
             call->result == HAK_TYPE_BOOL ? HAK_TEST_NOT_EQUAL : HAK_TEST_EQUAL;
@@ -175,7 +181,7 @@ int bind_op(struct foreign *f, enum op_kind kind, const char *key,
     op->by_ffi = op->run == NULL;
     if (op->by_ffi)
         op->run = adapter_ffi;
-    op->lock = kind == OP_OWNS ? NULL : f->lock; /* owns() waits for nobody */
+    op->lock = kind == OP_OWNS ? NULL : f->lock; /* owns() may not wait */
     op->unlocked = op->run;
     if (op->lock != NULL)
         op->run = adapter_locked;
@@ -185,13 +191,14 @@ int bind_op(struct foreign *f, enum op_kind kind, const char *key,
 
 /* ---- lists --------------------------------------------------------------- */
 
-/* The caller's values of a list's call: the region's, or there is none. */
+/* Fill in the parameters of a list's call that no constant gives: the region
+ * and the hooks. Any other one is an error. */
 static int fill_region(struct foreign *f, struct hak_bound *b, const char *key)
 {
     for (uint32_t i = 0; i < b->call.nparams; i++) {
         const struct hak_call_param *p = &b->call.param[i];
         if (p->role == HAK_ROLE_HOOKS && f->has_hooks) {
-            b->cell[i].p = f->hooks; /* or in the cell, if it is an out */
+            b->cell[i].p = f->hooks; /* an `out hooks` cell holds it too */
             continue;
         }
         if (p->from != HAK_FROM_CALLER && p->role != HAK_ROLE_HOOKS)
@@ -241,7 +248,8 @@ int bind_list(struct foreign *f, const char *key, const char *text,
     return 0;
 }
 
-/* cell: a copy of the call's, with what was stored and the result after it. */
+/* Make one call. cell is a copy of the call's cells; afterwards its out cells
+ * hold what the library stored, and *result the result. */
 static int run_one(struct foreign *f, const char *key,
                    const struct hak_bound *bound, union hak_scalar *cell,
                    union hak_scalar *result)

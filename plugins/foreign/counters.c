@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * counters.c - figures of the library's own in the report: calls that the INI
- * declares and wants polled.
+ * counters.c - figures of the library in the report: the calls of sections
+ * [call NAME] with poll = yes.
  *
- * The value of a call is what it stored in its first out parameter, else its
- * result; 0 when its condition fails.
+ * The figure is the value that the call stored in its first out parameter; a
+ * call without one gives its result. It is 0 when the call's test fails.
  */
 #include "foreign.h"
 
@@ -13,7 +13,7 @@
 #define REFUSE(f, ...) \
     ((f)->box->host->log((f)->box, HAK_LOG_ERROR, __VA_ARGS__), -EINVAL)
 
-/* As box.h wants the names of counters. */
+/* Is it a name that hak.counters/1 allows? */
 static bool is_name(const char *name)
 {
     for (; *name != 0; name++)
@@ -23,7 +23,7 @@ static bool is_name(const char *name)
     return true;
 }
 
-/* Nothing is left open for a caller to fill. */
+/* Do all parameters have a value, with none left to the caller? */
 static bool is_whole(const struct hak_call *call)
 {
     for (uint32_t i = 0; i < call->nparams; i++)

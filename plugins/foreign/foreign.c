@@ -2,8 +2,9 @@
  * foreign.c - the box `foreign`: another allocator's library, as an INI
  * describes it.
  *
- * Its operations are calls of the library. The core gets a table of those
- * that the INI gave, in place of the entry's, which names all that there are.
+ * Its operations are calls of the library. The entry's table names every
+ * operation. In its place the core uses a table of those that the INI gave
+ * (fill_tables).
  */
 #include "foreign.h"
 
@@ -87,7 +88,8 @@ static const struct hak_param params[] = {
                             "thread-safe"},
 };
 
-/* The parameter of each operation; OP_OWNS has words of its own. */
+/* The parameter of each operation. bind_owner() handles OP_OWNS, whose value
+ * may be a word instead of a call. */
 static const uint8_t param_of[OPS] = {
     [OP_ALLOC] = PARAM_ALLOC,     [OP_FREE] = PARAM_FREE,
     [OP_USABLE] = PARAM_USABLE,   [OP_ALIGNED] = PARAM_ALIGNED,
@@ -103,8 +105,9 @@ static struct foreign *foreign_of(const struct hak_box *box)
 /* ---- operations ---------------------------------------------------------- */
 
 /*
- * Slots are 16-byte aligned here; allocators align as the size class does, and
- * classes of other multiples of 8 exist.
+ * Slots of a box are 16-byte aligned. Allocators align a slot as its size class
+ * is, and some have classes that are odd multiples of 8, so the size is rounded
+ * up.
  */
 static word rounded(size_t size_bytes)
 {
@@ -122,7 +125,8 @@ static inline void drop(const struct foreign *f, void *p)
     op->run(op, (word)(uintptr_t)p, 0, NULL); /* it has no `out ptr` */
 }
 
-/* What a call that allocates gave: its out cell or its result. */
+/* The block that a call returned: in its `out ptr`, if its result passes the
+ * test, or else as its result. */
 static inline void *given(const struct op *op, word result, void *out)
 {
     if (!op->has_out)
@@ -131,7 +135,8 @@ static inline void *given(const struct op *op, word result, void *out)
     return op->host->passed(&op->bound.call, value) ? out : NULL;
 }
 
-/* Outside of the region nobody would know whose it is. */
+/* With owns = region, a block outside the region goes back: owns() would not
+ * recognise it. */
 static inline void *inside(const struct foreign *f, void *p)
 {
     if (likely(f->owner != OWNER_REGION) || p == NULL || in_region(f, p))
@@ -159,7 +164,7 @@ static void *zalloc(struct hak_box *box, size_t size_bytes)
     return take(foreign_of(box), OP_ZALLOC, rounded(size_bytes), 0);
 }
 
-/* Where the result is the block, and wherever it is. */
+/* The short form, when the block is the call's result and may lie anywhere. */
 static void *alloc_plain(struct hak_box *box, size_t size_bytes)
 {
     const struct op *op = &foreign_of(box)->op[OP_ALLOC];
@@ -178,8 +183,9 @@ static bool is_plain(const struct foreign *f, enum op_kind kind)
 }
 
 /*
- * mimalloc 2.0.9 takes blocks of a power of two for aligned by nature, and
- * they are not in each of its pages; half an alignment more is no power.
+ * mimalloc 2.0.9 assumes that a block whose size is a power of two is aligned
+ * to that size, which is not so in all of its pages. A second try asks for half
+ * an alignment more, which is no power of two.
  */
 static void *aligned_alloc_slot(struct hak_box *box, size_t align_bytes,
                                 size_t size_bytes)
@@ -200,7 +206,8 @@ static void free_slot(struct hak_box *box, void *p)
     drop(foreign_of(box), p);
 }
 
-/* A block that moved out of the region is lost to us: it moves back. */
+/* Not offered with owns = region (fill_tables), where the library might move
+ * the block out of the region. */
 static void *resize(struct hak_box *box, void *p, size_t size_bytes)
 {
     const struct foreign *f = foreign_of(box);
@@ -241,7 +248,7 @@ static size_t trim(struct hak_box *box)
 {
     struct foreign *f = foreign_of(box);
     run_list(f, "trim", f->trim_call, f->ntrim);
-    return 0; /* nobody says how much */
+    return 0; /* the library does not say how much */
 }
 
 static void state_changed(struct hak_box *box)
@@ -256,7 +263,7 @@ static void at_fork(struct hak_box *box, enum hak_fork_phase phase)
     hak_lock_fork(foreign_of(box)->lock, phase);
 }
 
-/* ---- what there is to say ------------------------------------------------ */
+/* ---- what the core and reports ask for ----------------------------------- */
 
 static bool describe(struct hak_box *box, uint32_t i, char *text,
                      size_t text_bytes)
@@ -309,7 +316,8 @@ static int open_library(struct foreign *f)
     return f->library != NULL ? 0 : REFUSE(f, "%s", why);
 }
 
-/* A power of two of the region's own size suits the library's segments. */
+/* Map the region. It is aligned to the largest power of two that is not longer
+ * than it, up to 1 GiB, so that the library's segments find their alignment. */
 static int take_region(struct foreign *f)
 {
     const char *const texts[HOOK_KINDS] = {
@@ -365,7 +373,7 @@ static int settle_list(struct foreign *f, const char *key,
     return error;
 }
 
-/* What init kept, put where calls name it. */
+/* Fill the values that init kept into the calls that name them. */
 static int settle_all(struct foreign *f)
 {
     int error = settle_list(f, "trim", f->trim_call, f->ntrim);

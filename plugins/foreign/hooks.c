@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * hooks.c - functions of ours that the library calls to get its memory.
+ * hooks.c - functions of this box that the library calls to get its memory.
  *
- * The calls of the INI read backwards: what is a constant there must be what
- * the library passes, else it is refused; a type without a role is not looked
- * at; an `out` gets its value stored.
+ * The INI describes them in the language of calls, with the roles exchanged:
+ * the library passes the arguments. For a constant it must pass that value, or
+ * the request is refused. A parameter of a type without a role is ignored. At
+ * an `out TYPE:VALUE` the function stores the value.
  *
- * The region is given out by granules. The library may call while it holds
- * locks of its own, which its fork handlers take as well, so there is no lock
- * here: a bit a granule, claimed by compare and exchange.
+ * The region is given out by granules. There is no lock, only a bit for each
+ * granule, claimed by compare-and-swap: the library may call with locks held
+ * that its fork handlers take as well, so a lock here could deadlock at a fork.
  */
 #include "foreign.h"
 
@@ -52,7 +53,8 @@ static size_t next_clear(uint64_t bits, size_t bit)
     return clear != 0 ? (size_t)__builtin_ctzll(clear) : WORD_BITS;
 }
 
-/* All of [g, g + n), or nothing: *next is where to look then. */
+/* Claim all granules of [g, g + n). False: one is in use, none was claimed, and
+ * *next is where to try next. */
 static bool claim(uint64_t *used, size_t g, size_t n, size_t *next)
 {
     size_t end = g + n, start = g;
@@ -94,7 +96,7 @@ static void *take(const struct foreign *f, size_t size, size_t align)
     return NULL;
 }
 
-/* All of what was taken at once, and nothing else. */
+/* Take back a range. It must be exactly what one take() returned. */
 static bool give(const struct foreign *f, char *p, size_t size)
 {
     size_t at = (size_t)(p - f->region);
@@ -129,7 +131,8 @@ struct passed {
     size_t size, align;
 };
 
-/* False: a constant is not what was passed. */
+/* Sort the arguments by their roles. False: an argument differs from the
+ * constant that the INI has for it. */
 static bool read_cells(const struct hak_call *call,
                        const union hak_scalar *cell, struct passed *out)
 {
@@ -148,7 +151,7 @@ static bool read_cells(const struct hak_call *call,
     return true;
 }
 
-/* The value of an `out`, in as many bytes as its type has. */
+/* Store the value of an `out` parameter, in as many bytes as its type has. */
 static void store(const struct hak_call_param *p, void *to)
 {
     if (p->type == HAK_TYPE_BOOL)
@@ -167,7 +170,8 @@ static void store_outs(const struct hak_call *call,
             store(&call->param[i], (void *)(uintptr_t)cell[i].p);
 }
 
-/* A result that passes its test, or one that does not. */
+/* Set a result that passes the call's test when `done` is set, and fails it
+ * when not. */
 static void answer(const struct hak_call *call, bool done,
                    union hak_scalar *result)
 {
@@ -208,8 +212,9 @@ static void purge_called(void *context, const union hak_scalar *cell,
            result);
 }
 
-/* For what the library must have and need not do: zero and one. Called with
- * whatever arguments; the caller takes away what it pushed. */
+/* The words zero and one of the key hooks: functions that the library must have
+ * but that need do nothing. They may be called with any arguments, since the
+ * caller removes what it pushed. */
 static uint64_t give_zero(void)
 {
     return 0;
@@ -232,7 +237,8 @@ static const struct {
     [HOOK_PURGE] = {purge_called, false, "purge(ptr, size) -> i32 == 0"},
 };
 
-/* Is the role, as the library's value, there as often as it has to be? */
+/* Does the role occur at least `least` and at most `most` times, with a value
+ * that the library passes? */
 static bool has_role(const struct hak_call *call, uint32_t role, uint32_t least,
                      uint32_t most)
 {
@@ -294,7 +300,7 @@ static int read_hook(struct foreign *f, enum hook_kind kind, const char *text)
     return error == 0 ? check_result(f, kind) : error;
 }
 
-/* The function that a word of hooks stands for, in *out. */
+/* Find the function that a word of the key hooks stands for: *out. */
 static int find_hook(struct foreign *f, const char *name,
                      void *const made[HOOK_KINDS], void **out)
 {

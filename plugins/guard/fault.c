@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: MIT
- * fault.c - SIGSEGV: ours are reported, all go on to the program's handler.
+ * fault.c - the SIGSEGV handler: reports faults in the pool and passes every
+ * signal on to the program's handler.
  *
- * The handler is installed when the box starts. A program that installs one
- * later takes its place and gets faults of ours without a report, unless it
- * calls the one that it found. With signal_recheck each sample looks whether
- * that has happened: the program's is then remembered, and ours goes in front
- * again. The look is a system call, for which a sandbox may kill.
+ * The handler is installed when the box starts. A handler that the program
+ * installs later replaces it. A fault in the pool is then reported only if the
+ * program's handler calls the one that it replaced. With signal_recheck each
+ * sample checks whether the program has installed a handler. If so, that
+ * handler is remembered and ours is installed in front of it again. The check
+ * is a system call, for which a sandbox may kill the process.
  *
- * A program's handler may call the one that it found, which is ours: then the
- * signal has been here before, and goes to what we found at the very first.
- * The mark of that is in the signal's own frame (oldmask, which the kernel
- * fills anew for each signal and sigreturn does not read), so it needs no
- * thread-local variable and outlives no longjmp.
+ * A program's handler that we pass a signal to may call the handler that it
+ * replaced, which is ours. Then we see the same signal a second time, and pass
+ * it to the handler that was installed before the box started. To recognise the
+ * second time, the handler marks the signal's own frame, in `oldmask`: the
+ * kernel writes that anew for each signal, and sigreturn does not read it. So
+ * no thread-local variable is needed, and a longjmp leaves no stale mark.
  *
- * State is the process's, as signal dispositions are; hence static.
+ * Signal dispositions belong to the process, so this file's state is static.
  */
 #include "guard.h"
 
@@ -21,21 +24,27 @@
 #include <signal.h>
 #include <ucontext.h>
 
-#define SEEN 0x68616b6d656d0000ll /* not what a kernel's oldmask is */
+#define SEEN 0x68616b6d656d0000ll /* a value that oldmask never has */
 
 static struct guard *instances; /* push only */
-static struct hak_lock lock;    /* tried only: of writing found, now */
+/* Guards writes of found and now. Only ever tried, so the handler and a sample
+ * never wait. */
+static struct hak_lock lock;
+/* Handlers of the program that ours replaced. found[now] gets the signals;
+ * found[0] was installed before the box started. */
 static struct sigaction found[3];
-static uint32_t now; /* found[now] is next; 0: of the very first */
+static uint32_t now;
 static bool installed;
 
-/* ---- what the kernel would have done ---- */
+/* ---- passing a signal on as the kernel would deliver it ---- */
 
 static void die_by_default(int number, const siginfo_t *info)
 {
     struct sigaction normal = {.sa_handler = SIG_DFL};
     sigaction(number, &normal, NULL);
-    if (info->si_code <= 0) /* sent: it comes again when we return */
+    /* A faulting instruction faults again on return; a sent signal must be sent
+     * again. */
+    if (info->si_code <= 0)
         raise(number);
 }
 
@@ -56,7 +65,7 @@ static void pass_on(struct sigaction *next, int number, siginfo_t *info,
     struct sigaction a = *next;
     bool plain = (a.sa_flags & SA_SIGINFO) == 0;
     if (plain && a.sa_handler == SIG_IGN && info->si_code <= 0)
-        return; /* a fault is not ignored by the kernel either */
+        return; /* only a signal that was sent; the kernel ignores no fault */
     if (plain && (a.sa_handler == SIG_DFL || a.sa_handler == SIG_IGN)) {
         die_by_default(number, info);
         return;
@@ -70,14 +79,14 @@ static void pass_on(struct sigaction *next, int number, siginfo_t *info,
         a.sa_sigaction(number, info, context);
 }
 
-/* ---- ours ---- */
+/* ---- the handler ---- */
 
 static void look(const siginfo_t *info, const ucontext_t *c)
 {
     enum { ERROR_WRITE = 2 };
     const greg_t *regs = c->uc_mcontext.gregs;
     if (info->si_code <= 0)
-        return; /* sent by somebody */
+        return; /* sent by a process: not a fault */
     struct guard *guard = __atomic_load_n(&instances, __ATOMIC_ACQUIRE);
     for (; guard != NULL; guard = guard->next)
         if (pool_owns(&guard->pool, info->si_addr))
@@ -99,12 +108,14 @@ static void on_fault(int number, siginfo_t *info, void *context)
     pass_on(&found[at], number, info, context);
 }
 
-/* lock held */
+/* Remember the handler `there` and install ours in its place. The lock is held.
+ */
 static void install(const struct sigaction *there)
 {
     struct sigaction ours = {.sa_sigaction = on_fault,
                              .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    uint32_t to = !installed ? 0 : now == 1 ? 2 : 1; /* not what is in use */
+    /* Not found[now], which a handler in another thread may be reading. */
+    uint32_t to = !installed ? 0 : now == 1 ? 2 : 1;
     found[to] = *there;
     __atomic_store_n(&now, to, __ATOMIC_RELEASE);
     installed = true;
@@ -118,7 +129,7 @@ void fault_recheck(void)
     if (sigaction(SIGSEGV, NULL, &there) == 0 &&
         ((there.sa_flags & SA_SIGINFO) == 0 ||
          there.sa_sigaction != on_fault) &&
-        hak_lock_try(&lock)) { /* else: another thread is about it */
+        hak_lock_try(&lock)) { /* else another thread is installing it */
         install(&there);
         hak_lock_drop(&lock);
     }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * guard.c - the box `guard`: blocks that lie against a guard page.
  *
- * Made for samples ([core] sample = guard): a fixed number of slots, NULL when
- * all are in use. What is wrong with a block is told at once by the processor,
- * or at free by the bytes around it.
+ * Made for sampling ([core] sample = guard): there is a fixed number of slots,
+ * and the box declines when all are in use. An access of a guard page faults at
+ * once; a write beside the block within its page is found by free.
  */
 #include "guard.h"
 
@@ -18,7 +18,7 @@ enum param {
     PARAM_RECHECK,
 };
 
-enum { SLOTS_MOST = 16384, WINDOW_SHIFT = 6 /* of the rate: 64 ms */ };
+enum { SLOTS_MOST = 16384, WINDOW_SHIFT = 6 /* the rate's period: 64 ms */ };
 
 static const struct hak_param params[] = {
     [PARAM_SLOTS] = {"slots", HAK_PARAM_INT, .min = 1, .max = SLOTS_MOST,
@@ -79,7 +79,7 @@ static void paint(uintptr_t from, uintptr_t to)
     memset((void *)from, AROUND, to - from);
 }
 
-/* The first byte that was written, or `to`. */
+/* The first byte that does not have the pattern, or `to`. */
 static uintptr_t find_written(uintptr_t from, uintptr_t to)
 {
     const unsigned char *at = (const unsigned char *)from;
@@ -106,7 +106,8 @@ static void check_around(struct guard *guard, const struct slot *slot)
 
 /* ---- alloc and free ------------------------------------------------------ */
 
-/* lock not held. Is there room in this piece of a second? */
+/* Count one sample, unless the rate of this period of 64 ms is used up. The
+ * caller does not hold pool.lock. */
 static bool in_rate(struct guard *guard)
 {
     if (guard->most_per_second == 0)
@@ -124,7 +125,8 @@ static bool in_rate(struct guard *guard)
     return room;
 }
 
-/* Against the page behind it as alignment allows, or the one before it. */
+/* Place a block in its slot: in turn at the beginning, and at the end as far as
+ * the alignment allows. Fill the rest of the slot with the pattern. */
 static void place(struct guard *guard, struct slot *slot, size_t align,
                   size_t size)
 {
@@ -141,7 +143,7 @@ static void place(struct guard *guard, struct slot *slot, size_t align,
 static void *aligned_alloc_slot(struct hak_box *box, size_t align, size_t size)
 {
     struct guard *guard = guard_of(box);
-    size = hak_max(size, sizeof(void *)); /* the core may link it when freed */
+    size = hak_max(size, sizeof(void *)); /* a freed block may hold a link */
     if (size > guard->pool.slot_bytes || align > guard->pool.page_bytes) {
         hak_count_shared(&guard->unfit, 1);
         return NULL;
@@ -201,7 +203,7 @@ static bool owns(struct hak_box *box, const void *p)
     return pool_owns(&guard_of(box)->pool, p);
 }
 
-/* Asked by malloc_usable_size and realloc. */
+/* malloc_usable_size and realloc come here. */
 static size_t usable_size(struct hak_box *box, const void *p)
 {
     struct guard *guard = guard_of(box);

@@ -2,8 +2,8 @@
  * guard.h - one instance of the box, and what its files share.
  *
  *     guard.c     entry, parameters, alloc and free
- *     fault.c     the SIGSEGV handler and whom it calls after us
- *     report.c    what is said of a fault
+ *     fault.c     the SIGSEGV handler, which passes signals on to the program's
+ *     report.c    reports of errors, with stacks
  *     pool.c      slots between guard pages
  *
  * A file calls only what stands below it.
@@ -26,9 +26,9 @@ struct stack {
 
 enum slot_state {
     SLOT_FRESH, /* never used */
-    SLOT_BUSY,  /* between two others, one thread's */
-    SLOT_LIVE,
-    SLOT_FREED, /* closed, in the queue; start is 0 where no block ever was */
+    SLOT_BUSY,  /* changing from one state to another, by one thread */
+    SLOT_LIVE,  /* the program has the block */
+    SLOT_FREED, /* in the queue; start is 0 if no block was ever in it */
 };
 
 /*
@@ -36,13 +36,15 @@ enum slot_state {
  *
  *     pool | guard | slot 0 | guard | slot 1 | ... | slot n-1 | guard |
  *
- * start, bytes  of the block that is or was there; bytes is what may be used
- * Written by the thread that has it BUSY; state is released last.
+ * start, bytes  the block that is or was in the slot; bytes are what it may use
+ *
+ * The members are written by the thread that made the slot BUSY. It stores
+ * state last, with release; slot_state() acquires.
  */
 struct slot {
     uint32_t state; /* enum slot_state, atomic */
-    bool reported;  /* a fault of this block was told */
-    bool open; /* its pages; while BUSY and LIVE, or not closed by the kernel */
+    bool reported;  /* a fault of this block was reported */
+    bool open; /* mapped: while BUSY or LIVE, or when unmapping it failed */
     uintptr_t start;
     size_t bytes;
     struct stack allocated, freed;
@@ -50,26 +52,30 @@ struct slot {
 
 struct pool {
     struct hak_box *box;
-    struct hak_lock lock; /* of queue, nfresh, base, rate */
+    struct hak_lock lock; /* guards queue, nfresh, base; guard.window, taken */
     uintptr_t base;       /* 0 until the first block; atomic */
     size_t pool_bytes, page_bytes, slot_bytes, stride_bytes;
     uint32_t nslots, quarantine;
     uint32_t nfresh;       /* slots that were ever used */
-    uint32_t *queue;       /* freed slots, a ring, the longest freed first */
-    uint32_t first, count; /* of it */
+    uint32_t *queue;       /* numbers of freed slots, a ring, oldest first */
+    uint32_t first, count; /* position of the oldest in queue; length */
     struct slot *slot;
 };
 
 struct guard {
     struct hak_box *box;
     struct pool pool;
-    const struct hak_stack_1 *stack; /* NULL: the core has none */
+    const struct hak_stack_1 *stack; /* NULL: the core cannot unwind stacks */
     uint32_t frames;
     bool signal_recheck;
     uint64_t most_per_second; /* 0: no limit */
-    uint64_t window, taken;   /* of the rate; under pool.lock */
-    uint64_t nth;             /* left and right in turn */
-    struct guard *next;       /* of all instances */
+    /* The rate: number of this period of 64 ms, and samples taken in it;
+     * guarded by pool.lock. */
+    uint64_t window, taken;
+    uint64_t nth;       /* blocks so far: even ones lie at their slot's start */
+    struct guard *next; /* in the list of all instances */
+    /* Allocations that were served, and declined: no slot; over the rate; too
+     * large. Blocks freed, errors found. */
     uint64_t sampled, full, passed, unfit, freed, faults;
     uint64_t live_bytes, peak_bytes;
 };
@@ -81,25 +87,27 @@ static inline struct guard *guard_of(const struct hak_box *box)
 
 /* ---- pool.c -------------------------------------------------------------- */
 
-/* box->host->meta for nslots. False: no memory. */
+/* Set up the pool, with metadata for nslots. False: no memory. */
 bool pool_init(struct pool *pool, struct hak_box *box, uint32_t nslots,
                uint32_t quarantine, size_t slot_bytes);
 
-/* A slot in state BUSY, its pages open; NULL = all are in use, or no memory. */
+/* Take a slot. Returns it in state BUSY, with its pages mapped; NULL = none may
+ * be used now, or no memory. */
 struct slot *pool_take(struct pool *pool);
 
-/* A slot in state BUSY whose block is gone: close it, to the queue's end. */
+/* Unmap a slot in state BUSY, whose block is gone, and add it to the queue. */
 void pool_give(struct pool *pool, struct slot *slot);
 
-/* Any p. */
+/* Is p in the pool? p may be any value. */
 bool pool_owns(const struct pool *pool, const void *p);
 
 /* First byte of the slot's pages. */
 uintptr_t pool_slot(const struct pool *pool, const struct slot *slot);
 
 /*
- * The slot that p, in the pool, is in or beside; of two the one with a live
- * block, then the nearer one. NULL: no block was ever there.
+ * The slot that p, an address in the pool, is in, or for a guard page the slot
+ * on either side: the one with a live block, else the nearer one. NULL: no
+ * block was ever in them.
  */
 struct slot *pool_near(const struct pool *pool, uintptr_t p);
 
@@ -115,16 +123,20 @@ static inline void slot_set(struct slot *slot, enum slot_state state)
 
 /* ---- report.c ------------------------------------------------------------ */
 
-/* The calling thread's, where the core has stacks. */
+/* Record the calling thread's id and its stack, if the core can unwind stacks.
+ */
 void stack_take(const struct guard *guard, struct stack *out);
 
-/* An access at p was refused. exact: the instruction's address, 0 = unknown;
- * access: "read", "write". Async-signal-safe as far as dladdr is. */
+/* Report that an access at p faulted.
+ * access  "read" or "write"
+ * exact   address of the instruction, 0 = unknown
+ * Async-signal-safe as far as dladdr is. */
 void report_fault(struct guard *guard, uintptr_t p, const char *access,
                   uintptr_t exact);
 
-/* A call with a pointer that is no live block's start, or a block whose
- * surroundings were written: one report, then abort. */
+/* report_misuse: a call got a pointer that is not the start of a live block.
+ * report_written: the bytes around the block were written to, first at `where`.
+ * Both report it and abort. */
 __attribute__((noreturn)) void report_misuse(struct guard *guard,
                                              const char *call, const void *p);
 __attribute__((noreturn)) void
@@ -132,18 +144,19 @@ report_written(struct guard *guard, const struct slot *slot, uintptr_t where);
 
 /* ---- fault.c ------------------------------------------------------------- */
 
-/* At init, for good: its faults are told. Installs the handler. */
+/* Called by init: report faults in the pool of this instance from now on.
+ * Installs the handler. */
 void fault_enter(struct guard *guard);
 
-/* Our handler in front, if a program put another there since the last call. A
- * system call: with `signal_recheck` alone. */
+/* Put our handler in front again if the program has installed another one. This
+ * is a system call, so it is called only with `signal_recheck` and at init. */
 void fault_recheck(void);
 
 void fault_fork_child(void);
 
 /* ---- guard.c ------------------------------------------------------------- */
 
-/* Aborts when the instance contradicts itself. No other thread is in it. */
+/* Aborts when an invariant is broken. No other thread may be in the box. */
 void guard_check(struct guard *guard);
 
 #endif

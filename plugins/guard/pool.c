@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * pool.c - a fixed number of slots, each between two guard pages.
  *
- * The pool is address space that the host has reserved: nothing of it is mapped
- * but the slots of live blocks. So a live block costs the kernel a mapping, a
- * freed one gives it back, and a guard page costs none. Slots never used come
- * first, then those freed longest ago, as long as more than `quarantine` wait:
- * so a freed block stays closed while at least that many others are freed.
+ * The pool is address space that the host has reserved. Only the slots of live
+ * blocks are mapped in it. So a live block takes one mapping of the kernel,
+ * which its free gives back, and a guard page takes none. Slots that were never
+ * used are taken first. After that the slot that was freed longest ago is
+ * taken, as long as more than `quarantine` freed slots wait. So a freed block
+ * stays unmapped until at least that many others have been freed.
  */
 #include "guard.h"
 
@@ -32,7 +33,7 @@ uintptr_t pool_slot(const struct pool *pool, const struct slot *slot)
            (size_t)(slot - pool->slot) * pool->stride_bytes;
 }
 
-/* lock held */
+/* Reserve the pool's address space at the first call. pool->lock is held. */
 static bool open_pool(struct pool *pool)
 {
     if (pool->base != 0)
@@ -45,7 +46,7 @@ static bool open_pool(struct pool *pool)
     return true;
 }
 
-/* lock held */
+/* The slot to be used next, or NULL: none may be used. pool->lock is held. */
 static struct slot *next(struct pool *pool)
 {
     if (!open_pool(pool))
@@ -82,7 +83,7 @@ struct slot *pool_take(struct pool *pool)
     if (!slot->open &&
         box->host->open_pages(box, (void *)pool_slot(pool, slot),
                               pool->slot_bytes, HAK_OPEN_NOW) != 0) {
-        enqueue(pool, slot); /* no memory, or no mapping is left */
+        enqueue(pool, slot); /* no memory, or no mapping of the kernel left */
         return NULL;
     }
     slot->open = true;
@@ -103,7 +104,7 @@ bool pool_owns(const struct pool *pool, const void *p)
     return base != 0 && (uintptr_t)p - base < pool->pool_bytes;
 }
 
-/* ---- whose is an address? ---- */
+/* ---- from an address to a slot ---- */
 
 static uintptr_t distance(const struct slot *slot, uintptr_t p)
 {
@@ -125,7 +126,7 @@ static bool is_better(const struct slot *a, const struct slot *b, uintptr_t p)
 struct slot *pool_near(const struct pool *pool, uintptr_t p)
 {
     size_t at = p - pool->base;
-    size_t i = at / pool->stride_bytes; /* the slot after this guard page */
+    size_t i = at / pool->stride_bytes; /* the guard page at p is before it */
     bool in_slot = at % pool->stride_bytes >= pool->page_bytes;
     struct slot *found = NULL;
     if (!in_slot && i > 0 && i <= pool->nslots &&

@@ -1,28 +1,28 @@
 /* SPDX-License-Identifier: MIT
- * report.c - what was done to which block, and the stacks, through host->log.
+ * report.c - reports of errors, with stacks, through host->log.
  *
  *     hakmem: box guard: heap overflow: write at 0x7f..., 1 bytes behind the
  *                        end of a live block of 24 bytes at 0x7f...
  *     hakmem: box guard:   accessed by thread 4711:
  *     hakmem: box guard:     #0 0x55... prog+0x11a9 (main)
  *
- * Runs in the signal handler too: no malloc, no lock but the loader's in
- * dladdr. The stack of the access comes last, as its unwinding meets whatever
- * state the program is in.
+ * Also runs in the signal handler: no malloc, and no lock but the loader's in
+ * dladdr. The stack of the access is printed last, because unwinding it may
+ * fail in whatever state the program is in.
  */
 #include "guard.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
 
-/* A line of a report. */
+/* Print one line of a report. */
 #define SAY(guard, ...) \
     (guard)->box->host->log((guard)->box, HAK_LOG_ERROR, __VA_ARGS__)
 
 /*
- * The calling thread's number, without a system call, since a sandbox may kill
- * for gettid: libc has it at hand, and notes it in a mutex that wants to know
- * its owner.
+ * The calling thread's id without a system call: a sandbox may kill the process
+ * for gettid. libc knows the id and stores it in a recursive mutex when it
+ * locks one.
  */
 static int own_tid(void)
 {
@@ -41,7 +41,7 @@ void stack_take(const struct guard *guard, struct stack *out)
                  : 0;
 }
 
-/* Of the core or of this box? */
+/* Does the frame lie in the core's library or in this box's? */
 static bool is_ours(const struct guard *guard, uintptr_t frame)
 {
     const void *core = (const void *)(uintptr_t)guard->box->host->log;
@@ -53,7 +53,8 @@ static bool is_ours(const struct guard *guard, uintptr_t frame)
            (dladdr(box, &b) != 0 && at.dli_fbase == b.dli_fbase);
 }
 
-/* The first frame that tells something: the fault's, else the program's. */
+/* The frame that a report begins with: the faulting instruction `exact`, or
+ * when it is 0 the first frame that is not the core's or the box's. */
 static uint32_t first_frame(const struct guard *guard, const struct stack *s,
                             uintptr_t exact)
 {
@@ -107,7 +108,7 @@ static void say_here(struct guard *guard, const char *what, uintptr_t exact)
     say_stack(guard, what, &here, exact);
 }
 
-/* Where p is, seen from the block: bytes, and words for them. */
+/* The distance in bytes from the block to p, and in *words what it means. */
 static size_t place(const struct slot *slot, uintptr_t p, const char **words)
 {
     uintptr_t end = slot->start + slot->bytes;

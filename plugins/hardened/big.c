@@ -1,33 +1,34 @@
 /* SPDX-License-Identifier: MIT
- * big.c - blocks too large for a slot: granules of their own, between guards.
+ * big.c - large blocks: granules of their own, between guards.
  *
  *     | closed   |  page  |  page  | ...  |  page  |        closed |
  *     place            start           start + slot_bytes
  *
- * A block ends where its granule does, and the next one is closed, so that the
- * first byte behind it faults; what is in front of its first page is closed
- * too. What lies between block and page is a canary and zeros (bounds.h), at
- * either end, looked at by free. A freed block is closed whole, which gives its
- * memory and its mapping back, and waits so: any use of it faults. What has
- * waited is kept for blocks that need as much, closed still, or goes back to
- * the host.
+ * A block ends at the end of a granule, as far as its alignment allows, and the
+ * next granule is closed, so that the first byte there faults. What is in front
+ * of its first page is closed too. The bytes between the block and its pages,
+ * at either end, are canary and zeros (bounds.h), which free checks. A freed
+ * block is closed whole, which gives its memory and its mapping back, and waits
+ * in the quarantine: any use of it faults. After that its place is kept, still
+ * closed, for a block that needs as much, or goes back to the host.
  *
- * A block that realloc makes larger begins its place, with room for as much
- * again behind it: address space, which costs nothing, of which pages are
- * opened as it grows. So an array that grows step by step is copied as often as
- * its size doubles.
+ * A block that realloc makes larger moves to the start of a place with room for
+ * as much again. The room is address space, which costs nothing; its pages are
+ * opened as the block grows. So an array that grows step by step is copied only
+ * as often as its size doubles.
  *
- * Where no more blocks may lie between guards (most_guarded, or the kernel
- * refuses a mapping), a block lies in memory that the host has mapped, side by
- * side with others: it costs no mapping. A freed one waits purged, but open.
+ * When no more blocks may lie between guards (most_guarded are, or the kernel
+ * has no mapping left), a block lies in memory that the host has mapped, side
+ * by side with others, and takes no mapping of its own. Such a block waits in
+ * the quarantine purged, but open.
  */
 #include "bounds.h"
 
 #include <errno.h>
 
 enum {
-    NOW_MOST_BYTES = 128 * 1024, /* of a block used again: pages at once */
-    KEPT_MOST_BYTES = 64 << 20,  /* of address space */
+    NOW_MOST_BYTES = 128 * 1024, /* reused places up to this are populated */
+    KEPT_MOST_BYTES = 64 << 20,  /* most address space of kept places */
 };
 
 void big_init(struct hardened *h)
@@ -35,7 +36,7 @@ void big_init(struct hardened *h)
     h->now->big.newest = &h->now->big.oldest;
 }
 
-/* ---- what is open ---- */
+/* ---- the open pages of a block ---- */
 
 static char *first_page(const struct hardened *h, const struct slab *slab)
 {
@@ -48,7 +49,7 @@ static size_t open_bytes(const struct hardened *h, const struct slab *slab)
     return (size_t)(slab->start + slab->slot_bytes - first_page(h, slab));
 }
 
-/* ---- structs and what is kept ---- */
+/* ---- structs and kept places ---- */
 
 static struct slab *take_struct(struct hardened *h)
 {
@@ -72,7 +73,7 @@ static void put_struct(struct hardened *h, struct slab *slab)
     hak_lock_drop(&big->lock);
 }
 
-/* Of that many granules; NULL = none. */
+/* A kept place of that many granules; NULL = none. */
 static struct slab *take_kept(struct hardened *h, size_t granules)
 {
     struct big *big = &h->now->big;
@@ -110,9 +111,9 @@ static void give_back(struct hardened *h, struct slab *slab)
 }
 
 /*
- * A freed block's pages; false: the kernel refuses, which takes mappings of
- * somebody else's in both guards and no mapping left. One that is not guarded
- * is purged instead.
+ * Close the pages of a freed block. One without guards is purged instead.
+ * False: the kernel refuses, which it does only when the program has mapped
+ * something itself in both guards and has no mapping left.
  */
 static bool close_block(struct hardened *h, struct slab *slab)
 {
@@ -127,7 +128,8 @@ static bool close_block(struct hardened *h, struct slab *slab)
     return true;
 }
 
-/* Two threads at once may keep a little more. */
+/* Keep the place of a block, or give it back. Two threads that do this at once
+ * may keep a little more than KEPT_MOST_BYTES. */
 static void keep(struct hardened *h, struct slab *slab)
 {
     size_t granules = slab->place_bytes / HAK_GRANULE_BYTES;
@@ -161,7 +163,8 @@ static struct slab *take_unclosed(struct hardened *h)
     return slab;
 }
 
-/* One that has waited, and others that could not be closed when they had. */
+/* A block leaves the quarantine. Blocks that could not be closed when they left
+ * it are tried again. */
 static void end_wait(struct hardened *h, struct slab *slab)
 {
     for (; slab != NULL; slab = take_unclosed(h)) {
@@ -174,7 +177,8 @@ static void end_wait(struct hardened *h, struct slab *slab)
     }
 }
 
-/* The oldest of those that wait, when they are more than `most`; or NULL. */
+/* Take the oldest block out of the quarantine if more than `most` are in it;
+ * else NULL. */
 static struct slab *next_to_go(struct hardened *h, uint32_t most)
 {
     struct big *big = &h->now->big;
@@ -209,14 +213,15 @@ struct request {
     bool grows;
 };
 
-/* Where the block may end. */
+/* The end of the bytes that a block may use in its place. */
 static char *limit_of(const struct slab *slab)
 {
     return slab->place + slab->place_bytes -
            (slab->guarded ? HAK_GRANULE_BYTES : 0);
 }
 
-/* Up to the end of a page: what is closed behind it is a guard. */
+/* Bytes from start to the end of the page in which the block ends. What is
+ * closed behind that page is the guard. */
 static size_t room_for(const struct hardened *h, const char *start,
                        size_t size_bytes)
 {
@@ -224,7 +229,8 @@ static size_t room_for(const struct hardened *h, const char *start,
     return hak_round_up(end, h->box->host->os_page_bytes) - (uintptr_t)start;
 }
 
-/* At the place's end, but for the guard; or at its start. */
+/* Lay out the block: at the end of its place, in front of the guard; or at the
+ * start of its place when it is to grow. */
 static void lay_out(const struct hardened *h, struct slab *slab,
                     const struct request *r)
 {
@@ -237,7 +243,7 @@ static void lay_out(const struct hardened *h, struct slab *slab,
     slab->slot_bytes = room_for(h, slab->start, r->size_bytes);
 }
 
-/* ---- what is around a block, in its pages ---- */
+/* ---- canary and border of a block ---- */
 
 static void set_bounds(const struct hardened *h, struct slab *slab)
 {
@@ -265,7 +271,8 @@ void big_check(struct hardened *h, const struct slab *slab, const char *p)
                         "underflow: the bytes before it were written to");
 }
 
-/* Reserved, or mapped. NULL = no room in the window, or no memory. */
+/* A new place of so many bytes, reserved or mapped. NULL = the window is full,
+ * or no memory. */
 static struct slab *fresh_place(struct hardened *h, size_t bytes, bool reserved)
 {
     struct hak_box *box = h->box;
@@ -286,8 +293,8 @@ static struct slab *fresh_place(struct hardened *h, size_t bytes, bool reserved)
 }
 
 /*
- * In a place that was kept, or a fresh one. One where somebody else has mapped
- * is his: nothing of it is touched again.
+ * A block between guards, in a kept place or a fresh one. A place where the
+ * program has mapped something itself (-EEXIST) is left alone for good.
  */
 static struct slab *guarded_block(struct hardened *h, const struct request *r)
 {
@@ -339,7 +346,7 @@ static void count_block(struct hardened *h, const struct slab *slab, int sign)
     hak_count_shared(&h->now->big.bytes, bytes);
 }
 
-/* NULL = no memory. */
+/* A block that is set up and entered in the map; NULL = no memory. */
 static struct slab *block_for(struct hardened *h, const struct request *r)
 {
     struct slab *slab = any_block(h, r);
@@ -398,7 +405,8 @@ static void set_room(struct hardened *h, struct slab *slab, size_t room)
     slab->slot_bytes = room;
 }
 
-/* More pages, if there is room for them. */
+/* Open pages so that the block has `room` bytes. False: its place has no room
+ * for them, or they cannot be opened. */
 static bool open_more(struct hardened *h, struct slab *slab, size_t room)
 {
     struct hak_box *box = h->box;
@@ -413,7 +421,8 @@ static bool open_more(struct hardened *h, struct slab *slab, size_t room)
     return true;
 }
 
-/* What is behind the block reads zero again, and is closed if it can be. */
+/* The block shrinks to size_bytes: close the pages behind it if possible, and
+ * zero what stays open. */
 static void close_rest(struct hardened *h, struct slab *slab, size_t size_bytes)
 {
     struct hak_box *box = h->box;
@@ -442,7 +451,7 @@ static void *moved(struct hardened *h, struct slab *slab, size_t size_bytes)
     return to->start;
 }
 
-/* Fewer, or as many as are open. */
+/* size_bytes is smaller than before, or fits the open pages. */
 void big_set_asked(struct hardened *h, struct slab *slab, size_t size_bytes)
 {
     drop_canary(slab->start, slab->asked_bytes, slab->slot_bytes);
@@ -453,7 +462,8 @@ void big_set_asked(struct hardened *h, struct slab *slab, size_t size_bytes)
                slab->slot_bytes);
 }
 
-/* NULL: the core copies it to a place that has no more room than it needs. */
+/* NULL: the core copies the block to one that has no more room than it needs.
+ */
 void *big_resize(struct hardened *h, struct slab *slab, char *p,
                  size_t size_bytes)
 {

@@ -1,27 +1,28 @@
 /* SPDX-License-Identifier: MIT
- * bounds.h - the bytes around a slot that tell of writes before and behind it.
+ * bounds.h - the bytes around a slot in which free finds overflows.
  *
  *     slot       | asked bytes | canary       | 0 ...        | border |
- *     bytes                      1 to 16                       16
+ *     bytes                      0 to 16                       16
  *     next slot                                                       | ...
  *
- * border  of the boundary between two slots, for ever: what is there depends on
- *         the address alone, or it is 0: nobody has needed it yet. So the free
- *         of either slot can look at it, whatever another thread does with the
- *         other one. malloc sets the one behind its slot
- * canary  right behind what was asked for: all that is left of 16 bytes or
- *         fewer; else 16, and zeros, with parameter `zero`
+ * border  the boundary between two slots. Its value depends on its address
+ *         alone and never changes; it is 0 until it is first set. So the free
+ *         of the slot on either side can check it, whatever another thread does
+ *         with the other slot. malloc sets the border behind its slot
+ * canary  right behind what was asked for. When 16 bytes or fewer are left up
+ *         to the border, all of them are canary. Else 16 bytes are, and the
+ *         others are zero (with parameter `zero`)
  *
- * No byte of either is 0 or ASCII, so that a string that runs over is seen for
- * sure. What is there says nothing of the secret or of other slots' (a folded
- * product, as in wyhash).
+ * No byte of a border or canary is 0 or ASCII, so a string that overflows is
+ * always found. Their values tell nothing of the secret or of other borders:
+ * they are a folded product, as in wyhash.
  */
 #ifndef HARDENED_BOUNDS_H
 #define HARDENED_BOUNDS_H
 
 #include "hardened.h"
 
-/* Sixteen bytes. */
+/* Sixteen bytes: a border, a canary or a mask. */
 struct pair {
     uint64_t word[2];
 };
@@ -38,7 +39,7 @@ static inline void store_pair(void *p, struct pair v)
     memcpy(p, &v, sizeof v);
 }
 
-/* 0: they are the same, but for the bytes that are 0 in the mask. */
+/* Returns 0 when a and b are equal in all bits that are set in the mask. */
 static inline uint64_t differ(struct pair a, struct pair b, struct pair mask)
 {
     return ((a.word[0] ^ b.word[0]) & mask.word[0]) |
@@ -58,7 +59,7 @@ static inline struct pair both(struct pair a, struct pair mask)
     return (struct pair){{a.word[0] & mask.word[0], a.word[1] & mask.word[1]}};
 }
 
-/* What is in front of the boundary p. */
+/* The border that ends at p, the boundary of two slots. */
 static inline struct pair border_of(const struct hardened *h, const void *p)
 {
     unsigned __int128 product =
@@ -68,14 +69,14 @@ static inline struct pair border_of(const struct hardened *h, const void *p)
     return (struct pair){{word | high, (word << 32 | word >> 32) | high}};
 }
 
-/* The canary of the slot that ends there. */
+/* The canary of the slot that has this border at its end. */
 static inline struct pair canary_of(struct pair border)
 {
     return (struct pair){
         {border.word[1] ^ 0x2b3d5713, border.word[0] ^ 0x47192d6b}};
 }
 
-/* The last n bytes of 16, n below 16. */
+/* A mask of the last n of 16 bytes, n below 16. */
 static inline struct pair last_bytes(size_t n)
 {
     static const uint8_t bytes[32] = {
@@ -98,8 +99,9 @@ static inline bool reads_zero(const char *p, const char *end)
 }
 
 /*
- * The canary behind p's asked bytes in a slot with room for `room`; the bytes
- * behind it are zero already. Those in front stay.
+ * Write the canary behind the asked bytes of p, in a slot with room for `room`
+ * bytes. The asked bytes stay as they are; the bytes behind the canary are zero
+ * already.
  */
 static inline void set_canary(struct pair border, char *p, size_t asked,
                               size_t room)
@@ -128,13 +130,14 @@ static inline bool canary_is_whole(const struct hardened *h, struct pair border,
            (!h->zero || reads_zero(p + asked + 16, p + room));
 }
 
-/* Where the canary was, zeros: before its slot is asked for other bytes. */
+/* Zero the canary, before the slot is asked for another number of bytes. */
 static inline void drop_canary(char *p, size_t asked, size_t room)
 {
     memset(p + asked, 0, hak_min(room - asked, 16));
 }
 
-/* Word by word: the free of the slot behind may look at it meanwhile. */
+/* Borders are read and written by atomic words: the free of the slot behind may
+ * read the border while malloc sets it. */
 static inline uint64_t *border_at(char *p)
 {
     return (uint64_t *)(void *)(p - BORDER_BYTES);
@@ -152,7 +155,8 @@ static inline bool border_is(struct pair border, const char *p)
     return is_same(load_border(p), border);
 }
 
-/* Or nobody has needed it yet, or somebody sets it just now. */
+/* Is the border whole, or still 0, or being set by another thread: one word
+ * set, the other still 0? */
 static inline bool border_may_be(struct pair border, const char *p)
 {
     struct pair v = load_border(p);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * hardened.c - slots that are hard to misuse: the operations.
+ * hardened.c - the operations of the box.
  */
 #include "hardened.h"
 
@@ -15,7 +15,7 @@ enum {
     PARAM_ARENAS,
 };
 
-enum { MAPPINGS = 65530 }; /* vm.max_map_count, where it cannot be read */
+enum { MAPPINGS = 65530 }; /* the kernel's default of vm.max_map_count */
 
 static const struct hak_param params[] = {
     {.name = "quarantine",
@@ -98,7 +98,8 @@ void hardened_count_in_use(struct hardened *h, int64_t bytes)
 
 enum { CHUNK_BYTES = 256 * 1024, CHUNK_LEAST_BYTES = 16 * 1024 };
 
-/* The lock is held. Less than usual will do where there is not more. */
+/* Get a new chunk, or a shorter one when memory is short. The chunk's lock is
+ * held. */
 static void more_chunk(struct hardened *h, struct chunk *chunk)
 {
     size_t bytes = CHUNK_BYTES;
@@ -182,7 +183,8 @@ static bool init_map(struct hak_map *map, struct hak_box *box)
     return map->entry != NULL;
 }
 
-/* Half of the mappings that a process may have: the rest is the program's. */
+/* Half of the mappings that a process may have. The program needs the others.
+ */
 static uint32_t half_of_mappings(const struct hak_host *host)
 {
     uint32_t most = host->nmappings();
@@ -235,7 +237,8 @@ static void *hardened_alloc_none(struct hak_box *box)
     return slots_alloc(hardened_of(box), 0, 0);
 }
 
-/* Slots of a power of two lie at its multiples: slabs start at a granule. */
+/* A slot whose length is a power of two lies at a multiple of it, since slabs
+ * start at a granule. */
 static void *hardened_aligned_alloc(struct hak_box *box, size_t align_bytes,
                                     size_t size_bytes)
 {
@@ -249,7 +252,7 @@ static void *hardened_aligned_alloc(struct hak_box *box, size_t align_bytes,
                : big_alloc(h, align_bytes, size_bytes);
 }
 
-/* All that is handed out reads zero, unless that is not checked. */
+/* With `zero`, every slot that is handed out reads zero already. */
 static void *hardened_zalloc(struct hak_box *box, size_t size_bytes)
 {
     void *p = hardened_alloc(box, size_bytes);
@@ -284,7 +287,8 @@ static bool hardened_owns(struct hak_box *box, const void *p)
     return h != NULL && slab_of(h, p) != NULL;
 }
 
-/* The slot's slab, with its number in *i: the end where p is not live. */
+/* The slab of the live slot p, and in *i the slot's number. Reports and aborts
+ * when p is not a live slot. */
 static struct slab *live_slot(struct hak_box *box, const void *p, size_t *i)
 {
     struct slab *slab = slab_of(hardened_of(box), p);
@@ -301,7 +305,7 @@ static struct slab *live_slot(struct hak_box *box, const void *p, size_t *i)
     return slab;
 }
 
-/* What was asked for, to the byte. */
+/* The size that was asked for, to the byte. */
 static size_t hardened_usable_size(struct hak_box *box, const void *p)
 {
     size_t i;
@@ -316,7 +320,8 @@ static size_t hardened_slot_size(struct hak_box *box, size_t size_bytes)
     return size_bytes > box->host->window_bytes ? 0 : hak_max(size_bytes, 1);
 }
 
-/* A block that was overrun does not go on as another. */
+/* Checks the canaries first, since a change of size in place writes new ones,
+ * which would hide an overflow. */
 static void *hardened_resize(struct hak_box *box, void *p, size_t size_bytes)
 {
     struct hardened *h = hardened_of(box);
@@ -364,8 +369,8 @@ static const void *hardened_extension(struct hak_box *box, const char *id)
     return strcmp(id, HAK_REQUESTS_1) == 0 ? &requests : NULL;
 }
 
-/* Lock order: heaps, arenas by number, each with its classes, blocks, metadata.
- */
+/* Lock order: heaps; arenas by number, each followed by its classes; blocks;
+ * metadata. */
 static void hardened_fork(struct hak_box *box, enum hak_fork_phase phase)
 {
     struct hardened *h = hardened_of(box);

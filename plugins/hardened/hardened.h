@@ -1,25 +1,27 @@
 /* SPDX-License-Identifier: MIT
- * hardened.h - the box's state: classes of slots, and blocks of their own.
+ * hardened.h - the box's state: size classes of slots, and large blocks.
  *
  *     region of a class   | guard |  slab  |G|  slab  |G|  slab  |G| ...
  *     slab                | slot | slot | slot | ... | slot |
  *     slot                | what was asked for | canary, 0.. | border |
- *     block of its own    | guard | border | block | canary | guard |
+ *     large block         | guard | border | block | canary | guard |
  *     metadata            | guard | fixed, map, all the rest | guard |
  *
- * Regions and blocks lie in granules that the host has reserved: of them only
- * the pages of slots and blocks are open, and what is not is a guard. So a slab
- * or a block between guards is one mapping of the kernel's, a free one none,
- * and to free one never takes a mapping more.
+ * Regions and large blocks lie in granules that the host has reserved. Only the
+ * pages of slots and blocks are open (mapped); everything else there is a
+ * guard. So a slab or block between guards is one mapping of the kernel, and a
+ * free one is none. To free one never needs another mapping.
  *
- * An address belongs to one class of one arena for ever. All that is known of
- * slots is out of band, in struct slab: a bit and a note a slot,
+ * An address of a region belongs to one class of one arena for ever. All state
+ * of slots is out of band, in struct slab: for each slot a bit and a note,
  *
- *     used   handed out, or in quarantine       out <= used
- *     note   NOTE_OUT: handed out               nused == ones of used
+ *     used   handed out, next, or in quarantine   out <= used
+ *     note   NOTE_OUT: handed out                 nused == bits set in used
  *
- * (of the bits below capacity; those above are in `used`), and a slot without
- * `used` reads zero up to its border (parameter `zero`).
+ * (counting bits below capacity; bits from there on are always set). A slot
+ * that is not `used` reads zero up to its border (parameter `zero`).
+ *
+ * "Out" means handed out to the program and not freed.
  */
 #ifndef HARDENED_H
 #define HARDENED_H
@@ -33,25 +35,25 @@
 #include <sys/single_threaded.h>
 
 enum {
-    /* by the core's size index; 0: slots of no bytes */
+    /* Numbered by the core's size index up to 128 KiB; 0: slots of 0 bytes. */
     CLASSES = HAK_INDEX_SMALL_MAX + 1 + 7 * 8,
-    BORDER_BYTES = 16,           /* the end of each slot: bounds.h */
-    SLOT_MOST_BYTES = 128 << 10, /* the last class; with its border */
-    NARROW_SLOT_MOST = 8 * 1024, /* its notes have 16 bits */
+    BORDER_BYTES = 16,           /* at the end of each slot: bounds.h */
+    SLOT_MOST_BYTES = 128 << 10, /* slots of the last class, with border */
+    NARROW_SLOT_MOST = 8 * 1024, /* slots up to this have notes of 16 bits */
     QUARANTINE_MOST = 64,
     ARENAS_MOST = 64,
-    RUN_BYTES = 16 * 1024,    /* pages that are opened at once */
-    NOW_SLOT_MOST = 8 * 1024, /* of longer ones, made when touched */
-    PIECES_MOST = 64,
-    BIG_KEPT_GRANULES = 64, /* 4 MiB: larger blocks are not kept */
+    RUN_BYTES = 16 * 1024,    /* a slab is opened by runs of this length */
+    NOW_SLOT_MOST = 8 * 1024, /* pages of longer slots are not populated */
+    PIECES_MOST = 64,         /* pieces of a slab: bits of `full` */
+    BIG_KEPT_GRANULES = 64,   /* 4 MiB: places from this length on go back */
 };
 
 /*
- * The note of a slot, 0 while it is not out:
+ * The note of a slot; 0 while the slot is not out:
  *
- *     | bytes asked for | mark | NOTE_OUT |
+ *     | bytes asked for | mark of hak.requests/1 | NOTE_OUT |
  *
- * The bytes of a block of its own are elsewhere: they may be more.
+ * The bytes of a large block do not fit here; they are in asked_bytes.
  */
 enum {
     NOTE_OUT = 1,
@@ -60,33 +62,41 @@ enum {
     NOTE_ASKED_SHIFT = 3,
 };
 
-/* What each call looks at fills one cache line. */
+/*
+ * A slab of slots, or a large block, which is a slab of one slot. A slab of
+ * slots is guarded by the lock of its class. A large block belongs to the call
+ * that allocates, resizes or frees it; `next` is guarded by the lock of struct
+ * big. Members that each call reads are in the first cache line.
+ *
+ * Pieces: slots come into use by pieces, see open_pieces() in slabs.c. `piece`
+ * holds the numbers of all pieces in this order: nroom open ones with room,
+ * then open ones that are full, then from nopen on those that are not open.
+ */
 struct slab {
-    _Alignas(64) struct hak_link link; /* of its class: partial, or empty */
+    _Alignas(64) struct hak_link link; /* in its class: partial or empty */
     char *start;
     size_t slot_bytes; /* with the border */
     uint64_t inverse;  /* 2^40 / slot_bytes, rounded up; 0: one slot */
     uint32_t capacity, nused;
     uint32_t nready;         /* slots of open pieces */
-    uint32_t enough;         /* when nused is this, there is something to do */
-    uint8_t class_number;    /* CLASSES: a block of its own, of one slot */
-    uint8_t piece_shift;     /* a piece has 1 << that slots */
-    uint8_t nopen, nroom;    /* pieces open; of them, not put aside as full */
-    uint8_t lowest, highest; /* open piece, where there is one */
-    bool warm;               /* empty, with its pages */
-    bool guarded;          /* closed pages on both sides; counted while open */
-    bool unclosed;         /* block: free, and open still */
-    struct slab *all_next; /* for ever */
-    struct class *class;   /* likewise, of slots */
-    uint64_t full;         /* pieces put aside, a bit each */
-    uint64_t closed;       /* runs of RUN_BYTES that are, a bit each */
-    void *note;            /* one a slot, of 16 bits or 32 */
+    uint32_t enough;         /* nused at which more pieces open, or all used */
+    uint8_t class_number;    /* CLASSES: a large block */
+    uint8_t piece_shift;     /* a piece has 1 << piece_shift slots */
+    uint8_t nopen, nroom;    /* open pieces; those of them with room */
+    uint8_t lowest, highest; /* number of the lowest and highest open piece */
+    bool warm;               /* empty, but keeps its pages */
+    bool guarded;            /* between closed pages; in nguarded while open */
+    bool unclosed;           /* large block: freed, but closing it failed */
+    struct slab *all_next;   /* chain of all slabs; constant */
+    struct class *class;     /* of a slab of slots; constant */
+    uint64_t full;           /* open pieces that are full, a bit each */
+    uint64_t closed;         /* runs of RUN_BYTES that are closed, a bit each */
+    void *note;              /* one a slot, of 16 or 32 bits */
     union {
-        /* in random order: those with room, open ones, the others */
-        uint8_t piece[PIECES_MOST];
-        struct { /* block */
+        uint8_t piece[PIECES_MOST]; /* slab of slots */
+        struct {                    /* large block */
             char *place;
-            size_t place_bytes; /* its granules, guards and all */
+            size_t place_bytes; /* whole granules, with the guards */
             size_t asked_bytes;
             struct slab *next; /* spare, in quarantine, or kept */
         };
@@ -94,7 +104,7 @@ struct slab {
     uint64_t used[];
 };
 
-/* What of a class is fixed. */
+/* The constants of a class. */
 struct shape {
     uint32_t slot_bytes; /* with the border */
     uint32_t slab_granules;
@@ -102,86 +112,89 @@ struct shape {
     uint32_t nwait;    /* length of each half of the quarantine */
 };
 
-/* The rest of it, of an arena; all under its lock. */
+/* The state of a class in one arena. Guarded by its lock. */
 struct class
 {
     _Alignas(64) struct hak_lock lock;
     uint64_t random; /* state of xorshift */
     struct hak_link partial;
     uint64_t nout;
-    char *next; /* to be handed out, or NULL: has `used` set */
-    struct slab *next_slab;
-    uint32_t next_index;
-    uint32_t at; /* oldest of the queue */
+    char *next; /* slot to be handed out next, already `used`; or NULL */
+    struct slab *next_slab; /* slab of `next` */
+    uint32_t next_index;    /* number of `next` in it */
+    uint32_t at;            /* position of the oldest slot in the queue */
     /* ---- up to here what malloc needs: one cache line ---- */
     struct hak_link empty;
-    char *old;         /* was next when a fork's parent chose it; or NULL */
-    struct slab *made; /* a struct without a place */
-    char *region;      /* the newest: its first slab */
-    uint64_t taken;    /* slabs of it, a bit each */
-    uint32_t nslabs;   /* places in it, at most 64 */
-    uint8_t number;
-    char *wait[]; /* nwait that are shuffled, nwait in turn */
+    char *old;         /* in a fork's child: `next` of the parent; or NULL */
+    struct slab *made; /* a struct that no place was found for; or NULL */
+    char *region;      /* first slab of the newest region */
+    uint64_t taken;    /* its slabs that are in use, a bit each */
+    uint32_t nslabs;   /* number of its slabs, at most 64 */
+    uint8_t number;    /* index of the class in arena.class */
+    char *wait[];      /* quarantine: nwait shuffled slots, nwait in a queue */
 };
 
-/* Classes with slabs of their own, for some threads. One is made when it is
- * asked for: a fork goes through all that there are. */
+/* Classes with slabs of their own, which some of the threads share. A class is
+ * made when it is first asked for, since a fork has to take the lock of each.
+ */
 struct arena {
-    _Alignas(64) struct hak_lock lock; /* of what is made */
+    _Alignas(64) struct hak_lock lock; /* guards making classes */
     uint32_t nheaps;                   /* guarded by heaps_lock */
-    struct class *class[CLASSES];      /* atomic; NULL, once not: for ever */
+    struct class *class[CLASSES];      /* atomic; NULL, or constant once set */
 };
 
-/* What a thread has: its arena. */
+/* The heap of a thread: only its arena. */
 struct heap {
     struct arena *arena;
-    struct heap *next; /* spare */
+    struct heap *next; /* in the list of spare heaps */
 };
 
-/* Blocks of their own. */
+/* Large blocks. Lists are linked by slab.next. */
 struct big {
     struct hak_lock lock;
-    struct slab *spare;
-    struct slab *oldest, **newest; /* in quarantine */
-    uint32_t nwaiting;
+    struct slab *spare;                   /* structs without a place */
+    struct slab *oldest, **newest;        /* quarantine: a queue */
+    uint32_t nwaiting;                    /* its length */
     struct slab *kept[BIG_KEPT_GRANULES]; /* closed, by granules of the place */
-    struct slab *unclosed; /* waited, and the kernel does not close them */
-    uint64_t kept_bytes;   /* of address space */
-    uint64_t count, bytes;
+    struct slab *unclosed; /* have waited, but cannot be closed; read atomic */
+    uint64_t kept_bytes;   /* address space of kept places */
+    uint64_t count, bytes; /* live blocks, atomic */
 };
 
-/* Memory for structs of slabs: chunks between guards. */
+/* Memory for metadata, which is taken from chunks between guards. */
 struct chunk {
     struct hak_lock lock;
     char *next, *end;
 };
 
-/* Read-only from the end of init on. */
+/* One instance of the box. Read-only from the end of init on. */
 struct hardened {
     struct hak_box *box;
     struct hak_map map; /* granule -> slab */
-    uint64_t secret[2];
-    bool zero, guard;
-    void (*wipe)(char *p, size_t bytes); /* multiples of 16, both, here */
+    uint64_t secret[2]; /* of the borders and canaries */
+    bool zero, guard;   /* parameters */
+    /* By wipe_init. p and bytes are multiples of 16. */
+    void (*wipe)(char *p, size_t bytes);
     bool (*is_zero)(char *p, size_t bytes);
-    size_t keep_bytes; /* of empty slabs */
-    uint32_t most_waiting;
+    size_t keep_bytes;     /* parameter empty_bytes */
+    uint32_t most_waiting; /* parameter big_quarantine */
     uint32_t most_guarded;
     struct shape shape[CLASSES];
-    uint32_t narenas; /* that there may be */
+    uint32_t narenas; /* most arenas that are made */
     struct hardened_now *now;
 };
 
+/* What changes of an instance after init. */
 struct hardened_now {
-    struct slab *all;
+    struct slab *all; /* chain of all slabs and blocks, push only */
     uint64_t in_use_bytes, peak_bytes;
-    uint64_t nguarded;   /* slabs and blocks: a mapping each */
-    uint64_t warm_bytes; /* of empty slabs */
+    uint64_t nguarded;   /* slabs and blocks in use between guards */
+    uint64_t warm_bytes; /* pages of empty slabs */
     struct chunk chunk;
     struct big big;
-    struct arena *arena[ARENAS_MOST]; /* made when there is a thread for it */
-    struct hak_lock heaps_lock;
-    uint64_t first_thread; /* as hak_lock_self has it, until it has a heap */
+    struct arena *arena[ARENAS_MOST]; /* each made when a thread needs it */
+    struct hak_lock heaps_lock;       /* guards arena[], nheaps, the rest */
+    uint64_t first_thread; /* hak_lock_self() of init's thread; 0: has a heap */
     struct heap *spare_heaps;
 };
 
@@ -195,8 +208,8 @@ static inline struct slab *slab_of(const struct hardened *h, const void *p)
     return hak_map_get(&h->map, p);
 }
 
-/* The calling thread's; the first one, where it has none or is the only one. No
- * lock is held. */
+/* The calling thread's arena; the first arena when there is only one thread or
+ * no heap can be made. The caller holds no lock of the box. */
 static inline struct arena *arena_of(const struct hardened *h)
 {
     if (__libc_single_threaded)
@@ -205,8 +218,8 @@ static inline struct arena *arena_of(const struct hardened *h)
     return likely(heap != NULL) ? heap->arena : h->now->arena[0];
 }
 
-/* The next number of a xorshift. Where slots go is to be hard to guess from the
- * outside, no more. */
+/* The next number of a xorshift generator. Not cryptographic: it only has to
+ * make the places of slots hard to guess. */
 static inline uint64_t hardened_random(uint64_t *state)
 {
     *state ^= *state << 13;
@@ -215,7 +228,7 @@ static inline uint64_t hardened_random(uint64_t *state)
     return *state;
 }
 
-/* Below n, by the upper half of such bits. */
+/* A number below n, from the upper half of 64 random bits. */
 static inline uint32_t hardened_scaled(uint64_t bits, uint32_t n)
 {
     return (uint32_t)((bits >> 32) * n >> 32);
@@ -226,7 +239,7 @@ static inline bool is_big(const struct slab *slab)
     return slab->class_number == CLASSES;
 }
 
-/* What a slot has room for. */
+/* Bytes of a slot that may be asked for: all but the border. */
 static inline size_t room_of(const struct slab *slab)
 {
     return is_big(slab)              ? slab->slot_bytes
@@ -235,9 +248,9 @@ static inline size_t room_of(const struct slab *slab)
 }
 
 /*
- * Which slot has the byte at this distance from the slab's start; capacity or
- * more: none. Exact, since a distance has 20 bits and a slot 17: what is
- * rounded up stays below one slot.
+ * The number of the slot that has the byte `at` bytes from the slab's start;
+ * capacity or more: no slot has. Exact: a distance has 20 bits and slot_bytes
+ * 17, so the error of the rounded-up inverse stays below one slot.
  */
 static inline size_t index_of(const struct slab *slab, size_t at)
 {
@@ -246,7 +259,7 @@ static inline size_t index_of(const struct slab *slab, size_t at)
     return at > UINT32_MAX ? slab->capacity : at * slab->inverse >> 40;
 }
 
-/* ---- notes. The slot's own caller writes them, once it is out. ---- */
+/* ---- notes: while a slot is out, written by calls with that slot only ---- */
 
 static inline bool is_wide(const struct slab *slab)
 {
@@ -275,7 +288,8 @@ static inline void set_note(struct slab *slab, size_t i, uint32_t note)
                          __ATOMIC_RELAXED);
 }
 
-/* No longer out. Returns what the note was: 0 for one of two at once. */
+/* Clear the note, so that the slot is not out any more. Returns the former
+ * note. Of two threads that do this at once, one gets 0. */
 static inline uint32_t take_note(struct slab *slab, size_t i)
 {
     return is_wide(slab) ? __atomic_exchange_n((uint32_t *)slab->note + i, 0,
@@ -284,7 +298,7 @@ static inline uint32_t take_note(struct slab *slab, size_t i)
                                                __ATOMIC_ACQ_REL);
 }
 
-/* Is slot i out? At any time, without the lock. */
+/* Is slot i out? May be called at any time, without the lock. */
 static inline bool is_out(const struct slab *slab, size_t i)
 {
     return (note_of(slab, i) & NOTE_OUT) != 0;
@@ -295,36 +309,39 @@ static inline bool is_marked(const struct slab *slab, size_t i)
     return (note_of(slab, i) & NOTE_MARKS) != 0;
 }
 
-/* What slot i, which is out, was asked for. */
+/* The bytes that slot i, which is out, was asked for. */
 static inline size_t asked_of(const struct slab *slab, size_t i)
 {
     return is_big(slab) ? slab->asked_bytes
                         : note_of(slab, i) >> NOTE_ASKED_SHIFT;
 }
 
-/* What is wrong with p as a live slot of the slab, or NULL. */
+/* Why p is not a live slot of the slab, as a text; NULL: it is one. */
 const char *hardened_why_not(const struct slab *slab, const void *p);
 
-/* One line, and the end. */
+/* Report the wrong use of p in one line, and abort. */
 void hardened_refuse(struct hardened *h, const struct slab *slab, const void *p,
                      const char *why) __attribute__((noreturn, cold));
 
-/* Zero, for ever. NULL = no memory. */
+/* Memory for metadata: reads zero, is never given back. NULL = no memory. */
 void *hardened_metadata(struct hardened *h, size_t size_bytes);
 
-/* A slab's struct, chained in `all`, with bits and notes for so many slots. */
+/* A struct slab with bits and notes for capacity slots, chained in `all`.
+ * NULL = no memory. */
 struct slab *hardened_struct(struct hardened *h, uint32_t capacity,
                              size_t slot_bytes);
 
-/* May one more slab or block lie between guards? Then it counts as one. */
+/* Count one more slab or block between guards; false: there are most_guarded.
+ * hardened_drop_guard() counts it out. */
 bool hardened_take_guard(struct hardened *h);
 void hardened_drop_guard(struct hardened *h);
 
-/* All that is empty, free or waiting goes to the system, for a request that was
- * refused. No lock is held. */
+/* Give back everything that is empty, free or in quarantine, because memory was
+ * refused. The caller holds no lock of the box. */
 void hardened_give_back(struct hardened *h);
 
-/* Bytes of slabs and blocks with something in them, more or fewer. */
+/* Add to the bytes of slabs and blocks that are in use; bytes may be negative.
+ */
 void hardened_count_in_use(struct hardened *h, int64_t bytes);
 
 /* ---- wipe.c ------------------------------------------------------------ */
@@ -337,52 +354,56 @@ void heaps_init(struct hardened *h, uint32_t arenas);
 void *heaps_open(struct hak_box *box, struct hak_thread *thread);
 void heaps_close(struct hak_box *box, void *heap);
 void heaps_lost(struct hak_box *box, void *heap, struct hak_thread *thread);
-/* The arena's class; NULL = no memory. */
+/* The class `number` of the arena, made if it does not exist. NULL = no memory.
+ */
 struct class *class_of(struct hardened *h, struct arena *arena,
                        uint32_t number);
-/* Of all arenas, the nth that there is; NULL: there are no more. */
+/* Iterates over the existing classes of all arenas: the next from position *n
+ * on, which starts at 0. NULL: there are no more. */
 struct class *nth_class(const struct hardened *h, uint32_t *n);
-/* The locks of arenas and classes. */
+/* Take or release the locks of heaps, arenas and classes. */
 void heaps_fork(struct hardened *h, enum hak_fork_phase phase);
 
-/* ---- slabs.c: under the class's lock ----------------------------------- */
+/* ---- slabs.c: the lock of the class is held ---------------------------- */
 
 void slabs_init(struct hardened *h);
-/* A free slot becomes used, at random: *i of the slab. Its pages are opened if
- * they must be. NULL = no memory. */
+/* Choose a free slot at random and make it used: slot *i of the slab that is
+ * returned. Its pages are opened if they are closed. NULL = no memory. */
 struct slab *slabs_use(struct hardened *h, struct class *c, size_t *i);
-/* The same where no page has to be opened. NULL = not by this try. */
+/* The same, but opens no pages. NULL = the slot that was tried is closed, or no
+ * slab has room; others may be open. */
 struct slab *slabs_use_open(struct class *c, size_t *i);
-/* p, a used slot's, is free. */
+/* The slot at p, which is used, becomes free. */
 void slabs_release(struct hardened *h, struct class *c, const char *p);
-/* Close the empty ones; returns bytes. */
+/* Close the empty slabs of the class. Returns the bytes. */
 size_t slabs_close_empty(struct hardened *h, struct class *c);
-/* Purge the whole pages of slots that are not out, where others are. */
+/* Purge the pages of slabs with room in which no slot is out. */
 void slabs_purge(struct hardened *h, struct class *c);
 
 /* ---- slots.c ----------------------------------------------------------- */
 
 void slots_init(struct hardened *h, uint32_t quarantine);
-/* In a child: it does not make its parent's choices. The lock is held. */
+/* In the child of a fork: drop the slot that the parent chose as next, and use
+ * other random numbers. The class's lock is held. */
 void slots_choose_anew(struct hardened *h, struct class *c);
-/* A slot of the class, zero, for so many bytes; NULL = no memory. */
+/* A slot of the class, zero, for `asked` bytes; NULL = no memory. */
 void *slots_alloc(struct hardened *h, uint32_t class_number, size_t asked);
-/* p, slot i of the slab, which was out. */
+/* Free p, slot i of the slab, which is out. */
 void slots_free(struct hardened *h, struct slab *slab, size_t i, void *p);
-/* The same slot for more or fewer bytes; false: it is too short, or too long.
- */
+/* realloc within the slot. False: the slot is too short, or much too long. */
 bool slots_resize(struct hardened *h, struct slab *slab, size_t i, void *p,
                   size_t size_bytes);
-/* It was asked for with fewer or more bytes, for which it has room. */
+/* Note that slot i was asked for size_bytes, which it has room for, and move
+ * the canary there. */
 void slots_set_asked(struct hardened *h, struct slab *slab, size_t i, void *p,
                      size_t size_bytes);
-/* End the program where the canaries around p, slot i, are not whole. */
+/* Report and abort when the canary or a border of p, slot i, is not whole. */
 void slots_check(struct hardened *h, const struct slab *slab, size_t i,
                  char *p);
-/* Close the empty slabs and purge long free slots; returns bytes of the former.
- */
+/* Close the empty slabs, and purge pages in which no slot is out. Returns the
+ * bytes of the slabs. */
 size_t slots_trim(struct hardened *h);
-/* End all waits, close the empty slabs. */
+/* Free all slots in quarantine and close the empty slabs. */
 void slots_give_back(struct hardened *h);
 
 /* ---- big.c ------------------------------------------------------------- */
@@ -394,7 +415,8 @@ void *big_resize(struct hardened *h, struct slab *slab, char *p,
                  size_t size_bytes);
 void big_set_asked(struct hardened *h, struct slab *slab, size_t size_bytes);
 void big_check(struct hardened *h, const struct slab *slab, const char *p);
-/* All that is free to the host: address space, memory went at free. */
+/* Give the address space of all freed blocks back to the host. Their memory was
+ * given back when they were freed. */
 void big_give_back(struct hardened *h);
 
 #endif

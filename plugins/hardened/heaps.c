@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * heaps.c - arenas: threads that allocate at once do it in classes of their
- * own.
+ * heaps.c - arenas: sets of classes, so that threads which allocate at the same
+ * time do not wait for each other's locks.
  *
- * A thread's heap is no more than a word which arena it is of: the one with the
- * fewest threads when it came. Its slots go home to that arena, whoever frees
- * them. Heaps are never given back, but taken over by later threads.
+ * A thread's heap only says which arena the thread uses: the one with the
+ * fewest threads when the heap was opened. A freed slot returns to the arena
+ * that it comes from, whichever thread frees it. The struct of a heap is never
+ * given back; later threads take it over.
  */
 #include "hardened.h"
 
@@ -24,7 +25,7 @@ void heaps_init(struct hardened *h, uint32_t arenas)
         arenas != 0 ? arenas : (uint32_t)hak_min(cpus, ARENAS_MOST_BY_CPUS);
     struct arena *first = make_arena(h);
     if (first != NULL)
-        first->nheaps = 1; /* of this thread, which has none yet */
+        first->nheaps = 1; /* counts this thread, whose heap is opened later */
     h->now->arena[0] = first;
     h->now->first_thread = hak_lock_self();
 }
@@ -71,7 +72,8 @@ struct class *nth_class(const struct hardened *h, uint32_t *n)
 
 /* ---- heaps ---- */
 
-/* The lock is held. The first one, where there is no memory for more. */
+/* The arena with the fewest heaps, made if one may still be made; the first
+ * when there is no memory for more. heaps_lock is held. */
 static struct arena *least_used(struct hardened *h)
 {
     struct arena **all = h->now->arena, *least = all[0];
@@ -98,7 +100,7 @@ void *heaps_open(struct hak_box *box, struct hak_thread *thread)
         heap = hardened_metadata(h, sizeof *heap);
     if (heap != NULL && hak_lock_self() == now->first_thread) {
         now->first_thread = 0;
-        heap->arena = now->arena[0]; /* as before */
+        heap->arena = now->arena[0]; /* heaps_init counted it there */
     } else if (heap != NULL) {
         heap->arena = least_used(h);
         heap->arena->nheaps++;

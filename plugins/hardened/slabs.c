@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * slabs.c - classes of slots: regions, slabs, random choice. All of it under
- * the lock of the class.
+ * slabs.c - regions and slabs of a class, and the random choice of slots.
+ * Everything here is guarded by the lock of the class.
  */
 #include "hardened.h"
 
@@ -9,8 +9,8 @@
 enum {
     SLAB_SLOTS_MIN = 4,
     REGION_SLABS_FIRST = 8,
-    REGION_SPANS_MOST = 64, /* bits of `taken` */
-    LEAST_CHOICE = 32,      /* slots to choose among, while there are */
+    REGION_SLABS_MOST = 64, /* bits of `taken` */
+    LEAST_CHOICE = 32,      /* free slots to choose from, if there are */
 };
 
 /* ---- randomness -----------------------------------------------------------
@@ -40,7 +40,8 @@ static const struct shape *shape_of(const struct hardened *h,
     return &h->shape[c->number];
 }
 
-/* The last page of a slab is its guard, and the next slab's in front. */
+/* Slots that a slab has room for. With `guard` its last page stays closed: the
+ * guard behind this slab and in front of the next. */
 static uint32_t slab_slots(const struct hardened *h, const struct shape *s)
 {
     size_t guard = h->guard ? h->box->host->os_page_bytes : 0;
@@ -51,7 +52,7 @@ void slabs_init(struct hardened *h)
 {
     for (uint32_t i = 0; i < CLASSES; i++) {
         struct shape *s = &h->shape[i];
-        /* index 1 has no room for a border, and is asked for by nobody */
+        /* Slots of index 1 would be all border; no request leads to it. */
         s->slot_bytes = (uint32_t)hak_index_bytes(i < 2 ? i + 1 : i);
         s->slab_granules = 1;
         while (slab_slots(h, s) < SLAB_SLOTS_MIN)
@@ -60,14 +61,15 @@ void slabs_init(struct hardened *h)
     }
 }
 
-/* A region more, twice as many slabs as the last had, behind a guard. */
+/* Reserve another region, behind a guard of one granule, with twice as many
+ * slabs as the last region had, or fewer when the window is short. */
 static bool grow(struct hardened *h, struct class *c)
 {
     struct hak_box *box = h->box;
     size_t each = slab_bytes(shape_of(h, c));
     uint32_t n = c->nslabs == 0 ? REGION_SLABS_FIRST : c->nslabs * 2;
     char *base = NULL;
-    for (n = n > REGION_SPANS_MOST ? REGION_SPANS_MOST : n; n != 0; n /= 2) {
+    for (n = n > REGION_SLABS_MOST ? REGION_SLABS_MOST : n; n != 0; n /= 2) {
         base = box->host->reserve(box, HAK_GRANULE_BYTES + n * each, 0);
         if (base != NULL)
             break;
@@ -80,7 +82,7 @@ static bool grow(struct hardened *h, struct class *c)
     return true;
 }
 
-/* A place of the newest region that nobody has, at random. */
+/* A random unused place for a slab in the newest region; NULL = no memory. */
 static char *place(struct hardened *h, struct class *c)
 {
     if (c->taken == hak_bits_mask(0, 0, c->nslabs) && !grow(h, c))
@@ -92,10 +94,10 @@ static char *place(struct hardened *h, struct class *c)
     return c->region + i * slab_bytes(shape_of(h, c));
 }
 
-/* ---- what is open of a slab -------------------------------------------------
+/* ---- open and closed runs of a slab ----------------------------------------
  */
 
-/* All its runs, a bit each. Slots of no bytes have none. */
+/* All runs of the slab, a bit each. A slab of slots of 0 bytes has none. */
 static uint64_t runs_of(const struct slab *slab)
 {
     size_t bytes = slab->capacity * slab->slot_bytes;
@@ -110,8 +112,9 @@ static bool is_closed(const struct slab *slab)
 }
 
 /*
- * Where the last run ends: behind the slots, in front of the guard. Without one
- * it goes on to the next slab, so that both are one mapping of the kernel's.
+ * Bytes from the slab's start to the end of its last run: the end of the slots,
+ * where the guard begins. A slab without a guard is open up to the next slab,
+ * so that the kernel can merge both into one mapping.
  */
 static size_t end_of_runs(const struct hardened *h, const struct slab *slab)
 {
@@ -127,7 +130,8 @@ static uint64_t runs_of_slot(const struct slab *slab, size_t i)
     return hak_bits_mask(0, from, last / RUN_BYTES + 1 - from);
 }
 
-/* The first of these runs and those right behind it, and where they lie. */
+/* The first series of adjoining runs among `runs`, as bits, and in *start and
+ * *size_bytes where it lies. */
 static uint64_t stretch(const struct hardened *h, const struct slab *slab,
                         uint64_t runs, char **start, size_t *size_bytes)
 {
@@ -139,7 +143,8 @@ static uint64_t stretch(const struct hardened *h, const struct slab *slab,
     return hak_bits_mask(0, k, n);
 }
 
-/* These runs, which are closed. 0, or as open_pages. */
+/* Open these runs, all of which are closed. Returns 0, or the error of
+ * open_pages; some of the runs may be open then. */
 static int open_these(const struct hardened *h, struct slab *slab,
                       uint64_t runs)
 {
@@ -152,7 +157,7 @@ static int open_these(const struct hardened *h, struct slab *slab,
         int error = box->host->open_pages(box, start, bytes, flags);
         if (error != 0)
             return error;
-        /* pairs with border_in_front() */
+        /* Pairs with the acquire in border_in_front(). */
         __atomic_store_n(&slab->closed, slab->closed & ~these,
                          __ATOMIC_RELEASE);
         runs &= ~these;
@@ -160,7 +165,7 @@ static int open_these(const struct hardened *h, struct slab *slab,
     return 0;
 }
 
-/* Closed runs between these and the nearest open one. */
+/* The closed runs between `these` and the nearest open run. */
 static uint64_t gap(const struct slab *slab, uint64_t these)
 {
     size_t first = (size_t)__builtin_ctzll(these);
@@ -175,15 +180,16 @@ static uint64_t gap(const struct slab *slab, uint64_t these)
 }
 
 /*
- * The runs that slot i lies in. Their pages are made at once, before the slot
- * is looked at: a page that is read first and written to then costs two faults,
- * those made together less than one each. Long slots may be for programs that
- * use little of them: theirs are made when touched, and so a whole slab of them
- * is opened with the first one, if there is room for as much.
+ * Open the runs that slot i lies in. Their pages are populated at once: a page
+ * that is first read, by the check, and then written to costs two faults, and
+ * pages populated together cost less than one fault each. Programs may use
+ * little of a long slot, so pages of long slots are made when they are touched.
+ * Opening more of these costs no memory, so their slab is opened whole with the
+ * first slot if the kernel has room for that.
  *
- * What is between them and the next that is open is opened as well: the kernel
- * makes one mapping of pages that adjoin, but never again one of two that a
- * gap was between.
+ * The closed runs up to the nearest open run are opened as well, so that the
+ * slab stays one mapping. Two mappings with a gap between them would stay two
+ * even after the gap is filled.
  */
 static int open_runs(const struct hardened *h, struct slab *slab, size_t i)
 {
@@ -195,8 +201,8 @@ static int open_runs(const struct hardened *h, struct slab *slab, size_t i)
 }
 
 /*
- * The whole of a slab of which nothing is used. Returns bytes. What the kernel
- * does not close, side by side with other open slabs, stays as it is.
+ * Close a slab of which no slot is used. Returns the bytes. The kernel may
+ * refuse to close runs that lie between other open slabs; those stay open.
  */
 static size_t close_runs(struct hardened *h, struct slab *slab)
 {
@@ -220,7 +226,7 @@ static size_t close_runs(struct hardened *h, struct slab *slab)
     return bytes;
 }
 
-/* Before the first run of a slab is opened. */
+/* Decide whether the slab gets a guard, before its first run is opened. */
 static void choose_guard(struct hardened *h, struct slab *slab)
 {
     if (h->guard && slab->class_number != 0 && is_closed(slab))
@@ -237,7 +243,8 @@ static void swap_pieces(struct slab *slab, uint32_t a, uint32_t b)
     slab->piece[b] = piece;
 }
 
-/* One of n that is not open yet: any, or the next one up or down. */
+/* Choose which of n pieces to open next: at random the first time, then the
+ * next one above or below the open ones, at random. */
 static uint8_t choose_piece(struct class *c, struct slab *slab, uint32_t n)
 {
     if (slab->nopen == 0)
@@ -248,9 +255,10 @@ static uint8_t choose_piece(struct class *c, struct slab *slab, uint32_t n)
 }
 
 /*
- * Slots come into use by pieces, so that few pages and cache lines are touched:
- * another one whenever there is no more choice. They adjoin, and so do the
- * pages that are opened for them: those are one mapping then.
+ * Open further pieces until more than LEAST_CHOICE free slots are in open
+ * pieces. Slots come into use by pieces, so that few pages and cache lines are
+ * touched. The open pieces adjoin, and so do the pages that are opened for
+ * them, which therefore are one mapping.
  */
 static void open_pieces(struct class *c, struct slab *slab)
 {
@@ -269,7 +277,7 @@ static void open_pieces(struct class *c, struct slab *slab)
         slab->nopen == n ? slab->capacity : slab->nready - LEAST_CHOICE;
 }
 
-/* As many as `enough` says. */
+/* nused has reached `enough`: all slots are used, or more pieces are needed. */
 static void used_enough(struct class *c, struct slab *slab)
 {
     if (slab->nused == slab->capacity)
@@ -278,7 +286,7 @@ static void used_enough(struct class *c, struct slab *slab)
         open_pieces(c, slab);
 }
 
-/* Nothing of it is used. */
+/* No slot of the slab is used: start again with one random piece. */
 static void close_pieces(struct class *c, struct slab *slab)
 {
     slab->nopen = slab->nroom = 0;
@@ -314,13 +322,14 @@ static struct slab *fresh_slab(struct hardened *h, struct class *c)
     return slab;
 }
 
-/* Pages of empty slabs, more or fewer. */
+/* Add to the bytes of empty slabs that keep their pages. */
 static void count_warm(struct hardened *h, int64_t bytes)
 {
     hak_count_shared(&h->now->warm_bytes, bytes);
 }
 
-/* A slab of the list `partial`, or NULL. */
+/* A slab of the list `partial`; when it is empty, an empty slab or a fresh one
+ * goes there. NULL = no memory. */
 static struct slab *more_room(struct hardened *h, struct class *c)
 {
     struct slab *slab;
@@ -341,7 +350,7 @@ static struct slab *more_room(struct hardened *h, struct class *c)
     return slab;
 }
 
-/* Nothing of the slab is used any more. */
+/* The last used slot of the slab became free. */
 static void emptied(struct hardened *h, struct class *c, struct slab *slab)
 {
     size_t bytes = slab_bytes(shape_of(h, c));
@@ -353,13 +362,13 @@ static void emptied(struct hardened *h, struct class *c, struct slab *slab)
         count_warm(h, (int64_t)bytes);
         hak_link_after(&c->empty, &slab->link);
     } else {
-        hak_link_after(c->empty.prev, &slab->link); /* the last */
+        hak_link_after(c->empty.prev, &slab->link); /* last: used last */
         close_runs(h, slab);
         close_pieces(c, slab);
     }
 }
 
-/* A slot of a piece that was put aside came back. */
+/* A slot of a full piece became free: the piece has room again. */
 static void piece_has_room(struct slab *slab, size_t piece)
 {
     uint32_t k = slab->nroom;
@@ -372,13 +381,13 @@ static void piece_has_room(struct slab *slab, size_t piece)
 void slabs_release(struct hardened *h, struct class *c, const char *p)
 {
     struct slab *slab = slab_of(h, p);
-    HAK_ALWAYS(slab != NULL); /* slabs of slots stay in the map */
+    HAK_ALWAYS(slab != NULL); /* slabs of slots never leave the map */
     size_t i = index_of(slab, (size_t)(p - slab->start));
     slab->used[i / 64] &= ~(1ull << i % 64);
     if (unlikely(slab->full >> (i >> slab->piece_shift) & 1))
         piece_has_room(slab, i >> slab->piece_shift);
     if (slab->nused-- == slab->capacity)
-        hak_link_after(c->partial.prev, &slab->link); /* the last */
+        hak_link_after(c->partial.prev, &slab->link); /* last: used last */
     if (unlikely(slab->nused == 0))
         emptied(h, c, slab);
 }
@@ -387,9 +396,9 @@ void slabs_release(struct hardened *h, struct class *c, const char *p)
  */
 
 /*
- * In a random open piece, from a random slot of it on, around its end. There is
- * one. Pieces that turn out to be full are put aside, until one of their slots
- * comes back.
+ * A free slot of the slab, which has one: in a random open piece the first free
+ * slot from a random position on, wrapping around. A piece that turns out to be
+ * full is marked in `full` until one of its slots becomes free.
  */
 static size_t free_slot(struct class *c, struct slab *slab)
 {
@@ -423,9 +432,9 @@ static void use(struct class *c, struct slab *slab, size_t i)
 }
 
 /*
- * A slot of the slab at random, opened if it must be. -ENOMEM: it cannot be;
- * -EEXIST: none is left. Where somebody else has mapped, a slot is used for
- * ever.
+ * Use a random slot of the slab, and open its pages if needed. -ENOMEM: they
+ * cannot be opened; -EEXIST: no slot is left. A slot where the program has
+ * mapped something itself becomes used and stays so for ever.
  */
 static int use_any(const struct hardened *h, struct class *c, struct slab *slab,
                    size_t *i)
@@ -441,7 +450,7 @@ static int use_any(const struct hardened *h, struct class *c, struct slab *slab,
     return -EEXIST;
 }
 
-/* The first slot of an open piece whose pages are open; capacity: none. */
+/* The first free slot of an open piece whose pages are open; capacity: none. */
 static size_t open_slot(const struct slab *slab)
 {
     size_t each = (size_t)1 << slab->piece_shift;
@@ -455,7 +464,7 @@ static size_t open_slot(const struct slab *slab)
     return slab->capacity;
 }
 
-/* There is no memory: of the slabs that have room, what is open. */
+/* No pages can be opened: use a free slot of any slab whose pages are open. */
 static struct slab *use_open(struct class *c, size_t *i)
 {
     struct hak_link *at = c->partial.next;
@@ -481,7 +490,7 @@ struct slab *slabs_use(struct hardened *h, struct class *c, size_t *i)
     if (likely(error == 0))
         return slab;
     if (slab != NULL && slab->nused == 0)
-        emptied(h, c, slab); /* it was taken for this */
+        emptied(h, c, slab); /* undo more_room() */
     return use_open(c, i);
 }
 
@@ -497,7 +506,7 @@ struct slab *slabs_use_open(struct class *c, size_t *i)
     return slab;
 }
 
-/* ---- what is given back ----------------------------------------------------
+/* ---- giving memory back ----------------------------------------------------
  */
 
 size_t slabs_close_empty(struct hardened *h, struct class *c)
@@ -516,13 +525,14 @@ size_t slabs_close_empty(struct hardened *h, struct class *c)
     return bytes;
 }
 
-/* May slot i lose its pages? */
+/* May the pages of slot i be purged? */
 static bool is_idle(const struct slab *slab, size_t i)
 {
     return !is_out(slab, i) && is_open(slab, i) && slab->class_number != 0;
 }
 
-/* They read zero all the same. */
+/* Purge the whole pages of slots that are not out. These read zero before and
+ * after. */
 static void purge_slots(struct hardened *h, const struct slab *slab)
 {
     size_t page = h->box->host->os_page_bytes;

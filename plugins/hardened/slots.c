@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: MIT
- * slots.c - slots are handed out, looked at, wiped, and wait.
+ * slots.c - the way of a slot: handed out, checked, wiped, in quarantine.
  *
- *     slab --random--> next --> the program --wiped--> shuffled --> in turn
- *       ^                                                                |
- *       +----------------------------------------------------------------+
+ *     slab --random--> next --> the program --wiped--> shuffled --> queue
+ *       ^                                                             |
+ *       +-------------------------------------------------------------+
  */
 #include "bounds.h"
 
 enum {
-    QUARANTINE_BYTES = 128 * 1024, /* of a class, in each half, or one slot */
+    QUARANTINE_BYTES = 128 * 1024, /* most bytes in each half, or one slot */
 };
 
 /* ---- locks -----------------------------------------------------------------
  */
 
 /*
- * A process of one thread needs none, and two atomics are two thirds of what a
- * call costs. libc knows, and nothing here starts a thread halfway. A fork in a
- * signal handler needs to know of the call that was interrupted.
+ * A process of one thread needs no lock, and the two atomic instructions of one
+ * are two thirds of what a call costs. libc says whether there is one thread,
+ * and nothing between lock and unlock starts another. hak_lock_enter still
+ * records that the call is inside, for a fork in a signal handler that has
+ * interrupted it.
  */
 static void lock(struct class *c)
 {
@@ -60,8 +62,8 @@ static void found_written(struct hardened *h, const char *p, size_t asked)
     abort();
 }
 
-/* A free slot with room for `room` is handed out: it must be as free left it.
- */
+/* A slot with room for `room` bytes is handed out: check that it is as free
+ * left it, and set its border and canary. */
 static inline void open_bounds(struct hardened *h, char *p, size_t asked,
                                size_t room)
 {
@@ -78,9 +80,10 @@ static inline void open_bounds(struct hardened *h, char *p, size_t asked,
 }
 
 /*
- * May the bytes in front of p, a slot that is out, be looked at? In front of a
- * slab is a closed page, or another's memory; a run in front may be closed, and
- * is not closed again while a slot of the slab is out.
+ * May the border in front of p, a slot that is out, be read? In front of a
+ * slab's first slot is a closed page or other memory. In front of the first
+ * slot of a run, the run before may be closed; once open, it stays open while a
+ * slot of the slab is out. The acquire pairs with open_these().
  */
 static bool border_in_front(const struct slab *slab, const char *p)
 {
@@ -127,7 +130,8 @@ void slots_set_asked(struct hardened *h, struct slab *slab, size_t i, void *p,
                  (uint32_t)size_bytes << NOTE_ASKED_SHIFT);
 }
 
-/* As realloc has it: not where most of the slot would be for nothing. */
+/* Declines to shrink to less than half of the slot, as realloc should move
+ * then. Slots of up to SMALL_BYTES are kept. */
 bool slots_resize(struct hardened *h, struct slab *slab, size_t i, void *p,
                   size_t size_bytes)
 {
@@ -141,9 +145,10 @@ bool slots_resize(struct hardened *h, struct slab *slab, size_t i, void *p,
 }
 
 /*
- * A program may use little of a long slot, so what still reads zero is not
- * written to: a page that was never touched then takes no memory. Where a page
- * was used, the look ends within its first bytes.
+ * Wipe a long slot page by page, and write only to pages that do not read zero.
+ * A program may use little of a long slot, and a page that was never written to
+ * takes no memory. In a page that was used, the check usually ends within its
+ * first bytes.
  */
 static void wipe_used(const struct hardened *h, char *p, size_t bytes)
 {
@@ -161,9 +166,9 @@ static void wipe_used(const struct hardened *h, char *p, size_t bytes)
  */
 
 /*
- * A freed slot changes places with a random one of those that are shuffled,
- * that with the oldest of those that wait in turn; what comes out is free. The
- * lock is held.
+ * Put a freed slot in quarantine: it takes the place of a random slot in the
+ * shuffled half, and that one takes the place of the oldest in the queue. The
+ * slot that leaves the queue becomes free. The class's lock is held.
  */
 static void quarantine(struct hardened *h, struct class *c, uint32_t nwait,
                        char *p)
@@ -185,7 +190,7 @@ static void quarantine(struct hardened *h, struct class *c, uint32_t nwait,
         slabs_release(h, c, out);
 }
 
-/* What waits in the quarantine is free. The lock is held. */
+/* Free all slots in quarantine. The class's lock is held. */
 static void end_wait(struct hardened *h, struct class *c)
 {
     for (uint32_t i = 0; i < 2 * h->shape[c->number].nwait; i++) {
@@ -200,9 +205,9 @@ static void end_wait(struct hardened *h, struct class *c)
  */
 
 /*
- * It is chosen when one is handed out, and its first lines fetched: they are to
- * be looked at. Only of pages that are open: what it takes to have more waits
- * until it is asked for. The lock is held.
+ * Choose the next slot when one is handed out, and prefetch its first lines and
+ * its note, which the next malloc reads. Only an open slot is chosen: pages are
+ * not opened before malloc needs them. The class's lock is held.
  */
 static void choose_ahead(struct class *c)
 {
@@ -218,7 +223,8 @@ static void choose_ahead(struct class *c)
     __builtin_prefetch(note_at(slab, i));
 }
 
-/* The lock is held. */
+/* In a fork's child, free the slot that the parent chose. The class's lock is
+ * held. */
 static void drop_old(struct hardened *h, struct class *c)
 {
     if (c->old != NULL)
@@ -226,7 +232,8 @@ static void drop_old(struct hardened *h, struct class *c)
     c->old = NULL;
 }
 
-/* The lock is held. False: no memory. */
+/* Choose the next slot, and open its pages if needed. False: no memory. The
+ * class's lock is held. */
 static bool choose_now(struct hardened *h, struct class *c)
 {
     size_t i;
@@ -240,8 +247,9 @@ static bool choose_now(struct hardened *h, struct class *c)
     return true;
 }
 
-/* Later, where it is needed, so that a child that only runs another program
- * copies few pages. */
+/* Neither frees the parent's slot nor chooses another here: both wait until the
+ * child allocates. So a child that only runs another program copies few pages.
+ */
 void slots_choose_anew(struct hardened *h, struct class *c)
 {
     if (c->old == NULL)
@@ -287,8 +295,9 @@ void *slots_alloc(struct hardened *h, uint32_t class_number, size_t asked)
 }
 
 /*
- * Its bytes are wiped before the lock is taken: the slot is nobody else's. Two
- * frees at once both come as far as the lock.
+ * The slot is checked and wiped before the lock is taken, since no other call
+ * may use it. When two threads free it at once, both get as far as the lock;
+ * the second then finds that it is not out.
  */
 void slots_free(struct hardened *h, struct slab *slab, size_t i, void *p)
 {
@@ -312,7 +321,7 @@ void slots_free(struct hardened *h, struct slab *slab, size_t i, void *p)
 /* ---- trim -----------------------------------------------------------------
  */
 
-/* What was chosen ahead is free. The lock is held. */
+/* Free the slot that was chosen as next. The class's lock is held. */
 static void unchoose(struct hardened *h, struct class *c)
 {
     drop_old(h, c);
@@ -321,7 +330,8 @@ static void unchoose(struct hardened *h, struct class *c)
     c->next = NULL;
 }
 
-/* Returns bytes. */
+/* Close empty slabs; with `waiting` free the slots in quarantine first, without
+ * it purge idle pages too. Returns the bytes of the closed slabs. */
 static size_t give_back(struct hardened *h, bool waiting)
 {
     size_t bytes = 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * wipe.c - zero to a slot, and is it zero still? By the wider of two kinds of
- * vectors that the processor has.
+ * wipe.c - wipes slots, and checks that they still are zero, with AVX2 where
+ * the CPU has it and SSE2 elsewhere.
  */
 #include "hardened.h"
 

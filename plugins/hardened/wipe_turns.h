@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * wipe_turns.h - the functions of wipe.c for vectors of VECTOR_BYTES, by the
- * instructions of TARGET: NAMED(is_zero), NAMED(wipe).
+ * wipe_turns.h - NAMED(is_zero) and NAMED(wipe) for wipe.c, which includes this
+ * file once for each kind of vector: VECTOR_BYTES long, with the instructions
+ * of TARGET.
  *
- * A length between two powers of two is its first part and its last, which
- * overlap: no loop whose end is guessed wrong every other time.
+ * A length between n and 2n, for a power of two n, is handled as its first n
+ * bytes and its last n, which overlap. That needs no loop, whose end the CPU
+ * would mispredict.
  */
 #define vector NAMED(vector)
 #define AT(p) ((vector *)(void *)(p))
@@ -13,7 +15,7 @@
 typedef uint64_t vector
     __attribute__((vector_size(VECTOR_BYTES), aligned(16), may_alias));
 
-/* The first n bytes and the last n. */
+/* Are the first n bytes and the last n zero? */
 TARGET static inline __attribute__((always_inline)) bool
 NAMED(ends_are_zero)(char *p, size_t bytes, const size_t n)
 {

@@ -24,12 +24,13 @@ int bigcache_init(struct bigcache *cache, struct blocks *blocks,
     return 0;
 }
 
-/* n >= 1: 1..8 each its own, then 8 a doubling; rounds down. */
+/* The bucket of blocks of n >= 1 granules: one each for 1..8, then 8 to a
+ * doubling. A bucket begins with the shortest blocks that it holds. */
 static uint32_t bucket_of(size_t n)
 {
     if (n <= 8)
         return (uint32_t)n - 1;
-    uint32_t log2 = 63 - (uint32_t)__builtin_clzll(n); /* 3 .. */
+    uint32_t log2 = 63 - (uint32_t)__builtin_clzll(n); /* 3 or more */
     uint32_t i = 8 * (log2 - 2) + (uint32_t)((n >> (log2 - 3)) & 7) - 1;
     return i < CACHE_BUCKETS ? i : CACHE_BUCKETS - 1;
 }
@@ -54,8 +55,8 @@ static bool is_clean(const struct block *b)
     return b->state == BLOCK_CLEAN;
 }
 
-/* Behind `newer` in its list by age; into its bucket as the newest or, what was
- * split off, as the oldest. */
+/* Link b behind `newer` in the list by age, and in its bucket as the newest, or
+ * as the oldest when it comes from a split. */
 static void link_in(struct bigcache *cache, struct shard *s, struct block *b,
                     struct hak_link *newer, bool newest)
 {
@@ -97,8 +98,9 @@ static void extract(struct shard *s, struct block *b)
 }
 
 /*
- * b, in the shard, becomes two: one of ngranules, the other the rest, in its
- * place by age. Returns the rest; NULL: no struct for it, nothing changed.
+ * Split b, which is in the shard: b keeps ngranules, the rest becomes a block
+ * of its own. Both stay where b was in the list by age. Returns the rest; NULL:
+ * no spare struct, nothing changed.
  */
 static struct block *split(struct bigcache *cache, struct shard *s,
                            struct block *b, size_t ngranules)
@@ -116,7 +118,9 @@ static struct block *split(struct bigcache *cache, struct shard *s,
 
 /* A request as one shard sees it. */
 struct fit {
-    size_t least, most, longest; /* of a block: as it is; to be split */
+    /* In granules: what is asked for; the longest block that is given whole;
+     * the longest block that is considered, to be split when above `most`. */
+    size_t least, most, longest;
     size_t align_bytes;
     bool huge;
 };
@@ -157,9 +161,14 @@ static struct block *find_one(struct shard *s, const struct fit *fit)
 /* ---- blocks that adjoin -------------------------------------------------- */
 
 /*
- * From `from` as far as `end`, to the right or to the left: sum granules, at
- * least as many as are asked for, of them `dirty` if what is too much is cut
- * off at the end, which is always less than the end. To the left from != end.
+ * A run of adjoining blocks from `from` to `end`, towards higher addresses when
+ * `right` is set, else towards lower ones.
+ *
+ * sum    granules, at least as many as are asked for
+ * dirty  dirty granules that remain after what is too much is cut off `end`.
+ *        The cut is always shorter than `end`
+ *
+ * A run to the left has at least two blocks.
  */
 struct run {
     struct block *from, *end;
@@ -167,7 +176,8 @@ struct run {
     bool right;
 };
 
-/* b, if it lies in the shard, whose lock is held, and can be part of one. */
+/* Returns b when it is in shard s, whose lock is held, and may be part of a run
+ * for this request; else NULL. */
 static struct block *part(const struct bigcache *cache, const struct shard *s,
                           const struct fit *fit, struct block *b)
 {
@@ -183,7 +193,7 @@ static size_t dirty_granules(const struct block *b)
     return is_clean(b) ? 0 : b->ngranules;
 }
 
-/* The run from b on; sum is 0 when there is none. */
+/* The run that starts at b; its sum is 0 when the blocks do not suffice. */
 static struct run run_from(const struct bigcache *cache, const struct shard *s,
                            const struct fit *fit, struct block *b, bool right)
 {
@@ -205,15 +215,16 @@ static struct run run_from(const struct bigcache *cache, const struct shard *s,
     return w;
 }
 
-/* Is w better than `best`? More dirty, or as much and less to be cut off. */
+/* A run is better when it has more dirty granules, or as many and less to cut
+ * off. */
 static bool is_better(const struct run *w, const struct run *best)
 {
     return w->sum != 0 && (best->sum == 0 || w->dirty > best->dirty ||
                            (w->dirty == best->dirty && w->sum < best->sum));
 }
 
-/* The best run from the newest blocks of a list; the first that is dirty and
- * needs no cut will do. */
+/* The best of the runs that start at the newest blocks of a list. Stops at the
+ * first run that is all dirty and needs no cut. */
 static struct run best_run(const struct bigcache *cache, const struct shard *s,
                            const struct fit *fit, const struct hak_link *list)
 {
@@ -235,7 +246,8 @@ static struct run best_run(const struct bigcache *cache, const struct shard *s,
     return best;
 }
 
-/* Out of the shard, as one block, dirty. */
+/* Take the blocks from first to last out of the shard and join them to one
+ * dirty block. */
 static struct block *join(struct bigcache *cache, struct shard *s,
                           struct block *first, const struct block *last)
 {
@@ -243,7 +255,7 @@ static struct block *join(struct bigcache *cache, struct shard *s,
     extract(s, first);
     while (first->base + block_bytes(first) != end) {
         struct block *right = blocks_right(cache->blocks, first);
-        HAK_ALWAYS(right != NULL); /* it was seen under this lock */
+        HAK_ALWAYS(right != NULL); /* run_from saw it under the same lock */
         extract(s, right);
         blocks_join(cache->blocks, first, right);
     }
@@ -304,7 +316,8 @@ static struct taken take_from(struct bigcache *cache, struct shard *s,
     return taken;
 }
 
-/* Without the lock: is it worth taking? */
+/* May the shard have a block for this request? Only a hint, read without the
+ * lock. */
 static bool may_have(const struct shard *s, const struct fit *fit, bool whole)
 {
     uint64_t any = 0;
@@ -377,7 +390,7 @@ void bigcache_put_clean(struct bigcache *cache, uint32_t shard, struct block *b,
     hak_lock_drop(&s->lock);
 }
 
-/* The oldest of a list, if it is too old; NULL = none. */
+/* The oldest block of a list if it is too old, else NULL. */
 static struct block *oldest(const struct bigcache *cache,
                             const struct hak_link *list, uint64_t now_ms,
                             uint64_t age_ms)
@@ -439,10 +452,16 @@ void bigcache_recall(struct bigcache *cache)
     }
 }
 
-void bigcache_lock(struct bigcache *cache, bool take)
+void bigcache_lock(struct bigcache *cache)
 {
     for (uint32_t i = 0; i < cache->nshards; i++)
-        (take ? hak_lock_take : hak_lock_drop)(&cache->shard[i].lock);
+        hak_lock_take(&cache->shard[i].lock);
+}
+
+void bigcache_unlock(struct bigcache *cache)
+{
+    for (uint32_t i = 0; i < cache->nshards; i++)
+        hak_lock_drop(&cache->shard[i].lock);
 }
 
 void bigcache_fork(struct bigcache *cache, enum hak_fork_phase phase)
@@ -469,7 +488,8 @@ static void check_bucket(const struct bigcache *cache, const struct shard *s,
     }
 }
 
-/* Blocks of the list, which are all clean, or none. */
+/* Check a list by age, whose blocks must all be clean or all be dirty. Returns
+ * their number. */
 static uint64_t check_list(const struct bigcache *cache, const struct shard *s,
                            const struct hak_link *list, bool clean,
                            uint64_t *bytes)

@@ -7,9 +7,10 @@
 
 _Static_assert(sizeof(struct block) == 64, "one cache line");
 
-enum { SLAB_BLOCKS = 63 }; /* with the host's rounding, within one OS page */
+enum { SLAB_BLOCKS = 63 }; /* made at a time: an OS page by host->meta */
 
-/* Of so many bits a granule; older cores have no better than a sparse one. */
+/* A table of `bits` for each of n granules. A core without window_table gets a
+ * sparse one from meta, which costs address space. */
 static void *table(struct hak_box *box, size_t n, uint32_t bits)
 {
     return HAK_HAS(box->host, window_table)
@@ -37,7 +38,8 @@ int blocks_init(struct blocks *blocks, struct hak_box *box)
 
 /* ---- the structs ------------------------------------------------------- */
 
-/* Called without the lock: meta may map. */
+/* Make SLAB_BLOCKS spare structs. Call it without the lock: host->meta may map.
+ */
 static bool add_slab(struct blocks *blocks)
 {
     struct block *slab =
@@ -97,7 +99,8 @@ static size_t granule_of(const struct blocks *blocks, const void *p)
     return ((uintptr_t)p - blocks->base) >> HAK_GRANULE_SHIFT;
 }
 
-/* Under the lock, so a load and a store do; readers see either word. */
+/* Writers hold the lock, so no read-modify-write is needed. Readers see the old
+ * word or the new one. */
 static void change_bit(uint64_t *map, size_t i, bool set)
 {
     uint64_t bit = 1ull << (i & 63);
@@ -130,7 +133,7 @@ void blocks_leave(struct blocks *blocks, struct block *b)
     hak_lock_drop(&blocks->lock);
 }
 
-/* What it was as a slot is forgotten. */
+/* Set the length of a kept block. Its former color and size are lost. */
 static void set_length(struct block *b, size_t ngranules)
 {
     __atomic_store_n(&b->color, 0, __ATOMIC_RELAXED);
@@ -196,7 +199,7 @@ static size_t start_before(const struct blocks *blocks, size_t g)
         w = last_before(blocks->words, w - 1);
         if (w == HAK_BITS_NONE)
             return HAK_BITS_NONE;
-        word = read_word(blocks->starts, w); /* 0: just taken back */
+        word = read_word(blocks->starts, w); /* 0: a writer is clearing it */
     }
     return w * 64 + 63 - (size_t)__builtin_clzll(word);
 }
@@ -226,7 +229,7 @@ struct block *blocks_right(const struct blocks *blocks, const struct block *b)
 
 struct block *blocks_left(const struct blocks *blocks, const struct block *b)
 {
-    return blocks_around(blocks, b->base - 1); /* no two overlap */
+    return blocks_around(blocks, b->base - 1); /* blocks do not overlap */
 }
 
 /* The lowest set bit of map at or above i and below end, or end. */

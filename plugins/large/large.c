@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * large.c - the box `large`: requests above 256 KiB, a mapping each.
  *
- * A slot is the request rounded up to OS pages; the rest of the last granule is
- * address space that is not touched. It starts where its mapping does, or up to
- * a page behind: starts that are all 64 KiB apart would meet in a few sets of
- * the caches.
+ * A slot is the request rounded up to OS pages. The rest of the last granule is
+ * address space that nobody touches. A slot starts where its mapping does or up
+ * to a page behind: if all slots started at multiples of 64 KiB, their first
+ * lines would compete for a few sets of the CPU's caches.
  */
 #include "large.h"
 
@@ -109,7 +109,8 @@ static void start_threshold(struct large *large)
                     param(box, PARAM_DIRECT));
 }
 
-/* For short blocks a power of two, as asked or as many as CPUs; and one. */
+/* The shards for short blocks, a power of two: as many as the INI says or as
+ * there are CPUs. One more is for long blocks. */
 static uint32_t shards_wanted(const struct hak_box *box)
 {
     const uint32_t most = CACHE_SHARDS_MOST - 1;
@@ -138,7 +139,8 @@ static int init(struct hak_box *box)
     return 0;
 }
 
-/* The calling thread's near blocks; those of others stay until they call. */
+/* Flush the calling thread's near blocks. Those of other threads stay until
+ * these threads call the box. */
 static void flush_own(struct hak_box *box)
 {
     struct near *near = box->host->heap(box, false);
@@ -155,7 +157,7 @@ static int set_param(struct hak_box *box, uint32_t i)
     configure(large);
     if (i == PARAM_LEARN || i == PARAM_DIRECT)
         start_threshold(large);
-    supply_flush(large); /* the simplest way under a lower bound */
+    supply_flush(large); /* a bound may be lower now; nothing kept exceeds it */
     ledger_turn(&large->ledger, &large->cache);
     return 0;
 }
@@ -163,11 +165,12 @@ static int set_param(struct hak_box *box, uint32_t i)
 /* ---- alloc and free ----------------------------------------------------- */
 
 /*
- * The kernel keeps the CPU's number up to date in a place that libc registers
- * for each thread (rseq(2)). Where it has none, it is negative, and the
- * thread's own address stands for the CPU. sched_getcpu() would ask the kernel
- * there, and a sandbox may end the program for a system call that it did not
- * make before.
+ * The kernel writes the number of the CPU to memory that libc registers for
+ * each thread (rseq(2)). When libc could not register it, the number is
+ * negative, and a hash of the thread's address stands for the CPU.
+ * sched_getcpu() will not do: in this case it makes a system call, and a
+ * sandbox may kill the program for a system call that the program does not make
+ * by itself.
  */
 uint32_t large_shard(const struct large *large)
 {
@@ -182,8 +185,10 @@ uint32_t large_shard(const struct large *large)
 }
 
 /*
- * From the mapping to the slot: of a block always the same, so that its pages
- * are; 0 where no page is left for it, or the slot is to be aligned.
+ * Bytes from the start of the mapping to the slot. They depend on the address
+ * of the block alone, so that its next slot lies on the same pages, which are
+ * resident. They are 0 when the block has no page to spare, and for an aligned
+ * slot.
  */
 static uint16_t color_of(const struct large *large, const struct block *b,
                          size_t size_bytes, size_t align_bytes)
@@ -217,7 +222,7 @@ static struct near *near_of(struct large *large, bool open)
     return any ? large->box->host->heap(large->box, open) : NULL;
 }
 
-/* What this thread has just freed, or NULL. */
+/* A near block of this thread for the request, or NULL. */
 static struct block *take_near(struct large *large, size_t size_bytes)
 {
     size_t n = granules_of(size_bytes);
@@ -227,7 +232,7 @@ static struct block *take_near(struct large *large, size_t size_bytes)
                : NULL;
 }
 
-/* Nothing kept fits. */
+/* Serve a request that no kept block fits. */
 static void *alloc_fresh(struct large *large, size_t size_bytes,
                          size_t align_bytes, uint32_t flags)
 {
@@ -246,7 +251,7 @@ static void *alloc_fresh(struct large *large, size_t size_bytes,
     return p;
 }
 
-/* Of what is kept in the BigCache; block is NULL if none fits. */
+/* Take a block of the BigCache for the request; block is NULL if none fits. */
 static struct taken take_kept(struct large *large, size_t size_bytes,
                               size_t align_bytes)
 {
@@ -261,13 +266,14 @@ static struct taken take_kept(struct large *large, size_t size_bytes,
     return bigcache_take(&large->cache, shard_for(large, n), &request);
 }
 
-/* A kept block, this thread's or the BigCache's, as a slot; or NULL. */
+/* Make a slot of a near block or of a block of the BigCache; NULL: none fits.
+ */
 static void *alloc_kept(struct large *large, size_t size_bytes,
                         size_t align_bytes)
 {
     struct block *b =
         align_bytes <= HAK_GRANULE_BYTES ? take_near(large, size_bytes) : NULL;
-    if (likely(b != NULL)) /* in the ledger all the time */
+    if (likely(b != NULL)) /* the ledger counts a near block as live already */
         return hand_out(large, b, size_bytes, align_bytes, true);
     struct taken taken = take_kept(large, size_bytes, align_bytes);
     if (taken.block == NULL)
@@ -297,9 +303,10 @@ static void *alloc(struct hak_box *box, size_t size_bytes)
 }
 
 /*
- * A kept block is dirty. Clearing a long one costs more than fresh pages do,
- * and would make those resident that the program never touches; it goes back
- * first, so that both together take no more room than one.
+ * A kept block is dirty. To clear a long one costs more than fresh pages do,
+ * and makes pages resident that the program may never touch, so a fresh block
+ * is mapped. A kept block of the same length goes back before that, so that the
+ * two do not take memory at the same time.
  */
 static void *zalloc(struct hak_box *box, size_t size_bytes)
 {
@@ -335,7 +342,8 @@ free_of_no_slot(struct hak_box *box, const void *p)
     abort();
 }
 
-/* To this thread's own blocks. False: not so, and nothing changed. */
+/* Make b a near block of this thread. Returns false, with b unchanged, when it
+ * cannot be one. */
 static bool free_near(struct large *large, struct block *b)
 {
     if (b == NULL || b->ngranules > NEAR_GRANULES ||
@@ -352,14 +360,15 @@ static bool free_near(struct large *large, struct block *b)
 }
 
 /*
- * The exchange decides between two frees of one block, in any threads; without
- * it, on the short way, a second free in the same moment is not noticed.
+ * The compare-and-swap lets one of two frees of the same block succeed, in
+ * whatever threads. free_near() has none, so there a second free by another
+ * thread in the same moment is not noticed.
  */
 static void free_slot(struct hak_box *box, void *p)
 {
     struct large *large = large_of(box);
     struct block *b = blocks_at(&large->blocks, p);
-    uint32_t live = BLOCK_LIVE;
+    uint8_t live = BLOCK_LIVE;
     if (likely(free_near(large, b)))
         return;
     if (unlikely(b == NULL || !__atomic_compare_exchange_n(
@@ -371,7 +380,8 @@ static void free_slot(struct hak_box *box, void *p)
 
 /* ---- questions ---------------------------------------------------------- */
 
-/* Kept blocks are memory of the box as well: the directory says so too. */
+/* True for kept blocks as well: the owner directory also names this box for
+ * them, and both must agree (verify = yes). */
 static bool owns(struct hak_box *box, const void *p)
 {
     return blocks_around(&large_of(box)->blocks, p) != NULL;
@@ -463,7 +473,7 @@ static void at_fork(struct hak_box *box, enum hak_fork_phase phase)
     bigcache_fork(&large->cache, phase);
     hak_lock_fork(&large->blocks.lock, phase);
     hak_lock_fork(&large->near_lock, phase);
-    if (phase == HAK_FORK_CHILD) /* the parent may have been sweeping */
+    if (phase == HAK_FORK_CHILD) /* a thread of the parent may be sweeping */
         __atomic_store_n(&large->next_sweep_ms, 0, __ATOMIC_RELEASE);
 }
 
@@ -478,7 +488,7 @@ static void heap_close(struct hak_box *box, void *heap)
     near_close(large_of(box), heap);
 }
 
-/* Its blocks are any thread's from here on. */
+/* The near blocks go on to the BigCache, where any thread can take them. */
 static void heap_park(struct hak_box *box, void *heap)
 {
     near_flush(large_of(box), heap);
@@ -503,7 +513,7 @@ static size_t trim(struct hak_box *box)
 static void state_changed(struct hak_box *box)
 {
     flush_own(box);
-    supply_flush(large_of(box)); /* supply_free keeps nothing from now on */
+    supply_flush(large_of(box)); /* supply_free keeps nothing in this state */
 }
 
 void large_check(struct large *large)

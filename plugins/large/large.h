@@ -4,7 +4,7 @@
  *     large.c     entry, parameters, alloc and free
  *     near.c      a thread's last freed blocks
  *     resize.c    realloc: in place, by remap, or not at all
- *     supply.c    all coupling to the host: map, give back, how much to keep
+ *     supply.c    all calls of the host: map, give back; how much to keep
  *     threshold.c which sizes are kept
  *     bigcache.c  freed blocks
  *     ledger.c    live and peak bytes   blocks.c  address -> block
@@ -17,8 +17,9 @@
 #include "near.h"
 #include "threshold.h"
 
-/* Blocks up to 1 MiB are kept as they are, one cache a CPU; longer ones are
- * split and joined, so they are kept in one place. */
+/* Blocks of up to 1 MiB are kept whole, in one shard for each CPU. Longer ones
+ * are split and joined. Only blocks of one shard can be joined, so all of these
+ * share the last shard. */
 enum { SHORT_GRANULES = 16 };
 
 /* [box large]: copied from box->params, read with settings_get(). */
@@ -39,12 +40,16 @@ static inline uint64_t settings_get(const uint64_t *setting)
 }
 
 /*
- * What came, and when: the box's clock of use. Written by who sweeps.
+ * Turns and stretches: time as measured by the bytes that were requested.
+ * Written only by the thread that sweeps. `came` is the sum of the bytes of all
+ * requests up to now (ledger_came).
  *
- * looked_*     the last look at whether the box is at rest
- * turn_came    came when the turn began
- * stretch_*    this stretch, in which the ledger's high is the most live
- * late_came    came when the stretch before it began; atomic
+ * looked_ms, looked_came  time and `came` when it was last decided whether the
+ *              box is at rest
+ * turn_came    `came` at the start of this turn
+ * stretch_*    time, turn and `came` at the start of this stretch; the ledger's
+ *              `high` is the most that was live in it
+ * late_came    `came` at the start of the stretch before; atomic
  */
 struct use {
     uint64_t looked_ms, looked_came;
@@ -60,11 +65,12 @@ struct large {
     struct settings settings;
     size_t page_bytes;
     struct threshold threshold;
-    uint64_t next_sweep_ms; /* atomic; who moves it on is the one to sweep */
+    uint64_t next_sweep_ms; /* atomic; the thread that moves it on sweeps */
     struct use use;
-    struct hak_lock near_lock; /* of all but reading all_near */
+    /* Guards the three members below; all_near is read without it. */
+    struct hak_lock near_lock;
     struct near *all_near, *spare_near;
-    uint64_t nnear; /* open */
+    uint64_t nnear; /* open heaps of near blocks */
     /* Written on slow paths, by any thread. */
     struct ledger ledger __attribute__((aligned(64)));
     uint64_t maps, mapped_bytes, cleaned_bytes, given_back, unused, passed;
@@ -88,13 +94,14 @@ static inline size_t granules_of(size_t nbytes)
 }
 
 /*
- * The shard of the CPU that runs us. By CPU rather than by thread: there are
- * as many as can meet, and what the CPU's caches hold of a block serves the
- * next thread on it as well. Makes no system call.
+ * The shard of the CPU that runs the caller. Shards go by CPU rather than by
+ * thread, because no more threads can meet than there are CPUs, and because the
+ * next thread on a CPU profits from what its caches hold of a block. Makes no
+ * system call.
  */
 uint32_t large_shard(const struct large *large);
 
-/* The shard for blocks of so many granules: the CPU's, or the last. */
+/* The shard for blocks of ngranules: the CPU's, or the last for long ones. */
 static inline uint32_t shard_for(const struct large *large, size_t ngranules)
 {
     return ngranules <= SHORT_GRANULES ? large_shard(large)
@@ -103,18 +110,21 @@ static inline uint32_t shard_for(const struct large *large, size_t ngranules)
 
 /* ---- near.c ------------------------------------------------------------ */
 
-/* A thread's heap, or NULL: no memory. near_close: by any thread. */
+/* The heap of near blocks of a thread, or NULL: no memory. Any thread may call
+ * near_close. */
 struct near *near_open(struct large *large);
 void near_close(struct large *large, struct near *near);
 
-/* All its blocks go on to the BigCache, or back. */
+/* All near blocks of the heap go on to the BigCache or back to the host. */
 void near_flush(struct large *large, struct near *near);
 
-/* The same for what was not needed of late; looks at the clock now and then. */
+/* The same for the blocks that no request needed for an age. Cheap: only one
+ * call in NEAR_CALLS looks at the clock. */
 void near_age(struct large *large, struct near *near);
 
-/* Of all threads: blocks and bytes of mappings on the lists; live_bytes, to be
- * added to the ledger's, modulo 2^64. */
+/* Sums over all threads: count and bytes of the blocks on the lists (bytes of
+ * their mappings), and live_bytes, which is to be added to the ledger's live
+ * bytes, modulo 2^64. */
 struct near_sums {
     uint64_t count, bytes, live_bytes;
 };
@@ -123,8 +133,8 @@ struct near_sums near_sum(const struct large *large);
 /* ---- supply.c ---------------------------------------------------------- */
 
 /*
- * supply_map - a fresh block in state CACHED, entered; NULL = no memory, even
- * after giving back what the cache held.
+ * supply_map - map a fresh block. Returns it in state CACHED and entered in the
+ * table; NULL = no memory, even after all that was kept went back.
  */
 struct block *supply_map(struct large *large, size_t ngranules,
                          size_t align_bytes, uint32_t flags);
@@ -135,28 +145,31 @@ bool supply_huge(const struct large *large, size_t ngranules);
 /* b, in state CACHED, was live until now: keep it or give it back. */
 void supply_free(struct large *large, struct block *b);
 
-/* More is live than was: back with what may be kept no more. */
+/* Live bytes have grown: give back what is above the bounds now. */
 void supply_bound(struct large *large, uint64_t now_ms);
 
 /* Give a block in state CACHED, in no list, back to the system. */
 void supply_give_back(struct large *large, struct block *b);
 
-/* Give back some of what is too old; amortised. */
+/* Give back blocks that are too old, up to SWEEP_MOST in one call. */
 void supply_sweep(struct large *large, uint64_t now_ms);
 
-/* Give back all that is kept; returns bytes, without those that were clean. */
+/* Give back all that is kept. Returns the bytes, without those that were clean.
+ */
 size_t supply_flush(struct large *large);
-/* The ends of the oldest kept blocks go to the host, as they are, until so many
- * bytes went or none is kept. Returns the bytes. */
+
+/* Unmap the ends of the oldest kept blocks, without a purge, until want_bytes
+ * have gone or no dirty block is kept. Returns the bytes. */
 size_t supply_shrink(struct large *large, size_t want_bytes);
 
-/* The host had no room: the same. False = nothing was kept. */
+/* Give back all that is kept, because the host had no room for a mapping.
+ * Returns false when nothing was kept, so trying again is of no use. */
 bool supply_make_way(struct large *large);
 
 /* How long a freed block is kept, in milliseconds. */
 uint64_t supply_age_ms(const struct large *large);
 
-/* What may be kept now, in bytes, of all that is free. */
+/* How many bytes of dirty blocks may be kept now. */
 uint64_t supply_room(const struct large *large);
 
 /* ---- resize.c ---------------------------------------------------------- */
@@ -166,7 +179,7 @@ void *large_resize(struct hak_box *box, void *p, size_t size_bytes);
 
 /* ---- large.c ----------------------------------------------------------- */
 
-/* Aborts when the instance contradicts itself. No other thread is in it. */
+/* Aborts when an invariant is broken. No other thread may be in the box. */
 void large_check(struct large *large);
 
 #endif

@@ -28,8 +28,9 @@ int64_t ledger_came(const struct bigcache *cache)
 }
 
 /*
- * All locks held. `slack` bytes are to be shared out: to each of the others
- * half of what it does not use, as far as they go; the rest to ours.
+ * Set all reserves anew, so that they exceed the live bytes by `slack` in all.
+ * Each other account keeps half of the reserve that it does not use, as far as
+ * slack goes; ours gets the rest. The locks of all shards are held.
  */
 static void share_out(struct bigcache *cache, struct account *ours,
                       int64_t slack)
@@ -49,7 +50,7 @@ static void share_out(struct bigcache *cache, struct account *ours,
 static void add_slowly(struct ledger *ledger, struct bigcache *cache,
                        struct account *ours, int64_t nblocks, int64_t nbytes)
 {
-    bigcache_lock(cache, true);
+    bigcache_lock(cache);
     account_count(ours, nblocks, nbytes);
     int64_t live = ledger_live(cache);
     if (live > ledger->high)
@@ -57,7 +58,7 @@ static void add_slowly(struct ledger *ledger, struct bigcache *cache,
     if (live > ledger->peak)
         ledger_write(&ledger->peak, live);
     share_out(cache, ours, ledger->high - live);
-    bigcache_lock(cache, false);
+    bigcache_unlock(cache);
 }
 
 void ledger_add(struct ledger *ledger, struct bigcache *cache, uint32_t shard,
@@ -71,10 +72,10 @@ void ledger_add(struct ledger *ledger, struct bigcache *cache, uint32_t shard,
         add_slowly(ledger, cache, &s->account, nblocks, nbytes);
 }
 
-/* No live byte is above high, so peak has seen what high forgets. */
+/* Lowering `high` loses nothing of `peak`, since high <= peak at all times. */
 void ledger_turn(struct ledger *ledger, struct bigcache *cache)
 {
-    bigcache_lock(cache, true);
+    bigcache_lock(cache);
     ledger_write(&ledger->high_before, ledger->high);
     ledger_write(&ledger->high, ledger_live(cache));
     for (uint32_t i = 0; i < cache->nshards; i++) {
@@ -82,13 +83,13 @@ void ledger_turn(struct ledger *ledger, struct bigcache *cache)
         s->account.reserve = s->account.live;
         __atomic_store_n(&s->allowance, 0, __ATOMIC_RELAXED);
     }
-    bigcache_lock(cache, false);
+    bigcache_unlock(cache);
 }
 
 void ledger_check(struct ledger *ledger, struct bigcache *cache)
 {
     int64_t reserve = 0;
-    bigcache_lock(cache, true);
+    bigcache_lock(cache);
     for (uint32_t i = 0; i < cache->nshards; i++) {
         const struct account *a = &cache->shard[i].account;
         HAK_ALWAYS(a->live <= a->reserve);
@@ -96,5 +97,5 @@ void ledger_check(struct ledger *ledger, struct bigcache *cache)
     }
     HAK_ALWAYS(ledger_live(cache) >= 0 && ledger_nlive(cache) >= 0);
     HAK_ALWAYS(reserve <= ledger->high && ledger->high <= ledger->peak);
-    bigcache_lock(cache, false);
+    bigcache_unlock(cache);
 }

@@ -2,8 +2,8 @@
  * near.c - heaps of near blocks: opened, aged, flushed, summed. */
 #include "large.h"
 
-/* Bytes in all lists together, whatever the number of threads; a thread has
- * at least room for a few of the shortest. */
+/* A thread may keep an equal share of NEAR_ALL_BYTES, counted when its heap is
+ * opened, but at least NEAR_LEAST_BYTES: room for a few of the shortest. */
 #define NEAR_ALL_BYTES ((uint64_t)16 << 20)
 #define NEAR_LEAST_BYTES ((uint64_t)256 << 10)
 enum { NEAR_CALLS = 256 }; /* frees between two looks at the clock */
@@ -15,7 +15,8 @@ static struct near *make(struct large *large)
         return NULL;
     hak_lock_take(&large->near_lock);
     near->all_next = large->all_near;
-    /* release: sums go along the chain without the lock */
+    /* Pairs with the acquire in near_sum, which follows the chain without
+     * the lock. */
     __atomic_store_n(&large->all_near, near, __ATOMIC_RELEASE);
     hak_lock_drop(&large->near_lock);
     return near;
@@ -41,7 +42,7 @@ struct near *near_open(struct large *large)
     return near;
 }
 
-/* All but `keep` of the oldest of a list. */
+/* Flush the oldest blocks of a list, all but `keep`. */
 static void flush_list(struct large *large, struct near *near, uint32_t list,
                        uint32_t keep)
 {

@@ -4,18 +4,18 @@
  *     free  --> near, while it has room --> BigCache --> the host
  *     alloc --> near, exact or a little larger --> BigCache --> the host
  *
- * An atomic instruction waits for all stores that the program has on their way
- * to memory, and whoever frees a block of this size has just written to it. So
- * the shortest way has none: these lists belong to their thread, and a block
- * on them is CACHED by a plain store.
+ * An atomic read-modify-write waits for all earlier stores of the CPU, and a
+ * program has usually just written to the block that it frees. So this path has
+ * none: the lists belong to their thread, and a block that goes on one becomes
+ * CACHED by a plain store.
  *
- * For the ledger such a block is live as it was; what is not so, the heap
- * counts itself:
+ * The ledger goes on counting such a block as live, with the size that it had.
+ * The heap counts the difference:
  *
  *     live blocks = ledger's - sum of count
  *     live bytes  = ledger's - sum of kept_bytes + sum of drift
  *
- * Of each list, what was not needed for an age goes on to the BigCache.
+ * Blocks that their list did not need for an age go on to the BigCache.
  */
 #ifndef LARGE_NEAR_H
 #define LARGE_NEAR_H
@@ -23,25 +23,29 @@
 #include "blocks.h"
 
 enum {
-    NEAR_GRANULES = 8, /* the longest block */
-    NEAR_DEPTH = 16,   /* blocks of one length */
+    NEAR_GRANULES = 8, /* granules of the longest block: 512 KiB */
+    NEAR_DEPTH = 16,   /* most blocks of one length */
 };
 
 struct near_list {
     uint32_t n;
-    uint32_t least; /* of n, in this age */
+    uint32_t least; /* the least n in this age: so many blocks are unneeded */
     struct block *block[NEAR_DEPTH];
 };
 
-/* The box's heap of one thread; type-stable, all of them chained for ever. */
+/* The box's heap of one thread. Its memory stays a struct near for the life of
+ * the process, and it stays chained by all_next. */
 struct near {
-    struct near *next, *all_next; /* next: without a thread */
+    struct near *next, *all_next; /* next: in the list of unused heaps */
     uint64_t most_bytes, age_ms, aged_ms;
     uint32_t calls;
-    /* written by the owner, read by anybody */
+    /* Written by the owner, read by any thread. Of the blocks on the lists:
+     * their number, bytes of their mappings, bytes of their slots. */
     uint64_t count, bytes, kept_bytes;
-    uint64_t drift; /* sizes handed out here less those before, modulo 2^64 */
-    struct near_list list[NEAR_GRANULES]; /* by granules, from 1 */
+    /* Sum of (new slot size - old slot size) of the blocks that were handed out
+     * from here, modulo 2^64. The ledger knows only the old sizes. */
+    uint64_t drift;
+    struct near_list list[NEAR_GRANULES]; /* list[n - 1]: of n granules */
 };
 
 static inline void near_count(struct near *near, struct block *b, bool in)
@@ -52,7 +56,8 @@ static inline void near_count(struct near *near, struct block *b, bool in)
     hak_count(&near->kept_bytes, one * block_size(b));
 }
 
-/* b, LIVE, becomes CACHED and the first of its list. False: no room. */
+/* b, which is LIVE, becomes CACHED and the newest of its list. Returns false,
+ * with nothing changed, when there is no room. */
 static inline bool near_put(struct near *near, struct block *b)
 {
     if (b->ngranules > NEAR_GRANULES ||
@@ -67,7 +72,7 @@ static inline bool near_put(struct near *near, struct block *b)
     return true;
 }
 
-/* The last of a list, or NULL; no request yet. */
+/* Take the newest block of a list, or NULL. Does not update `drift`. */
 static inline struct block *near_pop(struct near *near, size_t ngranules)
 {
     struct near_list *list = &near->list[ngranules - 1];
@@ -79,7 +84,8 @@ static inline struct block *near_pop(struct near *near, size_t ngranules)
     return b;
 }
 
-/* A block for a request of ngranules, at most `most`; or NULL. */
+/* Take a block of ngranules up to `most` granules for a request of size_bytes,
+ * or NULL. */
 static inline struct block *near_take(struct near *near, size_t ngranules,
                                       size_t most, size_t size_bytes)
 {

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT
- * resize.c - realloc of a block: where it is, by remap, or not at all.
+ * resize.c - realloc of a block: in place, by host->remap, or declined.
  *
- *     fits, and wastes no more than the cache may     size changes, no more
- *     fits, wastes more                               the tail is given back
- *     too small, at least remap_bytes mapped          host->remap, some ahead
- *     too small, less                                 NULL: the core copies
- *     a smaller box fits better                       NULL: the core copies
+ *     the block fits, at most `waste` percent too long  only its size changes
+ *     the block fits, but is longer than that           its tail is given back
+ *     too short, remap_bytes or more are mapped         remap, with an eighth
+ *                                                       more than asked for
+ *     too short, less is mapped                         NULL: the core copies
+ *     to 256 KiB or less, and less than half            NULL: the core copies
+ *                                                       to a smaller box
  */
 #include "large.h"
 
-/* An eighth more than asked: n steps of growth cost log n moves, and address
-   space that is not touched costs nothing. */
+/* remap asks for an eighth more, so that growth in n steps costs log n moves.
+   Address space that is not touched costs nothing. */
 enum { AHEAD_SHIFT = 3 };
 
 static void set_size(struct large *large, struct block *b, size_t nbytes)
@@ -22,8 +24,9 @@ static void set_size(struct large *large, struct block *b, size_t nbytes)
 }
 
 /*
- * The table forgets the block before the host may give its place away, and
- * learns the new place before the program does.
+ * The block leaves the table before remap, since the host may give its old
+ * range to another box. It is entered again before the program gets the new
+ * address.
  */
 static bool remap(struct large *large, struct block *b, size_t ngranules)
 {
@@ -69,8 +72,10 @@ void *large_resize(struct hak_box *box, void *p, size_t size_bytes)
         return NULL;
     if (nbytes < b->size_bytes &&
         b->ngranules > bigcache_most(&large->cache, ngranules)) {
-        set_size(large, b, nbytes); /* first: blocks_enter's invariant */
-        remap(large, b, ngranules); /* if it fails, it stays longer */
+        /* First: color + size_bytes must fit the shorter block when remap
+         * enters it. When remap fails, the block stays as long as it is. */
+        set_size(large, b, nbytes);
+        remap(large, b, ngranules);
         return block_slot(b);
     }
     set_size(large, b, nbytes);

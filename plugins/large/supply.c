@@ -1,28 +1,29 @@
 /* SPDX-License-Identifier: MIT
- * supply.c - blocks from the host and back, and how much is kept between.
+ * supply.c - maps blocks, gives them back, and bounds what is kept.
  *
- * What is kept is bounded four ways: `cache_bytes` in all; the age of a block
- * (bigcache.h); and, beyond the first cache_min_bytes, by what the program did
- * of late, in the last two stretches of time:
+ * Kept bytes have four bounds: `cache_bytes` in all; the age of each block
+ * (bigcache.h); and, beyond the first cache_min_bytes, two bounds by what the
+ * program did in the last two stretches of time:
  *
  *     live + kept <= (1 + cache_share/100) x the most that was live
- *     kept        <= what came
+ *     kept        <= the bytes that were requested
  *
- * A loop over 32 MiB finds its block again; a program that has shrunk does not
- * keep what it will not need, and one that frees what it has held for long does
- * not keep it at all. A stretch is an age long, and goes on while the box is
- * busy, for CACHE_TURNS turns at most.
+ * So a program that allocates and frees 32 MiB in a loop finds its block again.
+ * A program that has shrunk does not keep what it will not need, and one that
+ * frees what it has held for long does not keep it at all. A stretch is an age
+ * long; while the box is busy, it goes on until CACHE_TURNS turns have passed.
  *
- * Nothing here holds a lock while the host works.
+ * No lock is held over a call of the host.
  */
 #include "large.h"
 
 enum {
-    SWEEP_MOST = 16,  /* blocks given back by one call for their age */
-    REST_OF_KEPT = 8, /* at rest: what came in half an age is no more than these
-                         parts of what is kept and was live, together */
+    SWEEP_MOST = 16, /* most blocks that one sweep gives back */
+    /* At rest: the bytes requested in half an age are at most
+     * kept / REST_OF_KEPT + most live / REST_OF_LIVE. */
+    REST_OF_KEPT = 8,
     REST_OF_LIVE = 32,
-    CLEAN_SHARE = 2, /* of what was live, this part may be kept clean */
+    CLEAN_SHARE = 2, /* clean bytes are at most the most live / CLEAN_SHARE */
 };
 
 uint64_t supply_age_ms(const struct large *large)
@@ -37,7 +38,7 @@ uint64_t supply_room(const struct large *large)
     int64_t live = ledger_live(&large->cache);
     int64_t high = ledger_high(&large->ledger);
     int64_t share = high / 100 * (int64_t)settings_get(&s->cache_share);
-    int64_t unused = high + share - live; /* a sum in motion may be less */
+    int64_t unused = high + share - live; /* < 0: `live` changed meanwhile */
     uint64_t came = (uint64_t)ledger_came(&large->cache) -
                     hak_counted(&large->use.late_came);
     uint64_t room = hak_max(settings_get(&s->cache_min_bytes),
@@ -63,7 +64,7 @@ static struct block *map_once(struct large *large, size_t ngranules,
     b->base = p;
     b->huge = (flags & HAK_MAP_HUGE) != 0;
     __atomic_store_n(&b->color, 0, __ATOMIC_RELAXED);
-    /* Atomic: whoever had the struct's last block may still be reading. */
+    /* Atomic: a lookup that found the struct's former block may read these. */
     __atomic_store_n(&b->size_bytes, ngranules << HAK_GRANULE_SHIFT,
                      __ATOMIC_RELAXED);
     __atomic_store_n(&b->ngranules, (uint32_t)ngranules, __ATOMIC_RELAXED);
@@ -91,22 +92,22 @@ struct block *supply_map(struct large *large, size_t ngranules,
     return b;
 }
 
-/* ---- back -------------------------------------------------------------- */
+/* ---- back to the host --------------------------------------------------- */
 
-/* The addresses, when the pages have gone. */
+/* Give the addresses of a block back to the host, and recycle its struct. */
 static void let_go(struct large *large, struct block *b)
 {
     struct hak_box *box = large->box;
-    blocks_leave(&large->blocks, b); /* before it can be another's */
+    blocks_leave(&large->blocks, b); /* first: another box may get the range */
     box->host->unmap(box, b->base, block_bytes(b));
     blocks_recycle(&large->blocks, b);
     hak_count_shared(&large->given_back, 1);
 }
 
 /*
- * The host keeps what it gets for reuse by any box and lets go of it a purge
- * delay later. Here the wait is over, or was decided against, so the pages go
- * at once and only the addresses wait.
+ * The host keeps the pages of what is unmapped for another purge delay, for
+ * reuse by any box. The block has waited here already, or is not worth keeping,
+ * so its pages are purged first and the host keeps the addresses only.
  */
 void supply_give_back(struct large *large, struct block *b)
 {
@@ -115,8 +116,9 @@ void supply_give_back(struct large *large, struct block *b)
 }
 
 /*
- * The pages go, and the addresses stay for what lies beside them: of long
- * blocks only, and in proportion to what the program uses.
+ * Purge a block and keep its addresses, to be joined with its neighbours. Only
+ * long blocks are joined, so short ones go back. Clean bytes are bounded by
+ * what was live (CLEAN_SHARE); a block beyond that goes back as well.
  */
 static void make_clean(struct large *large, uint32_t shard, struct block *b,
                        uint64_t now_ms)
@@ -128,7 +130,7 @@ static void make_clean(struct large *large, uint32_t shard, struct block *b,
         bigcache_clean_bytes(&large->cache) + nbytes > most) {
         supply_give_back(large, b);
     } else if (box->host->purge(box, b->base, nbytes) != 0) {
-        let_go(large, b); /* it is locked: the host has its ways */
+        let_go(large, b); /* mlocked: unmap finds another way to free it */
     } else {
         bigcache_put_clean(&large->cache, shard, b, now_ms);
         hak_count_shared(&large->cleaned_bytes, (int64_t)nbytes);
@@ -136,8 +138,8 @@ static void make_clean(struct large *large, uint32_t shard, struct block *b,
 }
 
 /*
- * Of the oldest of the shard's own blocks at most nbytes; if it has none, of
- * another's.
+ * Evict at most nbytes of the oldest block of this shard, or of another shard
+ * when this one has none. Returns false when no shard has a dirty block.
  */
 static bool evict_one(struct large *large, uint32_t shard, uint64_t now_ms,
                       uint64_t nbytes)
@@ -155,7 +157,7 @@ static bool evict_one(struct large *large, uint32_t shard, uint64_t now_ms,
     return false;
 }
 
-/* Down to `most` bytes; returns what is kept then. */
+/* Evict until no more than `most` bytes are kept. Returns what is kept then. */
 static uint64_t make_room(struct large *large, uint32_t shard, uint64_t now_ms,
                           uint64_t most)
 {
@@ -167,9 +169,10 @@ static uint64_t make_room(struct large *large, uint32_t shard, uint64_t now_ms,
 }
 
 /*
- * The allowance is used up: look at all shards. Of the room that is left,
- * half is granted to as many shards as there are, so that what they do not
- * know of each other stays within the bound.
+ * Keep b although the shard's allowance is used up: make room in all shards.
+ * Half of the room that is left then, divided by the number of shards, is the
+ * shard's new allowance. All allowances together so stay within the bound,
+ * although no shard looks at the others while it uses its own.
  */
 static bool keep_slowly(struct large *large, uint32_t shard, struct block *b,
                         uint64_t now_ms)
@@ -210,8 +213,8 @@ void supply_free(struct large *large, struct block *b)
 
 /* ---- time and use ------------------------------------------------------ */
 
-/* Is the box at rest, and is a turn over? Where nobody looked for four ages,
- * nobody called. */
+/* Decide whether the box is at rest and whether a turn is over. A box that did
+ * not come here for four ages was not called in them, so it is at rest. */
 static void look_at_use(struct large *large, uint64_t now_ms, uint64_t age_ms,
                         uint64_t came)
 {
@@ -250,7 +253,7 @@ static void end_stretch(struct large *large, uint64_t now_ms, uint64_t age_ms,
     use->stretch_came = came;
 }
 
-/* Back with what is too old. Returns false if there may be more. */
+/* Give back blocks that are too old. Returns false if there may be more. */
 static bool give_old_back(struct large *large, uint64_t now_ms, uint64_t age_ms)
 {
     struct bigcache *cache = &large->cache;
@@ -277,7 +280,8 @@ void supply_sweep(struct large *large, uint64_t now_ms)
 {
     uint64_t age_ms = supply_age_ms(large);
     uint64_t next_ms = hak_counted(&large->next_sweep_ms);
-    /* acquire, and release below: `use` belongs to who has moved it on */
+    /* UINT64_MAX keeps other threads out, so `use` is this thread's alone until
+     * the release store below, which this acquire pairs with. */
     if (now_ms < next_ms || !__atomic_compare_exchange_n(
                                 &large->next_sweep_ms, &next_ms, UINT64_MAX,
                                 false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
@@ -286,7 +290,7 @@ void supply_sweep(struct large *large, uint64_t now_ms)
     look_at_use(large, now_ms, age_ms, came);
     bool all = give_old_back(large, now_ms, age_ms);
     end_stretch(large, now_ms, age_ms, came);
-    /* A full load means that there is more: the next call goes on. */
+    /* When SWEEP_MOST blocks went, there may be more: the next call goes on. */
     __atomic_store_n(&large->next_sweep_ms, all ? now_ms + age_ms / 4 : now_ms,
                      __ATOMIC_RELEASE);
 }

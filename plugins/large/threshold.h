@@ -2,24 +2,34 @@
  * threshold.h - learns the size from which a freed block goes straight to the
  * system.
  *
- *     a block of `direct_bytes` or more is freed   it goes back, and what it
- *                                                  was is remembered (`gone`)
- *     a request comes of half to twice its size,   the threshold goes to the
- *       before it would have been too old          next doubling above it
+ *     a block of `direct_bytes` or more is freed   it goes back; its size and
+ *                                                  time are remembered (gone_*)
+ *     a request of half to twice that size finds   the threshold goes up to the
+ *       no kept block, before the block that went  next power of two above the
+ *       would have been too old                    size of the block that went
  *     a kept block of `least_bytes` or more has    the threshold goes down to
- *       become too old, unused                     that block's size
+ *       become too old without a use               that block's size
  *
- * It is never below least_bytes, the parameter direct_bytes: what is shorter is
- * worth keeping as long as it is bounded, see supply.c.
+ * The threshold never goes below least_bytes, which is the INI's direct_bytes:
+ * shorter blocks are worth keeping within the bounds of supply.c.
  *
- * Any thread, no lock: two that meet here learn one thing instead of two.
+ * Any thread may call this, without a lock. Of two calls at the same moment one
+ * may be lost, which does no harm.
  */
 #ifndef LARGE_THRESHOLD_H
 #define LARGE_THRESHOLD_H
 
 #include "bigcache.h"
 
-/* All atomic. gone_bytes 0: none. */
+/*
+ * Every member is atomic.
+ *
+ * direct_bytes  the threshold now
+ * least_bytes   the least that it may be
+ * gone_*        size, time and turn of the last block that went straight back;
+ *               gone_bytes is 0 when there is none
+ * moves         how often the threshold moved
+ */
 struct threshold {
     uint64_t least_bytes, direct_bytes;
     uint64_t gone_bytes;
@@ -42,11 +52,12 @@ static inline bool threshold_direct(const struct threshold *t, uint64_t nbytes)
 void threshold_gone(struct threshold *t, const struct bigcache *cache,
                     uint64_t nbytes, uint64_t now_ms);
 
-/* A request for nbytes met no kept block. age_ms  how long one is kept */
+/* A request for nbytes found no kept block.
+ * age_ms  how long a freed block is kept */
 void threshold_missed(struct threshold *t, const struct bigcache *cache,
                       uint64_t nbytes, uint64_t now_ms, uint64_t age_ms);
 
-/* A kept block has become too old. */
+/* A kept block of nbytes has become too old without a use. */
 void threshold_unused(struct threshold *t, uint64_t nbytes);
 
 #endif

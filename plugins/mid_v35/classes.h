@@ -7,11 +7,10 @@
 #ifndef MID_V35_CLASSES_H
 #define MID_V35_CLASSES_H
 
-#include <hakmem/box.h>
+#include <kit/page.h>
 
 enum {
     CLASSES_MAX = 64, /* every multiple of 16 up to 1024 */
-    CLASS_NONE = CLASSES_MAX,
 };
 
 struct classes {
@@ -30,12 +29,12 @@ struct classes {
 const char *classes_parse(const char *text, struct classes *out,
                           const char **at);
 
-/* size_bytes: any. CLASS_NONE = none is large enough. */
+/* size_bytes: any. HAK_CLASS_NONE = none is large enough. */
 static inline uint32_t class_of(const struct classes *classes,
                                 size_t size_bytes)
 {
     return size_bytes > HAK_SMALL_MAX_BYTES
-               ? (uint32_t)CLASS_NONE
+               ? HAK_CLASS_NONE
                : classes->of_index[hak_index_of(size_bytes)];
 }
 
@@ -46,7 +45,7 @@ static inline uint32_t class_of_aligned(const struct classes *classes,
     uint32_t c = class_of(classes, size_bytes);
     while (c < classes->n && classes->slot_bytes[c] % align_bytes != 0)
         c++;
-    return c < classes->n ? c : (uint32_t)CLASS_NONE;
+    return c < classes->n ? c : HAK_CLASS_NONE;
 }
 
 #endif

@@ -8,46 +8,33 @@ static struct mid_v35 *mid_v35_of_heap(const struct hak_heap *heap)
     return hak_container_of(heap->all, struct mid_v35, heaps);
 }
 
-static void enter(struct hak_heap *heap, struct hak_page *page,
-                  struct segment_page *entry)
-{
-    page->source = entry;
-    __atomic_store_n(&page->heap, heap, __ATOMIC_RELAXED);
-    __atomic_store_n(&page->span.owner, heap->thread, __ATOMIC_RELAXED);
-    __atomic_store_n(&entry->page, page, __ATOMIC_RELEASE);
-}
-
 /* The page gives up its memory; the struct stays the heap's. */
 static void leave(struct hak_heap *heap, struct hak_page *page)
 {
-    struct segment_page *entry = page->source;
-    bool written = page->carved != 0;
-    __atomic_store_n(&entry->page, NULL, __ATOMIC_RELEASE);
+    hak_chunks_give(&mid_v35_of_heap(heap)->segments, page->source,
+                    hak_page_memory(page), page->carved != 0);
     hak_heap_spare(heap, page);
-    segments_put(&mid_v35_of_heap(heap)->segments, entry, written);
 }
 
 struct hak_page *refill_page(struct hak_heap *heap, uint32_t class_number)
 {
     struct mid_v35 *m = mid_v35_of_heap(heap);
-    struct hak_box *box = heap->all->box;
-    segments_tick(&m->segments);
+    hak_chunks_tick(&m->segments);
     struct hak_page *page = hak_heap_page(heap);
     if (page == NULL)
         return NULL;
-    struct segment_page *entry = segments_take(&m->segments);
-    if (entry == NULL) {
+    struct hak_chunk *segment;
+    char *start = hak_chunks_take(&m->segments, &segment);
+    if (start == NULL) {
         hak_heap_spare(heap, page);
         return NULL;
     }
-    hak_page_init(page, segment_page_at(entry), HAK_GRANULE_BYTES,
+    hak_page_init(page, start, HAK_GRANULE_BYTES,
                   m->classes.slot_bytes[class_number], class_number);
-    enter(heap, page, entry);
-    if (box->host->span_set(box, &page->span, hak_page_memory(page),
-                            HAK_GRANULE_BYTES) == 0)
-        return page;
-    leave(heap, page);
-    return NULL;
+    page->source = segment;
+    hak_map_set(&m->segments.holders, start, HAK_GRANULE_BYTES, page);
+    hak_heap_enter(heap, page, HAK_GRANULE_BYTES);
+    return page;
 }
 
 void retire_page(struct hak_heap *heap, struct hak_page *page)
@@ -56,5 +43,5 @@ void retire_page(struct hak_heap *heap, struct hak_page *page)
     struct hak_box *box = heap->all->box;
     box->host->span_set(box, NULL, hak_page_memory(page), HAK_GRANULE_BYTES);
     leave(heap, page);
-    segments_tick(&m->segments);
+    hak_chunks_tick(&m->segments);
 }

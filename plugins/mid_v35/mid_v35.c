@@ -3,6 +3,8 @@
  */
 #include "mid_v35.h"
 
+#include <kit/paged.h>
+
 #include <errno.h>
 
 enum {
@@ -65,7 +67,7 @@ static int read_slots(struct hak_box *box, struct classes *classes)
 
 static void tick(struct hak_heap *heap)
 {
-    segments_tick(&mid_v35_of(heap->all->box)->segments);
+    hak_chunks_tick(&mid_v35_of(heap->all->box)->segments);
 }
 
 static const struct hak_heaps_ops heaps_ops = {
@@ -81,7 +83,7 @@ static int mid_v35_init(struct hak_box *box)
     if (error != 0)
         return error;
     struct mid_v35 *m = box->host->meta(box, sizeof *m);
-    if (m == NULL || segments_init(&m->segments, box) != 0) {
+    if (m == NULL || !hak_chunks_init(&m->segments, box, SEGMENT_BYTES, 0)) {
         box->host->log(box, HAK_LOG_ERROR, "no memory for the region table");
         return -ENOMEM;
     }
@@ -93,6 +95,7 @@ static int mid_v35_init(struct hak_box *box)
         .full_divisor = FULL_DIVISOR,
         .keep_bytes = WARM_BYTES,
         .common_bytes = HAK_COMMON_BYTES,
+        .box_lock = &m->segments.lock,
         .ops = &heaps_ops,
     };
     box->state = m;
@@ -108,120 +111,35 @@ static int mid_v35_set_param(struct hak_box *box, uint32_t param)
     return 0;
 }
 
-/* ---- heaps ------------------------------------------------------------- */
+/* ---- operations -------------------------------------------------------- */
 
-static void *mid_v35_heap_open(struct hak_box *box, struct hak_thread *thread)
+static uint32_t box_class_of(const struct hak_box *box, size_t size_bytes,
+                             size_t align_bytes)
 {
-    return hak_heap_open(&mid_v35_of(box)->heaps, thread);
+    return class_of_aligned(&mid_v35_of(box)->classes, align_bytes, size_bytes);
 }
 
-static void mid_v35_heap_close(struct hak_box *box, void *heap)
+static uint32_t box_slot_bytes(const struct hak_box *box, uint32_t class_number)
 {
-    (void)box;
-    hak_heap_close(heap);
+    return mid_v35_of(box)->classes.slot_bytes[class_number];
 }
 
-/* ---- allocation -------------------------------------------------------- */
-
-static struct hak_span *mid_v35_refill(struct hak_box *box, void *heap,
-                                       size_t size_bytes)
+static struct hak_page *box_page_of(const struct hak_box *box, const void *p)
 {
-    struct mid_v35 *m = mid_v35_of(box);
-    uint32_t c = class_of(&m->classes, size_bytes);
-    if (unlikely(c == CLASS_NONE))
-        return NULL;
-    return hak_heap_refill(heap, c);
-}
-
-static void *alloc_of_class(struct hak_box *box, uint32_t c)
-{
-    if (c == CLASS_NONE)
-        return NULL;
-    struct hak_heap *heap = box->host->heap(box, true);
-    return heap == NULL ? NULL : hak_heap_alloc(heap, c);
-}
-
-static void *mid_v35_alloc(struct hak_box *box, size_t size_bytes)
-{
-    return alloc_of_class(box, class_of(&mid_v35_of(box)->classes, size_bytes));
-}
-
-static void *mid_v35_aligned_alloc(struct hak_box *box, size_t align_bytes,
-                                   size_t size_bytes)
-{
-    return alloc_of_class(box, class_of_aligned(&mid_v35_of(box)->classes,
-                                                align_bytes, size_bytes));
-}
-
-static struct hak_page *page_of(struct hak_box *box, const void *p)
-{
-    return segments_find(&mid_v35_of(box)->segments, p);
-}
-
-static void mid_v35_free(struct hak_box *box, void *p)
-{
-    struct hak_page *page = page_of(box, p);
-    if (unlikely(page == NULL))
-        hak_free_refused(box, p, HAK_WHY_NO_PAGE, NULL, 0);
-    hak_heap_free(box->host->heap(box, false), page, p);
-}
-
-static bool mid_v35_owns(struct hak_box *box, const void *p)
-{
-    return page_of(box, p) != NULL;
-}
-
-static size_t mid_v35_usable_size(struct hak_box *box, const void *p)
-{
-    return hak_page_usable(page_of(box, p), p);
-}
-
-static size_t mid_v35_slot_size(struct hak_box *box, size_t size_bytes)
-{
-    const struct classes *classes = &mid_v35_of(box)->classes;
-    uint32_t c = class_of(classes, size_bytes);
-    return c == CLASS_NONE ? 0 : classes->slot_bytes[c];
-}
-
-/* ---- the rest ---------------------------------------------------------- */
-
-static void mid_v35_fork(struct hak_box *box, enum hak_fork_phase phase)
-{
-    struct mid_v35 *m = mid_v35_of(box);
-    hak_heaps_fork(&m->heaps, phase);
-    hak_lock_fork(&m->segments.lock, phase);
-}
-
-static size_t trim_heap(struct hak_heap *heap)
-{
-    hak_heap_collect(heap);
-    hak_heap_adopt_all(heap);
-    hak_heap_close_bins(heap);
-    return hak_heap_look(heap, true) + hak_heaps_trim_others(heap);
+    return hak_map_get(&mid_v35_of(box)->segments.holders, p);
 }
 
 static size_t mid_v35_trim(struct hak_box *box)
 {
     struct hak_heap *heap = hak_heaps_trimmer(&mid_v35_of(box)->heaps);
-    size_t bytes = heap != NULL ? trim_heap(heap) : 0;
-    return bytes + segments_trim(&mid_v35_of(box)->segments);
-}
-
-static void mid_v35_age(struct hak_box *box)
-{
-    hak_heaps_age(&mid_v35_of(box)->heaps);
+    size_t bytes = heap != NULL ? hak_heap_trim(heap, true) : 0;
+    return bytes + hak_chunks_trim(&mid_v35_of(box)->segments);
 }
 
 static void mid_v35_stats(struct hak_box *box, struct hak_box_stats *out)
 {
     hak_heaps_stats(&mid_v35_of(box)->heaps, out);
-    out->cached_bytes = segments_cached(&mid_v35_of(box)->segments);
-}
-
-static void mid_v35_visit_slots(struct hak_box *box, hak_visit *visit,
-                                void *context)
-{
-    hak_heaps_visit(&mid_v35_of(box)->heaps, visit, context);
+    out->cached_bytes = hak_chunks_free_bytes(&mid_v35_of(box)->segments, true);
 }
 
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
@@ -233,24 +151,12 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
     .max_bytes = HAK_SMALL_MAX_BYTES,
     .ops =
         {
-            .alloc = mid_v35_alloc,
-            .free = mid_v35_free,
-            .owns = mid_v35_owns,
+            HAK_PAGED_OPS,
+            HAK_PAGED_CALLS,
+            .owns = hak_paged_owns,
             .init = mid_v35_init,
-            .usable_size = mid_v35_usable_size,
-            .slot_size = mid_v35_slot_size,
-            .aligned_alloc = mid_v35_aligned_alloc,
-            .heap_open = mid_v35_heap_open,
-            .heap_close = mid_v35_heap_close,
-            .refill = mid_v35_refill,
-            .triggered = hak_heap_triggered,
-            .remote_free = hak_heap_remote_free,
-            .fork = mid_v35_fork,
             .trim = mid_v35_trim,
             .stats = mid_v35_stats,
-            .visit_slots = mid_v35_visit_slots,
-            .age = mid_v35_age,
-            .heap_lost = hak_heap_lost,
             .set_param = mid_v35_set_param,
         },
 };

@@ -11,19 +11,23 @@
 #ifndef MID_V35_H
 #define MID_V35_H
 
+#include <kit/chunks.h>
 #include <kit/lost.h>
 
 #include "classes.h"
-#include "segment.h"
 
-/* Locks: none is taken while another is held. */
+/* A segment is a chunk of 2 MiB. Metadata is elsewhere: all is pages. */
+enum { SEGMENT_PAGES = 32 };
+#define SEGMENT_BYTES (SEGMENT_PAGES * HAK_GRANULE_BYTES)
+
+/* heaps first. Locks: none is taken while another is held. */
 struct mid_v35 {
     struct hak_heaps heaps;
     struct classes classes;
-    struct segments segments;
+    struct hak_chunks segments;
 };
 
-static inline struct mid_v35 *mid_v35_of(struct hak_box *box)
+static inline struct mid_v35 *mid_v35_of(const struct hak_box *box)
 {
     return box->state;
 }

@@ -3,6 +3,8 @@
  */
 #include "midmt.h"
 
+#include <kit/paged.h>
+
 #include <errno.h>
 
 enum {
@@ -72,6 +74,8 @@ static const struct hak_heaps_ops heaps_ops = {
     .page_get = midmt_page_get,
     .page_put = midmt_page_put,
     .tick = midmt_tick,
+    .own_init = midmt_own_init,
+    .own_close = midmt_own_close,
 };
 
 static int midmt_init(struct hak_box *box)
@@ -95,6 +99,8 @@ static int midmt_init(struct hak_box *box)
         .nclasses = MIDMT_CLASSES,
         .carve_bytes = (uint32_t)box->params[PARAM_CARVE].i,
         .full_divisor = FULL_DIVISOR,
+        .own_bytes = sizeof(struct midmt_heap),
+        .box_lock = &m->segments.lock,
         .ops = &heaps_ops,
     };
     for (uint32_t c = 0; c < MIDMT_CLASSES; c++)
@@ -121,103 +127,48 @@ static int midmt_set_param(struct hak_box *box, uint32_t param)
     return 0;
 }
 
-/* ---- heaps ------------------------------------------------------------- */
-
-static void *midmt_heap_open(struct hak_box *box, struct hak_thread *thread)
-{
-    struct hak_heaps *all = &midmt_of(box)->heaps;
-    struct hak_heap *heap = hak_heap_open(all, thread);
-    if (heap == NULL || midmt_heap_init(heap))
-        return heap;
-    hak_heap_unopen(heap);
-    return NULL;
-}
-
-static void midmt_close(struct hak_box *box, void *heap)
-{
-    (void)box;
-    midmt_heap_close(heap);
-}
-
 /* ---- slots ------------------------------------------------------------- */
-
-static struct hak_span *midmt_refill(struct hak_box *box, void *heap_of_thread,
-                                     size_t size_bytes)
-{
-    struct hak_heap *heap = heap_of_thread;
-    (void)box;
-    if (unlikely(size_bytes > HAK_LANE_MAX_BYTES))
-        return NULL;
-    return hak_heap_refill(heap, midmt_class(size_bytes));
-}
-
-static void *slot_of(struct hak_box *box, uint32_t class_number)
-{
-    struct hak_heap *heap = box->host->heap(box, true);
-    return heap == NULL ? NULL : hak_heap_alloc(heap, class_number);
-}
-
-static void *midmt_alloc(struct hak_box *box, size_t size_bytes)
-{
-    return size_bytes > HAK_LANE_MAX_BYTES
-               ? NULL
-               : slot_of(box, midmt_class(size_bytes));
-}
 
 /*
  * A size rounded up to a power of two has an aligned slot that is a multiple of
  * it (they are 8..16 times a power of two).
  */
-static void *midmt_aligned_alloc(struct hak_box *box, size_t align_bytes,
-                                 size_t size_bytes)
+static uint32_t box_class_of(const struct hak_box *box, size_t size_bytes,
+                             size_t align_bytes)
 {
+    (void)box;
     if (align_bytes > HAK_GRANULE_BYTES || size_bytes > HAK_LANE_MAX_BYTES)
-        return NULL;
+        return HAK_CLASS_NONE;
     size_t rounded = hak_round_up(size_bytes, align_bytes);
     if (rounded > HAK_LANE_MAX_BYTES)
-        return NULL;
+        return HAK_CLASS_NONE;
     uint32_t class_number = midmt_class(rounded);
-    if (midmt_slot_bytes(class_number) % align_bytes != 0)
-        class_number += MIDMT_SIZES;
-    return slot_of(box, class_number);
+    bool has_it = midmt_slot_bytes(class_number) % align_bytes == 0;
+    return has_it ? class_number : class_number + MIDMT_SIZES;
 }
 
-static void midmt_free(struct hak_box *box, void *p)
+static uint32_t box_slot_bytes(const struct hak_box *box, uint32_t class_number)
 {
-    struct hak_page *page = midmt_page_of(midmt_of(box), p);
-    if (unlikely(page == NULL))
-        hak_free_refused(box, p, HAK_WHY_NO_PAGE, NULL, 0);
-    hak_heap_free(box->host->heap(box, false), page, p);
+    (void)box;
+    return midmt_slot_bytes(class_number);
 }
 
+static struct hak_page *box_page_of(const struct hak_box *box, const void *p)
+{
+    const struct segment *s = segments_find(&midmt_of(box)->segments, p);
+    return s == NULL ? NULL
+                     : __atomic_load_n(&s->page[segment_granule(s, p)],
+                                       __ATOMIC_ACQUIRE);
+}
+
+/* All of a segment, its granules that are in no page too. */
 static bool midmt_owns(struct hak_box *box, const void *p)
 {
     const struct midmt *m = midmt_of(box); /* NULL before init */
     return m != NULL && segments_find(&m->segments, p) != NULL;
 }
 
-static size_t midmt_usable_size(struct hak_box *box, const void *p)
-{
-    return hak_page_usable(midmt_page_of(midmt_of(box), p), p);
-}
-
-static size_t midmt_slot_size(struct hak_box *box, size_t size_bytes)
-{
-    (void)box;
-    return size_bytes > HAK_LANE_MAX_BYTES
-               ? 0
-               : midmt_slot_bytes(midmt_class(size_bytes));
-}
-
 /* ---- the whole box ----------------------------------------------------- */
-
-/* Lock order: heaps, segments. Neither is taken under the other. */
-static void midmt_fork(struct hak_box *box, enum hak_fork_phase phase)
-{
-    struct midmt *m = midmt_of(box);
-    hak_heaps_fork(&m->heaps, phase);
-    segments_fork(&m->segments, phase);
-}
 
 /* Whole segments first; what stays in use loses its free granules' pages. */
 static size_t midmt_trim(struct hak_box *box)
@@ -243,23 +194,12 @@ static size_t midmt_shrink(struct hak_box *box, size_t want_bytes)
                            want_bytes);
 }
 
-static void midmt_age(struct hak_box *box)
-{
-    hak_heaps_age(&midmt_of(box)->heaps);
-}
-
 static void midmt_stats(struct hak_box *box, struct hak_box_stats *out)
 {
     const struct midmt *m = midmt_of(box);
     hak_heaps_stats(&m->heaps, out);
     out->cached_bytes =
         segments_free_bytes(&m->segments) + hak_heaps_kept(&m->heaps);
-}
-
-static void midmt_visit_slots(struct hak_box *box, hak_visit *visit,
-                              void *context)
-{
-    hak_heaps_visit(&midmt_of(box)->heaps, visit, context);
 }
 
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
@@ -271,25 +211,13 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
     .max_bytes = HAK_LANE_MAX_BYTES,
     .ops =
         {
-            .alloc = midmt_alloc,
-            .free = midmt_free,
+            HAK_PAGED_OPS, /* heap_lost: granules of its pool stay lost */
+            HAK_PAGED_CALLS,
             .owns = midmt_owns,
             .init = midmt_init,
-            .usable_size = midmt_usable_size,
-            .slot_size = midmt_slot_size,
-            .aligned_alloc = midmt_aligned_alloc,
-            .heap_open = midmt_heap_open,
-            .heap_close = midmt_close,
-            .refill = midmt_refill,
-            .triggered = hak_heap_triggered,
-            .remote_free = hak_heap_remote_free,
-            .fork = midmt_fork,
             .trim = midmt_trim,
             .stats = midmt_stats,
             .set_param = midmt_set_param,
-            .visit_slots = midmt_visit_slots,
-            .age = midmt_age,
-            .heap_lost = hak_heap_lost, /* granules of its pool stay lost */
             .heap_park = hak_heap_park,
             .shrink = midmt_shrink,
         },

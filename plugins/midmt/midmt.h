@@ -63,15 +63,12 @@ static inline struct midmt *midmt_of(const struct hak_box *box)
 /* Granules of a page: at least 32 slots, tail of a sixteenth at most. */
 uint32_t midmt_page_granules(uint32_t slot_bytes);
 
-/* The page around p, or NULL. p: any value. */
-struct hak_page *midmt_page_of(const struct midmt *m, const void *p);
-
 /* What struct hak_heaps wants of a box. */
 struct hak_page *midmt_page_get(struct hak_heap *heap, uint32_t class_number);
 void midmt_page_put(struct hak_heap *heap, struct hak_page *page);
 
-bool midmt_heap_init(struct hak_heap *heap);
-void midmt_heap_close(struct hak_heap *heap);
+void midmt_own_init(void *own);
+void midmt_own_close(struct hak_heap *heap);
 
 /* Called on slow paths: gives back what has not been used for a while. */
 void midmt_tick(struct hak_heap *heap);

@@ -42,14 +42,6 @@ static size_t page_bytes(const struct hak_heap *heap,
     return (size_t)page_granules(heap, page) << HAK_GRANULE_SHIFT;
 }
 
-struct hak_page *midmt_page_of(const struct midmt *m, const void *p)
-{
-    const struct segment *s = segments_find(&m->segments, p);
-    return s == NULL ? NULL
-                     : __atomic_load_n(&s->page[segment_granule(s, p)],
-                                       __ATOMIC_ACQUIRE);
-}
-
 /* ---- spans ------------------------------------------------------------- */
 
 static void set_pages(struct segment *s, uint32_t first, uint32_t n,
@@ -79,7 +71,6 @@ static struct hak_page *fresh_page(struct hak_heap *heap, uint32_t class_number)
 {
     struct midmt *m = midmt_of_heap(heap);
     struct midmt_heap *own = heap->own;
-    struct hak_box *box = heap->all->box;
     uint32_t n = m->ngranules[class_number];
     size_t size_bytes = (size_t)n << HAK_GRANULE_SHIFT;
     struct hak_page *page = hak_heap_page(heap);
@@ -93,24 +84,9 @@ static struct hak_page *fresh_page(struct hak_heap *heap, uint32_t class_number)
     hak_page_init(page, segment_at(at.segment, at.first), size_bytes,
                   midmt_slot_bytes(class_number), class_number);
     page->source = at.segment;
-    __atomic_store_n(&page->heap, heap, __ATOMIC_RELAXED);
-    __atomic_store_n(&page->span.owner, heap->thread, __ATOMIC_RELAXED);
     set_pages(at.segment, at.first, n, page);
-    if (box->host->span_set(box, &page->span, hak_page_memory(page),
-                            size_bytes) == 0)
-        return page;
-    give_span(heap, page);
-    hak_heap_spare(heap, page);
-    return NULL;
-}
-
-static void give_page(struct hak_heap *heap, struct hak_page *page)
-{
-    struct hak_box *box = heap->all->box;
-    box->host->span_set(box, NULL, hak_page_memory(page),
-                        page_bytes(heap, page));
-    give_span(heap, page);
-    hak_heap_spare(heap, page);
+    hak_heap_enter(heap, page, size_bytes);
+    return page;
 }
 
 struct hak_page *midmt_page_get(struct hak_heap *heap, uint32_t class_number)
@@ -121,46 +97,30 @@ struct hak_page *midmt_page_get(struct hak_heap *heap, uint32_t class_number)
 
 void midmt_page_put(struct hak_heap *heap, struct hak_page *page)
 {
-    give_page(heap, page);
+    struct hak_box *box = heap->all->box;
+    box->host->span_set(box, NULL, hak_page_memory(page),
+                        page_bytes(heap, page));
+    give_span(heap, page);
+    hak_heap_spare(heap, page);
     midmt_tick(heap);
 }
 
 /* ---- heaps ------------------------------------------------------------- */
 
-/* heap->own is kept when a heap serves another thread later. */
-bool midmt_heap_init(struct hak_heap *heap)
+void midmt_own_init(void *own)
 {
-    struct midmt_heap *own = heap->own;
-    struct hak_box *box = heap->all->box;
-    if (own == NULL) {
-        own = box->host->meta(box, sizeof *own);
-        if (own == NULL)
-            return false;
-        pool_init(&own->pool);
-        __atomic_store_n(&heap->own, own, __ATOMIC_RELEASE); /* for stats */
-    }
-    return true;
+    struct midmt_heap *new = own;
+    pool_init(&new->pool);
 }
 
 /*
  * Its segments become shared first: what hak_heap_close retires, and what
  * other heaps retire of it later, then finds no pool of a thread that ended.
  */
-void midmt_heap_close(struct hak_heap *heap)
+void midmt_own_close(struct hak_heap *heap)
 {
     struct midmt_heap *own = heap->own;
     pool_close(&midmt_of_heap(heap)->segments, &own->pool);
-    hak_heap_close(heap);
-}
-
-/* Current pages: all, or those of which nothing is out. */
-static void close_bins(struct hak_heap *heap, bool all)
-{
-    for (uint32_t c = 0; c < MIDMT_CLASSES; c++) {
-        struct hak_bin *bin = &heap->bin[c];
-        if (bin->current != NULL && (all || hak_page_out(bin->current) == 0))
-            hak_bin_close(heap, bin);
-    }
 }
 
 /*
@@ -179,22 +139,19 @@ void midmt_tick(struct hak_heap *heap)
     uint64_t next_ms = now_ms + hak_max(delay_ms / 2, 1);
     if (!hak_is_due(&own->next_tick_ms, now_ms, next_ms))
         return;
-    close_bins(heap, false);
+    hak_heap_close_bins(heap, false);
     pool_age(segments, &own->pool, now_ms > delay_ms ? now_ms - delay_ms : 0);
     if (hak_is_due(&segments->next_tick_ms, now_ms, next_ms))
-        segments_purge(segments, &own->pool, false);
+        segments_age(segments, &own->pool);
 }
 
 void midmt_heap_trim(struct hak_heap *heap)
 {
     struct midmt_heap *own = heap->own;
-    hak_heap_collect(heap);
-    hak_heap_adopt_all(heap);
-    close_bins(heap, true);
-    size_t bytes = hak_heap_look(heap, true) + hak_heaps_trim_others(heap);
-    hak_count_shared(&midmt_of_heap(heap)->segments.given_bytes,
-                     (int64_t)bytes);
-    pool_age(&midmt_of_heap(heap)->segments, &own->pool, UINT64_MAX);
+    struct segments *segments = &midmt_of_heap(heap)->segments;
+    hak_count_shared(&segments->given_bytes,
+                     (int64_t)hak_heap_trim(heap, true));
+    pool_age(segments, &own->pool, UINT64_MAX);
 }
 
 /* ---- checks ------------------------------------------------------------ */
@@ -223,8 +180,6 @@ void midmt_check(const struct midmt *m)
     for (const struct hak_heap *h = m->heaps.all_heaps; h != NULL;
          h = h->all_next) {
         const struct midmt_heap *own = h->own;
-        if (own == NULL)
-            continue;
         pool_check(&own->pool);
         check_kept(h);
     }

@@ -130,8 +130,25 @@ static void dispose(struct segments *s, struct segment *segment)
     hak_map_set(&s->registry, base, size_bytes, NULL);
     __atomic_store_n(&segment->range, 0, __ATOMIC_RELEASE);
     s->box->host->unmap(s->box, base, size_bytes);
+    hak_count_shared(&s->returned_bytes, (int64_t)size_bytes);
     hak_count_shared(&s->given_bytes, (int64_t)size_bytes);
     keep_struct(s, segment);
+}
+
+/*
+ * Has the box given so much back of late that a segment may be mapped from it?
+ * Then the host may hand on memory that was written to: most of it is what the
+ * box had, and a program whose use goes up and down faults it in only once.
+ */
+static bool take_returned(struct segments *s, size_t size_bytes)
+{
+    uint64_t had = __atomic_load_n(&s->returned_bytes, __ATOMIC_RELAXED);
+    while (had >= size_bytes)
+        if (__atomic_compare_exchange_n(&s->returned_bytes, &had,
+                                        had - size_bytes, true,
+                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+            return true;
+    return false;
 }
 
 /* A segment in no pool, all of it taken by the caller; or NULL. */
@@ -143,7 +160,8 @@ static struct segment *segment_make(struct segments *s, size_t size_bytes)
         return NULL;
     /* Clean. Pages are cut from its start as they are needed, so what another
      * box had written to further behind would stay in memory for nothing. */
-    char *base = box->host->map(box, size_bytes, 0, HAK_MAP_ZERO);
+    uint32_t flags = take_returned(s, size_bytes) ? 0 : HAK_MAP_ZERO;
+    char *base = box->host->map(box, size_bytes, 0, flags);
     if (base == NULL) {
         keep_struct(s, segment);
         return NULL;
@@ -386,6 +404,13 @@ void segments_purge(struct segments *s, struct pool *mine, bool all)
     }
 }
 
+void segments_age(struct segments *s, struct pool *mine)
+{
+    uint64_t had = __atomic_load_n(&s->returned_bytes, __ATOMIC_RELAXED);
+    __atomic_store_n(&s->returned_bytes, had / 2, __ATOMIC_RELAXED);
+    segments_purge(s, mine, false);
+}
+
 /* ---- the rest ---------------------------------------------------------- */
 
 uint64_t segments_free_bytes(const struct segments *s)
@@ -396,11 +421,6 @@ uint64_t segments_free_bytes(const struct segments *s)
         n += (uint64_t)__builtin_popcountll(
             __atomic_load_n(&segment->free, __ATOMIC_RELAXED));
     return n << HAK_GRANULE_SHIFT;
-}
-
-void segments_fork(struct segments *s, enum hak_fork_phase phase)
-{
-    hak_lock_fork(&s->lock, phase);
 }
 
 void pool_check(const struct pool *pool)

@@ -56,6 +56,9 @@ struct segments {
     uint32_t keep_empty;         /* per pool; atomic: set_param */
     uint64_t next_tick_ms;       /* atomic */
     uint64_t given_bytes;        /* unmapped or purged; atomic */
+    /* Unmapped of late, less what was mapped since; halves at each tick of the
+     * box. Atomic. */
+    uint64_t returned_bytes;
     struct hak_map registry;
     struct segment *all; /* every struct, push only, by all_next */
     struct hak_lock lock;
@@ -103,6 +106,9 @@ void pool_age(struct segments *s, struct pool *pool, uint64_t before_ms);
  * mine  as in pool_put
  */
 void segments_purge(struct segments *s, struct pool *mine, bool all);
+/* A tick of the box, twice a purge delay: purge what is old, and half forget
+ * what was returned.                                          [any thread] */
+void segments_age(struct segments *s, struct pool *mine);
 
 /* Free granules that were written to lose their pages, until so many bytes went
  * or there are none. Returns the bytes. [any thread] */
@@ -111,8 +117,6 @@ size_t segments_shrink(struct segments *s, struct pool *mine,
 
 /* Bytes of free granules in segments. */
 uint64_t segments_free_bytes(const struct segments *s);
-
-void segments_fork(struct segments *s, enum hak_fork_phase phase);
 
 /* While nobody else uses it. */
 void pool_check(const struct pool *pool);

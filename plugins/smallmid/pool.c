@@ -18,7 +18,7 @@ void pool_init(struct pool *pool, struct superslabs *supers,
     pool->class_number = (uint8_t)class_number;
     pool->tag = (uint8_t)(SLAB_TAG | class_number);
     pool->slot_bytes = slot_bytes;
-    pool->key = hak_link_key(supers->box);
+    pool->key = hak_link_key(supers->chunks.box);
     pool->capacity = (uint16_t)(capacity_of(slot_bytes) * lists);
     pool->batch = pool->capacity / 2;
     hak_link_init(&pool->left);
@@ -41,9 +41,10 @@ static void file_slab(struct pool *pool, struct slab *slab)
         hak_link_after(&pool->left, &slab->link);
 }
 
-static void name_holder(struct slab *slab, struct list *list)
+static void name_holder(const struct pool *pool, struct slab *slab,
+                        struct list *list)
 {
-    struct hak_box *box = slab->super->box;
+    struct hak_box *box = pool->supers->chunks.box;
     __atomic_store_n(&slab->list, list, __ATOMIC_RELAXED);
     box->host->span_set(box, list != NULL ? &list->span : NULL, slab->start,
                         SLAB_BYTES);
@@ -60,7 +61,7 @@ static struct slab *take_over(struct list *list)
 {
     struct pool *pool = list->pool;
     struct slab *slab = hak_item(pool->left.next, struct slab, link);
-    name_holder(slab, list);
+    name_holder(pool, slab, list);
     count_out(list, slab->used);
     hak_count(&pool->taken_over, slab->used);
     file_slab(pool, slab);
@@ -78,7 +79,7 @@ static struct slab *grow(struct list *list)
     slab->capacity = (uint16_t)(SLAB_BYTES / pool->slot_bytes);
     slab->class_number = pool->class_number;
     __atomic_store_n(&slab->slot_bytes, pool->slot_bytes, __ATOMIC_RELAXED);
-    name_holder(slab, list);
+    name_holder(pool, slab, list);
     __atomic_store_n(&slab->tag, pool->tag, __ATOMIC_RELAXED);
     file_slab(pool, slab);
     return slab;
@@ -91,7 +92,8 @@ static void expect_empty(const struct pool *pool, const struct slab *slab)
     const char *p = slab->start;
     for (uint32_t i = 0; i < slab->carved; i++, p += pool->slot_bytes)
         if (unlikely(!hak_slot_is_marked(p, pool->key)))
-            hak_miscounted(pool->supers->box, slab->start, pool->slot_bytes);
+            hak_miscounted(pool->supers->chunks.box, slab->start,
+                           pool->slot_bytes);
 }
 
 /* No list is named for it any more: a wrong free of a slot that was in it would
@@ -100,7 +102,7 @@ static void retire(struct pool *pool, struct slab *slab)
 {
     expect_empty(pool, slab);
     hak_link_remove(&slab->link);
-    name_holder(slab, NULL);
+    name_holder(pool, slab, NULL);
     __atomic_store_n(&slab->tag, 0, __ATOMIC_RELAXED);
     superslabs_put(pool->supers, slab);
 }
@@ -200,10 +202,10 @@ static void give(struct pool *pool, void *first, void *last, uint32_t n,
 {
     struct slab *slab = slab_of(pool->supers, first);
     if (unlikely(slab == NULL || slab->tag != pool->tag))
-        hak_free_refused(pool->supers->box, first,
+        hak_free_refused(pool->supers->chunks.box, first,
                          "freed twice, and its slab has gone since", NULL, 0);
     if (unlikely(n > slab->used))
-        hak_miscounted(pool->supers->box, slab->start, pool->slot_bytes);
+        hak_miscounted(pool->supers->chunks.box, slab->start, pool->slot_bytes);
     bool had_free = slab_has_free(slab);
     hak_slot_link(last, pool->key, slab->free);
     slab->free = first;
@@ -285,7 +287,7 @@ static void leave_all(struct list *list, struct hak_link *slabs)
 {
     while (!hak_link_empty(slabs)) {
         struct slab *slab = hak_item(slabs->next, struct slab, link);
-        name_holder(slab, NULL);
+        name_holder(list->pool, slab, NULL);
         file_slab(list->pool, slab);
     }
 }
@@ -370,12 +372,11 @@ static void check_slab(const struct pool *pool, const struct slab *slab)
 void pool_check(const struct pool *pool)
 {
     uint64_t out = 0;
-    const struct superslab *super =
-        __atomic_load_n(&pool->supers->all, __ATOMIC_ACQUIRE);
-    for (; super != NULL; super = super->all_next)
+    const struct superslab *super = superslab_first(pool->supers);
+    for (; super != NULL; super = superslab_next(super))
         for (size_t i = 0; i < SUPERSLAB_SLABS; i++) {
             const struct slab *slab = &super->slab[i];
-            if (super->base == NULL || slab->tag != pool->tag)
+            if (super->chunk.base == NULL || slab->tag != pool->tag)
                 continue;
             check_slab(pool, slab);
             out += slab->used;

@@ -95,9 +95,7 @@ static int smallmid_init(struct hak_box *box)
         host->log(box, HAK_LOG_ERROR, "no memory to start with");
         return -ENOMEM;
     }
-    sm->box = sm->supers.box = box;
-    sm->supers.reuse = box->params[PARAM_REUSE].i != 0;
-    sm->supers.warm = (uint32_t)box->params[PARAM_WARM].i;
+    sm->box = sm->supers.chunks.box = box;
     memset(sm->class_of, NO_CLASS, sizeof sm->class_of);
     if (!parse_slots(sm, slots, (uint32_t)box->params[PARAM_LISTS].i)) {
         host->log(box, HAK_LOG_ERROR,
@@ -106,7 +104,8 @@ static int smallmid_init(struct hak_box *box)
                   slots, CLASSES_MAX, HAK_SMALL_MAX_BYTES);
         return -EINVAL;
     }
-    if (!superslabs_init(&sm->supers)) {
+    if (!superslabs_init(&sm->supers, box->params[PARAM_REUSE].i != 0,
+                         (uint32_t)box->params[PARAM_WARM].i)) {
         host->log(box, HAK_LOG_ERROR, "no memory for the table of SuperSlabs");
         return -ENOMEM;
     }
@@ -242,7 +241,7 @@ static struct slab *expect_live(struct hak_box *box, const void *p, uint32_t *c)
     struct smallmid *sm = smallmid_of(box);
     struct slab *slab = slab_of(&sm->supers, p);
     *c = (slab != NULL ? slab_tag(slab) : 0u) ^ SLAB_TAG;
-    if (unlikely(*c >= sm->nclasses))
+    if (unlikely(slab == NULL || *c >= sm->nclasses))
         hak_free_refused(box, p, HAK_WHY_NO_PAGE, NULL, 0);
     const char *why = why_not(sm, *c, slab, p);
     uint32_t slot_bytes = sm->pool[*c].slot_bytes;
@@ -276,7 +275,7 @@ static void smallmid_free(struct hak_box *box, void *p)
 static bool smallmid_owns(struct hak_box *box, const void *p)
 {
     const struct smallmid *sm = smallmid_of(box); /* NULL before init */
-    return sm != NULL && superslab_of(&sm->supers, p) != NULL;
+    return sm != NULL && slab_of(&sm->supers, p) != NULL;
 }
 
 static size_t smallmid_usable_size(struct hak_box *box, const void *p)
@@ -306,7 +305,7 @@ static void smallmid_fork(struct hak_box *box, enum hak_fork_phase phase)
     struct smallmid *sm = smallmid_of(box);
     for (uint32_t c = 0; c < sm->nclasses; c++)
         hak_lock_fork(&sm->pool[c].lock, phase);
-    hak_lock_fork(&sm->supers.lock, phase);
+    hak_lock_fork(&sm->supers.chunks.lock, phase);
     hak_lock_fork(&sm->heaps_lock, phase);
 }
 
@@ -314,11 +313,11 @@ static size_t smallmid_trim(struct hak_box *box)
 {
     struct superslabs *supers = &smallmid_of(box)->supers;
     struct heap *heap = box->host->heap(box, false);
-    uint64_t before = hak_counted(&supers->given_bytes);
+    uint64_t before = hak_counted(&supers->chunks.given_bytes);
     if (heap != NULL)
         heap_flush(heap);
     superslabs_trim(supers);
-    return hak_counted(&supers->given_bytes) - before;
+    return hak_counted(&supers->chunks.given_bytes) - before;
 }
 
 /* Slots of a class that threads have and the program has not. */
@@ -357,10 +356,9 @@ static void smallmid_stats(struct hak_box *box, struct hak_box_stats *out)
     }
     if (!box->lanes)
         out->allocs = out->frees = 0;
-    uint64_t busy = hak_counted(&supers->busy_bytes);
-    uint64_t mapped = hak_counted(&supers->mapped_bytes);
     out->peak_bytes = hak_counted(&supers->peak_bytes);
-    out->cached_bytes = mapped > busy ? mapped - busy : 0;
+    out->cached_bytes = hak_chunks_free_bytes(&supers->chunks, false) +
+                        hak_counted(&supers->spent_bytes);
     out->retired_pages = hak_counted(&supers->retired);
 }
 
@@ -422,9 +420,8 @@ static void smallmid_visit_slots(struct hak_box *box, hak_visit *visit,
                                  void *context)
 {
     struct smallmid *sm = smallmid_of(box);
-    const struct superslab *super =
-        __atomic_load_n(&sm->supers.all, __ATOMIC_ACQUIRE);
-    for (; super != NULL; super = super->all_next)
+    const struct superslab *super = superslab_first(&sm->supers);
+    for (; super != NULL; super = superslab_next(super))
         for (size_t i = 0; i < SUPERSLAB_SLABS; i++)
             if (!walk_slab(sm, &super->slab[i], visit, context))
                 return;

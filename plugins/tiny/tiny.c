@@ -7,6 +7,8 @@
  */
 #include "tiny.h"
 
+#include <kit/paged.h>
+
 #include <errno.h>
 
 enum {
@@ -44,24 +46,36 @@ static const struct hak_param params[] = {
      .help = "bytes of a fresh slab cut to slots at a time"},
 };
 
-static struct tiny *tiny_of(struct hak_box *box)
+static struct tiny *tiny_of(const struct hak_box *box)
 {
     return box->state;
 }
 
-static struct superslabs *superslabs_of(const struct hak_heap *heap)
+static struct hak_chunks *superslabs_of(const struct hak_heap *heap)
 {
     return &hak_container_of(heap->all, struct tiny, heaps)->superslabs;
 }
 
-static uint32_t class_of(size_t size_bytes)
+/* Slots of a multiple of an alignment have it: slabs start at a granule. */
+static uint32_t box_class_of(const struct hak_box *box, size_t size_bytes,
+                             size_t align_bytes)
 {
-    return size_bytes == 0 ? 0 : hak_index_of(size_bytes) - 1;
+    (void)box;
+    if (size_bytes > TINY_MAX_BYTES || align_bytes > TINY_MAX_BYTES)
+        return HAK_CLASS_NONE;
+    size_t bytes = hak_round_up(size_bytes, align_bytes);
+    return bytes == 0 ? 0 : hak_index_of(bytes) - 1;
 }
 
-static uint32_t slot_bytes_of(uint32_t class_number)
+static uint32_t box_slot_bytes(const struct hak_box *box, uint32_t class_number)
 {
+    (void)box;
     return (class_number + 1) * HAK_ALIGN_BYTES;
+}
+
+static struct hak_page *box_page_of(const struct hak_box *box, const void *p)
+{
+    return hak_map_get(&tiny_of(box)->superslabs.holders, p);
 }
 
 static bool has_magazine(const struct tiny *t, uint32_t class_number)
@@ -72,39 +86,36 @@ static bool has_magazine(const struct tiny *t, uint32_t class_number)
 /* The magazines of a heap, one a slot class; only if the box has any. */
 static struct magazine *magazines_of(const struct hak_heap *heap)
 {
-    return __atomic_load_n(&heap->own, __ATOMIC_ACQUIRE);
+    return heap->own;
 }
 
 /* ---- pages --------------------------------------------------------------- */
 
 static void give_slab(struct hak_heap *heap, struct hak_page *page)
 {
-    slab_give(superslabs_of(heap), hak_page_memory(page),
-              hak_page_used_bytes(page));
+    hak_chunks_give(superslabs_of(heap), page->source, hak_page_memory(page),
+                    page->carved != 0);
     hak_heap_spare(heap, page);
 }
 
 static struct hak_page *page_get(struct hak_heap *heap, uint32_t class_number)
 {
-    struct superslabs *superslabs = superslabs_of(heap);
-    struct hak_box *box = heap->all->box;
+    struct hak_chunks *superslabs = superslabs_of(heap);
     struct hak_page *page = hak_heap_page(heap);
     if (page == NULL)
         return NULL;
-    char *start = slab_take(superslabs);
+    struct hak_chunk *superslab;
+    char *start = hak_chunks_take(superslabs, &superslab);
     if (start == NULL) {
         hak_heap_spare(heap, page);
         return NULL;
     }
-    hak_page_init(page, start, SLAB_BYTES, slot_bytes_of(class_number),
-                  class_number);
-    __atomic_store_n(&page->heap, heap, __ATOMIC_RELAXED);
-    __atomic_store_n(&page->span.owner, heap->thread, __ATOMIC_RELAXED);
-    slab_name(superslabs, start, page);
-    if (box->host->span_set(box, &page->span, start, SLAB_BYTES) == 0)
-        return page;
-    give_slab(heap, page);
-    return NULL;
+    hak_page_init(page, start, SLAB_BYTES,
+                  box_slot_bytes(heap->all->box, class_number), class_number);
+    page->source = superslab;
+    hak_map_set(&superslabs->holders, start, SLAB_BYTES, page);
+    hak_heap_enter(heap, page, SLAB_BYTES);
+    return page;
 }
 
 static void page_put(struct hak_heap *heap, struct hak_page *page)
@@ -112,7 +123,7 @@ static void page_put(struct hak_heap *heap, struct hak_page *page)
     struct hak_box *box = heap->all->box;
     box->host->span_set(box, NULL, hak_page_memory(page), SLAB_BYTES);
     give_slab(heap, page);
-    superslabs_tick(superslabs_of(heap));
+    hak_chunks_tick(superslabs_of(heap));
 }
 
 /* ---- heaps --------------------------------------------------------------- */
@@ -126,48 +137,13 @@ static void empty_magazines(struct hak_heap *heap)
         void *p;
         while ((p = magazine_drain(m)) != NULL) {
             hak_slot_clear(p);
-            hak_heap_free(heap, superslab_page(superslabs_of(heap), p), p);
+            hak_heap_free(heap, hak_map_get(&superslabs_of(heap)->holders, p),
+                          p);
         }
     }
 }
 
-static void tick(struct hak_heap *heap)
-{
-    superslabs_tick(superslabs_of(heap));
-}
-
-static void *tiny_heap_open(struct hak_box *box, struct hak_thread *thread)
-{
-    struct tiny *t = tiny_of(box);
-    struct hak_heap *heap = hak_heap_open(&t->heaps, thread);
-    if (heap == NULL || t->with_magazine == 0 || heap->own != NULL)
-        return heap;
-    struct magazine *m = box->host->meta(box, TINY_CLASSES * sizeof *m);
-    if (m != NULL) {
-        __atomic_store_n(&heap->own, m, __ATOMIC_RELEASE); /* for stats */
-        return heap;
-    }
-    hak_heap_unopen(heap);
-    return NULL;
-}
-
-static void tiny_heap_close(struct hak_box *box, void *heap)
-{
-    (void)box;
-    empty_magazines(heap);
-    hak_heap_close(heap);
-}
-
 /* ---- slots --------------------------------------------------------------- */
-
-static struct hak_span *tiny_refill(struct hak_box *box, void *heap,
-                                    size_t size_bytes)
-{
-    (void)box;
-    if (unlikely(size_bytes > TINY_MAX_BYTES))
-        return NULL;
-    return hak_heap_refill(heap, class_of(size_bytes));
-}
 
 static void *magazine_alloc(struct hak_heap *heap, uint32_t class_number)
 {
@@ -183,12 +159,11 @@ static void *magazine_alloc(struct hak_heap *heap, uint32_t class_number)
     return p;
 }
 
-static void *tiny_alloc(struct hak_box *box, size_t size_bytes)
+static void *alloc_class(struct hak_box *box, uint32_t class_number)
 {
-    if (size_bytes > TINY_MAX_BYTES)
-        return NULL;
     struct tiny *t = tiny_of(box);
-    uint32_t class_number = class_of(size_bytes);
+    if (class_number == HAK_CLASS_NONE)
+        return NULL;
     struct hak_heap *heap = box->host->heap(box, true);
     if (unlikely(heap == NULL)) {
         if (has_magazine(t, class_number))
@@ -199,13 +174,15 @@ static void *tiny_alloc(struct hak_box *box, size_t size_bytes)
                                          : hak_heap_alloc(heap, class_number);
 }
 
-/* Slots of a multiple of align are aligned: slabs start at a granule. */
+static void *tiny_alloc(struct hak_box *box, size_t size_bytes)
+{
+    return alloc_class(box, box_class_of(box, size_bytes, 1));
+}
+
 static void *tiny_aligned_alloc(struct hak_box *box, size_t align_bytes,
                                 size_t size_bytes)
 {
-    if (align_bytes > TINY_MAX_BYTES || size_bytes > TINY_MAX_BYTES)
-        return NULL;
-    return tiny_alloc(box, hak_round_up(size_bytes, align_bytes));
+    return alloc_class(box, box_class_of(box, size_bytes, align_bytes));
 }
 
 /* Does the slot wait in any thread's magazine? No look without its mark. */
@@ -233,9 +210,7 @@ static bool in_magazine(const struct tiny *t, const struct hak_page *page,
 static void tiny_free(struct hak_box *box, void *p)
 {
     struct tiny *t = tiny_of(box);
-    struct hak_page *page = superslab_page(&t->superslabs, p);
-    if (unlikely(page == NULL))
-        hak_free_refused(box, p, HAK_WHY_NO_PAGE, NULL, 0);
+    struct hak_page *page = hak_paged_expect_page(box, p);
     struct hak_heap *heap = box->host->heap(box, false);
     if (heap == NULL || !has_magazine(t, page->class_number)) {
         hak_heap_free(heap, page, p);
@@ -251,24 +226,12 @@ static void tiny_free(struct hak_box *box, void *p)
         hak_slot_link(p, page->span.key, NULL); /* as all free slots */
 }
 
-static bool tiny_owns(struct hak_box *box, const void *p)
-{
-    return superslab_page(&tiny_of(box)->superslabs, p) != NULL;
-}
-
 static size_t tiny_usable_size(struct hak_box *box, const void *p)
 {
-    const struct tiny *t = tiny_of(box);
-    const struct hak_page *page = superslab_page(&t->superslabs, p);
-    return page == NULL || in_magazine(t, page, p) ? 0
-                                                   : hak_page_usable(page, p);
-}
-
-static size_t tiny_slot_size(struct hak_box *box, size_t size_bytes)
-{
-    (void)box;
-    return size_bytes > TINY_MAX_BYTES ? 0
-                                       : slot_bytes_of(class_of(size_bytes));
+    const struct hak_page *page = box_page_of(box, p);
+    return page == NULL || in_magazine(tiny_of(box), page, p)
+               ? 0
+               : hak_page_usable(page, p);
 }
 
 /* ---- the whole box ------------------------------------------------------- */
@@ -283,10 +246,33 @@ static uint32_t slot_classes(uint32_t classes)
     return bits;
 }
 
+static void tick(struct hak_heap *heap)
+{
+    hak_chunks_tick(superslabs_of(heap));
+}
+
+/* The slots of the page that wait in any thread's magazine. */
+static void mark_magazines(const struct hak_page *page, uint64_t *is_free)
+{
+    const struct hak_heap *heap = __atomic_load_n(
+        &tiny_of(page->span.box)->heaps.all_heaps, __ATOMIC_ACQUIRE);
+    for (; heap != NULL; heap = heap->all_next) {
+        const struct magazine *m = magazines_of(heap);
+        for (size_t i = 0; m != NULL && i < m[page->class_number].n; i++) {
+            size_t at =
+                (size_t)((char *)m[page->class_number].slot[i] - page->start);
+            if (at < SLAB_BYTES)
+                hak_bits_set(is_free, at / page->span.slot_bytes, 1);
+        }
+    }
+}
+
 static const struct hak_heaps_ops heaps_ops = {
     .page_get = page_get,
     .page_put = page_put,
     .tick = tick,
+    .own_close = empty_magazines,
+    .own_mark = mark_magazines,
 };
 
 static int tiny_init(struct hak_box *box)
@@ -302,8 +288,8 @@ static int tiny_init(struct hak_box *box)
     }
     struct tiny *t = host->meta(box, sizeof *t);
     if (t == NULL ||
-        superslabs_init(&t->superslabs, box,
-                        (uint32_t)box->params[PARAM_EMPTY_SUPERSLABS].i) != 0) {
+        !hak_chunks_init(&t->superslabs, box, SUPERSLAB_BYTES,
+                         (uint32_t)box->params[PARAM_EMPTY_SUPERSLABS].i)) {
         host->log(box, HAK_LOG_ERROR, "no memory for the SuperSlab table");
         return -ENOMEM;
     }
@@ -314,42 +300,34 @@ static int tiny_init(struct hak_box *box)
         .full_divisor = FULL_DIVISOR,
         .keep_bytes = WARM_BYTES,
         .common_bytes = HAK_COMMON_BYTES,
+        .box_lock = &t->superslabs.lock,
         .ops = &heaps_ops,
     };
     if (magazine)
         t->with_magazine =
             slot_classes((uint32_t)box->params[PARAM_MAGAZINE_CLASSES].i);
+    if (t->with_magazine != 0)
+        t->heaps.own_bytes = TINY_CLASSES * sizeof(struct magazine);
     box->state = t;
     return 0;
-}
-
-/* Lock order: heaps, superslabs. Neither is taken under the other. */
-static void tiny_fork(struct hak_box *box, enum hak_fork_phase phase)
-{
-    struct tiny *t = tiny_of(box);
-    hak_heaps_fork(&t->heaps, phase);
-    hak_lock_fork(&t->superslabs.lock, phase);
 }
 
 /* What this thread may touch: its magazines, its pages and what is orphaned. */
 static void heap_trim(struct hak_heap *heap)
 {
     empty_magazines(heap);
-    hak_heap_collect(heap);
-    hak_heap_adopt_all(heap);
-    hak_heap_close_bins(heap);
-    size_t bytes = hak_heap_look(heap, true) + hak_heaps_trim_others(heap);
-    hak_count_shared(&superslabs_of(heap)->given_bytes, (int64_t)bytes);
+    hak_count_shared(&superslabs_of(heap)->given_bytes,
+                     (int64_t)hak_heap_trim(heap, true));
 }
 
 static size_t tiny_trim(struct hak_box *box)
 {
-    struct superslabs *superslabs = &tiny_of(box)->superslabs;
+    struct hak_chunks *superslabs = &tiny_of(box)->superslabs;
     struct hak_heap *heap = hak_heaps_trimmer(&tiny_of(box)->heaps);
     uint64_t before = hak_counted(&superslabs->given_bytes);
     if (heap != NULL)
         heap_trim(heap);
-    superslabs_trim(superslabs);
+    hak_chunks_trim(superslabs);
     return hak_counted(&superslabs->given_bytes) - before;
 }
 
@@ -418,69 +396,20 @@ static const void *tiny_get_extension(struct hak_box *box, const char *id)
 }
 
 /* The kit counts slots in magazines as live; they lag, so never below 0. */
-static void tiny_age(struct hak_box *box)
-{
-    hak_heaps_age(&tiny_of(box)->heaps);
-}
-
 static void tiny_stats(struct hak_box *box, struct hak_box_stats *out)
 {
     const struct tiny *t = tiny_of(box);
     hak_heaps_stats(&t->heaps, out);
-    out->cached_bytes = hak_counted(&t->superslabs.free_slabs) * SLAB_BYTES;
+    out->cached_bytes = hak_chunks_free_bytes(&t->superslabs, false);
     for (uint32_t c = 0; t->with_magazine != 0 && c < TINY_CLASSES; c++) {
         struct hak_magazine_counts counts;
         snapshot(box, c, &counts);
         out->live_count -= hak_min(counts.held, out->live_count);
         out->live_bytes -=
-            hak_min(counts.held * slot_bytes_of(c), out->live_bytes);
+            hak_min(counts.held * box_slot_bytes(box, c), out->live_bytes);
     }
     if (!box->lanes)
         out->allocs = out->frees = 0;
-}
-
-/* Mark the slots of the page that wait in any thread's magazine. */
-static void mark_magazines(const struct tiny *t, const struct hak_page *page,
-                           uint64_t *is_free)
-{
-    const struct hak_heap *heap =
-        __atomic_load_n(&t->heaps.all_heaps, __ATOMIC_ACQUIRE);
-    for (; heap != NULL; heap = heap->all_next) {
-        const struct magazine *m = magazines_of(heap);
-        for (size_t i = 0; m != NULL && i < m[page->class_number].n; i++) {
-            size_t at =
-                (size_t)((char *)m[page->class_number].slot[i] - page->start);
-            if (at < SLAB_BYTES)
-                hak_bits_set(is_free, at / page->span.slot_bytes, 1);
-        }
-    }
-}
-
-/* As hak_page_visit, but for the magazines. */
-static bool page_visit(const struct tiny *t, const struct hak_page *page,
-                       hak_visit *visit, void *context)
-{
-    uint64_t is_free[HAK_BITS_WORDS(HAK_PAGE_SLOTS_MAX)] = {0};
-    hak_page_mark_free(page, is_free);
-    mark_magazines(t, page, is_free);
-    for (size_t i = 0; i < page->carved; i++)
-        if (!hak_bit(is_free, i) &&
-            !visit(context, page->start + i * page->span.slot_bytes,
-                   page->span.slot_bytes))
-            return false;
-    return true;
-}
-
-static void tiny_visit_slots(struct hak_box *box, hak_visit *visit,
-                             void *context)
-{
-    const struct tiny *t = tiny_of(box);
-    const struct hak_page *page =
-        __atomic_load_n(&t->heaps.all_pages, __ATOMIC_ACQUIRE);
-    for (; page != NULL; page = page->all_next)
-        if (page->state != HAK_PAGE_FREE &&
-            !page_visit(t, page, visit, context))
-            return;
 }
 
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
@@ -492,24 +421,15 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
     .max_bytes = TINY_MAX_BYTES,
     .ops =
         {
+            HAK_PAGED_OPS,
             .alloc = tiny_alloc,
-            .free = tiny_free,
-            .owns = tiny_owns,
-            .init = tiny_init,
-            .usable_size = tiny_usable_size,
-            .slot_size = tiny_slot_size,
             .aligned_alloc = tiny_aligned_alloc,
-            .heap_open = tiny_heap_open,
-            .heap_close = tiny_heap_close,
-            .refill = tiny_refill,
-            .triggered = hak_heap_triggered,
-            .remote_free = hak_heap_remote_free,
-            .fork = tiny_fork,
+            .free = tiny_free,
+            .usable_size = tiny_usable_size,
+            .owns = hak_paged_owns,
+            .init = tiny_init,
             .trim = tiny_trim,
             .stats = tiny_stats,
-            .visit_slots = tiny_visit_slots,
-            .age = tiny_age,
-            .heap_lost = hak_heap_lost,
             .get_extension = tiny_get_extension,
         },
 };

@@ -1,29 +1,30 @@
 /* SPDX-License-Identifier: MIT
- * ultra.c - the hottest box: pages of one slot size, 16..1024 bytes.
+ * ultra.c - the box `ultra`: pages of one slot size, 16..1024 bytes.
  *
- * Slot sizes are the core's size index itself, every multiple of 16, so a
- * request loses at most 15 bytes. A page is one granule, two or four
- * for slots of more than 256 and 512 bytes, taken from the host one at a time.
- * The rest is the kit's page and heap.
+ * The slot sizes are those of the core's size index, every multiple of 16, so a
+ * request loses at most 15 bytes. A page is one granule, for slots of more than
+ * 256 bytes two and of more than 512 bytes four. Pages are mapped one at a
+ * time. Everything else is done by kit/page.h and kit/heap.h.
  *
- * An empty page that no heap keeps waits in the *depot*, which all threads
- * share, as it is, for the next need of its class, or of another with pages as
- * long: so what was touched of it is touched again. (The host would hand it on
- * in pieces, and as much of others would be touched.) What the depot did not
- * need for half a purge delay goes back.
+ * An empty page that no heap keeps goes as it is to the *depot*, which all
+ * threads share. It waits there for a thread that needs a page of its class, or
+ * of another class with pages of the same length. So the memory of it that is
+ * resident is used again. The host would hand the granules to other boxes
+ * singly, and other memory would become resident for the next page. Pages that
+ * the depot did not need for half a purge delay go back to the host.
  */
-#include <kit/lost.h>
 #include <kit/map.h>
+#include <kit/paged.h>
 
 #include <errno.h>
 
 enum {
-    CLASSES = HAK_INDEX_SMALL_MAX, /* class = index - 1 */
+    CLASSES = HAK_INDEX_SMALL_MAX, /* class number = size index - 1 */
     PARAM_WARM = 0,
     PARAM_CARVE,
     PARAM_COMMON,
     PARAM_DEPOT,
-    DEPOT_AT_ONCE = 256, /* pages that one slow path gives back for their age */
+    DEPOT_AT_ONCE = 256, /* most pages that one depot_age() gives back */
 };
 
 static const struct hak_param params[] = {
@@ -53,28 +54,30 @@ static const struct hak_param params[] = {
      .help = "most bytes of empty pages that wait for any thread's need"},
 };
 
-/* Of pages of one class; newest first. */
+/* The depot's pages of one class, newest first. */
 struct stack {
     struct hak_link pages;
-    uint32_t n, low; /* low: the least n since the last look */
-    uint32_t old;    /* pages that are to go */
+    uint32_t n, low; /* number of pages; the least n since the last look */
+    uint32_t old;    /* pages that are to go back: unneeded since that look */
 };
 
 struct depot {
-    struct hak_lock lock; /* of all here */
+    struct hak_lock lock; /* guards everything here */
     struct stack of[CLASSES];
-    uint64_t bytes, most_bytes; /* cut to slots; bytes: atomic, for a glance */
-    uint64_t look_ms;
+    /* Bytes of pages that were cut to slots. `bytes` is also read without the
+     * lock, to see whether the depot is empty. */
+    uint64_t bytes, most_bytes;
+    uint64_t look_ms; /* time of the last look, see depot_look() */
 };
 
 struct ultra {
     struct hak_heaps heaps;
-    struct hak_map pages; /* granule -> page: owns() and slow frees */
+    struct hak_map pages; /* granule -> page, for owns() and ops->free */
     struct depot depot;
-    uint64_t given_bytes; /* back to the host, ever */
+    uint64_t given_bytes; /* sum of all bytes given back to the host */
 };
 
-static struct ultra *ultra_of(struct hak_box *box)
+static struct ultra *ultra_of(const struct hak_box *box)
 {
     return box->state;
 }
@@ -84,9 +87,15 @@ static struct ultra *ultra_of_heap(struct hak_heap *heap)
     return hak_container_of(heap->all, struct ultra, heaps);
 }
 
-static uint32_t class_of(size_t size_bytes)
+/* Slots of a multiple of an alignment have it (HAK_PAGE_COLOR). */
+static uint32_t box_class_of(const struct hak_box *box, size_t size_bytes,
+                             size_t align_bytes)
 {
-    return size_bytes == 0 ? 0 : hak_index_of(size_bytes) - 1;
+    (void)box;
+    if (size_bytes > HAK_SMALL_MAX_BYTES || align_bytes > HAK_SMALL_MAX_BYTES)
+        return HAK_CLASS_NONE;
+    size_t bytes = hak_round_up(size_bytes, align_bytes);
+    return bytes == 0 ? 0 : hak_index_of(bytes) - 1;
 }
 
 static uint32_t slot_bytes_of(uint32_t class_number)
@@ -94,11 +103,23 @@ static uint32_t slot_bytes_of(uint32_t class_number)
     return (class_number + 1) * HAK_ALIGN_BYTES;
 }
 
+static uint32_t box_slot_bytes(const struct hak_box *box, uint32_t class_number)
+{
+    (void)box;
+    return slot_bytes_of(class_number);
+}
+
 /* ---- pages ---- */
 
-/* About 256 slots or more: with more in a page, malloc changes pages less
- * often. `make bench BENCH="random, 16..1024"`, 10000 and 100000 blocks: 15 and
- * 11 % less time than with 64 slots, 4 % more memory at most. */
+static struct hak_page *box_page_of(const struct hak_box *box, const void *p)
+{
+    return hak_map_get(&ultra_of(box)->pages, p);
+}
+
+/* A page has about 256 slots or more: the more slots, the less often malloc
+ * changes pages. Measured with `make bench BENCH="random, 16..1024"`: with
+ * 10000 and 100000 blocks 15 and 11 % less time than with 64 slots, for at most
+ * 4 % more memory. */
 static uint32_t granules_of(uint32_t slot_bytes)
 {
     return slot_bytes > 512 ? 4 : slot_bytes > 256 ? 2 : 1;
@@ -109,11 +130,9 @@ static size_t page_bytes(const struct hak_page *page)
     return granules_of(page->span.slot_bytes) * HAK_GRANULE_BYTES;
 }
 
-static struct hak_page *fresh_page(struct hak_heap *heap, uint32_t slot_bytes)
+static struct hak_page *fresh_page(struct hak_heap *heap, size_t bytes)
 {
-    struct ultra *u = ultra_of_heap(heap);
     struct hak_box *box = heap->all->box;
-    size_t bytes = granules_of(slot_bytes) * HAK_GRANULE_BYTES;
     struct hak_page *page = hak_heap_page(heap);
     if (page == NULL)
         return NULL;
@@ -122,9 +141,6 @@ static struct hak_page *fresh_page(struct hak_heap *heap, uint32_t slot_bytes)
         hak_heap_spare(heap, page);
         return NULL;
     }
-    hak_map_set(&u->pages, page->start, bytes, page);
-    int error = box->host->span_set(box, &page->span, page->start, bytes);
-    HAK_ALWAYS(error == 0); /* the range came from map just now */
     return page;
 }
 
@@ -141,7 +157,7 @@ static void return_page(struct hak_heap *heap, struct hak_page *page)
 
 /* ---- the depot ---- */
 
-/* lock held: a page leaves its stack. */
+/* Take a page out of its stack. depot->lock is held. */
 static void unstack(struct depot *depot, struct stack *stack,
                     struct hak_page *page)
 {
@@ -151,8 +167,8 @@ static void unstack(struct depot *depot, struct stack *stack,
     hak_count(&depot->bytes, -(uint64_t)hak_page_used_bytes(page));
 }
 
-/* lock held: the stack of the class, or of another one with pages as long, that
- * has one; or NULL. */
+/* A stack with a page: that of the class, or of another class whose pages are
+ * as long; or NULL. depot->lock is held. */
 static struct stack *stack_with_page(struct depot *depot, uint32_t class_number)
 {
     uint32_t granules = granules_of(slot_bytes_of(class_number));
@@ -181,7 +197,7 @@ static struct hak_page *depot_take(struct ultra *u, uint32_t class_number)
     return page;
 }
 
-/* False: it is full. */
+/* Put an empty page in the depot. False: the depot is full. */
 static bool depot_put(struct ultra *u, struct hak_page *page)
 {
     struct depot *depot = &u->depot;
@@ -201,8 +217,8 @@ static bool depot_put(struct ultra *u, struct hak_page *page)
     return room;
 }
 
-/* The oldest page of a stack that is to give some back, or with `all` of any;
- * NULL: none is. */
+/* Take the oldest page of a stack that has old pages, or with `all` of any
+ * stack. NULL: there is none. */
 static struct hak_page *depot_oldest(struct ultra *u, bool all)
 {
     struct depot *depot = &u->depot;
@@ -220,7 +236,7 @@ static struct hak_page *depot_oldest(struct ultra *u, bool all)
     return page;
 }
 
-/* Give so many bytes back, or all there are. Returns the bytes. */
+/* Give back pages of want_bytes in all, or all pages. Returns the bytes. */
 static size_t depot_empty(struct hak_heap *heap, size_t want_bytes)
 {
     struct ultra *u = ultra_of_heap(heap);
@@ -233,7 +249,8 @@ static size_t depot_empty(struct hak_heap *heap, size_t want_bytes)
     return bytes;
 }
 
-/* Once in half a purge delay: what was not needed is to go. */
+/* Once in half a purge delay: mark as old the pages that were not needed since
+ * the last look. */
 static void depot_look(struct depot *depot, uint64_t now_ms, uint64_t delay_ms)
 {
     hak_lock_take(&depot->lock);
@@ -248,7 +265,7 @@ static void depot_look(struct depot *depot, uint64_t now_ms, uint64_t delay_ms)
     hak_lock_drop(&depot->lock);
 }
 
-/* heaps_ops.tick */
+/* The kit calls this now and then (heaps_ops.tick): give back old pages. */
 static void depot_age(struct hak_heap *heap)
 {
     struct ultra *u = ultra_of_heap(heap);
@@ -264,7 +281,7 @@ static void depot_age(struct hak_heap *heap)
     }
 }
 
-/* ---- pages, as heaps get and put them ---- */
+/* ---- how heaps get and give back pages ---- */
 
 static void page_put(struct hak_heap *heap, struct hak_page *page)
 {
@@ -274,19 +291,20 @@ static void page_put(struct hak_heap *heap, struct hak_page *page)
 
 static struct hak_page *page_get(struct hak_heap *heap, uint32_t class_number)
 {
+    struct ultra *u = ultra_of_heap(heap);
     uint32_t slot_bytes = slot_bytes_of(class_number);
-    struct hak_page *page = depot_take(ultra_of_heap(heap), class_number);
+    size_t bytes = granules_of(slot_bytes) * HAK_GRANULE_BYTES;
+    struct hak_page *page = depot_take(u, class_number);
     bool as_it_is = page != NULL && page->class_number == class_number;
-    if (page == NULL && (page = fresh_page(heap, slot_bytes)) == NULL)
+    if (page == NULL && (page = fresh_page(heap, bytes)) == NULL)
         return NULL;
     if (as_it_is)
         hak_page_begin(page);
     else
-        hak_page_init(page, hak_page_memory(page),
-                      granules_of(slot_bytes) * HAK_GRANULE_BYTES, slot_bytes,
+        hak_page_init(page, hak_page_memory(page), bytes, slot_bytes,
                       class_number);
-    __atomic_store_n(&page->heap, heap, __ATOMIC_RELAXED);
-    __atomic_store_n(&page->span.owner, heap->thread, __ATOMIC_RELAXED);
+    hak_map_set(&u->pages, hak_page_memory(page), bytes, page);
+    hak_heap_enter(heap, page, bytes);
     return page;
 }
 
@@ -312,6 +330,7 @@ static int ultra_init(struct hak_box *box)
         .full_divisor = 32,
         .keep_bytes = (size_t)box->params[PARAM_WARM].i,
         .common_bytes = (uint32_t)box->params[PARAM_COMMON].i,
+        .box_lock = &u->depot.lock,
         .ops = &heaps_ops,
     };
     u->depot.most_bytes = (uint64_t)box->params[PARAM_DEPOT].i;
@@ -321,73 +340,6 @@ static int ultra_init(struct hak_box *box)
     return 0;
 }
 
-static void *ultra_heap_open(struct hak_box *box, struct hak_thread *thread)
-{
-    return hak_heap_open(&ultra_of(box)->heaps, thread);
-}
-
-static void ultra_heap_close(struct hak_box *box, void *heap)
-{
-    (void)box;
-    hak_heap_close(heap);
-}
-
-static struct hak_span *ultra_refill(struct hak_box *box, void *heap,
-                                     size_t size_bytes)
-{
-    (void)box;
-    if (unlikely(size_bytes > HAK_SMALL_MAX_BYTES))
-        return NULL;
-    return hak_heap_refill(heap, class_of(size_bytes));
-}
-
-static void *ultra_alloc(struct hak_box *box, size_t size_bytes)
-{
-    if (size_bytes > HAK_SMALL_MAX_BYTES)
-        return NULL;
-    struct hak_heap *heap = box->host->heap(box, true);
-    return heap == NULL ? NULL : hak_heap_alloc(heap, class_of(size_bytes));
-}
-
-/* Slots of a multiple of align are aligned (HAK_PAGE_COLOR). */
-static void *ultra_aligned_alloc(struct hak_box *box, size_t align_bytes,
-                                 size_t size_bytes)
-{
-    if (align_bytes > HAK_SMALL_MAX_BYTES || size_bytes > HAK_SMALL_MAX_BYTES)
-        return NULL;
-    return ultra_alloc(box, hak_round_up(size_bytes, align_bytes));
-}
-
-static void ultra_free(struct hak_box *box, void *p)
-{
-    struct hak_page *page = hak_map_get(&ultra_of(box)->pages, p);
-    hak_heap_free(box->host->heap(box, false), page, p);
-}
-
-static bool ultra_owns(struct hak_box *box, const void *p)
-{
-    return hak_map_get(&ultra_of(box)->pages, p) != NULL;
-}
-
-static size_t ultra_usable_size(struct hak_box *box, const void *p)
-{
-    return hak_page_usable(hak_map_get(&ultra_of(box)->pages, p), p);
-}
-
-static size_t ultra_slot_size(struct hak_box *box, size_t size_bytes)
-{
-    (void)box;
-    return size_bytes > HAK_SMALL_MAX_BYTES
-               ? 0
-               : slot_bytes_of(class_of(size_bytes));
-}
-
-static void ultra_fork(struct hak_box *box, enum hak_fork_phase phase)
-{
-    hak_heaps_fork(&ultra_of(box)->heaps, phase);
-    hak_lock_fork(&ultra_of(box)->depot.lock, phase);
-}
-
 static size_t ultra_trim(struct hak_box *box)
 {
     struct ultra *u = ultra_of(box);
@@ -395,9 +347,7 @@ static size_t ultra_trim(struct hak_box *box)
     uint64_t before = hak_counted(&u->given_bytes);
     if (heap == NULL)
         return 0;
-    hak_heap_collect(heap);
-    hak_heap_adopt_all(heap);
-    size_t bytes = hak_heap_look(heap, true) + hak_heaps_trim_others(heap);
+    size_t bytes = hak_heap_trim(heap, false);
     depot_empty(heap, SIZE_MAX);
     hak_count_shared(&u->given_bytes, (int64_t)bytes);
     return hak_counted(&u->given_bytes) - before;
@@ -410,22 +360,11 @@ static size_t ultra_shrink(struct hak_box *box, size_t want_bytes)
     return heap != NULL ? depot_empty(heap, want_bytes) : 0;
 }
 
-static void ultra_age(struct hak_box *box)
-{
-    hak_heaps_age(&ultra_of(box)->heaps);
-}
-
 static void ultra_stats(struct hak_box *box, struct hak_box_stats *out)
 {
     hak_heaps_stats(&ultra_of(box)->heaps, out);
     out->cached_bytes = hak_heaps_kept(&ultra_of(box)->heaps) +
                         hak_counted(&ultra_of(box)->depot.bytes);
-}
-
-static void ultra_visit_slots(struct hak_box *box, hak_visit *visit,
-                              void *context)
-{
-    hak_heaps_visit(&ultra_of(box)->heaps, visit, context);
 }
 
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
@@ -437,24 +376,12 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
     .max_bytes = HAK_SMALL_MAX_BYTES,
     .ops =
         {
-            .alloc = ultra_alloc,
-            .free = ultra_free,
-            .owns = ultra_owns,
+            HAK_PAGED_OPS,
+            HAK_PAGED_CALLS,
+            .owns = hak_paged_owns,
             .init = ultra_init,
-            .usable_size = ultra_usable_size,
-            .slot_size = ultra_slot_size,
-            .aligned_alloc = ultra_aligned_alloc,
-            .heap_open = ultra_heap_open,
-            .heap_close = ultra_heap_close,
-            .refill = ultra_refill,
-            .triggered = hak_heap_triggered,
-            .remote_free = hak_heap_remote_free,
-            .fork = ultra_fork,
             .trim = ultra_trim,
             .stats = ultra_stats,
-            .visit_slots = ultra_visit_slots,
-            .age = ultra_age,
-            .heap_lost = hak_heap_lost,
             .heap_park = hak_heap_park,
             .shrink = ultra_shrink,
         },

@@ -9,6 +9,8 @@
 #include <getopt.h>
 
 #include "check.h"
+
+#include "random.h"
 #include <conf/conf.h>
 #include <core/box/abi.h>
 #include "hakmem/foreign.h"
@@ -22,17 +24,12 @@ static __thread uint64_t seed = 1;
 
 void ck_seed(uint64_t value)
 {
-    seed = value;
+    seed = value + (ck.seed - 1) * 0xd1342543de82ef95ull;
 }
 
-/* splitmix64 */
 uint64_t ck_random(void)
 {
-    uint64_t z =
-        (seed += 0x9e3779b97f4a7c15ull) + (ck.seed - 1) * 0xd1342543de82ef95ull;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-    return z ^ (z >> 31);
+    return random_next(&seed);
 }
 
 bool ck_good(size_t size_bytes)
@@ -467,6 +464,7 @@ int main(int argc, char **argv)
     ck.seed = 1;
     hak_conf_parse_call = hak_call_parse;
     int action = options(argc, argv, &plan);
+    ck_seed(1);
     if (action == LIST)
         return list();
     if (plan.seconds == 0) {

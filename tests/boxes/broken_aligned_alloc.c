@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * broken_aligned_alloc.c - whole.c, but aligned_alloc() does not look at the
+ * broken_aligned_alloc.c - like whole.c, but aligned_alloc() ignores the
  * alignment.
  *
  * breaks: aligned_blocks

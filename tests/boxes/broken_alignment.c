@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * broken_alignment.c - three.c, but its slots are aligned to 8 bytes.
+ * broken_alignment.c - like three.c, but slots are aligned to 8 bytes only.
  *
  * breaks: alignment
  * says: is not 16-byte aligned

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_bounds.c - whole.c, but it divides by a parameter that may be 0.
+ * broken_bounds.c - like whole.c, but init() divides by a parameter that may be
+ * 0.
  *
  * breaks: parameters_at_bounds
  * says: spare=0: SIGFPE

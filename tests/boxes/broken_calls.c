@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * broken_calls.c - whole.c, but its heaps come from malloc.
+ * broken_calls.c - like whole.c, but heap_open() calls malloc.
  *
  * breaks: file_calls
  * says: calls malloc

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_closed.c - whole.c, but zalloc() gives what is reserved and not open.
+ * broken_closed.c - like whole.c, but zalloc() returns memory that is reserved
+ * and not open for access.
  *
  * breaks: zalloc
  * says: is on pages that are closed

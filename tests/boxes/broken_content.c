@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * broken_content.c - three.c, but alloc writes into the slot that it gave
+ * broken_content.c - like three.c, but alloc() writes into the slot of the call
  * before.
  *
  * breaks: content_kept

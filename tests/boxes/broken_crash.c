@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * broken_crash.c - a box whose alloc of more than a page writes nowhere.
+ * broken_crash.c - alloc() of more than a page writes to a null pointer.
  *
  * breaks: alignment
  * says: SIGSEGV (broken_crash.so, in alloc(

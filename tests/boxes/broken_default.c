@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_default.c - whole.c, but the default of a parameter is out of range.
+ * broken_default.c - like whole.c, but the default of a parameter is out of its
+ * bounds.
  *
  * breaks: entry_words
  * says: default of share is out of range

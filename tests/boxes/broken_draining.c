@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_draining.c - whole.c, but owns() denies all while the box is
- * draining.
+ * broken_draining.c - like whole.c, but owns() is false for all slots while the
+ * box is draining.
  *
  * breaks: draining
  * says: false: !b[i].p || ck.box->ops->owns

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_exhausted.c - three.c, but once out of memory it stays so.
+ * broken_exhausted.c - like three.c, but after one alloc() that fails, all
+ * later ones fail.
  *
  * breaks: exhaustion
  * says: request

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * broken_exit.c - whole.c, but init ends the process, as if all were well.
+ * broken_exit.c - like whole.c, but init() ends the process with exit status 0.
  *
  * breaks: init
  * says: with exit status 0 (broken_exit.so, in init(), seed 1)

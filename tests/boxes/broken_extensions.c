@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_extensions.c - whole.c, but it has a table for every id.
+ * broken_extensions.c - like whole.c, but get_extension() returns a table for
+ * every id.
  *
  * breaks: extensions
  * says: get_extension(ck.box, ids[i])

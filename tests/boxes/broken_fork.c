@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_fork.c - whole.c, but the child of a fork keeps the locks.
+ * broken_fork.c - like whole.c, but the child of a fork does not release the
+ * box's locks.
  *
  * breaks: fork_with_threads
  * says: timed out after 1 s

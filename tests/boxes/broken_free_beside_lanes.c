@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_free_beside_lanes.c - whole.c, but free gives a slot to the span
- * without counting it.
+ * broken_free_beside_lanes.c - like whole.c, but free() puts a slot on the list
+ * of its span without counting it.
  *
  * breaks: content_kept_beside_lanes
  * says: live_count

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * broken_give_back.c - whole.c, but it keeps what it should unmap.
+ * broken_give_back.c - like whole.c, but the box never unmaps memory.
  *
  * breaks: memory_is_given_back
  * says: after trim

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_hang.c - three.c, but it hangs when 128 slots are out for the tenth
- * time.
+ * broken_hang.c - like three.c, but alloc() hangs when 128 slots are live for
+ * the tenth time.
  *
  * breaks: power_of_two_working_sets
  * says: timed out after 1 s

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * broken_heap_close.c - whole.c, but a page stays with the ended thread.
+ * broken_heap_close.c - like whole.c, but pages keep naming the ended thread as
+ * their owner.
  *
- * The next thread that gets that struct hak_thread would free into the page
- * as its owner.
+ * The core gives the struct hak_thread to another thread later. That thread
+ * would then free slots into these pages as their owner.
  *
  * breaks: blocks_outlive_their_thread
  * says: names the closed thread

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_heap_leak.c - whole.c, but each heap maps memory that it never gives
- * back.
+ * broken_heap_leak.c - like whole.c, but heap_open() maps memory that is never
+ * given back.
  *
  * breaks: thousand_threads_in_turn
  * says: is not used again

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * broken_heap_order.c - whole.c, but heap_close() closes the heap that was
+ * broken_heap_order.c - like whole.c, but heap_close() closes the heap that was
  * opened last.
  *
  * breaks: heaps_in_any_order

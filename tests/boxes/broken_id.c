@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_id.c - whole.c, but its id is no word.
+ * broken_id.c - like whole.c, but the id has characters that an id must not
+ * have.
  *
  * breaks: entry_words
  * says: is_name(e.id)

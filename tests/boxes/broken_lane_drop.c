@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * broken_lane_drop.c - whole.c, but it never tells the lanes that a span goes.
+ * broken_lane_drop.c - like whole.c, but the box never calls lane_drop().
  *
  * breaks: span_reuse
  * says: lane_first or lane_last of span

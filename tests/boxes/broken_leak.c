@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * broken_leak.c - three.c, but every fourth free loses the slot.
+ * broken_leak.c - like three.c, but every fourth free() loses its slot.
  *
  * breaks: reuse_is_bounded
  * says: is not used again

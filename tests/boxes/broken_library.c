@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * broken_library.c - whole.c, but it needs libm.
+ * broken_library.c - like whole.c, but the shared object needs libm.
  *
  * breaks: file_libraries
  * says: needs libm.so.6

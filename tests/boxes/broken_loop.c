@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * broken_loop.c - whole.c, but init never ends.
+ * broken_loop.c - like whole.c, but init() never returns.
  *
  * breaks: init
  * says: timed out after 2 s (broken_loop.so, in init(), seed 1)

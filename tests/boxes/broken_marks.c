@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_marks.c - whole.c, but free slots have no marks.
+ * broken_marks.c - like whole.c, but the first free slot after a refill has no
+ * mark.
  *
  * breaks: marks
  * says: has no mark

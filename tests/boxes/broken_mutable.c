@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_mutable.c - whole.c, but its mutable parameters have no set_param.
+ * broken_mutable.c - like whole.c, but there is no set_param() although
+ * parameters are mutable.
  *
  * breaks: entry_operations
  * says: e.ops.set_param

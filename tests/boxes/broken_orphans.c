@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_orphans.c - whole.c, but no thread adopts the pages of one that
- * ended.
+ * broken_orphans.c - like whole.c, but no thread can adopt the pages of an
+ * ended thread.
  *
  * breaks: thousand_threads_leave_a_block
  * says: is not used again

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_overlap.c - three.c, but now and then a slot reaches into the next.
+ * broken_overlap.c - like three.c, but every 64th slot overlaps with the next
+ * one.
  *
  * breaks: blocks_are_distinct
  * says: overlaps one that is out

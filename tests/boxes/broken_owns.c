@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * broken_owns.c - three.c, but it claims the whole window.
+ * broken_owns.c - like three.c, but owns() is true for the whole window.
  *
  * breaks: owns_nothing_of_others
  * says: not its own

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * broken_owns_locks.c - whole.c, but owns() takes a lock.
+ * broken_owns_locks.c - like whole.c, but owns() takes a lock.
  *
  * breaks: owns_takes_no_lock
  * says: owns() did not return for 1 s

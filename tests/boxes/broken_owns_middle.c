@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_owns_middle.c - whole.c, but owns() denies the middle of a slot.
+ * broken_owns_middle.c - like whole.c, but owns() is false for an address in
+ * the middle of a slot.
  *
  * breaks: owns_live_slots
  * says: owns() is false for byte 9

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * broken_owns_null.c - whole.c, but owns() claims NULL.
+ * broken_owns_null.c - like whole.c, but owns() is true for NULL.
  *
  * breaks: owns_no_wild_pointer
  * says: owns((nil)) is true

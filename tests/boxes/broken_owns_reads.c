@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_owns_reads.c - whole.c, but owns() looks at what p points to.
+ * broken_owns_reads.c - like whole.c, but owns() reads the memory that p points
+ * to.
  *
  * breaks: owns_no_wild_pointer
  * says: SIGSEGV

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_owns_stale.c - three.c, but what it unmapped stays in its table.
+ * broken_owns_stale.c - like three.c, but owns() stays true for memory that
+ * free() unmapped.
  *
  * breaks: owns_nothing_of_others
  * says: not its own

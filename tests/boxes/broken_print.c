@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * broken_print.c - whole.c, but it prints where it takes memory.
+ * broken_print.c - like whole.c, but refill() prints to stdout.
  *
  * breaks: alignment
  * says: the box printed "more memory"; host->log is for that

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_race.c - whole.c, but remote_free() reads, then writes, the list of
- * the page.
+ * broken_race.c - like whole.c, but remote_free() changes the page's list with
+ * a load and a store instead of an atomic exchange.
  *
  * breaks: threads_at_once
  * says: threads_at_once:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_refill_alone.c - whole.c with refill, but without triggered and
- * remote_free, which go with it.
+ * broken_refill_alone.c - like whole.c, but it has refill() without triggered()
+ * and remote_free(), which refill() requires.
  *
  * breaks: entry_operations
  * says: e.ops.triggered

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_remote_free.c - whole.c, but every second remote free is lost.
+ * broken_remote_free.c - like whole.c, but every second remote_free() loses its
+ * slot.
  *
  * breaks: remote_frees_both_ways
  * says: is not used again

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_remote_heapless.c - whole.c, but what a thread without a heap frees
- * is lost.
+ * broken_remote_heapless.c - like whole.c, but remote_free() by a thread
+ * without a heap loses the slot.
  *
  * breaks: remote_frees_one_way
  * says: is not used again

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_resize.c - whole.c, but resize() moves without the content.
+ * broken_resize.c - like whole.c, but a resize() that moves a block does not
+ * copy the content.
  *
  * breaks: resize
  * says: b->p[0] == b->tag

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_retire.c - whole.c, but retire() unmaps what is still out.
+ * broken_retire.c - like whole.c, but state_changed() unmaps pages that have
+ * live slots.
  *
  * breaks: draining
  * says: is out

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_set_param.c - whole.c, but set_param() returns errno without the
- * minus.
+ * broken_set_param.c - like whole.c, but set_param() returns EINVAL instead of
+ * -EINVAL.
  *
  * breaks: set_param
  * says: neither 0 nor -errno

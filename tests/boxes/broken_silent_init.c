@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * broken_silent_init.c - whole.c, but init fails without a word.
+ * broken_silent_init.c - like whole.c, but an init() that fails logs no reason.
  *
  * breaks: init_says_why_it_fails
  * says: "faulty" not in

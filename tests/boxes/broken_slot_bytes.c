@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * broken_slot_bytes.c - whole.c, but a span says that its slots have twice the
+ * broken_slot_bytes.c - like whole.c, but span->slot_bytes is twice the true
  * size.
  *
  * breaks: span_fields

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_slot_size.c - whole.c, but slot_size() says less than what was asked.
+ * broken_slot_size.c - like whole.c, but slot_size() returns less than the size
+ * of the request.
  *
  * breaks: slot_size
  * says: slot >= size

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_span_owner.c - whole.c, but the spans of a heap name no owner.
+ * broken_span_owner.c - like whole.c, but refill() returns a span without an
+ * owner.
  *
  * breaks: span_fields
  * says: has another owner

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_span_unmapped.c - whole.c, but the memory of a span goes with its
- * page.
+ * broken_span_unmapped.c - like whole.c, but the struct of a span is unmapped
+ * together with its page.
  *
  * breaks: span_reuse
  * says: holds a registered span

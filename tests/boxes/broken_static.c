@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * broken_static.c - a box whose memory is a variable of its own.
+ * broken_static.c - all slots lie in a static variable, not in mapped memory.
  *
  * breaks: alignment
  * says: is outside the box's mappings

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_stats.c - whole.c, but what others freed counts as live until it is
- * collected.
+ * broken_stats.c - like whole.c, but slots that another thread freed count as
+ * live until their owner collects them.
  *
  * breaks: stats
  * says: live_count

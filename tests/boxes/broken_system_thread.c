@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_system_thread.c - whole.c, but a heap serves only the system thread
- * that opened it.
+ * broken_system_thread.c - like whole.c, but refill() serves only the system
+ * thread that opened the newest heap.
  *
  * breaks: heaps_change_threads
  * says: were declined
@@ -9,7 +9,7 @@
 
 #include "whole.h"
 
-static pid_t opener; /* of the newest heap */
+static pid_t opener; /* the thread that opened the newest heap */
 
 static void *noting_heap_open(struct hak_box *box, struct hak_thread *thread)
 {

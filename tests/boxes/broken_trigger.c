@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_trigger.c - whole.c, but triggered() leaves the trigger where it is.
+ * broken_trigger.c - like whole.c, but triggered() does not set span->trigger
+ * anew.
  *
  * breaks: triggered
  * says: triggered() left trigger at nfree

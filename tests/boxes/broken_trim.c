@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * broken_trim.c - whole.c, but trim() purges pages that have live slots.
+ * broken_trim.c - like whole.c, but trim() purges pages that have live slots.
  *
  * breaks: trim_keeps_the_living
  * says: is out

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * broken_two_instances.c - whole.c, but all instances have one state.
+ * broken_two_instances.c - like whole.c, but all instances share one state.
  *
  * breaks: two_instances
  * says: testhost: box

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_unchecked.c - three.c, but it writes to what map gives, got or not.
+ * broken_unchecked.c - like three.c, but alloc() writes to its result even if
+ * that is NULL.
  *
  * breaks: exhaustion
  * says: fails: SIGSEGV
@@ -10,7 +11,7 @@
 static void *unchecked_alloc(struct hak_box *box, size_t size_bytes)
 {
     char *p = three_alloc(box, size_bytes);
-    __asm__("" : "+r"(p)); /* or the compiler sees the fault */
+    __asm__("" : "+r"(p)); /* hides from the compiler that p may be NULL */
     *p = 0;
     return p;
 }

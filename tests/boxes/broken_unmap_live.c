@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_unmap_live.c - whole.c, but trim() unmaps a page with live slots.
+ * broken_unmap_live.c - like whole.c, but trim() unmaps a page that has live
+ * slots.
  *
  * breaks: trim_keeps_the_living
  * says: is out

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_usable_size.c - three.c, but it says that slots are larger than they
- * are.
+ * broken_usable_size.c - like three.c, but usable_size() returns more than a
+ * slot has.
  *
  * breaks: usable_size
  * says: overlaps one that is out

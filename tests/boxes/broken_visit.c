@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * broken_visit.c - whole.c, but visit_slots() visits free slots too.
+ * broken_visit.c - like whole.c, but visit_slots() visits free slots too.
  *
  * breaks: visit_slots
  * says: which is not live

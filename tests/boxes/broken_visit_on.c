@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_visit_on.c - whole.c, but visit_slots() does not stop when it is told
- * to.
+ * broken_visit_on.c - like whole.c, but visit_slots() goes on after the
+ * callback returned false.
  *
  * breaks: visit_slots
  * says: v.met == v.stop_at

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * broken_zalloc.c - whole.c, but zalloc() zeroes only what was asked for, not
- * the slot.
+ * broken_zalloc.c - like whole.c, but zalloc() zeroes only the requested bytes,
+ * not the whole slot.
  *
  * breaks: zalloc
  * says: false: p[0] == 0

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * common.h - a box that has nothing to give, for the loader's tests.
+ * common.h - operations of a box that declines every request, for the tests of
+ * the loader.
  */
 #ifndef HAK_TESTS_BOXES_COMMON_H
 #define HAK_TESTS_BOXES_COMMON_H

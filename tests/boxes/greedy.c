@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * greedy.c - owns() is true for everything: claims the memory of others.
+ * greedy.c - owns() is true for every address.
  *
  * breaks: owns_no_wild_pointer
  * says: is true: no address of anything

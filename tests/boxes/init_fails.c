@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * init_fails.c - init says why and gives up: the box is left out.
+ * init_fails.c - init() logs a reason and fails, so the core leaves the box
+ * out.
  *
  * breaks: init
  * says: init of checked failed: -12

@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: MIT
- * lanes.c - the least that makes a box with lanes, spans and thread heaps.
+ * lanes.c - the smallest box with lanes, spans and thread heaps.
  *
- * A page is a granule of slots of one power of two, or one larger slot; its
- * metadata is a struct page out of band, which begins with the span. Larger
- * requests get granules of their own and a page without a span. A table with an
- * entry for each granule of the window leads from any address to its page.
+ * A page is a granule with slots of one size, a power of two, or one slot of
+ * several granules up to 256 KiB. Its metadata is a struct page, which begins
+ * with the span and is not in the granule. A larger request gets granules of
+ * its own, and a struct page whose span is not registered. A table has an entry
+ * for each granule of the window and leads from any address to its page.
  *
- * All slots of a page are cut at once. For each page, by its owner:
+ * All slots of a page are cut at once. For each page, as its owner sees it:
  *
- *     span.nalloc - span.nfree = slots out + length of page->remote
- *     nslots                   = that      + length of span.local
+ *     span.nalloc - span.nfree = live slots + length of page->remote
+ *     nslots = live slots + length of page->remote + length of span.local
  *
- * The first page of a heap's list is the one that lanes may take from; the
- * others have trigger = nalloc, so triggered() means that one became empty.
+ * Lanes may take slots only from the first page of a heap's list. The other
+ * pages have trigger = nalloc, so triggered() for one of them means that it is
+ * empty.
  *
- * Locks: `shared` (heap of alloc), then `lock` (orphans, spare structs).
+ * Lock order: `shared_locked` (the heap that alloc uses), then `locked`
+ * (orphans, spare structs).
  */
 #include <errno.h>
 
@@ -23,21 +26,21 @@
 enum { CLASSES = 15, LARGE = CLASSES, NO_CLASS, ADOPT_MOST = 4 };
 
 struct page {
-    struct hak_span span;  /* first */
-    void *remote;          /* pushed by any thread */
-    uint32_t remote_count; /* for stats, may lag */
-    uint32_t cls;          /* size class: 0..14, LARGE, NO_CLASS while spare */
+    struct hak_span span;  /* must be the first member */
+    void *remote;          /* slots freed by other threads; atomic */
+    uint32_t remote_count; /* of stats only; may lag behind remote; atomic */
+    uint32_t cls;          /* 0..14, LARGE, or NO_CLASS: in spare_pages */
     char *base;
     size_t bytes;
     struct heap *heap;
-    struct page *next; /* of the heap and class, or orphan, or spare */
-    struct page *made_before;
+    struct page *next;        /* in heap->pages[cls], orphans or spare_pages */
+    struct page *made_before; /* list of all struct pages, from s->newest on */
 };
 
 struct heap {
-    struct hak_thread *thread; /* NULL: the heap of alloc */
+    struct hak_thread *thread; /* NULL in `shared`, the heap that alloc uses */
     struct page *pages[CLASSES];
-    struct heap *next; /* spare */
+    struct heap *next; /* in spare_heaps */
 };
 
 struct lanes {
@@ -47,7 +50,7 @@ struct lanes {
     struct page *spare_pages, *newest;
     struct heap *spare_heaps;
     uint64_t adopted, retired;
-    struct page *at[];
+    struct page *at[]; /* the page of each granule of the window; atomic */
 };
 
 static void lock(bool *l)
@@ -67,13 +70,13 @@ static struct page **entry_of(struct hak_box *box, const void *p)
     return &s->at[((uintptr_t)p - box->host->window_base) >> HAK_GRANULE_SHIFT];
 }
 
-/* p: handed out by this box. */
+/* The page of p, which must be a slot of this box. */
 static struct page *page_at(struct hak_box *box, const void *p)
 {
     return __atomic_load_n(entry_of(box, p), __ATOMIC_ACQUIRE);
 }
 
-/* p: anything. */
+/* The page of any address p, or NULL. */
 static struct page *page_of(struct hak_box *box, const void *p)
 {
     uintptr_t offset = (uintptr_t)p - box->host->window_base;
@@ -96,13 +99,15 @@ static void *next_slot(const struct page *page, const void *p)
     return (void *)(*(const uintptr_t *)p ^ page->span.key);
 }
 
-/* A free slot before next, with its mark. */
+/* Make p a free slot that links to next. The link, xored with the key, is its
+ * mark. */
 static void link_slot(const struct page *page, void *p, void *next)
 {
     *(uintptr_t *)p = (uintptr_t)next ^ page->span.key;
 }
 
-/* Metadata for a page. A span's memory stays a span: it is never freed. */
+/* Get a struct page, a spare or a new one. It is never freed, because the core
+ * may look at a span at any later time. */
 static struct page *page_struct(struct hak_box *box)
 {
     struct lanes *s = box->state;
@@ -113,7 +118,8 @@ static struct page *page_struct(struct hak_box *box)
     } else if ((page = box->host->meta(box, sizeof *page))) {
         page->span.box = box;
         page->span.key = box->host->random() | HAK_KEY_BITS;
-        page->span.inverse = (uint64_t)1 << 60; /* at any multiple of 16 */
+        /* Every multiple of 16 counts as the start of a slot. */
+        page->span.inverse = (uint64_t)1 << 60;
         page->cls = NO_CLASS;
         page->made_before = s->newest;
         __atomic_store_n(&s->newest, page, __ATOMIC_RELEASE);
@@ -149,7 +155,7 @@ static struct page *page_map(struct hak_box *box, size_t bytes, uint32_t cls)
     return page;
 }
 
-/* Nothing of the page is out and no list holds it. */
+/* Unmap a page that has no live slots and is in no list. Returns its bytes. */
 static size_t page_release(struct hak_box *box, struct page *page)
 {
     struct lanes *s = box->state;
@@ -163,8 +169,9 @@ static size_t page_release(struct hak_box *box, struct page *page)
 }
 
 /*
- * Takes what others freed. By the owner, or by whoever holds the lock that
- * guards a page without one.
+ * Move the slots that other threads freed to span.local. Call it as the owner
+ * of the page, or, if it has none, with the lock that guards it or once it is
+ * out of every list.
  */
 static void collect(struct page *page)
 {
@@ -186,6 +193,8 @@ static bool page_empty(const struct page *page)
 
 /* ---- heaps ------------------------------------------------------------- */
 
+/* Take the page out of the lanes. From then on triggered() is called when the
+ * page becomes empty. */
 static void leave_lanes(struct hak_box *box, struct page *page)
 {
     if (box->lanes)
@@ -193,7 +202,7 @@ static void leave_lanes(struct hak_box *box, struct page *page)
     page->span.trigger = page->span.nalloc;
 }
 
-/* Makes the page the first of its list. */
+/* Put the page at the front of its list in the heap. Lanes may take from it. */
 static void heap_add(struct hak_box *box, struct heap *heap, struct page *page)
 {
     struct page **first = &heap->pages[page->cls];
@@ -227,7 +236,8 @@ static struct page *page_fresh(struct hak_box *box, struct heap *heap,
     return page;
 }
 
-/* An orphan that has something free comes into the heap, or NULL. */
+/* Adopt orphans into the heap until one of them has a free slot, and return
+ * that one. NULL: none of ADOPT_MOST orphans has. */
 static struct page *page_adopt(struct hak_box *box, struct heap *heap,
                                uint32_t cls)
 {
@@ -275,7 +285,8 @@ static uint32_t class_of(size_t size_bytes)
     return cls;
 }
 
-/* Gives back the empty pages of a list; the rest goes to *kept. */
+/* Unmap the empty pages of a list and move the others to *kept. Returns the
+ * bytes unmapped. */
 static size_t sift(struct hak_box *box, struct page *page, struct page **kept)
 {
     size_t bytes = 0;
@@ -340,11 +351,12 @@ static struct hak_span *lanes_refill(struct hak_box *box, void *heap,
     struct page *page = page_with_free(box, heap, class_of(size_bytes));
     if (!page)
         return NULL;
-    page->span.trigger = HAK_TRIGGER_NEVER; /* not while in a lane */
+    /* leave_lanes() sets it when the page leaves the lanes. */
+    page->span.trigger = HAK_TRIGGER_NEVER;
     return &page->span;
 }
 
-/* All is back: the page goes, unless lanes may take from it. */
+/* If all slots are free, unmap the page, except if lanes may take from it. */
 static void lanes_triggered(struct hak_span *span)
 {
     struct page *page = (struct page *)span;
@@ -481,7 +493,7 @@ static size_t lanes_trim(struct hak_box *box)
 
 /* ---- figures ----------------------------------------------------------- */
 
-/* Marks the free slots of a page. */
+/* Set bit i of marks for each free slot i of a page, and clear the others. */
 static void mark_free(struct page *page, uint64_t *marks)
 {
     void *lists[] = {page->span.local,
@@ -496,14 +508,15 @@ static void mark_free(struct page *page, uint64_t *marks)
         }
 }
 
-/* The first of all structs; those never go. */
+/* The head of the list of all struct pages, which are never freed. */
 static struct page *pages_ever(struct hak_box *box)
 {
     struct lanes *s = box->state;
     return __atomic_load_n(&s->newest, __ATOMIC_ACQUIRE);
 }
 
-/* Reads what others write at the moment: figures may lag, none is followed. */
+/* Other threads change the counters meanwhile, so figures may lag behind. The
+ * walk is safe, because struct pages are never freed. */
 static void lanes_stats(struct hak_box *box, struct hak_box_stats *out)
 {
     struct lanes *s = box->state;
@@ -545,7 +558,7 @@ static void lanes_visit_slots(struct hak_box *box, hak_visit *visit,
     }
 }
 
-#ifndef LANES_NO_ENTRY /* the broken_*.c build upon this file */
+#ifndef LANES_NO_ENTRY /* whole.h includes this file without the entry */
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
     HAK_BOX_HEADER("lanes", "1.0"),
     .summary = "the smallest box with lanes and thread heaps",

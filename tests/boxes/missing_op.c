@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * missing_op.c - no free operation: refused.
+ * missing_op.c - the operation free is missing, so the core refuses the box.
  *
  * breaks: entry_operations
  * says: e.ops.free

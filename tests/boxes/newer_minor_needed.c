@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * newer_minor_needed.c - asks for a host newer than there is: refused.
+ * newer_minor_needed.c - the entry requires a newer host than this one, so the
+ * core refuses the box.
  *
  * breaks: entry_versions
  * says: host_minor_min

@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: MIT
- * newer_minor_ok.c - a newer minor that runs on any host: loads.
+ * newer_minor_ok.c - the entry has a newer minor version that runs on any host,
+ * so the box loads.
  *
- * Its entry is longer than this header knows, as a newer header's would be;
- * the host reads no further than its own struct.
+ * The entry is longer than that of this box.h, as the entry of a newer box.h
+ * would be. The host must not read beyond the end of its own struct.
  */
 #include "common.h"
 
-#pragma GCC diagnostic ignored "-Woverride-init" /* what it is made by */
+/* The entry overrides some members that HAK_BOX_HEADER sets. */
+#pragma GCC diagnostic ignored "-Woverride-init"
 
 struct newer_entry {
     struct hak_box_entry known;
     void (*later[4])(void);
 };
 
-/* The symbol of box.h, with a type that box.h does not have. */
+/* The symbol that box.h names, but with the longer type. */
 extern const struct newer_entry newer_entry __asm__(HAK_BOX_SYMBOL);
 HAK_BOX_EXPORT const struct newer_entry newer_entry = {
     .known =

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * no_entry.c - a shared object that is no box: refused.
+ * no_entry.c - a shared object without a box entry, which the core refuses.
  */
 int hak_other_entry(void);
 int hak_other_entry(void)

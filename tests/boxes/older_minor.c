@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * older_minor.c - whole.c as box.h of minor 2 laid it out: loads, without
- * lanes.
+ * older_minor.c - like whole.c, but with the entry of minor version 2: the box
+ * loads, without lanes.
  */
 #include "whole.h"
 
-/* As minor 5 had it; before, it had fewer operations. */
+/* The layout of the entry up to minor 5. Minor 2 had fewer operations in it. */
 struct older_entry {
     uint64_t magic;
     uint16_t abi_major, abi_minor, host_minor_min, param_bytes;
@@ -15,7 +15,7 @@ struct older_entry {
     struct hak_box_ops ops;
 };
 
-/* The symbol of box.h, with a type that box.h does not have. */
+/* The symbol that box.h names, but with the older type. */
 extern const struct older_entry older_entry __asm__(HAK_BOX_SYMBOL);
 HAK_BOX_EXPORT const struct older_entry older_entry = {
     .magic = HAK_BOX_MAGIC,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * other_major.c - built for another major of the ABI: refused.
+ * other_major.c - the entry has another major version of the ABI, so the core
+ * refuses the box.
  *
  * breaks: entry_versions
  * says: abi_major

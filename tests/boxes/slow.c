@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * slow.c - three.c, whose alloc sleeps before it answers: so a request can be
- * on its way to a box while that is drained.
+ * slow.c - like three.c, but alloc() sleeps first. A test can then drain the
+ * box while a request is on its way to it.
  */
 #define THREE_NO_ENTRY
 #include "three.c"

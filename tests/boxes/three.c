@@ -1,24 +1,26 @@
 /* SPDX-License-Identifier: MIT
- * three.c - the least that makes a box: alloc, free, owns.
+ * three.c - the smallest box: it has only alloc, free and owns.
  *
  * Requests are rounded up to a power of two. Slots of up to 32 KiB are cut
- * from granules of one class each; above that a request gets granules of its
- * own. A table in metadata with one entry for each granule of the window
- * says what is there, so slots need no headers:
+ * from granules, each of which has slots of one class. A larger request gets
+ * granules of its own. A table in metadata has an entry for each granule of the
+ * window, so slots need no headers:
  *
- *     kind[granule]   0 not ours, 1 + class, LARGE + number of granules
+ *     kind[granule]   0: not ours; 1 + class; LARGE + number of granules
  *
- * The free list of a class is a Treiber stack, as there is no fork operation
- * in which to release a lock that another thread had. Its head holds a tag
- * that every change counts up, against a slot that was taken and put back
- * between another thread's look and its exchange:
+ * The free list of a class is a Treiber stack. A lock would need a fork
+ * operation, to release it in the child if another thread held it. The head of
+ * the stack has a tag that every change increments. It prevents the ABA
+ * problem: a slot that is popped and pushed again between another thread's load
+ * of the head and its exchange.
  *
  *     head   | tag: 24 bits | slot: 40 bits, 16-byte units from the window |
  *            0 = empty; the first unit is 1
  */
 #include "hakmem/box.h"
 
-enum { CLASSES = 12, LARGE = 64, SLOT_BITS = 40 }; /* 16 bytes << 0..11 */
+/* Class c has slots of 16 << c bytes, c = 0..11. */
+enum { CLASSES = 12, LARGE = 64, SLOT_BITS = 40 };
 #define SLOT_MAX_BYTES ((size_t)16 << (CLASSES - 1))
 
 struct three {
@@ -26,7 +28,8 @@ struct three {
     uint32_t kind[];
 };
 
-/* There is no init, so the first alloc makes the state; a loser's is lost. */
+/* The state of the box. There is no init, so the first alloc makes it. If
+ * several threads do so at once, the metadata of all but one is lost. */
 static struct three *state_of(struct hak_box *box, bool make)
 {
     void *state = __atomic_load_n(&box->state, __ATOMIC_ACQUIRE);
@@ -41,7 +44,7 @@ static struct three *state_of(struct hak_box *box, bool make)
     return state;
 }
 
-/* ---- what is where ----------------------------------------------------- */
+/* ---- the table of granules --------------------------------------------- */
 
 static uint32_t *kind_at(struct hak_box *box, struct three *t, const void *p)
 {
@@ -80,7 +83,7 @@ static uint64_t head_for(struct hak_box *box, const void *p, uint64_t old)
     return tag << SLOT_BITS | unit;
 }
 
-/* Puts the slots first..last, linked already, on a stack. */
+/* Push a list of slots, which are linked from first to last already. */
 static void push(struct hak_box *box, uint64_t *head, void *first, void *last)
 {
     uint64_t old = __atomic_load_n(head, __ATOMIC_RELAXED);
@@ -91,7 +94,8 @@ static void push(struct hak_box *box, uint64_t *head, void *first, void *last)
                                         __ATOMIC_RELAXED));
 }
 
-/* The link that is read may be another owner's data; then the tag differs. */
+/* The slot may have been handed out meanwhile, and next is then data of the
+ * program. The exchange fails in this case, because the tag has changed. */
 static void *pop(struct hak_box *box, uint64_t *head)
 {
     uint64_t old = __atomic_load_n(head, __ATOMIC_ACQUIRE), fresh;
@@ -118,7 +122,7 @@ static void *alloc_large(struct hak_box *box, struct three *t, size_t size)
     return p;
 }
 
-/* A new granule: its first slot is the caller's, the others are free. */
+/* Map a granule for class c. Returns its first slot and frees the others. */
 static void *carve(struct hak_box *box, struct three *t, uint32_t c)
 {
     size_t size = (size_t)16 << c;
@@ -156,11 +160,12 @@ static void three_free(struct hak_box *box, void *p)
         return;
     }
     size_t bytes = (size_t)(kind - LARGE) << HAK_GRANULE_SHIFT;
-    set_kind(box, t, p, bytes, 0); /* first: the place may be taken at once */
+    set_kind(box, t, p, bytes,
+             0); /* before unmap: another thread may get the granules at once */
     box->host->unmap(box, p, bytes);
 }
 
-#ifndef THREE_NO_ENTRY /* the broken_*.c build upon this file */
+#ifndef THREE_NO_ENTRY /* boxes that include this file define an entry */
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
     HAK_BOX_HEADER("three", "1.0"),
     .summary = "the smallest box: a free list for each power of two",

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * two_symbols.c - exports a second symbol: lint rejects it.
+ * two_symbols.c - the shared object exports a second symbol, which lint
+ * rejects.
  *
  * breaks: file_exports
  * says: exports second_symbol

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * whole.c - every operation of box.h, no fault: check-box skips nothing.
+ * whole.c - a correct box with every operation of box.h, so that check-box
+ * skips no property.
  */
 #include "whole.h"
 

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * whole.h - lanes.c with every operation of box.h, to build faults upon.
+ * whole.h - lanes.c with every operation of box.h; the base of faulty boxes.
  *
- * A faulty box includes this and overrides what it breaks:
+ * A faulty box includes this file and overrides the operation that it breaks:
  *
  *     HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
  *         WHOLE_ENTRY("broken_zalloc"),
  *         .ops = {WHOLE_OPS, .zalloc = dirty_zalloc},
  *     };
  *
- * Faults in how the box talks to the host go into a copy of the host table,
- * host_copy(), which an init puts in place of box->host.
+ * A box whose calls of the host are faulty changes a copy of the host table:
+ * its init calls host_copy(), which puts the copy in place of box->host.
  */
 #ifndef HAK_TESTS_BOXES_WHOLE_H
 #define HAK_TESTS_BOXES_WHOLE_H
@@ -17,7 +17,8 @@
 #define LANES_NO_ENTRY
 #include "lanes.c"
 
-#pragma GCC diagnostic ignored "-Woverride-init" /* what faults are made by */
+/* Faulty boxes override operations, and need not use all functions. */
+#pragma GCC diagnostic ignored "-Woverride-init"
 #pragma GCC diagnostic ignored "-Wunused-function"
 
 enum whole_param { WHOLE_SPARE, WHOLE_ZERO, WHOLE_WAY, WHOLE_NPARAMS };
@@ -43,7 +44,8 @@ static const struct hak_param whole_params[] = {
                    .help = "of nothing"},
 };
 
-/* Both in the class of a power of two, so a slot has its natural alignment. */
+/* A slot of 2^n bytes is aligned to 2^n, so a slot of at least align_bytes is
+ * aligned enough. */
 static void *whole_aligned_alloc(struct hak_box *box, size_t align_bytes,
                                  size_t size_bytes)
 {
@@ -92,7 +94,8 @@ static const void *whole_get_extension(struct hak_box *box, const char *id)
     return NULL;
 }
 
-/* One for all instances: faults need no more. */
+/* Replace box->host by a copy that can be changed. All instances of the box
+ * share the one copy, which is enough for the tests. */
 static struct hak_host *host_copy(struct hak_box *box)
 {
     static struct hak_host copy;

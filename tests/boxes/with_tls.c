@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * with_tls.c - has a thread-local variable: lint rejects it.
+ * with_tls.c - the box has a thread-local variable, which lint rejects.
  *
  * breaks: file_tls
  * says: has thread-local variables

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * wrong_magic.c - an entry that does not begin with the magic: refused.
+ * wrong_magic.c - the entry does not begin with the magic number, so the core
+ * refuses the box.
  *
  * breaks: entry_versions
  * says: magic

@@ -8,13 +8,13 @@ unset HAKMEM_CONF HAKMEM_PROFILE LD_PRELOAD
 command -v g++ >/dev/null || { echo '1..0 # SKIP no g++'; exit 0; }
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
-n=0
+said=$tmp/said
+# shellcheck source=tests/lib/result.sh
+. tests/lib/result.sh
 
-result() { # STATUS NAME
-    n=$((n + 1))
-    [ "$1" = 0 ] && echo "ok $n - $2" && return
-    echo "not ok $n - $2"
-    sed 's/^/# /' "$tmp/out" "$tmp/err"
+check() { # STATUS NAME
+    cat "$tmp/out" "$tmp/err" >"$said"
+    result "$1" "$2"
 }
 
 cc='g++ -std=c++17 -O1 -fno-builtin'
@@ -40,7 +40,7 @@ pic="$cc -fPIC -shared"
     $cc -o "$tmp/mixed" tests/cxx/mixed.cc &&
     $cc -o "$tmp/work" tests/programs/work.cc -lpthread
 } >"$tmp/out" 2>"$tmp/err"
-result $? 'programs are built'
+check $? 'programs are built'
 
 same() { # CONF NAME COMMAND...: as on libc
     conf=$1 name=$2
@@ -50,7 +50,7 @@ same() { # CONF NAME COMMAND...: as on libc
     build/hakctl run -c "conf/$conf.ini" -- "$@" >"$tmp/out" 2>"$tmp/err"
     [ $? = $want ] && [ ! -s "$tmp/err" ] && diff "$tmp/want" "$tmp/out" \
         >>"$tmp/err"
-    result $? "$name ($conf)"
+    check $? "$name ($conf)"
 }
 
 for conf in default hardened; do
@@ -78,7 +78,7 @@ unset HAKMEM_CORE_SAMPLE_EVERY HAKMEM_BOX_GUARD_MOST_PER_SECOND
 export HAKMEM_CORE_SIZED_DELETE=no
 build/hakctl run -c conf/hardened.ini -- build/tests/misuse/delete_smaller \
     >"$tmp/out" 2>"$tmp/err" && grep -q missed "$tmp/out"
-result $? 'sized_delete = no: nothing is compared'
+check $? 'sized_delete = no: nothing is compared'
 
 # What gave a block out is what takes it back.
 export HAKMEM_CORE_MATCH_DELETE=yes
@@ -97,7 +97,7 @@ mismatch() { # ARGUMENT TEXT
     build/hakctl run -c conf/hardened.ini -- "$tmp/mixed" "$1" \
         >"$tmp/out" 2>"$tmp/err"
     [ $? = 134 ] && grep -q -F -e "$2" "$tmp/err"
-    result $? "match_delete = yes: $1: $2"
+    check $? "match_delete = yes: $1: $2"
 }
 mismatch array 'came from operator new'
 mismatch one 'came from operator new[]'
@@ -111,6 +111,6 @@ unset HAKMEM_CORE_MATCH_DELETE
 for what in array one malloc sized aligned free realloc; do
     build/hakctl run -c conf/hardened.ini -- "$tmp/mixed" $what \
         >"$tmp/out" 2>"$tmp/err" && [ ! -s "$tmp/err" ]
-    result $? "match_delete = no: $what is not looked at"
+    check $? "match_delete = no: $what is not looked at"
 done
-echo "1..$n"
+finish

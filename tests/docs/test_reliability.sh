@@ -7,18 +7,20 @@ tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 doc=$tmp/doc # with @ for what quotes code
 tr '\140' @ <docs/reliability.md >"$doc"
-n=0
+said=$tmp/bad
+# shellcheck source=tests/lib/result.sh
+. tests/lib/result.sh
 
 none() { # NAME: of what $tmp/bad complains
-    n=$((n + 1))
-    [ ! -s "$tmp/bad" ] && echo "ok $n - $1" && return
-    echo "not ok $n - $1"
-    sed 's/^/# /' "$tmp/bad"
+    [ ! -s "$tmp/bad" ]
+    result $? "$1"
 }
 
 tests/run.sh --list >"$tmp/list"
-cat tests/*/*.[ch] plugins/*/tests/*.[ch] Makefile \
-    $(find framework -name "*.[ch]") >"$tmp/sources"
+{
+    cat tests/*/*.[ch] plugins/*/tests/*.[ch] Makefile
+    find framework -name '*.[ch]' -exec cat {} +
+} >"$tmp/sources"
 
 # A name with an underscore is a case or a function; with a * some.
 grep -o '@[a-z0-9]*_[a-z0-9_]*\*\{0,1\}@' "$doc" | tr -d '@*' | sort -u |
@@ -59,4 +61,4 @@ grep -oE '@make [a-z-]+' "$doc" | cut -d' ' -f2 | sort -u |
                 framework/fused.mk || echo "no make $target"
     done >"$tmp/bad"
 none 'targets of make'
-echo "1..$n"
+finish

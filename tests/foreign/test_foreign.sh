@@ -15,25 +15,20 @@ libs=$(pwd)/build/tests/foreign
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 
-n=0
+said=$tmp/said
+# shellcheck source=tests/lib/result.sh
+. tests/lib/result.sh
+
 is() { # NAME WANT GOT
-    n=$((n + 1))
-    if [ "$2" = "$3" ]; then
-        echo "ok $n - $1"
-    else
-        echo "not ok $n - $1"
-        printf 'wanted: %s\ngot:    %s\n' "$2" "$3" | sed 's/^/# /'
-    fi
+    printf 'wanted: %s\ngot:    %s\n' "$2" "$3" >"$said"
+    [ "$2" = "$3" ]
+    result $? "$1"
 }
 
 has() { # NAME PATTERN TEXT
-    n=$((n + 1))
-    if printf '%s\n' "$3" | grep -q -e "$2"; then
-        echo "ok $n - $1"
-    else
-        echo "not ok $n - $1"
-        printf 'no line like: %s\ngot: %s\n' "$2" "$3" | sed 's/^/# /'
-    fi
+    printf 'no line like: %s\ngot: %s\n' "$2" "$3" >"$said"
+    printf '%s\n' "$3" | grep -q -e "$2"
+    result $? "$1"
 }
 
 # ---- bad input: one message, with file and line ------------------------------
@@ -310,18 +305,18 @@ has 'it is not fused' 'box glibc cannot be fused: its library is opened' \
 odd=tests/foreign/odd.ini
 is 'lint: libffi under 32 KiB' "$odd:13: warning: \"0-1024\" leads sizes under 32 KiB to box \"odd\", whose alloc or free goes through libffi, some tens of ns a call; docs/foreign.md lists the shapes that have an adapter" \
     "$("$ctl" lint $odd)"
-said=$("$ctl" explain 100 -c $odd)
-has 'explain: libffi' 'alloc by libffi: odd_alloc(f64:1.5, size, i32:\*odd_level) -> ptr' "$said"
-has 'explain: adapter' 'owns by adapter: odd_owns(ptr) -> bool' "$said"
-has 'explain: cost' 'alloc and free: [0-9]* ns a pair, measured here' "$said"
+answer=$("$ctl" explain 100 -c $odd)
+has 'explain: libffi' 'alloc by libffi: odd_alloc(f64:1.5, size, i32:\*odd_level) -> ptr' "$answer"
+has 'explain: adapter' 'owns by adapter: odd_owns(ptr) -> bool' "$answer"
+has 'explain: cost' 'alloc and free: [0-9]* ns a pair, measured here' "$answer"
 has 'explain: JSON' '"calls":"adapter"' \
     "$("$ctl" explain 100 --json -c conf/foreign/glibc.ini)"
-said=$("$ctl" boxes -c $odd)
-has 'boxes -c: libffi' '^  alloc by libffi: odd_alloc(f64:1.5, size' "$said"
-has 'boxes -c: adapter' '^  owns by adapter: odd_owns(ptr) -> bool' "$said"
-has 'boxes -c: cost' '^  alloc and free: [0-9]* ns a pair, measured here' "$said"
-has 'boxes -c: the header' '^  no usable size: .* a header of 16 bytes' "$said"
-has 'boxes -c: one of ours' '^  served by   lanes' "$said"
+answer=$("$ctl" boxes -c $odd)
+has 'boxes -c: libffi' '^  alloc by libffi: odd_alloc(f64:1.5, size' "$answer"
+has 'boxes -c: adapter' '^  owns by adapter: odd_owns(ptr) -> bool' "$answer"
+has 'boxes -c: cost' '^  alloc and free: [0-9]* ns a pair, measured here' "$answer"
+has 'boxes -c: the header' '^  no usable size: .* a header of 16 bytes' "$answer"
+has 'boxes -c: one of ours' '^  served by   lanes' "$answer"
 has 'boxes -c: JSON' '"calls":\["alloc by adapter: mallocx(.*"pair_ns":[0-9]' \
     "$("$ctl" boxes --json -c conf/foreign/jemalloc.ini)"
 is 'boxes -c: a box that is left out' 1 \
@@ -364,10 +359,10 @@ is 'realloc asks once whose a block is' 2 "$((${asked:-0} / 10000))"
 hooked=tests/foreign/hooked.ini
 # shellcheck disable=SC2016
 blocks='for (1..200) { my $x = "a" x (300000 + $_ * 1000); } print "done\n"'
-said=$("$ctl" run -s -c $hooked -- perl -e "$blocks" 2>&1)
-has 'hooks: the program runs' '^done$' "$said"
-has 'hooks: all that was taken came back' '^counts hooked: given [1-9]' "$said"
-has 'hooks: none declined' '^hooked  *\([1-9][0-9]*\)  *\1  *0 .* 0$' "$said"
+answer=$("$ctl" run -s -c $hooked -- perl -e "$blocks" 2>&1)
+has 'hooks: the program runs' '^done$' "$answer"
+has 'hooks: all that was taken came back' '^counts hooked: given [1-9]' "$answer"
+has 'hooks: none declined' '^hooked  *\([1-9][0-9]*\)  *\1  *0 .* 0$' "$answer"
 has 'hooks: what does not fit is declined, and served' '^hooked .* [1-9][0-9]*$' \
     "$("$ctl" run -s -c $hooked -- perl -e '@x = map { "a" x 9000000 } 1..9;' 2>&1)"
 is 'hooks: the contract' 0 "$("$ctl" check-box -c $hooked hooked --may-decline \
@@ -467,8 +462,7 @@ not ok 6 - sqrt: expected "(" at the end of "sqrt"
 # All properties hold (hakctl check-box -c INI BOX); here those that are short.
 for ini in conf/foreign/*.ini; do
     if library=$(missing_library "$ini"); then
-        n=$((n + 1))
-        echo "ok $n - check-box $ini # SKIP there is no $library"
+        skip "check-box $ini" "there is no $library"
         continue
     fi
     box=$(sed -n 's/^\[box \(.*\)\]/\1/p' "$ini" | tail -1)
@@ -487,16 +481,16 @@ on_alone() { # SED PROGRAM WORDS...: on the INI as sed leaves it
 }
 here="s,\.\./\.\./build/tests/foreign,$libs,"
 bad_lines='^not ok|^hakmem|^1\.\.0|at once'
-cases='detached_threads blocks_outlive_their_thread
-    realloc_of_another_threads_blocks'
-# shellcheck disable=SC2086
-is 'lock = yes: threads' '' "$(on_alone "$here" build/tests/preload/threads $cases |
-    grep -E "$bad_lines")"
+threads() { # SED
+    on_alone "$1" build/tests/preload/threads detached_threads
+    on_alone "$1" build/tests/preload/threads_remote \
+        blocks_outlive_their_thread realloc_of_another_threads_blocks
+}
+is 'lock = yes: threads' '' "$(threads "$here" | grep -E "$bad_lines")"
 is 'lock = yes: forks' '' "$(on_alone "$here" build/tests/preload/forks |
     grep -E "$bad_lines")"
-# shellcheck disable=SC2086
 has 'lock = no: the library is not thread-safe' 'two threads are in it at once' \
-    "$(on_alone "$here; /^lock/d" build/tests/preload/threads $cases)"
+    "$(threads "$here; /^lock/d")"
 sed "$here; s/i32:16/i32:8/" tests/foreign/alone.ini \
     >build/tests/foreign/alone.ini
 has 'lint: blocks that are not aligned' \
@@ -506,4 +500,4 @@ has 'lint: blocks that are not aligned' \
 has 'polled calls in the report' \
     '^counts jemalloc: epoch 1, allocated_bytes [0-9]' \
     "$("$ctl" run -s -c conf/foreign/jemalloc.ini -- /bin/true 2>&1)"
-echo "1..$n"
+finish

@@ -13,6 +13,8 @@
  */
 #include "fuzz.h"
 
+#include "random.h"
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -35,19 +37,9 @@ static const char *name;
 static uint8_t *last; /* a mapped file: the input that runs */
 static uint64_t random_state;
 
-/* ---- random numbers: Steele, Lea, Flood 2014 ----------------------------- */
-
-static uint64_t next(void)
-{
-    uint64_t x = random_state += 0x9e3779b97f4a7c15u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
 static size_t below(size_t n)
 {
-    return n == 0 ? 0 : (size_t)(next() % n);
+    return n == 0 ? 0 : random_below(&random_state, n);
 }
 
 /* ---- inputs ---------------------------------------------------------------
@@ -159,7 +151,7 @@ static void change(struct input *in)
         __attribute__((fallthrough));
     default:
         for (size_t i = 0; i < sizeof noise; i++)
-            noise[i] = (uint8_t)next();
+            noise[i] = (uint8_t)random_next(&random_state);
         insert(in, noise, below(words == 0 ? sizeof noise : 4));
     }
 }

@@ -13,6 +13,7 @@
 
 #include <modules/foreign/foreign.h>
 
+#include "random.h"
 #include "testhost_private.h"
 
 struct th_state th = {
@@ -83,15 +84,12 @@ static uint64_t host_purge_delay_ms(void)
     return __atomic_load_n(&delay_ms, __ATOMIC_RELAXED);
 }
 
-/* splitmix64 of a counter: the same run gives the same numbers. */
+/* Of a counter: the same run gives the same numbers. */
 static uint64_t host_random(void)
 {
     static uint64_t state;
-    uint64_t z =
-        __atomic_add_fetch(&state, 0x9e3779b97f4a7c15ull, __ATOMIC_RELAXED);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-    return z ^ (z >> 31);
+    return random_mix(
+        __atomic_add_fetch(&state, 0x9e3779b97f4a7c15ull, __ATOMIC_RELAXED));
 }
 
 /* The conversions that box.h allows to boxes, and no other. */

@@ -13,9 +13,7 @@
  * record of every slot that is out, so that slots that overlap, and memory
  * given back or purged under a live slot, are found when it happens.
  *
- * Build: cc -Iframework/include -Iframework -Itests/lib test.c
- * tests/lib/testhost*.c framework/signature.c framework/foreign.c -lffi
- * (-ldl -lpthread on an old libc; a .so path needs a slash).
+ * It is linked as build/testhost.a; a .so path needs a slash.
  * One host a process; it starts with the first call and is never torn down.
  * Nothing here calls malloc except dlopen, pthread_create and stdio.
  */
@@ -64,10 +62,9 @@ const struct hak_box_entry *th_entry_of(const char *path);
 int th_check_params(const struct hak_box_entry *entry,
                     const char *const *params);
 
-/* An entry that th_check_params does not refuse, and its parameters, as this
- * header has them. */
-void th_read_entry(const struct hak_box_entry *theirs,
-                   struct hak_box_entry *out);
+/* The entry and its parameters as this header has them. 0 or -ENOEXEC. */
+int th_read_entry(const struct hak_box_entry *theirs,
+                  struct hak_box_entry *out);
 
 const char *th_error(void);
 const char *th_last_log(void); /* the last line any box logged, "" if none */

@@ -93,150 +93,72 @@ static const struct hak_box_ops *ops_of(struct hak_box *box)
 #define SIZED(size) true, size
 #define UNSIZED false, 0
 
-/* A call, its result handed through. */
-#define RESULT(type, box, name, sized, p, args)       \
-    struct call before = enter(box, #name, sized, p); \
-    type result = ops_of(box)->name args;             \
-    leave(&before);                                   \
-    return result
-#define NOTHING(box, name, sized, p, args)            \
-    struct call before = enter(box, #name, sized, p); \
-    ops_of(box)->name args;                           \
-    leave(&before)
+/* call_NAME(parameters): the operation, its result handed through. */
+#define GIVES(type, name, sized, p, arguments, ...)       \
+    static type call_##name(__VA_ARGS__)                  \
+    {                                                     \
+        struct call before = enter(box, #name, sized, p); \
+        type result = ops_of(box)->name arguments;        \
+        leave(&before);                                   \
+        return result;                                    \
+    }                                                     \
+    _Static_assert(true, "")
+#define GIVES_NOTHING(name, sized, p, arguments, ...)     \
+    static void call_##name(__VA_ARGS__)                  \
+    {                                                     \
+        struct call before = enter(box, #name, sized, p); \
+        ops_of(box)->name arguments;                      \
+        leave(&before);                                   \
+    }                                                     \
+    _Static_assert(true, "")
+#define BOX struct hak_box *box
 
-static void *call_alloc(struct hak_box *box, size_t size)
-{
-    RESULT(void *, box, alloc, SIZED(size), NULL, (box, size));
-}
+GIVES(void *, alloc, SIZED(n), NULL, (box, n), BOX, size_t n);
+GIVES(void *, alloc_none, UNSIZED, NULL, (box), BOX);
+GIVES(void *, zalloc, SIZED(n), NULL, (box, n), BOX, size_t n);
+GIVES(void *, aligned_alloc, SIZED(n), (void *)(uintptr_t)align,
+      (box, align, n), BOX, size_t align, size_t n);
+GIVES(void *, resize, SIZED(n), p, (box, p, n), BOX, void *p, size_t n);
+GIVES_NOTHING(free, UNSIZED, p, (box, p), BOX, void *p);
+GIVES(bool, owns, UNSIZED, p, (box, p), BOX, const void *p);
+GIVES(size_t, usable_size, UNSIZED, p, (box, p), BOX, const void *p);
+GIVES(size_t, slot_size, SIZED(n), NULL, (box, n), BOX, size_t n);
 
-static void call_free(struct hak_box *box, void *p)
-{
-    NOTHING(box, free, UNSIZED, p, (box, p));
-}
+GIVES(void *, heap_open, UNSIZED, NULL, (box, t), BOX, struct hak_thread *t);
+GIVES_NOTHING(heap_close, UNSIZED, heap, (box, heap), BOX, void *heap);
+GIVES_NOTHING(heap_lost, UNSIZED, heap, (box, heap, t), BOX, void *heap,
+              struct hak_thread *t);
+GIVES_NOTHING(heap_park, UNSIZED, heap, (box, heap), BOX, void *heap);
+GIVES(struct hak_span *, refill, SIZED(n), NULL, (box, heap, n), BOX,
+      void *heap, size_t n);
 
-static bool call_owns(struct hak_box *box, const void *p)
-{
-    RESULT(bool, box, owns, UNSIZED, p, (box, p));
-}
+GIVES(int, init, UNSIZED, NULL, (box), BOX);
+GIVES(int, set_param, SIZED(param), NULL, (box, param), BOX, uint32_t param);
+GIVES_NOTHING(state_changed, UNSIZED, NULL, (box), BOX);
+GIVES(const void *, get_extension, UNSIZED, NULL, (box, id), BOX,
+      const char *id);
+GIVES(size_t, trim, UNSIZED, NULL, (box), BOX);
+GIVES(size_t, shrink, SIZED(n), NULL, (box, n), BOX, size_t n);
+GIVES_NOTHING(age, UNSIZED, NULL, (box), BOX);
+GIVES_NOTHING(fork, UNSIZED, NULL, (box, phase), BOX,
+              enum hak_fork_phase phase);
+GIVES_NOTHING(stats, UNSIZED, NULL, (box, out), BOX, struct hak_box_stats *out);
+GIVES_NOTHING(visit_slots, UNSIZED, NULL, (box, visit, context), BOX,
+              hak_visit *visit, void *context);
 
-static int call_init(struct hak_box *box)
-{
-    RESULT(int, box, init, UNSIZED, NULL, (box));
-}
-
-static size_t call_usable_size(struct hak_box *box, const void *p)
-{
-    RESULT(size_t, box, usable_size, UNSIZED, p, (box, p));
-}
-
-static size_t call_slot_size(struct hak_box *box, size_t size)
-{
-    RESULT(size_t, box, slot_size, SIZED(size), NULL, (box, size));
-}
-
-static void *call_aligned_alloc(struct hak_box *box, size_t align, size_t size)
-{
-    RESULT(void *, box, aligned_alloc, SIZED(size), (void *)(uintptr_t)align,
-           (box, align, size));
-}
-
-static void *call_zalloc(struct hak_box *box, size_t size)
-{
-    RESULT(void *, box, zalloc, SIZED(size), NULL, (box, size));
-}
-
-static void *call_resize(struct hak_box *box, void *p, size_t size)
-{
-    RESULT(void *, box, resize, SIZED(size), p, (box, p, size));
-}
-
-static void *call_heap_open(struct hak_box *box, struct hak_thread *thread)
-{
-    RESULT(void *, box, heap_open, UNSIZED, NULL, (box, thread));
-}
-
-static void call_heap_close(struct hak_box *box, void *heap)
-{
-    NOTHING(box, heap_close, UNSIZED, heap, (box, heap));
-}
-
-static struct hak_span *call_refill(struct hak_box *box, void *heap,
-                                    size_t size)
-{
-    RESULT(struct hak_span *, box, refill, SIZED(size), NULL,
-           (box, heap, size));
-}
-
+/* Those of a span. */
 static void call_triggered(struct hak_span *span)
 {
-    NOTHING(span->box, triggered, UNSIZED, span, (span));
+    struct call before = enter(span->box, "triggered", UNSIZED, span);
+    ops_of(span->box)->triggered(span);
+    leave(&before);
 }
 
 static void call_remote_free(struct hak_span *span, void *p)
 {
-    NOTHING(span->box, remote_free, UNSIZED, p, (span, p));
-}
-
-static void call_heap_lost(struct hak_box *box, void *heap,
-                           struct hak_thread *thread)
-{
-    NOTHING(box, heap_lost, UNSIZED, heap, (box, heap, thread));
-}
-
-static void call_heap_park(struct hak_box *box, void *heap)
-{
-    NOTHING(box, heap_park, UNSIZED, heap, (box, heap));
-}
-
-static size_t call_shrink(struct hak_box *box, size_t want_bytes)
-{
-    RESULT(size_t, box, shrink, SIZED(want_bytes), NULL, (box, want_bytes));
-}
-
-static void call_age(struct hak_box *box)
-{
-    NOTHING(box, age, UNSIZED, NULL, (box));
-}
-
-static void call_fork(struct hak_box *box, enum hak_fork_phase phase)
-{
-    NOTHING(box, fork, UNSIZED, NULL, (box, phase));
-}
-
-static size_t call_trim(struct hak_box *box)
-{
-    RESULT(size_t, box, trim, UNSIZED, NULL, (box));
-}
-
-static void call_stats(struct hak_box *box, struct hak_box_stats *out)
-{
-    NOTHING(box, stats, UNSIZED, NULL, (box, out));
-}
-
-static void call_visit_slots(struct hak_box *box, hak_visit *visit,
-                             void *context)
-{
-    NOTHING(box, visit_slots, UNSIZED, NULL, (box, visit, context));
-}
-
-static int call_set_param(struct hak_box *box, uint32_t param)
-{
-    RESULT(int, box, set_param, SIZED(param), NULL, (box, param));
-}
-
-static void call_state_changed(struct hak_box *box)
-{
-    NOTHING(box, state_changed, UNSIZED, NULL, (box));
-}
-
-static const void *call_get_extension(struct hak_box *box, const char *id)
-{
-    RESULT(const void *, box, get_extension, UNSIZED, NULL, (box, id));
-}
-
-static void *call_alloc_none(struct hak_box *box)
-{
-    RESULT(void *, box, alloc_none, UNSIZED, NULL, (box));
+    struct call before = enter(span->box, "remote_free", UNSIZED, p);
+    ops_of(span->box)->remote_free(span, p);
+    leave(&before);
 }
 
 void th_note_calls(struct instance *b, const struct hak_box_ops *ops)

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <conf/conf.h>
 #include <core/box/abi.h>
+#include <core/box/check.h>
 
 #include "testhost_private.h"
 
@@ -23,62 +25,15 @@ int th_refuse(int code, const char *format, ...)
     return code;
 }
 
-static int parse_number(const char *text, bool size, int64_t *out)
-{
-    static const char units[] = "kmgt";
-    char *end;
-    errno = 0;
-    long long n = strtoll(text, &end, 0);
-    if (end == text || errno)
-        return -EINVAL;
-    const char *unit = *end ? strchr(units, *end | 0x20) : NULL;
-    if (size && unit) {
-        n <<= 10 * (unit - units + 1);
-        end += strcmp(end + 1, "iB") == 0 ? 3 : 1;
-    } else if (strcmp(end, "ms") == 0) {
-        end += 2;
-    }
-    *out = n;
-    return *end ? -EINVAL : 0;
-}
-
-/* Position of text in "a|b|c", or -1. */
-static int64_t position(const char *choices, const char *text)
-{
-    for (int64_t i = 0; choices; i++) {
-        size_t n = strcspn(choices, "|");
-        if (strlen(text) == n && strncmp(choices, text, n) == 0)
-            return i;
-        choices = choices[n] ? choices + n + 1 : NULL;
-    }
-    return -1;
-}
-
+/* Texts and calls are the box's to understand. */
 static int parse_value(const struct hak_param *param, const char *text,
                        union hak_value *out)
 {
-    int64_t i = 0;
-    if (param->type == HAK_PARAM_TEXT || param->type == HAK_PARAM_CALL) {
+    char why[256];
+    if (param->type == HAK_PARAM_TEXT || param->type == HAK_PARAM_CALL)
         out->text = text;
-        return 0;
-    }
-    if (param->type == HAK_PARAM_ENUM || param->type == HAK_PARAM_BOOL) {
-        bool is_enum = param->type == HAK_PARAM_ENUM;
-        const char *words =
-            is_enum ? param->choices : "no|yes|off|on|false|true|0|1";
-        i = position(words, text);
-        if (i < 0)
-            return th_refuse(-EINVAL, "%s = %s: not one of %s", param->name,
-                             text, words);
-        out->i = is_enum ? i : i & 1;
-        return 0;
-    }
-    if (parse_number(text, param->type == HAK_PARAM_SIZE, &i))
-        return th_refuse(-EINVAL, "%s = %s: not a number", param->name, text);
-    if (i < param->min || i > param->max)
-        return th_refuse(-EINVAL, "%s = %s: not in %lld..%lld", param->name,
-                         text, (long long)param->min, (long long)param->max);
-    out->i = i;
+    else if (hak_conf_param(param, text, out, why, sizeof why) != 0)
+        return th_refuse(-EINVAL, "%s: %s", param->name, why);
     return 0;
 }
 
@@ -122,54 +77,10 @@ static int fill_params(struct instance *b, const char *const *texts)
     return 0;
 }
 
-static int check_entry(const struct hak_box_entry *e)
+int th_read_entry(const struct hak_box_entry *theirs, struct hak_box_entry *out)
 {
-    if (e->magic != HAK_BOX_MAGIC)
-        return th_refuse(-ENOEXEC, "magic 0x%llx: not a box",
-                         (unsigned long long)e->magic);
-    if (e->abi_major != HAK_ABI_MAJOR)
-        return th_refuse(-ENOEXEC, "abi major %u, this host has %u",
-                         e->abi_major, HAK_ABI_MAJOR);
-    if (!hak_abi_is_entry(e))
-        return th_refuse(-ENOEXEC,
-                         "struct_size %u, operations at %zu: no room for them",
-                         e->struct_size, hak_abi_ops_at(e));
-    if (e->struct_size > hak_abi_symbol_bytes(e))
-        return th_refuse(-ENOEXEC, "struct_size %u, the symbol has %zu bytes",
-                         e->struct_size, hak_abi_symbol_bytes(e));
-    if (e->host_minor_min > HAK_ABI_MINOR)
-        return th_refuse(-ENOEXEC, "needs host minor %u", e->host_minor_min);
-    if (e->nparams && !hak_abi_has_params(e))
-        return th_refuse(-ENOEXEC, "param_bytes %u, least %zu", e->param_bytes,
-                         HAK_ABI_PARAM_LEAST);
-    return 0;
-}
-
-/* Of the entry as this host has it. */
-static int check_ops(const struct hak_box_entry *e)
-{
-    if (e->granule_bytes != HAK_GRANULE_BYTES)
-        return th_refuse(-ENOEXEC, "granules of %u bytes, this host has %zu",
-                         e->granule_bytes, HAK_GRANULE_BYTES);
-    if (!e->ops.alloc || !e->ops.free || !e->ops.owns)
-        return th_refuse(-ENOEXEC, "a required operation is missing");
-    if (e->ops.refill && !(e->ops.triggered && e->ops.remote_free &&
-                           e->ops.heap_open && e->ops.usable_size))
-        return th_refuse(-ENOEXEC, "refill without what goes with it");
-    return 0;
-}
-
-void th_read_entry(const struct hak_box_entry *theirs,
-                   struct hak_box_entry *out)
-{
-    hak_abi_entry(out, theirs);
-    if (out->param_bytes == sizeof *out->params || out->nparams == 0)
-        return;
-    struct hak_param *params = calloc(out->nparams, sizeof *params);
-    for (uint32_t i = 0; params != NULL && i < out->nparams; i++)
-        params[i] = hak_abi_param(theirs, i);
-    out->params = params;
-    out->nparams = params != NULL ? out->nparams : 0;
+    int error = hak_entry_read(theirs, out, error_text, sizeof error_text);
+    return error ? -ENOEXEC : 0;
 }
 
 int th_open_entry(const struct hak_box_entry *entry, const char *name,
@@ -177,14 +88,13 @@ int th_open_entry(const struct hak_box_entry *entry, const char *name,
                   struct hak_box **out)
 {
     const struct hak_host *host = th_host();
-    int error = check_entry(entry);
-    if (error)
-        return error;
     if (th.nboxes == HAK_MAX_BOXES)
         return th_refuse(-ENOSPC, "more than %u boxes", HAK_MAX_BOXES);
     struct instance *b = &th.boxes[th.nboxes];
     memset(b, 0, sizeof *b);
-    th_read_entry(entry, &b->entry);
+    int error = th_read_entry(entry, &b->entry);
+    if (error)
+        return error;
     th_note_calls(b, &b->entry.ops);
     b->box =
         (struct hak_box){.host = host,
@@ -194,9 +104,7 @@ int th_open_entry(const struct hak_box_entry *entry, const char *name,
                          .state_now = HAK_BOX_LOADED,
                          .lanes = b->ops.refill && !(flags & TH_NO_LANES) &&
                                   b->entry.abi_minor >= HAK_ABI_LANES_MINOR};
-    error = check_ops(&b->entry);
-    if (!error)
-        error = fill_params(b, params);
+    error = fill_params(b, params);
     if (error)
         return error;
     th.nboxes++;
@@ -231,11 +139,8 @@ int th_check_params(const struct hak_box_entry *entry,
                     const char *const *params)
 {
     struct instance b = {.entry = {.nparams = 0}};
-    int error = check_entry(entry);
-    if (error)
-        return error;
-    th_read_entry(entry, &b.entry);
-    return fill_params(&b, params);
+    int error = th_read_entry(entry, &b.entry);
+    return error ? error : fill_params(&b, params);
 }
 
 int th_try_open(const char *path, const char *name, const char *const *params,

@@ -187,9 +187,7 @@ static inline struct hak_span *granule_span(size_t g)
 
 static inline struct hak_span *span_at(const void *p)
 {
-    if (!in_window(p))
-        return NULL;
-    return __atomic_load_n(&th.dir[granule_of(p)].span, __ATOMIC_ACQUIRE);
+    return in_window(p) ? granule_span(granule_of(p)) : NULL;
 }
 
 #endif

@@ -47,11 +47,9 @@ static void *accept(struct hak_box *box, void *p, size_t asked)
         th_die(box, "slot %p has %zu bytes, asked %zu", p, bytes, asked);
     if (!th_is_far(box, p) && !th_holds(box, p, bytes))
         th_die(box, "slot %p of %zu bytes ends outside the mappings", p, bytes);
-    if (th.boxes[box->index].residual) {
-        th_record_out(box, p, bytes);
-        return p;
-    }
-    if (!box->ops->owns(box, p) || !box->ops->owns(box, (char *)p + bytes - 1))
+    if (!th.boxes[box->index].residual &&
+        (!box->ops->owns(box, p) ||
+         !box->ops->owns(box, (char *)p + bytes - 1)))
         th_die(box, "owns() denies slot %p of %zu bytes", p, bytes);
     th_record_out(box, p, bytes);
     return p;
@@ -350,9 +348,10 @@ static void free_inline(struct hak_span *span, void *p)
     check_counts(span, p);
 }
 
-static void free_slot(struct hak_box *box, void *p)
+static void free_slot(struct hak_box *box, void *p, bool direct)
 {
-    struct hak_span *span = box->lanes ? span_at(p) : NULL;
+    struct hak_span *span = box->lanes && !direct ? span_at(p) : NULL;
+    th_record_test(box, p, false);
     th_record_in(box, p);
     if (!span) {
         count(&th.counts.slow_frees);
@@ -375,9 +374,7 @@ void th_free(void *p)
     if (!p)
         return;
     struct hak_box *box = box_of(p);
-    void *slot = slot_of(box, p);
-    th_record_test(box, slot, false);
-    free_slot(box, slot);
+    free_slot(box, slot_of(box, p), false);
 }
 
 void th_free_direct(void *p)
@@ -385,11 +382,7 @@ void th_free_direct(void *p)
     if (!p)
         return;
     struct hak_box *box = box_of(p);
-    void *slot = slot_of(box, p);
-    th_record_test(box, slot, false);
-    th_record_in(box, slot);
-    count(&th.counts.slow_frees);
-    box->ops->free(box, slot);
+    free_slot(box, slot_of(box, p), true);
 }
 
 size_t th_usable(const void *p)

@@ -134,14 +134,23 @@ static void need_reserved(const struct hak_box *box, const char *what,
                    reserved ? "not" : "it is");
 }
 
+/* Dies unless [p, p + bytes) is whole pages, or granules, of the box. */
+static void need_own(const struct hak_box *box, const char *what, const void *p,
+                     size_t bytes, size_t unit_bytes)
+{
+    th_need_box(box);
+    if ((uintptr_t)p % unit_bytes || bytes % unit_bytes || !bytes)
+        th_die(box, "%s(%p, %zu): not whole %s", what, p, bytes,
+               unit_bytes == PAGE ? "pages" : "granules");
+    if (!th_holds(box, p, bytes))
+        th_die(box, "%s(%p, %zu): not this box's", what, p, bytes);
+}
+
 /* Dies unless [p, p + bytes) is granules that box has mapped. */
 static void need_mapping(const struct hak_box *box, const char *what,
                          const void *p, size_t bytes)
 {
-    if ((uintptr_t)p % HAK_GRANULE_BYTES || bytes % HAK_GRANULE_BYTES || !bytes)
-        th_die(box, "%s(%p, %zu): not whole granules", what, p, bytes);
-    if (!th_holds(box, p, bytes))
-        th_die(box, "%s(%p, %zu): not a mapping of this box", what, p, bytes);
+    need_own(box, what, p, bytes, HAK_GRANULE_BYTES);
     need_reserved(box, what, p, bytes, false);
 }
 
@@ -251,11 +260,16 @@ static void *take_granules(struct hak_box *box, size_t bytes, size_t align,
     return at_granule(g);
 }
 
+static void set_span(size_t g, struct hak_span *span)
+{
+    __atomic_store_n(&th.dir[g].span, span, __ATOMIC_RELEASE);
+}
+
 static void drop_granules(void *p, size_t bytes)
 {
     size_t g = granule_of(p), n = bytes / HAK_GRANULE_BYTES;
     for (size_t i = 0; i < n; i++) {
-        __atomic_store_n(&th.dir[g + i].span, NULL, __ATOMIC_RELEASE);
+        set_span(g + i, NULL);
         __atomic_store_n(&th.dir[g + i].box, NULL, __ATOMIC_RELEASE);
         th.dir[g + i].reserved = false;
     }
@@ -333,7 +347,6 @@ void *th_map(struct hak_box *box, size_t size_bytes, size_t align_bytes,
 
 void th_unmap(struct hak_box *box, void *p, size_t size_bytes)
 {
-    th_need_box(box);
     pthread_mutex_lock(&th.lock);
     need_mapping(box, "unmap", p, size_bytes);
     need_unused(box, "unmap", p, size_bytes);
@@ -345,11 +358,7 @@ void th_unmap(struct hak_box *box, void *p, size_t size_bytes)
 
 int th_purge(struct hak_box *box, void *p, size_t size_bytes)
 {
-    th_need_box(box);
-    if ((uintptr_t)p % PAGE || size_bytes % PAGE || !size_bytes)
-        th_die(box, "purge(%p, %zu): not whole pages", p, size_bytes);
-    if (!th_holds(box, p, size_bytes))
-        th_die(box, "purge(%p, %zu): not this box's", p, size_bytes);
+    need_own(box, "purge", p, size_bytes, PAGE);
     need_unused(box, "purge", p, size_bytes);
     count(&th.counts.purges);
     if (purge_keeps)
@@ -377,11 +386,7 @@ void *th_reserve_granules(struct hak_box *box, size_t size_bytes,
 static void need_pages(struct hak_box *box, const char *what, const void *p,
                        size_t bytes)
 {
-    th_need_box(box);
-    if ((uintptr_t)p % PAGE || bytes % PAGE || !bytes)
-        th_die(box, "%s(%p, %zu): not whole pages", what, p, bytes);
-    if (!th_holds(box, p, bytes))
-        th_die(box, "%s(%p, %zu): not this box's", what, p, bytes);
+    need_own(box, what, p, bytes, PAGE);
     need_reserved(box, what, p, bytes, true);
 }
 
@@ -397,10 +402,9 @@ static void need_closed(struct hak_box *box, const char *what, const void *p,
 
 void th_unreserve(struct hak_box *box, void *p, size_t size_bytes)
 {
-    if ((uintptr_t)p % HAK_GRANULE_BYTES || size_bytes % HAK_GRANULE_BYTES)
-        th_die(box, "unreserve(%p, %zu): not whole granules", p, size_bytes);
     pthread_mutex_lock(&th.lock);
-    need_pages(box, "unreserve", p, size_bytes);
+    need_own(box, "unreserve", p, size_bytes, HAK_GRANULE_BYTES);
+    need_reserved(box, "unreserve", p, size_bytes, true);
     need_closed(box, "unreserve", p, size_bytes);
     drop_granules(p, size_bytes);
     th.counts.unmaps++;
@@ -448,7 +452,7 @@ static void *remap_locked(struct hak_box *box, void *p, size_t old_bytes,
     size_t next = granule_of(p) + old_bytes / HAK_GRANULE_BYTES;
     need_mapping(box, "remap", p, old_bytes);
     for (size_t g = granule_of(p); g < next; g++) /* slow frees again */
-        __atomic_store_n(&th.dir[g].span, NULL, __ATOMIC_RELEASE);
+        set_span(g, NULL);
     if (new_bytes < old_bytes) {
         char *tail = (char *)p + new_bytes;
         need_unused(box, "remap", tail, old_bytes - new_bytes);
@@ -532,7 +536,6 @@ static void need_span(struct hak_box *box, struct hak_span *span)
 int th_span_set(struct hak_box *box, struct hak_span *span, void *p,
                 size_t size_bytes)
 {
-    th_need_box(box);
     pthread_mutex_lock(&th.lock);
     need_mapping(box, "span_set", p, size_bytes);
     if (span)
@@ -542,8 +545,7 @@ int th_span_set(struct hak_box *box, struct hak_span *span, void *p,
     if (!box->lanes) /* the directory then has slow frees only */
         return 0;
     for (size_t i = 0; i < size_bytes / HAK_GRANULE_BYTES; i++)
-        __atomic_store_n(&th.dir[granule_of(p) + i].span, span,
-                         __ATOMIC_RELEASE);
+        set_span(granule_of(p) + i, span);
     return 0;
 }
 

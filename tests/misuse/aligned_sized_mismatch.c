@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * aligned_sized_mismatch.c - free_aligned_sized is told another size.
+ * aligned_sized_mismatch.c - free_aligned_sized() gets a wrong size.
  *
  * fault: free_aligned_sized with a wrong size
  * default: at once: free_aligned_sized

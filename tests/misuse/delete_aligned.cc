@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * delete_aligned.cc - an over-aligned object is deleted as a larger one.
+ * delete_aligned.cc - an over-aligned object is deleted as an object of a
+ * larger type.
  *
  * fault: C++ delete as another type, over-aligned
  * default: no

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * delete_aligned_size.cc - an over-aligned object, of a few bytes fewer.
+ * delete_aligned_size.cc - operator delete of an over-aligned block gets a size
+ * that is too large by a few bytes.
  *
  * fault: C++ delete with a wrong size that the alignment hides
  * default: no

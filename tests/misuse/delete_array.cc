@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * delete_array.cc - an array is deleted as a shorter one.
+ * delete_array.cc - delete[] gets a size that is smaller than the array.
  *
  * fault: C++ delete[] with a wrong size
  * default: no

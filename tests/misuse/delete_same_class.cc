@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * delete_same_class.cc - delete[] of one element more than there is.
+ * delete_same_class.cc - delete[] gets the size of one element more than the
+ * array has.
  *
  * fault: C++ delete[] with a wrong size of the same class
  * default: no

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * delete_smaller.cc - an object is deleted as its base, without a virtual
+ * delete_smaller.cc - an object is deleted as its base, which has no virtual
  * destructor.
  *
  * fault: C++ delete as another type, small

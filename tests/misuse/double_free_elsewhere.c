@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * double_free_elsewhere.c - two other threads free a block.
+ * double_free_elsewhere.c - two threads that did not allocate a block both free
+ * it.
  *
  * fault: double free, by two other threads
  * default: at once: freed twice

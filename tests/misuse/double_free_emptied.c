@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * double_free_emptied.c - a block is freed again when all of its page are free.
+ * double_free_emptied.c - a block is freed again after all blocks of its page
+ * were freed.
  *
  * fault: double free, in a page that became empty
  * default: at once: freed twice

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * double_free_handed_over.c - another thread frees a block twice in a row, with
- * many others before, and its thread has it again in between.
+ * double_free_handed_over.c - another thread frees a block twice in a row. The
+ * first free fills a parcel, which is posted to the owner before the second
+ * free.
  *
  * fault: double free by another thread, in a row
  * default: at once: freed twice
@@ -12,7 +13,7 @@
 
 #include <semaphore.h>
 
-enum { OTHERS = 61 }; /* with the one a parcel is full */
+enum { OTHERS = 61 }; /* these and the block p fill one parcel */
 static char *other[OTHERS];
 
 static void *frees(void *p)

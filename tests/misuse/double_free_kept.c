@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * double_free_kept.c - the same in the first page that became empty, which is
- * kept as it is.
+ * double_free_kept.c - a block is freed again in the first page that became
+ * empty, which the box keeps as it is.
  *
  * fault: double free, in an empty page that is kept
  * default: at once: freed twice

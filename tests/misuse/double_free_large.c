@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * double_free_large.c - a block of its own mapping is freed twice.
+ * double_free_large.c - a block with a mapping of its own is freed twice.
  *
  * fault: double free of 1 MiB
  * default: at once: not a live slot

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * double_free_last_of_page.c - a block is freed twice whose page has one live
- * block left: the page counts as empty.
+ * double_free_last_of_page.c - a block is freed twice in a page that has one
+ * more live block, so that the page counts as empty.
  *
  * fault: double free, in a page with one live block
  * default: at reuse: freed twice
@@ -14,7 +14,7 @@ static void misuse(void)
 {
     fill_pages();
     char *first = block[300], *second = block[700];
-    empty_page(first, 0); /* one empty page is kept */
+    empty_page(first, 0); /* the box keeps one empty page */
     int a = next_in_page(second, 0), b = next_in_page(second, a + 1);
     char *twice = block[a];
     free(twice);

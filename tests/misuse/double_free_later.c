@@ -12,7 +12,7 @@
 static void misuse(void)
 {
     char *p = opaque(malloc(100));
-    char *block[12]; /* fewer than wait in a quarantine: p has no new owner */
+    char *block[12]; /* fewer than a quarantine holds, so p is not reused */
     for (int i = 0; i < 12; i++)
         block[i] = opaque(malloc(100));
     free(p);

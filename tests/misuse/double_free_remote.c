@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * double_free_remote.c - a block is freed by another thread, then by its own.
+ * double_free_remote.c - another thread frees a block, then its owner frees it.
  *
  * fault: double free, first time by another thread
  * default: at reuse: freed twice

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * double_free_thread.c - a block is freed by its thread, then by another.
+ * double_free_thread.c - the owner frees a block, then another thread frees it.
  *
  * fault: double free, second time by another thread
  * default: at reuse: freed twice

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * double_free_trim.c - a, b and a are freed, then malloc_trim looks at what is
- * free: the list goes round.
+ * double_free_trim.c - blocks a, b and again a are freed, so that the free list
+ * is a circle. Then malloc_trim() walks the list.
  *
  * fault: double free, then malloc_trim
  * default: at reuse: freed twice

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * double_free_trimmed.c - a block is freed again after malloc_trim took the
- * memory of its part of the page.
+ * double_free_trimmed.c - a block is freed again after malloc_trim() purged its
+ * part of the page.
  *
  * fault: double free, after malloc_trim
  * default: at once: freed twice

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * free_wild.c - a number is freed.
+ * free_wild.c - a number that is no address of anything is freed.
  *
  * fault: free of a wild pointer
  * default: at once: no box and not libc

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * link_overwrite.c - the first word of a freed block is overwritten.
+ * link_overwrite.c - the first word of a freed block, which holds its link, is
+ * overwritten.
  *
  * fault: write to the first word after free
  * default: at reuse: written to since

@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: MIT
- * misuse.h - what the programs here share: each does one thing that a program
- * must not do, and tells how far it came.
+ * misuse.h - common parts of the programs in this folder. Each program makes
+ * one fault, and prints its steps until it is stopped.
  *
- * The last line on stdout says when it was stopped:
+ * The last line on stdout tells when the program was stopped:
  *
- *     now     in the wrong call or access itself        "at once"
- *     free    when the block was freed, later           "at free"
- *     reuse   when its memory was handed out again      "at reuse"
- *     missed  never                                     "no"
+ *     now     in the wrong call or access itself            "at once"
+ *     free    when the block was freed later                "at free"
+ *     reuse   when the block's memory was handed out again  "at reuse"
+ *     missed  never                                         "no"
  *
- * The first comment of a program has, for docs/misuse.md and test_misuse.sh:
+ * The first comment of a program has these lines for test_misuse.sh and for the
+ * table in docs/misuse.md:
  *
- *     fault: one line
+ *     fault: what the program does wrong, one line
  *     CONF: result: text that stderr has    for conf/CONF.ini
  *     scudo: result                         for LLVM's Scudo
  *
- * with result one of the above, or `sampled` when it is stopped for the few
- * blocks that are chosen. `says` may be left out where the kernel stops it.
+ * A result is one of the words in quotes above, or `by sampling`: the program
+ * is stopped if the block is one of the few that box guard samples. The text is
+ * left out if a signal of the kernel stops the program.
  */
 #ifndef HAK_TESTS_MISUSE_H
 #define HAK_TESTS_MISUSE_H
@@ -39,14 +41,14 @@ static inline void step(const char *name)
     (void)!write(1, "\n", 1);
 }
 
-/* The compiler knows nothing of what comes out. */
+/* Return p in a way that hides from the compiler where it points to. */
 static inline void *opaque(const void *p)
 {
     void *volatile q = (void *)(uintptr_t)p;
     return q;
 }
 
-/* Run it in a thread of its own, to its end. */
+/* Call run(argument) in a new thread and wait for the end of the thread. */
 static inline void in_thread(void *(*run)(void *), void *argument)
 {
     pthread_t thread;
@@ -61,17 +63,18 @@ static inline void *free_it(void *p)
     return NULL;
 }
 
-/* Blocks of one size enough that the freed ones come round again. */
+/* Allocate so many blocks of one size that every freed block of this size is
+ * handed out again. */
 static inline void take_many(size_t size_bytes)
 {
-    for (int i = 0; i < 100000; i++) /* out of a quarantine */
+    for (int i = 0; i < 100000; i++) /* empties a quarantine */
         free(opaque(malloc(size_bytes)));
     for (int i = 0; i < 100000; i++)
         if (malloc(size_bytes) == NULL)
             _exit(2);
 }
 
-/* What the program does; then it has got away with it. */
+/* The fault of the program. If it returns, nothing stopped the program. */
 static void misuse(void);
 int main(void)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * overflow_block.c - a zero behind a block of its own, inside of the bytes that
- * its alignment leaves.
+ * overflow_block.c - a zero is written behind a block with a mapping of its
+ * own, into the bytes that are left to its alignment.
  *
  * fault: write of 1 byte behind 200001
  * default: no

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * overflow_byte.c - one byte behind a block is written to.
+ * overflow_byte.c - one byte behind the usable size of a block is written to.
  *
  * fault: write of 1 byte behind the block
  * default: no

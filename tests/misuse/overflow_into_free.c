@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * overflow_into_free.c - a block is overrun, into a free neighbour.
+ * overflow_into_free.c - a write behind a block goes into the free slot after
+ * it.
  *
  * fault: overflow into a free neighbour
  * default: at reuse: written to since

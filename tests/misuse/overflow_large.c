@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * overflow_large.c - a block of 1 MiB is overrun by a page.
+ * overflow_large.c - a block of 1 MiB is overrun by 68 KiB.
  *
  * fault: overflow of 1 MiB by 64 KiB
  * default: no
@@ -11,7 +11,7 @@
 static void misuse(void)
 {
     char *p = opaque(malloc(1 << 20));
-    char *q = opaque(malloc(1 << 20)); /* the lower one's neighbour */
+    char *q = opaque(malloc(1 << 20)); /* lies beside p in memory */
     p = p < q ? p : q;
     step("now");
     for (size_t i = 0; i < 65536 + 4096; i += 64)

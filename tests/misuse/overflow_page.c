@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * overflow_page.c - a block is overrun by far.
+ * overflow_page.c - a block is overrun by 68 KiB.
  *
  * fault: overflow by 68 KiB
  * default: no
@@ -12,7 +12,7 @@
 static void misuse(void)
 {
     char *p = opaque(malloc(100));
-    /* What is behind it is the program's too, where nothing is closed. */
+    /* Without guard pages, the memory behind p now belongs to the program. */
     for (int i = 0; i < 20000; i++)
         memset(opaque(malloc(100)), 1, 100);
     step("now");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * overflow_realloc.c - a block is overrun, then made larger where it is.
+ * overflow_realloc.c - one byte behind a block is written to, then realloc()
+ * makes the block larger in place.
  *
  * fault: write of 1 byte behind the block, then realloc
  * default: no

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * overflow_rounding.c - one byte behind a block whose slot is longer.
+ * overflow_rounding.c - one byte behind a block is written to, inside of its
+ * longer slot.
  *
  * fault: write of 1 byte behind 4096
  * default: no

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * overflow_zero.c - the end of a string lies behind its block.
+ * overflow_zero.c - the zero at the end of a string is written behind the
+ * block.
  *
  * fault: write of a 0 behind the block
  * default: no

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * pages.h - blocks of one size that fill pages of 64 KiB, for programs that
- * free one of them twice. */
+ * pages.h - fills pages of 64 KiB with blocks of one size, for programs that
+ * free one of the blocks twice.
+ */
 #ifndef HAK_TESTS_MISUSE_PAGES_H
 #define HAK_TESTS_MISUSE_PAGES_H
 
@@ -17,7 +18,8 @@ static inline void fill_pages(void)
     }
 }
 
-/* The first one, from the ith on, that lies in the same page; or -1. */
+/* The index of the first block, from block[i] on, that is in the page of p; or
+ * -1. */
 static inline int next_in_page(const char *p, int i)
 {
     for (; i < PAGES_BLOCKS; i++)
@@ -26,7 +28,7 @@ static inline int next_in_page(const char *p, int i)
     return -1;
 }
 
-/* Free all of the page but for `kept` of them. */
+/* Free all blocks in the page of p except the first `kept`. */
 static inline void empty_page(const char *p, int kept)
 {
     for (int i = 0; (i = next_in_page(p, i)) >= 0; i++) {
@@ -37,7 +39,7 @@ static inline void empty_page(const char *p, int kept)
     }
 }
 
-/* Blocks of all sizes: whatever memory is free is handed out. */
+/* Allocate blocks of many sizes, so that all free memory is handed out. */
 static inline void take_all_sizes(void)
 {
     for (int i = 0; i < 40000; i++)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * read_after_free.c - a freed block still holds what it held.
+ * read_after_free.c - a freed block is read, and still has its old content.
  *
  * fault: secret read after free
  * default: no
@@ -16,5 +16,5 @@ static void misuse(void)
     free(p);
     step("now");
     if (p[50] != 42)
-        abort(); /* it is gone */
+        abort(); /* the content was wiped */
 }

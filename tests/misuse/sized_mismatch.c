@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * sized_mismatch.c - free_sized is told another size.
+ * sized_mismatch.c - free_sized() gets a wrong size.
  *
  * fault: free_sized with a wrong size
  * default: at once: free_sized

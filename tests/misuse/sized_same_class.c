@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * sized_same_class.c - another size, for which the slot would be the same.
+ * sized_same_class.c - free_sized() gets a wrong size that has the same size
+ * class.
  *
  * fault: free_sized with a size of the same class
  * default: no

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * underflow_9.c - a member of a header that is not there.
+ * underflow_9.c - one byte 9 bytes before a block is written to, where other
+ * allocators have a header.
  *
  * fault: write of 1 byte, 9 before the block
  * default: no
@@ -12,7 +13,7 @@
 static void misuse(void)
 {
     char *p = opaque(malloc(16));
-    while ((uintptr_t)p % 4096 == 0) /* what is in front may be closed */
+    while ((uintptr_t)p % 4096 == 0) /* a guard page may precede p */
         p = opaque(malloc(16));
     step("now");
     p[-9] ^= 42;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * underflow_block.c - before a block of its own, inside of its first page.
+ * underflow_block.c - one byte before a block with a mapping of its own is
+ * written to, inside of its first OS page.
  *
  * fault: write of 1 byte before 200000
  * default: no

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * underflow_byte.c - one byte too few.
+ * underflow_byte.c - the byte before a block is written to.
  *
  * fault: write of 1 byte before the block
  * default: no
@@ -8,7 +8,8 @@
  */
 #include "misuse.h"
 
-/* Of many, the two that lie nearest: nothing is between them. */
+/* Of many blocks the two that are nearest to each other are used, so that there
+ * is nothing between them. */
 static void misuse(void)
 {
     enum { N = 1000 };

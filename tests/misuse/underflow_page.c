@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * underflow_page.c - a loop that runs downwards and does not stop.
+ * underflow_page.c - a loop writes downwards from a block and does not stop.
  *
  * fault: underflow by 64 KiB
  * default: no
@@ -10,7 +10,7 @@
 
 static void misuse(void)
 {
-    /* What is below is the program's too, where nothing is closed. */
+    /* Without guard pages, the memory before p now belongs to the program. */
     for (int i = 0; i < 20000; i++)
         memset(opaque(malloc(1000)), 1, 1000);
     volatile char *p = opaque(malloc(1000));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * write_stale.c - a block is asked for again, and the old pointer still used.
+ * write_stale.c - a freed block is written to by its old pointer, after a block
+ * of the same size was allocated.
  *
  * fault: write by an old pointer after its size was asked for again
  * default: no

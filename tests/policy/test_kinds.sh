@@ -8,18 +8,15 @@ export LC_ALL=C
 
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
-n=0
+said=$tmp/diff
+# shellcheck source=tests/lib/result.sh
+. tests/lib/result.sh
 
 # NAME: stdin is what `$tmp/got` must be
 same()
 {
-    n=$((n + 1))
-    if diff - "$tmp/got" >"$tmp/diff"; then
-        echo "ok $n - $1"
-    else
-        echo "not ok $n - $1"
-        sed 's/^/# /' "$tmp/diff"
-    fi
+    diff - "$tmp/got" >"$said"
+    result $? "$1"
 }
 
 # VARIABLE=VALUE... : the table of routes at start, its head line left out
@@ -197,4 +194,4 @@ same 'but by lint' <<'END'
 environment HAKMEM_SMALLMID_ENABLE: note: nothing to set: conf/tiny.ini has no [route SMALLMID]
 END
 
-echo "1..$n"
+finish

@@ -29,9 +29,9 @@ static double deadline;
 static inline void start(double run_seconds)
 {
     const char *given = getenv("HAK_TEST_SEED");
-    seed = given != NULL
-               ? strtoull(given, NULL, 0)
-               : mix((uint64_t)getpid() << 32 ^ (uint64_t)(seconds() * 1e9));
+    seed = given != NULL ? strtoull(given, NULL, 0)
+                         : random_mix((uint64_t)getpid() << 32 ^
+                                      (uint64_t)(seconds() * 1e9));
     fprintf(stderr, "# HAK_TEST_SEED=%llu\n", (unsigned long long)seed);
     deadline = seconds() + run_seconds;
 }

@@ -104,7 +104,7 @@ static void come_go_and_sweep(void)
 static void *stay(void *which)
 {
     struct block *local[LOCAL] = {NULL};
-    uint64_t random = mix(seed + (uintptr_t)which);
+    uint64_t random = random_mix(seed + (uintptr_t)which);
     while (seconds() < deadline) {
         struct range range = pick_range(&random);
         for (int i = 0; i < LIFE; i++)
@@ -117,7 +117,7 @@ static void *stay(void *which)
 
 static void *trim(void *which)
 {
-    uint64_t random = mix(seed + (uintptr_t)which);
+    uint64_t random = random_mix(seed + (uintptr_t)which);
     while (seconds() < deadline) {
         malloc_trim(0);
         usleep((useconds_t)(random_next(&random) % 5000));

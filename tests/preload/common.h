@@ -9,6 +9,7 @@
 #define HAK_TESTS_PRELOAD_COMMON_H
 
 #include <dlfcn.h>
+#include <random.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -67,23 +68,6 @@ static inline size_t opaque(size_t n)
 
 /* ---- random numbers ----------------------------------------------------- */
 
-static inline uint64_t mix(uint64_t x)
-{
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
-static inline uint64_t random_next(uint64_t *state)
-{
-    return mix(*state += 0x9e3779b97f4a7c15u);
-}
-
-static inline size_t random_below(uint64_t *state, size_t n)
-{
-    return (size_t)(random_next(state) % n);
-}
-
 /* 1 << low_log2 .. 1 << high_log2, each doubling as likely as the next. */
 static inline size_t random_size(uint64_t *state, unsigned low_log2,
                                  unsigned high_log2)
@@ -100,7 +84,7 @@ static inline void fill(void *p, size_t n, uint64_t seed)
 {
     char *to = p;
     for (size_t i = 0; i < n; i += 8) {
-        uint64_t word = mix(seed + i);
+        uint64_t word = random_mix(seed + i);
         memcpy(to + i, &word, n - i < 8 ? n - i : 8);
     }
 }
@@ -110,7 +94,7 @@ static inline size_t first_wrong(const void *p, size_t n, uint64_t seed)
 {
     const char *from = p;
     for (size_t i = 0; i < n; i += 8) {
-        uint64_t word = mix(seed + i);
+        uint64_t word = random_mix(seed + i);
         if (memcmp(from + i, &word, n - i < 8 ? n - i : 8) != 0)
             return i;
     }

@@ -348,7 +348,9 @@ enum { SOME = 5000 };
 
 static size_t bytes_of_some(size_t i)
 {
-    return 16 + mix(i) % (i % 16 == 0 ? 300000 : i % 4 == 0 ? 20000 : 1000);
+    return 16 + random_mix(i) % (i % 16 == 0  ? 300000
+                                 : i % 4 == 0 ? 20000
+                                              : 1000);
 }
 
 /* Returns how many could be had. */
@@ -499,7 +501,7 @@ static void *many[MANY];
 
 static size_t many_bytes(size_t i)
 {
-    return 16 + mix(i) % 256;
+    return 16 + random_mix(i) % 256;
 }
 
 static size_t take_many(void)

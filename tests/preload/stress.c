@@ -23,7 +23,7 @@ static size_t pick_size(uint64_t *random)
 static void *run(void *which)
 {
     struct block *local[LOCAL] = {NULL};
-    uint64_t random = mix(seed + (uintptr_t)which);
+    uint64_t random = random_mix(seed + (uintptr_t)which);
     for (uint64_t step = 0; step % 256 != 0 || seconds() < deadline; step++) {
         struct block **at = &local[random_below(&random, LOCAL)];
         switch (random_next(&random) % 8) {

@@ -6,31 +6,27 @@ cd "$(dirname "$0")/../.." || exit 1
 export LC_ALL=C
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
-n=0
-
-# verdict NAME 0|1
-verdict() {
-    n=$((n + 1))
-    if [ "$2" = 0 ]; then echo "ok $n - $1"; else echo "not ok $n - $1"; fi
-}
+said=$tmp/said
+# shellcheck source=tests/lib/result.sh
+. tests/lib/result.sh
 
 # linked FILE: its program headers and dynamic section, as they should be
 linked() {
     readelf -ldW "$1" >"$tmp/elf" || return 1
-    grep -q '^ *GNU_RELRO' "$tmp/elf" || echo "# no RELRO segment"
+    grep -q '^ *GNU_RELRO' "$tmp/elf" || echo "no RELRO segment"
     grep -q 'FLAGS.*BIND_NOW\|FLAGS_1.*NOW' "$tmp/elf" ||
-        echo "# symbols are bound while it runs (lazily)"
-    grep -q 'GNU_STACK.* RW  ' "$tmp/elf" || echo "# it may execute its stack"
-    ! grep 'LOAD.* RWE ' "$tmp/elf" || echo "# a segment of code to be written"
-    ! grep -q TEXTREL "$tmp/elf" || echo "# code that is relocated (TEXTREL)"
-    grep -q '^Elf file type is DYN' "$tmp/elf" || echo "# not relocatable"
+        echo "symbols are bound while it runs (lazily)"
+    grep -q 'GNU_STACK.* RW  ' "$tmp/elf" || echo "it may execute its stack"
+    ! grep 'LOAD.* RWE ' "$tmp/elf" || echo "a segment of code to be written"
+    ! grep -q TEXTREL "$tmp/elf" || echo "code that is relocated (TEXTREL)"
+    grep -q '^Elf file type is DYN' "$tmp/elf" || echo "not relocatable"
 }
 
 for file in build/libhakmem.so.1 build/libhakmem-cxx.so build/boxes/*.so build/modules/*.so \
     build/hakctl build/hakctl-check-box build/fused/*/libhakmem.so.1; do
-    linked "$file" >"$tmp/faults"
-    verdict "$file" "$([ ! -s "$tmp/faults" ] && echo 0 || echo 1)"
-    cat "$tmp/faults"
+    linked "$file" >"$tmp/said"
+    [ ! -s "$tmp/said" ]
+    result $? "$file"
 done
 
 # How framework/base/log.c is compiled, of another file.
@@ -46,21 +42,21 @@ compile <<'X'
 int f(const char *s);
 int f(const char *s) { return printf("%s", s); }
 X
-verdict "a format of ours is compiled" $?
+result $? "a format of ours is compiled"
 compile <<'X'
 #include <stdio.h>
 int f(const char *s);
 int f(const char *s) { return printf(s); }
 X
 grep -q '=format-security' "$tmp/said"
-verdict "one that is a variable is an error" $?
+result $? "one that is a variable is an error"
 compile <<'X'
 #include <stdio.h>
 int f(const char *s, int i);
 int f(const char *s, int i) { return printf(s, i); }
 X
 grep -q '=format-nonliteral' "$tmp/said"
-verdict "with arguments, too" $?
+result $? "with arguments, too"
 compile <<'X'
 #include <stdarg.h>
 #include <stdio.h>
@@ -74,9 +70,9 @@ void f(const char *s, ...)
 }
 X
 grep -q '=missing-format-attribute\|=suggest-attribute=format' "$tmp/said"
-verdict "what passes one on says so, so that its callers are looked at" $?
+result $? "what passes one on says so, so that its callers are looked at"
 grep -rn 'diagnostic ignored "-Wformat\|-Wno-format\|-Wno-error' Makefile \
-    framework plugins tools | grep -v 'B=build/\|fsanitize' >"$tmp/found"
-verdict "nothing turns that off" "$([ ! -s "$tmp/found" ] && echo 0 || echo 1)"
-sed 's/^/# /' "$tmp/found"
-echo "1..$n"
+    framework plugins tools | grep -v 'B=build/\|fsanitize' >"$tmp/said"
+[ ! -s "$tmp/said" ]
+result $? "nothing turns that off"
+finish

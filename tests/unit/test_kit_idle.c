@@ -3,6 +3,7 @@
  * nothing.
  */
 #include "log_to_stderr.h"
+#include "random.h"
 #include "test.h"
 
 #include <kit/lost.h>
@@ -65,11 +66,9 @@ static void new_page(size_t bytes, uint32_t slot_bytes)
     page.tail = false; /* but where a test says so */
 }
 
-static uint32_t rnd(uint32_t n)
+static uint32_t below(uint32_t n)
 {
-    static uint64_t seed = 0x9e3779b97f4a7c15ull;
-    seed = seed * 6364136223846793005ull + 1442695040888963407ull;
-    return (uint32_t)((seed >> 33) % n);
+    return (uint32_t)rnd(n);
 }
 
 /* A slot as a refill finds it; its number, or capacity: the page is full. */
@@ -153,16 +152,16 @@ TEST(random_steps_lose_nothing)
 {
     locked = true;
     for (size_t s = 0; s < SIZES; s++) {
-        new_page(rnd(2) ? 65536 : 262144, sizes[s]);
+        new_page(below(2) ? 65536 : 262144, sizes[s]);
         for (int step = 0; step < 400; step++) {
-            uint32_t n = rnd(page.capacity + 1);
-            switch (rnd(4)) {
+            uint32_t n = below(page.capacity + 1);
+            switch (below(4)) {
             case 0:
                 for (; n != 0; n--)
                     (void)alloc();
                 break;
             case 1: /* a run, so that groups become free */
-                for (uint32_t i = rnd(page.capacity);
+                for (uint32_t i = below(page.capacity);
                      i < page.capacity && n != 0; i++, n--)
                     if (out[i])
                         release(i);
@@ -288,19 +287,19 @@ TEST(random_frees_of_others_lose_nothing)
 {
     locked = true;
     for (size_t s = 0; s < SIZES; s++) {
-        new_page(rnd(2) ? 65536 : 262144, sizes[s]);
+        new_page(below(2) ? 65536 : 262144, sizes[s]);
         for (int step = 0; step < 600; step++) {
-            uint32_t n = rnd(page.capacity + 1), i;
-            switch (rnd(6)) {
+            uint32_t n = below(page.capacity + 1), i;
+            switch (below(6)) {
             case 0:
                 for (; n != 0; n--)
                     (void)alloc();
                 break;
             case 1:
             case 2: /* a run, so that groups become free */
-                for (i = rnd(page.capacity); i < page.capacity && n != 0; i++)
+                for (i = below(page.capacity); i < page.capacity && n != 0; i++)
                     if (out[i]) {
-                        rnd(4) == 0 ? release(i) : release_remote(i);
+                        below(4) == 0 ? release(i) : release_remote(i);
                         n--;
                     }
                 break;

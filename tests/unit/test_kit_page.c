@@ -2,6 +2,7 @@
  * test_kit_page.c - kit/page.h: one page, its three lists, its flags.
  */
 #include "log_to_stderr.h"
+#include "random.h"
 #include "test.h"
 
 #include <kit/page.h>
@@ -17,14 +18,9 @@ static struct hak_page page;
 enum place { UNCARVED, OUT, LOCAL, REMOTE, PLACES };
 static enum place place[SLOTS];
 
-static uint64_t seed = 0x2545f4914f6cdd1dull;
-
-static uint32_t rnd(uint32_t n)
+static uint32_t below(uint32_t n)
 {
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (uint32_t)((seed >> 20) % n);
+    return (uint32_t)rnd(n);
 }
 
 static uint32_t slot_of(const void *p)
@@ -147,7 +143,7 @@ TEST(carve_every_slot_size)
         EXPECT_EQ(page.capacity, PAGE_BYTES / bytes);
         EXPECT_EQ(page.class_number, CLASS);
         while (page.carved < page.capacity) {
-            carve(1 + rnd(page.capacity - page.carved));
+            carve(1 + below(page.capacity - page.carved));
             while (alloc())
                 ;
         }
@@ -164,7 +160,7 @@ TEST(carve_every_slot_size)
 /* A slot that is out, or NULL. */
 static void *pick_out(void)
 {
-    for (uint32_t i = rnd(page.capacity), n = 0; n < page.capacity; n++, i++)
+    for (uint32_t i = below(page.capacity), n = 0; n < page.capacity; n++, i++)
         if (place[i % page.capacity] == OUT)
             return slot_at(i % page.capacity);
     return NULL;
@@ -179,25 +175,25 @@ static void free_some(void (*way)(void *), uint32_t n)
 static void step(void)
 {
     uint32_t left = page.capacity - page.carved;
-    switch (rnd(12)) {
+    switch (below(12)) {
     case 0:
         if (page.span.local == NULL && left != 0)
-            carve(1 + rnd(left));
+            carve(1 + below(left));
         break;
     case 1:
         return_remote();
         break;
     case 2: /* so that the two lists are alike in length now and then */
-        free_some(free_by_other, rnd(60));
+        free_some(free_by_other, below(60));
         break;
     case 3:
-        free_some(free_by_owner, rnd(60));
+        free_some(free_by_owner, below(60));
         break;
     case 4:
         free_some(free_by_other, 1);
         break;
     default:
-        for (uint32_t n = rnd(40); n > 0 && alloc(); n--)
+        for (uint32_t n = below(40); n > 0 && alloc(); n--)
             ;
     }
 }
@@ -364,7 +360,7 @@ static uint32_t hand_over(void)
 {
     uint32_t n = 0;
     for (void *p; n < 200 && (p = pick_out()) != NULL; n++) {
-        void **to = &handed[rnd(PUSHERS)].slot[rnd(RUN)];
+        void **to = &handed[below(PUSHERS)].slot[below(RUN)];
         if (__atomic_load_n(to, __ATOMIC_ACQUIRE) != NULL)
             break;
         place[slot_of(p)] = REMOTE; /* or on its way there */
@@ -382,7 +378,7 @@ static bool collect(void)
     struct hak_list list = hak_page_take_remote(&page, keep, set);
     EXPECT_EQ(move_list(list.head, REMOTE, LOCAL), list.count);
     hak_page_return(&page, list);
-    for (uint32_t n = rnd(400); n > 0 && alloc(); n--)
+    for (uint32_t n = below(400); n > 0 && alloc(); n--)
         ;
     return noticed;
 }

@@ -19,6 +19,7 @@
 #include <modules/linked.h>
 #include <start/start.h>
 
+#include "random.h"
 #include "test.h"
 
 #include <hakmem/hakmem.h>
@@ -27,13 +28,19 @@
 
 enum { ULTRA = 0, PARCEL = 62, PARCEL_BYTES = PARCEL * 265, INBOX = 128 };
 
-static void start(void)
+/* setting: a variable of the environment beside that, or NULL */
+static void start_with(char *setting)
 {
     hak_modules_link();
     static char env[] = "HAKMEM_CONF=tests/loader/thread.ini";
-    char *envp[] = {env, NULL};
+    char *envp[] = {env, setting, NULL};
     hak_start(envp);
     EXPECT_EQ(hak_core.mode, HAK_MODE_BOXES);
+}
+
+static void start(void)
+{
+    start_with(NULL);
 }
 
 static void *get(size_t bytes)
@@ -401,11 +408,64 @@ TEST(a_child_of_fork_keeps_nothing_for_those_left_behind)
 
 /* ---- tags ---------------------------------------------------------------- */
 
+/* All that a free by any thread needs to know is in the entry of p. */
+static void expect_entry_is_right(const void *p, size_t slot_bytes)
+{
+    uint64_t entry = entry_of(p);
+    EXPECT_EQ(hak_entry_tag(entry), owner_of(p)->tag);
+    EXPECT_GE(hak_step_bytes(hak_entry_step(entry)), slot_bytes);
+    EXPECT(hak_entry_step(entry) == 0 ||
+           hak_step_bytes(hak_entry_step(entry) - 1) < slot_bytes);
+}
+
+TEST(the_entry_of_a_fresh_page_is_right)
+{
+    start();
+    void *p = get(100);
+    EXPECT(owner_of(p) == hak_self);
+    expect_entry_is_right(p, 112);
+    begin(1, 1, 100);
+    expect_entry_is_right(other[0].block[0], 112);
+    next_step();
+    end(1);
+}
+
+/* An empty page that went by way of the depot, to another thread and size. */
+TEST(the_entry_of_a_page_in_other_hands_is_right)
+{
+    enum { N = 1200 }; /* two pages of slots of 112 bytes and some */
+    static char nothing_is_kept[] = "HAKMEM_BOX_ULTRA_WARM=0";
+    static void *block[N];
+    start_with(nothing_is_kept);
+    for (int i = 0; i < N; i++)
+        block[i] = get(100);
+    uint64_t retired = figures().retired_pages;
+    for (int i = 0; i < N; i++)
+        hak_free(block[i]);
+    EXPECT_GT(figures().retired_pages, retired);
+    begin(1, 1, 200);
+    const char *p = other[0].block[0];
+    bool was_ours = false;
+    for (int i = 0; i < N; i++)
+        was_ours |= ((uintptr_t)p ^ (uintptr_t)block[i]) < HAK_GRANULE_BYTES;
+    EXPECT(was_ours);
+    expect_entry_is_right(p, 208);
+    next_step();
+    end(1);
+}
+
+static void forget_owner(const void *p)
+{
+    hak_directory.entry[hak_directory_granule(p)] &= ~(uint64_t)0xffff;
+    EXPECT_EQ(hak_entry_tag(entry_of(p)), 0);
+}
+
 TEST(an_entry_learns_its_owner)
 {
     start();
     begin(1, 2, 100);
     void *p = other[0].block[0];
+    forget_owner(p);
     give(p);
     EXPECT_EQ(hak_entry_tag(entry_of(p)), owner_of(p)->tag);
     EXPECT(hak_thread_by_tag[owner_of(p)->tag] == owner_of(p));
@@ -475,14 +535,6 @@ TEST(what_arrives_at_the_wrong_thread_goes_on)
 
 enum { TABLE = 64, SWAPPERS = 4 };
 static void *table[TABLE];
-
-static uint64_t random_next(uint64_t *state) /* xorshift64* */
-{
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    return *state * 0x2545f4914f6cdd1du;
-}
 
 /* Puts own blocks, frees what was there; tells of it when a byte of it is not
  * as its maker left it. */

@@ -2,6 +2,7 @@
  * test_signature.c - the language of foreign calls: what it takes, what it
  * refuses and where, and calls that are made through libffi.
  */
+#include "random.h"
 #include "../lib/test.h"
 
 #include <modules/foreign/foreign.h>
@@ -224,12 +225,10 @@ TEST(noise)
     static const char *const pieces[] = {
         "f",   "(",  ")",     ",",  "->", "i32", ":", "0",    "size", "out",
         "...", "\"", "cstr:", "==", "\\", "*x",  "%", "\xff", " ",    "-"};
-    uint64_t seed = 1;
     for (int i = 0; i < 200000; i++) {
         char text[128] = "";
         for (int k = 0; k < 12; k++) {
-            seed = seed * 6364136223846793005u + 1442695040888963407u;
-            strcat(text, pieces[(seed >> 33) % 20]);
+            strcat(text, pieces[rnd(20)]);
         }
         if (parse(text) != 0)
             EXPECT(why[0] != 0);

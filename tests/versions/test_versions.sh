@@ -80,4 +80,4 @@ for core in 0 1 2; do
         result $? "core of version $core, boxes of version $boxes"
     done
 done
-echo "1..$n"
+finish

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * abi.h - structs of a box that was built for another minor version.
+ * abi.h - reads structs of a box that was built for another minor version.
  *
- * hakmem/box.h says how each of them grows. Here is all that follows from it
- * for who reads them: what both sides know is copied, the rest of the reader's
- * struct is zero. Behind these functions nobody looks at how long a struct is.
+ * hakmem/box.h says how each struct grows. These functions copy the members
+ * that both sides know, and set the rest of the core's struct to zero. All
+ * other code uses the copies, and needs no test of a struct's length.
  */
 #ifndef HAK_ABI_H
 #define HAK_ABI_H
@@ -13,19 +13,19 @@
 #include <link.h>
 #include <string.h>
 
-/* Where ops was before minor 6, which put these members in front of it. */
+/* The offset of ops before minor 6, which added members in front of it. */
 #define HAK_ABI_OPS_BEFORE_6 offsetof(struct hak_box_entry, ops_at)
-/* As far as the least entry, parameter, record and span with lanes of this
- * major version go, whatever comes behind. */
+/* Lengths of the oldest structs of this major version: operations, parameter,
+ * retire record, and span with lanes. Longer ones are accepted. */
 #define HAK_ABI_END(type, member) \
     (offsetof(struct type, member) + sizeof(((struct type *)NULL)->member))
 #define HAK_ABI_OPS_LEAST HAK_ABI_END(hak_box_ops, owns)
 #define HAK_ABI_PARAM_LEAST HAK_ABI_END(hak_param, def_text)
 #define HAK_ABI_RETIRE_LEAST HAK_ABI_END(hak_retire, local_frees)
 #define HAK_ABI_SPAN_LEAST HAK_ABI_END(hak_span, nremote)
-enum { HAK_ABI_LANES_MINOR = 6 }; /* least of a box with lanes */
+enum { HAK_ABI_LANES_MINOR = 6 }; /* oldest minor of a box with lanes */
 
-/* All of out: their_bytes of theirs, as far as they go, then zero. */
+/* Fill all of out: copy the bytes that theirs has, then add zeros. */
 static inline void hak_abi_read(void *out, size_t out_bytes, const void *theirs,
                                 size_t their_bytes)
 {
@@ -34,14 +34,14 @@ static inline void hak_abi_read(void *out, size_t out_bytes, const void *theirs,
     memset((char *)out + n, 0, out_bytes - n);
 }
 
-/* Where the operations of an entry are that has our magic and major version. */
+/* The offset of the operations in an entry with the right magic and major
+ * version. */
 static inline size_t hak_abi_ops_at(const struct hak_box_entry *theirs)
 {
     return theirs->abi_minor < 6 ? HAK_ABI_OPS_BEFORE_6 : theirs->ops_at;
 }
 
-/* Can the entry be read at all? If not, nothing that it says of its sizes
- * holds. */
+/* Are the sizes that the entry states possible? If not, it cannot be read. */
 static inline bool hak_abi_is_entry(const struct hak_box_entry *theirs)
 {
     size_t ops_at = theirs->struct_size < HAK_ABI_OPS_BEFORE_6 + sizeof(void *)
@@ -51,8 +51,8 @@ static inline bool hak_abi_is_entry(const struct hak_box_entry *theirs)
            theirs->struct_size >= ops_at + HAK_ABI_OPS_LEAST;
 }
 
-/* Bytes of the variable that theirs, an exported one, is by its file's symbols;
- * SIZE_MAX: they do not tell. No entry is longer, whatever it says. */
+/* The size of the exported entry as the symbol table of its file has it;
+ * SIZE_MAX: unknown. An entry that states a larger size is wrong. */
 static inline size_t hak_abi_symbol_bytes(const struct hak_box_entry *theirs)
 {
     Dl_info info;
@@ -64,8 +64,8 @@ static inline size_t hak_abi_symbol_bytes(const struct hak_box_entry *theirs)
                                                             : symbol->st_size;
 }
 
-/* An entry as this header has it; of what an older one does not state, our own
- * granules and lanes are taken. hak_abi_is_entry(theirs) holds. */
+/* Read an entry, for which hak_abi_is_entry is true. One from before minor 6
+ * does not state granules, lanes and span size, so the core's are filled in. */
 static inline void hak_abi_entry(struct hak_box_entry *out,
                                  const struct hak_box_entry *theirs)
 {
@@ -80,7 +80,7 @@ static inline void hak_abi_entry(struct hak_box_entry *out,
     out->span_bytes = sizeof(struct hak_span);
 }
 
-/* Parameter i of the entry, for which hak_abi_has_params holds. */
+/* Read parameter i of an entry, for which hak_abi_has_params is true. */
 static inline struct hak_param hak_abi_param(const struct hak_box_entry *theirs,
                                              uint32_t i)
 {
@@ -91,6 +91,7 @@ static inline struct hak_param hak_abi_param(const struct hak_box_entry *theirs,
     return out;
 }
 
+/* Can the entry's table of parameters be read? */
 static inline bool hak_abi_has_params(const struct hak_box_entry *theirs)
 {
     return theirs->params != NULL &&
@@ -98,7 +99,8 @@ static inline bool hak_abi_has_params(const struct hak_box_entry *theirs)
            theirs->param_bytes % sizeof(void *) == 0;
 }
 
-/* Statistics of a box, which may take the struct for a longer one. */
+/* Call the box's stats. A newer box may write a longer struct, so there is room
+ * behind it. */
 static inline struct hak_box_stats hak_abi_stats(struct hak_box *box)
 {
     union {
@@ -112,9 +114,10 @@ static inline struct hak_box_stats hak_abi_stats(struct hak_box *box)
 }
 
 /*
- * The table of a box whose slots are another allocator's (hakmem/foreign.h),
- * and its operations, which are as long as those of e, its entry. False: it has
- * none. A box may answer with something for every id: that is not one.
+ * Read the table of a foreign box (hakmem/foreign.h) and the operations in it,
+ * which are as long as those of e, its entry.
+ * Returns false: the box is not foreign. A box may return the same table for
+ * every id, so the length of the table is checked too.
  */
 static inline bool hak_abi_foreign(const struct hak_box_entry *e,
                                    struct hak_box *box,
@@ -135,7 +138,7 @@ static inline bool hak_abi_foreign(const struct hak_box_entry *e,
     return true;
 }
 
-/* A record of a run of slots; false: it is shorter than any that there was. */
+/* Read a record of host->retired. False: it is too short. */
 static inline bool hak_abi_retire(struct hak_retire *out,
                                   const struct hak_retire *theirs)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * begin.c - a box whose entry was checked: set up, its init called, let in.
+ * begin.c - starts a box whose entry was checked: calls its init and adds it.
  *
- * A box stays for the life of the process: a block of it may always be live.
+ * A box stays until the process ends, because some of its blocks may be live.
  */
 #include <core/box/load.h>
 
@@ -17,8 +17,9 @@
 #include <stdio.h>
 
 /*
- * Lanes are what malloc and free do inline with a span: both sides must have
- * compiled in the same. NULL: they have.
+ * Why a box may not have lanes, as the end of a message; NULL: it may. With
+ * lanes, malloc and free use the box's spans inline, so core and box must agree
+ * on struct hak_span and on the number of lanes.
  */
 static const char *why_no_lanes(const struct hak_box_entry *e)
 {
@@ -29,8 +30,8 @@ static const char *why_no_lanes(const struct hak_box_entry *e)
     return e->lanes != HAK_LANES ? "with another number of lanes" : NULL;
 }
 
-static int fill(struct hak_loaded *b, const struct hak_conf_box *conf,
-                const struct hak_box_entry *e)
+static int fill_loaded(struct hak_loaded *b, const struct hak_conf_box *conf,
+                       const struct hak_box_entry *e)
 {
     b->ops = e->ops;
     b->entry = e;
@@ -50,8 +51,8 @@ static int fill(struct hak_loaded *b, const struct hak_conf_box *conf,
 }
 
 /*
- * What a foreign box says of itself. Two residual ones cannot be told apart,
- * so the second stays out.
+ * Take over the table of a foreign box. The owners of two residual boxes cannot
+ * be told apart, so the second one is refused (-EEXIST).
  */
 static int become_foreign(struct hak_loaded *b)
 {
@@ -76,7 +77,8 @@ static int become_foreign(struct hak_loaded *b)
     return 0;
 }
 
-/* A box may answer with something for every id: that is not one. */
+/* The box's extension hak.requests/1, or NULL. A box may return some table for
+ * every id, so its length is checked. */
 static const struct hak_requests_1 *requests_of(const struct hak_loaded *b)
 {
     const struct hak_requests_1 *table = NULL;
@@ -89,7 +91,7 @@ static const struct hak_requests_1 *requests_of(const struct hak_loaded *b)
 int hak_box_begin(struct hak_loaded *b, const struct hak_conf_box *conf,
                   const struct hak_box_entry *e)
 {
-    int error = fill(b, conf, e);
+    int error = fill_loaded(b, conf, e);
     if (error == 0 && b->ops.init != NULL)
         error = b->ops.init(&b->box);
     if (error != 0)

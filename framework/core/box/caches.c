@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT
- * caches.c - what boxes keep for reuse: shrunk when memory is taken, aged.
+ * caches.c - memory that boxes keep for reuse: asks them to shrink and age it.
  */
 #include <core/box/caches.h>
 
 #include <core/memory/space.h>
 #include <core/state/boxes.h>
 
-static const struct hak_loaded *grower; /* of late; atomic */
+/* The box that hak_boxes_reclaim was last called for. Atomic. */
+static const struct hak_loaded *grower;
 
 /*
- * The box that grew last is asked as well, if it has a refill: its pages are of
- * one size each, so those that it keeps may be of another size than it needs. A
- * box without one has looked through all that it keeps before it maps a block.
+ * The box that maps memory is asked too if it has a refill. Each of its pages
+ * has slots of one size, so the pages that it keeps may not fit what it needs.
+ * It is not asked if it has no refill, because such a box searches all that it
+ * keeps before it maps a block.
  */
 size_t hak_boxes_shrink(size_t want_bytes)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * caches.h - what boxes keep for reuse, all of them together.
+ * caches.h - memory that boxes keep for reuse, of all boxes together.
  */
 #ifndef HAKMEM_BOX_CACHES_H
 #define HAKMEM_BOX_CACHES_H
@@ -8,16 +8,18 @@
 
 #pragma GCC visibility push(hidden)
 
-/* Ask boxes for so much of what they keep (ops->shrink). Returns the bytes. Not
- * under a lock that boxes or the window take. */
+/* Ask boxes to give back kept memory (ops->shrink) until it comes to
+ * want_bytes. Returns the bytes given back. The caller holds no lock that boxes
+ * or the window take. */
 size_t hak_boxes_shrink(size_t want_bytes);
 
-/* Twice a purge delay, by whichever thread comes first: those that it uses age
- * (ops->age). t: the calling thread. */
+/* Call ops->age of each box in which t, the calling thread, has a heap. All but
+ * the first call in half a purge delay do nothing. */
 void hak_boxes_age(const struct hak_thread *t, uint64_t now_ms);
 
-/* b is about to map so much. Before the process grows, what boxes keep becomes
- * the window's, dirty as it is, and may do. */
+/* b is about to map size_bytes. If that would make the process grow, boxes are
+ * asked to give kept memory back to the window first. It is not purged, so the
+ * window can use it for this request. */
 void hak_boxes_reclaim(const struct hak_loaded *b, size_t size_bytes);
 
 #pragma GCC visibility pop

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * check.c - the entry of a box file: its version, layout and operations.
+ * check.c - checks the entry of a box file: version, layout and operations.
  */
 #include <core/box/check.h>
 
@@ -9,7 +9,8 @@
 
 #include <errno.h>
 
-/* What another version could have laid out otherwise comes first. */
+/* Check magic, version and sizes. They come first, because the layout of the
+ * other members depends on them. */
 static int check_version(const struct hak_box_entry *e, char *why, size_t n)
 {
     if (e->magic != HAK_BOX_MAGIC)
@@ -45,6 +46,7 @@ static int check_version(const struct hak_box_entry *e, char *why, size_t n)
     return 0;
 }
 
+/* The missing part of an entry, for a message; NULL: none is missing. */
 static const char *missing_word(const struct hak_box_entry *e)
 {
     if (e->id == NULL || e->id[0] == 0)

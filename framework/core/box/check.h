@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * check.h - is it the entry of a box?
+ * check.h - checks and reads the entry of a box.
  */
 #ifndef HAKMEM_BOX_CHECK_H
 #define HAKMEM_BOX_CHECK_H
@@ -8,8 +8,11 @@
 
 #pragma GCC visibility push(hidden)
 
-/* Fill e with what theirs says, as this core's header has it. 0, or -errno with
- * the reason in why. */
+/*
+ * hak_entry_read - check a box's entry, and read it as this core's box.h has
+ * it. theirs   the entry in the box's file, possibly of another minor version
+ * Returns  0; -errno with the reason in why, *e is then undefined
+ */
 int hak_entry_read(const struct hak_box_entry *theirs, struct hak_box_entry *e,
                    char *why, size_t why_bytes);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * find.c - where box files and modules are: beside the library or the tool.
+ * find.c - finds box files and modules, beside the library or the tool.
  */
 #include <core/box/find.h>
 
@@ -21,8 +21,8 @@ static bool is_file(const char *path)
     return stat(path, &s) == 0 && S_ISREG(s.st_mode);
 }
 
-/* The directory of the library (or tool) that holds this code, less the last
- * slash, no links in it; "." if that cannot be told. */
+/* The directory of the library or tool that contains this code, without links
+ * in it and without a slash at its end; "." if it cannot be found. */
 static const char *own_dir(void)
 {
     static const char *dir;
@@ -32,7 +32,8 @@ static const char *own_dir(void)
         return dir;
     if (_dl_find_object(&hak_boxes, &own) != 0)
         return ".";
-    /* The program itself has no name there; its argv[0] may be any text. */
+    /* l_name is empty for the program itself. argv[0] is not used, since it may
+     * be any text. */
     const char *name = own.dlfo_link_map->l_name;
     if (!hak_os_real_path(name[0] != 0 ? name : "/proc/self/exe", path))
         return ".";
@@ -57,8 +58,8 @@ const char *hak_beside(const char *const *places)
     return NULL;
 }
 
-/* DIR/boxes in the build tree, DIR/hakmem installed as PREFIX/lib,
- * DIR/../lib/hakmem for PREFIX/bin. */
+/* DIR is own_dir(). Boxes are in DIR/boxes in the build tree, in DIR/hakmem for
+ * a library in PREFIX/lib, in DIR/../lib/hakmem for a tool in PREFIX/bin. */
 const char *hak_boxes_dir(void)
 {
     static const char *const places[] = {"boxes", "hakmem", "../lib/hakmem",
@@ -70,9 +71,10 @@ const char *hak_boxes_dir(void)
 }
 
 /*
- * No path: NAME.so among our boxes. With a slash: as it is when absolute,
- * else relative to the INI, or failing that to the working directory.
- * Without a slash: among our boxes.
+ * Without a path, it is NAME.so in hak_boxes_dir(). A path without a slash is a
+ * file name in that directory. An absolute path is taken as it is. A relative
+ * path is relative to the INI's directory; if there is no such file, it is
+ * relative to the working directory.
  */
 void hak_box_path(const char *given, const char *name, const char *conf_file,
                   char *out, size_t out_bytes)

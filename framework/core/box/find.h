@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * find.h - where box files are.
+ * find.h - finds box files and modules.
  */
 #ifndef HAKMEM_BOX_FIND_H
 #define HAKMEM_BOX_FIND_H
@@ -8,14 +8,17 @@
 
 #pragma GCC visibility push(hidden)
 
-/* Where [box NAME] without `path` or with a relative one is looked for. */
+/* Write the file name of box `name` to out. given: the key `path` of its
+ * section, or NULL. conf_file: the INI, or NULL. */
 void hak_box_path(const char *given, const char *name, const char *conf_file,
                   char *out, size_t out_bytes);
-/* The first of these places that is there, or NULL. They are relative to the
- * directory of the library or tool; a NULL ends them. */
-enum { HAK_PLACE_BYTES = 48 }; /* none is longer */
+/* The most bytes of a name for hak_beside. */
+enum { HAK_PLACE_BYTES = 48 };
+/* The first of these files or directories that exists, or NULL. places: names
+ * relative to the directory of the library or tool, up to a NULL. The result
+ * lives as long as the process. */
 const char *hak_beside(const char *const *places);
-/* Directory of the boxes: beside the library or tool. */
+/* The directory of the boxes. If there is none, that of the library or tool. */
 const char *hak_boxes_dir(void);
 
 #pragma GCC visibility pop

@@ -22,12 +22,12 @@
 #include <fcntl.h>
 
 /*
- * The owns() walk over a range that b has just got, and its verdict kept in
- * the directory. What the core handed to b cannot be another box's, so a box
- * that claims it has a wrong owns(): it is asked no more, and its own blocks
- * are found by the directory alone.
+ * Enter a range that b has just got into the directory. Before that, the owns()
+ * of each other box is asked about it. A box that claims to own memory which
+ * the core has handed to b has a wrong owns(). It is marked as untrusted: its
+ * owns() is not called again, and its blocks are found by the directory alone.
  */
-static void enter_range(struct hak_loaded *b, void *p, size_t size_bytes)
+static void set_range_owner(struct hak_loaded *b, void *p, size_t size_bytes)
 {
     for (uint32_t i = 0; i < hak_boxes.n; i++) {
         struct hak_loaded *other = hak_boxes.walk[i];
@@ -41,8 +41,9 @@ static void enter_range(struct hak_loaded *b, void *p, size_t size_bytes)
     hak_directory_set(&b->slow, p, size_bytes);
 }
 
-/* Is all of a range of granules in the hands of b, as the directory has it? */
-static bool is_of(const struct hak_loaded *b, const char *p, size_t size_bytes)
+/* Does the directory name box b for each granule of the range? */
+static bool owns_range(const struct hak_loaded *b, const char *p,
+                       size_t size_bytes)
 {
     if ((uintptr_t)p % HAK_GRANULE_BYTES != 0 ||
         size_bytes % HAK_GRANULE_BYTES != 0)
@@ -55,12 +56,12 @@ static bool is_of(const struct hak_loaded *b, const char *p, size_t size_bytes)
     return true;
 }
 
-/* What a box must not give back or move is not touched: it may be another's
- * by now. */
-static bool refuse(const struct hak_loaded *b, const char *call, void *p,
-                   size_t size_bytes)
+/* Is the range not all b's? Then the call is refused with a message, since the
+ * memory may belong to another box. */
+static bool refuse_range(const struct hak_loaded *b, const char *call, void *p,
+                         size_t size_bytes)
 {
-    if (likely(is_of(b, p, size_bytes)))
+    if (likely(owns_range(b, p, size_bytes)))
         return false;
     hak_say("box %s: host->%s(%p, %zu): not all of that range is the box's; "
             "nothing was done",
@@ -85,26 +86,26 @@ static void *host_map(struct hak_box *box, size_t size_bytes,
     void *p = hak_space_take(size_bytes, align_bytes, flags);
     if (p == NULL)
         return NULL;
-    enter_range(b, p, size_bytes);
+    set_range_owner(b, p, size_bytes);
     count_mapped(box, (int64_t)size_bytes);
     return p;
 }
 
 static void host_unmap(struct hak_box *box, void *p, size_t size_bytes)
 {
-    if (refuse(hak_loaded_of(box), "unmap", p, size_bytes))
+    if (refuse_range(hak_loaded_of(box), "unmap", p, size_bytes))
         return;
     hak_directory_set(NULL, p, size_bytes);
     count_mapped(box, -(int64_t)size_bytes);
     hak_space_give(p, size_bytes);
 }
 
-/* p and size_bytes are of pages, not of granules. */
+/* p and size_bytes are multiples of the OS page, not of the granule. */
 static int host_purge(struct hak_box *box, void *p, size_t size_bytes)
 {
     uintptr_t first = (uintptr_t)p & ~(uintptr_t)(HAK_GRANULE_BYTES - 1);
     uintptr_t end = hak_round_up((uintptr_t)p + size_bytes, HAK_GRANULE_BYTES);
-    if (refuse(hak_loaded_of(box), "purge", (void *)first, end - first))
+    if (refuse_range(hak_loaded_of(box), "purge", (void *)first, end - first))
         return -EINVAL;
     return hak_space_purge(p, size_bytes);
 }
@@ -114,16 +115,16 @@ static void *host_remap(struct hak_box *box, void *p, size_t old_bytes,
 {
     struct hak_loaded *b = hak_loaded_of(box);
     if (new_bytes == 0 || new_bytes % HAK_GRANULE_BYTES != 0 ||
-        refuse(b, "remap", p, old_bytes))
+        refuse_range(b, "remap", p, old_bytes))
         return NULL;
-    /* Before the old place can belong to somebody else. */
+    /* Clear the entries first: after the move another box may get the range. */
     hak_directory_set(NULL, p, old_bytes);
     void *q = hak_space_move(p, old_bytes, new_bytes);
     if (q == NULL) {
         hak_directory_set(&b->slow, p, old_bytes);
         return NULL;
     }
-    enter_range(b, q, new_bytes);
+    set_range_owner(b, q, new_bytes);
     count_mapped(box, (int64_t)new_bytes - (int64_t)old_bytes);
     return q;
 }
@@ -135,7 +136,7 @@ static void *host_reserve(struct hak_box *box, size_t size_bytes,
         return NULL;
     void *p = hak_space_reserve(size_bytes, align_bytes);
     if (p != NULL)
-        enter_range(hak_loaded_of(box), p, size_bytes);
+        set_range_owner(hak_loaded_of(box), p, size_bytes);
     return p;
 }
 
@@ -179,7 +180,7 @@ static int host_span_set(struct hak_box *box, struct hak_span *span, void *p,
                          size_t size_bytes)
 {
     struct hak_loaded *b = hak_loaded_of(box);
-    if (!is_of(b, p, size_bytes))
+    if (!owns_range(b, p, size_bytes))
         return -EINVAL;
     if (span == NULL || !box->lanes)
         span = &b->slow;
@@ -203,7 +204,7 @@ static void host_lane_drop(struct hak_span *span)
 static void *host_heap(struct hak_box *box, bool open)
 {
     struct hak_thread *t = hak_self;
-    void *heap = t->heap[box->index]; /* of who is not attached: NULL */
+    void *heap = t->heap[box->index]; /* NULL if t is not attached */
     if (likely(heap != NULL))
         return heap;
     if (!hak_is_attached(t) && (!open || (t = hak_thread_attach()) == NULL))
@@ -223,7 +224,7 @@ host_log(struct hak_box *box, enum hak_log_level level, const char *format, ...)
     struct hak_loaded *b = hak_loaded_of(box);
     if (level == HAK_LOG_ERROR && box->state_now == HAK_BOX_LOADED)
         snprintf(b->said, sizeof b->said, "%.*s", (int)sizeof b->said - 1,
-                 text); /* told by who loads */
+                 text); /* hak_box_load reports it */
     else
         hak_say("box %s: %s%s", box->name, levels[level % 3], text);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * host.h - the host table, which each box is given.
+ * host.h - the host table, which each box gets.
  */
 #ifndef HAKMEM_BOX_HOST_H
 #define HAKMEM_BOX_HOST_H
@@ -8,7 +8,8 @@
 
 #pragma GCC visibility push(hidden)
 
-/* The table, filled for this process. At start. */
+/* The host table, with this process's window filled in. At start, before the
+ * seal. */
 const struct hak_host *hak_host_table(void);
 
 #pragma GCC visibility pop

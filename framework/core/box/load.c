@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * load.c - a box of the configuration, from its file and its parameters.
+ * load.c - loads a box of the configuration from its file, with its parameters.
  */
 #include <core/box/load.h>
 
@@ -14,7 +14,8 @@
 #include <string.h>
 #include <fcntl.h>
 
-/* With `type`, `path` is the box's own; relative ones are so to the INI. */
+/* With the key `type`, `path` is a parameter of the box instead of its file. If
+ * it is a relative path, it is made relative to the INI's directory. */
 static int place_library(const struct hak_conf *c,
                          const struct hak_conf_box *conf,
                          const struct hak_param *params, uint32_t n,
@@ -34,7 +35,8 @@ static int place_library(const struct hak_conf *c,
     return 0;
 }
 
-/* A box without init may set its box->state at any time. */
+/* Memory for struct hak_loaded. It is not sealed for a box without init, which
+ * may set box->state at any time. */
 static struct hak_loaded *loaded_memory(const struct hak_box_entry *e)
 {
     return e->ops.init != NULL ? hak_sealed_memory(sizeof(struct hak_loaded))
@@ -71,7 +73,7 @@ struct hak_loaded *hak_box_load(struct hak_conf *c,
     b->values = values;
     if (hak_conf_params(c, conf, e->params, e->nparams, values) != 0 &&
         conf->type != NULL)
-        return NULL; /* without what it was told it is no box at all */
+        return NULL; /* with wrong parameters it cannot be used at all */
     int error = place_library(c, conf, e->params, e->nparams, values);
     if (error == 0)
         error = hak_box_begin(b, conf, e);

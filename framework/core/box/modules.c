@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * modules.c - opens modules, and is all that they see of the core.
+ * modules.c - opens modules, calls them, and gives them their host table.
  */
 #include <core/box/modules.h>
 
@@ -19,18 +19,18 @@
 
 /* ---- the host table ---- */
 
-static void want(const struct hak_module_host *host)
+static void want_slow_path(const struct hak_module_host *host)
 {
     __atomic_or_fetch(&hak_modules_wanted, 1u << host->index, __ATOMIC_RELAXED);
 }
 
-static void **slot(const struct hak_module_host *host)
+static void **word_of_thread(const struct hak_module_host *host)
 {
     struct hak_thread *t = hak_self;
     return hak_is_attached(t) ? &t->of_module[host->index] : NULL;
 }
 
-static void each_slot(const struct hak_module_host *host,
+static void each_word(const struct hak_module_host *host,
                       void (*each)(void *context, void *word), void *context)
 {
     for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next)
@@ -75,7 +75,7 @@ static const char *call_of(const char *box, uint32_t n, const char **text,
 
 /* ---- opening ---- */
 
-static const struct hak_module_entry *linked(const char *name)
+static const struct hak_module_entry *find_linked(const char *name)
 {
     const struct hak_module_entry *const *at = hak_modules.linked;
     for (; at != NULL && *at != NULL; at++)
@@ -84,9 +84,10 @@ static const struct hak_module_entry *linked(const char *name)
     return NULL;
 }
 
-/* Another version's has another layout behind these two. */
-static int check(const struct hak_module_entry *entry, const char *name,
-                 char *why, size_t n)
+/* Refuse a module of another version. The members version and core_version are
+ * at the same place in every version; the others may not be. */
+static int check_module_version(const struct hak_module_entry *entry,
+                                const char *name, char *why, size_t n)
 {
     if (entry->version == HAK_MODULE_VERSION &&
         strcmp(entry->core_version, HAK_VERSION) == 0)
@@ -97,7 +98,8 @@ static int check(const struct hak_module_entry *entry, const char *name,
                       name);
 }
 
-static int begin(const struct hak_module_entry *entry, char *why, size_t n)
+static int start_module(const struct hak_module_entry *entry, char *why,
+                        size_t n)
 {
     uint32_t i = hak_modules.n;
     if (i == HAK_MODULES_MOST)
@@ -110,9 +112,9 @@ static int begin(const struct hak_module_entry *entry, char *why, size_t n)
         .conf = &hak_conf,
         .meta = hak_meta,
         .sealed = hak_sealed_memory,
-        .want = want,
-        .slot = slot,
-        .each_slot = each_slot,
+        .want = want_slow_path,
+        .slot = word_of_thread,
+        .each_slot = each_word,
         .age = hak_core.age,
         .set_route = set_route,
         .reset_route = reset_route,
@@ -139,15 +141,15 @@ int hak_module_open(const char *name, char *why, size_t why_bytes)
     for (uint32_t i = 0; i < hak_modules.n; i++)
         if (strcmp(hak_modules.entry[i]->name, name) == 0)
             return 0;
-    const struct hak_module_entry *entry = linked(name);
+    const struct hak_module_entry *entry = find_linked(name);
     int error = 0;
     if (entry == NULL)
         error = hak_opens_files()
                     ? hak_module_file(name, &entry, why, why_bytes)
                     : -ENOENT;
     if (error == 0)
-        error = check(entry, name, why, why_bytes);
-    return error == 0 ? begin(entry, why, why_bytes) : error;
+        error = check_module_version(entry, name, why, why_bytes);
+    return error == 0 ? start_module(entry, why, why_bytes) : error;
 }
 
 /* ---- calls ---- */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * open.c - shared objects that boxes and modules are: checked, then opened.
+ * open.c - checks and opens the shared objects of boxes and modules.
  *
- * A file is checked on an open descriptor before dlopen sees it, since
- * dlopen's own words ("invalid ELF header") help nobody.
+ * A file is checked on an open descriptor before dlopen gets it, because
+ * dlopen's messages ("invalid ELF header") do not say what to do.
  */
 #include <core/box/open.h>
 
@@ -39,7 +39,8 @@ static bool is_regular(int fd)
     return fstat(fd, &s) == 0 && S_ISREG(s.st_mode);
 }
 
-/* Returns a descriptor of a file that may be opened as a box, or -errno. */
+/* Open a file that passes the checks for a box. Returns a descriptor, or -errno
+ * with the reason in why. */
 static int open_checked(const char *path, char *why, size_t why_bytes)
 {
     int fd = hak_os_secure() ? hak_trust_open(path, false, why, why_bytes)
@@ -47,7 +48,7 @@ static int open_checked(const char *path, char *why, size_t why_bytes)
     int error = fd < 0 ? fd : hak_elf_check(fd, why, why_bytes);
     if (error == 0)
         return fd;
-    if (fd >= 0 && !is_regular(fd)) /* which says more */
+    if (fd >= 0 && !is_regular(fd)) /* a clearer reason than that of the ELF */
         error = hak_refuse(-EINVAL, why, why_bytes, "is not a regular file");
     if (fd >= 0)
         close(fd);
@@ -55,12 +56,13 @@ static int open_checked(const char *path, char *why, size_t why_bytes)
 }
 
 /*
- * A name of the open file itself. The loader keeps the names that it opened a
- * file by and takes an equal one for the same file, so no two are alike, and
- * none is as a program would write it. False: there is none (no /proc, no free
- * descriptor).
+ * Make a path that leads to the open file itself: /proc/self/fd/./N. The loader
+ * remembers the names of the files that it opened, and takes an equal name for
+ * the same file. So each path gets another N, for which *fd may be replaced,
+ * and the "./" makes it differ from paths that programs use.
+ * Returns false: there is no /proc, or no free descriptor.
  */
-static bool name_of(int *fd, char name[64])
+static bool make_descriptor_path(int *fd, char name[64])
 {
     static int next = 3;
     int higher = fcntl(*fd, F_DUPFD_CLOEXEC, next);
@@ -82,8 +84,8 @@ static bool is_same_file(const char *path, int fd)
            now.st_dev == checked.st_dev && now.st_ino == checked.st_ino;
 }
 
-/* By what the loader itself knows of its files. */
-static bool is_object_of(void *object, const char *name)
+/* Is `object` loaded from the file of that name, as the loader sees it? */
+static bool is_loaded_from(void *object, const char *name)
 {
     void *same = dlopen(name, RTLD_NOW | RTLD_NOLOAD);
     if (same != NULL)
@@ -91,7 +93,8 @@ static bool is_object_of(void *object, const char *name)
     return same == object;
 }
 
-/* The last of the loader's objects: the next that it opens comes behind. */
+/* The last object in the loader's list. A newly loaded object is added behind
+ * it. */
 static const struct link_map *last_object(void)
 {
     struct dl_find_object own;
@@ -104,18 +107,22 @@ static const struct link_map *last_object(void)
 }
 
 /*
- * By its path, so that debuggers and dladdr have that name, and then it is
- * looked at whether that was the file that was checked. An object that the
- * loader had before, by that name, may be of a file that was there before; so
- * the loader is asked. With raised rights by the descriptor, so that no other
- * file runs its constructors (that nobody but root could put one there was
- * checked as well).
+ * Load the file that was checked on *fd.
+ *
+ * It is loaded by its path, so that debuggers and dladdr show that name.
+ * Afterwards it is tested whether the path still led to the file that was
+ * checked. The loader may also have returned an object that it had loaded
+ * before by the same name, from a file that has been replaced since. In that
+ * case the loader is asked whether *fd leads to that object's file.
+ *
+ * With raised rights it is loaded by the descriptor, so that constructors of no
+ * other file run.
  */
 static void *open_object(const char *path, int *fd, char *why, size_t n)
 {
     char name[64];
     const struct link_map *last = last_object();
-    bool by_name = hak_os_secure() && name_of(fd, name);
+    bool by_name = hak_os_secure() && make_descriptor_path(fd, name);
     void *object = dlopen(by_name ? name : path, RTLD_NOW | RTLD_LOCAL);
     if (object == NULL) {
         hak_refuse(-EINVAL, why, n, "cannot be loaded: %s", dlerror());
@@ -124,8 +131,9 @@ static void *open_object(const char *path, int *fd, char *why, size_t n)
     bool is_new = last != NULL && last->l_next == object;
     bool is_checked = by_name;
     if (!by_name)
-        is_checked = !is_new && name_of(fd, name) ? is_object_of(object, name)
-                                                  : is_same_file(path, *fd);
+        is_checked = !is_new && make_descriptor_path(fd, name)
+                         ? is_loaded_from(object, name)
+                         : is_same_file(path, *fd);
     if (is_checked)
         return object;
     dlclose(object);

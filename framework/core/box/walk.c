@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * walk.c - the owns() walk: each box in the order of priority is asked.
+ * walk.c - the owns() walk: asks each box, in order of priority.
  */
 #include <core/box/walk.h>
 
@@ -7,10 +7,11 @@
 #include <core/state/ops.h>
 
 /*
- * The memory of most boxes is in the window: elsewhere only those are asked
- * that may have some there. A box with headers is asked about the caller's
- * pointer too, which is inside its slot: what stands in front of another box's
- * pointer may be its slot as well.
+ * The memory of most boxes is in the window. For a p outside of the window,
+ * only boxes that may have memory there (`far`) are asked. A box with headers
+ * is asked about p itself, which is inside its slot, and not about the address
+ * 16 bytes before: that one may lie in a slot of this box although p is the
+ * start of another box's slot.
  */
 struct hak_loaded *hak_walk(const void *p)
 {
@@ -25,6 +26,7 @@ struct hak_loaded *hak_walk(const void *p)
     return NULL;
 }
 
+/* hak_boxes.sole: the only box with `far`, if it is quick; else NULL. */
 static struct hak_loaded *find_sole(void)
 {
     struct hak_loaded *sole = NULL;

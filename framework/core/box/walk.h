@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * walk.h - the owns() walk.
+ * walk.h - the owns() walk, which finds the box that owns a pointer.
  */
 #ifndef HAKMEM_BOX_WALK_H
 #define HAKMEM_BOX_WALK_H
@@ -8,10 +8,11 @@
 
 #pragma GCC visibility push(hidden)
 
-/* Which box owns p, by the walk in priority order; NULL = none. A residual box
- * is not asked. */
+/* The first box in order of priority whose owns(p) is true, or NULL. Boxes that
+ * are residual or untrusted are not asked. Any p, any thread. Cost: one call
+ * for each box. */
 struct hak_loaded *hak_walk(const void *p);
-/* b, which is set up, is a box of the process from now on. At start. */
+/* Add b, which has been started, to hak_boxes. At start. */
 void hak_walk_enter(struct hak_loaded *b);
 
 #pragma GCC visibility pop

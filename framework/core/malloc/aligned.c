@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * aligned.c - requests with an alignment above that of every slot.
+ * aligned.c - requests with an alignment of more than 16 bytes.
  */
 #include <core/malloc/alloc.h>
 
@@ -14,15 +14,16 @@
 #include <errno.h>
 
 /*
- * Boxes cut pages at multiples of the slot size, so a size rounded up to the
- * alignment usually has aligned slots: the lane is tried first. Not where a box
- * is to know what was asked for.
+ * Take an aligned slot from a lane. Boxes place slots at multiples of the slot
+ * size, so a size that is rounded up to the alignment usually has aligned
+ * slots. It is not tried when a box keeps the requested sizes
+ * (hak.requests/1), as it would see the rounded size.
  */
 static void *aligned_from_lane(size_t align, size_t size)
 {
     if (hak_boxes.keeps_requests || align > HAK_GRANULE_BYTES ||
         size > HAK_LANE_MAX_BYTES)
-        return NULL; /* pages start at a granule */
+        return NULL; /* pages are aligned to a granule, not to more */
     size_t rounded = hak_round_up(size == 0 ? 1 : size, align);
     if (rounded > HAK_LANE_MAX_BYTES ||
         !hak_lane_may_align(hak_lane(hak_self, hak_index_of(rounded)), align))

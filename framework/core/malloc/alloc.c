@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * alloc.c - malloc's slow path: down a chain of boxes.
+ * alloc.c - malloc's slow path: offers a request to each box of its chain.
  *
- * Each box of the chain in turn, by a refill of the lane or a call of alloc;
- * then libc, unless the route says none.
+ * A box with lanes refills the lane, another one gets a call of ops->alloc.
+ * libc comes last, unless the route ends in "none".
  */
 #include <core/malloc/alloc.h>
 
@@ -18,9 +18,9 @@
 #include <string.h>
 
 /*
- * The span into the lane, and into its neighbours' whose requests get the
- * same slots: with coarse slots each of them would else ask for a refill of
- * its own whenever the box goes on to the next span.
+ * Put the span into the lane, and into neighbouring lanes whose requests get
+ * slots of the same size. Where slot sizes are coarse, each of these lanes
+ * would otherwise need a refill of its own for each new span.
  */
 static void set_lanes(struct hak_thread *t, const struct hak_loaded *b,
                       uint32_t index, struct hak_span *span)
@@ -35,6 +35,7 @@ static void set_lanes(struct hak_thread *t, const struct hak_loaded *b,
         hak_lane_set(t, i, span);
 }
 
+/* If routes have changed, empty the lanes of t that do not fit them. */
 static void sync_epoch(struct hak_thread *t)
 {
     if (!hak_routes_may_change())
@@ -46,8 +47,9 @@ static void sync_epoch(struct hak_thread *t)
     }
 }
 
-static void *from_lanes(struct hak_thread *t, struct hak_loaded *b,
-                        uint32_t index)
+/* Let box b refill the lane, and take a slot. NULL: it declines. */
+static void *refill_lanes(struct hak_thread *t, struct hak_loaded *b,
+                          uint32_t index)
 {
     void *heap = hak_thread_heap(t, b, true);
     if (heap == NULL)
@@ -64,10 +66,12 @@ static void *from_lanes(struct hak_thread *t, struct hak_loaded *b,
     }
     set_lanes(t, b, index, span);
     /*
-     * A change of route may have emptied the lane just before it was set. The
-     * barrier of hak_lanes_reroute, after the epoch's store, stands between
-     * any thread's store above and load below: either that empties what was
-     * set here, or the new epoch is seen here.
+     * A thread that changes routes may have emptied the lane just before it was
+     * set here. The store of the lane above must come before the load of the
+     * epoch below. That thread stores the epoch, makes a barrier in all threads
+     * (hak_lanes_reroute), then empties lanes. So either it empties what was
+     * set here, or the new epoch is seen here. A fence instruction is needed
+     * only where hak_os_barrier does not work.
      */
     if (hak_routes_may_change() && unlikely(hak_core.fences))
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -95,8 +99,8 @@ void *hak_from_libc(struct hak_thread *t, enum hak_fallback last, size_t align,
 }
 
 /*
- * libc, but where a residual box is that one: libc's blocks are known one by
- * one then, which is for few of them.
+ * The last resort is libc. With a residual box it is that box instead, since
+ * libc's blocks are then recorded one by one, which is meant for few blocks.
  */
 void *hak_last_resort(struct hak_thread *t, const struct hak_chain *chain,
                       size_t align, size_t size, bool zero)
@@ -108,12 +112,11 @@ void *hak_last_resort(struct hak_thread *t, const struct hak_chain *chain,
         return hak_from_libc(t, chain->last, align, size, zero);
     for (uint32_t i = 0; chain->box[i] != NULL; i++)
         if (chain->box[i] == b)
-            return NULL; /* it was asked */
+            return NULL; /* the chain has offered it the request already */
     return align > HAK_ALIGN_BYTES ? hak_from_box_aligned(t, b, align, size)
                                    : hak_from_box(t, b, size, zero);
 }
 
-/* From the sampling box when it is its turn and has room; else NULL. */
 void *hak_sampled(struct hak_thread *t, size_t align, size_t size, bool zero)
 {
     struct hak_loaded *b = hak_core.sample_box;
@@ -141,8 +144,8 @@ static void *down_the_chain(struct hak_thread *t, uint32_t index, size_t size,
         if (unlikely(t->abroad != 0) && b->foreign)
             continue;
         if (hak_box_lanes(b) && index < HAK_LANES) {
-            p = from_lanes(t, b, index);
-            if (p != NULL && zero) /* every usable byte: as large as the slot */
+            p = refill_lanes(t, b, index);
+            if (p != NULL && zero) /* zero every usable byte, as glibc does */
                 memset(p, 0, hak_directory_get(p)->slot_bytes);
         } else {
             p = hak_from_box(t, b, size, zero);
@@ -166,19 +169,20 @@ static void *from_chain(struct hak_thread *t, uint32_t index, size_t size,
     return p;
 }
 
-/* Before the core is ready, without it, while it forks, without memory. */
+/* For a thread without a structure: the core is not ready or not in use, the
+ * thread is inside fork, or there is no memory for a structure. */
 static void *alloc_unattached(size_t size, bool zero)
 {
     void *p = NULL;
     if (hak_core.mode == HAK_MODE_BOOT)
-        p = hak_boot_alloc(HAK_ALIGN_BYTES, size); /* .bss: zero */
+        p = hak_boot_alloc(HAK_ALIGN_BYTES, size); /* always zeroed */
     if (p == NULL)
         p = hak_from_libc(&hak_nobody, HAK_FALLBACK_LIBC, HAK_ALIGN_BYTES, size,
                           zero);
     return p;
 }
 
-/* Noinline: the short way must not save registers for it. */
+/* noinline: hak_alloc_short must not save registers for it. */
 __attribute__((noinline)) static void *alloc_by_route(struct hak_thread *t,
                                                       size_t size, bool zero)
 {

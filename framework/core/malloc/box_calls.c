@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * box_calls.c - calls of one box: headers, counts, and what verify looks at.
+ * box_calls.c - calls operations of one box: headers, counts, verify.
  */
 #include <core/malloc/box_calls.h>
 
@@ -9,7 +9,9 @@
 
 #include <string.h>
 
-static void *hak_with_header(char *raw, size_t align, size_t size)
+/* Write a header into the slot at raw. Returns the caller's pointer behind it,
+ * which is aligned to `align`. */
+static void *write_header(char *raw, size_t align, size_t size)
 {
     uintptr_t at =
         hak_round_up((uintptr_t)raw + sizeof(struct hak_header), align);
@@ -26,7 +28,8 @@ static void count_alloc(struct hak_thread *t, struct hak_loaded *b, void *p)
         hak_count(&count->bytes_in, hak_box_usable(b, p));
 }
 
-/* What is wrong with p, so many bytes that the box gave, or NULL. */
+/* The fault of slot p, which box b gave for size bytes, as the end of a
+ * message; NULL: it has none. */
 static const char *why_no_slot(struct hak_loaded *b, const char *p, size_t size)
 {
     const struct hak_span *span = hak_directory_get(p);
@@ -42,8 +45,6 @@ static const char *why_no_slot(struct hak_loaded *b, const char *p, size_t size)
     return NULL;
 }
 
-/* [core] verify: end with the box and its operation, where the fault is seen
- * first. */
 void hak_verify_slot(struct hak_loaded *b, const char *operation, const char *p,
                      size_t size)
 {
@@ -54,7 +55,7 @@ void hak_verify_slot(struct hak_loaded *b, const char *operation, const char *p,
                 b->box.name, operation, size, (const void *)p, why);
 }
 
-static void *box_alloc_here(struct hak_loaded *b, size_t size, bool zero)
+static void *alloc_in_box(struct hak_loaded *b, size_t size, bool zero)
 {
     if (unlikely(size == 0) && HAK_BOX_HAS(b, alloc_none))
         return hak_box_alloc_none(b);
@@ -63,9 +64,9 @@ static void *box_alloc_here(struct hak_loaded *b, size_t size, bool zero)
         char *raw = hak_box_alloc(b, size + hak_box_header_bytes(b));
         if (raw == NULL)
             return NULL;
-        if (hak_verifies()) /* before the header goes there */
+        if (hak_verifies()) /* before the header is written there */
             hak_verify_slot(b, "alloc", raw, size + hak_box_header_bytes(b));
-        void *p = hak_with_header(raw, HAK_ALIGN_BYTES, size);
+        void *p = write_header(raw, HAK_ALIGN_BYTES, size);
         return zero ? memset(p, 0, size) : p;
     }
     if (zero && HAK_BOX_HAS(b, zalloc))
@@ -79,7 +80,7 @@ void *hak_from_box(struct hak_thread *t, struct hak_loaded *b, size_t size,
 {
     hak_go_abroad(t, b);
     hak_call_begins(t, b, "alloc", size);
-    void *p = box_alloc_here(b, size, zero);
+    void *p = alloc_in_box(b, size, zero);
     hak_call_ends(t);
     hak_come_home(t, b);
     if (hak_verifies() && hak_box_header_bytes(b) == 0)
@@ -92,7 +93,9 @@ void *hak_from_box(struct hak_thread *t, struct hak_loaded *b, size_t size,
 void hak_to_box(struct hak_loaded *b, void *p)
 {
     struct hak_thread *t = hak_self;
-    if (hak_is_attached(t) && !hak_box_lanes(b)) { /* a count needs a place */
+    /* An unattached thread has no counts. A box with lanes counts frees in its
+     * spans. */
+    if (hak_is_attached(t) && !hak_box_lanes(b)) {
         struct hak_counts *count = &t->count[b->box.index];
         hak_count(&count->frees, 1);
         if (hak_box_counts_bytes(b))
@@ -107,7 +110,8 @@ void hak_to_box(struct hak_loaded *b, void *p)
     hak_come_home(t, b);
 }
 
-/* More than was asked from a box with headers: place it inside. */
+/* An aligned block of a box with headers: request a larger slot, and place the
+ * block inside it. */
 static void *aligned_with_header(struct hak_loaded *b, size_t align,
                                  size_t size)
 {
@@ -115,10 +119,11 @@ static void *aligned_with_header(struct hak_loaded *b, size_t align,
     if (size > PTRDIFF_MAX - more)
         return NULL;
     char *raw = hak_box_alloc(b, size + more);
-    return raw == NULL ? NULL : hak_with_header(raw, align, size);
+    return raw == NULL ? NULL : write_header(raw, align, size);
 }
 
-/* No way to ask for alignment: perhaps it comes by itself. */
+/* An aligned slot of a box without aligned_alloc: request the size rounded up
+ * to the alignment, and keep the slot if it happens to be aligned. */
 static void *aligned_by_luck(struct hak_loaded *b, size_t align, size_t size)
 {
     if (size > PTRDIFF_MAX - align)
@@ -130,7 +135,7 @@ static void *aligned_by_luck(struct hak_loaded *b, size_t align, size_t size)
     return NULL;
 }
 
-static void *aligned_from_here(struct hak_loaded *b, size_t align, size_t size)
+static void *aligned_in_box(struct hak_loaded *b, size_t align, size_t size)
 {
     if (HAK_BOX_HAS(b, aligned_alloc) && hak_box_header_bytes(b) == 0)
         return hak_box_aligned_alloc(b, align, size);
@@ -143,7 +148,7 @@ void *hak_from_box_aligned(struct hak_thread *t, struct hak_loaded *b,
                            size_t align, size_t size)
 {
     hak_go_abroad(t, b);
-    void *p = aligned_from_here(b, align, size);
+    void *p = aligned_in_box(b, align, size);
     hak_come_home(t, b);
     if (p != NULL)
         count_alloc(t, b, p);

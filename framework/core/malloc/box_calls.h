@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * box_calls.h - calls of one box: what the core does around them.
+ * box_calls.h - calls operations of one box: headers, counts, verify.
  *
- * A box without usable_size gets its requests enlarged by a header:
+ * A box without usable_size gets requests that are 16 bytes larger. The core
+ * keeps the size in a header in front of the caller's block:
  *
- *     box's slot                 what the caller has
- *     | ... |size |offset |      | size_bytes ... |
+ *     the box's slot        the caller's block
+ *     | ... |size |offset | size_bytes ... |
  *           header, 16 bytes
- *
- * A foreign library may itself call malloc, in the middle of its own: foreign
- * boxes are passed over then (t->abroad), and libc is the last resort.
  */
 #ifndef HAKMEM_MALLOC_BOX_CALLS_H
 #define HAKMEM_MALLOC_BOX_CALLS_H
@@ -18,8 +16,8 @@
 
 #pragma GCC visibility push(hidden)
 
-/* offset: from the slot's start to the caller's pointer (16, or more for an
- * aligned request). */
+/* offset: from the start of the slot to the caller's block. 16, or more for an
+ * aligned request. */
 struct hak_header {
     uint64_t size_bytes;
     uint64_t offset;
@@ -31,8 +29,10 @@ static inline struct hak_header *hak_header_of(const void *p)
 }
 
 /*
- * A foreign library may itself call malloc, in the middle of its own: foreign
- * boxes are passed over then, and libc is the last resort.
+ * hak_go_abroad and hak_come_home stand around each call of a foreign library.
+ * The library may itself call malloc, in the middle of an operation of its own.
+ * While t->abroad is not 0, such requests pass over foreign boxes, and libc is
+ * their last resort.
  */
 static inline void hak_go_abroad(struct hak_thread *t,
                                  const struct hak_loaded *b)
@@ -48,6 +48,7 @@ static inline void hak_come_home(struct hak_thread *t,
         t->abroad--;
 }
 
+/* Usable bytes of p, a live slot of b. */
 static inline size_t hak_box_usable(const struct hak_loaded *b, const void *p)
 {
     if (hak_box_header_bytes(b) != 0)
@@ -55,14 +56,17 @@ static inline size_t hak_box_usable(const struct hak_loaded *b, const void *p)
     return hak_box_usable_size(b, p);
 }
 
-/* A box without figures of its own has its bytes counted, at a call each; not
- * a foreign one, where asking costs as much as the call. */
+/* Does the core count the bytes of b's slots? It does for a box without stats,
+ * at the cost of a call of usable_size for each slot. It does not for a foreign
+ * box, where that call costs as much as the allocation. */
 static inline bool hak_box_counts_bytes(const struct hak_loaded *b)
 {
     return !HAK_BOX_HAS(b, stats) && !b->foreign;
 }
 
-/* For crash.c; nothing without verify. t: attached, or not. */
+/* hak_call_begins and hak_call_ends note the operation that the thread is
+ * inside of, for start/crash.c. Without verify they do nothing. t: the calling
+ * thread, attached or not. */
 static inline void hak_call_begins(struct hak_thread *t,
                                    const struct hak_loaded *b,
                                    const char *operation, size_t size)
@@ -86,19 +90,21 @@ static inline bool hak_is_aligned(const void *p, size_t align)
 }
 
 /*
- * hak_from_box - one slot of b, counted. t: the calling thread, attached or
- * not. size_bytes 0: a block of no bytes, if the box has such, else of one.
- * NULL: b declines.
+ * hak_from_box - get one slot of b by ops->alloc or zalloc, and count it.
+ * t        the calling thread, attached
+ * size     bytes; 0: a slot of no bytes if the box has alloc_none, else of one
+ * zero     every usable byte has to be zero
+ * Returns  NULL: b declines. errno may have changed
  */
 void *hak_from_box(struct hak_thread *t, struct hak_loaded *b, size_t size,
                    bool zero);
-/* The same, aligned. size > 0. */
+/* Like hak_from_box, aligned to `align`, a power of two above 16. size > 0. */
 void *hak_from_box_aligned(struct hak_thread *t, struct hak_loaded *b,
                            size_t align, size_t size);
-/* p, of b, by a call of ops->free; counted where b has no lanes. */
+/* Give slot p of b back by ops->free. It is counted if b has no lanes. */
 void hak_to_box(struct hak_loaded *b, void *p);
-/* [core] verify: end with the box and its operation, where the fault is seen
- * first. p: what the operation returned. */
+/* [core] verify: check the slot p that an operation of b returned. If it has a
+ * fault, abort with the names of the box and the operation. p may be NULL. */
 void hak_verify_slot(struct hak_loaded *b, const char *operation, const char *p,
                      size_t size);
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * entry.c - the malloc family: the exported functions.
+ * entry.c - the exported functions of the malloc family.
  *
- * Contracts are glibc 2.36's; where it is silent, POSIX.1-2017's.
+ * They behave like those of glibc 2.36. Where its manual says nothing, they
+ * follow POSIX.1-2017.
  */
+#include <base/export.h>
 #include <core/malloc/fast.h>
 
 #include <base/os.h>
@@ -11,19 +13,17 @@
 #include <malloc.h>
 #include <string.h>
 
-#define EXPORT __attribute__((visibility("default")))
-
-EXPORT void *malloc(size_t size)
+HAK_EXPORT void *malloc(size_t size)
 {
     return hak_malloc(size);
 }
 
-EXPORT void free(void *p)
+HAK_EXPORT void free(void *p)
 {
     hak_free(p);
 }
 
-EXPORT void *calloc(size_t n, size_t each)
+HAK_EXPORT void *calloc(size_t n, size_t each)
 {
     size_t size;
     if (unlikely(__builtin_mul_overflow(n, each, &size))) {
@@ -35,10 +35,10 @@ EXPORT void *calloc(size_t n, size_t each)
     void *p = hak_span_try_pop(span);
     if (unlikely(p == NULL))
         return hak_alloc_slow(t, size, true);
-    return memset(p, 0, span->slot_bytes); /* all that is usable, as glibc */
+    return memset(p, 0, span->slot_bytes); /* all usable bytes, as in glibc */
 }
 
-EXPORT void *realloc(void *p, size_t size)
+HAK_EXPORT void *realloc(void *p, size_t size)
 {
     if (p == NULL)
         return malloc(size);
@@ -53,7 +53,7 @@ EXPORT void *realloc(void *p, size_t size)
     return hak_realloc_slow(p, size);
 }
 
-EXPORT void *reallocarray(void *p, size_t n, size_t each)
+HAK_EXPORT void *reallocarray(void *p, size_t n, size_t each)
 {
     size_t size;
     if (__builtin_mul_overflow(n, each, &size)) {
@@ -64,7 +64,7 @@ EXPORT void *reallocarray(void *p, size_t n, size_t each)
 }
 
 /* glibc's memalign rounds an alignment up to a power of two. */
-EXPORT void *memalign(size_t align, size_t size)
+HAK_EXPORT void *memalign(size_t align, size_t size)
 {
     if (align <= HAK_ALIGN_BYTES)
         return malloc(size);
@@ -87,12 +87,12 @@ EXPORT void *memalign(size_t align, size_t size)
     return hak_alloc_aligned(align, size);
 }
 
-EXPORT void *aligned_alloc(size_t align, size_t size)
+HAK_EXPORT void *aligned_alloc(size_t align, size_t size)
 {
-    return memalign(align, size); /* as glibc before 2.38 */
+    return memalign(align, size); /* the same, as in glibc before 2.38 */
 }
 
-EXPORT int posix_memalign(void **out, size_t align, size_t size)
+HAK_EXPORT int posix_memalign(void **out, size_t align, size_t size)
 {
     if (!hak_is_power_of_two(align) || align % sizeof(void *) != 0)
         return EINVAL;
@@ -105,12 +105,12 @@ EXPORT int posix_memalign(void **out, size_t align, size_t size)
     return 0;
 }
 
-EXPORT void *valloc(size_t size)
+HAK_EXPORT void *valloc(size_t size)
 {
     return memalign(hak_os_page_bytes(), size);
 }
 
-EXPORT void *pvalloc(size_t size)
+HAK_EXPORT void *pvalloc(size_t size)
 {
     size_t page = hak_os_page_bytes();
     if (size > PTRDIFF_MAX - page) {
@@ -120,38 +120,37 @@ EXPORT void *pvalloc(size_t size)
     return memalign(page, hak_round_up(size, page));
 }
 
-EXPORT void free_sized(void *p, size_t size);
-EXPORT void free_sized(void *p, size_t size)
+HAK_EXPORT void free_sized(void *p, size_t size);
+HAK_EXPORT void free_sized(void *p, size_t size)
 {
     hak_expect_size("free_sized", p, HAK_ALIGN_BYTES, size);
     free(p);
 }
 
-EXPORT void free_aligned_sized(void *p, size_t align, size_t size);
-EXPORT void free_aligned_sized(void *p, size_t align, size_t size)
+HAK_EXPORT void free_aligned_sized(void *p, size_t align, size_t size);
+HAK_EXPORT void free_aligned_sized(void *p, size_t align, size_t size)
 {
     hak_expect_size("free_aligned_sized", p, align, size);
     free(p);
 }
 
-EXPORT void cfree(void *p);
-EXPORT void cfree(void *p)
+HAK_EXPORT void cfree(void *p);
+HAK_EXPORT void cfree(void *p)
 {
     free(p);
 }
 
-EXPORT size_t malloc_usable_size(void *p)
+HAK_EXPORT size_t malloc_usable_size(void *p)
 {
     return p == NULL ? 0 : hak_usable("malloc_usable_size", p);
 }
 
 /*
- * glibc's second names for the same calls, by which tracers and wrappers of
- * malloc reach the allocator behind themselves. copy: the attributes too.
+ * glibc's second names for these functions. Tracers and wrappers of malloc call
+ * them to reach the real allocator. copy: the alias gets the attributes too.
  */
-#define SECOND_NAME(second, name)          \
-    EXPORT extern __typeof__(name)(second) \
-        __attribute__((alias(#name), copy(name)))
+#define SECOND_NAME(second, name) \
+    HAK_EXPORT extern __typeof__(name)(second) HAK_SECOND_NAME(name)
 
 SECOND_NAME(__libc_malloc, malloc);
 SECOND_NAME(__libc_calloc, calloc);

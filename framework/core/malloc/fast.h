@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * fast.h - malloc and free, inline; everything else is in slow.h.
+ * fast.h - the inline paths of malloc and free; slow.h has the others.
  *
- * malloc: thread pointer -> lane of the size index -> its span: pop.
- * free:   granule -> entry -> is it mine? -> span: push.
+ * malloc: thread -> lane of the size index -> its span -> pop a slot.
+ * free:   granule -> directory entry -> owned by this thread? -> push the slot.
  */
 #ifndef HAKMEM_MALLOC_FAST_H
 #define HAKMEM_MALLOC_FAST_H
@@ -16,11 +16,14 @@ static inline void *hak_lane_pop(struct hak_thread *t, uint32_t index)
     return hak_span_try_pop(hak_lane(t, index));
 }
 
+/* malloc's inline path. Returns NULL with errno = ENOMEM if there is no memory.
+ */
 static inline void *hak_malloc(size_t size)
 {
     struct hak_thread *t = hak_self;
     if (likely(size <= HAK_SMALL_MAX_BYTES)) {
-        void *p = hak_lane_pop(t, (uint32_t)((size + 15) >> 4)); /* its index */
+        void *p =
+            hak_lane_pop(t, (uint32_t)((size + 15) >> 4)); /* hak_index_of */
         if (likely(p != NULL))
             return p;
     } else {
@@ -31,7 +34,7 @@ static inline void *hak_malloc(size_t size)
     return hak_alloc_slow(t, size, false);
 }
 
-/* p, in a granule of a span of the calling thread's. */
+/* Free p, which lies in a granule of span. The calling thread owns span. */
 static inline void hak_free_own(struct hak_span *span, void *p)
 {
     if (unlikely(!hak_span_may_take(span, p)))
@@ -40,6 +43,7 @@ static inline void hak_free_own(struct hak_span *span, void *p)
         hak_free_triggered(span);
 }
 
+/* free's inline path. Keeps errno. */
 static inline void hak_free(void *p)
 {
     size_t g = hak_directory_granule(p);
@@ -60,8 +64,9 @@ static inline void hak_free(void *p)
 }
 
 /*
- * realloc keeps the place when the slot is large enough and at least half used
- * (small slots always): the copy would save less than it costs.
+ * Does realloc leave the block where it is? It does when the slot is large
+ * enough and at least half of it stays used, because a copy would cost more
+ * than the memory that it saves. Slots of up to 64 bytes need not be half used.
  */
 static inline bool hak_fits(size_t have, size_t size_bytes)
 {

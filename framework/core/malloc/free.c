@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * free.c - free's slow paths: home to the box, by the thread that may.
+ * free.c - free's slow paths.
  *
- *     own slot       free() pushes it inline; here only when it may not be
- *     remote slot    into a parcel for its owner's thread, else to the box
- *     no span        the owns() walk names the box, else libc
- *     while forking  its address is kept, and freed when the fork is over
+ *     own slot       free() pushes it inline; it comes here if it may not be
+ *                    live
+ *     remote slot    goes into a parcel for its owner, else to the box
+ *     no span        the owns() walk finds the box, else it is libc's
+ *     inside fork    its address is kept, and it is freed after the fork
  */
 #include <core/malloc/owner.h>
 
@@ -26,8 +27,10 @@
 /* ---- frees that wait for the end of a fork ---- */
 
 /*
- * Their addresses alone: a block may be closed, or have no bytes. Chunks are
- * never given back. Lock-free, since a signal handler may come in between.
+ * Addresses of blocks that wait to be freed. They are kept in arrays instead of
+ * a list through the blocks, because a block may be inaccessible or have no
+ * bytes. Chunks are never given back. All of it is lock-free, because a signal
+ * handler may interrupt any step.
  */
 enum { CHUNK_BYTES = 4096, CHUNK_SLOTS = CHUNK_BYTES / sizeof(void *) - 1 };
 
@@ -35,7 +38,8 @@ static HAK_SPARSE struct chunk {
     struct chunk *next;
     void *slot[CHUNK_SLOTS];
 } first_chunk;
-static uint32_t nwaiting; /* 0: none, or one that is just being kept */
+/* Atomic. 0: none waits, or an address was stored but not counted yet. */
+static uint32_t nwaiting;
 
 static bool keep_in(struct chunk *chunk, void *p)
 {
@@ -62,7 +66,7 @@ static struct chunk *next_chunk(struct chunk *chunk)
     return next;
 }
 
-/* Without memory for its address the block is lost. */
+/* If there is no memory for its address, the block is leaked. */
 void hak_defer_free(void *p)
 {
     struct chunk *chunk = &first_chunk;
@@ -89,6 +93,7 @@ void hak_free_deferred(void)
 
 /* ---- free ---- */
 
+/* Free p, which no box owns. */
 static void free_unowned(void *p)
 {
     if (hak_may_be_others(p) && hak_other_free(p))
@@ -114,8 +119,11 @@ void hak_free_triggered(struct hak_span *span)
 }
 
 /*
- * No parcel for it: the entry's tag is not the owner's, then it is next time;
- * the owner has none; the slot is large; or the box takes no frees inline.
+ * Free p, which hak_mailbox_put did not take. There are these reasons:
+ * - The tag in the directory's entry is not the owner's. It is corrected here.
+ * - There is no owner, or it has no tag.
+ * - The slot is too large for a parcel, or there is no memory for one.
+ * - The entry names the box's slow span, so each free is a call of the box.
  */
 __attribute__((noinline)) static void free_remote_slow(uint64_t entry, void *p)
 {
@@ -129,7 +137,9 @@ __attribute__((noinline)) static void free_remote_slow(uint64_t entry, void *p)
     if (span == &b->slow) {
         hak_to_box(b, p);
     } else {
-        if (hak_self == &hak_nobody) /* it may never allocate */
+        /* A thread that frees but never allocates attaches here, since it needs
+         * a structure for its parcels. */
+        if (hak_self == &hak_nobody)
             hak_thread_attach();
         uint64_t better = hak_directory_retag(p, entry);
         if (hak_owner_of(span) == hak_self)
@@ -170,7 +180,7 @@ __attribute__((noinline)) static void free_by_owner(void *p)
                span != NULL && span != &b->slow) {
         if (hak_owner_of(span) != hak_self)
             box_remote_free(b, span, p);
-        else /* verifying, or it may not be live */
+        else /* with verify, or p may not be live: the box checks it */
             hak_box_free(b, p);
     } else {
         hak_to_box(b, p);
@@ -178,6 +188,8 @@ __attribute__((noinline)) static void free_by_owner(void *p)
     errno = kept;
 }
 
+/* Free a slot from a parcel that came to a thread which does not own it, or
+ * that may not be live. */
 static void free_misdelivered(void *p)
 {
     uint64_t entry = hak_directory_entry(p);
@@ -198,9 +210,10 @@ void hak_free_slow(void *p)
 
 /* ---- parcels ---- */
 
-/* As the owner's free, but with a look at the mark: the line is needed anyway,
- * and two frees of one slot may have come together. */
-static void arrive(struct hak_thread *t, void *p)
+/* Free a slot from a parcel, by its owner. Unlike hak_free_own it checks the
+ * mark, since a parcel may have the same slot twice. The check is cheap here:
+ * the push that follows needs the slot's cache line anyway. */
+static void free_arrived_slot(struct hak_thread *t, void *p)
 {
     struct hak_span *span = hak_directory_get(p);
     if (likely(span != NULL && hak_owner_of(span) == t &&
@@ -220,7 +233,7 @@ void hak_free_parcel(struct hak_thread *t, void *const *slot, uint32_t n,
 {
     for (uint32_t i = 0; i < n; i++) {
         if (mine)
-            arrive(t, slot[i]);
+            free_arrived_slot(t, slot[i]);
         else
             free_misdelivered(slot[i]);
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * owner.c - whose a pointer is, how many bytes it has, what it was asked for.
+ * owner.c - finds the box that owns a pointer, and the size of its slot.
  *
- * By the directory, else by the owns() walk, else it is libc's or another
- * allocator's.
+ * The directory names the owner, else the owns() walk does. A pointer that no
+ * box owns belongs to libc or to another allocator.
  */
 #include <core/malloc/owner.h>
 
@@ -14,8 +14,9 @@
 #include <core/memory/other.h>
 #include <core/state/directory.h>
 
-/* The residual box, when p can be its; or NULL: libc's. */
-static struct hak_loaded *left_over(const void *p)
+/* The residual box, if p, which no other box owns, can be its; NULL: p is
+ * libc's or nobody's. */
+static struct hak_loaded *residual_owner(const void *p)
 {
     struct hak_loaded *b = hak_boxes.residual;
     if (likely(b == NULL) || hak_directory_in_window(p) || hak_libc_owns(p))
@@ -23,7 +24,6 @@ static struct hak_loaded *left_over(const void *p)
     return b;
 }
 
-/* The box of p: by the directory, else by the walk; both when verifying. */
 struct hak_loaded *hak_owner_box(const void *p, struct hak_span **span)
 {
     *span = hak_directory_get(p);
@@ -39,16 +39,14 @@ struct hak_loaded *hak_owner_box(const void *p, struct hak_span **span)
         hak_die("verify: the directory says that %p is box %s's, the owns() "
                 "walk says %s; one of their owns() is wrong",
                 p, named->box.name, walked ? walked->box.name : "nobody's");
-    return walked != NULL || named != NULL ? walked : left_over(p);
+    return walked != NULL || named != NULL ? walked : residual_owner(p);
 }
 
-/* May another allocator have made p, which no box owns? */
 bool hak_may_be_others(const void *p)
 {
     return !hak_libc_may_own(p) && !hak_directory_in_window(p);
 }
 
-/* No box owns p; unless it may be libc's, the program is wrong. */
 void hak_expect_libc(const char *call, const void *p)
 {
     if (hak_core.mode != HAK_MODE_BOXES || hak_libc_may_own(p))
@@ -72,10 +70,8 @@ static size_t usable_unowned(const char *call, void *p)
     return hak_libc_usable(p);
 }
 
-/*
- * b, span: as hak_owner_box has them. The box's answer; a box of ours has no
- * live slot of 0 bytes.
- */
+/* A usable_size of 0 means that p is not live, unless the box has slots of no
+ * bytes (alloc_none) or is foreign. */
 size_t hak_usable_in(const char *call, const struct hak_loaded *b,
                      const struct hak_span *span, const void *p)
 {
@@ -107,16 +103,18 @@ size_t hak_usable(const char *call, const void *p)
 
 bool hak_shrunk_in_place;
 
-/* May size bytes have been asked for? new and posix_memalign make 1 of 0. */
+/* May a block that was requested with `asked` bytes be freed with `size` bytes?
+ * new and posix_memalign turn a request of 0 bytes into one of 1. */
 static bool is_request(size_t asked, size_t size)
 {
     return size == asked || (size == 0 && asked == 1);
 }
 
 /*
- * A block may be larger than it was asked for: by its class, its alignment, or
- * since realloc left it where it was (to half of it, or up to 64 bytes; any
- * size once shrunk_in_place).
+ * A slot may be larger than its request for three reasons: its size class, its
+ * alignment, or a realloc that left it in place (hak_fits: the request is at
+ * least half of it, or it has up to 64 bytes; any size once hak_shrunk_in_place
+ * is set). Only for a box with hak.requests/1 is the size known to the byte.
  */
 void hak_expect_size(const char *call, const void *p, size_t align, size_t size)
 {
@@ -125,7 +123,7 @@ void hak_expect_size(const char *call, const void *p, size_t align, size_t size)
     struct hak_span *span = hak_directory_get(p);
     struct hak_loaded *b = span != NULL ? hak_loaded_of(span->box) : NULL;
     if (b == NULL)
-        return; /* free() knows more */
+        return; /* free() checks such a pointer */
     size_t usable = hak_usable(call, p), least = usable;
     if (b->requests != NULL) {
         if (!is_request(usable, size) || !hak_is_aligned(p, align))

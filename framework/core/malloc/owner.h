@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * owner.h - whose a pointer is.
+ * owner.h - finds the box that owns a pointer.
  */
 #ifndef HAKMEM_MALLOC_OWNER_H
 #define HAKMEM_MALLOC_OWNER_H
@@ -9,19 +9,25 @@
 
 #pragma GCC visibility push(hidden)
 
-/* The box of p, or NULL; span: what the directory has of p. With [core] verify
- * directory and walk must agree. */
+/*
+ * hak_owner_box - find the box that owns p. Any p, any thread.
+ * span     gets the span that the directory has for p, or NULL
+ * Returns  NULL: no box owns it. With [core] verify it aborts if the directory
+ *          and the owns() walk disagree.
+ */
 struct hak_loaded *hak_owner_box(const void *p, struct hak_span **span);
-/* May another allocator have made p, which no box owns? */
+/* May another allocator in the process have made p, which no box owns? */
 bool hak_may_be_others(const void *p);
-/* No box owns p; unless it may be libc's, the program is wrong, and ends. */
+/* Abort, naming the call, unless p, which no box owns, may be libc's. */
 void hak_expect_libc(const char *call, const void *p);
-/* Usable bytes of p; b, span: as hak_owner_box has them. */
+/* Usable bytes of p. b and span are the results of hak_owner_box. Aborts,
+ * naming the call, if p is not live as far as the box can tell. */
 size_t hak_usable_in(const char *call, const struct hak_loaded *b,
                      const struct hak_span *span, const void *p);
 
-/* Without memory realloc once left a block where it was to make it smaller, so
- * a block may be of any smaller request. Atomic. */
+/* realloc left a block in place although less than half of it is used, because
+ * there was no memory for a copy. From then on a slot may be of any smaller
+ * request. Atomic. */
 extern bool hak_shrunk_in_place;
 
 #pragma GCC visibility pop

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * realloc.c - realloc's slow path: by the box itself, or by a copy.
+ * realloc.c - realloc's slow path: the box resizes, or the block is copied.
  */
 #include <core/malloc/owner.h>
 
@@ -13,12 +13,14 @@
 #include <errno.h>
 #include <string.h>
 
-/* By the box itself, or NULL. had: usable at p. */
-static void *resized(struct hak_loaded *b, void *p, size_t had, size_t size)
+/* Let box b resize p. had: usable bytes of p. NULL: it cannot, and p is
+ * unchanged. */
+static void *resize_in_box(struct hak_loaded *b, void *p, size_t had,
+                           size_t size)
 {
     if (b == NULL || !HAK_BOX_HAS(b, resize) || hak_box_header_bytes(b) != 0)
         return NULL;
-    /* Another's size: the box would keep what is not routed to it. */
+    /* The new size has a route to another box, so b must not keep the block. */
     if (b->foreign && hak_chain_of(hak_index_of(size))->box[0] != b)
         return NULL;
     struct hak_thread *t = hak_self;
@@ -33,7 +35,8 @@ static void *resized(struct hak_loaded *b, void *p, size_t had, size_t size)
     return q;
 }
 
-/* By the allocator that made p, which no box owns. False: we do it. */
+/* Let the allocator that made p resize it; no box owns p. False: the caller
+ * copies the block. */
 static bool realloc_unowned(void *p, size_t size, void **out)
 {
     if (hak_may_be_others(p) && hak_other_realloc(p, size, out))
@@ -45,9 +48,9 @@ static bool realloc_unowned(void *p, size_t size, void **out)
 }
 
 /*
- * Whose p is is asked once, for all that follows: the walk may be calls of
- * other libraries. (A span is looked up again, since it may be another by
- * then.)
+ * The owner of p is searched for only once, because the owns() walk may call
+ * other libraries. A block with a span is freed by hak_free, which reads the
+ * directory again, since its entry may have another span by then.
  */
 void *hak_realloc_slow(void *p, size_t size)
 {
@@ -71,7 +74,7 @@ void *hak_realloc_slow(void *p, size_t size)
     if (!keeps_requests && hak_fits(have, size))
         return p;
     int kept = errno;
-    q = resized(b, p, have, size);
+    q = resize_in_box(b, p, have, size);
     errno = kept;
     if (q != NULL)
         return q;
@@ -84,7 +87,7 @@ void *hak_realloc_slow(void *p, size_t size)
         else
             __atomic_store_n(&hak_shrunk_in_place, true, __ATOMIC_RELAXED);
         errno = kept;
-        return p; /* too big a slot beats a failure */
+        return p; /* shrinking does not fail: the slot stays too large */
     }
     memcpy(q, p, hak_min(have, size));
     if (early || span != NULL || b == NULL)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * routing.h - a look at a chain and the call of its box, as one.
+ * routing.h - marks a thread that is between reading a chain and its box's
+ * answer.
  */
 #ifndef HAKMEM_MALLOC_ROUTING_H
 #define HAKMEM_MALLOC_ROUTING_H
@@ -8,10 +9,12 @@
 #include <core/state/thread.h>
 
 /*
- * Around a look at a chain and the call of its box. A box is closed when
- * nobody is on the way to it any more: hak_drain cuts the chains, has the
- * barrier of hak_lanes_reroute, and looks at `routing`. Either it sees the
- * store here, or the chain that is read below is a cut one.
+ * hak_begin_routing and hak_end_routing stand around reading a chain and
+ * calling its boxes. hak_drain closes a box only when no thread is on its way
+ * to it: it removes the box from all chains, calls hak_lanes_reroute, whose
+ * barrier pairs with the fence here, and reads `routing` of each thread. Either
+ * it sees the store here, or this thread reads a chain without the box.
+ * A fence instruction is needed only where hak_os_barrier does not work.
  */
 static inline void hak_begin_routing(struct hak_thread *t)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * short_way.h - the short way to a box without lanes.
+ * short_way.h - short slow paths for `quick` boxes, which have no lanes.
  *
- * Each malloc and free of a foreign box comes here, and of one that sees each
- * call, so what lanes need is left out: one call in SHORT_TRIPS goes the long
- * way, for the rest of what slow paths do. A thread that is abroad, or has not
- * attached, takes that as well.
+ * Each malloc and free of such a box is a slow path, so these functions leave
+ * out what other slow paths do for lanes. One call in SHORT_TRIPS takes the
+ * full slow path instead, so that ticks, parcels and modules get their turn. A
+ * thread that is abroad or has not attached always takes the full slow path.
  */
 #ifndef HAKMEM_MALLOC_SHORT_WAY_H
 #define HAKMEM_MALLOC_SHORT_WAY_H
@@ -17,7 +17,7 @@
 
 enum { SHORT_TRIPS = 64 };
 
-/* NULL: the long way. */
+/* Get a slot from the first box of the chain. NULL: take the full slow path. */
 static inline void *alloc_by_chain(struct hak_thread *t, size_t size, bool zero)
 {
     struct hak_loaded *b = hak_chain_of(hak_index_of(size))->box[0];
@@ -34,6 +34,8 @@ static inline void *alloc_by_chain(struct hak_thread *t, size_t size, bool zero)
     return p;
 }
 
+/* malloc by the short path. t: the calling thread, attached or not. zero: every
+ * usable byte has to be zero. NULL: take the full slow path. Keeps errno. */
 static inline void *hak_alloc_short(struct hak_thread *t, size_t size,
                                     bool zero)
 {
@@ -46,6 +48,8 @@ static inline void *hak_alloc_short(struct hak_thread *t, size_t size,
     return p;
 }
 
+/* Free p, a slot of the quick box b. t: attached, and not abroad. Keeps errno.
+ */
 static inline void hak_free_short(struct hak_thread *t, struct hak_loaded *b,
                                   void *p)
 {
@@ -57,7 +61,8 @@ static inline void hak_free_short(struct hak_thread *t, struct hak_loaded *b,
     *t->error = kept;
 }
 
-/* The box of p if it is hak_boxes.sole and a call of it may be short. */
+/* The box hak_boxes.sole, if p is its slot and t may call it by the short path;
+ * else NULL. Any p. */
 static inline struct hak_loaded *hak_short_owner(const struct hak_thread *t,
                                                  const void *p)
 {
@@ -69,8 +74,8 @@ static inline struct hak_loaded *hak_short_owner(const struct hak_thread *t,
     return b->residual || (!b->now->untrusted && hak_box_owns(b, p)) ? b : NULL;
 }
 
-/* By the box, which knows best whether p may stay where it is. NULL: the long
- * way. */
+/* realloc by the box, which decides whether p stays in place. NULL: take the
+ * full slow path, p is unchanged. Keeps errno. */
 static inline void *hak_realloc_short(struct hak_thread *t, void *p,
                                       size_t size)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * tick.c - what slow paths do now and then: memory ages, and is paid for.
+ * tick.c - work that slow paths do now and then: ageing and giving back memory.
  */
 #include <core/malloc/slow.h>
 
@@ -11,10 +11,11 @@
 
 #include <errno.h>
 
-/* slow paths of a thread between two looks at the clock */
+/* One in so many slow paths of a thread does a tick. */
 enum { TICK_CALLS = 8 };
 
-enum { SPACE_TICKS = 16 }; /* of the window at a time; each gives back little */
+/* Ticks of the window in one hak_age_all, since each purges only little. */
+enum { SPACE_TICKS = 16 };
 
 void hak_tick(struct hak_thread *t)
 {
@@ -29,12 +30,17 @@ void hak_tick(struct hak_thread *t)
 }
 
 /*
- * What boxes keep, each for its own next need, is bounded together by this
- * rule: before they come to hold more than they did of late, as much of what is
- * kept changes hands (box/caches.c, hak_boxes_reclaim); where that does not
- * fit, as much goes back to the system as they have grown by. A program that
- * lives within what it has keeps its caches whole; one that moves on, from
- * small blocks to large ones, say, does not pay for both.
+ * Each box keeps free memory for its own later needs. This rule bounds what all
+ * boxes keep together:
+ *
+ * - Before a box maps memory that would take all boxes above their recent
+ *   highest use, the boxes give kept memory back to the window for it
+ *   (hak_boxes_reclaim in box/caches.c).
+ * - If the use grows nevertheless, as many bytes as it has grown by are given
+ *   back to the system here.
+ *
+ * So a program whose use does not grow keeps its caches. A program that changes
+ * from small blocks to large ones does not hold memory for both.
  */
 void hak_pay_for_growth(void)
 {

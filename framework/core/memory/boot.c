@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * boot.c - requests that arrive before the core is ready.
+ * boot.c - the boot arena, for requests that come before the core is ready.
  *
- * The loader and other libraries' constructors allocate before our
- * constructor runs, and dlopen allocates while it does. A static arena
- * serves them; what does not fit goes to libc. Blocks are never reused: there
- * are few. A 16-byte header in front keeps the size.
+ * The loader and the constructors of other libraries allocate before the
+ * core's constructor runs, and dlopen allocates while it runs. A static arena
+ * serves them, and libc serves what does not fit. Blocks are never reused,
+ * since there are few. Each has a 16-byte header with its size.
  */
 #include <core/memory/boot.h>
 

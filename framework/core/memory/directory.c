@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: MIT
- * directory.c - granule -> span: the memory of the owns() walk.
+ * directory.c - the owner directory, granule -> span, and other tables over
+ * the window.
  *
- * One flat table over the window, and boxes may have tables of their own over
- * it (host->window_table). A table is mapped read-only, so it costs address
- * space alone: no commit under overcommit mode 2, no memory when the program
- * locks all of it, nothing in a core dump. The part for a range of the window
- * becomes writable when something is first mapped there: a writable
- * mapping is moved over it. (mprotect would do as well, but sandboxes kill
- * programs that call it late; glibc's malloc does not.) A read of an untouched
- * entry sees the kernel's zero page: NULL, nobody's.
+ * The directory is one flat table with an entry for each granule. Boxes may
+ * have tables of their own over the window (host->window_table). A table is
+ * mapped read-only, so it costs address space alone: no commit under overcommit
+ * mode 2, no memory when the program locks all of it, and nothing in a core
+ * dump. An untouched entry reads as zero, which is NULL: nobody's.
  *
- * Entries are written before a slot of the granule is handed out and cleared
- * after its last slot came back, so a free() of a live slot reads an entry
- * that its allocation happens after: relaxed is enough.
+ * The entries for a range of the window become writable when something is first
+ * mapped in that range: a writable mapping is moved over this part of the
+ * table. mprotect would be simpler, but some sandboxes kill a program that
+ * calls it after its start.
+ *
+ * An entry is written before a slot of its granule is handed out, and cleared
+ * after the last slot came back. So the allocation of a live slot happens after
+ * the store of its entry, and free() may read the entry with a relaxed load.
  */
 #include <core/memory/directory.h>
 
@@ -25,24 +28,25 @@
 #include <sys/mman.h>
 
 /*
- * 64 KiB of a table are made writable at once: of the directory, 8192 entries,
- * those of 512 MiB of window.
+ * A table is made writable in chunks of 64 KiB. A chunk of the directory has
+ * 8192 entries, for 512 MiB of the window.
  */
 enum { CHUNK_SHIFT = 16, TABLES_MOST = 4 * HAK_MAX_BOXES };
 #define CHUNK_BYTES ((size_t)1 << CHUNK_SHIFT)
 
-/* The directory is the first. */
+/* tables[0] is the directory. */
 static HAK_SEALED struct table {
     char *at;
     size_t size_bytes;
-    uint32_t shift;       /* granules of a chunk, 2^shift */
-    unsigned char *ready; /* a byte a chunk: it is writable */
+    uint32_t shift;       /* a chunk has the entries of 2^shift granules */
+    unsigned char *ready; /* 1 for each chunk that is writable */
 } tables[TABLES_MOST];
 static HAK_SEALED uint32_t ntables;
 
 static bool table_ready(const struct table *t, size_t first, size_t last);
 
-/* What is ready in the directory has to be in a table that comes later. */
+/* Make a new table writable for all ranges for which the directory is. False =
+ * no memory. */
 static bool follow_directory(const struct table *t)
 {
     const struct table *directory = &tables[0];
@@ -82,8 +86,10 @@ int hak_directory_start(uintptr_t base, size_t window_bytes)
 }
 
 /*
- * The kernel moves a mapping in one step for all readers, and it has accounted
- * for it before: what is there goes only when the new one is sure to come.
+ * Replace a read-only chunk, which reads zero, by a writable one that reads
+ * zero. mremap does it in one step, so readers never see a hole. The memory of
+ * the new mapping is accounted for before, so mremap does not fail for lack of
+ * it after the old chunk is gone.
  */
 static bool make_writable(char *chunk)
 {
@@ -93,7 +99,7 @@ static bool make_writable(char *chunk)
     if (hak_os_move(fresh, CHUNK_BYTES, chunk, CHUNK_BYTES))
         return true;
     hak_os_unmap(fresh, CHUNK_BYTES);
-    return hak_os_writable(chunk, CHUNK_BYTES); /* where mremap is refused */
+    return hak_os_writable(chunk, CHUNK_BYTES); /* if mremap is refused */
 }
 
 static bool table_ready(const struct table *t, size_t first, size_t last)
@@ -108,7 +114,7 @@ static bool table_ready(const struct table *t, size_t first, size_t last)
     return true;
 }
 
-/* Called by one thread at a time: space.c, mapping. */
+/* Called with hak_window.mapping held, so by one thread at a time. */
 bool hak_directory_ready(const void *p, size_t size_bytes)
 {
     size_t first = hak_directory_granule(p);
@@ -141,7 +147,8 @@ void hak_directory_set(struct hak_span *span, const void *p, size_t size_bytes)
         __atomic_store_n(&hak_directory.entry[g], entry, __ATOMIC_RELEASE);
 }
 
-/* Another thread may have been faster, or the span may have gone. */
+/* The exchange fails when another thread was faster, or when the granule has
+ * another span by now. Both are fine, since the tag is a hint. */
 uint64_t hak_directory_retag(const void *p, uint64_t entry)
 {
     size_t g = hak_directory_granule(p);

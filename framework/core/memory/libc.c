@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * libc.c - the last resort: glibc's allocator, and which blocks are its.
+ * libc.c - glibc's allocator, the last resort, and a record of its blocks.
  *
- * Its functions are looked up in libc itself. By name they would be ours (the
- * library has glibc's second names too, __libc_malloc and kin) or those of
- * another allocator that the program is linked with.
+ * glibc's functions are looked up in libc's own symbol table. A call by name
+ * would reach this library, which defines glibc's second names (__libc_malloc
+ * and so on) too, or another allocator that the program is linked with.
  */
 #include <core/memory/libc.h>
 
@@ -20,16 +20,16 @@
 
 static uint64_t blocks;
 
-/* ---- which blocks are libc's ------------------------------------------- */
+/* ---- the record of libc's blocks ---------------------------------------- */
 
 /*
- * A pointer that no box owns is libc's, another allocator's, a residual box's,
- * or wrong. libc serves few requests (constructors before ours, fork handlers,
- * threads that ended, what a foreign library itself asks for), so their
- * addresses are kept: a hash table in which two buckets of one cache line are
- * possible for each. A full pair of buckets adds a table four times as large;
- * a look-up goes through all of them. Nothing is locked, since a forking thread
- * allocates too.
+ * A pointer that no box owns belongs to libc, to another allocator or to the
+ * residual box, or it is wrong. libc serves few requests: those of early
+ * constructors, of fork handlers, of threads that have ended, and of foreign
+ * libraries themselves. So the addresses of all its blocks are recorded in hash
+ * tables. Each address has two possible buckets of one cache line. When both
+ * are full, a table four times as large is added; a look-up searches all
+ * tables. There is no lock, because a forking thread allocates too.
  */
 enum { BUCKET_SLOTS = 8, FIRST_BUCKETS = 8192, GROWTH = 4 };
 
@@ -47,8 +47,8 @@ static HAK_SPARSE struct bucket first_buckets[FIRST_BUCKETS];
 static struct table first_table = {.bucket = first_buckets,
                                    .nbuckets = FIRST_BUCKETS};
 uint64_t hak_libc_nkept;
-static bool keeping = true;
-static bool bounded = true; /* no block without a place in a table */
+static bool keeping = true; /* atomic: blocks are recorded */
+static bool bounded = true; /* a block that cannot be recorded is not given */
 
 static bool is_keeping(void)
 {
@@ -65,18 +65,20 @@ void hak_libc_bound(bool bound)
     bounded = bound;
 }
 
-/* NULL: it is the last. */
+/* The table behind t; NULL: t is the last one. */
 static struct table *next_table(const struct table *t)
 {
     return __atomic_load_n(&t->next, __ATOMIC_ACQUIRE);
 }
 
-/* Behind `last`, by this thread or another. NULL: no memory. */
+/* Add a table behind `last`. If another thread was faster, its table is
+ * returned. NULL: no memory. */
 static struct table *add_table(struct table *last)
 {
     struct table *none = NULL;
     size_t nbuckets = last->nbuckets * GROWTH;
-    size_t bytes = sizeof(struct bucket) * (nbuckets + 1); /* the head's */
+    /* one more bucket, for struct table itself */
+    size_t bytes = sizeof(struct bucket) * (nbuckets + 1);
     struct table *t = hak_os_map(bytes, PROT_READ | PROT_WRITE);
     if (t == NULL)
         return next_table(last);
@@ -90,8 +92,9 @@ static struct table *add_table(struct table *last)
 }
 
 /*
- * The finaliser of MurmurHash3 (Appleby, public domain): each half of the
- * result is a hash of its own, whatever the distances of the addresses are.
+ * The finaliser of MurmurHash3 (Appleby, public domain). Each half of the
+ * result is used as a hash of its own. It mixes well even for addresses at
+ * equal distances.
  */
 static uint64_t hash_of(const void *p)
 {
@@ -106,7 +109,8 @@ static const void **bucket_of(const struct table *t, uint64_t hash, bool second)
     return t->bucket[(second ? hash >> 32 : hash) & (t->nbuckets - 1)].slot;
 }
 
-/* Put `to` where `from` is, in the buckets of that hash. */
+/* Replace `from` by `to` in one of the two buckets of the hash. False: it is in
+ * neither. */
 static bool replace_in(const struct table *t, uint64_t hash, const void *from,
                        const void *to)
 {
@@ -123,7 +127,7 @@ static bool replace_in(const struct table *t, uint64_t hash, const void *from,
     return false;
 }
 
-static bool holds(const struct table *t, uint64_t hash, const void *p)
+static bool table_has(const struct table *t, uint64_t hash, const void *p)
 {
     for (int second = 0; second < 2; second++) {
         const void **slot = bucket_of(t, hash, second);
@@ -140,7 +144,7 @@ bool hak_libc_owns(const void *p)
         return false;
     uint64_t hash = hash_of(p);
     for (const struct table *t = &first_table; t != NULL; t = next_table(t))
-        if (holds(t, hash, p))
+        if (table_has(t, hash, p))
             return true;
     return false;
 }
@@ -150,8 +154,8 @@ bool hak_libc_may_own(const void *p)
     return !is_keeping() || hak_libc_owns(p);
 }
 
-/* False: no memory for a table more. */
-static bool enter(const void *p)
+/* False: no memory for a further table. */
+static bool record_block(const void *p)
 {
     uint64_t hash = hash_of(p);
     for (struct table *t = &first_table; t != NULL;) {
@@ -163,8 +167,9 @@ static bool enter(const void *p)
     return false;
 }
 
-/* Before the block can be anybody else's. */
-static void forget(const void *p)
+/* Called before libc frees the block: afterwards another thread may get and
+ * record the same address. */
+static void erase_block(const void *p)
 {
     uint64_t hash = hash_of(p);
     if (!is_keeping())
@@ -176,7 +181,7 @@ static void forget(const void *p)
         }
 }
 
-/* ---- its functions ------------------------------------------------------- */
+/* ---- libc's functions ---------------------------------------------------- */
 
 static HAK_SEALED struct {
     void *(*malloc)(size_t size_bytes);
@@ -216,16 +221,17 @@ void hak_libc_start(void)
 }
 
 /*
- * glibc sets its malloc up at the first call, without a lock, since that
- * comes before there are threads; ours may come after. A tuning that it does
- * not know sets it up and changes nothing.
+ * glibc initialises its malloc at the first call, without a lock, because it
+ * expects that call before the first thread starts. Here the first call may
+ * come later, so a lock is held around it. mallopt with an unknown parameter
+ * initialises malloc and changes nothing else.
  */
 void hak_libc_set_up(void)
 {
     static struct hak_lock lock;
     static bool is_set_up;
     if (likely(__atomic_load_n(&is_set_up, __ATOMIC_ACQUIRE)) ||
-        hak_lock_is_mine(&lock)) /* a signal handler, in the middle of it */
+        hak_lock_is_mine(&lock)) /* a signal handler interrupted this call */
         return;
     int error = errno;
     hak_lock_take(&lock);
@@ -239,12 +245,13 @@ void hak_libc_set_up(void)
 
 /* ---- the allocator ------------------------------------------------------ */
 
-/* A new block, or NULL when there has to be a place for it and is none. */
-static void *kept(void *p)
+/* Record a new block and return it. If it cannot be recorded and has to be
+ * (`bounded`), it is freed and NULL is returned. */
+static void *record_or_free(void *p)
 {
     if (!is_keeping() || p == NULL)
         return p;
-    if (enter(p)) {
+    if (record_block(p)) {
         __atomic_add_fetch(&hak_libc_nkept, 1, __ATOMIC_RELAXED);
         return p;
     }
@@ -272,7 +279,7 @@ void *hak_libc_alloc(size_t align_bytes, size_t size_bytes, bool zero)
     } else {
         p = zero ? libc.calloc(1, size_bytes) : libc.malloc(size_bytes);
     }
-    p = kept(p);
+    p = record_or_free(p);
     if (p != NULL)
         hak_count_shared(&blocks, 1);
     return p;
@@ -280,14 +287,15 @@ void *hak_libc_alloc(size_t align_bytes, size_t size_bytes, bool zero)
 
 void hak_libc_free(void *p)
 {
-    int error = errno; /* glibc 2.36's free keeps it, older ones did not */
+    int error = errno; /* free keeps errno only from glibc 2.33 on */
     hak_libc_set_up();
-    forget(p);
+    erase_block(p);
     libc.free(p);
     errno = error;
 }
 
-/* Where blocks are kept, the new one has its place before the old one goes. */
+/* Where blocks are recorded, realloc is an allocation and a copy: the new block
+ * has to be recorded before the old one is freed. */
 void *hak_libc_realloc(void *p, size_t size_bytes)
 {
     hak_libc_set_up();

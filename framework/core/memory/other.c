@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: MIT
  * other.c - another allocator in the process, for blocks that it made.
  *
- * malloc and free are ours, as the first in the search order. A library that
- * is an allocator itself (libjemalloc, libtcmalloc) still hands out blocks by
- * calls that only it has (mallocx, its operator new), and the program frees
- * them by ours. What no box and not libc made is its then, and goes back to it.
+ * The program's malloc and free are this library's, which comes first in the
+ * search order. A library that is an allocator itself (libjemalloc,
+ * libtcmalloc) may still hand out blocks through functions that only it has,
+ * such as mallocx or its operator new. The program then frees them with this
+ * library's free. A block that no box and not libc made is taken to be that
+ * library's, and is handed to it.
  *
- *     libraries of the start   looked at when we start: those behind us in the
- *                              search order that define free
- *     libraries of dlopen      looked at when such a pointer first comes; not
- *                              those that boxes brought
+ *     libraries of the start   searched at start: those that come later in the
+ *                              search order and define free
+ *     libraries of dlopen      searched when such a pointer first comes,
+ * without those that boxes loaded
  *
- * Of several the first is it. A library that only counts calls defines free
- * as well, and hands it on: to libc, or if it finds us, back to us. Therefore a
- * thread remembers what it has given away and does not give it away twice.
+ * The first one found is used. A library that only counts calls defines free as
+ * well and passes the call on, to libc or back to this library. A thread
+ * therefore notes the block that it is handing over, and does not hand it over
+ * a second time.
  */
 #include <core/memory/other.h>
 
@@ -32,13 +35,13 @@ struct other {
     struct hak_object object;
 };
 
-/* Of the start: known before it is sealed. */
+/* The one among the libraries of the start. Set before hak_seal(). */
 static HAK_SEALED struct other first;
-static HAK_SEALED bool is_known;
-/* Where the last object is mapped that was there when we had started. */
+static HAK_SEALED bool is_known; /* `first` is set, if there is one */
+/* The load bias of the last object that was loaded when the start was over. */
 static HAK_SEALED uintptr_t last_of_start;
-/* That came by dlopen. guarded by late_lock, which nobody waits for: a fork's
- * child may find it taken for ever. */
+/* The one that came by dlopen. Guarded by late_lock. Nobody waits for that
+ * lock, because the child of a fork may find it taken for ever. */
 static struct other late;
 static struct hak_lock late_lock;
 
@@ -46,8 +49,10 @@ static struct hak_lock late_lock;
  */
 
 struct search {
-    uintptr_t behind; /* base of the object to begin after; 0: our own */
-    bool began;
+    /* Load bias of the object that the search begins behind; 0: the object
+     * that contains this code. */
+    uintptr_t behind;
+    bool began;         /* that object has been passed */
     struct other found; /* free is NULL: none yet */
 };
 
@@ -77,7 +82,8 @@ static struct hak_object object_of(const struct dl_phdr_info *info)
 #define NAME_OF_realloc "realloc"
 #define NAME_OF_usable_size "malloc_usable_size"
 
-/* The loader has a free for itself. */
+/* Does the object define free and realloc for the program? libc does not count,
+ * nor does the loader, which has a free for its own use. */
 static bool is_an_allocator(struct other *o)
 {
     if (o->object.dynamic == NULL || hak_libc_is(&o->object) ||
@@ -89,7 +95,8 @@ static bool is_an_allocator(struct other *o)
     return o->free != NULL && o->realloc != NULL;
 }
 
-/* For dl_iterate_phdr, which holds a lock of the loader. */
+/* Called by dl_iterate_phdr, with a lock of the loader held. Returns 1 to end
+ * the iteration. */
 static int look_at(struct dl_phdr_info *info, size_t bytes, void *context)
 {
     struct search *s = context;
@@ -103,7 +110,7 @@ static int look_at(struct dl_phdr_info *info, size_t bytes, void *context)
     if (!is_an_allocator(&o))
         return 0;
     s->found = o;
-    return 1; /* that is enough */
+    return 1;
 }
 
 static struct other search_behind(uintptr_t base)
@@ -140,7 +147,7 @@ bool hak_other_is_there(void)
     return first.free != NULL;
 }
 
-/* Is the library that was found still mapped where it was? */
+/* Is the library that was found still loaded at the same place? */
 static bool is_valid(const struct other *o)
 {
     struct hak_object now;
@@ -160,8 +167,9 @@ static struct other find_late(void)
     return found;
 }
 
-/* The allocator that unknown blocks are of; false: there is none. */
-static bool find(struct other *out)
+/* The allocator that blocks of unknown origin are handed to. False: there is
+ * none. */
+static bool find_other(struct other *out)
 {
     if (hak_core.mode == HAK_MODE_BOOT)
         hak_other_start();
@@ -175,18 +183,19 @@ static bool find(struct other *out)
  */
 
 /*
- * The thread gives p away, unless it is just doing so: then p came back. A
- * thread without a structure has no place to note it.
+ * One block on its way to another allocator. t->given notes it for as long as
+ * the call lasts, so that begin_gift can refuse a block that comes back. An
+ * unattached thread has no structure to note it in, and does without.
  */
 struct gift {
     struct other to;
-    const void *before; /* what it was giving away already */
+    const void *before; /* t->given of an outer call, restored at the end */
 };
 
-static bool begin(struct gift *gift, const void *p)
+static bool begin_gift(struct gift *gift, const void *p)
 {
     struct hak_thread *t = hak_self;
-    if (t->given == p || !find(&gift->to))
+    if (t->given == p || !find_other(&gift->to))
         return false;
     gift->before = t->given;
     if (hak_is_attached(t))
@@ -194,7 +203,7 @@ static bool begin(struct gift *gift, const void *p)
     return true;
 }
 
-static void end(const struct gift *gift)
+static void end_gift(const struct gift *gift)
 {
     if (hak_is_attached(hak_self))
         hak_self->given = gift->before;
@@ -203,29 +212,29 @@ static void end(const struct gift *gift)
 bool hak_other_free(void *p)
 {
     struct gift gift;
-    if (!begin(&gift, p))
+    if (!begin_gift(&gift, p))
         return false;
     gift.to.free(p);
-    end(&gift);
+    end_gift(&gift);
     return true;
 }
 
 bool hak_other_realloc(void *p, size_t size_bytes, void **out)
 {
     struct gift gift;
-    if (!begin(&gift, p))
+    if (!begin_gift(&gift, p))
         return false;
     *out = gift.to.realloc(p, size_bytes);
-    end(&gift);
+    end_gift(&gift);
     return true;
 }
 
 bool hak_other_usable(void *p, size_t *out)
 {
     struct gift gift;
-    if (!begin(&gift, p))
+    if (!begin_gift(&gift, p))
         return false;
     *out = gift.to.usable_size != NULL ? gift.to.usable_size(p) : 0;
-    end(&gift);
+    end_gift(&gift);
     return true;
 }

@@ -9,15 +9,18 @@
 
 #pragma GCC visibility push(hidden)
 
-/* Look for one among the libraries of the start; the second call of this name
- * says that what is loaded from now on is the program's own dlopen. */
+/* Look for another allocator among the libraries that were loaded at start. */
 void hak_other_start(void);
+/* The start is over: libraries that are loaded from now on come from the
+ * program's own dlopen. */
 void hak_other_started(void);
-bool hak_other_is_there(void); /* of the start */
+/* Did hak_other_start find one? */
+bool hak_other_is_there(void);
 /*
- * Hand p, which is no box's and not libc's, to the allocator that made it. Any
- * thread; no lock of ours is held; errno is as that one leaves it.
- * Returns  false: there is none, or p has come back from it; nothing was done
+ * Hand block p, which no box and not libc owns, to the allocator that made it.
+ * Any thread that holds no lock of the core; errno is set by that allocator.
+ * Returns  false: there is no such allocator, or it has handed p back to this
+ *          thread's free just now; nothing was done, and *out is unchanged
  */
 bool hak_other_free(void *p);
 bool hak_other_realloc(void *p, size_t size_bytes, void **out);

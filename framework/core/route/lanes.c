@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * lanes.c - which span each thread takes slots of a size index from.
+ * lanes.c - the lanes of each thread: the spans that it takes slots from.
  *
- * A lane is written by its thread, and emptied by any thread when the route of
- * its index changes.
+ * Only its thread sets a lane to a span. Any thread may empty it, when the
+ * route of its size index changes.
  */
 #include <core/route/lanes.h>
 
@@ -11,20 +11,21 @@
 #include <core/route/sample.h>
 #include <core/state/ops.h>
 
-static void store(struct hak_thread *t, uint32_t index, struct hak_span *span)
+static void store_lane(struct hak_thread *t, uint32_t index,
+                       struct hak_span *span)
 {
     __atomic_store_n(&t->lane[index], span, __ATOMIC_RELAXED);
 }
 
 /*
- * A span may be in several lanes, when its slots serve more than one index:
- * lane_first and lane_last bound them (the latter exclusive, 0 = none).
+ * A span whose slots serve several size indexes may be in several lanes. All of
+ * these are in lane_first .. lane_last - 1. lane_last = 0: it is in none.
  */
 void hak_lane_set(struct hak_thread *t, uint32_t index, struct hak_span *span)
 {
     if (hak_lane(t, index) == span)
         return;
-    store(t, index, span);
+    store_lane(t, index, span);
     if (span->lane_last == 0 || index < span->lane_first)
         span->lane_first = (uint16_t)index;
     if (index >= span->lane_last)
@@ -37,14 +38,14 @@ void hak_lanes_drop(struct hak_thread *t, struct hak_span *span)
         hak_sample_drop(t, span);
     for (uint32_t i = span->lane_first; i < span->lane_last; i++)
         if (hak_lane(t, i) == span)
-            store(t, i, &hak_no_span);
+            store_lane(t, i, &hak_no_span);
     span->lane_first = span->lane_last = 0;
 }
 
 void hak_lanes_clear(struct hak_thread *t)
 {
     for (uint32_t i = 0; i <= HAK_LANES; i++)
-        store(t, i, &hak_no_span);
+        store_lane(t, i, &hak_no_span);
 }
 
 void hak_lanes_resync(struct hak_thread *t)
@@ -53,12 +54,12 @@ void hak_lanes_resync(struct hak_thread *t)
         const struct hak_loaded *first = hak_chain_of(i)->box[0];
         const struct hak_span *span = hak_lane(t, i);
         if (span != &hak_no_span && (first == NULL || span->box != &first->box))
-            store(t, i, &hak_no_span);
+            store_lane(t, i, &hak_no_span);
     }
 }
 
-/* Slot size of the box that the lane's requests go to first; 0: it does not
- * tell. */
+/* The slot size for the lane's largest request in the first box of its chain;
+ * 0: there is no box, or it has no slot_size. */
 static size_t slot_of_lane(uint32_t index)
 {
     struct hak_loaded *b = hak_chain_of(index)->box[0];
@@ -66,7 +67,8 @@ static size_t slot_of_lane(uint32_t index)
     return tells ? hak_box_slot_size(b, hak_lane_bytes(index)) : 0;
 }
 
-/* Those that stay as they were when there is no memory do no harm. */
+/* Without memory to open the seal, the groups stay as they are. That is
+ * harmless: set_lanes of alloc.c compares the slot size before it uses one. */
 void hak_lanes_group(void)
 {
     if (!hak_seal_open())
@@ -86,9 +88,10 @@ void hak_lanes_group(void)
 }
 
 /*
- * A thread whose working set fits its lanes might never take a slow path, so
- * its lanes are emptied from here. One that is just setting a lane may undo
- * that; it sees the new epoch on its next slow path.
+ * A thread whose working set fits its lanes may never take a slow path, so its
+ * lanes are emptied by the thread that changes the routes. A thread that is in
+ * the middle of a refill may set a lane afterwards, but then it sees the new
+ * epoch: the barrier here pairs with the fence in refill_lanes of alloc.c.
  */
 void hak_lanes_reroute(uint32_t first, uint32_t last)
 {
@@ -96,7 +99,7 @@ void hak_lanes_reroute(uint32_t first, uint32_t last)
     hak_lanes_group();
     for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next)
         for (uint32_t i = first; i <= last && i < HAK_LANES; i++)
-            store(t, i, &hak_no_span);
+            store_lane(t, i, &hak_no_span);
 }
 
 bool hak_thread_is_routing(void)

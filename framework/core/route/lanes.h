@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * lanes.h - a thread's lanes: set, dropped, and emptied when routes change.
+ * lanes.h - sets and empties lanes of threads.
  */
 #ifndef HAKMEM_ROUTE_LANES_H
 #define HAKMEM_ROUTE_LANES_H
@@ -8,28 +8,29 @@
 
 #pragma GCC visibility push(hidden)
 
-/* Take slots of this index from span from now on. t: the calling thread. */
+/* Let t, the calling thread, take slots of this size index from span. */
 void hak_lane_set(struct hak_thread *t, uint32_t index, struct hak_span *span);
-/* Take no more slots from span. t: its owner, the calling thread or one that
- * has ended. */
+/* Empty the lanes of t that lead to span. t: the owner of span. It is the
+ * calling thread, or a thread that has ended. */
 void hak_lanes_drop(struct hak_thread *t, struct hak_span *span);
-/* Take no slots from any span. t: a structure that no thread uses. */
+/* Empty all lanes of t. t: a structure that no thread uses. */
 void hak_lanes_clear(struct hak_thread *t);
-/* Empty the lanes whose route does not begin with their box any more. t: the
- * calling thread. */
+/* Empty each lane of t whose span belongs to another box than the first one of
+ * its route. t: the calling thread. */
 void hak_lanes_resync(struct hak_thread *t);
-/* Find hak_core.group, from routes and boxes; at start and when routes
+/* Compute hak_core.group from routes and slot sizes. At start, and when routes
  * change. */
 void hak_lanes_group(void);
 /*
- * Routes of these indexes changed: empty the lanes of all threads, and make
- * every running thread's next malloc see the change. Cost: a system call and a
- * store a thread and lane
+ * hak_lanes_reroute - empty the lanes first..last of all threads, and make the
+ * next malloc of each running thread see a change of routes.
+ * The caller has changed the routes of these indexes before.
+ * Cost     one system call, and one store for each lane of each thread
  */
 void hak_lanes_reroute(uint32_t first, uint32_t last);
-/* Is any thread between reading a chain and the answer of its box? After
- * hak_lanes_reroute none of these has a chain from before, if the answer is
- * no. */
+/* Is any thread between reading its chain and the end of the call of a box
+ * (malloc/routing.h)? If a call after hak_lanes_reroute returns false, no
+ * thread uses a chain that it read before. */
 bool hak_thread_is_routing(void);
 
 #pragma GCC visibility pop

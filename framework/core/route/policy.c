@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * policy.c - size index -> chain of boxes, replaceable while threads run.
+ * policy.c - changes the routes (size index -> chain) while threads run.
  *
- * A chain is immutable once published and is never freed (there are few, and
- * a thread may be reading it). Replacing one raises the epoch; each thread
- * compares it on its slow path and drops the lanes whose route changed.
+ * A chain is immutable once it is published. It is never freed, because a
+ * thread may be reading it; there are few. Each change raises the epoch. Each
+ * thread compares the epoch on its slow path, and empties the lanes whose route
+ * has changed.
  *
- * All of it is sealed but while it changes.
+ * The tables are sealed. Each change opens the seal for a moment.
  */
 #include <core/route/policy.h>
 
@@ -24,10 +25,11 @@ static const struct hak_chain no_boxes = {.last = HAK_FALLBACK_NONE,
 static HAK_SEALED struct {
     struct hak_chain *chain[HAK_CONF_ROUTES];
     uint32_t n;
-    int base[HAK_LANES + 1];          /* position in chain; -1: the fallback */
-    const struct hak_chain *fallback; /* where no rule covers */
+    /* By size index: position in chain as [policy] has it, -1 = fallback. */
+    int base[HAK_LANES + 1];
+    const struct hak_chain *fallback; /* for sizes without a rule */
 } routes;
-static struct hak_lock lock;
+static struct hak_lock lock; /* guards routes and hak_policy */
 
 void hak_policy_lock(enum hak_fork_phase phase)
 {
@@ -42,7 +44,7 @@ static struct hak_chain *make_chain(const struct hak_conf_route *route,
         return NULL;
     uint32_t n = 0;
     for (uint32_t i = 0; i < route->nchain; i++)
-        if (loaded[route->chain[i]] != NULL) /* else: left out, told already */
+        if (loaded[route->chain[i]] != NULL) /* else: it failed to load */
             chain->box[n++] = loaded[route->chain[i]];
     chain->last = route->last;
     chain->route = route->name;
@@ -56,7 +58,6 @@ static const struct hak_chain *base_chain(uint32_t index)
     return chain != NULL ? chain : routes.fallback;
 }
 
-/* loaded is by position in c->box; NULL for those left out */
 void hak_policy_build(const struct hak_conf *c,
                       struct hak_loaded *const loaded[HAK_MAX_BOXES])
 {
@@ -83,8 +84,8 @@ static void next_epoch(void)
     __atomic_add_fetch(&hak_policy.epoch, 1, __ATOMIC_SEQ_CST);
 }
 
-/* lock held */
-static const struct hak_chain *named(const char *name)
+/* lock held. NULL: there is no route of that name. */
+static const struct hak_chain *chain_named(const char *name)
 {
     for (uint32_t i = 0; i < routes.n; i++)
         if (routes.chain[i] != NULL &&
@@ -96,7 +97,7 @@ static const struct hak_chain *named(const char *name)
 bool hak_policy_leads_to_box(const char *name)
 {
     hak_lock_take(&lock);
-    const struct hak_chain *chain = named(name);
+    const struct hak_chain *chain = chain_named(name);
     hak_lock_drop(&lock);
     return chain != NULL && chain->box[0] != NULL;
 }
@@ -122,7 +123,7 @@ int hak_policy_set(uint32_t first, uint32_t last, const char *name)
     if (first > last || last > HAK_LANES)
         return -EINVAL;
     hak_lock_take(&lock);
-    const struct hak_chain *chain = named(name);
+    const struct hak_chain *chain = chain_named(name);
     int error = chain == NULL ? -ENOENT : hak_seal_open() ? 0 : -ENOMEM;
     if (error == 0) {
         for (uint32_t i = first; i <= last; i++)
@@ -134,7 +135,8 @@ int hak_policy_set(uint32_t first, uint32_t last, const char *name)
     return error;
 }
 
-static bool names(const struct hak_chain *chain, const struct hak_loaded *b)
+static bool chain_has_box(const struct hak_chain *chain,
+                          const struct hak_loaded *b)
 {
     for (uint32_t i = 0; chain->box[i] != NULL; i++)
         if (chain->box[i] == b)
@@ -142,8 +144,8 @@ static bool names(const struct hak_chain *chain, const struct hak_loaded *b)
     return false;
 }
 
-static struct hak_chain *without(const struct hak_chain *chain,
-                                 const struct hak_loaded *b)
+static struct hak_chain *copy_without_box(const struct hak_chain *chain,
+                                          const struct hak_loaded *b)
 {
     struct hak_chain *copy = hak_sealed_memory(sizeof *copy);
     if (copy == NULL)
@@ -158,15 +160,15 @@ static struct hak_chain *without(const struct hak_chain *chain,
 }
 
 /* lock held, seal open */
-static int drop_locked(const struct hak_loaded *b)
+static int drop_box_locked(const struct hak_loaded *b)
 {
     for (uint32_t r = 0; r < routes.n; r++) {
         struct hak_chain *old = routes.chain[r];
-        if (old == NULL || !names(old, b))
+        if (old == NULL || !chain_has_box(old, b))
             continue;
-        struct hak_chain *copy = without(old, b);
+        struct hak_chain *copy = copy_without_box(old, b);
         if (copy == NULL) {
-            next_epoch(); /* for those that did change */
+            next_epoch(); /* chains before this one have changed */
             return -ENOMEM;
         }
         for (uint32_t i = 0; i <= HAK_LANES; i++)
@@ -183,7 +185,7 @@ int hak_policy_drop(struct hak_loaded *b)
     hak_lock_take(&lock);
     int error = -ENOMEM;
     if (hak_seal_open()) {
-        error = drop_locked(b);
+        error = drop_box_locked(b);
         hak_seal_close();
     }
     hak_lock_drop(&lock);

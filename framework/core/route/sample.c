@@ -1,29 +1,31 @@
 /* SPDX-License-Identifier: MIT
- * sample.c - one in `sample_every` allocations goes to the sampling box first.
+ * sample.c - offers one in `sample_every` allocations to the sampling box.
  *
- * malloc takes slots inline, so a sample can only be taken where malloc comes
- * to its slow path. Nothing is added to the inline path; instead
+ * malloc takes slots inline, and nothing is added to that path. So a sample can
+ * only be taken on malloc's slow path. Each thread counts its allocations down:
  *
- *     - what was taken inline is counted when a lane comes here: nalloc of its
- *       span tells how much that was;
- *     - a lane that never runs empty, since its slots come back as fast, comes
- *       here by way of free: trigger of its span, which free looks at anyway,
- *       is set nearer than the box did, and triggered() is passed on to the box
- *       when its own value is reached;
- *     - when the countdown is over, lanes are left empty, so that mallocs come
- *       here one by one, and one of the next few is the sample, by chance: the
- *       first of each refill would often be of the same kind.
+ *     - Inline allocations are counted later, on a slow path of their lane. The
+ *       span's nalloc tells how many there were.
+ *     - A lane whose slots are freed as fast as they are taken never runs
+ * empty, so malloc never takes its slow path. Such a lane is counted in free():
+ *       its span is armed, which means that span->trigger is set lower than the
+ *       box set it. When nfree reaches the box's own value, ops->triggered is
+ *       called.
+ *     - When the countdown has ended, lanes are kept empty, so that each malloc
+ *       takes the slow path. One of the next few, chosen at random, is the
+ *       sample. The first malloc of each refill would often be of the same
+ *       kind.
  *
- * The interval is uniform in 1 .. 2 * every - 1. What was counted late is owed,
- * so the rate is right in the long run, but samples of a thread with many busy
- * lanes come in bursts.
+ * The interval is uniform in 1 .. 2 * every - 1. Allocations that are counted
+ * late shorten the next interval, so the rate is right in the long run. Samples
+ * of a thread with many busy lanes come in bursts.
  *
- * A box that declines many in a row (it is full, or has taken what it may in
- * this second) is asked less often until it takes one: to empty the lanes for
- * nothing is what a program that allocates all the time would feel.
+ * The sampling box may decline many samples in a row, because it is full or has
+ * reached its limit for this second. It is then asked less often until it takes
+ * one, because empty lanes slow down a program that allocates all the time.
  *
- * An armed span is one of the thread's lanes and has it as owner: arms end in
- * hak_lanes_drop, which a box calls before it gives a span away.
+ * An armed span is in a lane of the thread and is owned by it. hak_lanes_drop,
+ * which a box calls before it gives a span to another owner, disarms it.
  */
 #include <core/route/sample.h>
 
@@ -33,26 +35,28 @@
 #include <core/state/ops.h>
 
 enum {
-    STEPS_MOST = 8,   /* mallocs one by one before a sample */
-    LOOKS_A_TIME = 4, /* looks at a lane in an interval, by way of free */
-    DECLINES = 8,     /* in a row, from which on intervals double ... */
-    DOUBLINGS = 5,    /* so often */
+    STEPS_MOST = 8,   /* slow-path mallocs before a sample, at most */
+    LOOKS_A_TIME = 4, /* times that free counts a lane in an interval, about */
+    DECLINES = 8,     /* declines in a row before the interval is doubled */
+    DOUBLINGS = 5,    /* times that it is doubled, at most */
 };
 
-/* By index_of(slot_bytes), since lanes share spans; spans may share one. */
+/* What is known of one span. Lanes share spans, so arms are found by slot size:
+ * hak_index_of(slot_bytes). A span replaces another one of its slot size. */
 struct arm {
     struct hak_span *span; /* NULL: none */
-    uint64_t seen;         /* its nalloc that was counted */
-    uint64_t ours, boxs;   /* triggers: the one set here, the one it hides */
-    bool armed;            /* span->trigger is ours, unless the box set it */
+    uint64_t seen;         /* value of its nalloc up to which it is counted */
+    uint64_t ours, boxs;   /* the trigger set here, and the box's own */
+    bool armed; /* span->trigger is `ours`, unless the box changed it since */
 };
 
+/* Sampling state of one thread, used by that thread only. */
 struct hak_sampler {
-    int64_t left; /* allocations until a sample; <= 0: due */
-    uint32_t steps;
-    uint32_t every;     /* now: sample_every, doubled so often */
-    uint32_t ndeclined; /* in a row, as far as it matters */
-    uint64_t declines;  /* of the thread, when last looked at */
+    int64_t left;       /* allocations until the next sample; <= 0: due */
+    uint32_t steps;     /* mallocs that still pass before a due sample */
+    uint32_t every;     /* present mean interval */
+    uint32_t ndeclined; /* declines in a row, up to DECLINES + DOUBLINGS */
+    uint64_t declines;  /* the thread's count of them at the last sample */
     struct arm arm[HAK_LANES + 1];
 };
 
@@ -62,7 +66,8 @@ void hak_sample_start(struct hak_loaded *box, uint32_t every)
     hak_core.sample_every = box != NULL ? every : 0;
 }
 
-static void draw(struct hak_sampler *s)
+/* Choose the next interval and the number of steps at random. */
+static void draw_interval(struct hak_sampler *s)
 {
     uint64_t bits = hak_random(), every = s->every;
     s->left += 1 + (int64_t)((bits >> 8) % (2 * every - 1));
@@ -75,7 +80,7 @@ static struct hak_sampler *sampler_of(struct hak_thread *t)
         t->sampler = hak_meta(sizeof *t->sampler);
         if (t->sampler != NULL) {
             t->sampler->every = hak_core.sample_every;
-            draw(t->sampler);
+            draw_interval(t->sampler);
         }
     }
     return t->sampler;
@@ -88,6 +93,7 @@ static struct arm *arm_of(struct hak_sampler *s, const struct hak_span *span)
     return &s->arm[hak_index_of(span->slot_bytes)];
 }
 
+/* Give the span its box's trigger again. */
 static void disarm(struct arm *a)
 {
     if (a->armed && a->span->trigger == a->ours)
@@ -95,14 +101,16 @@ static void disarm(struct arm *a)
     a->armed = false;
 }
 
-static void count(struct hak_sampler *s, struct arm *a)
+/* Count what was allocated inline from the span since the last call. */
+static void count_inline_allocs(struct hak_sampler *s, struct arm *a)
 {
     s->left -= (int64_t)(a->span->nalloc - a->seen);
     a->seen = a->span->nalloc;
 }
 
-/* Come back here after some frees, unless the box is told before. */
-static void arm(const struct hak_sampler *s, struct arm *a)
+/* Lower span->trigger, so that free calls hak_sample_triggered after some
+ * frees. Nothing is changed if the box's own trigger comes earlier. */
+static void arm_span(const struct hak_sampler *s, struct arm *a)
 {
     struct hak_span *span = a->span;
     uint64_t frees = hak_min((uint64_t)(s->left > 0 ? s->left : 1),
@@ -120,7 +128,7 @@ void hak_sample_drop(struct hak_thread *t, const struct hak_span *span)
     if (a == NULL || a->span != span)
         return;
     disarm(a);
-    count(t->sampler, a);
+    count_inline_allocs(t->sampler, a);
     a->span = NULL;
 }
 
@@ -132,11 +140,11 @@ void hak_sample_lane(struct hak_thread *t, struct hak_span *span)
     struct arm *a = arm_of(s, span);
     if (a->span != NULL) {
         disarm(a);
-        count(s, a);
+        count_inline_allocs(s, a);
     }
     a->span = span;
     a->seen = span->nalloc;
-    arm(s, a);
+    arm_span(s, a);
 }
 
 void hak_sample_triggered(struct hak_span *span)
@@ -150,11 +158,11 @@ void hak_sample_triggered(struct hak_span *span)
             return;
     }
     disarm(a);
-    count(s, a);
+    count_inline_allocs(s, a);
     if (s->left <= 0)
         hak_lanes_drop(t, span);
     else
-        arm(s, a);
+        arm_span(s, a);
 }
 
 /* ---- samples ------------------------------------------------------------- */
@@ -164,7 +172,7 @@ bool hak_sample_is_near(const struct hak_thread *t)
     return t->sampler != NULL && t->sampler->left <= 0;
 }
 
-/* What became of the last sample says when the next one is. */
+/* Set the mean interval: it grows while the box declines samples in a row. */
 static void set_interval(struct hak_sampler *s, const struct hak_thread *t)
 {
     uint64_t declines = t->count[hak_core.sample_box->box.index].declines;
@@ -186,9 +194,9 @@ bool hak_sample_due(struct hak_thread *t, uint32_t index)
         return false;
     struct hak_span *span = hak_lane(t, index);
     struct arm *a = arm_of(s, span);
-    if (a->span == span) { /* a refill may set its trigger */
+    if (a->span == span) { /* disarm it, as a refill may set its trigger */
         disarm(a);
-        count(s, a);
+        count_inline_allocs(s, a);
     }
     if (--s->left > 0)
         return false;
@@ -197,6 +205,6 @@ bool hak_sample_due(struct hak_thread *t, uint32_t index)
         return false;
     }
     set_interval(s, t);
-    draw(s);
+    draw_interval(s);
     return hak_core.sample_box->box.state_now == HAK_BOX_ACTIVE;
 }

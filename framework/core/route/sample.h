@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * sample.h - one in N allocations to a sampling box.
+ * sample.h - offers one in N allocations to a sampling box.
  */
 #ifndef HAKMEM_ROUTE_SAMPLE_H
 #define HAKMEM_ROUTE_SAMPLE_H
@@ -9,23 +9,27 @@
 
 #pragma GCC visibility push(hidden)
 
-/* Before threads run. box NULL: no sampling; every >= 1. */
+/* Sample one in `every` allocations (at least 1) for box; NULL: no sampling. At
+ * start. */
 void hak_sample_start(struct hak_loaded *box, uint32_t every);
 /*
- * A malloc of t is on its slow path: count it, and what its lane served since
- * it was here. True: ask the sampling box first. Cost: small.
+ * hak_sample_due - count a malloc of t on its slow path, and what its lane
+ * served inline since it was counted last. t: the calling thread.
+ * Returns  true: the caller offers this request to the sampling box first
  */
 bool hak_sample_due(struct hak_thread *t, uint32_t index);
-/* Are the next few mallocs to come here too, so that lanes stay empty? */
+/* Is a sample due, so that lanes have to stay empty? */
 bool hak_sample_is_near(const struct hak_thread *t);
-/* span, refilled and asked for a slot, is a lane of t from now on. */
+/* Count the inline allocations from span from now on. The caller has put it
+ * into a lane of t, the calling thread, and has taken a slot from it. */
 void hak_sample_lane(struct hak_thread *t, struct hak_span *span);
-/* It is one no more; its trigger is the box's again. */
+/* End that: count span once more, and give it its box's trigger again. */
 void hak_sample_drop(struct hak_thread *t, const struct hak_span *span);
-/* nfree of a span of the calling thread reached trigger: ours or the box's. */
+/* nfree of a span of the calling thread has reached span->trigger, which was
+ * set here or by the box. Calls ops->triggered if it is the box's. */
 void hak_sample_triggered(struct hak_span *span);
 
-/* What free does when a span's nfree reached its trigger. */
+/* free() calls it when nfree of a span has reached span->trigger. */
 HAK_BOX_OUTLINE void hak_span_triggered(struct hak_span *span)
 {
     if (hak_samples())

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * boxes.h - the core's side of each box.
+ * boxes.h - what the core keeps for each box.
  */
 #ifndef HAKMEM_STATE_BOXES_H
 #define HAKMEM_STATE_BOXES_H
@@ -8,45 +8,52 @@
 
 #pragma GCC visibility push(hidden)
 
-/* What changes in it while the process runs, but for box.state_now. */
+/* The members of a box that change while the process runs. They are not sealed.
+ * (box.state_now changes too, with the seal open.) */
 struct hak_loaded_now {
-    bool untrusted;   /* its owns() claimed what is another's */
-    bool told_retire; /* that its records are too short */
+    bool untrusted;   /* its owns() claimed memory of another box */
+    bool told_retire; /* the message about too short records was printed */
     uint64_t mapped_bytes, mapped_peak_bytes;
 };
 
-/* The core's side of a box; `box` is what the box sees. Sealed, but for a box
- * without init. */
+/* A loaded box. `box` is the part that the box itself sees. Sealed, unless the
+ * box has no init: such a box may set box.state at any time. */
 struct hak_loaded {
     struct hak_box box;
     struct hak_box_ops ops;
-    struct hak_span slow;  /* the directory's word for "call ops->free" */
+    /* The directory names this span for memory of the box that has no span of
+     * its own. free() then calls ops.free. */
+    struct hak_span slow;
     uint32_t header_bytes; /* 16 for a box without usable_size, else 0 */
     int priority;
-    bool foreign;   /* another's library: hakmem/foreign.h */
-    bool far;       /* its slots may be outside of the window */
-    bool residual;  /* what nobody owns is its */
-    bool quick;     /* route.c has a short way to it: no lanes, no header, and
-                       it counts its bytes itself or they are not counted */
-    char said[400]; /* its error message in init */
-    const struct hak_requests_1 *requests; /* or NULL: it keeps none */
+    bool foreign;  /* a foreign box: hakmem/foreign.h */
+    bool far;      /* it may have slots outside of the window */
+    bool residual; /* pointers that nobody owns are taken to be its */
+    /* malloc/short_way.h may call it: it has no lanes and no header, and the
+     * core need not count its bytes. */
+    bool quick;
+    char said[400]; /* the error that it logged in init, or "" */
+    const struct hak_requests_1 *requests; /* NULL: it has no such extension */
     const struct hak_box_entry *entry;
     union hak_value *values;
     const char *path;
     struct hak_loaded_now *now;
 };
 
+/* All boxes of the process. Sealed. */
 struct hak_boxes {
     struct hak_loaded *all[HAK_MAX_BOXES];  /* by box->index */
-    struct hak_loaded *walk[HAK_MAX_BOXES]; /* by priority: the owns() walk */
+    struct hak_loaded *walk[HAK_MAX_BOXES]; /* by priority, for owns() walks */
     uint32_t n;
-    struct hak_loaded *residual; /* the one of the walk that is, or NULL */
-    bool keeps_requests;         /* one of them does */
-    struct hak_loaded *sole;     /* the only one that may have pointers outside
-                                    of the window, if it is quick */
+    struct hak_loaded *residual; /* the residual box, or NULL */
+    bool keeps_requests;         /* at least one box has `requests` */
+    /* The only box that may have slots outside of the window, if there is just
+     * one and it is `quick`; else NULL. */
+    struct hak_loaded *sole;
 };
 extern struct hak_boxes hak_boxes;
 
+/* The struct around a box. */
 static inline struct hak_loaded *hak_loaded_of(struct hak_box *box)
 {
     return hak_container_of(box, struct hak_loaded, box);

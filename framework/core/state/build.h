@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * build.h - the one place where the two builds differ: in a fused library
- * these are constants (fused.h), else they are read from the state.
+ * build.h - settings and calls of boxes, for both kinds of build.
+ *
+ * In a fused library these functions return constants (core/state/fused.h). In
+ * the other build they read the state. No other file of core/ distinguishes
+ * the two builds.
  */
 #ifndef HAKMEM_STATE_BUILD_H
 #define HAKMEM_STATE_BUILD_H
@@ -17,7 +20,8 @@
 
 #define HAK_BUILD "fused"
 
-/* For what free calls now and then: its frame must not come into free. */
+/* For functions that free() calls rarely. They are not inlined, because free()
+ * would then set up a stack frame for them each time. */
 #define HAK_BOX_OUTLINE static __attribute__((noinline, unused))
 
 static inline uint32_t hak_fused_index(const struct hak_loaded *b)
@@ -25,7 +29,8 @@ static inline uint32_t hak_fused_index(const struct hak_loaded *b)
     return (uint32_t)(b - hak_fused_boxes.loaded);
 }
 
-/* Bit i of mask, i the box's index; no look at the box where all are alike. */
+/* Bit i of mask, where i is the index of box b. The index is not computed when
+ * all boxes have the same bit. */
 static inline bool hak_fused_bit(uint32_t mask, const struct hak_loaded *b)
 {
     if (mask == 0)
@@ -47,7 +52,7 @@ static inline bool hak_fused_bit(uint32_t mask, const struct hak_loaded *b)
             __builtin_unreachable();           \
         return hak_box_entry_##id.ops.op args;
 
-/* Ends the function with a call of b's operation. */
+/* Return from the function with the result of operation op of box b. */
 #define HAK_BOX_RETURN(b, op, args)               \
     switch (hak_fused_index(b)) {                 \
         HAK_FUSED_BOXES(HAK_FUSED_CASE, op, args) \
@@ -77,7 +82,7 @@ static inline enum hak_free_route hak_free_route(void)
     return hak_fused.free_route;
 }
 
-/* May free take its short way at all? */
+/* May free() look in the directory inline? */
 static inline bool hak_frees_inline(void)
 {
     return !hak_fused.verify && hak_fused.free_route == HAK_FREE_DIRECTORY;
@@ -88,7 +93,7 @@ static inline bool hak_routes_may_change(void)
     return false;
 }
 
-/* Are boxes, modules and the INI files that are opened? */
+/* Are boxes and modules opened with dlopen, and an INI read? */
 static inline bool hak_opens_files(void)
 {
     return false;
@@ -109,7 +114,7 @@ static inline const struct hak_chain *hak_chain_of(uint32_t index)
     return &hak_fused.chain[hak_fused.route[index]];
 }
 
-#else /* boxes are dlopened, the configuration is read */
+#else /* the usual build: boxes are dlopened, an INI is read */
 
 #define HAK_BUILD "dlopened"
 
@@ -140,7 +145,7 @@ static inline enum hak_free_route hak_free_route(void)
 
 static inline bool hak_frees_inline(void)
 {
-    return true; /* the directory's limit tells */
+    return true; /* hak_directory.limit is 0 where it may not */
 }
 
 static inline bool hak_routes_may_change(void)
@@ -158,7 +163,7 @@ static inline bool hak_samples(void)
     return unlikely(hak_core.sample_every != 0);
 }
 
-/* May there be a foreign box? */
+/* Can there be a foreign box? */
 static inline bool hak_goes_abroad(void)
 {
     return true;

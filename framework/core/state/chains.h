@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * chains.h - size index -> chain of boxes.
+ * chains.h - the table of routes: size index -> chain of boxes.
  */
 #ifndef HAKMEM_STATE_CHAINS_H
 #define HAKMEM_STATE_CHAINS_H
@@ -9,15 +9,19 @@
 
 #pragma GCC visibility push(hidden)
 
+/* The boxes that a request is offered to, in order. Immutable once published,
+ * and never freed. */
 struct hak_chain {
     struct hak_loaded *box[HAK_CONF_CHAIN + 1]; /* NULL-terminated */
-    enum hak_fallback last;
-    const char *route; /* its name, for reports */
+    enum hak_fallback last; /* what comes after the last box */
+    const char *route;      /* name of the route, for reports */
 };
 
+/* Sealed. Changed by route/policy.c. */
 struct hak_policy {
     const struct hak_chain *chain[HAK_LANES + 1]; /* atomic pointers */
-    uint64_t epoch; /* grows with each change; threads see it on slow paths */
+    uint64_t epoch; /* raised by each change; threads compare it to theirs on
+                       their slow paths. Atomic */
 };
 extern struct hak_policy hak_policy;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * core.h - how the process runs: its mode, its configuration, its hooks.
+ * core.h - mode and configuration of the process, and hooks between folders.
  *
- * The files of core/state/ are the data that the folders below share. They
- * have no functions but short ones that read it; state.c defines it.
+ * The headers of core/state/ declare the data that the other folders of core/
+ * share, and short inline functions that read it. state.c defines the data.
  */
 #ifndef HAKMEM_STATE_CORE_H
 #define HAKMEM_STATE_CORE_H
@@ -13,12 +13,13 @@
 #pragma GCC visibility push(hidden)
 
 enum hak_mode {
-    HAK_MODE_BOOT, /* not started: the boot arena */
-    HAK_MODE_LIBC, /* no usable configuration: libc alone */
-    HAK_MODE_BOXES,
+    HAK_MODE_BOOT,  /* not started: the boot arena serves, then libc */
+    HAK_MODE_LIBC,  /* no usable configuration: libc alone serves */
+    HAK_MODE_BOXES, /* boxes serve */
 };
 
-/* By index: the lanes about it whose requests get the same slots. */
+/* The range of size indexes whose requests get slots of the same size from the
+ * same chain. Their lanes share spans. */
 struct hak_lane_group {
     uint8_t first, last;
 };
@@ -30,15 +31,17 @@ struct hak_core {
     enum hak_mode mode;
     enum hak_free_route free_route;
     bool verify;
-    bool fences; /* no barrier from outside: each refill has its own */
-    struct hak_lane_group group[HAK_LANES];
+    /* hak_os_barrier does not work here, so each refill has a fence of its
+     * own: alloc.c and routing.h. */
+    bool fences;
+    struct hak_lane_group group[HAK_LANES]; /* by size index */
     /* One in `sample_every` allocations goes to this box first; 0: none. */
     struct hak_loaded *sample_box;
     uint32_t sample_every;
     /*
-     * Set at start by the folders below, for those above: what get_extension
-     * of the host table answers, what hak_is_forking asks, and what a module's
-     * host->age does.
+     * Hooks, set at start. They let a folder call a function of a folder that
+     * it may not include: host->get_extension calls `extension`, hak_is_forking
+     * calls `fork_recover`, and host->age of a module calls `age`.
      */
     const void *(*extension)(const char *id);
     bool (*fork_recover)(void);
@@ -46,7 +49,8 @@ struct hak_core {
 };
 extern struct hak_core hak_core;
 
-/* As read at start; nothing is told through it afterwards. */
+/* The configuration as read at start. Its diag function is not called after
+ * the start. */
 extern struct hak_conf hak_conf;
 
 #pragma GCC visibility pop

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * directory.h - granule of the window -> span: the table, and how it is read.
+ * directory.h - the owner directory, granule -> span, and how it is read.
  */
 #ifndef HAKMEM_STATE_DIRECTORY_H
 #define HAKMEM_STATE_DIRECTORY_H
@@ -9,10 +9,12 @@
 #pragma GCC visibility push(hidden)
 
 /*
- * base, limit  the window in bytes and granules; limit is 0 until the core
- *              is ready and whenever each free is to take the slow path
- *              (free_route = owns, verify = yes)
- * entry        limit_real of them, read-only zero pages until used
+ * base        address of the window
+ * limit       granules of the window for free()'s inline path. It is 0 until
+ *             the core is ready, and as long as each free has to take the slow
+ *             path (free_route = owns, verify = yes)
+ * entry       limit_real entries, read-only pages of zeros until used. Atomic
+ * limit_real  granules of the window
  */
 struct hak_directory {
     uintptr_t base;
@@ -23,15 +25,17 @@ struct hak_directory {
 extern struct hak_directory hak_directory;
 
 /*
- * An entry: a span, whose it was when somebody looked, and how long its slots
- * are. 0: nobody's. So a thread that frees another's slot knows what to do
- * without a look at the span, which its owner writes to all the time.
+ * An entry names a span, the tag of its owner and the size of its slots. 0: the
+ * granule belongs to nobody. Tag and size are in the entry so that a thread
+ * that frees a remote slot need not read the span, whose cache line its owner
+ * writes all the time.
  *
  *   63                   19 18  16 15     0
  *   | span, 8-aligned      | step |  tag  |
  *
- * tag   of the owner; 0 = not known. A hint, span->owner is what counts
- * step  slots have up to hak_step_bytes(step), or HAK_STEP_LARGE: more
+ * tag   of the owner when the entry was written; 0 = unknown. It is a hint:
+ *       span->owner decides
+ * step  slots have at most hak_step_bytes(step) bytes; HAK_STEP_LARGE: more
  */
 enum { HAK_STEP_LARGE = 7 };
 
@@ -55,6 +59,8 @@ static inline size_t hak_step_bytes(uint32_t step)
     return (size_t)64 << step;
 }
 
+/* The number of p's granule; for a p outside of the window it is limit_real or
+ * more. */
 static inline size_t hak_directory_granule(const void *p)
 {
     return ((uintptr_t)p - hak_directory.base) >> HAK_GRANULE_SHIFT;
@@ -63,6 +69,8 @@ static inline bool hak_directory_in_window(const void *p)
 {
     return hak_directory_granule(p) < hak_directory.limit_real;
 }
+/* The entry of p; 0 for a p outside of the window. Any p, any thread. Relaxed
+ * is enough: memory/directory.c says why. */
 static inline uint64_t hak_directory_entry(const void *p)
 {
     size_t g = hak_directory_granule(p);

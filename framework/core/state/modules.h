@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * modules.h - the modules of this process: hakmem/module.h.
+ * modules.h - the modules of the process (hakmem/module.h).
  */
 #ifndef HAKMEM_STATE_MODULES_H
 #define HAKMEM_STATE_MODULES_H
@@ -11,13 +11,13 @@
 
 /*
  * Sealed.
- * linked  those that are linked in, NULL-terminated: in a fused library, in
+ * linked  modules that are linked in, NULL-terminated: in a fused library, in
  *         hakctl and in tests; else NULL
  */
 struct hak_modules {
     const struct hak_module_entry *const *linked;
-    uint32_t n;
-    uint32_t nlisteners; /* those that have page_retired */
+    uint32_t n;          /* open modules; atomic */
+    uint32_t nlisteners; /* open modules with page_retired */
     const struct hak_module_entry *entry[HAK_MODULES_MOST];
     struct hak_module_host host[HAK_MODULES_MOST];
 };

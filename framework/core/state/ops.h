@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * ops.h - the operations of a box, called as the build wants it: build.h. The
- * operations themselves are box.h's.
+ * ops.h - one inline function for each operation of a box.
+ *
+ * hakmem/box.h describes the operations. build.h decides how they are called:
+ * by name in a fused library, else through b->ops.
  */
 #ifndef HAKMEM_STATE_OPS_H
 #define HAKMEM_STATE_OPS_H

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * state.c - the data that core/state/ declares.
+ * state.c - defines the data that the headers of core/state/ declare.
  *
- * hak_nobody stands for a thread that has not attached. Its lanes never have a
- * free slot and nothing is ever stored to it, so malloc needs no test for it.
+ * hak_nobody stands for each thread that has not attached. Its lanes never have
+ * a free slot, and nothing is ever stored to it. So malloc's inline path needs
+ * no test whether the thread has attached.
  */
 #include <base/sections.h>
 #include <core/state/boxes.h>

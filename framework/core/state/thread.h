@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * thread.h - what the core knows of each thread.
+ * thread.h - the structure that the core keeps for each thread.
  */
 #ifndef HAKMEM_STATE_THREAD_H
 #define HAKMEM_STATE_THREAD_H
@@ -14,46 +14,56 @@
 
 #pragma GCC visibility push(hidden)
 
-/* What the slow paths count, per thread and box; one writer each. */
+/* Counts of the slow paths for one thread and box. Only the thread writes
+ * them; reports read them at any time. */
 struct hak_counts {
-    uint64_t allocs, frees;       /* calls of alloc and free */
-    uint64_t bytes_in, bytes_out; /* their usable bytes */
+    uint64_t allocs, frees;       /* calls of ops->alloc and ops->free */
+    uint64_t bytes_in, bytes_out; /* usable bytes of these slots */
     uint64_t refills, remote_frees, declines;
 };
 
-/* A parcel that a thread fills for another. */
+/* A parcel that one thread fills with slots of another thread. */
 struct hak_out {
-    struct hak_parcel *parcel; /* NULL: none */
+    struct hak_parcel *parcel; /* NULL: none is open */
     void **at;                 /* where the next slot's address goes */
-    void *last;                /* the last slot that left by it */
-    uint32_t key;              /* the other's tag + 1; 0: of no thread */
-    int32_t room;              /* in bytes of slots, about */
+    void *last;                /* last slot of the parcel posted before */
+    uint32_t key;              /* tag of the other thread + 1; 0: none */
+    int32_t room;              /* bytes of slots that still fit, roughly */
 };
 enum {
-    HAK_OUTS = 16,
-    HAK_PARCEL_SLOT_LEAST = 265, /* what a small slot counts as: mailbox.c */
+    HAK_OUTS = 16, /* parcels that a thread fills at a time */
+    /* The least number of bytes that a slot counts for. 62 such slots, as many
+     * as fit in a parcel, use up the largest room of one: mailbox.c. */
+    HAK_PARCEL_SLOT_LEAST = 265,
 };
 
+/* One thread, or one that has ended. Never freed; thread/lists.h has its life.
+ * Only its thread uses the members that are not marked atomic. */
 struct hak_thread {
-    struct hak_span *lane[HAK_LANES + 1]; /* never NULL: hak_no_span where
-                                             there is none, and in the last */
+    /* Never NULL: hak_no_span where there is no span. The last lane, for sizes
+     * above 256 KiB, is always hak_no_span. Atomic: hak_lane(). */
+    struct hak_span *lane[HAK_LANES + 1];
     void *heap[HAK_MAX_BOXES];
-    uint64_t epoch;
-    uint16_t tag;      /* in the directory, or HAK_TAG_NONE: too many threads */
-    uint32_t abroad;   /* calls of foreign boxes that it is inside of; never 0
-                          in the three below that have not attached */
-    uint32_t trips;    /* calls of boxes by the short way */
-    uint32_t routing;  /* requests on their way down a chain; atomic */
-    int *error;        /* errno of its thread, where that is at hand */
-    const void *given; /* what it is just handing to another allocator */
-    uint32_t ticks;
-    uint32_t rounds; /* of destructors that its thread ran */
+    uint64_t epoch; /* of hak_policy, when the lanes were last compared */
+    uint16_t tag;   /* in the directory; HAK_TAG_NONE: there are too many */
+    /* Calls of foreign boxes that the thread is inside of. Never 0 in
+     * hak_nobody, hak_forker and hak_ended. */
+    uint32_t abroad;
+    uint32_t trips;    /* calls through malloc/short_way.h */
+    uint32_t routing;  /* requests between chain and box; atomic */
+    int *error;        /* address of the thread's errno; NULL in hak_nobody */
+    const void *given; /* block being handed to another allocator: other.c */
+    uint32_t ticks;    /* calls of hak_tick */
+    uint32_t rounds;   /* rounds of destructors that have run: attach.c */
     uint64_t parked_at_ms;
-    struct hak_thread *next;        /* all threads, never shrinks */
-    struct hak_thread *next_parked; /* or ending */
+    struct hak_thread *next; /* in hak_threads */
+    /* In one of the lists parked, ending and left: lists.h. */
+    struct hak_thread *next_parked;
     uint64_t libc_allocs;
     struct hak_sampler *sampler; /* route/sample.c; NULL until it is needed */
-    struct { /* verify: what it is inside of; box NULL: nothing. crash.c */
+    /* With verify: the operation that the thread is inside of, for
+     * start/crash.c. box is NULL outside of one. */
+    struct {
         const struct hak_loaded *box;
         const char *operation;
         size_t size;
@@ -61,18 +71,20 @@ struct hak_thread {
     struct hak_counts count[HAK_MAX_BOXES];
     void *of_module[HAK_MODULES_MOST]; /* each module's word; atomic */
     /* core/thread/mailbox.c: */
-    struct hak_out out[HAK_OUTS];
-    uint32_t nopen;
+    struct hak_out out[HAK_OUTS]; /* by (tag of the other - tag) % HAK_OUTS */
+    uint32_t nopen;               /* members of out with an open parcel */
     uint32_t nstash;
-    struct hak_parcel *stash; /* empty ones */
-    bool parked, is_ending;   /* in one of these lists */
-    bool left_behind;         /* by a fork: it is the parent's */
-    pthread_mutex_t alive;    /* robust; held while it has a thread */
-    _Alignas(64) struct hak_parcel *inbox; /* what others post; atomic */
-    const struct hak_parcel *inbox_seen;   /* at the last tick; atomic */
+    struct hak_parcel *stash; /* empty parcels for reuse */
+    /* core/thread/lists.c; guarded by hak_lists.lock: */
+    bool parked, is_ending; /* in the list of that name */
+    bool left_behind;       /* a thread of the parent, in a child of fork */
+    pthread_mutex_t alive;  /* robust; its thread holds it while it lives */
+    _Alignas(64) struct hak_parcel *inbox; /* parcels for it; atomic */
+    const struct hak_parcel *inbox_seen;   /* head at the last look; atomic */
 };
 
 enum { HAK_TAG_NONE = 0xffff };
+/* Written once for each tag, when its structure is made. */
 extern struct hak_thread *hak_thread_by_tag[HAK_TAG_NONE];
 
 static inline struct hak_thread *hak_owner_of(const struct hak_span *span)
@@ -80,48 +92,52 @@ static inline struct hak_thread *hak_owner_of(const struct hak_span *span)
     return __atomic_load_n(&span->owner, __ATOMIC_RELAXED);
 }
 
-/* Thread-local, as nothing else but what fork.c has. Never NULL. */
+/* The calling thread's structure, or one of the three below. Never NULL. */
 extern __thread struct hak_thread *hak_self
     __attribute__((tls_model("initial-exec")));
-extern struct hak_thread hak_nobody; /* a thread that has not attached */
-extern struct hak_thread hak_forker; /* a thread inside fork */
-extern struct hak_thread hak_ended;  /* a thread that has parked */
-extern struct hak_span hak_no_span;  /* has no free slot, ever */
+extern struct hak_thread hak_nobody; /* for threads that have not attached */
+extern struct hak_thread hak_forker; /* for threads inside fork */
+extern struct hak_thread hak_ended;  /* for threads that have parked */
+extern struct hak_span hak_no_span;  /* never has a free slot */
 static inline bool hak_is_attached(const struct hak_thread *t)
 {
     return t != &hak_nobody && t != &hak_forker && t != &hak_ended;
 }
 
-/* Atomic, since a change of route empties the lanes of running threads. */
+/* The span of a lane. Atomic, because a change of routes empties the lanes of
+ * running threads. */
 static inline struct hak_span *hak_lane(struct hak_thread *t, uint32_t index)
 {
     return __atomic_load_n(&t->lane[index], __ATOMIC_RELAXED);
 }
 
-/* Are its slots a multiple of a power of two? Of no span (0 bytes): maybe. */
+/* May slots of the span be aligned to `align`, a power of two? Their size has
+ * to be a multiple of it. Also true for hak_no_span, whose slots have 0 bytes.
+ */
 static inline bool hak_lane_may_align(const struct hak_span *span, size_t align)
 {
     return (span->slot_bytes & (align - 1)) == 0;
 }
 
-/* All structures of threads, of those that ended too; the list never shrinks.
- * NULL: there is none. */
+/* The list of all structures, those of ended threads included. It never
+ * shrinks, so it is read without a lock. NULL: it is empty. */
 extern struct hak_thread *hak_threads; /* atomic */
 static inline struct hak_thread *hak_thread_first(void)
 {
     return __atomic_load_n(&hak_threads, __ATOMIC_ACQUIRE);
 }
 
-/* The largest request of a lane: what its refill asks for. */
+/* The largest request of a lane in bytes, which a refill asks for. */
 static inline size_t hak_lane_bytes(uint32_t index)
 {
     return index == 0 ? HAK_ALIGN_BYTES : hak_index_bytes(index);
 }
 
 /*
- * May the calling thread not enter boxes, nor wait for a lock? So it is while
- * it forks, and in a call that a signal handler interrupted in order to fork.
- * When that is over, hak_self is the thread's own again.
+ * Is the calling thread inside fork? It must then not enter boxes, nor wait for
+ * a lock. This also holds for a call that a signal handler interrupted in order
+ * to fork. When the fork is over, the hook sets hak_self to the thread's own
+ * structure again, and the result is false.
  */
 static inline bool hak_is_forking(void)
 {

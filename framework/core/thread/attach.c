@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * attach.c - a thread's first slow path, and its end.
  *
- * A thread attaches at its first slow path. A destructor of thread-specific
- * data parks its structure with its lanes and heaps as they are, and the next
- * thread that attaches takes it over, so threads that come and go cost a list
- * operation. What stays parked for long is reaped: reap.c.
+ * A thread attaches at its first slow path: it gets a struct hak_thread. When
+ * the thread ends, a destructor of thread-specific data parks the structure,
+ * with its lanes and heaps as they are. The next thread that attaches takes it
+ * over, so a short-lived thread costs a list operation. A structure that stays
+ * parked for long is reaped: reap.c.
  */
 #include <core/thread/lists.h>
 
@@ -28,8 +29,9 @@ static void park_heaps(struct hak_thread *t)
     }
 }
 
-/* The last round of destructors: no need to wait for the kernel. */
-static void end(struct hak_thread *t)
+/* Park t in the last round of destructors, without waiting for the kernel to
+ * say that the thread is gone. */
+static void park_ended(struct hak_thread *t)
 {
     park_heaps(t);
     hak_self = &hak_ended;
@@ -37,15 +39,15 @@ static void end(struct hak_thread *t)
     struct hak_thread **at = &hak_lists.ending;
     while (*at != NULL && *at != t)
         at = &(*at)->next_parked;
-    if (*at == t) /* else: a fork's child has dropped the list */
+    if (*at == t) /* it may be missing: a child of fork drops the list */
         hak_lists_take_ending(at);
     pthread_mutex_unlock(&t->alive);
     hak_lists_park(t);
     hak_lock_drop(&hak_lists.lock);
 }
 
-/* ThreadSanitizer has its own record of a thread until the last round begins.
- */
+/* One round less under ThreadSanitizer, which drops its record of a thread when
+ * the last round begins. */
 #ifdef __SANITIZE_THREAD__
 enum { ROUNDS = PTHREAD_DESTRUCTOR_ITERATIONS - 1 };
 #else
@@ -53,11 +55,12 @@ enum { ROUNDS = PTHREAD_DESTRUCTOR_ITERATIONS };
 #endif
 
 /*
- * Others' destructors may still allocate, so the structure is kept through
- * all rounds of them. A thread whose first request came in a late round never
- * sees our last: it is found to be gone.
+ * The destructor of hak_lists.key. Destructors of other libraries may still
+ * allocate, so the structure is kept through all rounds of destructors. A
+ * thread that attached in a late round does not reach ROUNDS. It is parked when
+ * hak_lists_park_gone finds that it is gone.
  */
-static void ending(void *self)
+static void on_thread_exit(void *self)
 {
     struct hak_thread *t = self;
     hak_mailbox_post(t);
@@ -66,7 +69,7 @@ static void ending(void *self)
     if (t->rounds < ROUNDS)
         pthread_setspecific(hak_lists.key, t);
     else
-        end(t);
+        park_ended(t);
 }
 
 int hak_thread_start(void)
@@ -75,7 +78,7 @@ int hak_thread_start(void)
     hak_lists.ending_end = &hak_lists.ending;
     pthread_mutexattr_init(&hak_lists.robust);
     pthread_mutexattr_setrobust(&hak_lists.robust, PTHREAD_MUTEX_ROBUST);
-    return -pthread_key_create(&hak_lists.key, ending);
+    return -pthread_key_create(&hak_lists.key, on_thread_exit);
 }
 
 bool hak_thread_is_started(void)
@@ -97,7 +100,7 @@ static struct hak_thread *unpark(void)
     return t;
 }
 
-static struct hak_thread *fresh(void)
+static struct hak_thread *new_structure(void)
 {
     struct hak_thread *t = hak_meta(sizeof *t);
     if (t == NULL)
@@ -106,7 +109,7 @@ static struct hak_thread *fresh(void)
     hak_lock_take(&hak_lists.lock);
     t->tag = HAK_TAG_NONE;
     if (hak_lists.ntags < HAK_TAG_NONE - 1) {
-        t->tag = (uint16_t)(hak_lists.ntags + 1); /* 0: nobody's */
+        t->tag = (uint16_t)(hak_lists.ntags + 1); /* tag 0 means unknown */
         __atomic_store_n(&hak_lists.ntags, t->tag, __ATOMIC_RELAXED);
         hak_thread_by_tag[t->tag] = t;
     }
@@ -122,19 +125,19 @@ struct hak_thread *hak_thread_attach(void)
     if (hak_is_forking())
         return NULL;
     if (hak_is_attached(hak_self))
-        return hak_self; /* again, after a fork in a signal handler */
+        return hak_self; /* hak_is_forking() has set it: the fork is over */
     bool late = hak_self == &hak_ended;
     struct hak_thread *t = unpark();
     if (t == NULL)
-        t = fresh();
+        t = new_structure();
     if (t == NULL)
         return NULL;
     hak_mailbox_open(t);
     t->rounds = 0;
     t->error = &errno;
-    hak_self = t; /* from here on: setspecific allocates if the key is high */
+    hak_self = t; /* before setspecific, which allocates if the key is high */
     if (late || pthread_setspecific(hak_lists.key, t) != 0)
-        hak_lists_begin_ending(t); /* no destructor of ours will run */
+        hak_lists_begin_ending(t); /* its destructor will not run */
     return t;
 }
 

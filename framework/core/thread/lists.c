@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * lists.c - which structures of threads are in use, ending, parked or left.
+ * lists.c - the lists of thread structures, and tests for threads that ended.
  */
 #include <core/thread/lists.h>
 
@@ -21,7 +21,7 @@ size_t hak_thread_count(void)
     return __atomic_load_n(&hak_lists.ntags, __ATOMIC_RELAXED);
 }
 
-/* lock held; hak_thread_reap looks at both lists without it */
+/* lock held. Atomic, because has_work of reap.c reads the heads without it. */
 void hak_lists_set_next(struct hak_thread **at, struct hak_thread *t)
 {
     __atomic_store_n(at, t, __ATOMIC_RELAXED);
@@ -35,7 +35,7 @@ void hak_lists_put_parked(struct hak_thread *t)
     hak_lists_set_next(&hak_lists.parked, t);
 }
 
-/* lock held; at: a place of the list. NULL: its end */
+/* lock held */
 struct hak_thread *hak_lists_take_parked(struct hak_thread **at)
 {
     struct hak_thread *t = *at;
@@ -62,7 +62,7 @@ static void put_ending(struct hak_thread *t)
     hak_lists.ending_end = &t->next_parked;
 }
 
-/* lock held; at: a place of the list, not its end */
+/* lock held */
 struct hak_thread *hak_lists_take_ending(struct hak_thread **at)
 {
     struct hak_thread *t = *at;
@@ -74,11 +74,13 @@ struct hak_thread *hak_lists_take_ending(struct hak_thread **at)
 }
 
 /*
- * lock held; t is the calling thread's from now on. When that is gone the
- * kernel says so: it marks each robust mutex that a thread still holds, before
- * the thread is joined. To hold one costs no system call. (Made anew: in a
- * fork's child it may be left from the parent. Where set_robust_list is refused
- * it is a plain one, and nobody is ever gone.)
+ * lock held. t becomes the structure of the calling thread, which takes its
+ * robust mutex. When a thread ends, the kernel marks each robust mutex that it
+ * still holds, before the thread is joined. Holding one costs no system call.
+ *
+ * The mutex is initialised each time, because in a child of fork its state may
+ * be the parent's. Where set_robust_list is refused, it is a plain mutex, and
+ * no thread is ever found to be gone.
  */
 void hak_lists_hold_alive(struct hak_thread *t)
 {
@@ -87,8 +89,6 @@ void hak_lists_hold_alive(struct hak_thread *t)
     pthread_mutex_lock(&t->alive);
 }
 
-/* Look more often from here on whether the calling thread, whose t is, is gone.
- */
 void hak_lists_begin_ending(struct hak_thread *t)
 {
     hak_lock_take(&hak_lists.lock);
@@ -96,7 +96,7 @@ void hak_lists_begin_ending(struct hak_thread *t)
     hak_lock_drop(&hak_lists.lock);
 }
 
-/* lock held */
+/* lock held. Has the thread of t ended? If so, t->alive is usable again. */
 static bool is_gone(struct hak_thread *t)
 {
     int error = pthread_mutex_trylock(&t->alive);
@@ -108,8 +108,9 @@ static bool is_gone(struct hak_thread *t)
     return error == EOWNERDEAD;
 }
 
-/* lock held. Some threads end without a destructor of ours: by exit(2), or when
- * their first request comes after it. */
+/* lock held. Park t if its thread ended without a destructor. That happens when
+ * the thread calls exit(2), or when its first request comes after the round in
+ * which the destructor would run. */
 static void park_lost(struct hak_thread *t)
 {
     if (!t->parked && !t->is_ending && is_gone(t))
@@ -129,9 +130,9 @@ void hak_lists_park_some_lost(void)
 }
 
 /*
- * lock held: park the ended threads among the next few of the ending ones.
- * Those that are still there wait for their next turn: some may stay in their
- * destructors for good.
+ * lock held. Threads that still run go to the end of the queue, since some may
+ * stay in their destructors for good. `first` is the first of these: when it
+ * comes again, all have been tested.
  */
 void hak_lists_park_gone(uint32_t looks)
 {
@@ -160,7 +161,7 @@ void hak_lists_park_all_gone(void)
 
 /* ---- in the child of a fork ---- */
 
-/* lock held: of the ending ones keep the forking thread alone. */
+/* lock held. Drop all ending threads but the forking one. */
 static void forget_ending(const struct hak_thread *forking)
 {
     struct hak_thread *kept = NULL;
@@ -175,7 +176,8 @@ static void forget_ending(const struct hak_thread *forking)
         put_ending(kept);
 }
 
-/* lock held. It waits as long as one that has parked. */
+/* lock held. Add t to the list `left`, where it waits as long as a parked one.
+ */
 static void leave_behind(struct hak_thread *t, uint64_t now_ms)
 {
     t->left_behind = true;
@@ -185,11 +187,15 @@ static void leave_behind(struct hak_thread *t, uint64_t now_ms)
 }
 
 /*
- * Threads that were running or ending in the parent: halted anywhere, so their
- * structures are never used again. Nobody will read what comes for them. The
- * lock is held, perhaps by a call that a signal handler interrupted: its lists
- * stay as they are then. libc has forgotten what the forking thread held of
- * robust mutexes.
+ * Threads that were running or ending in the parent may have been halted at any
+ * point, so their structures are never used again, and their inboxes are
+ * closed.
+ *
+ * The lock is held. If a signal handler forked, a call that it interrupted may
+ * hold it instead; the lists may then be half changed and are left alone.
+ *
+ * The child's libc has an empty list of robust mutexes, so the forking thread
+ * takes its own one again.
  */
 void hak_thread_fork_child(struct hak_thread *forking)
 {

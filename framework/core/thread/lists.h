@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * lists.h - the lists that structures of threads are in; for core/thread/.
+ * lists.h - the lists of thread structures; private to core/thread/.
  *
  *     running --destructor--> ending --it is gone--> parked --later--> reaped
  *        ^                                             |
- *        +---------------- the next thread takes it ---+
+ *        +---------- the next thread takes it over ----+
  *
- * A structure is never freed. hak_threads has all of them.
+ * A structure is never freed. The list hak_threads contains all of them.
  */
 #ifndef HAKMEM_THREAD_LISTS_H
 #define HAKMEM_THREAD_LISTS_H
@@ -14,46 +14,54 @@
 
 #pragma GCC visibility push(hidden)
 
-enum { HAK_LOOKS = 16 }; /* at threads that may be gone, at a time */
+enum { HAK_LOOKS = 16 }; /* threads that one call tests for being gone */
 
-/* Guarded by lock; the heads of lists are also looked at without it. */
+/* Guarded by hak_lists.lock. The heads of the lists are also read without it.
+ */
 struct hak_thread_lists {
     struct hak_lock lock;
     struct hak_thread *parked;
-    /* looked at in turn: their threads may still run for a moment */
+    /* A queue. Threads of these structures may still run for a moment, so they
+     * are tested in turn. */
     struct hak_thread *ending, **ending_end;
-    /* in a fork's child: the parent's threads, whose heaps wait to be searched
-     * for spans that are free */
+    /* In a child of fork: threads of the parent. Free memory in their heaps
+     * has not been searched for yet. */
     struct hak_thread *left;
-    struct hak_thread *look; /* the next of all to look at */
-    pthread_key_t key;
+    struct hak_thread *look; /* the next of hak_threads to test */
+    pthread_key_t key;       /* its destructor parks the structure */
     pthread_mutexattr_t robust;
     uint32_t ntags;
 };
 extern struct hak_thread_lists hak_lists;
 
-/* All below: the lock is held, unless it says otherwise. */
+/* The caller of the functions below holds hak_lists.lock, unless the comment
+ * says otherwise. */
 
 /* Store the head of a list, or a link in it. */
 void hak_lists_set_next(struct hak_thread **at, struct hak_thread *t);
-/* t has ended at this moment: it waits for the next thread, or for the reaper.
- */
+/* Park t, whose thread has ended, from the present time on. */
 void hak_lists_park(struct hak_thread *t);
+/* Add t to the parked ones; its parked_at_ms is set already. */
 void hak_lists_put_parked(struct hak_thread *t);
-/* at: a place of the list. NULL: its end */
+/* Remove the structure that *at leads to from the parked ones. at: the head of
+ * that list, or a link in it. Returns NULL at the list's end. */
 struct hak_thread *hak_lists_take_parked(struct hak_thread **at);
-/* Look more often from here on whether the calling thread, whose t is, is gone.
- * The lock is not held. */
+/* Add t, the calling thread's structure, to the ending ones, which are tested
+ * more often. The caller does not hold the lock. */
 void hak_lists_begin_ending(struct hak_thread *t);
-/* at: a place of the list, not its end */
+/* Remove the structure that *at leads to from the ending ones. at: the head of
+ * that list, or a link in it, but not its end. */
 struct hak_thread *hak_lists_take_ending(struct hak_thread **at);
-/* t is the calling thread's from now on. */
+/* Let the calling thread hold t->alive. The kernel marks it when the thread is
+ * gone. */
 void hak_lists_hold_alive(struct hak_thread *t);
-/* Park those of the next `looks` ending threads that are gone. */
+/* Test the next `looks` ending threads, and park those that are gone. */
 void hak_lists_park_gone(uint32_t looks);
-/* Of all threads, some at a time, those that ended without a destructor. */
+/* Test the next HAK_LOOKS of all threads, and park those that are gone without
+ * having run the destructor. */
 void hak_lists_park_some_lost(void);
-/* The lock is not held. */
+/* Test all threads, and park those that are gone. The caller does not hold the
+ * lock. */
 void hak_lists_park_all_gone(void);
 
 #pragma GCC visibility pop

@@ -1,27 +1,29 @@
 /* SPDX-License-Identifier: MIT
- * mailbox.c - frees of other threads' slots travel to those threads.
+ * mailbox.c - remote frees travel in parcels to the threads that own the slots.
  *
  *     free(p)        p -> open parcel for the thread that the directory names
  *     full, or old   parcel -> inbox of that thread
- *     its slow path  inbox -> each p freed as the thread's own
+ *     its slow path  inbox -> each p is freed like the thread's own slots
  *
- * A slot is in its owner's cache, and so is its span. Who else frees it touches
- * neither: the directory's entry says whose it is, and of p nothing but the
- * address travels. So a free by another thread costs a store, its arrival what
- * the owner's own free costs, and a parcel shares two atomics.
+ * A slot and its span are usually in the cache of the owner's CPU. A thread
+ * that frees a remote slot touches neither: the directory's entry names the
+ * owner, and only the address p is stored in the parcel. So a remote free costs
+ * a store, the arrival costs as much as a free by the owner, and the atomic
+ * operations are two for each parcel.
  *
- * The directory's word is a hint: what arrives at a thread that does not own
- * it is freed the long way, by the span's word.
+ * The tag in the directory is a hint. If a slot arrives at a thread that does
+ * not own it, free_misdelivered in free.c frees it, by span->owner.
  *
- * A thread keeps at most PARCEL_BYTES of slots back for each of HAK_OUTS
- * others, and all threads together KEPT_BYTES or so; it posts them on its slow
- * paths, and when it ends. An inbox holds INBOX_PARCELS: when its thread stays
- * away for long, boxes take the slots (remote_free), which needs no memory. So
- * they do where an inbox is closed: the thread has ended and its heaps are
- * closed, or it stayed behind in a fork. What waits in an inbox for a purge
- * delay goes the same way, by any thread's tick.
+ * A thread holds back at most PARCEL_BYTES of slots for each of HAK_OUTS other
+ * threads, and all threads together about KEPT_BYTES. It posts its parcels on
+ * slow paths and when it ends. An inbox takes INBOX_PARCELS parcels. When it is
+ * full, because its thread makes no request for long, the slots go to the box
+ * (ops->remote_free), which needs no memory. The same happens where an inbox is
+ * closed: the thread was reaped, or it is a thread of the parent in a child of
+ * fork. Parcels that wait in an inbox for a purge delay are freed like that
+ * too, in any thread's tick.
  *
- * Parcels are type-stable and go round: a few wait with each thread, the others
+ * Parcels are type-stable and reused: a few are kept by each thread, the others
  * in a pool.
  */
 #include <core/thread/mailbox.h>
@@ -36,40 +38,46 @@
 #include <errno.h>
 
 enum {
-    PARCEL_SLOTS = 62,                                   /* 512 bytes in all */
-    PARCEL_BYTES = PARCEL_SLOTS * HAK_PARCEL_SLOT_LEAST, /* of slots: 16 KiB */
+    PARCEL_SLOTS = 62, /* sizeof(struct hak_parcel) is 512 */
+    /* The most bytes of slots in a parcel, 16 KiB. */
+    PARCEL_BYTES = PARCEL_SLOTS * HAK_PARCEL_SLOT_LEAST,
     PARCEL_BYTES_LEAST = 1 << 10,
-    KEPT_BYTES = 16 << 20, /* 16 KiB for each of 16 others in 64 threads */
+    /* 16 KiB for each of 16 other threads, with 64 threads. With more threads,
+     * parcels are posted with fewer bytes. */
+    KEPT_BYTES = 16 << 20,
     INBOX_PARCELS = 128,
-    AGE_THREADS = 64, /* inboxes looked at in a tick, and ... */
-    AGE_INBOXES = 4,  /* ... emptied */
-    STASH_PARCELS = 4,
+    AGE_THREADS = 64,  /* inboxes that one hak_mailbox_age looks at ... */
+    AGE_INBOXES = 4,   /* ... and the most that it empties */
+    STASH_PARCELS = 4, /* empty parcels that a thread keeps */
 };
 
 struct hak_parcel {
-    struct hak_parcel *next;
-    uint32_t n;     /* once it is posted */
-    uint32_t depth; /* in an inbox: parcels from this one on; atomic */
+    struct hak_parcel *next; /* in an inbox, a stash or the pool; atomic */
+    uint32_t n;              /* slots; set when it is posted; atomic */
+    uint32_t depth; /* in an inbox: parcels from this one to the end; atomic */
     void *slot[PARCEL_SLOTS]; /* atomic */
 };
 
+/* Empty parcels; guarded by pool.lock. */
 static struct {
     struct hak_lock lock;
     struct hak_parcel *free;
 } pool;
 
-static struct hak_parcel closed; /* what a closed inbox holds */
+/* The inbox of a thread that takes no parcels leads to this one. */
+static struct hak_parcel closed;
 
-static HAK_SEALED hak_unpack *free_slots;
+static HAK_SEALED hak_unpack *free_slots; /* hak_free_parcel of free.c */
 
 void hak_mailbox_start(hak_unpack *unpack)
 {
     free_slots = unpack;
 }
 
+/* When hak_mailbox_age runs next, and where in hak_threads it goes on. */
 static struct {
     uint64_t due_ms;       /* atomic */
-    struct hak_thread *at; /* the next one to look at; atomic */
+    struct hak_thread *at; /* NULL: at the start of the list; atomic */
 } ageing;
 
 void hak_mailbox_lock(enum hak_fork_phase phase)
@@ -113,20 +121,23 @@ static void put_empty(struct hak_thread *t, struct hak_parcel *parcel)
  */
 
 /*
- * Two frees of one slot in one parcel are found out when they arrive. The last
- * slot of a parcel carries a mark from when it is posted until it arrives,
- * whose link is no address: freed again by the same thread as the first of the
- * next parcel, it is known for what it is. (Where it arrived, and is in use
- * again, the mark is gone, and nobody can tell that free from a right one.)
+ * A double free of a slot within one parcel is detected when the parcel
+ * arrives. To detect one across two parcels, the last slot of a parcel carries
+ * a special mark while the parcel is on its way. It decodes to 16, the address
+ * of no slot. If the thread frees that slot again as the first one of its next
+ * parcel, the mark shows the double free. After the arrival the mark is
+ * gone, and if the slot is in use again, the second free looks like a correct
+ * one.
  */
 static uint64_t mark_of(const struct hak_span *span)
 {
     return span->key ^ 16;
 }
 
-/* Only what looks live: a wrong free is told when it arrives, and until then
- * hurts neither a list that the slot is in nor what lies beside a slot. */
-static void mark(void *p)
+/* Mark slot p if it looks live. If it is not live, the program is wrong; a
+ * store could break a free list or change memory beside a slot, and the fault
+ * is reported when the parcel arrives. */
+static void mark_last_slot(void *p)
 {
     const struct hak_span *span = hak_directory_get(p);
     if (span != NULL && span->key != 0 && hak_span_looks_live(span, p))
@@ -140,7 +151,7 @@ static bool has_mark(const struct hak_span *span, const void *p)
                mark_of(span);
 }
 
-static void unmark(void *p)
+static void unmark_last_slot(void *p)
 {
     if (has_mark(hak_directory_get(p), p))
         hak_slot_clear(p);
@@ -148,14 +159,15 @@ static void unmark(void *p)
 
 /* ---- arrival ---- */
 
-/* Free what is in a list of parcels. mine: they came for the calling thread.
- * t: gets the empty ones. */
-static void unpack(struct hak_thread *t, struct hak_parcel *parcel, bool mine)
+/* Free the slots of a list of parcels. mine: they were posted to the calling
+ * thread. t: the structure that keeps the empty parcels. */
+static void free_parcels(struct hak_thread *t, struct hak_parcel *parcel,
+                         bool mine)
 {
     int kept = errno;
     while (parcel != NULL && parcel != &closed) {
         struct hak_parcel *next = parcel->next;
-        unmark(parcel->slot[parcel->n - 1]);
+        unmark_last_slot(parcel->slot[parcel->n - 1]);
         free_slots(t, parcel->slot, parcel->n, mine);
         put_empty(t, parcel);
         parcel = next;
@@ -163,14 +175,15 @@ static void unpack(struct hak_thread *t, struct hak_parcel *parcel, bool mine)
     errno = kept;
 }
 
-static struct hak_parcel *exchange(struct hak_thread *t, struct hak_parcel *now)
+static struct hak_parcel *exchange_inbox(struct hak_thread *t,
+                                         struct hak_parcel *now)
 {
     return __atomic_exchange_n(&t->inbox, now, __ATOMIC_ACQUIRE);
 }
 
-/* What came for any thread. Its inbox, which may be closed meanwhile, stays so.
- */
-static struct hak_parcel *take_all(struct hak_thread *t)
+/* Empty the inbox of any thread. Returns its parcels, or &closed: an inbox that
+ * is closed stays closed. */
+static struct hak_parcel *take_inbox(struct hak_thread *t)
 {
     struct hak_parcel *first = __atomic_load_n(&t->inbox, __ATOMIC_RELAXED);
     while (first != NULL && first != &closed &&
@@ -180,8 +193,8 @@ static struct hak_parcel *take_all(struct hak_thread *t)
     return first;
 }
 
-/* Has nothing come or gone since the last look? */
-static bool is_old(struct hak_thread *t)
+/* Does the inbox hold parcels, and is its head the same as at the last call? */
+static bool is_inbox_old(struct hak_thread *t)
 {
     const struct hak_parcel *first =
         __atomic_load_n(&t->inbox, __ATOMIC_RELAXED);
@@ -199,8 +212,8 @@ void hak_mailbox_age(struct hak_thread *me, uint64_t now_ms)
     struct hak_thread *t = __atomic_load_n(&ageing.at, __ATOMIC_RELAXED);
     for (int i = 0; i < AGE_THREADS && nemptied < AGE_INBOXES; i++) {
         t = t != NULL ? t : hak_thread_first();
-        if (t != me && is_old(t)) {
-            unpack(me, take_all(t), false);
+        if (t != me && is_inbox_old(t)) {
+            free_parcels(me, take_inbox(t), false);
             nemptied++;
         }
         t = t->next;
@@ -212,13 +225,16 @@ void hak_mailbox_age(struct hak_thread *me, uint64_t now_ms)
 
 /* ---- posting ---- */
 
-/* False: the inbox is closed or full. */
+/* Add a parcel to an inbox. False: the inbox is closed or full. The release
+ * pairs with the acquire of exchange_inbox and take_inbox. */
 static bool deliver(struct hak_thread *to, struct hak_parcel *parcel)
 {
     struct hak_parcel *old = __atomic_load_n(&to->inbox, __ATOMIC_RELAXED);
     do {
         uint32_t depth = 0;
-        if (old != NULL) /* it may have left: then the exchange fails */
+        /* `old` may have left the inbox and be in use for something else: its
+         * memory is type-stable, and the exchange below fails then. */
+        if (old != NULL)
             depth = __atomic_load_n(&old->depth, __ATOMIC_RELAXED);
         if (old == &closed || depth >= INBOX_PARCELS)
             return false;
@@ -229,7 +245,8 @@ static bool deliver(struct hak_thread *to, struct hak_parcel *parcel)
     return true;
 }
 
-static void post(struct hak_thread *t, struct hak_out *out)
+/* Post the parcel of `out`, or free its slots here if its inbox refuses it. */
+static void post_parcel(struct hak_thread *t, struct hak_out *out)
 {
     struct hak_parcel *parcel = out->parcel;
     struct hak_thread *to = hak_thread_by_tag[out->key - 1];
@@ -237,26 +254,28 @@ static void post(struct hak_thread *t, struct hak_out *out)
     *out = (struct hak_out){.last = parcel->slot[n - 1]};
     t->nopen--;
     __atomic_store_n(&parcel->n, n, __ATOMIC_RELAXED);
-    bool mine = to == hak_self; /* who posts for t, which has ended */
+    /* The caller may post for a thread t that has ended, so the parcel may be
+     * for the caller itself. */
+    bool mine = to == hak_self;
     if (!mine && to != t) {
-        mark(parcel->slot[n - 1]);
+        mark_last_slot(parcel->slot[n - 1]);
         if (deliver(to, parcel))
             return;
     }
-    parcel->next = NULL; /* deliver may have tried before it gave up */
-    unpack(t, parcel, mine);
+    parcel->next = NULL; /* deliver may have set it before it failed */
+    free_parcels(t, parcel, mine);
 }
 
 void hak_mailbox_post_now(struct hak_thread *t)
 {
     for (uint32_t i = 0; i < HAK_OUTS; i++)
         if (t->out[i].parcel != NULL)
-            post(t, &t->out[i]);
+            post_parcel(t, &t->out[i]);
 }
 
 void hak_mailbox_receive_now(struct hak_thread *t)
 {
-    unpack(t, exchange(t, NULL), true);
+    free_parcels(t, exchange_inbox(t, NULL), true);
 }
 
 void hak_mailbox_receive_all(struct hak_thread *me)
@@ -264,16 +283,17 @@ void hak_mailbox_receive_all(struct hak_thread *me)
     hak_mailbox_post(me);
     hak_mailbox_receive(me);
     for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next)
-        unpack(me, take_all(t), false);
+        free_parcels(me, take_inbox(t), false);
 }
 
 void hak_mailbox_full(struct hak_thread *t, struct hak_out *out)
 {
-    post(t, out);
+    post_parcel(t, out);
 }
 
-/* Bytes of slots that a parcel holds: fewer, the more threads there are. */
-static int32_t room(void)
+/* The bytes of slots after which a parcel is posted. With more threads it is
+ * fewer, so that all parcels together stay near KEPT_BYTES. */
+static int32_t parcel_room_bytes(void)
 {
     size_t share = KEPT_BYTES / HAK_OUTS / hak_max(hak_thread_count(), 1);
     return (int32_t)hak_max(hak_min(share, PARCEL_BYTES), PARCEL_BYTES_LEAST);
@@ -289,7 +309,7 @@ bool hak_mailbox_put_first(struct hak_thread *t, uint64_t entry, void *p)
     if (unlikely(p == out->last) && has_mark(hak_entry_span(entry), p))
         hak_die("free(%p): freed twice", p);
     if (out->parcel != NULL)
-        post(t, out);
+        post_parcel(t, out);
     struct hak_parcel *parcel = take_empty(t);
     if (parcel == NULL)
         return false;
@@ -297,7 +317,7 @@ bool hak_mailbox_put_first(struct hak_thread *t, uint64_t entry, void *p)
         .parcel = parcel,
         .at = parcel->slot,
         .key = tag + 1,
-        .room = room(),
+        .room = parcel_room_bytes(),
     };
     t->nopen++;
     return hak_mailbox_put(t, entry, p);
@@ -308,23 +328,26 @@ bool hak_mailbox_put_first(struct hak_thread *t, uint64_t entry, void *p)
 void hak_mailbox_open(struct hak_thread *t)
 {
     if (__atomic_load_n(&t->inbox, __ATOMIC_RELAXED) == &closed)
-        exchange(t, NULL);
+        exchange_inbox(t, NULL);
 }
 
 void hak_mailbox_close(struct hak_thread *t)
 {
-    unpack(t, exchange(t, &closed), false);
+    free_parcels(t, exchange_inbox(t, &closed), false);
 }
 
 void hak_mailbox_abandon(struct hak_thread *t)
 {
-    exchange(t, &closed);
+    exchange_inbox(t, &closed);
 }
 
-/* ---- what is on its way ---- */
+/* ---- figures ---- */
 
-static void count(const struct hak_parcel *parcel, uint32_t n,
-                  const struct hak_box *box, struct hak_mailbox_figures *sum)
+/* Add the slots of box in the first n places of a parcel to *sum. The parcel
+ * may change meanwhile. */
+static void count_slots(const struct hak_parcel *parcel, uint32_t n,
+                        const struct hak_box *box,
+                        struct hak_mailbox_figures *sum)
 {
     for (uint32_t i = 0; i < n && i < PARCEL_SLOTS; i++) {
         const struct hak_span *span = hak_directory_get(
@@ -345,13 +368,13 @@ struct hak_mailbox_figures hak_mailbox_read(const struct hak_box *box)
                 __atomic_load_n(&t->out[i].parcel, __ATOMIC_RELAXED);
             void **at = __atomic_load_n(&t->out[i].at, __ATOMIC_RELAXED);
             if (parcel != NULL)
-                count(parcel, (uint32_t)(at - parcel->slot), box, &sum);
+                count_slots(parcel, (uint32_t)(at - parcel->slot), box, &sum);
         }
         const struct hak_parcel *parcel =
             __atomic_load_n(&t->inbox, __ATOMIC_ACQUIRE);
         for (int i = 0; i < INBOX_PARCELS && parcel != NULL; i++) {
-            count(parcel, __atomic_load_n(&parcel->n, __ATOMIC_RELAXED), box,
-                  &sum);
+            count_slots(parcel, __atomic_load_n(&parcel->n, __ATOMIC_RELAXED),
+                        box, &sum);
             parcel = __atomic_load_n(&parcel->next, __ATOMIC_RELAXED);
         }
     }

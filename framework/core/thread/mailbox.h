@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * mailbox.h - frees of other threads' slots, on their way to those threads.
+ * mailbox.h - remote frees travel in parcels to the threads that own the slots.
  */
 #ifndef HAKMEM_THREAD_MAILBOX_H
 #define HAKMEM_THREAD_MAILBOX_H
@@ -10,25 +10,29 @@
 #pragma GCC visibility push(hidden)
 
 /*
- * What frees the slots of a parcel: core/malloc/free.c. The mailbox itself does
- * not know how a slot is freed.
- * t     the calling thread, or hak_nobody and kin
- * mine  the parcel came for t, so the slots are most likely its own
+ * A function that frees the n slots of a parcel. free.c provides it, because
+ * the mailbox does not know how a slot is freed.
+ * t     the calling thread; it may be hak_nobody, hak_forker or hak_ended
+ * mine  the parcel was posted to t, so t most likely owns the slots
  */
 typedef void hak_unpack(struct hak_thread *t, void *const *slot, uint32_t n,
                         bool mine);
 void hak_mailbox_start(hak_unpack *unpack); /* at start */
 
-/* What hak_mailbox_put leaves: no parcel for that thread is open, or this one
- * is full now. */
+/* The slow parts of hak_mailbox_put: no parcel for that thread is open, or the
+ * open one is full. */
 bool hak_mailbox_put_first(struct hak_thread *t, uint64_t entry, void *p)
     __attribute__((noinline));
 void hak_mailbox_full(struct hak_thread *t, struct hak_out *out)
     __attribute__((noinline));
 
 /*
- * Put p, whose entry that is, into t's parcel for its owner. False: it is not
- * for a parcel, or there is no memory. t: the calling thread.
+ * hak_mailbox_put - put slot p into t's parcel for its owner.
+ * t        the calling thread
+ * entry    the directory's entry of p; it names the owner
+ * Returns  false: p cannot travel in a parcel. Its slots are large, its owner
+ *          is unknown or t itself, t is abroad, or there is no memory.
+ * Cost     two stores. The parcel is posted after 62 slots at most
  */
 static inline bool hak_mailbox_put(struct hak_thread *t, uint64_t entry,
                                    void *p)
@@ -37,7 +41,8 @@ static inline bool hak_mailbox_put(struct hak_thread *t, uint64_t entry,
     struct hak_out *out = &t->out[(tag - t->tag) % HAK_OUTS];
     if (unlikely(out->key != tag + 1 || step == HAK_STEP_LARGE))
         return hak_mailbox_put_first(t, entry, p);
-    __atomic_store_n(out->at, p, __ATOMIC_RELAXED); /* reports read it */
+    /* Atomic, because hak_mailbox_read reads both from other threads. */
+    __atomic_store_n(out->at, p, __ATOMIC_RELAXED);
     __atomic_store_n(&out->at, out->at + 1, __ATOMIC_RELAXED);
     out->room -= (int32_t)hak_max(hak_step_bytes(step), HAK_PARCEL_SLOT_LEAST);
     if (unlikely(out->room <= 0))
@@ -45,7 +50,7 @@ static inline bool hak_mailbox_put(struct hak_thread *t, uint64_t entry,
     return true;
 }
 
-/* Post what t keeps. t: the calling thread, or one that has ended. */
+/* Post all open parcels of t. t: the calling thread, or one that has ended. */
 void hak_mailbox_post_now(struct hak_thread *t);
 static inline void hak_mailbox_post(struct hak_thread *t)
 {
@@ -53,30 +58,36 @@ static inline void hak_mailbox_post(struct hak_thread *t)
         hak_mailbox_post_now(t);
 }
 
-/* Free what has come for t, the calling thread. Keeps errno. */
+/* Free the slots in the inbox of t, the calling thread. Keeps errno. */
 void hak_mailbox_receive_now(struct hak_thread *t);
 static inline void hak_mailbox_receive(struct hak_thread *t)
 {
     if (unlikely(__atomic_load_n(&t->inbox, __ATOMIC_RELAXED) != NULL))
         hak_mailbox_receive_now(t);
 }
-/* The same for all threads, those that are busy elsewhere too. */
+/* Free the slots in the inboxes of all threads, by remote_free where another
+ * thread owns them. me: the calling thread. */
 void hak_mailbox_receive_all(struct hak_thread *me);
-/* For some threads, where it has waited for a purge delay. */
+/* Do the same for a few inboxes whose parcels have waited for a purge delay.
+ * me: the calling thread. */
 void hak_mailbox_age(struct hak_thread *me, uint64_t now_ms);
 
-/* An inbox of nobody: opened by the next one that takes the structure over,
- * closed after the heaps of the last one, in a fork's child abandoned. */
+/* Open the inbox of t: a thread takes the structure over. */
 void hak_mailbox_open(struct hak_thread *t);
+/* Close the inbox of t, whose thread has ended and whose heaps are closed, and
+ * free the slots in it. */
 void hak_mailbox_close(struct hak_thread *t);
+/* Close the inbox of t, a thread of the parent, in a child of fork. The slots
+ * in it are lost. */
 void hak_mailbox_abandon(struct hak_thread *t);
 
-/* What is on its way to a box's spans: freed by other threads than the owner,
- * but live to the box. */
+/* Slots of a box that are in parcels: free to the program, but live to the
+ * box. */
 struct hak_mailbox_figures {
     uint64_t n, bytes;
 };
 struct hak_mailbox_figures hak_mailbox_read(const struct hak_box *box);
+/* The fork handlers' step on the lock of the pool. */
 void hak_mailbox_lock(enum hak_fork_phase phase);
 
 #pragma GCC visibility pop

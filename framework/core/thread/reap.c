@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * reap.c - heaps of threads that ended long ago are closed: their pages become
- * orphans, which the boxes hand to other heaps.
+ * reap.c - closes the heaps of threads that ended long ago.
+ *
+ * Their pages become orphans, and boxes let heaps of other threads adopt them.
  */
 #include <core/thread/lists.h>
 
@@ -10,11 +11,12 @@
 #include <core/thread/mailbox.h>
 
 enum {
-    REAP_DELAYS = 10, /* parked for so many purge delays: reaped */
-    REAP_LEAST_MS = 500,
+    REAP_DELAYS = 10,    /* purge delays that a thread stays parked for ... */
+    REAP_LEAST_MS = 500, /* ... and the least time, before it is reaped */
 };
 
-/* Take one off the list of those left behind whose time has come. */
+/* Remove a thread of the parent from hak_lists.left that has waited since
+ * before_ms. NULL: there is none. */
 static struct hak_thread *next_left(uint64_t before_ms)
 {
     hak_lock_take(&hak_lists.lock);
@@ -28,9 +30,10 @@ static struct hak_thread *next_left(uint64_t before_ms)
 }
 
 /*
- * What a thread of the parent had free is for this process, once that has lived
- * for as long as parked ones wait: one that only calls exec pays nothing.
- * False: there is no more.
+ * In a child of fork: let boxes recover the free memory of one thread of the
+ * parent (ops->heap_lost). It waits as long as a parked thread, so a child that
+ * soon calls exec does no work for it.
+ * Returns false: no thread has waited for long enough.
  */
 static bool rescue_left(uint64_t before_ms)
 {
@@ -53,14 +56,15 @@ static void close_heaps(struct hak_thread *t)
     for (uint32_t i = 0; i < hak_boxes.n; i++) {
         struct hak_loaded *b = hak_boxes.all[i];
         if (t->heap[i] == NULL || b->ops.heap_close == NULL)
-            continue; /* one that cannot be closed waits for the next thread */
+            continue; /* without heap_close, it waits for the next thread */
         b->ops.heap_close(&b->box, t->heap[i]);
         t->heap[i] = NULL;
     }
     hak_mailbox_close(t);
 }
 
-/* Take one thread off the parked list whose time has come. */
+/* Remove a thread from the parked ones that was parked at before_ms or earlier.
+ * NULL: there is none. */
 static struct hak_thread *next_to_reap(uint64_t before_ms)
 {
     hak_lock_take(&hak_lists.lock);
@@ -94,12 +98,12 @@ void hak_thread_reap(uint64_t now_ms, bool all)
             ;
     while ((t = next_to_reap(all ? UINT64_MAX : now_ms - wait)) != NULL) {
         close_heaps(t);
-        t->parked_at_ms = UINT64_MAX; /* nothing more to reap in it */
+        t->parked_at_ms = UINT64_MAX; /* never reaped again while parked */
         t->next_parked = reaped;
         reaped = t;
         if (all)
             continue;
-        break; /* one a call: closing walks the heap's pages */
+        break; /* one thread in each call: heap_close visits all its pages */
     }
     hak_lock_take(&hak_lists.lock);
     while ((t = reaped) != NULL) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * thread.h - threads that attach, end, park and are reaped.
+ * thread.h - threads attach, end, are parked and reaped.
  */
 #ifndef HAKMEM_THREAD_THREAD_H
 #define HAKMEM_THREAD_THREAD_H
@@ -8,19 +8,25 @@
 
 #pragma GCC visibility push(hidden)
 
-int hak_thread_start(void); /* before any of the others; 0 or -errno */
+/* Set this part up, before any other call. 0 or -errno. */
+int hak_thread_start(void);
 bool hak_thread_is_started(void);
-/* Structures of threads: as many as ever ran at once. */
+/* The number of thread structures: the most threads that ever ran at once, at
+ * most 65534. Any thread. */
 size_t hak_thread_count(void);
-/* Give the calling thread a structure. NULL: no memory, or it is forking. */
+/* Give the calling thread a structure: a parked one or a new one. NULL: no
+ * memory, or the thread is inside fork. */
 struct hak_thread *hak_thread_attach(void);
-/* t's heap in b; open: make one if there is none. NULL: there is none. */
+/* The heap of t, the calling thread, in box b. open: make one if there is none.
+ * NULL: there is none, or no memory. */
 void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open);
-/* Close the heaps of a thread that has been parked for long; all: of every
- * parked one. */
+/* Reap one thread that has been parked for long: close its heaps. all: reap
+ * every parked thread, however long it has been parked. Any thread. */
 void hak_thread_reap(uint64_t now_ms, bool all);
+/* The fork handlers' step on the lock of the lists. */
 void hak_thread_lock(enum hak_fork_phase phase);
-/* In the child of a fork; forking: the thread that forked. */
+/* In the child of a fork, with all locks held. forking: the structure of the
+ * thread that forked. */
 void hak_thread_fork_child(struct hak_thread *forking);
 
 #pragma GCC visibility pop

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * test_guard.c - placement, quarantine, limits, what the box says of misuse.
+ * test_guard.c - placement, quarantine, limits, and reports of misuse.
  *
- * The reports with stacks, and SIGSEGV, are in tests/preload/guard.c: the test
- * host has no stacks.
+ * Reports with stacks, and SIGSEGV, are tested in tests/preload/guard.c,
+ * because the test host cannot unwind stacks.
  */
 #include "guard.h"
 #include "only_calls.h"
@@ -11,7 +11,7 @@
 
 #include <signal.h>
 
-/* A new instance; params are "key=value" texts. */
+/* Open a new instance of the box; params are "key=value" texts. */
 #define OPEN(...) open_box((const char *const[]){__VA_ARGS__, NULL})
 
 static struct hak_box *open_box(const char *const *params)
@@ -45,7 +45,7 @@ TEST(against_a_guard_page_on_either_side_in_turn)
         uintptr_t p = (uintptr_t)th_malloc(box, size);
         bool left = p % page == 0;
         EXPECT_EQ(left, size % 2 == 0);
-        if (!left) /* as near to the end as its alignment lets it */
+        if (!left) /* as near to the end as its alignment allows */
             EXPECT_EQ(p + hak_round_up(size, 16), hak_round_up(p, page));
         EXPECT_EQ(th_usable((void *)p), hak_max(size, sizeof(void *)));
     }
@@ -77,9 +77,9 @@ TEST(full_is_null_and_a_freed_slot_waits_for_its_turn)
     EXPECT(th_malloc(box, 4096) == NULL);
     th_free(p[2]);
     th_free(p[0]);
-    EXPECT(th_malloc(box, 4096) == NULL); /* both are kept */
+    EXPECT(th_malloc(box, 4096) == NULL); /* both stay in quarantine */
     th_free(p[1]);
-    EXPECT(th_malloc(box, 4096) == p[2]); /* the longest freed */
+    EXPECT(th_malloc(box, 4096) == p[2]); /* was freed first */
     EXPECT(th_malloc(box, 4096) == NULL);
     EXPECT_EQ(counter(box, "refused_full"), 3);
     EXPECT_EQ(counter(box, "sampled"), 5);
@@ -89,7 +89,7 @@ TEST(full_is_null_and_a_freed_slot_waits_for_its_turn)
 TEST(larger_ones_are_declined)
 {
     struct hak_box *box = OPEN("slot_bytes=5000", "most_per_second=0");
-    EXPECT(th_malloc(box, 8192) != NULL); /* up to pages */
+    EXPECT(th_malloc(box, 8192) != NULL); /* slot_bytes, in whole pages */
     EXPECT(th_malloc(box, 8193) == NULL);
     EXPECT_EQ(box->ops->slot_size(box, 8193), 0);
 }
@@ -106,7 +106,7 @@ TEST(no_more_than_so_many_a_second)
             th_free(p);
             n++;
         }
-    EXPECT_LE(n, 130); /* pieces of 64 ms, rounded up */
+    EXPECT_LE(n, 130); /* the rate is rounded up in each 64 ms */
     EXPECT_GE(n, 90);
     EXPECT_EQ(counter(box, "refused_rate"), 10000 - n);
 }
@@ -128,7 +128,8 @@ TEST(no_memory_is_null_and_works_again)
     EXPECT(th_malloc(box, 16) != NULL);
 }
 
-/* Slots that were used, and those that never were, wait for memory alike. */
+/* A slot that could not be mapped is used later, whether it was used before or
+ * not. */
 TEST(slots_that_could_not_be_opened_are_used_later)
 {
     struct hak_box *box = OPEN("slots=4", "quarantine=0", "most_per_second=0");
@@ -143,7 +144,7 @@ TEST(slots_that_could_not_be_opened_are_used_later)
     guard_check(guard_of(box));
     for (int i = 0; i < 4; i++)
         th_free(p[i]);
-    EXPECT_EQ(th_mapped(box), 0); /* freed ones cost nothing */
+    EXPECT_EQ(th_mapped(box), 0); /* freed slots are unmapped */
 }
 
 TEST_DIES(no_block_was_where_none_could_be_opened, SIGABRT, "wild pointer")
@@ -187,7 +188,7 @@ TEST(no_call_of_the_kernel_but_those_that_sandboxes_know)
     if (WIFEXITED(status) && WEXITSTATUS(status) == TEST_SKIPPED)
         SKIP("no seccomp");
     EXPECT_EQ(status, 0);
-    status = churn("signal_recheck=yes"); /* documented */
+    status = churn("signal_recheck=yes"); /* killed for rt_sigaction */
     EXPECT(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
 }
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * test_bigcache.c - what fits, what is split and joined, in which order, and
- * what is live. */
+ * test_bigcache.c - fit, split and join, order of eviction, and the ledger of
+ * live bytes. */
 #include "bigcache.h"
 
 #include <pthread.h>
 
+#include "random.h"
 #include "test.h"
 #include "testhost.h"
 
@@ -29,7 +30,9 @@ static char *address(size_t at)
     return (char *)blocks.base + (at << HAK_GRANULE_SHIFT);
 }
 
-/* Block i, of n granules at granule `at` of the window; in no list. */
+/* Enter block i, of n granules, at granule `at` of the window. It is in no
+ * list.
+ */
 static struct block *enter(size_t i, size_t at, size_t n)
 {
     struct block *b = block[i] = blocks_new(&blocks);
@@ -48,7 +51,7 @@ static void check(void)
     blocks_check(&blocks);
 }
 
-/* The same, and kept. */
+/* Enter block i and put it in the cache. */
 static struct block *put(uint32_t shard, size_t i, size_t at, size_t n,
                          uint64_t now_ms)
 {
@@ -57,14 +60,14 @@ static struct block *put(uint32_t shard, size_t i, size_t at, size_t n,
     return block[i];
 }
 
-/* No more entered. */
+/* Take a block out of the table and recycle its struct. */
 static void drop(struct block *b)
 {
     blocks_leave(&blocks, b);
     blocks_recycle(&blocks, b);
 }
 
-/* For n granules, entered still; NULL = none. */
+/* Take a block for n granules, which stays entered; NULL = none. */
 static struct block *ask(uint32_t shard, size_t n, size_t align_bytes,
                          bool whole)
 {
@@ -76,7 +79,7 @@ static struct block *ask(uint32_t shard, size_t n, size_t align_bytes,
     return taken.block;
 }
 
-/* As it was kept, and dropped. */
+/* Take a block as a whole and drop it; NULL = none. */
 static struct block *take(uint32_t shard, size_t n)
 {
     struct block *b = ask(shard, n, HAK_GRANULE_BYTES, true);
@@ -113,7 +116,8 @@ TEST(waste_is_bounded)
     EXPECT(take(0, 8) == NULL);
 }
 
-/* Each size against each: it fits when it is in [n, n * 5/4]. */
+/* Every length against every request of n granules: a block fits when its
+ * length is in [n, n * 5/4]. */
 TEST(all_sizes)
 {
     start(1);
@@ -165,7 +169,7 @@ TEST(alignment)
     size_t odd = (size_t)(mib - (blocks.base & (mib - 1))) >> HAK_GRANULE_SHIFT;
     size_t two =
         (size_t)(2 * mib - (blocks.base & (2 * mib - 1))) >> HAK_GRANULE_SHIFT;
-    odd += two % (2 * g) == odd % (2 * g) ? g : 0; /* at 1 MiB, not at 2 */
+    odd += two % (2 * g) == odd % (2 * g) ? g : 0; /* aligned to 1 MiB, not 2 */
     put(0, 0, odd, 4, 0);
     put(0, 1, odd + 4, 4, 0);
     EXPECT(ask(0, 4, 2 * mib, false) == NULL);
@@ -201,7 +205,7 @@ TEST(oldest_goes_first)
     EXPECT_EQ(bigcache_bytes(&cache), 0);
 }
 
-/* The clock's low half: 49 days later it begins again. */
+/* Blocks keep the low half of the clock, which wraps after 49 days. */
 TEST(the_clock_wraps)
 {
     start(1);
@@ -218,7 +222,7 @@ TEST(allowance)
     put(1, 0, 100, 4, 0);
     enter(1, 200, 4);
     enter(2, 300, 4);
-    EXPECT(!bigcache_free(&cache, 1, block[1], 0, true)); /* none granted */
+    EXPECT(!bigcache_free(&cache, 1, block[1], 0, true)); /* no allowance */
     EXPECT_EQ(ledger_live(&cache), 4 * (int64_t)HAK_GRANULE_BYTES);
     bigcache_put(&cache, 1, block[1], 0, 4 * HAK_GRANULE_BYTES);
     EXPECT(!bigcache_free(&cache, 1, block[2], 0, false));
@@ -231,7 +235,8 @@ TEST(allowance)
     EXPECT_EQ(cache.shard[1].allowance, 0);
 }
 
-/* On a machine that is busy with others, age is by use as well. */
+/* While the box is busy, a block is too old only after CACHE_TURNS turns too.
+ */
 TEST(while_busy_it_takes_turns_too)
 {
     start(1);
@@ -266,7 +271,7 @@ TEST(clean_blocks_have_an_age_and_are_no_bytes_kept)
     EXPECT_EQ(bigcache_bytes(&cache), 0);
     EXPECT_EQ(bigcache_clean_bytes(&cache), 50 * HAK_GRANULE_BYTES);
     EXPECT(evict(0, 1000, 0) == NULL);
-    EXPECT(ask(0, 20, HAK_GRANULE_BYTES, true) == NULL); /* not as a whole */
+    EXPECT(ask(0, 20, HAK_GRANULE_BYTES, true) == NULL); /* only in a run */
     EXPECT(bigcache_evict_clean(&cache, 0, 101, 102) == NULL);
     EXPECT(bigcache_evict_clean(&cache, 0, 101, 100) == block[0]);
     EXPECT(bigcache_evict_clean(&cache, 0, 101, 100) == NULL);
@@ -275,15 +280,16 @@ TEST(clean_blocks_have_an_age_and_are_no_bytes_kept)
     check();
 }
 
-/* Of the windows that are long enough the one with the most dirty bytes. */
+/* Of the runs that are long enough, the one with the most dirty bytes is taken.
+ */
 TEST(clean_ones_fill_up_what_dirty_ones_lack)
 {
     start(1);
     put(0, 0, 100, 20, 0);
-    put_clean(1, 120, 30, 0); /* 20 + 30 */
+    put_clean(1, 120, 30, 0); /* a run of 20 dirty and 30 clean */
     put_clean(2, 300, 30, 0);
-    put(0, 3, 330, 25, 0); /* 30 + 25: from the right */
-    put(0, 4, 500, 39, 0); /* dirty, but short */
+    put(0, 3, 330, 25, 0); /* a run of 30 clean and 25 dirty: the best */
+    put(0, 4, 500, 39, 0); /* more dirty granules, but too short */
     const struct request request = {.ngranules = 40,
                                     .align_bytes = HAK_GRANULE_BYTES};
     struct taken taken = bigcache_take(&cache, 0, &request);
@@ -297,7 +303,7 @@ TEST(clean_ones_fill_up_what_dirty_ones_lack)
     EXPECT_EQ(bigcache_bytes(&cache), 39 * HAK_GRANULE_BYTES);
     EXPECT_EQ(bigcache_clean_bytes(&cache), 21 * HAK_GRANULE_BYTES);
     taken = bigcache_take(&cache, 0, &(struct request){.ngranules = 15});
-    EXPECT(taken.dirty); /* dirty ones go first */
+    EXPECT(taken.dirty); /* a dirty block is preferred */
     expect_block(taken.block, 500, 15);
     check();
 }
@@ -324,7 +330,7 @@ TEST(a_long_block_is_split_and_the_rest_stays)
     EXPECT(b == block[0]);
     expect_block(b, 100, 20);
     EXPECT_EQ(bigcache_bytes(&cache), (80 + 500) * HAK_GRANULE_BYTES);
-    struct block *rest = evict(0, 100, 93); /* as old as it was */
+    struct block *rest = evict(0, 100, 93); /* the rest keeps its age */
     expect_block(rest, 120, 80);
     check();
     EXPECT(evict(0, 100, 93) == NULL);
@@ -342,7 +348,7 @@ TEST(what_adjoins_is_joined)
                                     .align_bytes = HAK_GRANULE_BYTES};
     struct taken taken = bigcache_take(&cache, 0, &request);
     check();
-    expect_block(taken.block, 120, 50); /* those of which nothing is left */
+    expect_block(taken.block, 120, 50); /* the run that needs no cut */
     EXPECT(taken.dirty);
     EXPECT(blocks_around(&blocks, address(169)) == taken.block);
     EXPECT(blocks_around(&blocks, address(170)) == NULL);
@@ -370,7 +376,7 @@ TEST(only_blocks_of_one_shard_are_joined)
     put(0, 0, 100, 10, 0);
     put(1, 1, 110, 10, 0);
     put(0, 2, 120, 10, 0);
-    enter(3, 130, 10); /* in nobody's */
+    enter(3, 130, 10); /* in no shard */
     EXPECT(ask(0, 20, HAK_GRANULE_BYTES, false) == NULL);
     put(1, 4, 90, 10, 0);
     EXPECT(ask(1, 20, HAK_GRANULE_BYTES, false) == NULL);
@@ -405,25 +411,25 @@ TEST(a_part_is_evicted)
     expect_block(b, 100, 70);
 }
 
-/* Whatever comes and goes: no granule twice, none lost, all in its place. */
+/* Random puts and takes: no granule is in two blocks, none is lost, and every
+ * block is found at its address. */
 TEST(random_replacement)
 {
     enum { LIVE = 24, WINDOW = 4000 };
     struct block *live[LIVE] = {0};
     static const struct block *owner[WINDOW];
     size_t fresh = 0, granules = 0;
-    uint64_t seed = 11;
     start(2);
     for (int i = 0; i < 20000; i++) {
-        seed = seed * 6364136223846793005u + 1442695040888963407u;
-        size_t k = (size_t)(seed >> 33) % LIVE, n = 1 + (seed >> 50) % 150;
-        uint32_t shard = (uint32_t)(seed >> 20) & 1;
+        size_t k = rnd(LIVE), n = 1 + rnd(150);
+        uint32_t shard = (uint32_t)rnd(2);
         struct block *b = live[k];
         for (size_t g = 0; b != NULL && g < b->ngranules; g++)
             owner[(size_t)(b->base - address(0)) / HAK_GRANULE_BYTES + g] = 0;
         if (b != NULL)
             bigcache_put(&cache, shard, b, (uint64_t)i, 0);
-        b = i % 3 == 0 ? bigcache_evict(&cache, shard, 0, 0, seed >> 40) : NULL;
+        b = i % 3 == 0 ? bigcache_evict(&cache, shard, 0, 0, rnd(1 << 24))
+                       : NULL;
         if (b != NULL)
             bigcache_put_clean(&cache, shard, b, (uint64_t)i);
         const struct request request = {.ngranules = n,
@@ -456,13 +462,11 @@ TEST(random_replacement)
 
 TEST(peak_is_exact)
 {
-    uint64_t seed = 3;
     int64_t live = 0, high = 0, peak = 0;
     start(SHARDS);
     for (int i = 0; i < 200000; i++) {
-        seed = seed * 6364136223846793005u + 1442695040888963407u;
-        uint32_t shard = (uint32_t)(seed >> 40) % SHARDS;
-        int64_t n = (int64_t)((seed >> 50) % 100) - (live > 1000 ? 60 : 40);
+        uint32_t shard = (uint32_t)rnd(SHARDS);
+        int64_t n = (int64_t)rnd(100) - (live > 1000 ? 60 : 40);
         n = live + n < 0 ? -live : n;
         ledger_add(&ledger, &cache, shard, n > 0 ? 1 : 0, n);
         live += n;
@@ -480,7 +484,7 @@ TEST(peak_is_exact)
     EXPECT_EQ(ledger_live(&cache), live);
 }
 
-/* What a thread frees elsewhere is not lost to those that allocate. */
+/* The reserve of a shard that only frees goes to the shard that allocates. */
 TEST(one_shard_allocates_another_frees)
 {
     start(SHARDS);
@@ -503,7 +507,7 @@ static void *count_up_and_down(void *argument)
         ledger_add(&ledger, &cache, (shard + 1) % SHARDS, -1, -100);
     }
     ledger_add(&ledger, &cache, shard, 5, 500);
-    pthread_barrier_wait(&barrier); /* here all four hold 500 */
+    pthread_barrier_wait(&barrier); /* here all four threads hold 500 */
     ledger_add(&ledger, &cache, shard, -5, -500);
     return NULL;
 }
@@ -520,7 +524,7 @@ TEST(peak_among_threads)
     }
     for (int i = 0; i < SHARDS; i++)
         pthread_join(thread[i], NULL);
-    EXPECT_EQ(ledger.peak, 2000); /* no moment had more */
+    EXPECT_EQ(ledger.peak, 2000); /* 4 threads of 500, never more */
     EXPECT_EQ(ledger_live(&cache), 0);
     ledger_check(&ledger, &cache);
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * test_blocks.c - address -> block: against a model, and under a writer. */
+ * test_blocks.c - looking up blocks by address: against a model, and while a
+ * writer changes the table. */
 #include "blocks.h"
 
 #include <pthread.h>
 
+#include "random.h"
 #include "test.h"
 #include "testhost.h"
 
@@ -11,13 +13,6 @@ enum { MODEL_GRANULES = 4096, MOST = 300 };
 
 static struct blocks blocks;
 static struct hak_box *box;
-static uint64_t seed = 1;
-
-static uint32_t random_below(uint32_t n)
-{
-    seed = seed * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(seed >> 33) % n;
-}
 
 static char *granule(size_t g)
 {
@@ -67,7 +62,8 @@ TEST(every_address_of_a_block_and_no_other)
     blocks_check(&blocks);
 }
 
-/* 1 GiB sets as much as 64 KiB does; its last byte is found all the same. */
+/* A block of 1 GiB enters as much as one of 64 KiB, and its last byte is found.
+ */
 TEST(a_long_block)
 {
     start();
@@ -96,7 +92,7 @@ TEST(any_pointer_at_all)
                               UINTPTR_MAX,
                               (uintptr_t)1 << 63,
                               0x5a5a5a5a5a5a5a5a,
-                              (uintptr_t)&seed};
+                              (uintptr_t)&blocks};
     for (size_t i = 0; i < sizeof wild / sizeof wild[0]; i++) {
         EXPECT(blocks_around(&blocks, (void *)wild[i]) == NULL);
         EXPECT(blocks_at(&blocks, (void *)wild[i]) == NULL);
@@ -113,8 +109,8 @@ static size_t nall;
 
 static void add_one(void)
 {
-    size_t g = random_below(MODEL_GRANULES);
-    size_t n = 1 + random_below(random_below(4) ? 4 : 600);
+    size_t g = rnd(MODEL_GRANULES);
+    size_t n = 1 + rnd(rnd(4) ? 4 : 600);
     if (nall == MOST || g + n > MODEL_GRANULES)
         return;
     for (size_t i = 0; i < n; i++)
@@ -130,7 +126,7 @@ static void drop_one(void)
 {
     if (nall == 0)
         return;
-    size_t i = random_below((uint32_t)nall);
+    size_t i = rnd(nall);
     for (size_t g = 0; g < MODEL_GRANULES; g++)
         if (model[g] == all[i])
             model[g] = NULL;
@@ -154,7 +150,7 @@ TEST(as_the_model)
 {
     start();
     for (int i = 0; i < 20000; i++) {
-        (random_below(5) < 3 ? add_one : drop_one)();
+        (rnd(5) < 3 ? add_one : drop_one)();
         if (i % 200 == 0)
             compare();
     }
@@ -179,8 +175,9 @@ static void *read_steady(void *argument)
     return NULL;
 }
 
-/* Starts appear and vanish in the words before, in and after the steady one,
-   and structs are used again, while its inside is asked for. */
+/* One thread enters and drops blocks whose starts are in the words before, in
+   and after the word of a steady block, and reuses structs. Another looks up
+   addresses in the steady block meanwhile. */
 TEST(a_steady_block_is_always_found)
 {
     pthread_t reader;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * test_calls.c - after init the box makes no system call of its own: a sandbox
- * that the program sets up later may end it for one that was not made before.
+ * test_calls.c - after init the box makes no system call but those of the host.
+ * A sandbox that the program sets up later may kill it for any other.
  */
 #include "large.h"
 
@@ -14,7 +14,8 @@
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
 
-/* As libc's where the kernel registers no rseq and has no vDSO. */
+/* Replaces libc's, and does what that does when rseq is not registered and
+ * there is no vDSO: a system call. */
 int sched_getcpu(void);
 int sched_getcpu(void)
 {
@@ -22,13 +23,13 @@ int sched_getcpu(void)
     return syscall(SYS_getcpu, &cpu, NULL, NULL) == 0 ? (int)cpu : -1;
 }
 
-/* Those of the host's, of the lock's and of the test's end. */
+/* The calls of the host, of the locks and of the end of the test. */
 static const int allowed[] = {SYS_mmap,     SYS_munmap,    SYS_mremap,
                               SYS_mprotect, SYS_madvise,   SYS_futex,
                               SYS_write,    SYS_exit_group};
 enum { ALLOWED = sizeof allowed / sizeof allowed[0] };
 
-/* Any other call is SIGSYS from here on. */
+/* From here on any other system call is SIGSYS. */
 static void allow_no_others(void)
 {
     struct sock_filter filter[2 * ALLOWED + 2] = {
@@ -47,14 +48,14 @@ static void allow_no_others(void)
         SKIP("no seccomp");
 }
 
-/* Every way through the box: near, cache, runs, host, remap, age, trim. */
+/* Every path of the box: near blocks, cache, runs, host, remap, age, trim. */
 static void use_in_sandbox(void)
 {
     struct hak_box *box;
     if (TEST_ASAN || TEST_TSAN)
         SKIP("the sanitizer makes calls of its own");
     EXPECT_EQ(th_open_entry(&hak_box_entry, "large", NULL, 0, &box), 0);
-    void *p[32] = {th_malloc(box, MIB)}; /* the test's thread is attached */
+    void *p[32] = {th_malloc(box, MIB)}; /* attaches this thread */
     allow_no_others();
     for (size_t round = 0; round < 20; round++) {
         for (size_t i = 0; i < 32; i++) {

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * test_threads.c - threads, blocks freed elsewhere, fork.
+ * test_threads.c - threads, frees by other threads, fork.
  *
- * `build/tests/large/test_threads cost` is no test: it prints what a pair of
- * a kept block costs in this box alone, by threads and shards. */
+ * `build/tests/large/test_threads cost` is not a test: it prints what an
+ * alloc/free pair of a kept block costs in this box alone, by number of threads
+ * and shards. */
 #include "large.h"
 
 #include <time.h>
 
+#include "random.h"
 #include "test.h"
 #include "testhost.h"
 
@@ -21,17 +23,12 @@ static void start(const char *const *params)
     EXPECT_EQ(th_open_entry(&hak_box_entry, "large", params, 0, &box), 0);
 }
 
-static uint64_t next(uint64_t *seed)
-{
-    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
-    return *seed >> 33;
-}
-
-/* A block carries its own address and its size at both ends. */
+/* Allocate a block that carries its own address and size at its ends. */
 static void *make(uint64_t *seed, size_t least)
 {
-    size_t n = (least + next(seed) % (least * 20)) & ~(size_t)15;
-    uintptr_t *p = next(seed) % 8 == 0 ? th_zalloc(box, n) : th_malloc(box, n);
+    size_t n = (least + random_below(seed, least * 20)) & ~(size_t)15;
+    uintptr_t *p =
+        random_below(seed, 8) == 0 ? th_zalloc(box, n) : th_malloc(box, n);
     EXPECT(p != NULL);
     p[0] = (uintptr_t)p ^ n;
     p[1] = n;
@@ -48,18 +45,18 @@ static void unmake(void *block)
     th_free(p);
 }
 
-/* Every place is everybody's: what one allocates another frees. */
+/* All threads share the places, so blocks are freed by other threads. */
 static void *churn(void *argument)
 {
     uint64_t seed = (uintptr_t)argument;
     for (int i = 0; i < TEST_TURNS(4000); i++) {
-        void *p = next(&seed) % 3 ? make(&seed, 20 * KIB) : NULL;
-        void **at = &place[next(&seed) % PLACES];
+        void *p = random_below(&seed, 3) ? make(&seed, 20 * KIB) : NULL;
+        void **at = &place[random_below(&seed, PLACES)];
         p = __atomic_exchange_n(at, p, __ATOMIC_ACQ_REL);
-        if (p != NULL && next(&seed) % 4 == 0)
+        if (p != NULL && random_below(&seed, 4) == 0)
             p = th_realloc(box, p, ((uintptr_t *)p)[1] * 2);
         if (p != NULL && th_usable(p) >= ((uintptr_t *)p)[1] * 2) {
-            th_free(p); /* moved: its own address is another's */
+            th_free(p); /* realloc moved it: its content has the old address */
             continue;
         }
         if (p != NULL)
@@ -115,7 +112,8 @@ static void *free_it(void *p)
     return NULL;
 }
 
-/* Of two frees at once one is told, whichever shards they come by. */
+/* Of two frees of a block at the same time one is reported, whichever shards
+ * the threads use. */
 TEST_DIES(freed_twice_at_once, SIGABRT, "not a live slot")
 {
     start((const char *[]){"shards=16", NULL});
@@ -131,7 +129,8 @@ static void *churn_until_told(void *argument)
 {
     uint64_t seed = (uintptr_t)argument;
     while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
-        void *p = box->ops->alloc(box, 40 * KIB + next(&seed) % (4u << 20));
+        void *p =
+            box->ops->alloc(box, 40 * KIB + random_below(&seed, 4u << 20));
         p = box->ops->resize(box, p, 2u << 20) ?: p;
         box->ops->free(box, p);
     }
@@ -145,7 +144,8 @@ static void *one_pair(void *done)
     return NULL;
 }
 
-/* Between PREPARE and PARENT nobody changes what the child will see. */
+/* Between PREPARE and PARENT no other thread changes what the child will see.
+ */
 TEST(prepare_holds_the_others)
 {
     int done = 0;
@@ -160,7 +160,8 @@ TEST(prepare_holds_the_others)
     EXPECT(done);
 }
 
-/* The child can use the box at once, whatever the others were at. */
+/* The child can use the box at once, whatever the parent's threads were doing.
+ */
 static void in_the_child(void *mine)
 {
     unmake(mine);

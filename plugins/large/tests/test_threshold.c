@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * test_threshold.c - what is learned from patterns whose right answer is known.
+ * test_threshold.c - the threshold that is learned from known patterns of use.
  */
 #include "threshold.h"
 
@@ -9,7 +9,7 @@
 enum { AGE = 100, START_MS = 1000000 };
 
 static struct threshold t;
-static struct bigcache cache; /* its clock of use alone */
+static struct bigcache cache; /* only for its `busy` and `turn` */
 static uint64_t now_ms = START_MS;
 
 static void start(bool on)
@@ -18,9 +18,9 @@ static void start(bool on)
 }
 
 /*
- * One block of nbytes is freed, and asked for again after wait_ms. As the box
- * does it: kept or given back by the threshold, and what comes of it told.
- * Returns whether it was kept.
+ * Free a block of nbytes and ask for it again after wait_ms. As in the box, the
+ * threshold decides whether it is kept, and is told what comes of it. Returns
+ * whether it was kept.
  */
 static bool freed_then_asked(uint64_t nbytes, uint64_t wait_ms)
 {
@@ -61,7 +61,7 @@ TEST(and_is_direct_again_when_it_is_not_asked_for_any_more)
     EXPECT_EQ(t.direct_bytes, 256 * MIB);
     EXPECT(freed_then_asked(100 * MIB, 2 * AGE));
     EXPECT_EQ(t.direct_bytes, 100 * MIB);
-    EXPECT(freed_then_asked(64 * MIB, 1)); /* what is shorter, kept still */
+    EXPECT(freed_then_asked(64 * MIB, 1)); /* shorter: it is still kept */
     EXPECT(!freed_then_asked(100 * MIB, 2 * AGE));
 }
 
@@ -77,7 +77,8 @@ TEST(never_below_the_parameter)
     EXPECT_EQ(t.direct_bytes, 32 * MIB);
 }
 
-/* Half to twice as long: with what lies beside it, it would have done. */
+/* Only a request of half to twice the size could have used the block, joined
+ * with its neighbours. */
 TEST(a_request_of_another_size_says_nothing)
 {
     start(true);
@@ -88,7 +89,7 @@ TEST(a_request_of_another_size_says_nothing)
     EXPECT_EQ(t.moves, 0);
     threshold_missed(&t, &cache, 128 * MIB, now_ms, AGE);
     EXPECT_EQ(t.moves, 1);
-    threshold_missed(&t, &cache, 64 * MIB, now_ms, AGE); /* once is enough */
+    threshold_missed(&t, &cache, 64 * MIB, now_ms, AGE); /* learned already */
     EXPECT_EQ(t.moves, 1);
     start(true);
     threshold_gone(&t, &cache, 64 * MIB, now_ms);
@@ -96,7 +97,9 @@ TEST(a_request_of_another_size_says_nothing)
     EXPECT_EQ(t.direct_bytes, 128 * MIB);
 }
 
-/* On a machine that is busy with others all comes later, and not too late. */
+/* While the box is busy, a request is too late only after CACHE_TURNS turns
+ * too.
+ */
 TEST(age_is_by_use_as_well)
 {
     start(true);
@@ -124,7 +127,7 @@ TEST(the_largest_sizes)
     threshold_gone(&t, &cache, (uint64_t)1 << 63, now_ms);
     threshold_missed(&t, &cache, (uint64_t)1 << 63, now_ms, AGE);
     EXPECT(!threshold_direct(&t, UINT64_MAX - 1));
-    threshold_start(&t, true, 0); /* all go */
+    threshold_start(&t, true, 0); /* no block is kept */
     EXPECT(threshold_direct(&t, 1));
     threshold_start(&t, true, UINT64_MAX);
     threshold_unused(&t, UINT64_MAX - 1);

@@ -1,113 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * test_mid_v35.c - classes, shared segments, aging, retires, threads, limits.
+ * test_mid_v35.c - classes, shared segments, aging, retires.
  */
-#include "mid_v35.h"
-#include "test.h"
-#include "testhost.h"
-
-#include <time.h>
-
-enum {
-    GRANULE = HAK_GRANULE_BYTES,
-    MOST = HAK_SMALL_MAX_BYTES,
-    SLOTS_1K = GRANULE / 1024,
-    SEGMENT_1K = SEGMENT_PAGES * SLOTS_1K,
-};
-
-/* A new instance; params are "key=value" texts. */
-#define OPEN(flags, ...) \
-    open_box((flags), (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
-
-static struct hak_box *open_box(unsigned flags, const char *const *params)
-{
-    struct hak_box *box = NULL;
-    int error = th_open_entry(&hak_box_entry, "mid_v35", params, flags, &box);
-    if (error != 0)
-        test_fail(__FILE__, __LINE__, "open: %d: %s", error, th_error());
-    return box;
-}
-
-static uint64_t seed = 0x9e3779b97f4a7c15ull;
-
-static size_t rnd(size_t n)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (size_t)((seed >> 11) % n);
-}
-
-static void *block[1 << 16];
-
-static struct hak_box_stats stats_of(struct hak_box *box)
-{
-    return th_stats(box);
-}
-
-static bool count_visits(void *context, void *p, size_t slot_bytes)
-{
-    EXPECT(p != NULL && slot_bytes % HAK_ALIGN_BYTES == 0);
-    ++*(size_t *)context;
-    return true;
-}
-
-static size_t count_visited(struct hak_box *box)
-{
-    size_t n = 0;
-    box->ops->visit_slots(box, count_visits, &n);
-    return n;
-}
-
-/* While no other thread works with the box: everything is sound. */
-static void check(struct hak_box *box)
-{
-    const struct mid_v35 *m = mid_v35_of(box);
-    uint64_t live = 0;
-    segments_check(&m->segments);
-    for (const struct hak_page *page = m->heaps.all_pages; page != NULL;
-         page = page->all_next) {
-        uint32_t remote = hak_remote_length(page->remote);
-        if (page->state == HAK_PAGE_FREE) {
-            EXPECT_EQ(hak_page_out(page), 0);
-            continue;
-        }
-        hak_page_check(page);
-        EXPECT(segments_find(&m->segments, page->start) == page);
-        EXPECT_LE(remote, hak_page_out(page));
-        live += hak_page_out(page) - remote;
-    }
-    EXPECT_EQ(live, th_live(box, true));
-    EXPECT_EQ(stats_of(box).live_count, live);
-    EXPECT_EQ(count_visited(box), live);
-}
-
-static size_t get_many(struct hak_box *box, void **p, size_t n, size_t bytes)
-{
-    for (size_t i = 0; i < n; i++)
-        if ((p[i] = th_malloc(box, bytes)) == NULL)
-            return i;
-    return n;
-}
-
-static void put_many(void **p, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        th_free(p[i]);
-}
-
-static struct hak_page *page_of(struct hak_box *box, const void *p)
-{
-    struct hak_page *page = segments_find(&mid_v35_of(box)->segments, p);
-    if (page == NULL)
-        test_fail(__FILE__, __LINE__, "%p is in no page", p);
-    return page;
-}
-
-static const struct segment *segment_of(struct hak_box *box, const void *p)
-{
-    const struct segment_page *entry = page_of(box, p)->source;
-    return entry->segment;
-}
+#include "test_mid_v35.h"
 
 /* ---- classes ----------------------------------------------------------- */
 
@@ -121,12 +15,12 @@ TEST(a_list_of_sizes)
     EXPECT_EQ(class_of(&c, 384), 0);
     EXPECT_EQ(class_of(&c, 385), 1);
     EXPECT_EQ(class_of(&c, 513), 2);
-    EXPECT_EQ(class_of(&c, 1025), CLASS_NONE);
-    EXPECT_EQ(class_of(&c, SIZE_MAX), CLASS_NONE);
+    EXPECT_EQ(class_of(&c, 1025), HAK_CLASS_NONE);
+    EXPECT_EQ(class_of(&c, SIZE_MAX), HAK_CLASS_NONE);
     EXPECT_EQ(class_of_aligned(&c, 128, 1), 0);
     EXPECT_EQ(class_of_aligned(&c, 256, 1), 1);
     EXPECT_EQ(class_of_aligned(&c, 1024, 1), 2);
-    EXPECT_EQ(class_of_aligned(&c, 2048, 1), CLASS_NONE);
+    EXPECT_EQ(class_of_aligned(&c, 2048, 1), HAK_CLASS_NONE);
 }
 
 TEST(bad_lists_are_refused_and_said)
@@ -297,17 +191,17 @@ TEST(pages_come_from_the_fullest_segment)
 {
     struct hak_box *box = OPEN(0);
     get_many(box, block, 3 * SEGMENT_1K, 1024);
-    const struct segment *first = segment_of(box, block[0]);
-    const struct segment *second = segment_of(box, block[SEGMENT_1K]);
+    const struct hak_chunk *first = segment_of(box, block[0]);
+    const struct hak_chunk *second = segment_of(box, block[SEGMENT_1K]);
     EXPECT(first != second);
     put_many(block, 2 * SLOTS_1K);              /* one kept, one back */
     put_many(block + SEGMENT_1K, 4 * SLOTS_1K); /* four back */
-    EXPECT_EQ(first->nfree, 1);
-    EXPECT_EQ(second->nfree, 4);
+    EXPECT_EQ(nfree(first), 1);
+    EXPECT_EQ(nfree(second), 4);
     get_many(box, block, SLOTS_1K, 1024); /* the kept one */
     get_many(box, block, SLOTS_1K, 1024);
-    EXPECT_EQ(first->nfree, 0);
-    EXPECT_EQ(second->nfree, 4);
+    EXPECT_EQ(nfree(first), 0);
+    EXPECT_EQ(nfree(second), 4);
     check(box);
 }
 
@@ -450,254 +344,6 @@ TEST(a_page_used_again_starts_from_nothing)
     EXPECT_EQ(th_retires().n, 2);
     EXPECT_EQ(th_retires().last.allocations, 8);
     EXPECT_EQ(th_retires().last.local_frees, 8);
-}
-
-/* ---- threads ----------------------------------------------------------- */
-
-static struct hak_box *shared;
-static pthread_barrier_t meet;
-
-static void *one_block(void *argument)
-{
-    *(void **)argument = th_malloc(shared, 1000);
-    pthread_barrier_wait(&meet);
-    return NULL;
-}
-
-TEST(threads_share_a_segment)
-{
-    pthread_t thread[8];
-    shared = OPEN(0);
-    pthread_barrier_init(&meet, NULL, 8);
-    for (size_t i = 0; i < 8; i++)
-        thread[i] = th_spawn(one_block, &block[i]);
-    for (size_t i = 0; i < 8; i++)
-        th_join(thread[i]);
-    EXPECT_EQ(th_mapped(shared), SEGMENT_BYTES);
-    for (size_t i = 0; i < 8; i++)
-        for (size_t k = 0; k < i; k++)
-            EXPECT(page_of(shared, block[i]) != page_of(shared, block[k]));
-    check(shared);
-    put_many(block, 8); /* pages of ended threads */
-    shared->ops->trim(shared);
-    EXPECT_EQ(th_live(shared, true), 0);
-    check(shared);
-}
-
-static void **mailbox[4];
-
-/* Blocks at random; every other one is freed by whoever finds it. */
-static void *mixed(void *argument)
-{
-    size_t me = (size_t)argument;
-    uint64_t x = 0x2545f4914f6cdd1dull * (me + 1);
-    static __thread void *mine[512];
-    for (int i = 0; i < 60000; i++) {
-        x ^= x << 13, x ^= x >> 7, x ^= x << 17;
-        size_t at = (size_t)(x >> 20) % 512, bytes = (size_t)(x >> 40) % 1025;
-        if (mine[at] != NULL && (x & 1))
-            mine[at] = __atomic_exchange_n(&mailbox[(me + 1) % 4][at], mine[at],
-                                           __ATOMIC_ACQ_REL);
-        if (mine[at] != NULL)
-            th_free(mine[at]);
-        mine[at] = th_malloc(shared, bytes);
-        EXPECT(mine[at] != NULL);
-        memset(mine[at], (int)me, bytes);
-        if (i % 5000 == 0)
-            shared->ops->trim(shared);
-    }
-    for (size_t i = 0; i < 512; i++)
-        if (mine[i] != NULL)
-            th_free(mine[i]);
-    return NULL;
-}
-
-static void threads_at_random(unsigned flags)
-{
-    pthread_t thread[4];
-    shared = OPEN(flags, "empty_segments=0");
-    for (size_t i = 0; i < 4; i++)
-        mailbox[i] = block + i * 512;
-    for (size_t i = 0; i < 4; i++)
-        thread[i] = th_spawn(mixed, (void *)i);
-    for (size_t i = 0; i < 4; i++)
-        th_join(thread[i]);
-    check(shared);
-    for (size_t i = 0; i < 2048; i++)
-        if (block[i] != NULL)
-            th_free(block[i]);
-    th_attach();
-    th_free(th_malloc(shared, 1)); /* a heap here, to adopt the orphans */
-    shared->ops->trim(shared);
-    shared->ops->trim(shared);
-    EXPECT_EQ(th_live(shared, true), 0);
-    EXPECT_EQ(th_mapped(shared), 0);
-    struct th_retires all = th_retires();
-    EXPECT_EQ(all.allocations, 4 * 60000 + 1); /* every page was retired */
-    EXPECT_EQ(all.frees, all.allocations);
-    EXPECT(all.local_frees > 0 && all.local_frees < all.frees);
-    check(shared);
-}
-
-TEST(threads_at_random_with_lanes)
-{
-    threads_at_random(0);
-}
-
-TEST(threads_at_random_without_lanes)
-{
-    threads_at_random(TH_NO_LANES);
-}
-
-static bool stop;
-
-static void *pages_in_and_out(void *argument)
-{
-    static void *p[2][8 * SLOTS_1K];
-    void **mine = p[(size_t)argument];
-    while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
-        get_many(shared, mine, 8 * SLOTS_1K, 1024);
-        put_many(mine, 8 * SLOTS_1K);
-    }
-    return NULL;
-}
-
-TEST(fork_holds_every_lock)
-{
-    struct hak_box *box = OPEN(0);
-    struct mid_v35 *m = mid_v35_of(box);
-    struct hak_lock *locks[] = {&m->heaps.lock, &m->segments.lock};
-    for (int phase = HAK_FORK_PARENT; phase <= HAK_FORK_CHILD; phase++) {
-        box->ops->fork(box, HAK_FORK_PREPARE);
-        for (size_t i = 0; i < 2; i++)
-            EXPECT(!hak_lock_try(locks[i]));
-        box->ops->fork(box, (enum hak_fork_phase)phase);
-        for (size_t i = 0; i < 2; i++)
-            EXPECT_EQ(locks[i]->word, 0);
-    }
-}
-
-TEST(a_child_of_fork_can_go_on)
-{
-    shared = OPEN(0, "empty_segments=0");
-    pthread_t thread = th_spawn(pages_in_and_out, (void *)0);
-    for (int i = 0; i < 50; i++) {
-        pid_t pid = th_fork();
-        if (pid == 0) {
-            alarm(10);
-            EXPECT_EQ(get_many(shared, block, SEGMENT_1K, 1024), SEGMENT_1K);
-            put_many(block, SEGMENT_1K);
-            _exit(0);
-        }
-        int status = 1;
-        EXPECT_EQ(waitpid(pid, &status, 0), pid);
-        EXPECT_EQ(status, 0);
-    }
-    __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
-    th_join(thread);
-    check(shared);
-}
-
-/* ---- at random, limits ------------------------------------------------- */
-
-static void at_random(unsigned flags)
-{
-    struct hak_box *box = OPEN(flags);
-    static unsigned char bytes_of[8192];
-    for (size_t i = 0; i < 300000; i++) {
-        size_t at = rnd(rnd(8) == 0 ? 8192 : 1024);
-        if (block[at] != NULL) {
-            unsigned char *p = block[at];
-            EXPECT(p[0] == bytes_of[at]);
-            th_free(p);
-            block[at] = NULL;
-        } else {
-            block[at] = th_malloc(box, 1 + rnd(MOST));
-            memset(block[at], bytes_of[at] = (unsigned char)i,
-                   th_usable(block[at]));
-        }
-        if (i % 100 == 0)
-            th_clock_add(5);
-        if (rnd(20000) == 0)
-            box->ops->trim(box);
-        if (i % 20000 == 0)
-            check(box);
-    }
-    check(box);
-}
-
-TEST(at_random_with_lanes)
-{
-    at_random(0);
-}
-
-TEST(at_random_without_lanes)
-{
-    at_random(TH_NO_LANES);
-}
-
-TEST(two_instances)
-{
-    struct hak_box *a = OPEN(0), *b = OPEN(TH_NO_LANES, "slots=1024");
-    for (size_t i = 0; i < 4000; i += 2) {
-        block[i] = th_malloc(a, 300);
-        block[i + 1] = th_malloc(b, 300);
-        EXPECT(th_owner(block[i]) == a && th_owner(block[i + 1]) == b);
-    }
-    check(a);
-    check(b);
-    put_many(block, 4000);
-    check(a);
-    check(b);
-}
-
-TEST(init_without_memory)
-{
-    for (uint64_t n = 1; n <= 2; n++) {
-        struct hak_box *box = NULL;
-        th_fail_at(n);
-        EXPECT_EQ(th_open_entry(&hak_box_entry, "mid_v35", NULL, 0, &box),
-                  -ENOMEM);
-        EXPECT_CONTAINS(th_last_log(), "no memory");
-        th_fail_never();
-    }
-    EXPECT(th_malloc(OPEN(0), 16) != NULL);
-}
-
-/* Memory ends with the nth request of the host; later there is some again. */
-static void exhausted_at(struct hak_box *box, uint64_t n)
-{
-    enum { BLOCKS = 3 * SEGMENT_1K };
-    th_fail_at(n);
-    size_t got = get_many(box, block, BLOCKS, 1000);
-    for (int i = 0; i < 100 && got < BLOCKS; i++) {
-        EXPECT(th_malloc(box, 1000) == NULL);
-        EXPECT(th_alloc_direct(box, 1000) == NULL);
-    }
-    for (size_t i = 0; i < got; i++)
-        memset(block[i], 0x11, 1000);
-    check(box);
-    put_many(block, got);
-    th_fail_never();
-    EXPECT_EQ(get_many(box, block, BLOCKS, 1000), BLOCKS);
-    check(box);
-    put_many(block, BLOCKS);
-    box->ops->trim(box);
-    EXPECT_EQ(th_mapped(box), 0); /* failures lost nothing */
-    check(box);
-}
-
-TEST(exhaustion_at_the_nth_request)
-{
-    for (uint64_t n = 1; n <= 12; n++)
-        exhausted_at(OPEN(n % 2 ? 0 : TH_NO_LANES), n);
-}
-
-TEST(exhaustion_again_and_again)
-{
-    struct hak_box *box = OPEN(0);
-    for (uint64_t n = 1; n <= 30; n++)
-        exhausted_at(box, n);
 }
 
 TEST_MAIN()

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "random.h"
 #include "test.h"
 #include "testhost.h"
 
@@ -85,6 +86,29 @@ TEST(segments_grow_with_what_is_held)
     check(&pool);
 }
 
+/* The test host fills with junk what need not be zero. */
+TEST(what_the_box_returned_may_come_back_written_to)
+{
+    struct pool pool = {0};
+    start(0);
+    pool_init(&pool);
+    struct span_at span = take(&pool, 1);
+    const uint64_t *word = (uint64_t *)segment_at(span.segment, span.first);
+    EXPECT_EQ(*word, 0);
+    put(&pool, span, 1); /* the segment is empty, and goes */
+    EXPECT_EQ(th_mapped(box), 0);
+    span = take(&pool, 1);
+    word = (uint64_t *)segment_at(span.segment, span.first);
+    EXPECT_NE(*word, 0);
+    put(&pool, span, 1);
+    for (int i = 0; i < 64; i++) /* so long ago that it is forgotten */
+        segments_age(&segments, &pool);
+    span = take(&pool, 1);
+    word = (uint64_t *)segment_at(span.segment, span.first);
+    EXPECT_EQ(*word, 0);
+    check(&pool);
+}
+
 TEST(tightest_segment_is_taken_first)
 {
     struct pool pool = {0};
@@ -112,18 +136,16 @@ TEST(random_spans_never_overlap)
     struct pool pool = {0};
     struct span_at held[600];
     uint32_t n[600] = {0};
-    uint64_t seed = 3;
     start(1);
     pool_init(&pool);
     for (int round = 0; round < 60000; round++) {
-        seed = seed * 6364136223846793005ull + 1442695040888963407u;
         /* the working set swells and shrinks */
-        uint32_t i = (uint32_t)(seed >> 40) % (round / 10000 % 2 ? 20 : 600);
+        uint32_t i = (uint32_t)rnd(round / 10000 % 2 ? 20 : 600);
         if (n[i] != 0) {
             put(&pool, held[i], n[i]);
             n[i] = 0;
         } else {
-            n[i] = 1 + (uint32_t)(seed >> 33) % SPAN_MAX;
+            n[i] = 1 + (uint32_t)rnd(SPAN_MAX);
             held[i] = take(&pool, n[i]); /* page[] finds overlaps */
             EXPECT(held[i].segment != NULL);
         }
@@ -404,11 +426,10 @@ static void *work(void *number)
     uint64_t seed = (uintptr_t)number;
     pool_init(&pool);
     for (int round = 0; round < ROUNDS; round++) {
-        seed = seed * 6364136223846793005ull + 1442695040888963407u;
-        uint32_t n = 1 + (uint32_t)(seed >> 33) % SPAN_MAX;
+        uint32_t n = 1 + (uint32_t)random_below(&seed, SPAN_MAX);
         struct span_at span = take(&pool, n);
         EXPECT(span.segment != NULL);
-        swap((uint32_t)(seed >> 40) % SLOTS, &span, &n);
+        swap((uint32_t)random_below(&seed, SLOTS), &span, &n);
         if (n != 0)
             put(&pool, span, n);
         if (round % 1000 == 0)

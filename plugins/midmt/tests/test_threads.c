@@ -5,6 +5,7 @@
 
 #include <sched.h>
 
+#include "random.h"
 #include "test.h"
 #include "testhost.h"
 
@@ -21,12 +22,6 @@ static void start_with(const char *const *params, unsigned flags)
 static void start(unsigned flags)
 {
     start_with(NULL, flags);
-}
-
-static uint64_t next_random(uint64_t *seed)
-{
-    *seed = *seed * 6364136223846793005ull + 1442695040888963407u;
-    return *seed >> 33;
 }
 
 /* Nothing is out: what this thread can reach must be able to go back. */
@@ -143,7 +138,7 @@ static void *trade(void *number)
 {
     uint64_t seed = (uintptr_t)number * 977;
     for (int i = 0; i < rounds; i++) {
-        uint64_t r = next_random(&seed);
+        uint64_t r = random_next(&seed);
         size_t size = 1 + r % MOST;
         unsigned char *p = th_malloc(box, size);
         EXPECT(p != NULL);
@@ -214,7 +209,7 @@ static void *free_forever(void *unused)
     uint64_t seed = 11;
     (void)unused;
     while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
-        void *p = __atomic_exchange_n(&place[next_random(&seed) % PLACES], NULL,
+        void *p = __atomic_exchange_n(&place[random_below(&seed, PLACES)], NULL,
                                       __ATOMIC_ACQ_REL);
         th_free(p);
         if (p == NULL)
@@ -227,7 +222,7 @@ static void *fill_and_end(void *number)
 {
     uint64_t seed = (uintptr_t)number;
     for (int i = 0; i < 400; i++) {
-        uint64_t r = next_random(&seed);
+        uint64_t r = random_next(&seed);
         void *p = th_malloc(box, 1 + r % 3000);
         th_free(__atomic_exchange_n(&place[r / MOST % PLACES], p,
                                     __ATOMIC_ACQ_REL));

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <sys/resource.h>
 
+#include "random.h"
 #include "test.h"
 #include "testhost.h"
 
@@ -270,7 +271,7 @@ TEST(warm_empty_superslabs_are_kept_and_no_more)
         drain(5 * 1024);
         heap_flush(box->host->heap(box, false));
         EXPECT_EQ(th_mapped(box), 2 * MIB);
-        EXPECT_EQ(sm()->supers.nempty, 2);
+        EXPECT_EQ(sm()->supers.chunks.nempty, 2);
         smallmid_check(sm());
     }
     EXPECT_EQ(box->ops->trim(box), 2 * MIB);
@@ -512,13 +513,11 @@ TEST(powers_of_two_as_working_sets)
 
 TEST(random_sizes_and_order)
 {
-    uint64_t seed = 1;
     start();
     for (int i = 0; i < 300000; i++) {
-        seed = seed * 6364136223846793005ull + 1442695040888963407u;
-        size_t at = (seed >> 33) % 5000;
+        size_t at = rnd(5000);
         th_free(block[at]);
-        EXPECT((block[at] = th_malloc(box, 1 + (seed >> 20) % 1024)) != NULL);
+        EXPECT((block[at] = th_malloc(box, 1 + rnd(1024))) != NULL);
     }
     smallmid_check(sm());
     EXPECT_EQ(stats().live_count, th_live(box, true));

@@ -3,6 +3,7 @@
  */
 #include "smallmid.h"
 
+#include "random.h"
 #include "test.h"
 #include "testhost.h"
 
@@ -203,12 +204,11 @@ static void *churn(void *number)
 {
     uint64_t seed = (uintptr_t)number;
     for (int i = 0; i < 100000; i++) {
-        seed = seed * 6364136223846793005ull + 1442695040888963407u;
-        size_t size = 1 + (seed >> 20) % 1024;
+        size_t size = 1 + random_below(&seed, 1024);
         char *p = th_malloc(box, size);
         EXPECT(p != NULL);
-        p[0] = p[size - 1] = (char)seed;
-        th_free(__atomic_exchange_n(&shared[(seed >> 33) % 1000], p,
+        p[0] = p[size - 1] = (char)size;
+        th_free(__atomic_exchange_n(&shared[random_below(&seed, 1000)], p,
                                     __ATOMIC_ACQ_REL));
     }
     return NULL;

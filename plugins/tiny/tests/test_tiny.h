@@ -4,6 +4,7 @@
 #ifndef HAK_TEST_TINY_H
 #define HAK_TEST_TINY_H
 
+#include "random.h"
 #include "test.h"
 #include "testhost.h"
 
@@ -32,7 +33,7 @@ static inline struct tiny *state_of(const struct hak_box *box)
 
 static inline struct hak_page *page_of(const struct hak_box *box, const void *p)
 {
-    struct hak_page *page = superslab_page(&state_of(box)->superslabs, p);
+    struct hak_page *page = page_at(state_of(box), p);
     if (page == NULL)
         test_fail(__FILE__, __LINE__, "%p is in no page", p);
     return page;
@@ -66,11 +67,13 @@ static inline void check(struct hak_box *box)
 {
     struct tiny *t = state_of(box);
     size_t visits = 0;
-    superslabs_check(&t->superslabs);
+    hak_chunks_check(&t->superslabs);
     for (const struct hak_page *page = t->heaps.all_pages; page != NULL;
          page = page->all_next)
-        if (page->state != HAK_PAGE_FREE)
+        if (page->state != HAK_PAGE_FREE) {
             hak_page_check(page);
+            EXPECT(page_at(t, hak_page_memory(page)) == page);
+        }
     box->ops->visit_slots(box, count_visit, &visits);
     EXPECT_EQ(visits, th_live(box, true));
     EXPECT_EQ(stats_of(box).live_count, th_live(box, true));
@@ -100,14 +103,6 @@ static inline void *free_part(void *argument)
     struct part *part = argument;
     put_many(part->p, part->n);
     return NULL;
-}
-
-static inline size_t rnd(uint64_t *seed, size_t n)
-{
-    *seed ^= *seed << 13;
-    *seed ^= *seed >> 7;
-    *seed ^= *seed << 17;
-    return (size_t)((*seed >> 11) % n);
 }
 
 #endif

@@ -1,17 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * test_ultra.c - the ultra box in one thread: classes, pages, limits, figures.
+ * test_ultra.c - box ultra in one thread: classes, pages, limits, figures.
  */
 #include "test_ultra.h"
-
-static uint64_t seed = 0xda942042e4dd58b5ull;
-
-static size_t rnd(size_t n)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (size_t)((seed >> 11) % n);
-}
 
 static void *block[1 << 16];
 
@@ -81,7 +71,9 @@ TEST(aligned)
 
 /* ---- pages ----------------------------------------------------------- */
 
-/* The slots of a page lie side by side, then comes another page. */
+/* All slots of a page are handed out, side by side, before another page is
+ * used.
+ */
 TEST(a_page_is_used_up_before_the_next)
 {
     struct hak_box *box = OPEN(0);
@@ -127,12 +119,12 @@ TEST(last_in_first_out)
     EXPECT_EQ(th_counts().refills, refills);
 }
 
-/* A refill hands over all that is free in the page, however it lies. */
+/* A refill hands over all free slots of the page, wherever they lie. */
 TEST(refill_gives_the_whole_list)
 {
     struct hak_box *box = OPEN(0);
     size_t n = slots_a_page(32), kept = 0;
-    get_many(box, block, n + 1, 32); /* full, and a second one begun */
+    get_many(box, block, n + 1, 32); /* a full page, and a slot of another */
     get_many(box, block + n + 1, n - 1, 32);
     for (size_t i = 0; i < n; i++)
         if (rnd(2))
@@ -152,7 +144,8 @@ TEST(refill_gives_the_whole_list)
     check_pages(box);
 }
 
-/* A full page is looked at again when 1/32 of it came back, not at once. */
+/* A full page becomes available when 1/32 of its slots came back, not at once.
+ */
 TEST(a_full_page_waits_for_some_frees)
 {
     struct hak_box *box = OPEN(0);
@@ -170,7 +163,7 @@ TEST(a_full_page_waits_for_some_frees)
         th_free(block[i]);
     EXPECT_EQ(th_counts().drains, drains + 1);
     th_free(block[n - 1]);
-    EXPECT_EQ(th_counts().drains, drains + 2); /* empty */
+    EXPECT_EQ(th_counts().drains, drains + 2); /* the page is empty */
     EXPECT(heaps_of(box)->all_heaps->bin[3].kept == page);
     check_pages(box);
 }
@@ -201,22 +194,23 @@ TEST(empty_pages_go_back_to_the_host)
         struct hak_box *box = OPEN(0, "warm=0", "depot=0");
         fill_pages(box, 15, bytes);
         empty_pages(15, bytes);
-        EXPECT_EQ(th_mapped(box), page); /* the current one */
+        EXPECT_EQ(th_mapped(box), page); /* the current page */
         EXPECT_EQ(stats_of(box).retired_pages, 14);
         check_pages(box);
         fill_pages(box, 15, bytes);
         EXPECT_EQ(th_mapped(box), 15 * page);
-        EXPECT_EQ(count_structs(box), 15); /* structs are used again */
+        EXPECT_EQ(count_structs(box), 15); /* structs are reused */
         check_pages(box);
     }
 }
 
-/* Pages of other classes are not kept at their expense: first come. */
+/* `warm` has room for three pages. Empty pages of another class are not kept
+ * when it is used up. */
 static void keeps_three(const char *warm, size_t bytes, size_t other_bytes)
 {
     size_t page = page_bytes(bytes);
     struct hak_box *box = OPEN(0, warm, "depot=0");
-    th_purge_delay(UINT64_MAX); /* kept pages stay */
+    th_purge_delay(UINT64_MAX); /* kept pages never become too old */
     fill_pages(box, 15, bytes);
     empty_pages(15, bytes);
     EXPECT_EQ(th_mapped(box), (1 + 3) * page);
@@ -230,7 +224,7 @@ static void keeps_three(const char *warm, size_t bytes, size_t other_bytes)
     EXPECT_EQ(stats_of(box).cached_bytes, 0);
     empty_pages(4, bytes);
     box->ops->trim(box);
-    EXPECT_EQ(th_mapped(box), 2 * page); /* the current ones */
+    EXPECT_EQ(th_mapped(box), 2 * page); /* the two current pages */
     EXPECT_EQ(stats_of(box).cached_bytes, 0);
     check_pages(box);
 }
@@ -258,7 +252,7 @@ TEST(pages_of_two_sizes_are_not_mixed_up)
     EXPECT_EQ(th_mapped(box), 8 * (GRANULE + 4 * GRANULE));
 }
 
-/* The last one that became empty serves first. */
+/* The page that became empty last is used first. */
 TEST(a_kept_page_serves_again)
 {
     struct hak_box *box = OPEN(0, "warm=64k");
@@ -271,7 +265,7 @@ TEST(a_kept_page_serves_again)
     EXPECT(first->span.owner == NULL);
     EXPECT(page_of(th_malloc(box, 256)) == first);
     EXPECT_EQ(first->state, HAK_PAGE_CURRENT);
-    put_many(block + n, n); /* now the second is */
+    put_many(block + n, n); /* now the second page is empty and kept */
     EXPECT_EQ(th_mapped(box), 2 * GRANULE);
     EXPECT_EQ(stats_of(box).retired_pages, 0);
     check_pages(box);
@@ -285,7 +279,7 @@ TEST(trim_says_how_much_went)
     size_t mapped = th_mapped(box), resident = th_resident();
     size_t bytes = box->ops->trim(box);
     EXPECT_LT(th_mapped(box), mapped);
-    EXPECT_EQ(bytes, resident - th_resident()); /* of the current page, too */
+    EXPECT_EQ(bytes, resident - th_resident()); /* the current page's too */
     EXPECT_EQ(box->ops->trim(box), 0);
 }
 
@@ -294,17 +288,17 @@ TEST(a_kept_page_goes_after_the_purge_delay)
     struct hak_box *box = OPEN(0, "depot=0", "carve=16");
     th_purge_delay(100);
     th_clock_add(1000);
-    fill_pages(box, 1, 16); /* many refills: the clock was looked at */
+    fill_pages(box, 1, 16); /* many refills, so that it looks at the clock */
     empty_pages(1, 16);
     fill_pages(box, 3, 256);
     empty_pages(3, 256);
-    EXPECT_EQ(th_mapped(box), 4 * GRANULE); /* 16: current; 256: kept, too */
+    EXPECT_EQ(th_mapped(box), 4 * GRANULE); /* one current of 16, 3 of 256 */
     size_t some = slots_a_page(32) / 4;
     get_many(box, block, some, 32);
     EXPECT_EQ(th_mapped(box), 5 * GRANULE); /* no time has passed */
     th_clock_add(75);
     get_many(box, block + some, some, 32);
-    EXPECT_EQ(th_mapped(box), 5 * GRANULE); /* from here on it waits */
+    EXPECT_EQ(th_mapped(box), 5 * GRANULE); /* a look; too old at the next */
     th_clock_add(75);
     get_many(box, block + 2 * some, some, 32);
     EXPECT_EQ(th_mapped(box), 3 * GRANULE);
@@ -318,7 +312,7 @@ TEST(the_depot_serves_a_class_with_its_own_pages)
     struct hak_box *box = OPEN(0, "warm=0");
     th_purge_delay(UINT64_MAX);
     fill_pages(box, 8, 256);
-    fill_pages(box, 8, 128); /* overwrites block: those of 256 stay live */
+    fill_pages(box, 8, 128); /* overwrites block[]: the 256s stay live */
     struct hak_page *page = page_of(block[0]);
     char *first = block[0];
     uint32_t carved = page->carved;
@@ -328,13 +322,14 @@ TEST(the_depot_serves_a_class_with_its_own_pages)
     EXPECT_GT(stats_of(box).cached_bytes, 6 * GRANULE);
     fill_pages(box, 8, 128);
     EXPECT_EQ(th_mapped(box), mapped);
-    EXPECT_EQ(page->carved, carved); /* it was not cut anew */
+    EXPECT_EQ(page->carved, carved); /* the page was not cut anew */
     EXPECT(page->start == page_of(first)->start);
     check_pages(box);
-    EXPECT_EQ(stats_of(box).retired_pages, 7); /* each of them was told of */
+    EXPECT_EQ(stats_of(box).retired_pages, 7); /* host->retired for each */
 }
 
-/* Of another size the page has as many granules, and is cut anew. */
+/* A page of the depot serves another class with pages of the same length, cut
+ * anew. */
 TEST(the_depot_serves_other_classes_with_pages_as_long)
 {
     struct hak_box *box = OPEN(0, "warm=0");
@@ -346,7 +341,7 @@ TEST(the_depot_serves_other_classes_with_pages_as_long)
     EXPECT_EQ(th_mapped(box), mapped);
     EXPECT_EQ(th_usable(block[0]), 256);
     empty_pages(3, 256);
-    fill_pages(box, 1, 512); /* two granules: not from there */
+    fill_pages(box, 1, 512); /* pages of two granules: not in the depot */
     EXPECT_EQ(th_mapped(box), mapped + 2 * GRANULE);
     check_pages(box);
 }
@@ -374,7 +369,7 @@ TEST(what_the_depot_did_not_need_goes_after_the_delay)
     EXPECT_EQ(th_mapped(box), 10 * GRANULE);
     for (int i = 0; i < 4; i++) {
         th_clock_add(60);
-        fill_pages(box, 4, 64); /* nine wait, and three of them are needed */
+        fill_pages(box, 4, 64); /* needs three of the nine in the depot */
         empty_pages(4, 64);
     }
     EXPECT_LE(th_mapped(box), 5 * GRANULE);
@@ -386,7 +381,7 @@ TEST(shrink_gives_back_as_much_as_it_is_asked_for)
 {
     struct hak_box *box = OPEN(0);
     th_purge_delay(UINT64_MAX);
-    fill_pages(box, 60, 64); /* warm, and the depot */
+    fill_pages(box, 60, 64); /* more than `warm`: the rest in the depot */
     empty_pages(60, 64);
     size_t mapped = th_mapped(box);
     EXPECT_GE(box->ops->shrink(box, 10 * GRANULE), 10 * GRANULE - 4096);
@@ -398,7 +393,7 @@ TEST(shrink_gives_back_as_much_as_it_is_asked_for)
     check_pages(box);
 }
 
-/* ---- figures and walks ----------------------------------------------- */
+/* ---- figures and visits ---------------------------------------------- */
 
 struct seen {
     size_t n, bytes, most;
@@ -407,9 +402,9 @@ struct seen {
 static bool see(void *context, void *p, size_t slot_bytes)
 {
     struct seen *seen = context;
-    EXPECT_EQ(th_usable(p), slot_bytes); /* dies unless p is live */
+    EXPECT_EQ(th_usable(p), slot_bytes); /* aborts unless p is live */
     EXPECT_EQ(*(unsigned char *)p, 0xee);
-    *(unsigned char *)p = 0xdd; /* once each */
+    *(unsigned char *)p = 0xdd; /* a second visit would fail above */
     seen->n++;
     seen->bytes += slot_bytes;
     return seen->n < seen->most;
@@ -465,7 +460,8 @@ TEST(walk_stops_when_asked)
     EXPECT_EQ(seen.n, 7);
 }
 
-/* Aligned requests go past the lanes, and count all the same. */
+/* Calls of alloc and free past the lanes, as aligned requests make them, are
+ * counted as well. */
 TEST(calls_and_lanes_together)
 {
     struct hak_box *box = OPEN(0);
@@ -510,7 +506,7 @@ static void at_random(unsigned flags)
         for (int i = 0; i < 60000; i++) {
             step(box, &held[rnd(n)]);
             if (rnd(4000) == 0)
-                th_flush(); /* as when routes change */
+                th_flush(); /* drops all lanes, as a change of routes does */
             if (rnd(4000) == 0)
                 box->ops->trim(box);
             if (i % 10000 == 0)
@@ -586,7 +582,7 @@ TEST(init_without_memory)
     EXPECT(th_malloc(OPEN(0), 16) != NULL);
 }
 
-/* Memory ends with the nth request of the host; later there is some again. */
+/* The host has no memory from its nth request on; at the end it has again. */
 static void exhausted_at(struct hak_box *box, uint64_t n)
 {
     th_fail_at(n);
@@ -601,14 +597,14 @@ static void exhausted_at(struct hak_box *box, uint64_t n)
     check_pages(box);
     EXPECT_EQ(count_visited(box), got);
     put_many(block, got);
-    EXPECT_EQ(get_many(box, block, got, 1000), got); /* what there was */
+    EXPECT_EQ(get_many(box, block, got, 1000), got); /* as many as before */
     th_fail_never();
     EXPECT_EQ(get_many(box, block + got, 4096 - got, 1000), 4096 - got);
     check_pages(box);
     put_many(block, 4096);
     EXPECT_EQ(th_live(box, true), 0);
-    EXPECT_EQ(count_heaps(box), 1); /* failures used up none */
-    EXPECT_EQ(count_structs(box), (4096 + 259) / 260); /* slots of 1008 */
+    EXPECT_EQ(count_heaps(box), 1); /* failures left no further heap */
+    EXPECT_EQ(count_structs(box), (4096 + 259) / 260); /* 260 slots a page */
 }
 
 TEST(exhaustion_at_the_nth_request)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * test_ultra.h - what the tests of the ultra box share: its pages, from inside.
+ * test_ultra.h - helpers that the tests of box ultra share; they see its pages.
  */
 #ifndef HAK_TEST_ULTRA_H
 #define HAK_TEST_ULTRA_H
 
+#include "random.h"
 #include "test.h"
 #include "testhost.h"
 
@@ -11,7 +12,7 @@
 
 enum { GRANULE = HAK_GRANULE_BYTES, LEAST = 16, MOST = 1024 };
 
-/* A new instance; params are "key=value" texts. */
+/* Open a new instance of the box; params are "key=value" texts. */
 #define OPEN(flags, ...) \
     open_ultra((flags), (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
 
@@ -44,7 +45,7 @@ static inline size_t page_bytes(size_t slot_bytes)
     return (slot_bytes > 512 ? 4u : slot_bytes > 256 ? 2u : 1u) * GRANULE;
 }
 
-/* From the start of its memory to a page's first slot. */
+/* Bytes from the start of a page's memory to its first slot. */
 static inline size_t page_color(size_t slot_bytes)
 {
     uint32_t bytes = (uint32_t)slot_bytes;
@@ -61,7 +62,7 @@ static inline struct hak_box_stats stats_of(struct hak_box *box)
     return th_stats(box);
 }
 
-/* While no other thread works with the box: every page is sound. */
+/* Check every page. No other thread may use the box meanwhile. */
 static inline void check_pages(struct hak_box *box)
 {
     uint64_t live = 0;
@@ -112,7 +113,7 @@ static inline size_t count_structs(struct hak_box *box)
     return n;
 }
 
-/* Allocates n blocks; how many there were. */
+/* Allocate n blocks. Returns how many there was memory for. */
 static inline size_t get_many(struct hak_box *box, void **p, size_t n,
                               size_t bytes)
 {

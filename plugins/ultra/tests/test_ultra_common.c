@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * test_ultra_common.c - the ultra box: pages that many threads share.
+ * test_ultra_common.c - box ultra: pages that many threads share.
  */
 #include "test_ultra.h"
 
@@ -10,9 +10,9 @@ static pthread_barrier_t meet;
 static struct worker {
     pthread_t thread;
     void *block[EACH];
-    void *more[100]; /* NULL: it gets none */
+    void *more[100]; /* the first nmore are used */
     size_t nmore;
-    bool stays; /* its blocks outlive it */
+    bool stays; /* its blocks outlive the thread */
 } worker[MANY];
 
 static void *work(void *argument)
@@ -22,8 +22,8 @@ static void *work(void *argument)
     for (size_t i = 0; i < EACH; i++)
         memset(w->block[i], (int)(w - worker), BYTES);
     EXPECT_EQ(get_many(box, w->more, w->nmore, BYTES), w->nmore);
-    pthread_barrier_wait(&meet); /* all have blocks */
-    pthread_barrier_wait(&meet); /* the test has seen them */
+    pthread_barrier_wait(&meet); /* all workers have blocks */
+    pthread_barrier_wait(&meet); /* the test has looked at them */
     for (size_t i = 0; i < EACH; i++)
         for (size_t k = 0; k < BYTES; k++)
             EXPECT_EQ(((unsigned char *)w->block[i])[k], w - worker);
@@ -33,7 +33,8 @@ static void *work(void *argument)
     return NULL;
 }
 
-/* One after the other, so that the first FEW have pages of their own. */
+/* Start all workers. The first FEW get pages of their own; those that come when
+ * more than FEW heaps are open share common pages. */
 static void start_all(void)
 {
     pthread_barrier_init(&meet, NULL, MANY + 1);
@@ -97,7 +98,7 @@ TEST(nobody_shares_if_the_parameter_says_so)
     check_pages(box);
 }
 
-/* 100 more of 64 bytes are above 4 KiB. */
+/* 100 more slots of 64 bytes exceed the 4 KiB of common slots. */
 TEST(who_needs_more_of_a_size_gets_a_page)
 {
     box = OPEN(0);
@@ -150,7 +151,7 @@ TEST(common_blocks_outlive_their_threads)
     EXPECT_EQ(th_mapped(box), 0);
 }
 
-/* What came back to a full common page is handed out again. */
+/* Slots that return to a full common page are handed out again. */
 TEST(a_common_page_comes_back)
 {
     enum { SLOTS = 1024 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * test_ultra_notices.c - the ultra box: frees by other threads, their notices,
- * and threads halted in the middle of one.
+ * test_ultra_notices.c - box ultra: remote frees, their notices, and threads
+ * that are halted in the middle of a notice.
  */
 #include "test_ultra_threads.h"
 
@@ -19,7 +19,7 @@ TEST(a_full_page_freed_elsewhere_is_available_again)
     EXPECT(full->heap->pending == full);
     check_pages(box);
     get_many(box, block, SLOTS - 1, BYTES); /* the rest of the current page */
-    EXPECT_EQ(full->state, HAK_PAGE_KEPT);  /* the first refill collected */
+    EXPECT_EQ(full->state, HAK_PAGE_KEPT);  /* a refill collected it */
     EXPECT(full->heap->pending == NULL);
     EXPECT_EQ(full->remote, HAK_REMOTE_NOTIFY);
     EXPECT_EQ(get_many(box, block, SLOTS, BYTES), SLOTS);
@@ -28,7 +28,8 @@ TEST(a_full_page_freed_elsewhere_is_available_again)
     check_pages(box);
 }
 
-/* One free in each of many full pages is enough to find them all again. */
+/* One remote free in each of many full pages is enough for the owner to find
+ * all these pages. */
 TEST(every_page_with_a_free_slot_is_found)
 {
     enum { PAGES = 12 };
@@ -50,7 +51,9 @@ TEST(every_page_with_a_free_slot_is_found)
     check_pages(box);
 }
 
-/* No notice, no list: the owner looks at its current page by itself. */
+/* The current page gets no notice: the owner looks at its remote list by
+ * itself.
+ */
 TEST(the_current_page_takes_what_came_back)
 {
     box = OPEN(0);
@@ -70,14 +73,14 @@ TEST(pages_emptied_elsewhere_go_back)
     box = OPEN(0, "warm=0", "depot=0");
     get_many(box, block, PAGES * SLOTS, BYTES);
     free_elsewhere(block, PAGES * SLOTS);
-    EXPECT_EQ(th_mapped(box), PAGES * GRANULE); /* until the owner looks */
+    EXPECT_EQ(th_mapped(box), PAGES * GRANULE); /* the owner has not looked */
     EXPECT_EQ(stats_of(box).live_count, 0);
-    EXPECT(th_malloc(box, 16) != NULL); /* of whatever class */
+    EXPECT(th_malloc(box, 16) != NULL); /* a refill of any class collects */
     EXPECT_EQ(th_mapped(box), 2 * GRANULE);
     check_pages(box);
 }
 
-/* Half by the owner, half not, in any order: all comes back. */
+/* Frees of one page by the owner and by another thread give back all slots. */
 TEST(local_and_remote_frees_of_one_page)
 {
     box = OPEN(0, "warm=0", "depot=0");
@@ -96,9 +99,9 @@ TEST(local_and_remote_frees_of_one_page)
 /* ---- a notice in flight ---------------------------------------------- */
 
 /*
- * A remote free is two steps: the slot goes onto the page's list and clears
- * NOTIFY; then the page goes onto the heap's list. Here a thread is halted
- * between the two, and the first halted page waits in `halted`.
+ * A remote free with a notice has two steps: the thread puts the slot on the
+ * page's list, which clears NOTIFY; then it puts the page on the heap's list.
+ * Here a thread is halted between the two steps. `halted` is the page.
  */
 static struct hak_page *halted;
 
@@ -125,7 +128,8 @@ static void go_on(void)
     hak_heap_notify(halted);
 }
 
-/* Number of pages on the pending list; a page twice would make a circle. */
+/* Number of pages on the pending list. A page that is on it twice would make
+ * the list circular. */
 static size_t count_pending(const struct hak_heap *heap)
 {
     size_t n = 0;
@@ -140,14 +144,14 @@ TEST(page_becomes_full_again_meanwhile)
     box = OPEN(0);
     get_many(box, block, 2 * SLOTS, BYTES);
     struct hak_page *page = page_of(block[0]);
-    put_many(block + 1, SLOTS / 2); /* available */
+    put_many(block + 1, SLOTS / 2); /* the page is available */
     free_and_halt(block[0]);
     EXPECT(halted == page);
     void *more[SLOTS];
-    get_many(box, more, SLOTS, BYTES); /* current, then full */
+    get_many(box, more, SLOTS, BYTES); /* the page is current, then full */
     EXPECT_EQ(page->state, HAK_PAGE_FULL);
     EXPECT_EQ(hak_page_out(page), SLOTS);
-    free_elsewhere(&more[0], 1); /* in that page, with the notice in flight */
+    free_elsewhere(&more[0], 1); /* in it, while the notice is in flight */
     EXPECT(page_of(more[0]) == page);
     go_on();
     EXPECT_EQ(count_pending(page->heap), 1);
@@ -159,19 +163,19 @@ TEST(page_becomes_full_again_meanwhile)
     EXPECT_EQ(count_pending(page->heap), 1);
 }
 
-/* All of a page is free again, but a notice still names it. */
+/* Make a page whose slots are all free while a notice of it is in flight. */
 static struct hak_page *empty_with_a_notice(void)
 {
     void *more[SLOTS];
     get_many(box, block, 2 * SLOTS, BYTES);
     struct hak_page *page = page_of(block[0]);
-    put_many(block + 1, SLOTS / 2); /* available */
+    put_many(block + 1, SLOTS / 2); /* the page is available */
     free_and_halt(block[0]);
-    get_many(box, more, SLOTS / 2 + 1, BYTES); /* current: the remote one too */
+    get_many(box, more, SLOTS / 2 + 1, BYTES); /* it is current; all slots */
     EXPECT(halted == page && page_of(more[SLOTS / 2]) == page);
     EXPECT_EQ(hak_page_out(page), SLOTS);
     EXPECT_EQ(page->remote & HAK_REMOTE_FLAGS, HAK_REMOTE_PENDING);
-    EXPECT(page_of(th_malloc(box, BYTES)) != page); /* full */
+    EXPECT(page_of(th_malloc(box, BYTES)) != page); /* the page is full */
     put_many(block + SLOTS / 2 + 1, SLOTS - SLOTS / 2 - 1);
     put_many(more, SLOTS / 2 + 1);
     EXPECT_EQ(hak_page_out(page), 0);
@@ -185,7 +189,7 @@ TEST(page_becomes_empty_meanwhile_and_is_kept)
     struct hak_bin *bin = &page->heap->bin[page->class_number];
     EXPECT_EQ(page->state, HAK_PAGE_AVAIL);
     go_on();
-    th_malloc(box, 16); /* collects */
+    th_malloc(box, 16); /* a refill collects */
     EXPECT(bin->kept == page && page->state == HAK_PAGE_KEPT);
     EXPECT_EQ(page->remote, HAK_REMOTE_NOTIFY);
     check_pages(box);
@@ -197,7 +201,7 @@ TEST(page_becomes_empty_meanwhile_and_is_not_kept)
 {
     box = OPEN(0, "warm=0", "depot=0");
     struct hak_page *page = empty_with_a_notice();
-    box->ops->trim(box); /* all but this one may go */
+    box->ops->trim(box); /* every page may go but this one */
     EXPECT_EQ(page->state, HAK_PAGE_AVAIL);
     EXPECT(th_mapper(page->start) == box);
     go_on();
@@ -207,23 +211,23 @@ TEST(page_becomes_empty_meanwhile_and_is_not_kept)
     check_pages(box);
 }
 
-/* The owner ends, its heap is closed, while a notice is in flight. */
+/* The owner ends and its heap is closed while a notice is in flight. */
 TEST(heap_is_closed_meanwhile)
 {
     box = OPEN(0, "warm=0", "depot=0");
     pthread_t thread = start_filling();
     struct hak_page *page = page_of(block[0]);
-    put_many(block + 1, SLOTS); /* all but one; this thread has no heap */
+    put_many(block + 1, SLOTS); /* all but block[0], by a thread without heap */
     struct hak_heap *heap = page->heap;
     hak_heap_collect(heap); /* as the owner's next refill does */
     free_and_halt(block[0]);
     end_filling(thread);
     EXPECT_EQ(th_live(box, true), 0);
-    EXPECT_EQ(heap->orphan, 1); /* the page keeps its heap and memory */
+    EXPECT_EQ(heap->orphan, 1); /* the page keeps its heap and its memory */
     EXPECT(page->state != HAK_PAGE_FREE && page->heap == heap);
     go_on();
     EXPECT_EQ(count_pending(heap), 1);
-    void *mine = th_malloc(box, BYTES); /* adopts */
+    void *mine = th_malloc(box, BYTES); /* adopts the orphan */
     EXPECT_EQ(heap->orphan, 0);
     EXPECT(heaps_of(box)->spares == heap && heap->pending == NULL);
     EXPECT_LE(th_mapped(box), GRANULE);
@@ -236,9 +240,9 @@ static void *make_current_again(void *argument)
 {
     (void)argument;
     get_many(box, block, SLOTS + 1, BYTES);
-    put_many(block + 1, SLOTS / 2); /* page 0 is available */
+    put_many(block + 1, SLOTS / 2); /* the first page is available */
     get_many(box, block + SLOTS + 1, SLOTS - 1, BYTES);
-    block[1] = th_malloc(box, BYTES); /* page 1 is full, page 0 current */
+    block[1] = th_malloc(box, BYTES); /* second full, first current */
     put_many(block + 1, 1);
     put_many(block + SLOTS / 2 + 1, SLOTS - SLOTS / 2 - 1 + SLOTS);
     pthread_barrier_wait(&meet);
@@ -265,7 +269,7 @@ TEST(heap_is_closed_with_the_page_current)
     EXPECT_EQ(count_pending(heap), 1);
     th_malloc(box, 16);
     EXPECT(heaps_of(box)->spares == heap);
-    EXPECT_EQ(th_mapped(box), GRANULE); /* of the 16 bytes */
+    EXPECT_EQ(th_mapped(box), GRANULE); /* the page of the 16 bytes */
     check_pages(box);
 }
 
@@ -276,11 +280,11 @@ TEST(heap_is_adopted_meanwhile)
     struct hak_page *page = page_of(block[0]);
     struct hak_heap *orphan = page->heap;
     free_and_halt(block[0]);
-    void *mine = th_malloc(box, BYTES); /* adopts what it can: page 1 */
+    void *mine = th_malloc(box, BYTES); /* adopts all but `page` */
     EXPECT(page_of(mine)->heap != orphan && page->heap == orphan);
     EXPECT(page_of(mine) == page_of(block[SLOTS]));
     EXPECT(heaps_of(box)->orphans == orphan);
-    go_on(); /* adopts the rest */
+    go_on(); /* the notice adopts `page` too */
     EXPECT(page->heap == page_of(mine)->heap);
     EXPECT(heaps_of(box)->orphans == NULL);
     EXPECT(heaps_of(box)->spares == orphan);
@@ -292,7 +296,7 @@ TEST(heap_is_adopted_meanwhile)
     check_pages(box);
 }
 
-/* An orphan that cannot be adopted whole does not hide the others. */
+/* trim also adopts orphans behind one that cannot be adopted whole. */
 TEST(trim_goes_past_an_orphan_with_a_notice_in_flight)
 {
     static struct part parts[2] = {{block, SLOTS + 1},
@@ -310,7 +314,7 @@ TEST(trim_goes_past_an_orphan_with_a_notice_in_flight)
     free_elsewhere(parts[1 - with].p, SLOTS + 1);
     th_free(th_malloc(box, 16));
     box->ops->trim(box);
-    EXPECT_EQ(th_mapped(box), 3 * GRANULE); /* those of the notice, and mine */
+    EXPECT_EQ(th_mapped(box), 3 * GRANULE); /* two orphaned, one mine */
     go_on();
     put_many(parts[with].p + 1, SLOTS);
     box->ops->trim(box);

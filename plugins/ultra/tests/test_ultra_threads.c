@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * test_ultra_threads.c - the ultra box: threads that end, fork, figures, all
- * at once.
+ * test_ultra_threads.c - box ultra: threads that end, fork, figures, and all of
+ * these at once.
  */
 #include "test_ultra_threads.h"
 
@@ -41,7 +41,8 @@ TEST(who_runs_out_of_pages_adopts)
     check_pages(box);
 }
 
-/* Full when its thread ended, full when adopted, and then a slot comes back. */
+/* A page that is full when its thread ends, and still full when it is adopted.
+ */
 TEST(an_adopted_full_page_is_available_after_one_free)
 {
     box = OPEN(0);
@@ -55,7 +56,7 @@ TEST(an_adopted_full_page_is_available_after_one_free)
     check_pages(box);
 }
 
-/* Each thread leaves blocks and frees those of the one before. */
+/* Each thread leaves blocks and frees those of the thread before it. */
 static void *relay(void *argument)
 {
     void *mine[10];
@@ -101,7 +102,7 @@ TEST(a_thousand_threads_that_take_over)
     check_pages(box);
 }
 
-/* ---- what ends leaves nothing ---------------------------------------- */
+/* ---- threads that end leave no memory -------------------------------- */
 
 static void *use_and_free(void *argument)
 {
@@ -130,7 +131,7 @@ TEST(threads_that_freed_all_leave_no_memory)
     check_pages(box);
 }
 
-/* Others freed all of it, and the owner ended without another look. */
+/* Other threads free all blocks, and the owner ends without collecting them. */
 TEST(what_others_freed_before_the_end_leaves_no_memory)
 {
     box = OPEN(0, "depot=0");
@@ -142,7 +143,8 @@ TEST(what_others_freed_before_the_end_leaves_no_memory)
     check_pages(box);
 }
 
-/* Freed after the end by threads without a heap: nobody could adopt. */
+/* A thread without a heap frees blocks of ended threads; it cannot adopt their
+ * heaps. */
 TEST(trim_finds_what_was_freed_in_orphans)
 {
     pthread_t thread[THREADS];
@@ -152,7 +154,7 @@ TEST(trim_finds_what_was_freed_in_orphans)
         parts[i] = (struct part){block + i * SLOTS, SLOTS};
         thread[i] = th_spawn(fill_part, &parts[i]);
     }
-    for (int i = 0; i < THREADS; i++) /* none is closed before all began */
+    for (int i = 0; i < THREADS; i++) /* before th_reap() closes any */
         pthread_join(thread[i], NULL);
     th_reap();
     EXPECT_GE(th_mapped(box), THREADS * GRANULE);
@@ -233,7 +235,8 @@ TEST(fork_beside_busy_threads)
 
 static void *exchange;
 
-/* Frees what another thread left, about half of the time. */
+/* Free the block that was left last, about half of the time by another thread.
+ */
 static void *feed(void *argument)
 {
     (void)argument;
@@ -251,7 +254,7 @@ static uint64_t now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* More threads than processors: the reader is halted between two reads. */
+/* With more threads than CPUs, the reader is often halted between two reads. */
 TEST(figures_lag_but_never_wrap)
 {
     pthread_t thread[THREADS];
@@ -302,11 +305,9 @@ static struct item *make_item(uint64_t random)
 
 static void *swap_items(void *argument)
 {
-    uint64_t random = (uintptr_t)argument * 0x9e3779b97f4a7c15ull;
+    uint64_t state = (uintptr_t)argument;
     for (int i = 0; i < STEPS; i++) {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
+        uint64_t random = random_next(&state);
         struct item *fresh = random >> 60 < 8 ? make_item(random) : NULL;
         check_and_free(__atomic_exchange_n(&place[random % PLACES], fresh,
                                            __ATOMIC_ACQ_REL));
@@ -322,7 +323,7 @@ static void swap_in_threads(unsigned flags)
     box = OPEN(flags, "warm=64k", "carve=512");
     for (uintptr_t i = 0; i < THREADS; i++)
         thread[i] = th_spawn(swap_items, (void *)(i + 1));
-    for (uintptr_t n = 0; n < 20; n++) { /* ended ones are replaced */
+    for (uintptr_t n = 0; n < 20; n++) { /* replace ended threads */
         th_join(thread[n % THREADS]);
         thread[n % THREADS] = th_spawn(swap_items, (void *)(n + 11));
     }
@@ -346,7 +347,7 @@ TEST(threads_swap_blocks_without_lanes)
     swap_in_threads(TH_NO_LANES);
 }
 
-/* ---- what a fork left behind ----------------------------------------- */
+/* ---- heaps of threads that a fork left behind ------------------------ */
 
 enum {
     LEFT = 4 * SLOTS,
@@ -355,7 +356,7 @@ enum {
 };
 static struct hak_heap *left;
 
-/* A thread that takes four pages, gives most of it back, and is halted. */
+/* A thread that fills four pages, frees most slots, and is halted. */
 static void *be_left(void *unused)
 {
     (void)unused;
@@ -386,7 +387,7 @@ static void expect_kept(void)
             EXPECT_EQ(((unsigned char *)block[i])[k], 42);
 }
 
-/* All that main can get without another page of memory. */
+/* Allocate as many blocks as need no further page. */
 static size_t get_all(void **p)
 {
     size_t n = 0, mapped = th_mapped(box);
@@ -406,8 +407,9 @@ TEST(what_is_free_of_a_lost_heap_serves_others)
     check_pages(box);
 }
 
-/* malloc had a slot off the list, and had not counted it; free had written the
- * link, and had not put the slot on the list. */
+/* The thread was halted in a malloc that had taken a slot off the list and not
+ * counted it, and in a free that had written the link and not put the slot on
+ * the list. Each loses one slot. */
 TEST(halves_of_steps_lose_a_slot_each)
 {
     leave_one();
@@ -456,7 +458,7 @@ TEST(a_page_with_a_list_to_elsewhere_stays)
     expect_left_alone(page);
 }
 
-/* Somebody may have the notice in hand. */
+/* Another thread may be between the two steps of a notice of the page. */
 TEST(a_page_with_a_notice_under_way_stays)
 {
     leave_one();

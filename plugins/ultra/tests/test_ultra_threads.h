@@ -30,7 +30,7 @@ static inline void *free_part(void *argument)
     return NULL;
 }
 
-/* By a thread that has no heap in the box, and ends. */
+/* Free the blocks by a thread that has no heap in the box, and that ends. */
 static inline void free_elsewhere(void **p, size_t n)
 {
     part = (struct part){p, n};
@@ -54,7 +54,7 @@ static inline void fill_elsewhere(size_t n)
 
 /* ---- fill, wait, end ------------------------------------------------- */
 
-static size_t fill = SLOTS + 1; /* blocks: a full page, and one slot */
+static size_t fill = SLOTS + 1; /* blocks: a full page, and one slot more */
 
 static inline void *fill_and_wait(void *argument)
 {

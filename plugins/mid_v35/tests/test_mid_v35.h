@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT
+ * test_mid_v35.h - what the tests of the mid_v35 box share: its state, from
+ * inside.
+ */
+#ifndef HAK_TEST_MID_V35_H
+#define HAK_TEST_MID_V35_H
+
+#include "mid_v35.h"
+#include "random.h"
+#include "test.h"
+#include "testhost.h"
+
+enum {
+    GRANULE = HAK_GRANULE_BYTES,
+    MOST = HAK_SMALL_MAX_BYTES,
+    SLOTS_1K = GRANULE / 1024,
+    SEGMENT_1K = SEGMENT_PAGES * SLOTS_1K,
+};
+
+/* A new instance; params are "key=value" texts. */
+#define OPEN(flags, ...) \
+    open_box((flags), (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+
+static inline struct hak_box *open_box(unsigned flags,
+                                       const char *const *params)
+{
+    struct hak_box *box = NULL;
+    int error = th_open_entry(&hak_box_entry, "mid_v35", params, flags, &box);
+    if (error != 0)
+        test_fail(__FILE__, __LINE__, "open: %d: %s", error, th_error());
+    return box;
+}
+
+static void *block[1 << 16];
+
+static inline struct hak_box_stats stats_of(struct hak_box *box)
+{
+    return th_stats(box);
+}
+
+static inline bool count_visits(void *context, void *p, size_t slot_bytes)
+{
+    EXPECT(p != NULL && slot_bytes % HAK_ALIGN_BYTES == 0);
+    ++*(size_t *)context;
+    return true;
+}
+
+static inline size_t count_visited(struct hak_box *box)
+{
+    size_t n = 0;
+    box->ops->visit_slots(box, count_visits, &n);
+    return n;
+}
+
+/* While no other thread works with the box: everything is sound. */
+static inline void check(struct hak_box *box)
+{
+    const struct mid_v35 *m = mid_v35_of(box);
+    uint64_t live = 0;
+    hak_chunks_check(&m->segments);
+    for (const struct hak_page *page = m->heaps.all_pages; page != NULL;
+         page = page->all_next) {
+        uint32_t remote = hak_remote_length(page->remote);
+        if (page->state == HAK_PAGE_FREE) {
+            EXPECT_EQ(hak_page_out(page), 0);
+            continue;
+        }
+        hak_page_check(page);
+        EXPECT(hak_map_get(&m->segments.holders, page->start) == page);
+        EXPECT_LE(remote, hak_page_out(page));
+        live += hak_page_out(page) - remote;
+    }
+    EXPECT_EQ(live, th_live(box, true));
+    EXPECT_EQ(stats_of(box).live_count, live);
+    EXPECT_EQ(count_visited(box), live);
+}
+
+static inline size_t get_many(struct hak_box *box, void **p, size_t n,
+                              size_t bytes)
+{
+    for (size_t i = 0; i < n; i++)
+        if ((p[i] = th_malloc(box, bytes)) == NULL)
+            return i;
+    return n;
+}
+
+static inline void put_many(void **p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        th_free(p[i]);
+}
+
+static inline struct hak_page *page_of(struct hak_box *box, const void *p)
+{
+    struct hak_page *page = hak_map_get(&mid_v35_of(box)->segments.holders, p);
+    if (page == NULL)
+        test_fail(__FILE__, __LINE__, "%p is in no page", p);
+    return page;
+}
+
+static inline const struct hak_chunk *segment_of(struct hak_box *box,
+                                                 const void *p)
+{
+    return page_of(box, p)->source;
+}
+
+static inline int nfree(const struct hak_chunk *segment)
+{
+    return __builtin_popcount(segment->free);
+}
+
+#endif
