@@ -265,10 +265,10 @@ static inline size_t hak_heaps_trim_others(struct hak_heap *mine)
 }
 
 /*
- * ops->trim, as far as pages go, by the heap's thread: of its own heap, of
- * ended threads', and of others' what hak_heaps_trim_others says. Empty pages
- * go to page_put. current: what is free in current pages goes too, and the
- * heap's lanes are empty then. Returns the bytes that were purged in place.
+ * ops->trim for pages. Called by the heap's thread. Purges the free memory of
+ * this heap and of orphans, and calls hak_heaps_trim_others. Empty pages go to
+ * page_put. current: purge the free memory of current pages too, which leaves
+ * the heap's lanes empty. Returns the bytes purged in place.
  */
 static inline size_t hak_heap_trim(struct hak_heap *heap, bool current)
 {

@@ -160,11 +160,11 @@ static inline void hak_heap_disown(struct hak_page *page)
 }
 
 /*
- * The page, which has memory and is initialised, is the heap's from here on,
- * and the directory names its span. The owner and the slot size come before
- * span_set, which copies a hint of both into the directory's entry: with a
- * wrong hint the first free of the page goes the slow way.
+ * Give an initialised page to the heap and register its span.
  * size_bytes  of the memory that the page was made of
+ * span.owner and slot_bytes must be set before span_set, which copies a hint of
+ * both into the directory's entries. With a wrong hint the first free of the
+ * page takes a slow path.
  */
 static inline void hak_heap_enter(struct hak_heap *heap, struct hak_page *page,
                                   size_t size_bytes)

@@ -4,12 +4,12 @@
  *
  * The remote word (length, head of the list, ASLEEP, HELD) changes only by
  * compare and exchange. remote_asleep is a variable beside it. Slots are
- * counted, not named: of `length` slots, `linked` are on the list and the others
- * are asleep. The word has the head of the list but not the number of linked
- * slots, so a list that became shorter may still have the same head.
+ * counted, not named: of `length` slots, `linked` are on the list and the
+ * others are asleep. The word has the head of the list but not the number of
+ * linked slots, so a list that became shorter may still have the same head.
  *
- * Holds: the owner takes as many slots as the word counts, and in the end it has
- * each slot once.
+ * Holds: the owner takes as many slots as the word counts, and in the end it
+ * has each slot once.
  *
  * weak: WEAK_HELD    hak_page_claim_remote takes the list although HELD is set
  * weak: WEAK_TAKE    hak_page_take_remote does not set HELD

@@ -1,6 +1,7 @@
 /*
- * orphan.pml - one thread closes a heap, one frees into its page, and one adopts
- * it: hak_heap_close, hak_heap_notify, hak_heap_adopt of framework/kit/orphan.h.
+ * orphan.pml - one thread closes a heap, one frees into its page, and one
+ * adopts it: hak_heap_close, hak_heap_notify, hak_heap_adopt of
+ * framework/kit/orphan.h.
  *
  * All steps but one are locked instructions or guarded by hak_heaps.lock. The
  * exception is hak_heap_close's store of `orphan`, after which it loads the
@@ -25,7 +26,7 @@
 #define OLD 0
 #define NEW 1
 
-bool remote, notify = true, pending; /* the page's remote word; one slot is out */
+bool remote, notify = true, pending; /* the page's remote word; 1 slot is out */
 byte heap = OLD;                     /* page->heap */
 bool listed[2];                      /* heap->pending has the page */
 bool orphan, waits;                  /* waits: in the closer's store buffer */
@@ -128,7 +129,7 @@ active proctype freer() /* hak_heap_remote_free of the one slot that is out */
         notify = false
     };
     if
-    :: tell -> /* hak_heap_notify. While PENDING is set the page keeps its heap */
+    :: tell -> /* hak_heap_notify. With PENDING set the page keeps its heap. */
         h = heap;
 #ifdef WEAK_LOAD
         seen = orphan;

@@ -5,8 +5,8 @@
  *
  * The inbox changes only by exchange, or compare and exchange, and each of them
  * is one step here. Parcels are numbered from 1, and next[] links them. 0 is an
- * empty inbox. CLOSED is a closed inbox, which nobody reads. Each parcel has one
- * slot.
+ * empty inbox. CLOSED is a closed inbox, which nobody reads. Each parcel has
+ * one slot.
  *
  * Holds: each slot is freed once, by its thread or by the box; in the end a
  * closed inbox has no parcel.

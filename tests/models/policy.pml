@@ -4,9 +4,9 @@
  * (framework/core/route/lanes.c), refill_lanes, sync_epoch
  * (framework/core/malloc/alloc.c).
  *
- * The refilling thread's stores wait in a store buffer (x86-TSO, in order) until
- * a fence, or until membarrier(2) of the other thread empties the buffer. The
- * changing thread's own stores come before its membarrier.
+ * The refilling thread's stores wait in a store buffer (x86-TSO, in order)
+ * until a fence, or until membarrier(2) of the other thread empties the buffer.
+ * The changing thread's own stores come before its membarrier.
  *
  * Holds: when both threads are done, the lane does not lead to the old box.
  *

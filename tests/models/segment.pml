@@ -1,15 +1,16 @@
 /*
  * segment.pml - the life of a segment of box midmt: threads give granules back,
- * the segment is settled, adopted, purged and disposed of, and its struct serves
- * another segment: plugins/midmt/pool.c.
+ * the segment is settled, adopted, purged and disposed of, and its struct
+ * serves another segment: plugins/midmt/pool.c.
  *
  * The model has one struct and a segment of two granules.
  *   - Two givers hold one granule each. Or one giver holds one granule, while a
  *     purge goes over the segment.
  *   - Meanwhile the thread ends whose pool has the segment.
- *   - Another heap adopts the segment; or, if it was disposed of, maps a new one
- *     with the same struct. The heap takes a granule, gives it back, and ends or
- *     stays.
+ *   - Another heap adopts the segment; or, if it was disposed of, maps a new
+ *     one with the same struct. The heap takes a granule, gives it back, and
+ *     ends or stays.
+ *
  * A step is an atomic access, or all that happens between two of them under
  * segments.lock or by a pool's owner. keep_empty is 0.
  *
@@ -160,7 +161,7 @@ inline settle_shared()
     fi
 }
 
-/* rebin, release_empty. Called by the owner of pool p, which has the segment. */
+/* rebin, release_empty: by the owner of pool p, which has the segment. */
 inline settle_own(p)
 {
     rebin(p);
