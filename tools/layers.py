@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""layers.py - do the folders of framework/ lie as README draws them?
+"""layers.py - checks that the folders of framework/ depend on each other as
+README draws them.
 
 usage: layers.py [--root FOLDER] [--objects FOLDER] [--count]
 
@@ -7,10 +8,10 @@ Three rules, and exit status 1 with a line for each edge that breaks one:
 
     includes   a file includes only headers of its own folder and of folders
                above it in ORDER
-    symbols    what the objects of a folder call of each other makes no circle
-               between folders (nm), so that a folder can be understood, and
-               linked, with those above it alone
-    malloc     no object calls the malloc family, which is the program's
+    symbols    the calls between objects (nm) form no cycle of folders, so that
+               a folder can be understood, and linked, with the folders above
+               it alone
+    malloc     no object calls the malloc family, which belongs to the program
 
 --count prints the lines of each folder that are neither blank nor comment.
 """
@@ -24,7 +25,8 @@ import sys
 ORDER = ["include", "kit", "base", "conf", "core/state", "core/memory",
          "core/route", "core/thread", "core/box", "core/malloc", "report",
          "start", "modules"]
-# What programs call in place of libc's; OWN is what a library of its own has.
+# The malloc family. OWN are objects of libraries of their own, which may call
+# it.
 FAMILY = {"malloc", "calloc", "realloc", "free", "memalign", "aligned_alloc",
           "posix_memalign", "strdup", "strndup", "asprintf", "vasprintf"}
 OWN = {"cxx.o", "match.o"}

@@ -118,7 +118,7 @@ static void add_chain(struct hak_text *t, const struct hak_chain *chain)
                    chain->last == HAK_FALLBACK_LIBC ? "libc" : "none");
 }
 
-/* Would the route's name repeat what its chain says? So it does if the route is
+/* Does the route's name repeat what its chain says? It does if the route is
  * named after its first box, or has no box. */
 static bool names_itself(const struct hak_chain *chain)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * learner.h - what the files of the module "learner" share.
+ * learner.h - functions that the files of module "learner" share.
  *
  *     learner.c   ties the engine to the core: takes records, sets routes, logs
  *     engine.c    computes figures and decisions, without calling the core
