@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * api.c - hakmem.h, and the statistics calls of the malloc family. */
+ * api.c - the functions of hakmem.h, and the statistics functions of the malloc
+ * family.
+ */
 #include <base/export.h>
 #include <base/log.h>
 #include <base/os.h>
@@ -33,7 +35,7 @@ HAK_EXPORT int hak_report(int fd, bool json)
     return hak_report_write(fd, json);
 }
 
-static struct hak_loaded *named(const char *box)
+static struct hak_loaded *box_of_name(const char *box)
 {
     for (uint32_t i = 0; i < hak_boxes.n; i++)
         if (strcmp(hak_boxes.all[i]->box.name, box) == 0)
@@ -43,7 +45,7 @@ static struct hak_loaded *named(const char *box)
 
 HAK_EXPORT int hak_stats(const char *box, struct hak_stats *out)
 {
-    struct hak_loaded *b = named(box);
+    struct hak_loaded *b = box_of_name(box);
     if (b == NULL)
         return -ENOENT;
     if (hak_is_forking())
@@ -70,8 +72,9 @@ HAK_EXPORT int hak_route(const char *range, const char *route)
     return error;
 }
 
-/* 0, or -ENOMEM: it is as it was. */
-static int enter_state(struct hak_loaded *b, enum hak_box_state state)
+/* Change the state of a box and tell it. Returns 0; -ENOMEM: nothing has
+ * changed. */
+static int set_box_state(struct hak_loaded *b, enum hak_box_state state)
 {
     if (!hak_seal_open())
         return -ENOMEM;
@@ -86,7 +89,7 @@ HAK_EXPORT int hak_drain(const char *box)
 {
     if (!hak_routes_may_change())
         return -ENOTSUP;
-    struct hak_loaded *b = named(box);
+    struct hak_loaded *b = box_of_name(box);
     if (b == NULL)
         return -ENOENT;
     if (hak_is_forking())
@@ -96,17 +99,18 @@ HAK_EXPORT int hak_drain(const char *box)
         if (error != 0)
             return error;
         hak_lanes_reroute(0, HAK_LANES);
-        if ((error = enter_state(b, HAK_BOX_DRAINING)) != 0)
+        if ((error = set_box_state(b, HAK_BOX_DRAINING)) != 0)
             return error;
     }
     struct hak_stats s;
-    bool on_the_way = hak_thread_is_routing(); /* perhaps to a block */
+    /* A thread that is in a chain may still get a block from this box. */
+    bool on_the_way = hak_thread_is_routing();
     hak_mailbox_receive_all(hak_self);
     struct hak_mailbox_figures away = hak_mailbox_read(&b->box);
     hak_figures(b, &s);
     if (b->box.state_now == HAK_BOX_DRAINING && !on_the_way &&
         s.live_count == 0 && away.n == 0) {
-        int error = enter_state(b, HAK_BOX_CLOSED);
+        int error = set_box_state(b, HAK_BOX_CLOSED);
         if (error != 0)
             return error;
     }
@@ -141,8 +145,9 @@ HAK_EXPORT void hak_new_is(void *p, uint32_t kind, size_t size)
         b->requests->mark(&b->box, p, kind);
 }
 
-/* p no longer has a mark, so that it may be freed. */
-static void expect_kind(struct hak_loaded *b, void *p, uint32_t kind)
+/* Abort if block p was not made for this kind. Clears the mark of p, so that p
+ * may be freed. */
+static void expect_maker(struct hak_loaded *b, void *p, uint32_t kind)
 {
     static const char *const maker[] = {"malloc", "operator new",
                                         "operator new[]", "nobody"};
@@ -154,9 +159,10 @@ static void expect_kind(struct hak_loaded *b, void *p, uint32_t kind)
 }
 
 /*
- * Blocks of new stay as they were asked for, so small ones can be told exactly:
- * both sizes get the same slot of the box. Larger ones may come of a cache, and
- * aligned ones are asked for as more.
+ * Abort if a block of new cannot have been a request of `size` bytes. Blocks of
+ * new are never resized, so a small one is in a slot of exactly slot_size(size)
+ * bytes. This does not hold for larger blocks, which may come from a cache, nor
+ * for aligned ones, for which the core asks for more.
  */
 static void expect_class(struct hak_loaded *b, const void *p, size_t size)
 {
@@ -175,13 +181,13 @@ HAK_EXPORT void hak_delete(void *p, uint32_t kind, size_t align, size_t size)
     const struct hak_span *span = hak_directory_get(p);
     struct hak_loaded *b = span != NULL ? hak_loaded_of(span->box) : NULL;
     if (size != HAK_SIZE_UNKNOWN) {
-        size = hak_max(size, 1); /* as new has it */
+        size = hak_max(size, 1); /* new asks for 1 byte in place of 0 */
         hak_expect_size("operator delete", p, align, size);
         if (b != NULL && b->requests == NULL && align == 0)
             expect_class(b, p, size);
     }
     if (b != NULL && b->requests != NULL && kind != HAK_NEW_ANY)
-        expect_kind(b, p, kind);
+        expect_maker(b, p, kind);
     hak_free(p);
 }
 
@@ -198,9 +204,10 @@ HAK_EXPORT int hak_learner(struct hak_learner_figures *out)
 }
 
 /*
- * Boxes first, then the window. Parked threads' heaps are closed, so that
- * their free pages go too. Running threads keep their lanes. Boxes purge in
- * place or hand over what the window then purges; either is counted there.
+ * Trim the boxes first and the window after them. Heaps of parked threads are
+ * closed, so that their free pages go too. Running threads keep their lanes. A
+ * box purges memory in place, or unmaps it and the window purges it. Both count
+ * in the window's purged_bytes.
  */
 HAK_EXPORT size_t hak_trim(void)
 {
@@ -231,7 +238,7 @@ HAK_EXPORT void malloc_stats(void)
     hak_report_write(STDERR_FILENO, false);
 }
 
-static void totals(struct hak_stats *sum)
+static void sum_of_boxes(struct hak_stats *sum)
 {
     *sum = (struct hak_stats){0};
     for (uint32_t i = 0; i < hak_boxes.n; i++) {
@@ -250,7 +257,7 @@ HAK_EXPORT struct mallinfo2 mallinfo2(void)
     struct hak_space_figures f;
     if (hak_is_forking())
         return (struct mallinfo2){0};
-    totals(&s);
+    sum_of_boxes(&s);
     hak_space_read(&f);
     return (struct mallinfo2){
         .arena = f.used_bytes,                  /* held by boxes */
@@ -258,7 +265,7 @@ HAK_EXPORT struct mallinfo2 mallinfo2(void)
         .fordblks = f.used_bytes > s.live_bytes /* free inside boxes */
                         ? f.used_bytes - s.live_bytes
                         : 0,
-        .keepcost = f.free_bytes, /* malloc_trim gives back */
+        .keepcost = f.free_bytes, /* malloc_trim would give back */
     };
 }
 
@@ -298,7 +305,7 @@ HAK_EXPORT int malloc_info(int options, FILE *stream)
     return 0;
 }
 
-/* glibc's tunings have no meaning here; 1 is its word for "done". */
+/* The parameters of glibc have no meaning here. 1 reports success. */
 HAK_EXPORT int mallopt(int parameter, int value)
 {
     (void)parameter;
@@ -306,7 +313,8 @@ HAK_EXPORT int mallopt(int parameter, int value)
     return 1;
 }
 
-/* glibc's second names, as in core/malloc/entry.c. */
+/* glibc exports these functions under second names too. core/malloc/entry.c
+ * has more of them. */
 HAK_EXPORT int __libc_mallopt(int parameter, int value)
     HAK_SECOND_NAME(mallopt);
 HAK_EXPORT struct mallinfo __libc_mallinfo(void)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * figures.c - what each box did, as numbers.
+ * figures.c - adds up the figures of each box.
  */
 #include <report/report.h>
 
@@ -32,7 +32,7 @@ void hak_figures(struct hak_loaded *b, struct hak_stats *out)
     sum_counts(b->box.index, &c);
     if (b->ops.stats != NULL)
         own = hak_abi_stats(&b->box);
-    if (!b->box.lanes) { /* every call was counted here */
+    if (!b->box.lanes) { /* the core has seen every alloc and free */
         own.allocs = c.allocs;
         own.frees = c.frees;
         if (b->ops.stats == NULL) {
@@ -41,7 +41,7 @@ void hak_figures(struct hak_loaded *b, struct hak_stats *out)
         }
     }
     struct hak_mailbox_figures away = hak_mailbox_read(&b->box);
-    if (away.n > own.live_count) /* some arrived meanwhile */
+    if (away.n > own.live_count) /* some slots have arrived meanwhile */
         away = (struct hak_mailbox_figures){own.live_count, own.live_bytes};
     *out = (struct hak_stats){
         .allocs = own.allocs,

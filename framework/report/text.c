@@ -18,7 +18,7 @@
 #include <string.h>
 
 __attribute__((format(printf, 2, 0))) static void
-print(struct hak_text *t, const char *format, va_list ap)
+print_args(struct hak_text *t, const char *format, va_list ap)
 {
     size_t room = sizeof t->bytes - t->used;
     int n = vsnprintf(t->bytes + t->used, room, format, ap);
@@ -30,12 +30,12 @@ void hak_text_print(struct hak_text *t, const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
-    print(t, format, ap);
+    print_args(t, format, ap);
     va_end(ap);
 }
 
-/* Bytes with a binary unit, at most 7 columns. */
-static const char *human(char out[24], uint64_t bytes)
+/* Format bytes with a binary unit, in at most 7 columns. */
+static const char *format_bytes(char out[24], uint64_t bytes)
 {
     static const char units[] = "BKMGTP";
     size_t u = 0;
@@ -52,7 +52,7 @@ static const char *human(char out[24], uint64_t bytes)
     return out;
 }
 
-static const char *number(char out[24], uint64_t n, bool known)
+static const char *format_count(char out[24], uint64_t n, bool known)
 {
     snprintf(out, 24, known ? "%" PRIu64 : "-", n);
     return out;
@@ -73,25 +73,25 @@ static void text_boxes(struct hak_text *t)
         struct hak_stats s;
         char count[3][24], live[24], peak[24], mapped[24];
         hak_figures(b, &s);
-        /* Without ops->stats the core knows its own counts alone: those of
-         * calls, where the box has no lanes. */
+        /* Without ops->stats there are only the core's counts of calls, which
+         * are complete if the box has no lanes. */
         bool knows = b->ops.stats != NULL, counted = knows || !b->box.lanes;
         hak_text_print(t,
                        "%-10s %11s %11s %9s %8s %8s %8s %9" PRIu64 " %9" PRIu64
                        " %8" PRIu64 "\n",
-                       b->box.name, number(count[0], s.allocs, counted),
-                       number(count[1], s.frees, counted),
-                       number(count[2], s.live_count, counted),
-                       counted ? human(live, s.live_bytes) : "-",
-                       knows ? human(peak, s.peak_bytes) : "-",
-                       human(mapped, s.mapped_bytes), s.refills, s.remote_frees,
-                       s.declines);
+                       b->box.name, format_count(count[0], s.allocs, counted),
+                       format_count(count[1], s.frees, counted),
+                       format_count(count[2], s.live_count, counted),
+                       counted ? format_bytes(live, s.live_bytes) : "-",
+                       knows ? format_bytes(peak, s.peak_bytes) : "-",
+                       format_bytes(mapped, s.mapped_bytes), s.refills,
+                       s.remote_frees, s.declines);
     }
     hak_text_print(t, "%-10s %11" PRIu64 "   (the last resort)\n", "libc",
                    hak_libc_allocs());
 }
 
-/* Those that are not 0. */
+/* Boxes' own counters. Those that are 0 are left out. */
 static void text_counters(struct hak_text *t)
 {
     struct hak_counter counter[HAK_COUNTERS_MOST];
@@ -118,14 +118,14 @@ static void add_chain(struct hak_text *t, const struct hak_chain *chain)
                    chain->last == HAK_FALLBACK_LIBC ? "libc" : "none");
 }
 
-/* Has the route the name of its one box, or of the fallback? */
+/* Would the route's name repeat what its chain says? So it does if the route is
+ * named after its first box, or has no box. */
 static bool names_itself(const struct hak_chain *chain)
 {
     return chain->box[0] == NULL ||
            strcmp(chain->box[0]->box.name, chain->route) == 0;
 }
 
-/* Last index of the run from `first` that has one route and one class. */
 uint32_t hak_route_end(uint32_t first)
 {
     uint32_t last = first;
@@ -135,10 +135,10 @@ uint32_t hak_route_end(uint32_t first)
     return last;
 }
 
-static void class_name(char out[48], uint32_t first, uint32_t last)
+static void format_sizes(char out[48], uint32_t first, uint32_t last)
 {
     uint32_t c = hak_class_of_index(first);
-    if (last == HAK_INDEX_LARGE) /* a run of one class: it begins above 0 */
+    if (last == HAK_INDEX_LARGE) /* first > 0: a run is of one class */
         snprintf(out, 48, "%zu-", hak_index_bytes(first - 1) + 1);
     else if (c < 8 && hak_class_bytes(c) == hak_index_bytes(last))
         snprintf(out, 48, "C%u", c);
@@ -154,12 +154,12 @@ static void text_routes(struct hak_text *t)
     for (uint32_t i = 0; i <= HAK_LANES;) {
         const struct hak_chain *chain = hak_chain_of(i);
         uint32_t last = hak_route_end(i);
-        class_name(from, i, last);
+        format_sizes(from, i, last);
         strcpy(to, from);
         while (last < HAK_LANES && hak_chain_of(last + 1) == chain) {
             uint32_t first = last + 1;
             last = hak_route_end(first);
-            class_name(to, first, last);
+            format_sizes(to, first, last);
         }
         hak_text_print(t, "route  %s%s%s: ", from,
                        strcmp(from, to) ? " .. " : "",
@@ -185,7 +185,7 @@ add_to(void *report, const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
-    print(report, format, ap);
+    print_args(report, format, ap);
     va_end(ap);
 }
 
@@ -218,8 +218,9 @@ void hak_report_text(struct hak_text *t)
     text_counters(t);
     hak_text_print(
         t, "memory %s in boxes, %s kept for reuse, %s purged, %s metadata\n",
-        human(used, f.used_bytes), human(idle, f.free_bytes),
-        human(purged, f.purged_bytes), human(meta, hak_meta_bytes()));
+        format_bytes(used, f.used_bytes), format_bytes(idle, f.free_bytes),
+        format_bytes(purged, f.purged_bytes),
+        format_bytes(meta, hak_meta_bytes()));
     text_routes(t);
     text_sample(t);
     hak_report_modules(t, false);

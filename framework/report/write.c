@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * write.c - where reports go: a descriptor, stderr or a file, at start, at
+ * write.c - writes reports to a descriptor, stderr or a file; at start and at
  * exit.
  */
 #include <report/report.h>
@@ -35,7 +35,7 @@ void hak_report_lock(enum hak_fork_phase phase)
     hak_lock_fork(&lock, phase);
 }
 
-/* What is written next; under the lock, but at start. */
+/* The report that is being written. Guarded by lock, except at start. */
 static HAK_SPARSE struct hak_text text;
 
 int hak_report_write(int fd, bool json)
@@ -53,8 +53,9 @@ int hak_report_write(int fd, bool json)
 }
 
 /*
- * What at_exit writes to, taken at start: the program may be in a sandbox by
- * then, and coreutils and others close stderr in an exit handler of theirs.
+ * The targets of at_exit, opened at start. At exit the program may be in a
+ * sandbox that forbids to open files, and coreutils and others close stderr in
+ * an exit handler.
  */
 static struct hak_held held_stderr, held_file;
 
@@ -63,7 +64,8 @@ static bool is_stderr(const char *to)
     return strcasecmp(to, "stderr") == 0;
 }
 
-/* Also where another process is to report. */
+/* Is no report wanted? Also true if [stats] names another process by its pid.
+ */
 static bool is_none(const char *to)
 {
     return to == NULL || strcasecmp(to, "none") == 0 ||
@@ -71,8 +73,8 @@ static bool is_none(const char *to)
             hak_conf.stats_pid != (uint32_t)getpid());
 }
 
-static void tell(const char *key, const char *name, const char *what,
-                 const char *why)
+static void report_failure(const char *key, const char *name, const char *what,
+                           const char *why)
 {
     int fd = hak_held_stderr(&held_stderr);
     if (fd >= 0)
@@ -88,14 +90,14 @@ static void routes_at_start(const char *to)
                  ? STDERR_FILENO
                  : hak_log_open(to, path, sizeof path, why, sizeof why);
     if (fd < 0) {
-        tell("at_start", path, "opened", why);
+        report_failure("at_start", path, "opened", why);
         return;
     }
     text.used = 0;
     hak_report_routes(&text);
     int error = write_all(fd, text.bytes, text.used);
     if (error != 0)
-        tell("at_start", to, "written", strerrordesc_np(-error));
+        report_failure("at_start", to, "written", strerrordesc_np(-error));
     if (!is_stderr(to))
         close(fd);
 }
@@ -113,15 +115,16 @@ void hak_report_start(void)
         return;
     char path[4096], why[256];
     if (!hak_hold_file(&held_file, at_exit, path, sizeof path, why, sizeof why))
-        tell("at_exit", path, "opened", why);
+        report_failure("at_exit", path, "opened", why);
 }
 
-/* One write a process, appended: reports of many may be in one file. */
+/* Write the report of at_exit in one write, which appends, since many processes
+ * may report to one file. */
 static void report_to(int fd, const char *name)
 {
     int error = hak_report_write(fd, hak_conf.stats_json);
     if (error != 0)
-        tell("at_exit", name, "written", strerrordesc_np(-error));
+        report_failure("at_exit", name, "written", strerrordesc_np(-error));
 }
 
 void hak_report_at_exit(void)
@@ -137,9 +140,9 @@ void hak_report_at_exit(void)
         return;
     }
     int fd = hak_held_open(&held_file, path, sizeof path, why, sizeof why);
-    if (fd < 0) { /* told at the start, if it was so then */
+    if (fd < 0) { /* hak_report_start has reported it if it failed there */
         if (held_file.was_open)
-            tell("at_exit", path, "opened", why);
+            report_failure("at_exit", path, "opened", why);
         return;
     }
     report_to(fd, path);

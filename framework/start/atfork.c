@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * atfork.c - pthread_atfork, so that our handlers are the first.
+ * atfork.c - pthread_atfork, so that our fork handlers are registered first.
  *
- * Fork handlers that are registered before ours would run between ours, where
- * we hold all locks: one that waits for a lock of its own, whose holder is in
- * malloc, would wait for good. So ours come first.
+ * libc runs prepare handlers last registered first, and the others in order. So
+ * a handler that is registered before ours runs while we hold all locks. If it
+ * waits for a lock of its own, whose holder waits in malloc for one of ours, it
+ * waits for ever. So any registration makes us register first.
  */
 #include <base/export.h>
 #include <start/start.h>
@@ -25,8 +26,8 @@ static int register_handlers(const struct hak_fork_handlers *h, void *library)
                         : ENOSYS;
 }
 
-/* What the pthread_atfork in each program and library calls, which the linker
- * takes from libc_nonshared.a. */
+/* Each program and library has its own pthread_atfork from libc_nonshared.a,
+ * which calls this function. */
 int __register_atfork(hak_fork_handler *prepare, hak_fork_handler *parent,
                       hak_fork_handler *child, void *library);
 HAK_EXPORT int __register_atfork(hak_fork_handler *prepare,
@@ -38,9 +39,10 @@ HAK_EXPORT int __register_atfork(hak_fork_handler *prepare,
 }
 
 /*
- * And libc's own, for who asks for it by name or knows libpthread only
- * (tcmalloc). Not the default version: who is linked with us gets what is
- * above, which forgets the handlers of a library that is closed.
+ * libc's own pthread_atfork, for callers that look it up by name or that are
+ * linked with libpthread (tcmalloc). It is not the default version of the
+ * symbol: programs that are linked with us must get __register_atfork above,
+ * since libc then forgets the handlers of a library that is closed.
  */
 #if __has_attribute(symver)
 int hak_pthread_atfork(hak_fork_handler *prepare, hak_fork_handler *parent,

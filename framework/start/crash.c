@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * crash.c - [core] verify: a crash inside of a box is told with the box and the
- * operation.
+ * crash.c - [core] verify: reports a crash inside of a box, with the box and
+ * the operation.
  *
- * The slow paths note which operation of which box they call (call_begins in
- * route.c). The handlers are installed at start, where nobody has installed
- * others, and go when a signal comes: the fault then happens again, and ends
- * the process as it would have. A program that installs its own later takes
- * their place.
+ * The slow paths note which operation of which box they call (hak_call_begins
+ * in core/malloc/box_calls.h). The handlers are installed at start, for signals
+ * that have no handler yet. Each handler runs once (SA_RESETHAND): then the
+ * fault happens again and ends the process as it would without us. If the
+ * program installs its own handlers later, they replace these.
  */
 #include <start/start.h>
 
@@ -24,7 +24,7 @@ static void tell_crash(int number, siginfo_t *info, void *context)
         hak_say("verify: SIG%s in box %s: %s(%zu)", sigabbrev_np(number),
                 t->call.box->box.name, t->call.operation, t->call.size);
     if (info->si_code <= 0)
-        raise(number); /* it was sent: it does not come again by itself */
+        raise(number); /* kill() sent it, so no instruction will repeat it */
 }
 
 void hak_crash_start(void)

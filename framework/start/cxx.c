@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: MIT
- * cxx.c - libhakmem-cxx.so and libhakmem-match.so: C++'s delete, compared with
- * its block.
+ * cxx.c - libhakmem-cxx.so and libhakmem-match.so: compare C++'s delete with
+ * the block that it frees.
  *
- *     libhakmem-cxx.so    the size that delete is told; of new, only what tells
- *                         an aligned block's size, which libstdc++ rounds up
- *     libhakmem-match.so  that, and whether new or new[] or malloc gave it
- *                         (built of this file with HAK_MATCH)
+ *     libhakmem-cxx.so    compares the size that delete is told. It replaces
+ *                         new only for aligned blocks, whose size libstdc++
+ *                         rounds up.
+ *     libhakmem-match.so  compares also whether new, new[] or malloc made the
+ *                         block (built from this file with HAK_MATCH)
  *
- * One of them is preloaded behind libhakmem.so where it is asked for, and a
- * library of its own since its names stand in front of everybody's: what would
- * have had the call without it must have it still.
+ * One of them is preloaded behind libhakmem.so if the INI asks for it. It is a
+ * library of its own because its operators come before those of all other
+ * libraries: each call must still reach the operator that it would reach
+ * without us.
  *
- *     operator delete(p, size) --> libstdc++'s new and delete throughout?
- *         yes   hak_delete: compare, free
- *         no    somebody's operator delete(p), as libstdc++ would call it
- *         C++ came by dlopen: whatever the caller's library finds without us
+ *     operator delete(p, size)
+ *         all operators are libstdc++'s   hak_delete compares and frees
+ *         some are of another library     the operator delete(p) that
+ *                                         libstdc++ would call
+ *         C++ came by dlopen              the operator that the caller's
+ *                                         library would find without us
  */
 #include <base/export.h>
 #include <hakmem/hakmem.h>
@@ -49,7 +53,7 @@ enum operator{
     DELETE_ARRAY,
     DELETE_ALIGNED,
     DELETE_ARRAY_ALIGNED,
-    UNSIZED, /* up to here all that a block may come from or go to */
+    UNSIZED, /* before it: the operators that a sized delete ends in, and new */
     DELETE_SIZED = UNSIZED,
     DELETE_ARRAY_SIZED,
     DELETE_SIZED_ALIGNED,
@@ -76,18 +80,19 @@ static const char *const name_of[OPERATORS] = {
     [DELETE_ARRAY_SIZED_ALIGNED] = "_ZdaPvmSt11align_val_t",
 };
 
-/* Any operator: of those that it does not take, the arguments are ignored. */
-typedef void *call(uintptr_t first, uintptr_t second, uintptr_t third);
+/* The type of any operator. An operator ignores the arguments that it does not
+ * take, as the x86-64 ABI passes them in registers. */
+typedef void *operator_fn(uintptr_t first, uintptr_t second, uintptr_t third);
 
-/* ---- whose are they? ---- */
+/* ---- which library has the operators ---- */
 
 static struct {
     bool known;          /* atomic */
-    bool all_libstdcxxs; /* new and delete, throughout */
-    call *without_us[UNSIZED];
+    bool all_libstdcxxs; /* all operators without us are libstdc++'s */
+    operator_fn *without_us[UNSIZED];
 } found;
 
-/* Where the object is mapped that has it; NULL: in none. */
+/* The base address of the object that p is in; NULL: it is in none. */
 static const void *object_of(const void *p)
 {
     Dl_info info;
@@ -99,7 +104,8 @@ static bool is_ours(const void *p)
     return p != NULL && object_of(p) == object_of(&found);
 }
 
-/* What the dynamic linker finds from the program on, but for us; or NULL. */
+/* The symbol that the dynamic linker would find without us, searching from the
+ * program on; or NULL. */
 static void *without_us(const char *name)
 {
     void *p = dlsym(RTLD_DEFAULT, name);
@@ -107,17 +113,18 @@ static void *without_us(const char *name)
 }
 
 /*
- * Before main at the latest: what the names are bound to does not change any
- * more once all libraries of the start are there. Two threads find the same.
+ * Find the operators, before main at the latest. Once all libraries of the
+ * start are loaded, the result does not change. If two threads run this at
+ * once, both find and store the same.
  */
-__attribute__((constructor)) static void find(void)
+__attribute__((constructor)) static void find_operators(void)
 {
     int kept = errno;
     const void *theirs = object_of(without_us("_ZSt15get_new_handlerv"));
     bool all = theirs != NULL && hak_delete != NULL && hak_new_is != NULL;
     for (int i = 0; i < UNSIZED; i++) {
         void *p = without_us(name_of[i]);
-        found.without_us[i] = (call *)(uintptr_t)p;
+        found.without_us[i] = (operator_fn *)(uintptr_t)p;
         all = all && object_of(p) == theirs;
     }
     found.all_libstdcxxs = all;
@@ -128,13 +135,13 @@ __attribute__((constructor)) static void find(void)
 static bool all_libstdcxxs(void)
 {
     if (!__atomic_load_n(&found.known, __ATOMIC_ACQUIRE))
-        find();
+        find_operators();
     return found.all_libstdcxxs;
 }
 
 /* ---- C++ that came by dlopen ---- */
 
-/* libc's dlclose. */
+/* Call libc's dlclose. */
 static int close_library(void *handle)
 {
     static int (*next)(void *);
@@ -144,10 +151,10 @@ static int close_library(void *handle)
 }
 
 /*
- * What the caller's library and those that it needs have, without what stands
- * before them: us. Cost: some microseconds.
+ * Find an operator in the caller's library and the libraries that it needs. A
+ * search from the program on would find us first. Cost: some microseconds.
  */
-static call *look_up(enum operator which, const void *caller)
+static operator_fn *look_up(enum operator which, const void *caller)
 {
     int kept = errno;
     Dl_info info;
@@ -161,18 +168,18 @@ static call *look_up(enum operator which, const void *caller)
         close_library(handle);
     }
     errno = kept;
-    return is_ours(p) ? NULL : (call *)(uintptr_t)p;
+    return is_ours(p) ? NULL : (operator_fn *)(uintptr_t)p;
 }
 
 /*
- * What was found, by caller: a library that calls holds those that it needs, so
- * an answer is good until some library goes. Then ages changes, and with it all
- * keys. Slots have no lock: what two threads write at once has no key that fits
- * (Hyatt, lockless hashing).
+ * The results of look_up, by caller. A library keeps the libraries that it
+ * needs loaded, so a result is valid until some library is closed. Then `age`
+ * changes, and with it all keys. Slots have no lock: a slot that two threads
+ * write at once has a key that fits neither (Hyatt, lockless hashing).
  */
 enum { REMEMBERED = 1024, AGE_SHIFT = 48, OPERATOR_SHIFT = 59 };
 static struct {
-    uint64_t key_and_call; /* one xor the other */
+    uint64_t key_and_call; /* key xor call */
     uint64_t call;
 } remembered[REMEMBERED];
 static uint64_t age;
@@ -185,22 +192,23 @@ static uint64_t key_of(enum operator which, const void *caller)
            (uint64_t)(which + 1) << OPERATOR_SHIFT;
 }
 
-static call *of_caller(enum operator which, const void *caller)
+static operator_fn *remembered_call(enum operator which, const void *caller)
 {
     uint64_t key = key_of(which, caller);
     size_t i = key * 0x9e3779b97f4a7c15ull >> 54;
     uint64_t it = __atomic_load_n(&remembered[i].call, __ATOMIC_RELAXED);
     if ((__atomic_load_n(&remembered[i].key_and_call, __ATOMIC_RELAXED) ^ it) ==
         key)
-        return (call *)it;
-    call *p = look_up(which, caller);
+        return (operator_fn *)it;
+    operator_fn *p = look_up(which, caller);
     it = (uintptr_t)p;
     __atomic_store_n(&remembered[i].call, it, __ATOMIC_RELAXED);
     __atomic_store_n(&remembered[i].key_and_call, key ^ it, __ATOMIC_RELAXED);
     return p;
 }
 
-/* Before: what was known. After: what a library that went asked for last. */
+/* The first change of age drops results from before the close. The second one
+ * drops results that destructors of the closed library looked up meanwhile. */
 HAK_EXPORT int dlclose(void *handle)
 {
     __atomic_add_fetch(&age, 1, __ATOMIC_ACQ_REL);
@@ -211,45 +219,46 @@ HAK_EXPORT int dlclose(void *handle)
 
 /* ---- the operators ---- */
 
-static enum operator unsized(enum operator which)
+static enum operator without_size(enum operator which)
 {
     return which < UNSIZED ? which : which - DELETE_SIZED + DELETE;
 }
 
 /*
- * Whose call is being passed on. An operator of libstdc++ calls others, new[]
- * for one new: they are to come from where the outermost one does, which the
- * dynamic linker finds for libstdc++ too.
+ * The caller of the outermost operator that is being passed on; NULL: none. An
+ * operator of libstdc++ may call another one, as new[] calls new. That one must
+ * be looked up for the outermost caller, as the dynamic linker would do it for
+ * libstdc++.
  */
 static __thread const void *outermost;
 
-/* By exceptions of new as well. */
+/* A cleanup function, so that it also runs when new throws. */
 static void set_outermost(const void *const *caller)
 {
     outermost = *caller;
 }
 
-/* By the library of a caller that has C++ by dlopen, or that has none. */
+/* Pass on a call whose caller got C++ by dlopen, or has no C++ at all. */
 static void *call_of_caller(enum operator which, const void *caller,
                             uintptr_t first, uintptr_t second, uintptr_t third)
 {
     __attribute__((cleanup(set_outermost))) const void *outer = outermost;
     if (outer == NULL)
         outermost = caller;
-    call *p = of_caller(which, outermost);
+    operator_fn *p = remembered_call(which, outermost);
     if (p != NULL)
         return p(first, second, third);
     if (which < DELETE)
-        abort(); /* a caller of new that has no C++ */
+        abort(); /* new was called, but the caller has no C++ */
     free((void *)first);
     return NULL;
 }
 
-/* A call that is not compared goes where it went without us. */
+/* Pass a call to the operator that it would reach without us. */
 static void *pass_on(enum operator which, const void *caller, uintptr_t first,
                      uintptr_t second, uintptr_t third)
 {
-    call *p = found.without_us[unsized(which)];
+    operator_fn *p = found.without_us[without_size(which)];
     if (p == NULL)
         return call_of_caller(which, caller, first, second, third);
     return which < UNSIZED ? p(first, second, third)
@@ -263,9 +272,9 @@ static uint32_t kind_of(enum operator which)
     return which % 2 == 0 ? HAK_NEW_ONE : HAK_NEW_ARRAY;
 }
 
-/* libstdc++ makes 1 of 0 bytes. */
-static inline void *made(enum operator which, const void *caller, size_t size,
-                         uintptr_t second, uintptr_t third)
+/* libstdc++ asks for 1 byte in place of 0. */
+static inline void *pass_on_new(enum operator which, const void *caller,
+                                size_t size, uintptr_t second, uintptr_t third)
 {
     bool ours = all_libstdcxxs();
     void *p = pass_on(which, caller, size, second, third);
@@ -279,7 +288,7 @@ static inline void *made(enum operator which, const void *caller, size_t size,
                           uintptr_t third) __asm__(symbol);               \
     HAK_EXPORT void *name(size_t size, uintptr_t second, uintptr_t third) \
     {                                                                     \
-        return made(which, CALLER, size, second, third);                  \
+        return pass_on_new(which, CALLER, size, second, third);           \
     }
 
 MAKES(NEW_ALIGNED, new_aligned, "_ZnwmSt11align_val_t")
@@ -289,8 +298,8 @@ MAKES(NEW_ALIGNED_NOTHROW, new_aligned_nothrow,
 MAKES(NEW_ARRAY_ALIGNED_NOTHROW, new_array_aligned_nothrow,
       "_ZnamSt11align_val_tRKSt9nothrow_t")
 
-static inline void unmade(enum operator which, const void *caller, void *p,
-                          size_t size, size_t align)
+static inline void pass_on_delete(enum operator which, const void *caller,
+                                  void *p, size_t size, size_t align)
 {
     if (all_libstdcxxs())
         hak_delete(p, kind_of(which), align, size);
@@ -307,21 +316,21 @@ static inline void unmade(enum operator which, const void *caller, void *p,
 UNMAKES(DELETE_SIZED, delete_sized, "_ZdlPvm")
 {
     (void)align;
-    unmade(DELETE_SIZED, CALLER, p, size, 0);
+    pass_on_delete(DELETE_SIZED, CALLER, p, size, 0);
 }
 UNMAKES(DELETE_ARRAY_SIZED, delete_array_sized, "_ZdaPvm")
 {
     (void)align;
-    unmade(DELETE_ARRAY_SIZED, CALLER, p, size, 0);
+    pass_on_delete(DELETE_ARRAY_SIZED, CALLER, p, size, 0);
 }
 UNMAKES(DELETE_SIZED_ALIGNED, delete_sized_aligned, "_ZdlPvmSt11align_val_t")
 {
-    unmade(DELETE_SIZED_ALIGNED, CALLER, p, size, align);
+    pass_on_delete(DELETE_SIZED_ALIGNED, CALLER, p, size, align);
 }
 UNMAKES(DELETE_ARRAY_SIZED_ALIGNED, delete_array_sized_aligned,
         "_ZdaPvmSt11align_val_t")
 {
-    unmade(DELETE_ARRAY_SIZED_ALIGNED, CALLER, p, size, align);
+    pass_on_delete(DELETE_ARRAY_SIZED_ALIGNED, CALLER, p, size, align);
 }
 
 #ifdef HAK_MATCH
@@ -337,20 +346,20 @@ MAKES(NEW_ARRAY_NOTHROW, new_array_nothrow, "_ZnamRKSt9nothrow_t")
 UNMAKES_UNSIZED(DELETE, delete_one, "_ZdlPv")
 {
     (void)align;
-    unmade(DELETE, CALLER, p, HAK_SIZE_UNKNOWN, 0);
+    pass_on_delete(DELETE, CALLER, p, HAK_SIZE_UNKNOWN, 0);
 }
 UNMAKES_UNSIZED(DELETE_ARRAY, delete_array, "_ZdaPv")
 {
     (void)align;
-    unmade(DELETE_ARRAY, CALLER, p, HAK_SIZE_UNKNOWN, 0);
+    pass_on_delete(DELETE_ARRAY, CALLER, p, HAK_SIZE_UNKNOWN, 0);
 }
 UNMAKES_UNSIZED(DELETE_ALIGNED, delete_aligned, "_ZdlPvSt11align_val_t")
 {
-    unmade(DELETE_ALIGNED, CALLER, p, HAK_SIZE_UNKNOWN, align);
+    pass_on_delete(DELETE_ALIGNED, CALLER, p, HAK_SIZE_UNKNOWN, align);
 }
 UNMAKES_UNSIZED(DELETE_ARRAY_ALIGNED, delete_array_aligned,
                 "_ZdaPvSt11align_val_t")
 {
-    unmade(DELETE_ARRAY_ALIGNED, CALLER, p, HAK_SIZE_UNKNOWN, align);
+    pass_on_delete(DELETE_ARRAY_ALIGNED, CALLER, p, HAK_SIZE_UNKNOWN, align);
 }
 #endif

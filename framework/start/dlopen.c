@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * dlopen.c - dlopen and dlmopen without RTLD_DEEPBIND.
  *
- * A library that is opened with that flag finds libc before us: it would free
- * by libc what it gets from the rest of the program, and the other way round.
- * So the flag is left out, but in a namespace of its own, which has its own
- * libc. Both calls end with a jump, since dlopen takes the search path of the
- * library that it is called from, by its return address. (A tool leaves this
- * file out.)
+ * A library that is opened with RTLD_DEEPBIND finds libc's malloc and free
+ * before ours. It would pass blocks of ours to libc's free, and the rest of the
+ * program would pass libc's blocks to ours. So dlopen and dlmopen drop the
+ * flag. A namespace of its own keeps it, as it has its own libc.
+ *
+ * Both functions must end in a jump (tail call): dlopen finds the search path
+ * of the calling library by its return address. Tools are linked without this
+ * file.
  */
 #include <base/export.h>
 #include <dlfcn.h>

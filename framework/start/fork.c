@@ -1,33 +1,40 @@
 /* SPDX-License-Identifier: MIT
- * fork.c - the child of a fork finds every lock free and every list whole.
+ * fork.c - fork handlers: the child finds every lock free and every list whole.
  *
- * Our handlers are the first that are registered (atfork.c),
- * so prepare runs when all others have, and the locks are free again before
- * others' parent and child handlers run. Between prepare and the end the
- * forking thread holds all locks and is hak_forker: what a signal handler
- * allocates then comes from libc, what it frees waits until the fork is over.
+ * Our handlers are registered before all others (atfork.c). So our prepare runs
+ * after all other prepare handlers, and our locks are free again before the
+ * other parent and child handlers run. In between, the forking thread holds all
+ * locks and its hak_self is hak_forker. A signal handler that runs then
+ * allocates from libc, and its frees wait until the fork is over.
  *
- * Lock order: forks, libc's list of streams, those of foreign libraries,
+ * Lock order: forks, libc's list of streams, locks of foreign libraries,
  * report, boxes by index, modules, threads, mailboxes, policy, seal, space,
- * metadata: the order in which reports and slow paths take them. The list of
- * streams: fork takes it after our prepare, and who holds it may wait for a
- * stream whose holder is in malloc. libc does without it in a process of one
- * thread, and so does prepare. Foreign libraries: what they register for forks
- * is kept here, since others' handlers may allocate before theirs run.
+ * metadata. Reports and slow paths take them in the same order.
  *
- * A signal handler may fork anywhere:
+ *   list of streams    fork() takes this lock after our prepare. A thread that
+ *                      holds it may wait for a stream, whose holder may be in
+ *                      malloc and wait for one of our locks. So we take it
+ *                      first. In a process of one thread libc does not take it,
+ *                      and nor do we.
+ *   foreign libraries  Their fork handlers are kept here and run by ours. If
+ *                      libc ran them, a prepare handler that comes after one of
+ *                      them could allocate while it holds its locks.
  *
- * - inside of a fork of its thread. hak_lock_fork counts, `level` has what each
- *   of them did. The child of the inner one has nothing more to do with the
- *   outer ones: it frees their locks, and their ends find nothing to do.
- * - inside of a call of ours that holds a lock. Both processes go on with the
- *   call when the handler returns, so the lock stays with it. Until it is over
- *   the thread stays hak_forker: what the lock guards may be half changed.
+ * A signal handler may fork at any point:
  *
- * The child has the forking thread alone. The others may have been halted
- * between two steps of a list, so their structures are never used again. Their
- * live blocks stay; what of their free slots can be told to be so comes to the
- * child later (hak_thread_reap, ops->heap_lost).
+ * - While its thread is in a fork. hak_lock_fork counts the nesting, and
+ *   level[] has what each of these forks did. The child of the inner fork has
+ *   nothing to do with the outer ones: it frees the locks of all of them, and
+ *   their ends find nothing to do.
+ * - While its thread is in a call of the core that holds a lock. After the
+ *   handler returns, both processes go on with this call, so the lock stays
+ *   taken. Until the call is over the thread stays hak_forker, since the data
+ *   that the lock guards may be half changed.
+ *
+ * The child has only the forking thread. Other threads may have been halted
+ * between two steps on a list, so their structures are never used again. Their
+ * live blocks stay. Their slots that are surely free become usable in the child
+ * later (hak_thread_reap, ops->heap_lost).
  */
 #include <start/start.h>
 
@@ -50,24 +57,26 @@
 #include <sys/mman.h>
 #include <sys/single_threaded.h>
 
-/* libc's, recursive: of the list of streams. */
+/* libc's recursive lock of the list of streams. */
 #define WEAK __attribute__((weak, visibility("default")))
 void _IO_list_lock(void) WEAK;
 void _IO_list_unlock(void) WEAK;
 void _IO_list_resetlock(void) WEAK;
 
-/* Held by the thread that forks; hak_lock_again says inside of how many. */
+/* Held by the forking thread. hak_lock_again(&forks) is how many other forks
+ * the present one is nested in. */
 static struct hak_lock forks;
 
-/* One fork, by how many it is inside of. */
+/* What one fork did, by its nesting. Guarded by forks. */
 static struct level {
     bool streams;     /* it took the list of streams */
-    bool interrupted; /* a call of ours has a lock, below the signal handler */
+    bool interrupted; /* the signal handler that forked has interrupted a call
+                         of the core that holds a lock */
 } level[1 << (64 - HAK_LOCK_AGAIN_SHIFT)];
 
 static __thread struct {
-    struct hak_thread *self; /* hak_self without a fork */
-    bool interrupted;        /* as the last of its forks found it */
+    struct hak_thread *self; /* hak_self when the thread is in no fork */
+    bool interrupted;        /* level.interrupted of its last fork */
 } of_thread __attribute__((tls_model("initial-exec")));
 
 /* ---- handlers of foreign libraries ----------------------------------------
@@ -92,7 +101,8 @@ bool hak_fork_keep(const struct hak_fork_handlers *handlers)
     return fits;
 }
 
-/* As libc does: prepare the last one first, the others in order. */
+/* Run the kept handlers in libc's order: prepare last registered first, the
+ * others in order. */
 static void run_kept(enum hak_fork_phase phase)
 {
     for (uint32_t i = 0; i < nkept; i++) {
@@ -117,7 +127,8 @@ static bool take_streams(void)
     return true;
 }
 
-/* In a child, for all the forks that it is inside of. */
+/* Release the lock of the list of streams. In a child this ends all the forks
+ * that it is nested in. */
 static void drop_streams(enum hak_fork_phase phase, uint32_t depth)
 {
     bool streams = level[depth].streams;
@@ -132,7 +143,9 @@ static void drop_streams(enum hak_fork_phase phase, uint32_t depth)
         _IO_list_resetlock();
 }
 
-/* PREPARE: does a call of ours hold one, below a signal handler? */
+/* Take or release all locks of the core, the boxes and the modules. PREPARE
+ * returns true if a signal handler forks that has interrupted a call which
+ * holds one of them. hak_lock_fork then sets errno to EDEADLK. */
 static bool all_locks(enum hak_fork_phase phase)
 {
     errno = 0;
@@ -159,7 +172,8 @@ static bool all_locks(enum hak_fork_phase phase)
 
 /* ---- who the forking thread is ------------------------------------------- */
 
-/* A signal handler's fork may come between any two of these steps. */
+/* The order of these stores matters: a signal handler may fork between any two
+ * of them. */
 static void become_forker(void)
 {
     if (hak_self != &hak_forker)
@@ -169,7 +183,7 @@ static void become_forker(void)
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
-static void come_back(void)
+static void stop_being_forker(void)
 {
     if (hak_self != &hak_forker || hak_lock_is_mine(&forks) ||
         of_thread.interrupted)
@@ -182,8 +196,9 @@ static void come_back(void)
 /* ---- handlers ------------------------------------------------------------ */
 
 /*
- * for_fork: else locks alone. The child of a fork in a signal handler, which
- * came in the middle of this, has let go of all: then it begins again.
+ * Take all locks. for_fork: also the list of streams, and run the kept
+ * handlers. A signal handler may fork in the middle of this. In the child of
+ * that fork all locks are free, so take_all starts again there.
  */
 static void take_all(bool for_fork)
 {
@@ -213,12 +228,13 @@ static void drop_all(enum hak_fork_phase phase, bool for_fork)
     drop_streams(phase, depth);
     of_thread.interrupted = level[depth].interrupted;
     hak_lock_fork(&forks, phase);
-    come_back();
+    stop_being_forker();
 }
 
-/* Of libc alone there is nothing to lock. Not held: the child of a fork inside
- * of this one has let go of it. */
-static void run(enum hak_fork_phase phase)
+/* Run one phase of a fork. On libc alone there are no locks to take. If `forks`
+ * is not held in a later phase, this is the child of a nested fork, which has
+ * released all locks already. */
+static void run_phase(enum hak_fork_phase phase)
 {
     int error = errno;
     if (hak_core.mode == HAK_MODE_LIBC)
@@ -233,12 +249,12 @@ static void run(enum hak_fork_phase phase)
 static void prepare(void)
 {
     hak_libc_set_up();
-    run(HAK_FORK_PREPARE);
+    run_phase(HAK_FORK_PREPARE);
 }
 
 static void in_parent(void)
 {
-    run(HAK_FORK_PARENT);
+    run_phase(HAK_FORK_PARENT);
 }
 
 static void in_child(void)
@@ -248,10 +264,11 @@ static void in_child(void)
         hak_random_forked();
         hak_modules_run();
     }
-    run(HAK_FORK_CHILD);
+    run_phase(HAK_FORK_CHILD);
 }
 
-/* Without libc's list of streams: malloc may be called by a stream's holder. */
+/* This does not take the list of streams, since the caller of malloc may hold
+ * a stream. */
 bool hak_fork_recover(void)
 {
     if (hak_lock_is_mine(&forks))

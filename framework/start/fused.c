@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * fused.c - the start of a fused library, in place of setup.c.
+ * fused.c - sets up a fused library, in place of setup.c.
  *
- * What hak_fused says is fixed. The environment chooses the reports alone,
- * since that changes nothing of what runs.
+ * The configuration is the constant hak_fused. The environment can change only
+ * the reports, which do not affect what runs.
  */
 #include <start/start.h>
 
@@ -23,7 +23,7 @@ HAK_SEALED struct hak_fused_boxes hak_fused_boxes;
 
 /* ---- the environment ----------------------------------------------------- */
 
-/* The value of NAME=VALUE, or NULL when it is of another name. */
+/* The value of a variable "NAME=VALUE"; NULL if it has another name. */
 static const char *value_of(const char *variable, const char *name)
 {
     size_t n = strlen(name);
@@ -36,7 +36,8 @@ static bool starts_with(const char *text, const char *start)
     return strncmp(text, start, strlen(start)) == 0;
 }
 
-/* [stats], the words of which conf.c has for INI files. */
+/* Set the report's format from HAKMEM_STATS_FORMAT. For INI files the folder
+ * conf/ has the same words. */
 static void take_format(const char *value, hak_diag_fn *diag)
 {
     static const struct hak_param format = {
@@ -49,7 +50,7 @@ static void take_format(const char *value, hak_diag_fn *diag)
         diag(NULL, HAK_DIAG_WARNING, "environment HAKMEM_STATS_FORMAT", 0, why);
 }
 
-/* Adds a variable to the list of those that are not read. */
+/* Add a variable to the list of those that a fused library ignores. */
 static void not_read(char *list, size_t bytes, const char *variable)
 {
     size_t used = strlen(list);
@@ -98,7 +99,8 @@ int hak_setup_conf(char *const *envp, hak_diag_fn *diag)
     return 0;
 }
 
-/* Of the modules that are linked in: what else needs one is not fused. */
+/* Only modules that are linked in have extensions here. hakctl fuse refuses
+ * boxes that need others. */
 const void *hak_setup_extension(const char *id)
 {
     return hak_modules_extension(id);
@@ -117,7 +119,7 @@ int hak_setup_modules(void)
     return error;
 }
 
-/* Routes lead to all boxes for good, so none can be left out. */
+/* A box whose init fails cannot be left out, since the routes are constants. */
 int hak_setup_boxes(void)
 {
     for (uint32_t i = 0; i < hak_fused.nboxes; i++) {
@@ -127,7 +129,7 @@ int hak_setup_boxes(void)
         b->path = "fused";
         int error = f->nvalues == f->entry->nparams
                         ? hak_box_begin(b, &f->conf, f->entry)
-                        : -EINVAL; /* made of an older build of the box */
+                        : -EINVAL; /* fused from another build of the box */
         if (error != 0) {
             hak_say("%s: box %s: init failed: %s", hak_fused.file, f->conf.name,
                     b->said[0] != 0 ? b->said : strerror(-error));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * setup.c - the configuration from an INI, its boxes from files.
+ * setup.c - reads the configuration from an INI and loads boxes from files.
  *
- * fused.c does the same where both were fixed when the library was built.
+ * fused.c takes its place in a fused library, where both are built in.
  */
 #include <start/start.h>
 
@@ -25,14 +25,15 @@
 #include <unistd.h>
 #include <string.h>
 
-/* For hakctl version. */
+/* The text that `hakctl version` finds in the library file. */
 __attribute__((section(HAK_NOTE_SECTION), used,
                retain)) static const char note[] =
     "hakmem " HAK_VERSION ", boxes dlopened as the configuration says\n";
 
 /* ---- modules ---------------------------------------------------------- */
 
-/* Told as an error of the configuration, which asks for it. */
+/* Open a module that a key of the configuration needs. A failure is reported as
+ * an error of that key. */
 static int open_module(const char *name, const char *section, const char *key)
 {
     char why[256];
@@ -54,8 +55,7 @@ int hak_setup_modules(void)
     return error;
 }
 
-/* "hak.NAME/1" is of the module NAME, which is opened when a box asks for it.
- */
+/* Open the module NAME for an extension "hak.NAME/1" that a box asks for. */
 static void open_named(const char *id)
 {
     char name[16], why[256];
@@ -78,7 +78,7 @@ const void *hak_setup_extension(const char *id)
     return hak_modules_extension(id);
 }
 
-/* For conf/: calls are checked by the module that makes them. */
+/* Parse a call for conf/, by the module that will make the call. */
 static int parse_call(const char **text, struct hak_call *out, char *why,
                       size_t why_bytes)
 {
@@ -92,7 +92,8 @@ static int parse_call(const char **text, struct hak_call *out, char *why,
 
 /* ---- which configuration ----------------------------------------------- */
 
-/* DIR/../conf in the build tree, DIR/../share/hakmem/conf installed. */
+/* The INI is in DIR/../conf in the build tree, and in DIR/../share/hakmem/conf
+ * after installation. DIR is the library's folder. */
 const char *hak_default_conf(void)
 {
     static const char *const places[] = {
@@ -128,7 +129,7 @@ int hak_setup_conf(char *const *envp, hak_diag_fn *diag)
     return error;
 }
 
-/* ---- its boxes ---- */
+/* ---- boxes ---- */
 
 int hak_setup_boxes(void)
 {

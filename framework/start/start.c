@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * start.c - the start of the core in a process.
  *
- * Everything starts in the library's constructor, where dlopen is legal.
- * What allocates before is served by the boot arena. Nothing is ever torn
- * down: other libraries' destructors may still free.
+ * Everything starts in the library's constructor, where dlopen is legal. The
+ * boot arena serves requests that come earlier. Nothing is ever torn down,
+ * since destructors of other libraries may still free.
  */
 #include <start/start.h>
 
@@ -30,12 +30,13 @@ enum { TELL_MOST = 3 };
 static uint32_t told;
 
 /*
- * The first few errors; how many more there are comes at the end. Warnings of
- * the file are for hakctl lint; those of the environment have no other place
- * to be seen.
+ * Print one finding about the configuration. Only the first TELL_MOST errors
+ * are printed; run_on_libc_alone prints how many more there are. Warnings about
+ * the INI are left to hakctl lint. Warnings about the environment (line 0) are
+ * printed, since no tool shows them.
  */
-static void tell(void *context, enum hak_diag_level level, const char *file,
-                 int line, const char *text)
+static void tell_finding(void *context, enum hak_diag_level level,
+                         const char *file, int line, const char *text)
 {
     (void)context;
     if (level == HAK_DIAG_NOTE)
@@ -50,7 +51,7 @@ static void tell(void *context, enum hak_diag_level level, const char *file,
         hak_say("%s:%d: %s", file, line, text);
 }
 
-static void on_libc_alone(void)
+static void run_on_libc_alone(void)
 {
     const char *path = hak_conf.file != NULL ? hak_conf.file : "FILE";
     if (told > TELL_MOST)
@@ -59,7 +60,9 @@ static void on_libc_alone(void)
     if (hak_conf.strict)
         hak_die("strict = yes: giving up");
     hak_say("running on libc alone");
-    if (!hak_other_is_there()) /* else whose a block is has to be known */
+    /* If the process has another allocator, free must still be able to tell
+     * which blocks are libc's. */
+    if (!hak_other_is_there())
         hak_libc_forget();
     hak_core.mode = HAK_MODE_LIBC;
 }
@@ -68,7 +71,7 @@ static void on_libc_alone(void)
 
 static int set_up(char *const *envp)
 {
-    int error = hak_setup_conf(envp, tell);
+    int error = hak_setup_conf(envp, tell_finding);
     if (error != 0)
         return error;
     error = hak_space_start(
@@ -77,7 +80,8 @@ static int set_up(char *const *envp)
     if (error == 0)
         error = hak_thread_start();
     if (error != 0) {
-        tell(NULL, HAK_DIAG_ERROR, NULL, 0, "no address space to start with");
+        tell_finding(NULL, HAK_DIAG_ERROR, NULL, 0,
+                     "no address space to start with");
         return error;
     }
     error = hak_setup_modules();
@@ -90,7 +94,7 @@ static int set_up(char *const *envp)
     return error;
 }
 
-static void open_for_business(void)
+static void run_on_boxes(void)
 {
     hak_core.free_route = hak_conf.free_route;
     hak_core.verify = hak_conf.verify;
@@ -103,7 +107,8 @@ static void open_for_business(void)
     hak_report_start();
 }
 
-/* What the folders above call of those below, they are given. */
+/* Folders of the core call these functions of folders above them, which they
+ * must not include. */
 void hak_start_links(void)
 {
     hak_core.extension = hak_setup_extension;
@@ -118,12 +123,12 @@ void hak_start(char *const *envp)
     hak_libc_start();
     hak_other_start();
     if (set_up(envp) != 0)
-        on_libc_alone();
+        run_on_libc_alone();
     else
-        open_for_business();
+        run_on_boxes();
     if (hak_conf.verify)
         hak_crash_start();
     hak_other_started();
-    hak_conf.diag = NULL; /* nothing is found any more */
+    hak_conf.diag = NULL; /* there are no findings after the start */
     hak_seal();
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * start.h - the start of the core in a process, and its forks.
+ * start.h - how the core starts in a process, and how it survives forks.
  */
 #ifndef HAKMEM_START_START_H
 #define HAKMEM_START_START_H
@@ -10,43 +10,51 @@
 
 /* ---- start.c ---- */
 
-/* All of it, in the library's constructor. */
+/* Start the core. Called by the library's constructor. */
 void hak_start(char *const *envp);
 
-/* The first step of it; the only one for a tool that loads boxes. */
+/* Give the core's folders the functions of folders above them. It is the first
+ * step of hak_start; a tool that loads boxes calls only this step. */
 void hak_start_links(void);
 
-/* ---- setup.c, or fused.c in its place ---- */
+/* ---- setup.c; in a fused library fused.c ---- */
 
-/* Fill hak_conf; findings go to diag. 0 or -errno. */
+/* Fill in hak_conf. Findings go to diag. Returns 0 or -errno. */
 int hak_setup_conf(char *const *envp, hak_diag_fn *diag);
-/* Its boxes and routes. 0, or -errno: without them. */
+/* Load the boxes of hak_conf and build its routes. Returns 0; -errno: the
+ * process has to run without boxes. */
 int hak_setup_boxes(void);
-/* What the host table answers for an extension, or NULL. */
+/* The table that host->get_extension returns for an id, or NULL. */
 const void *hak_setup_extension(const char *id);
-/* Open the modules that the configuration asks for. 0, or -errno, told. */
+/* Open the modules that the configuration needs. Returns 0; -errno, after a
+ * message. */
 int hak_setup_modules(void);
-/* The INI when HAKMEM_CONF names none: beside the library; NULL = none. */
+/* The INI to use if HAKMEM_CONF names none. It is beside the library. NULL =
+ * there is none. */
 const char *hak_default_conf(void);
 
 /* ---- crash.c ---- */
 
-/* [core] verify, before threads run. */
+/* Install the signal handlers of [core] verify, before threads run. */
 void hak_crash_start(void) __attribute__((cold));
 
 /* ---- fork.c ---- */
 
-/* Register our handlers, if it was not done: before anybody else's. */
+/* Register the core's fork handlers, unless they are registered already. Must
+ * come before any other handlers are registered. */
 void hak_fork_register(void);
 typedef void hak_fork_handler(void);
 struct hak_fork_handlers {
     hak_fork_handler *prepare, *parent, *child; /* or NULL */
 };
-/* Run these inside of ours, if a library registers them that a foreign box
- * opens or calls. False: it is another, or there are too many. */
+/* Keep fork handlers that a foreign box's library registers, and run them
+ * inside of the core's handlers. Returns false: the handlers are not of such a
+ * library, or there is no room. */
 bool hak_fork_keep(const struct hak_fork_handlers *handlers);
-/* hak_self is hak_forker: false while a fork or a call that a signal handler
- * interrupted is under way, else hak_self is the thread's own again. */
+/* For a thread whose hak_self is hak_forker. Returns true: no fork is under
+ * way, and hak_self is the thread's own structure again. False: a fork is under
+ * way, or a call of the core that a signal handler interrupted and forked in.
+ */
 bool hak_fork_recover(void) __attribute__((cold));
 
 #pragma GCC visibility pop

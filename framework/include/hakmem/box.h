@@ -555,7 +555,10 @@ struct hak_box_ops {
      * Between PREPARE and PARENT other threads go on calling the box and wait
      * at its locks. The forking thread makes no other call. In the child nobody
      * uses the heaps of the other threads again, but heap_lost gets them.
-     * A box that has a lock needs this operation.
+     * A box that has a lock needs this operation. A signal handler may fork
+     * while its thread holds a lock of the box: then leave the lock to the
+     * interrupted call, in both processes, and set errno to EDEADLK in PREPARE.
+     * hak_lock_fork() of kit/sync.h does all this for one lock.
      */
     void (*fork)(struct hak_box *box, enum hak_fork_phase phase);
 
