@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""bench.py - hakmem beside other allocators: what `make bench` runs.
+"""bench.py - measures hakmem beside other allocators, for `make bench`.
 
 usage: bench.py [--bench WORDS] [--peers LIST] [--rounds N] [--quick] [--list]
        bench.py [--peers LIST] [--rounds N] -- PROGRAM [ARGS...]
 
-Prints Markdown, and leaves it with all figures and pictures in build/bench/:
-bench.md, bench.json, bench.svg, growth.svg and both as .png; in
-build/bench/part/ when not all rows run. WORDS, with commas, choose rows: a row
-takes part if one of them is a group, a tag or a word of its name (--list shows
-all). Peers: glibc, mimalloc, jemalloc, tcmalloc, tbbmalloc, fused, or paths of
-libraries. After `--`: a program of build/bench/ by its name, for what it
-prints, or any other command, for its time; there HAKMEM_ variables choose
-hakmem's configuration. Exit status 1: a run failed.
+Prints Markdown. Writes bench.md, bench.json, bench.svg, growth.svg and both
+pictures as .png to build/bench/, or to build/bench/part/ if only some rows run.
+WORDS are separated by commas and choose rows: a row runs if one of them is its
+group, a tag or a word of its name (--list shows all). Peers: glibc, mimalloc,
+jemalloc, tcmalloc, tbbmalloc, fused, or paths of libraries. After `--` comes a
+program of build/bench/ by its name, whose figure is what it prints, or any
+other command, whose figure is its time. HAKMEM_ variables then choose hakmem's
+configuration. Exit status 1: a run failed.
 """
 import argparse
 import json
@@ -55,7 +55,7 @@ def chosen(candidates, wanted):
 
 
 def of_command(command, contenders):
-    """The row of a command line that the user gives."""
+    """The row for a command line of the user."""
     own = os.path.join(harness.BENCH, command[0])
     is_own = "/" not in command[0] and os.access(own, os.X_OK)
     path = own if is_own else shutil.which(command[0])
@@ -75,7 +75,7 @@ def write(folder, name, text):
 
 
 def plot(folder):
-    """Pictures are an extra: without matplotlib there are none."""
+    """Draw the pictures, if matplotlib is installed."""
     python = PLOT_PYTHON if os.path.exists(PLOT_PYTHON) else sys.executable
     script = os.path.join(harness.ROOT, "bench/plot.py")
     subprocess.run([python, script, os.path.join(folder, "bench.json")],

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * bench_fixed_size.c - one size, one working set: fill, then replace in turn.
+ * bench_fixed_size.c - blocks of one size: fill a working set, then replace its
+ * blocks in turn.
  */
 #include "driver.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * bench_kept.c - what stays in memory beside the blocks that live. */
+ * bench_kept.c - how much stays resident beyond the live blocks. */
 #include "driver.h"
 
 #include <malloc.h>
@@ -18,7 +18,7 @@ static const char *const bench_usage =
     "Prints op/s and the bytes that are resident then";
 
 /* Resident bytes of this process. */
-static size_t resident(void)
+static size_t resident_bytes(void)
 {
     unsigned long pages = 0;
     FILE *f = fopen("/proc/self/statm", "r");
@@ -66,8 +66,8 @@ static double phases(size_t n, size_t times, uint64_t seed)
 /* ---- threads ------------------------------------------------------------- */
 
 static pthread_barrier_t all_have, all_seen;
-static void **blocks; /* each thread's part */
-static size_t each;   /* blocks, or bytes, of a thread */
+static void **blocks; /* of all threads, one part after the other */
+static size_t each;   /* blocks of a thread, or bytes */
 
 static void *have_and_wait(void *part)
 {
@@ -94,7 +94,7 @@ static double waiting(size_t n, size_t times, uint64_t seed)
         free(blocks[i]);
     malloc_trim(0);
     double took = bench_seconds() - from;
-    bench_after_bytes = resident();
+    bench_after_bytes = resident_bytes();
     pthread_barrier_wait(&all_seen);
     pthread_join(thread, NULL);
     return (double)each / took;
@@ -131,14 +131,14 @@ static double little(size_t n, size_t times, uint64_t seed)
         }
     pthread_barrier_wait(&all_have);
     double took = bench_seconds() - from;
-    bench_after_bytes = resident();
+    bench_after_bytes = resident_bytes();
     pthread_barrier_wait(&all_seen);
     for (size_t i = 0; i < n; i++)
         pthread_join(thread[i], NULL);
     return (double)n / took;
 }
 
-/* The blocks that outlive it are in the hands of nobody. */
+/* A thread that frees most of its blocks and ends. No thread frees the rest. */
 static void *leave_some(void *seed)
 {
     enum { BLOCKS = 4000, OUTLIVES = 200 };
@@ -166,12 +166,12 @@ static double survivors(size_t n, size_t times, uint64_t seed)
             pthread_join(thread[i], NULL);
     }
     double took = bench_seconds() - from;
-    for (int i = 0; i < 100; i++) { /* it goes on, with little */
+    for (int i = 0; i < 100; i++) { /* the program goes on with few blocks */
         for (size_t size = 16; size <= 1024; size += 16)
             free(malloc(size));
         usleep(10000);
     }
-    bench_after_bytes = resident();
+    bench_after_bytes = resident_bytes();
     return (double)n / took;
 }
 

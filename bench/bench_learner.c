@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * bench_learner.c - phases of one size class after another: what learning
- * costs and brings. Compare
+ * bench_learner.c - phases that use one size class after another, to measure
+ * the cost and the gain of the learner. Compare
  *
  *     for mode in off observe apply; do
  *         HAKMEM_CONF=conf/learner.ini HAKMEM_LEARNER_MODE=$mode \
@@ -17,7 +17,8 @@ static const char *const bench_usage =
 
 enum { BLOCKS = 32000, REPLACED = 32000, KINDS = 4, THREADS_MOST = 64 };
 
-/* Sizes as programs have them: few. Three in eight are of any kind. */
+/* Programs use few sizes. Three requests in eight are of any of them, the
+ * others are of the phase's. */
 enum { SIZES_OF_A_KIND = 2 };
 static const size_t sizes[KINDS][SIZES_OF_A_KIND] = {
     {448, 512}, {768, 1000}, {24, 64}, {320, 384}};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * bench_memory.c - memory that grows, shrinks, moves, or is much. */
+ * bench_memory.c - memory that grows, shrinks or moves, and large blocks. */
 #include "driver.h"
 
 #include <signal.h>
@@ -29,7 +29,8 @@ static const char *const bench_usage =
     "Prints op/s, an operation being a malloc and a free, in realloc a step.\n"
     "burst and fragment print what is resident a second later, in bytes, too";
 
-/* 2^low .. 2^high: a doubling at random, then evenly inside it. */
+/* A size of 2^low .. 2^high: choose a power of two, then a size from it up to
+ * the next one, both evenly. */
 static size_t log_uniform(uint64_t random, unsigned low, unsigned high)
 {
     size_t base = (size_t)1 << (low + (random >> 48) % (high - low));
@@ -105,7 +106,7 @@ static double fragment(size_t n, size_t iter, uint64_t seed)
             put(&l, size);
             bytes += size;
             if (k % 512 == 0 && l.most_bytes > (n << 20) / 8 * 7) {
-                l.most_bytes -= size; /* this one is nobody's now: it stays */
+                l.most_bytes -= size; /* leak this block */
                 l.bytes -= size;
                 l.count--;
             }
@@ -231,7 +232,8 @@ static double buffers(size_t n, size_t iter, uint64_t seed)
     return (double)iter / (bench_seconds() - from);
 }
 
-/* The children share no page with the bench that either writes to. */
+/* Other processes run at the same time. The bench and its children write to no
+ * page that they share. */
 static double crowded(size_t n, size_t iter, uint64_t seed)
 {
     enum { MOST = 64 };
@@ -269,7 +271,7 @@ static double replace(void **block, size_t n, size_t iter, uint64_t state)
 
 static double heap(size_t n, size_t iter, uint64_t seed)
 {
-    size_t count = (n << 20) / 520; /* the mean of small() */
+    size_t count = (n << 20) / 520; /* the mean size that small() gives */
     void **block = bench_table(count * sizeof *block);
     uint64_t state = seed + 1;
     for (size_t i = 0; i < count; i++)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * bench_mid_large_mt.c - random replacement of 8 KiB..1 MiB in threads. */
+ * bench_mid_large_mt.c - threads that replace random blocks of 8 KiB..1 MiB. */
 #include "driver.h"
 
 static const char *const bench_usage =
@@ -8,7 +8,8 @@ static const char *const bench_usage =
     "blocks (64) of 8 KiB..1 MiB, log-uniform, or HAKMEM_BENCH_MIN_SIZE ..\n"
     "_MAX_SIZE, uniform; prints op/s of all threads together";
 
-/* 8 KiB .. 1 MiB: a doubling at random, then evenly inside it. */
+/* A size of 8 KiB .. 1 MiB: choose a power of two, then a size from it up to
+ * the next one, both evenly. */
 static size_t log_uniform(const struct bench_plan *plan, uint64_t random)
 {
     size_t base = plan->least << (random >> 60) % 7;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * bench_mid_mt_gap.c - random replacement of 1..8 KiB in threads. */
+ * bench_mid_mt_gap.c - threads that replace random blocks of 1..8 KiB. */
 #include "driver.h"
 
 static const char *const bench_usage =

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * bench_random_mixed.c - random replacement in a working set of WS blocks. */
+ * bench_random_mixed.c - replace random blocks in a working set of WS blocks.
+ */
 #include "driver.h"
 
 static const char *const bench_usage =

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * bench_stall.c - how long one malloc takes while another thread gives much
- * memory back. */
+ * bench_stall.c - how long a malloc takes while another thread frees much
+ * memory. */
 #include "driver.h"
 #include <stdatomic.h>
 
@@ -16,15 +16,16 @@ static const char *const bench_usage =
 
 enum {
     BLOCK_BYTES = 1000,
-    PARTS = 8, /* of a doubling */
+    PARTS = 8, /* counters from one power of two to the next */
     TIMES = 64 * PARTS,
 };
 
 static _Atomic bool has_begun, is_over;
-static uint64_t ntook[TIMES]; /* mallocs, by how long they took */
+static uint64_t ntook[TIMES]; /* number of mallocs, by their time */
 static double longest_ns;
 
-/* ntook[i] counts from at 2^(i / PARTS) * (1 + i % PARTS / PARTS) ns. */
+/* The position in ntook for a time. Counter i starts at
+ * 2^(i / PARTS) * (1 + (i % PARTS) / PARTS) ns. */
 static size_t place_of(uint64_t ns)
 {
     size_t log = 63 - (size_t)__builtin_clzll(ns | PARTS);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * bench_threads.c - memory that threads share, hand over or fight for. */
+ * bench_threads.c - threads that share memory, hand it over or compete for it.
+ */
 #include "driver.h"
 #include <sched.h>
 #include <semaphore.h>
@@ -48,7 +49,7 @@ static void start(pthread_t *thread, void *(*work)(void *), void *arg)
     }
 }
 
-/* n workers at once; seconds that they took. */
+/* Run n workers at once. Returns the seconds that they took. */
 static double all(void *(*work)(void *), size_t n, size_t iter, uint64_t seed)
 {
     double from = bench_seconds();
@@ -145,8 +146,9 @@ static double swapping(size_t n, size_t iter, uint64_t seed)
 
 /* ---- producer ------------------------------------------------------------ */
 
-/* One producer, one consumer. `made` is published by release and read by
- * acquire, `eaten` the same way back. */
+/* A ring between one producer and one consumer. The producer stores `made` with
+ * release and the consumer loads it with acquire; for `eaten` it is the other
+ * way round. */
 enum { RING = 1024, PUBLISH = 32 };
 struct ring {
     _Alignas(64) atomic_size_t made;

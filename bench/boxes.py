@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""boxes.py - each box on its own sizes, and what each mechanism earns.
+"""boxes.py - measures each box on its own sizes, and what each mechanism gains.
 
 usage: boxes.py [--rounds N] [--only WORD] [--json]
 
-Three tables: boxes beside ultra and other allocators, options on and off,
-dlopened boxes against the fused library. Times are ns of an operation (a
-free and a malloc); ratios are of medians in one run.
+Prints three tables: boxes beside ultra and other allocators, options on and
+off, dlopened boxes beside the fused library. Times are ns of an operation (a
+free and a malloc). Ratios are of medians in one run.
 """
 import argparse
 
@@ -16,14 +16,14 @@ OTHERS = ["mimalloc", "jemalloc", "tcmalloc", "glibc"]
 
 
 def mixed(least, most, working_set, iterations=4000000):
-    """bench_random_mixed and its environment."""
+    """The command line and environment of bench_random_mixed."""
     return (program("bench_random_mixed", iterations, working_set),
             {"HAKMEM_BENCH_MIN_SIZE": str(least),
              "HAKMEM_BENCH_MAX_SIZE": str(most)})
 
 
 def own_rows():
-    """box, its configuration, workload; the box is what conf sends it to."""
+    """Rows of a box, a configuration that routes to it, and a workload."""
     rows = []
 
     def add(box, conf, what, argv, env=None, unit="op/s", with_ultra=True):
@@ -70,7 +70,7 @@ def own_rows():
 
 
 def option_rows():
-    """Rows whose first contender is the mechanism off."""
+    """Rows whose first contender has the mechanism switched off."""
     gate = {"MID_V35_ENABLED": "1"}
     calls = {"BOX_TINY_LANES": "off"}
     churn = program("pair", 512, 2000, 4000000)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * calls.c - calls.so: malloc hands out the next of some addresses, free does
- * nothing. What a program pays for two calls alone, to preload under `pair`,
- * which never touches its blocks.
+ * calls.c - calls.so: malloc returns the next of some addresses, free does
+ * nothing. Preloaded under `pair`, which never touches its blocks, it measures
+ * the cost of the two calls alone.
  */
 #include <stdlib.h>
 

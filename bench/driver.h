@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT
- * driver.h - what the bench programs share: time, random numbers, main.
+ * driver.h - code that the bench programs share: time, random numbers, main.
  *
- *     BENCH ARGS...                     run on what is preloaded, print op/s
- *     BENCH --vs LIST [--rounds N] ...  beside the allocators of LIST, by
- *                                       bench.py, with ratios
- *     BENCH --help                      what ARGS are
+ *     BENCH ARGS...                     run on the preloaded allocator and
+ *                                       print op/s
+ *     BENCH --vs LIST [--rounds N] ...  run beside the allocators of LIST, by
+ *                                       bench.py, and print ratios
+ *     BENCH --help                      print what ARGS are
  *
- * A bench defines bench_usage and bench_run: it parses argv, runs, and returns
- * operations per second, or ns where it sets bench_is_ns. One that looks at
- * what memory stays behind sets bench_after_bytes; it is printed behind op/s.
- * bench.py runs any of them beside other allocators.
+ * A bench defines bench_usage and bench_run. bench_run parses argv, runs, and
+ * returns operations per second; or ns, if it sets bench_is_ns. A bench that
+ * measures the memory that stays sets bench_after_bytes, which is printed after
+ * the first figure. bench.py runs any bench beside other allocators.
  */
 #ifndef HAK_BENCH_DRIVER_H
 #define HAK_BENCH_DRIVER_H
@@ -61,7 +62,8 @@ static inline size_t bench_number(const char *text)
     return (size_t)n;
 }
 
-/* Size bounds: HAKMEM_BENCH_MIN_SIZE and _MAX_SIZE over the bench's own. */
+/* Set the size bounds to HAKMEM_BENCH_MIN_SIZE and HAKMEM_BENCH_MAX_SIZE, if
+ * they are set. */
 static inline void bench_sizes(size_t *least, size_t *most)
 {
     const char *a = getenv("HAKMEM_BENCH_MIN_SIZE");
@@ -87,7 +89,8 @@ static inline void bench_touch(void *p, size_t size)
     ((volatile char *)p)[size - (size != 0)] = 1;
 }
 
-/* Random replacement in a working set of one's own, what most benches do. */
+/* A plan for random replacement: each thread replaces random blocks of its own
+ * working set. Most benches do this. */
 struct bench_plan {
     size_t iter, ws, least, most;
     uint64_t seed;
@@ -131,7 +134,8 @@ static inline void *bench_work(void *arg)
     return NULL;
 }
 
-/* The plan in n threads at once; operations per second of all together. */
+/* Run the plan in n threads at once. Returns the operations per second of all
+ * threads together. */
 static inline double bench_in_threads(const struct bench_plan *plan, size_t n)
 {
     enum { THREADS_MOST = 256 };
@@ -160,8 +164,9 @@ static inline size_t bench_rss_bytes(void)
     return second == NULL ? 0 : strtoul(second, NULL, 10) * 4096;
 }
 
-/* A second of light use, as a server has at night: every 10 ms a request of 100
- * blocks of 16..8192 bytes; then what is resident. */
+/* Use little memory for a second, as a server does at night: every 10 ms a
+ * request of 100 blocks of 16..8192 bytes. Then set bench_after_bytes to the
+ * RSS. */
 static inline void bench_look_after_a_second(void)
 {
     enum { REQUESTS = 100, BLOCKS = 100 };
@@ -180,7 +185,7 @@ static inline void bench_look_after_a_second(void)
     bench_after_bytes = bench_rss_bytes();
 }
 
-/* Memory that no allocator counts: for the bench's own tables. */
+/* Memory for the bench's own tables, from mmap and not from the allocator. */
 static inline void *bench_table(size_t bytes)
 {
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
@@ -192,7 +197,8 @@ static inline void *bench_table(size_t bytes)
     return p;
 }
 
-/* A bench of several modes: MODE [N [ITER [SEED]]], each with defaults. */
+/* One mode of a bench that has several: MODE [N [ITER [SEED]]], with the
+ * defaults of the mode. */
 struct bench_mode {
     const char *name;
     size_t n, iter;
@@ -215,7 +221,8 @@ static inline double bench_run_mode(const struct bench_mode *mode, int argc,
     return mode->run(n == 0 ? 1 : n, iter == 0 ? 1 : iter, seed);
 }
 
-/* TOP/bench/bench.py, from TOP/build/bench/NAME. Does not return. */
+/* Execute TOP/bench/bench.py; this program is TOP/build/bench/NAME. Does not
+ * return. */
 __attribute__((noreturn)) static inline void
 driver_versus(const char *list, const char *rounds, char **argv)
 {

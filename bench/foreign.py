@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""foreign.py - programs on another maker's allocator, preloaded as its maker
-means it against the same as a foreign box. `make bench-foreign` runs it.
+"""foreign.py - runs programs on another allocator's library, once preloaded by
+itself and once as a foreign box. `make bench-foreign` runs it.
 
-Both ways by turns. The times are the least CPU time of each; the ratio is the
-median of the pairs', so that what else the machine does weighs on both.
+The two ways take turns. The times are the least CPU time of each way. The ratio
+is the median of the ratios of all pairs, so that other load on the machine
+affects both alike.
 
     bench/foreign.py [--runs N] [--work N] [WORD...]   rows with such a word
 """
@@ -20,7 +21,7 @@ import tempfile
 import harness
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-MAKERS = [  # a row's name, who is preloaded, the INI of conf/foreign/
+MAKERS = [  # the row's name, the preloaded library, the INI of conf/foreign/
     ("mimalloc", "mimalloc", "mimalloc"),
     ("mimalloc, our memory", "mimalloc", "mimalloc-region"),
     ("jemalloc", "jemalloc", "jemalloc"),
@@ -30,7 +31,7 @@ MAKERS = [  # a row's name, who is preloaded, the INI of conf/foreign/
 
 
 def programs(work, place):
-    """Name, command, what it ends with, and its environment."""
+    """Name, command, the end of its output, and its environment."""
     source = f"{place}/many.c"
     with open(source, "w", encoding="ascii") as file:
         for i in range(work // 200):

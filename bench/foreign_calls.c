@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * foreign_calls.c - ns of one call of another library's function, by each way
- * to it: direct, by pointer, by a compiled adapter, by a prepared cif, and
- * from it into a closure. `make bench-foreign` runs it.
+ * foreign_calls.c - ns of one call of another library's function, by each way:
+ * direct, by a pointer, by a compiled adapter, by a prepared cif, and from the
+ * library into a closure. `make bench-foreign` runs it.
  *
- * The function is f(size, i32) -> ptr, the shape of jemalloc's mallocx, and
- * does next to nothing. Best of some rounds, all ways in each round; the ratio
- * is to the call by pointer, which is what a function of another library costs
- * anybody.
+ * The function is f(size, i32) -> ptr, like jemalloc's mallocx, and does almost
+ * nothing. Each round measures all ways; the figure is the best round. Ratios
+ * are to the call by a pointer, which is the normal cost of a call into a
+ * shared library.
  */
 #include "../plugins/foreign/foreign.h"
 

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""hardened.py - conf/hardened.ini beside other allocators that check.
+"""hardened.py - measures conf/hardened.ini beside other hardened allocators.
 
 usage: hardened.py [--rounds N] [--only WORDS]
 
-Rows of `make bench`, the small ones with a quarter of its counts. Figures are CPU time of the
-process, medians; ratios are to hakmem on conf/hardened.ini, above 1: it is
-faster. Peers: the same with `zero = no`, LLVM's Scudo, glibc with
-MALLOC_CHECK_=3, glibc; and hardened_malloc where the environment says
-HARDENED_MALLOC=FILE, its library. Exit status 1: a run failed.
+Runs rows of `make bench`, the small workloads with a quarter of the counts.
+Figures are the median CPU time of the process. Ratios are to hakmem on
+conf/hardened.ini; above 1, hakmem is faster. Peers: the same with `zero = no`,
+LLVM's Scudo, glibc with MALLOC_CHECK_=3, glibc; and hardened_malloc, if the
+environment names its library by HARDENED_MALLOC=FILE. Exit status 1: a run
+failed.
 """
 import argparse
 import glob
@@ -84,7 +85,8 @@ def main():
     who = contenders()
     rows.QUICK = 4
     wanted = [w for w in ROWS if args.only in w]
-    # The programs as they are: starting is much of what a quarter takes.
+    # Whole programs keep their counts: of a quarter the start would be a large
+    # part.
     every = [r for r in rows.table_rows(who, True) if r.group != "programs"]
     every += program_rows(who, False)
     chosen = [r for r in every

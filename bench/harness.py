@@ -1,8 +1,8 @@
 """harness.py - runs programs under several allocators, side by side.
 
-A run is a process of its own, started by build/bench/measure, which says what
-it cost. Every round takes each row's contenders in turn, so that what else the
-machine does falls on all alike; tables show medians of the rounds.
+A run is a process of its own, started by build/bench/measure, which measures
+its cost. In every round the contenders of a row take turns, so that other load
+on the machine affects all alike. Tables show medians of the rounds.
 """
 import hashlib
 import json
@@ -21,12 +21,12 @@ LIBS = "/usr/lib/x86_64-linux-gnu/"
 
 
 def library(*names):
-    """The first of the names that is installed, or the first."""
+    """The path of the first name that is installed, else of the first."""
     paths = [LIBS + name for name in names]
     return next(filter(os.path.exists, paths), paths[0])
 
 
-# glibc is preloaded as the others are: some programs link an allocator.
+# glibc is preloaded too, since some programs link an allocator of their own.
 PEERS = {
     "glibc": LIBS + "libc.so.6",
     "mimalloc": library("libmimalloc.so.2", "libmimalloc.so.3"),
@@ -38,7 +38,7 @@ LIMIT_SECONDS = 120
 
 
 class Contender:
-    """A name, what is preloaded, what the environment gets, more arguments."""
+    """A name, a library to preload, environment variables, more arguments."""
 
     def __init__(self, name, preload="", env=None, args=()):
         self.name, self.preload = name, preload
@@ -46,7 +46,7 @@ class Contender:
 
 
 def hakmem(name="hakmem", conf="default", **env):
-    """hakmem on conf/CONF.ini, its boxes dlopened; env: HAKMEM_ variables."""
+    """hakmem on conf/CONF.ini with dlopened boxes. env: HAKMEM_ variables."""
     path = conf if conf.endswith(".ini") else f"conf/{conf}.ini"
     more = {f"HAKMEM_{key}": value for key, value in env.items()}
     return Contender(name, HAKMEM,
@@ -60,13 +60,14 @@ def fused(name="fused", conf="default"):
 
 
 def calls_alone():
-    """Two calls and nothing else: bench/calls.c."""
+    """The cost of the two calls alone: bench/calls.c."""
     return Contender("calls alone", os.path.join(ROOT, "build/bench/calls.so"))
 
 
 def peers(names=None):
-    """Those of PEERS that are installed; a name with a slash is a library,
-    `fused` is the fused library of the default configuration."""
+    """The named PEERS that are installed; without names, all. A name with a
+    slash is a library. `fused` is the fused library of the default
+    configuration."""
     out = []
     for name in names or PEERS:
         if name == "fused":
@@ -84,14 +85,14 @@ def peers(names=None):
 
 
 class RunFailed(Exception):
-    """A run that cannot be counted; the text says why."""
+    """A run that does not count; the text says why."""
 
 
 class Run:
-    """What one process did: its figures, and what measure says it cost."""
+    """The figures of one process, and its cost by build/bench/measure."""
 
     def __init__(self, text, cost):
-        """text: what the program printed, None when time is all it gives."""
+        """text: the output of the program; None: its time is the figure."""
         self.seconds, user, kernel, peak_kib, self.faults, self.major = map(
             float, cost.split())
         self.rss_bytes = peak_kib * 1024
@@ -106,7 +107,7 @@ class Run:
 
 
 class Process:
-    """A measured process: start, then finish, or stop."""
+    """A measured process. After its start call finish or stop."""
 
     def __init__(self, argv, env, contender, times=1):
         clean = {k: v for k, v in os.environ.items()
@@ -125,15 +126,15 @@ class Process:
         os.close(child_fd)
 
     def stop(self):
-        """End it and what it started."""
+        """Kill the process and the processes that it started."""
         if self.child.poll() is None:
             os.killpg(self.child.pid, signal.SIGKILL)
             self.child.communicate()
 
     def finish(self, quiet=True):
-        """(stdout, cost). quiet: a word on stderr is a failure, since it may
-        mean that the program is on libc alone; else only hakmem's words and
-        the dynamic linker's."""
+        """Wait; returns (stdout, cost). With quiet any output on stderr is a
+        failure, since it may mean that the program runs on libc alone. Without,
+        only messages of hakmem and of the dynamic linker are."""
         try:
             out, said = self.child.communicate(timeout=LIMIT_SECONDS)
         except subprocess.TimeoutExpired:
@@ -154,13 +155,13 @@ class Process:
 
 
 class Row:
-    """A workload and who takes part.
+    """A workload and its contenders.
 
-    unit   "op/s" or "ns": what the program prints; "s": time of the process
-    tags   words that select it, beside those of its name
-    times  so many runs of the process are one measurement ("s" only)
+    unit   "op/s" or "ns": the program prints it; "s": time of the process
+    tags   words that select the row, beside the words of its name
+    times  runs of the process in one measurement ("s" only)
     same   every run of the process must print the same ("s" only)
-    argv   the command line, or a function that makes its inputs and gives it
+    argv   the command line, or a function that makes its inputs and returns it
     """
 
     def __init__(self, name, argv, contenders, env=None, unit="op/s",
@@ -186,7 +187,7 @@ class Row:
         return Run(None, cost)
 
     def one_round(self, number=0):
-        """Each takes its turn, another one first in every round."""
+        """One run of each contender; in every round another one is first."""
         first = number % len(self.contenders)
         for c in self.contenders[first:] + self.contenders[:first]:
             if c.name in self.failures:
@@ -208,20 +209,20 @@ class Row:
         return statistics.median(self.values(name, what))
 
     def time_ns(self, name):
-        """ns of an operation, or of the process; the median."""
+        """The median ns of an operation, or of the process."""
         value = self.median(name)
         return {"ns": value, "op/s": 1e9 / max(value, 1e-9),
                 "s": value * 1e9}[self.unit]
 
     def spread(self, name):
-        """(worst - best) / median."""
+        """The spread of the rounds: (worst - best) / median."""
         values = self.values(name)
         return (max(values) - min(values)) / max(statistics.median(values),
                                                  1e-9)
 
     def ratio(self, name, base, what="time"):
-        """name's median over base's, above 1 when base is better; None when
-        one of them has no figure."""
+        """The median of `name` over that of `base`; above 1, base is better.
+        None if one of them has no figure."""
         if not (self.took_part(name) and self.took_part(base)):
             return None
         if what == "time":
@@ -232,7 +233,7 @@ class Row:
 
 
 def run_rows(rows, rounds):
-    """All rows, round after round; true if no run failed."""
+    """Run all rows, round after round. Returns true if no run failed."""
     if not os.path.exists(os.path.join(BENCH, "measure")):
         sys.exit("bench: nothing built; make benches does that")
     for row in rows:
@@ -252,24 +253,24 @@ def run_rows(rows, rounds):
 
 
 def run_rows_or_exit(rows, rounds):
-    """The same for tables that need every figure."""
+    """Run all rows; exit if a run failed. For tables that need all figures."""
     if not run_rows(rows, rounds):
         sys.exit("bench: no table, since runs failed")
 
 
 def program(name, *args):
-    """Command line of a bench program."""
+    """The command line of a bench program."""
     return [os.path.join(BENCH, name), *map(str, args)]
 
 
 def geomean(values):
-    """Geometric mean of those that are there; None if none is."""
+    """The geometric mean of the values that are not None; None if all are."""
     logs = [math.log(v) for v in values if v]
     return math.exp(sum(logs) / len(logs)) if logs else None
 
 
 def markdown(head, lines):
-    """A table, as text; all but the first column to the right."""
+    """A Markdown table, with all columns but the first aligned right."""
     text = ["| " + " | ".join(head) + " |",
             "|---|" + "---:|" * (len(head) - 1)]
     text += ["| " + " | ".join(line) + " |" for line in lines]
@@ -277,7 +278,7 @@ def markdown(head, lines):
 
 
 def as_dict(row):
-    """All figures of all runs."""
+    """All figures of all runs, for JSON."""
     return {"name": row.name, "group": row.group, "unit": row.unit,
             "argv": [os.path.relpath(a, ROOT) if a.startswith(ROOT) else a
                      for a in row.argv],

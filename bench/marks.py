@@ -1,4 +1,4 @@
-"""marks.py - what `make bench` is to reach, and what a run reached."""
+"""marks.py - the marks that `make bench` is to reach, compared with a run."""
 import re
 
 from harness import geomean, markdown
@@ -7,13 +7,13 @@ BASE = "hakmem"
 
 
 def over_peer(row, name, what="time"):
-    """hakmem's figure over the peer's: below 1, hakmem takes less."""
+    """hakmem's figure over the peer's; below 1, hakmem takes less."""
     ratio = row.ratio(name, BASE, what)
     return None if ratio is None else 1 / max(ratio, 1e-9)
 
 
 def over_fastest(row, names):
-    """hakmem's time over that of the row's fastest peer, and which it is."""
+    """hakmem's time over that of the row's fastest peer, and this peer."""
     times = [(t, n) for n in names if (t := over_peer(row, n)) is not None]
     return max(times) if times else None
 
@@ -84,7 +84,7 @@ def thread_marks(rows):
 
 
 def table(rows, names):
-    """Markdown; "" when the rows tell of no mark."""
+    """The marks as Markdown; "" if the rows have none of their figures."""
     lines = []
     for what, most, value, note in (*time_marks(rows, names),
                                     *memory_marks(rows), *start_marks(rows),

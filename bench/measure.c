@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT
- * measure.c - runs a program and says what it cost.
+ * measure.c - runs a program and measures its cost.
  *
  *     measure FD TIMES PRELOAD PROGRAM ARGS...
  *
- * Runs it TIMES times, one after the other, with LD_PRELOAD=PRELOAD ("" for
- * none), and writes one line to descriptor FD: seconds of a run, CPU seconds in
- * user mode and in the kernel, peak resident KiB, minor and major faults,
- * means of the runs but for the peak. Children that the program waits for
- * count too. Exit status: that of the first run that fails, 128 + signal.
+ * It runs PROGRAM TIMES times, one after the other, with LD_PRELOAD=PRELOAD (""
+ * for none), and writes one line to descriptor FD: seconds of a run, CPU
+ * seconds in user mode and in the kernel, peak RSS in KiB, minor and major
+ * faults. All figures but the peak are means of the runs. Children that the
+ * program waits for count too. Exit status: that of the first run that fails;
+ * 128 + the signal if a signal ended it.
  *
- * A program of its own, and a small one, because the peak of a process is
- * never below what its parent had resident at fork.
+ * It is a small program of its own, because the peak RSS of a process is never
+ * below the RSS of its parent at the fork.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * pair.c - nanoseconds of a malloc/free pair: BATCH blocks of one size are
- * allocated, then freed in the order of their allocation, over and over.
+ * pair.c - nanoseconds of a malloc/free pair: allocate BATCH blocks of one
+ * size, free them in the order of their allocation, and repeat.
  *
- *     pair SIZE [BATCH [PAIRS]]     the allocator that is preloaded
- *     pair --floor SIZE ...         a LIFO list inlined in the loop: what no
- *                                   allocator behind a call can beat
- * Prints the time of one pair, the best of 5 stretches of PAIRS / 5.
+ *     pair SIZE [BATCH [PAIRS]]     measures the preloaded allocator
+ *     pair --floor SIZE ...         measures a LIFO list that is inlined in the
+ *                                   loop: the lower bound for any allocator
+ *                                   behind a call
+ * Prints the time of one pair: the best of 5 parts of PAIRS / 5 pairs.
  */
 #include <stdint.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""pair.py - the first mark: ns of a malloc/free pair, side by side.
+"""pair.py - measures the first mark, ns of a malloc/free pair, side by side.
 
 usage: pair.py [--rounds N] [--batch N] [--pairs N] [--sizes 16,64,...]
                [--json]

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""plot.py - pictures of a bench.json, beside it.
+"""plot.py - draws pictures of a bench.json and puts them beside it.
 
 usage: plot.py [build/bench/bench.json]
 
-bench.svg, bench.png: geometric means, and every row's ratios; growth.svg,
-growth.png: the curves. Needs matplotlib (Debian: python3-matplotlib).
+bench.svg and bench.png have the geometric means and each row's ratios,
+growth.svg and growth.png the curves. Needs matplotlib (Debian:
+python3-matplotlib).
 """
 import json
 import os
 import sys
 
-# Colours that people of all kinds of sight tell apart (Okabe and Ito, 2008).
+# Colours that colour-blind people can tell apart (Okabe and Ito, 2008).
 COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9",
            "#999999"]
 MARKS = "osD^vPX"
@@ -33,7 +34,7 @@ def save(figure, folder, name):
 
 
 def ratio_axis(axes, values):
-    """Multiples of hakmem's, logarithmic, round 1."""
+    """An axis of multiples of hakmem's figure, logarithmic, around 1."""
     axes.set_xscale("log")
     least, most = min([0.5, *values]) * 0.9, max([2, *values]) * 1.1
     axes.set_xlim(least, most)
@@ -46,7 +47,7 @@ def ratio_axis(axes, values):
 
 
 def bars(axes, data, looks):
-    """Geometric means over all groups: time, peak RSS, faults."""
+    """Draw the geometric means over all groups: time, peak RSS, faults."""
     kinds = [("time", "time"), ("rss_bytes", "peak RSS"),
              ("faults", "minor faults")]
     peers = data["peers"]
@@ -75,7 +76,7 @@ def bars(axes, data, looks):
 
 
 def dots(axes, data, looks):
-    """Each row's time ratios."""
+    """Draw each row's ratios of time."""
     rows, labels, group, shown = data["rows"], [], None, []
     for y, row in enumerate(rows):
         mine = row["time_ns"].get(data["base"])

@@ -1,8 +1,8 @@
 """programs.py - whole programs as rows of the bench.
 
-Their inputs are made here, the same everywhere, into build/bench/data; the
-scripts that they run are in bench/programs/. A program that is not installed
-is left out with a word.
+Makes the inputs in build/bench/data, the same on every machine. The scripts
+that the programs run are in bench/programs/. A program that is not installed is
+left out, with a message.
 """
 import os
 import shutil
@@ -19,7 +19,7 @@ SCRIPTS = os.path.join(harness.ROOT, "bench/programs")
 
 
 def installed(name):
-    """Debian's before any other: that is what a reader has too."""
+    """Debian's program before any other, since a reader has the same."""
     path = shutil.which(name, path="/usr/bin:/bin") or shutil.which(name)
     if path is None:
         print(f"bench: no {name}, its rows left out", file=sys.stderr)
@@ -33,7 +33,7 @@ def random_numbers(seed):
 
 
 def made(name, make):
-    """Path of an input; make() gives its text, once."""
+    """The path of an input file. make() returns its text and runs once."""
     path = os.path.join(DATA, name)
     if not os.path.exists(path):
         os.makedirs(DATA, exist_ok=True)
@@ -46,7 +46,7 @@ def made(name, make):
 # ---- inputs -----------------------------------------------------------------
 
 def c_source(functions):
-    """Functions of some ten lines each, no two alike."""
+    """C functions of some ten lines each, no two alike."""
     out = ["struct s { int a[8]; struct s *next; double d; };"]
     for i in range(functions):
         cases = "\n".join(
@@ -81,7 +81,7 @@ select count(*), sum(length(body)), group_concat(n) from
 
 
 def text(npages):
-    """Words, as in a log: packs about 3:1."""
+    """Words, as in a log file, which can be compressed about 3:1."""
     numbers = random_numbers(1)
     words = [f"{next(numbers) % 10**(3 + i % 9)}" for i in range(2000)]
     line = (" ".join(words[next(numbers) % 2000] for _ in range(8)) + "\n"
@@ -145,14 +145,14 @@ def free_port():
         return s.getsockname()[1]
 
 
-# Crash when malloc_usable_size is asked about a block of another allocator:
-# that of redis-server from 8.0 on, whose Lua has its memory of jemalloc's
-# mallocx. Beginnings of their libraries' names.
+# Prefixes of the names of libraries that crash when malloc_usable_size gets a
+# block of another allocator. redis-server from 8.0 on does that, since its Lua
+# allocates by jemalloc's mallocx.
 NO_STRANGERS = ("libc.so", "libtcmalloc")
 
 
 def without_crashes(redis, contenders):
-    """Those of the contenders that this redis-server can start on."""
+    """The contenders on which this redis-server can start."""
     with open(redis, "rb") as f:
         if b"\0mallocx\0" not in f.read():
             return contenders
@@ -166,8 +166,8 @@ def without_crashes(redis, contenders):
 
 
 class RedisRow(Row):
-    """A server under the contender, redis-benchmark beside it on what it is
-    linked with. The time is that of the clients; the memory the server's."""
+    """A server on the contender, and redis-benchmark beside it, on the library
+    that it is linked with. Time is the clients', memory the server's."""
 
     def __init__(self, requests, *args, **more):
         super().__init__(*args, **more)
@@ -215,7 +215,7 @@ class RedisRow(Row):
 # ---- rows -------------------------------------------------------------------
 
 def program_rows(contenders, quick):
-    """quick: the least work that still runs every program."""
+    """All rows. quick: the least work that still runs every program."""
     rows = []
 
     def size(full, little):

@@ -13,7 +13,7 @@ BASE = "hakmem"
 
 
 def machine():
-    """Where the figures come from."""
+    """The machine and the versions that the figures come from."""
     model = "?"
     with open("/proc/cpuinfo", encoding="utf-8") as f:
         for line in f:
@@ -75,7 +75,7 @@ def groups(rows):
 
 
 def means(rows, names, what="time"):
-    """{group: {peer: mean}}, and the mean of the groups, each the same."""
+    """{group: {peer: mean}}, and the mean of the groups, with equal weights."""
     table = {group: {n: geomean(r.ratio(n, BASE, what) for r in part)
                      for n in names} for group, part in groups(rows).items()}
     table["all groups"] = {n: geomean(part[n] for part in table.values())
@@ -115,14 +115,14 @@ def table(rows, names):
 
 
 def kept(row, name):
-    """What was resident at the end; None if the row does not say."""
+    """The RSS at the end; None if the row does not print it."""
     if not row.took_part(name) or None in row.values(name, "after_bytes"):
         return None
     return row.median(name, "after_bytes")
 
 
 def after(rows, names):
-    """What is resident after memory was given back; "" if no row says."""
+    """A table of the RSS after memory was freed; "" if no row prints it."""
     lines = []
     for row in rows:
         cells = [kept(row, n) for n in (BASE, *names)]
@@ -136,7 +136,7 @@ def after(rows, names):
 
 
 def curve_tables(rows):
-    """A table a curve: time of an operation at each place."""
+    """A table for each curve: the time of an operation at each point."""
     curves = {}
     for row in rows:
         curves.setdefault(row.curve, []).append(row)
@@ -171,7 +171,7 @@ def failures(rows):
 
 
 def whole(rows, curves, variants, names, about, rounds):
-    """All of it. names: the peers."""
+    """The whole report. names: the peers."""
     parts = [f"{about['processor']}, {about['cores']} cores, "
              f"{about['memory_gib']} GiB, Linux {about['kernel']}; load "
              f"{about['load_at_start']} before the first run; "
@@ -196,7 +196,7 @@ def whole(rows, curves, variants, names, about, rounds):
 
 
 def as_dict(rows, curves, variants, names, about, rounds):
-    """The same for programs, with all figures of all runs."""
+    """The report for programs to read: all figures of all runs."""
     out = {"machine": about, "rounds": rounds, "base": BASE, "peers": names,
            "means": {what: means(rows, names, what)
                      for what in ("time", "rss_bytes", "faults")},

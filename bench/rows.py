@@ -1,7 +1,7 @@
 """rows.py - the workloads of `make bench`, in groups.
 
 Counts are chosen so that a run takes some tenths of a second. Group `growth`
-has curves in place of rows, group `mechanisms` hakmem beside itself.
+has curves in place of rows. Group `mechanisms` compares variants of hakmem.
 """
 import os
 import shutil
@@ -11,12 +11,12 @@ from harness import Contender, Row, calls_alone, fused, hakmem, program
 from programs import program_rows
 
 MIB = 2**20
-# What a quick run does less of everything.
+# A quick run divides all counts by this.
 QUICK = 20
 
 
 class Rows:
-    """Collects rows for contenders; quick: counts divided by QUICK."""
+    """Collects rows for contenders. quick: counts are divided by QUICK."""
 
     def __init__(self, contenders, quick):
         self.contenders, self.quick, self.rows = contenders, quick, []
@@ -43,7 +43,7 @@ def in_bytes(size):
 def pairs(r):
     for batch in (1, 30, 100, 1000):
         for size in (16, 64, 256, 1024, 4096, 32768):
-            # Some give the top of the heap back and fetch it again here.
+            # Some allocators trim and grow the heap in each batch here.
             full = 2000000 if size * batch > 100000 else 16000000
             r.add("pair", f"pair, {in_bytes(size)}, batch {batch}",
                   program("pair", size, batch, r.count(full)), unit="ns")
@@ -112,7 +112,7 @@ def kept(r):
 
 
 def notes(r):
-    """The benches of hakmem's notes, as they stand there."""
+    """Rows of the plain bench programs, with fixed parameters."""
     r.add("notes", "bench_random_mixed, ws 400",
           program("bench_random_mixed", r.count(15000000), 400))
     r.add("notes", "bench_fixed_size, 64 B, ws 128",
@@ -145,7 +145,7 @@ def available_bytes():
 
 
 def many_boxes(n):
-    """An INI of n boxes, each a copy of ultra with its share of 1..1024."""
+    """Make an INI of n boxes: copies of ultra, each with a part of 1..1024."""
     at = os.path.join(harness.BENCH, "boxes")
     os.makedirs(at, exist_ok=True)
     sections, policy = [], []
@@ -161,7 +161,7 @@ def many_boxes(n):
 
 
 def curve_rows(contenders, quick):
-    """Rows with .curve, the plot they belong to, and .x, their place in it."""
+    """Rows that are points of curves: .curve names the plot, .x the place."""
     r = Rows(contenders, quick)
 
     def point(curve, x, name, **more):
@@ -202,7 +202,7 @@ def curve_rows(contenders, quick):
 # ---- mechanisms --------------------------------------------------------------
 
 def mechanism_rows(quick):
-    """hakmem as it is, and with one mechanism at a time otherwise."""
+    """Rows of hakmem, and of hakmem with one mechanism changed."""
     r = Rows([hakmem(), hakmem("owns()", CORE_FREE_ROUTE="owns"),
               hakmem("lanes off", "lanes-off"), fused()], quick)
     floor = Contender("inlined LIFO", args=["--floor"])

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""tuning.py - what the tuning constants were chosen by.
+"""tuning.py - measures the tuning constants at several values.
 
 usage: tuning.py [--rounds N] [--only WORD] [--json]
 
-Each parameter of the core and the default boxes that trades time for memory,
-at several values, on the workload that it is there for. Ratios are of medians
-in one run, to the default's.
+Measures each parameter of the core and the default boxes that trades time for
+memory, on the workload for which it exists. Ratios are of medians in one run,
+to those of the default.
 """
 import argparse
 
@@ -30,7 +30,7 @@ def pair(size, batch, pairs):
 
 
 def constants():
-    """INI section and key, its default, other values, workload."""
+    """An INI section and key, the default, other values, a workload."""
     small = "random 16..1024 B, ws 10000"
     middle = "random 1..8 KiB, ws 1000"
     wide = "random 256..512 KiB, ws 16"
@@ -81,7 +81,7 @@ def rows():
 
 
 def resident(row, name):
-    """MiB at the peak, and one second after where the row says."""
+    """MiB of RSS at the peak; and a second later, if the row prints it."""
     text = f"{row.median(name, 'rss_bytes') / 2**20:.1f}"
     if None in row.values(name, "after_bytes"):
         return text

@@ -23,7 +23,7 @@ print(len(text), len(back), len(words),
 PY
 
 echo "A python3 program builds, sorts, writes and parses 60,000 records."
-export PYTHONMALLOC=malloc # every object by malloc, not by python's own pools
+export PYTHONMALLOC=malloc # each object by malloc, not from Python's own pools
 echo
 echo "\$ python3 demo.py                    (on libc)"
 python3 "$dir/demo.py" >"$dir/libc"
@@ -34,8 +34,8 @@ HAKMEM_STATS_AT_EXIT="$dir/report" build/hakctl run -- \
     python3 "$dir/demo.py" >"$dir/hakmem"
 cat "$dir/hakmem"
 echo
-# A python3 that is a wrapper script reports for each of its processes too:
-# the last report is the program's own.
+# If python3 is a wrapper script, each of its processes reports too. The last
+# report is the program's own.
 awk '/^hakmem /{text = ""} {text = text $0 "\n"} END {printf "%s", text}' \
     "$dir/report"
 echo

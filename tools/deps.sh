@@ -1,11 +1,11 @@
 #!/bin/sh
-# deps.sh GROUP... - install the Debian packages that groups of targets need,
-# or, without the rights to, name them in one line with the command to type.
+# deps.sh GROUP... - install the Debian packages that groups of make targets
+# need. Without root's rights, print the command to type in one line.
 #
-# "a|b" is one package under the names it has in different releases: the first
-# that is installed, or that this release has, is taken. What a release has
-# under none of its names is told in one line; tests and benches that need it
-# say so and leave it out.
+# "a|b" is one package under its names in different releases. The script takes
+# the first name that is installed, or that this release has. If a release has
+# none of the names, one line says so, and the tests and benches that need the
+# package leave out what needs it.
 set -eu
 
 build='libinih-dev libffi-dev'
@@ -37,8 +37,8 @@ installed() {
     return 1
 }
 
-# The first of the names A|B that can be installed; fails without one. Where
-# apt has no lists at all, nothing is known and the first is as good as any.
+# Print the first of the names A|B that can be installed; fail if there is none.
+# If apt has no package lists, print the first name.
 available() {
     set -- "$(echo "$1" | tr '|' ' ')"
     for name in $1; do
@@ -49,7 +49,7 @@ available() {
     echo "${1%% *}"
 }
 
-# Sets `missing` to the packages to install of those that are `wanted`.
+# Set `missing` to those of the `wanted` packages that can be installed.
 choose() {
     missing=
     for package in $wanted; do
@@ -82,7 +82,7 @@ if [ "$(id -u)" != 0 ]; then
         exit 1
     fi
 fi
-# The services that some packages bring are not wanted, only their programs.
+# Keep packages from starting services: only their programs are needed.
 policy=/usr/sbin/policy-rc.d
 made=
 if [ ! -e $policy ]; then

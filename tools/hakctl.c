@@ -11,7 +11,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 
-/* ---- words ---- */
+/* ---- commands ---- */
 
 struct command {
     const char *name;
@@ -154,10 +154,10 @@ static const struct command commands[] = {
 };
 enum { NCOMMANDS = sizeof commands / sizeof commands[0] };
 
-/* ---- what all commands print ---- */
+/* ---- output of all commands ---- */
 
-__attribute__((format(printf, 1, 0))) static void say(const char *format,
-                                                      va_list ap)
+__attribute__((format(printf, 1, 0))) static void say_args(const char *format,
+                                                           va_list ap)
 {
     fflush(stdout);
     fputs("hakctl: ", stderr);
@@ -169,7 +169,7 @@ void ctl_say(const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
-    say(format, ap);
+    say_args(format, ap);
     va_end(ap);
 }
 
@@ -177,7 +177,7 @@ void ctl_die(const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
-    say(format, ap);
+    say_args(format, ap);
     va_end(ap);
     exit(CTL_BAD);
 }
@@ -212,12 +212,12 @@ void ctl_did_you_mean(char *text, size_t bytes, const char *word,
         snprintf(text, bytes, "; did you mean \"%s\"?", near);
 }
 
-/* ---- what all commands take ---- */
+/* ---- arguments of all commands ---- */
 
 int ctl_option(int argc, char **argv, const char *shorts,
                const struct option *longs)
 {
-    opterr = 0; /* getopt's own words do not say where help is */
+    opterr = 0; /* getopt's own messages do not say where help is */
     int option = getopt_long(argc, argv, shorts, longs, NULL);
     if (option == 'h') {
         ctl_help(argv[0]);
@@ -271,7 +271,7 @@ static void usage(FILE *out)
           out);
 }
 
-static const struct command *find(const char *name)
+static const struct command *find_command(const char *name)
 {
     const char *names[NCOMMANDS];
     char mean[64];
@@ -289,7 +289,7 @@ static const struct command *find(const char *name)
 int ctl_help(const char *command)
 {
     const struct command *c = NULL;
-    if (command != NULL && (c = find(command)) == NULL)
+    if (command != NULL && (c = find_command(command)) == NULL)
         return CTL_BAD;
     if (c == NULL)
         usage(stdout);
@@ -315,7 +315,7 @@ static int dispatch(int argc, char **argv)
         return ctl_version(1, (char *[]){argv[1], NULL});
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
         word = "help";
-    const struct command *c = find(word);
+    const struct command *c = find_command(word);
     return c != NULL ? c->run(argc - 1, argv + 1) : CTL_BAD;
 }
 

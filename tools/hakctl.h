@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: MIT
- * hakctl.h - what the files of hakctl share.
+ * hakctl.h - functions and types that the files of hakctl share.
  *
- *     hakctl.c          main, help, what all commands print
- *     hakctl_run.c      run      a program on hakmem
- *     hakctl_boxes.c    boxes    what box files say of themselves
- *     hakctl_lint.c     lint     the findings in configurations
- *     hakctl_explain.c  explain  where a size goes, and why
- *     hakctl_fuse.c     fuse     an INI as sources, for make fused
- *     hakctl_version.c  version  which hakctl, what is in a library
- *     hakctl_check.c    reads a configuration and loads its boxes as the
- *                       core does; for run, lint, explain, fuse
- *     hakctl_call.c     call, check-so   typed calls of other libraries
- *     hakctl_json.c     strings in JSON, for the conformance suite too
- *     hakctl_foreign.c  foreign boxes: static TLS, how they are called
- *     hakctl_check_box.c
- *                       check-box  starts the conformance suite
+ *     hakctl.c            main, help, messages
+ *     hakctl_run.c        run: runs a program on hakmem
+ *     hakctl_boxes.c      boxes: describes box files
+ *     hakctl_instances.c  boxes -c: describes the boxes of an INI
+ *     hakctl_lint.c       lint: prints the findings in configurations
+ *     hakctl_explain.c    explain: where a size goes, and why
+ *     hakctl_fuse.c       fuse: writes an INI as sources, for make fused
+ *     hakctl_version.c    version: of hakctl, and of a library
+ *     hakctl_call.c       call, check-so: typed calls of other libraries
+ *     hakctl_check_box.c  check-box: starts the conformance suite
+ *     hakctl_check.c      reads a configuration and loads its boxes as the core
+ *                         does; for run, lint, explain, fuse
+ *     hakctl_foreign.c    foreign boxes: static TLS, how they are called
+ *     hakctl_json.c       strings in JSON, for the conformance suite too
  *
  * A command gets argv with its own name as argv[0] and returns hakctl's exit
- * status. Output goes to stdout, complaints to stderr.
+ * status. Output goes to stdout, messages go to stderr.
  */
 #ifndef HAKMEM_HAKCTL_H
 #define HAKMEM_HAKCTL_H
@@ -32,9 +32,9 @@
 
 enum ctl_status {
     CTL_OK = 0,
-    CTL_SOME = 1,         /* done, but something was found */
+    CTL_SOME = 1,         /* done, and there are findings or failures */
     CTL_BAD = 2,          /* bad usage, or errors in a configuration */
-    CTL_CANNOT_RUN = 126, /* as env(1) and sh have them */
+    CTL_CANNOT_RUN = 126, /* the exit statuses of env(1) and sh */
     CTL_NOT_FOUND = 127,
 };
 
@@ -50,77 +50,80 @@ int ctl_check_so(int argc, char **argv);
 
 /* ---- hakctl.c ------------------------------------------------------------ */
 
-/* One line on stderr, "hakctl: " in front. */
+/* Print one line on stderr, with "hakctl: " in front. */
 void ctl_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* The same, then exit: no memory and the like. */
+/* The same, then exit. For a lack of memory and the like. */
 void ctl_die(const char *format, ...)
     __attribute__((format(printf, 1, 2), noreturn));
-/* A child and a pipe to hear from it, close-on-exec; output is flushed before.
- * Dies when there is none. */
+/* Fork a child, with a pipe from it to the parent. Both ends are close-on-exec.
+ * Flushes output before. Exits if there is no child or pipe. */
 pid_t ctl_fork(int ends[2]);
 
 /*
- * ctl_option - getopt_long, which in a bad case tells in our words.
- * shorts   starts with ":", or "+:" to stop at the first word; CTL_HELP among
- *          longs and "h" make --help and -h print the command's help and exit
- * Returns  the option; -1 = no more; '?' = bad, told: return CTL_BAD
+ * ctl_option - getopt_long, with messages of our own.
+ * shorts   starts with ":", or with "+:" to stop at the first word. With "h" in
+ *          shorts and CTL_HELP in longs, -h and --help print the command's help
+ *          and exit.
+ * Returns  the option; -1 = no more; '?' = bad, after a message: return CTL_BAD
  */
 #define CTL_HELP .name = "help", .has_arg = no_argument, .val = 'h'
 int ctl_option(int argc, char **argv, const char *shorts,
                const struct option *longs);
 
-/* The help of a command, or of hakctl: hakctl's exit status. */
+/* Print the help of a command; NULL: of hakctl. Returns the exit status. */
 int ctl_help(const char *command);
 
-/* The directory that hakctl is in. false = cannot be told, told. */
+/* The folder that hakctl is in. Returns false, after a message: unknown. */
 bool ctl_own_dir(char *dir, size_t bytes);
 
-/* "file:line", "file", or for what has neither "built-in". */
+/* Print "file:line", "file", or "built-in" for an origin without a file. */
 void ctl_origin(FILE *out, struct hak_origin origin);
 
-/* The configuration to work on: given, else HAKMEM_CONF, else the default one.
- * NULL = there is none, told. */
+/* The configuration to work on: `given`, else HAKMEM_CONF, else the default
+ * one. NULL, after a message: there is none. */
 const char *ctl_conf(const char *given);
 
-/* "; did you mean "x"?" in text, or "". */
+/* Set text to "; did you mean "x"?" for the candidate that is most like word,
+ * or to "". */
 void ctl_did_you_mean(char *text, size_t bytes, const char *word,
                       const char *const *candidates, size_t n);
 
 /* ---- hakctl_foreign.c ---------------------------------------------------- */
 
-/* Keeps main's argv, for ctl_foreign_tls(). */
+/* Keep main's argv, for ctl_foreign_tls(). */
 void ctl_foreign_start(char **argv);
 
 /*
- * When an INI has foreign boxes and this process no room for their
- * thread-local variables: starts hakctl anew with room, and so does not
- * return. To be called before anything is printed.
+ * Make room in static TLS for the libraries of an INI's foreign boxes. If this
+ * process has no room, hakctl starts again by exec and the call does not
+ * return. Must be called before any output.
  */
 void ctl_foreign_tls(const char *path, const char *profile);
 /* The same without an INI. */
 void ctl_foreign_tls_now(void);
-/* The same for the program that this process becomes next. */
+/* Make room in the program that this process will exec. */
 void ctl_foreign_tls_for_next(void);
 
 struct hak_foreign_box_1;
-/* What a foreign box says of itself; NULL: b is none. */
+/* The foreign table of a box; NULL: b is no foreign box. */
 const struct hak_foreign_box_1 *ctl_foreign(const struct hak_loaded *b);
-/* ns of alloc and free of such a block, the best of some runs; negative: not
- * to be measured. */
+/* Measure alloc and free of a block: ns, the best of some runs. Negative: it
+ * cannot be measured. */
 double ctl_foreign_pair_ns(const struct hak_loaded *b, size_t size);
-/* How its library is called, and what a block of that size costs here: lines,
- * indented by so many blanks. Nothing for other boxes. */
+/* Print how a foreign box calls its library, and what a block of that size
+ * costs; lines indented by so many blanks. Prints nothing for other boxes. */
 void ctl_foreign_print(const struct hak_loaded *b, size_t size, int indent);
 
 /* ---- hakctl_instances.c -------------------------------------------------- */
 
-/* hakctl boxes -c: the boxes of an INI, loaded, as they serve. CTL_OK, ... */
+/* hakctl boxes -c: load and describe the boxes of an INI. Returns the exit
+ * status. */
 int ctl_instances(const char *path, const char *profile, bool json);
 
 /* ---- hakctl_version.c ---------------------------------------------------- */
 
-/* What a library of hakmem says of itself, to be freed. NULL, errno ENOEXEC:
- * the file is none. */
+/* The text in a library of hakmem that says how it was built; free it. NULL
+ * with errno ENOEXEC: the file is no such library. */
 char *ctl_library_text(const char *path);
 
 /* ---- hakctl_check.c ------------------------------------------------------ */
@@ -132,37 +135,37 @@ struct ctl_finding {
     const char *text;
 };
 
-/* Grows; zero at the start. Each finding once, in the order found. */
+/* A list of findings, each once, in the order found. Zero at first. */
 struct ctl_findings {
     struct ctl_finding *at;
     size_t n, nerrors, nwarnings;
-    bool crashed; /* the last one says how */
+    bool crashed; /* a box crashed; the last finding says how */
 };
 
-/* The boxes of hak_conf by position; NULL = left out. */
+/* The loaded boxes, by position in hak_conf; NULL = left out. */
 struct ctl_core {
     struct hak_loaded *box[HAK_MAX_BOXES];
 };
 
 /*
- * ctl_load - read an INI into hak_conf and load its boxes, in this process.
- * before   told before each box is loaded; may be NULL
- * Returns  as hak_conf_read(); the boxes are loaded at 0 and -EINVAL
+ * ctl_load - read an INI into hak_conf and load its boxes into this process.
+ * before   called before each box is loaded; may be NULL
+ * Returns  as hak_conf_read(). After 0 and -EINVAL the boxes are loaded.
  */
 int ctl_load(struct ctl_core *core, const char *path, const char *profile,
              hak_diag_fn *diag, void *context,
              void (*before)(const struct hak_conf_box *box, void *context));
 
 /*
- * ctl_check - add all that is to be said of an INI: what reading tells,
- * what loading its boxes tells, and rules that send a box sizes that it is
- * not made for. Done in a child process: a box may crash, and the next INI
- * is to find a fresh core.
+ * ctl_check - add all findings about an INI: from reading it, from loading its
+ * boxes, and rules that send a box sizes for which it is not made. This runs in
+ * a child process, since a box may crash, and since each INI needs a fresh
+ * core.
  */
 void ctl_check(struct ctl_findings *all, const char *path, const char *profile);
 
-/* Does loading its boxes end the process that does it? Told then. For commands
- * that load them here. */
+/* Would loading the INI's boxes crash this process? If so, prints a message.
+ * For commands that load boxes into this process. */
 bool ctl_crashes(const char *path, const char *profile);
 
 /* Add a copy of f, unless it is there already. */
@@ -170,7 +173,7 @@ void ctl_add_finding(struct ctl_findings *all, const struct ctl_finding *f);
 bool ctl_has_finding(const struct ctl_findings *all,
                      const struct ctl_finding *f);
 
-/* A finding as a line: "file:line: error: text". */
+/* Print a finding as a line, "file:line: error: text". */
 void ctl_print_finding(FILE *out, const struct ctl_finding *f);
 
 #endif

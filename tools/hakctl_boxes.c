@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * hakctl_boxes.c - hakctl boxes: what box files say of themselves.
+ * hakctl_boxes.c - hakctl boxes: describes box files by their entries.
  *
- * A file is opened as the core opens it, but no operation is called (that is
- * for -c, hakctl_instances.c), so no
- * box can do anything here that its constructors do not; what these do is
- * found out in a child first.
+ * A file is opened as the core opens it. No operation is called (option -c,
+ * hakctl_instances.c, calls init), so only constructors of the file run. Each
+ * file is opened in a child first, in case a constructor crashes.
  */
 #include "hakctl.h"
 
@@ -40,7 +39,7 @@ static const struct {
 };
 enum { NOPERATIONS = sizeof operations / sizeof operations[0] };
 
-static bool has(const struct hak_box_ops *ops, size_t i)
+static bool has_operation(const struct hak_box_ops *ops, size_t i)
 {
     void (*operation)(void);
     memcpy(&operation, (const char *)ops + operations[i].offset,
@@ -64,7 +63,7 @@ static bool is_text(const struct hak_param *p)
     return p->type == HAK_PARAM_TEXT || p->type == HAK_PARAM_CALL;
 }
 
-/* As the INI writes it: 4096 is 4k. */
+/* Format a size as in an INI: 4096 is 4k. */
 static void size_text(char out[32], int64_t bytes)
 {
     static const char units[] = " kMGT";
@@ -127,7 +126,7 @@ static void print_operations(const struct hak_box_ops *ops)
 {
     int column = printf("  operations  alloc free owns");
     for (size_t i = 0; i < NOPERATIONS; i++) {
-        if (!has(ops, i))
+        if (!has_operation(ops, i))
             continue;
         if (column + 1 + (int)strlen(operations[i].name) > 79)
             column = printf("\n             ") - 1;
@@ -210,7 +209,7 @@ static void json_lists(const struct hak_box_entry *e)
     const char *comma = "";
     fputs(",\"operations\":[", stdout);
     for (size_t i = 0; i < NOPERATIONS; i++) {
-        if (!has(&e->ops, i))
+        if (!has_operation(&e->ops, i))
             continue;
         printf("%s\"%s\"", comma, operations[i].name);
         comma = ",";
@@ -250,20 +249,20 @@ static int is_box_name(const struct dirent *d)
     return n > 3 && strcmp(d->d_name + n - 3, ".so") == 0;
 }
 
-/* What has been printed; JSON has its commas between, text a blank line. */
+/* The output so far. Between two boxes JSON has a comma, text a blank line. */
 struct output {
     bool json;
     uint32_t n;
 };
 
-static void next(struct output *out)
+static void print_separator(struct output *out)
 {
     const char *between = out->json ? ",\n" : "\n";
     const char *before = out->json ? "[\n" : "";
     fputs(out->n++ == 0 ? before : between, stdout);
 }
 
-/* The signal that ends a process which loads the file, or 0. */
+/* The signal that ends a process that loads the file; 0: none. */
 static int crash_of(const char *path)
 {
     enum { SECONDS = 10 };
@@ -283,17 +282,17 @@ static int crash_of(const char *path)
     return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 }
 
-/* One file. False: no box, told. */
-static bool show(const char *file, struct output *out)
+/* Describe one file. Returns false, after a message: it is no box. */
+static bool show_file(const char *file, struct output *out)
 {
     char why[256], whole[PATH_MAX];
     void *handle;
-    /* dlopen would look for a name without a slash elsewhere. */
+    /* dlopen would search for a name without a slash in library folders. */
     const char *path = realpath(file, whole) != NULL ? whole : file;
     const struct hak_box_entry *e = NULL;
     char *library = ctl_library_text(path);
     int crash = library == NULL ? crash_of(path) : 0;
-    if (library != NULL) /* loading it here would start an allocator */
+    if (library != NULL) /* do not load it: that would start an allocator */
         snprintf(why, sizeof why,
                  "is a library of hakmem, no box; hakctl "
                  "version FILE says what is in it");
@@ -305,12 +304,12 @@ static bool show(const char *file, struct output *out)
         e = hak_box_file(path, &handle, why, sizeof why);
     free(library);
     if (e != NULL) {
-        next(out);
+        print_separator(out);
         (out->json ? print_json : print_text)(file, e);
         return true;
     }
     if (out->json) {
-        next(out);
+        print_separator(out);
         fputs("{\"file\":", stdout);
         ctl_json(stdout, file);
         fputs(",\"error\":", stdout);
@@ -337,8 +336,9 @@ static void tell_no_box(const char *name, struct dirent **files, size_t n)
     free(names);
 }
 
-/* FILE.so, or NAME among our boxes, to a path; false: neither, told. */
-static bool locate(const char *word, char *path, size_t bytes)
+/* Find the file of a box from FILE.so, or from NAME of a box of hakmem. Returns
+ * false, after a message: word is neither. */
+static bool locate_box(const char *word, char *path, size_t bytes)
 {
     size_t n = strlen(word);
     struct dirent **files;
@@ -367,7 +367,7 @@ static bool show_all(struct output *out)
     bool good = n > 0;
     for (int i = 0; i < n; i++) {
         snprintf(path, sizeof path, "%s/%s", hak_boxes_dir(), files[i]->d_name);
-        good &= show(path, out);
+        good &= show_file(path, out);
         free(files[i]);
     }
     if (n >= 0)
@@ -407,8 +407,8 @@ int ctl_boxes(int argc, char **argv)
         return ctl_instances(conf, profile, out.json);
     int status = optind < argc || show_all(&out) ? CTL_OK : CTL_SOME;
     for (int i = optind; i < argc; i++) {
-        bool found = locate(argv[i], path, sizeof path);
-        if (found && show(path, &out))
+        bool found = locate_box(argv[i], path, sizeof path);
+        if (found && show_file(path, &out))
             continue;
         if (!found || access(path, F_OK) != 0)
             status = CTL_BAD;

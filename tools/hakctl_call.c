@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * hakctl_call.c - hakctl call: typed calls of a box's library;
- *                 hakctl check-so: calls as test cases.
+ * hakctl_call.c - hakctl call makes typed calls of a box's library; hakctl
+ * check-so runs calls as test cases.
  */
 #include "hakctl.h"
 
@@ -40,7 +40,7 @@ static void print_value(uint32_t type, union hak_scalar v)
     }
 }
 
-/* The result, then what the out parameters got, a line each. */
+/* Print the result and then the out parameters, one a line. */
 static void print_values(const struct hak_call *call,
                          const union hak_scalar *cell, union hak_scalar result)
 {
@@ -60,8 +60,9 @@ static void print_values(const struct hak_call *call,
 
 /* ---- call ---------------------------------------------------------------- */
 
-/* The declaration that "NAME(...)" names. NULL: none, told. */
-static const char *declared(const char *box, const char *words, size_t n)
+/* The text of [call NAME] for the words "NAME(...)". NULL, after a message:
+ * there is none. */
+static const char *declaration_of(const char *box, const char *words, size_t n)
 {
     const char *names[HAK_CONF_SECTIONS] = {NULL}, *text, *name;
     char mean[128], word[HAK_CONF_LINE_BYTES];
@@ -80,14 +81,14 @@ static const char *declared(const char *box, const char *words, size_t n)
     return NULL;
 }
 
-static void tell(void *context, enum hak_diag_level level, const char *file,
-                 int line, const char *text)
+static void print_finding(void *context, enum hak_diag_level level,
+                          const char *file, int line, const char *text)
 {
     (void)context;
     ctl_print_finding(stderr, &(struct ctl_finding){level, file, line, text});
 }
 
-/* The foreign box of that name, loaded; NULL: told. */
+/* The loaded foreign box of that name. NULL, after a message: there is none. */
 static const struct hak_foreign_box_1 *box_named(const struct ctl_core *core,
                                                  const char *name)
 {
@@ -100,7 +101,7 @@ static const struct hak_foreign_box_1 *box_named(const struct ctl_core *core,
         if (core->box[i] != NULL && !core->box[i]->foreign)
             ctl_say("call: box %s is not foreign: it has no library to call",
                     name);
-        return ctl_foreign(core->box[i]); /* left out: told */
+        return ctl_foreign(core->box[i]); /* NULL: ctl_load has said why */
     }
     ctl_did_you_mean(mean, sizeof mean, name, names, hak_conf.nboxes);
     ctl_say("call: no [box %s] in %s%s", name, hak_conf.file, mean);
@@ -115,7 +116,7 @@ static int call_one(const struct hak_foreign_box_1 *table, const char *box,
     union hak_scalar cell[HAK_CALL_PARAMS], result;
     char why[256], strings[HAK_CALL_STRING_BYTES];
     size_t n = strcspn(words, "( ");
-    const char *text = declared(box, words, n);
+    const char *text = declaration_of(box, words, n);
     if (text == NULL)
         return CTL_BAD;
     const char *arguments = words[n] != 0 ? words + n : "()";
@@ -151,7 +152,7 @@ int ctl_call(int argc, char **argv)
     }
     const char *box = argv[optind + 1];
     if (ctl_crashes(argv[optind], NULL) ||
-        ctl_load(&core, argv[optind], NULL, tell, NULL, NULL) != 0)
+        ctl_load(&core, argv[optind], NULL, print_finding, NULL, NULL) != 0)
         return CTL_BAD;
     const struct hak_foreign_box_1 *table = box_named(&core, box);
     int worst = table != NULL ? CTL_OK : CTL_BAD;
@@ -164,9 +165,9 @@ int ctl_call(int argc, char **argv)
 
 /* ---- check-so ------------------------------------------------------------ */
 
-enum { PATIENCE_S = 10 }; /* for a case, and for the library to be opened */
+enum { PATIENCE_S = 10 }; /* time limit of a case, and of opening the library */
 
-/* Every parameter has its value; else why says which has not. */
+/* Does every parameter have a value? If not, why names the one without. */
 static bool is_whole(const struct hak_call *call, char *why, size_t n)
 {
     for (uint32_t i = 0; i < call->nparams; i++) {
@@ -180,9 +181,10 @@ static bool is_whole(const struct hak_call *call, char *why, size_t n)
     return true;
 }
 
-/* One call of a case, which may name what those before it kept. */
-static bool made(void *library, const struct hak_call *call,
-                 struct hak_kept *kept, char *why, size_t n)
+/* Make one call of a case. It may use values that earlier calls kept. Returns
+ * false: it failed, and why says how. */
+static bool make_call(void *library, const struct hak_call *call,
+                      struct hak_kept *kept, char *why, size_t n)
 {
     static struct hak_bound bound;
     union hak_scalar cell[HAK_CALL_PARAMS], result;
@@ -202,7 +204,8 @@ static bool made(void *library, const struct hak_call *call,
     return false;
 }
 
-/* One case, in the child. why: to the parent, on a pipe. */
+/* Run one case in the child. The reason of a failure goes to the parent by a
+ * pipe. */
 __attribute__((noreturn)) static void try_case(const char *path,
                                                const char *text, FILE *to)
 {
@@ -215,7 +218,7 @@ __attribute__((noreturn)) static void try_case(const char *path,
     void *library = NULL;
     bool good = hak_call_parse(&text, &call, why, sizeof why) == 0 &&
                 (library = hak_ffi_open(path, why, sizeof why)) != NULL;
-    while (good && made(library, &call, &kept, why, sizeof why)) {
+    while (good && make_call(library, &call, &kept, why, sizeof why)) {
         if (*text == 0)
             _exit(CTL_OK);
         good = hak_call_parse(&text, &call, why, sizeof why) == 0;
@@ -225,8 +228,9 @@ __attribute__((noreturn)) static void try_case(const char *path,
     _exit(CTL_SOME);
 }
 
-/* What a child says before it ends, or how it ended. False: not with CTL_OK. */
-static bool hear(pid_t pid, int ends[2], char *why, size_t n)
+/* Wait for a child. why gets its message, or how it ended. Returns false: it
+ * did not exit with CTL_OK. */
+static bool wait_for_child(pid_t pid, int ends[2], char *why, size_t n)
 {
     int status = 0;
     close(ends[1]);
@@ -249,13 +253,14 @@ static bool one_case(const char *path, const char *text, int n)
     pid_t pid = ctl_fork(ends);
     if (pid == 0)
         try_case(path, text, fdopen(ends[1], "w"));
-    bool good = hear(pid, ends, why, sizeof why);
+    bool good = wait_for_child(pid, ends, why, sizeof why);
     printf("%sok %d - %s%s%s\n", good ? "" : "not ", n, text, good ? "" : ": ",
            good ? "" : why);
     return good;
 }
 
-/* In a child, since its constructors are its own. Tells why not. */
+/* Can the library be opened? If not, prints why. The test runs in a child,
+ * since constructors of the library may crash. */
 static bool can_be_opened(const char *path)
 {
     int ends[2];
@@ -267,7 +272,7 @@ static bool can_be_opened(const char *path)
         (void)!write(ends[1], why, strlen(why));
         _exit(opened ? CTL_OK : CTL_BAD);
     }
-    bool good = hear(pid, ends, why, sizeof why);
+    bool good = wait_for_child(pid, ends, why, sizeof why);
     if (!good)
         ctl_say("check-so: %s: %s", path, why);
     return good;

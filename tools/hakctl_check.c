@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * hakctl_check.c - a configuration read and its boxes loaded as the core
- * does it, and what there is to say of them.
+ * hakctl_check.c - reads a configuration and loads its boxes as the core does,
+ * and collects the findings.
  */
 #include "hakctl.h"
 
@@ -47,28 +47,29 @@ int ctl_load(struct ctl_core *core, const char *path, const char *profile,
 
 /* ---- rules against the sizes that boxes are made for ---- */
 
-/* Indexes first..last of one rule. */
+/* The size indexes first to last, which go by one rule. */
 struct run {
     const struct hak_conf_rule *rule;
     uint32_t first, last;
 };
 
-static size_t least_of(uint32_t index)
+static size_t least_request(uint32_t index)
 {
     return index == 0 ? 0 : hak_index_bytes(index - 1) + 1;
 }
 
 /*
- * Is an index beside what the box is made for? Lanes ask for the largest
- * request of an index, so that one counts; the index of all large sizes is
- * judged by its least, boxes decline what is too large even for them.
+ * Is a size index outside of the sizes that the box is made for? A lane asks
+ * for the largest request of its index, so this one counts. Of HAK_INDEX_LARGE
+ * the least request counts, since each box declines what is too large for it.
  */
 static bool is_outside(const struct hak_loaded *b, uint32_t index)
 {
     size_t min = b->entry->min_bytes, max = b->entry->max_bytes;
     size_t header = b->header_bytes;
     bool large = index == HAK_INDEX_LARGE;
-    size_t size = large ? least_of(index) : hak_max(hak_index_bytes(index), 1);
+    size_t size =
+        large ? least_request(index) : hak_max(hak_index_bytes(index), 1);
     return size + header < min || (max != 0 && size + header > max);
 }
 
@@ -77,13 +78,14 @@ static void add_sizes(char *text, size_t bytes, uint32_t first, uint32_t last)
     size_t used = strlen(text);
     const char *comma = used > 0 ? ", " : "";
     if (last == HAK_INDEX_LARGE)
-        snprintf(text + used, bytes - used, "%s%zu-", comma, least_of(first));
+        snprintf(text + used, bytes - used, "%s%zu-", comma,
+                 least_request(first));
     else
-        snprintf(text + used, bytes - used, "%s%zu-%zu", comma, least_of(first),
-                 hak_index_bytes(last));
+        snprintf(text + used, bytes - used, "%s%zu-%zu", comma,
+                 least_request(first), hak_index_bytes(last));
 }
 
-/* The sizes of a run that are outside, as text; *all: are all of them? */
+/* Format the sizes of a run that are outside. *all: all of them are. */
 static void outside_sizes(const struct hak_loaded *b, const struct run *run,
                           char *text, size_t bytes, bool *all)
 {
@@ -107,7 +109,7 @@ static void warn_outside(const struct run *run, const struct hak_loaded *b,
     char sizes[256], made_for[64];
     bool all;
     outside_sizes(b, run, sizes, sizeof sizes, &all);
-    /* What follows in a chain is there to take a part of the sizes. */
+    /* A later box of a chain is meant to take only a part of the sizes. */
     if (sizes[0] == 0 || (!first_in_chain && !all))
         return;
     if (b->entry->max_bytes == 0 || b->entry->max_bytes >= PTRDIFF_MAX)
@@ -139,7 +141,8 @@ static void warn_of_ranges(const struct ctl_core *core)
     }
 }
 
-/* Small sizes of a box that is called through libffi. */
+/* Warn of rules that send small sizes to a box that is called through libffi.
+ */
 static void warn_of_calls(const struct ctl_core *core)
 {
     bool told[HAK_CONF_RULES] = {false};
@@ -163,8 +166,8 @@ static void warn_of_calls(const struct ctl_core *core)
     }
 }
 
-/* Blocks of another library that are not aligned as hakmem's are: asked for a
- * few of each of some sizes. */
+/* Warn of libraries whose blocks are not 16-byte aligned. Allocates a few
+ * blocks of some sizes to find out. */
 static void warn_of_alignment(const struct ctl_core *core)
 {
     enum { EACH = 4 };
@@ -191,8 +194,8 @@ static void warn_of_alignment(const struct ctl_core *core)
     }
 }
 
-/* What a report or the learner's log is to be written to: can it be? A file
- * that is not there yet is not made by looking. */
+/* Warn if the file of a report or of the learner's log cannot be written. The
+ * check does not create the file. */
 static void warn_of_file(const char *section, const char *key, const char *name)
 {
     char folder[PATH_MAX], why[PATH_MAX + 128] = "";
@@ -226,7 +229,7 @@ static void warn_of_files(void)
 
 /* ---- findings ---- */
 
-static const char *copy(const char *text)
+static const char *copy_text(const char *text)
 {
     const char *kept = text != NULL ? strdup(text) : NULL;
     if (text != NULL && kept == NULL)
@@ -234,7 +237,7 @@ static const char *copy(const char *text)
     return kept;
 }
 
-static bool same(const char *a, const char *b)
+static bool is_same_text(const char *a, const char *b)
 {
     return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
@@ -245,7 +248,8 @@ bool ctl_has_finding(const struct ctl_findings *all,
     for (size_t i = 0; i < all->n; i++) {
         const struct ctl_finding *old = &all->at[i];
         if (old->line == f->line && old->level == f->level &&
-            same(old->file, f->file) && same(old->text, f->text))
+            is_same_text(old->file, f->file) &&
+            is_same_text(old->text, f->text))
             return true;
     }
     return false;
@@ -259,8 +263,8 @@ void ctl_add_finding(struct ctl_findings *all, const struct ctl_finding *f)
     if (more == NULL)
         ctl_die("no memory");
     all->at = more;
-    all->at[all->n++] =
-        (struct ctl_finding){f->level, copy(f->file), f->line, copy(f->text)};
+    all->at[all->n++] = (struct ctl_finding){f->level, copy_text(f->file),
+                                             f->line, copy_text(f->text)};
     all->nerrors += f->level == HAK_DIAG_ERROR;
     all->nwarnings += f->level != HAK_DIAG_ERROR;
 }
@@ -280,14 +284,13 @@ void ctl_print_finding(FILE *out, const struct ctl_finding *f)
 /* ---- the child ---- */
 
 /*
- * Child to parent, each field ended by a NUL, in one stream:
- *     KIND FILE LINE TEXT      KIND: e = error, w = warning, n = note,
- *                                    b = now loads the box named TEXT,
- *                                    t = for LINE seconds at most,
- *                                    d = done
- * FILE is empty where there is none.
+ * Send a message to the parent. Messages are a stream of fields, each ended by
+ * a NUL: KIND FILE LINE TEXT      KIND: e = error, w = warning, n = note, b =
+ * begins to load the box named TEXT, t = allows LINE seconds from now on, d =
+ * done FILE is empty if there is none.
  */
-static void send(FILE *to, char kind, struct hak_origin at, const char *text)
+static void send_message(FILE *to, char kind, struct hak_origin at,
+                         const char *text)
 {
     fprintf(to, "%c%c%s%c%d%c%s%c", kind, 0, at.file != NULL ? at.file : "", 0,
             at.line, 0, text, 0);
@@ -300,27 +303,27 @@ static void send_finding(void *to, enum hak_diag_level level, const char *file,
     static const char kinds[] = {[HAK_DIAG_ERROR] = 'e',
                                  [HAK_DIAG_WARNING] = 'w',
                                  [HAK_DIAG_NOTE] = 'n'};
-    send(to, kinds[level], (struct hak_origin){file, line}, text);
+    send_message(to, kinds[level], (struct hak_origin){file, line}, text);
 }
 
-/* Give the next step this many seconds, and tell the parent, whose message
- * about a step that took longer names them. */
+/* Limit the time of the next step. The parent gets the limit, since its message
+ * about a step that takes longer names it. */
 static void limit_time(FILE *to, uint32_t seconds)
 {
-    send(to, 't', (struct hak_origin){NULL, (int)seconds}, "");
+    send_message(to, 't', (struct hak_origin){NULL, (int)seconds}, "");
     alarm(seconds);
 }
 
 static void send_box(const struct hak_conf_box *box, void *to)
 {
-    send(to, 'b', box->origin, box->name);
+    send_message(to, 'b', box->origin, box->name);
     limit_time(to, hak_conf.trial_s);
 }
 
 __attribute__((noreturn)) static void child(int fd, const char *path,
                                             const char *profile)
 {
-    enum { READING_S = 10 }; /* until the INI says how long a trial may take */
+    enum { READING_S = 10 }; /* limit until [core] trial_s is known */
     FILE *to = fdopen(fd, "w");
     struct ctl_core core;
     if (to == NULL)
@@ -332,22 +335,23 @@ __attribute__((noreturn)) static void child(int fd, const char *path,
         warn_of_alignment(&core);
         warn_of_files();
     }
-    send(to, 'd', (struct hak_origin){NULL, 0}, "");
+    send_message(to, 'd', (struct hak_origin){NULL, 0}, "");
     fclose(to);
     _exit(CTL_OK);
 }
 
 /* ---- the parent ---- */
 
-/* clang-tidy 19 takes what getdelim made in an array's element for lost. */
+/* clang-tidy 19 takes memory that getdelim allocates into an array's element
+ * for leaked. */
 // NOLINTBEGIN(clang-analyzer-unix.Malloc)
 
 struct message {
-    char *field[4]; /* kind, file, line, text; of getdelim */
+    char *field[4]; /* kind, file, line, text; allocated by getdelim */
     size_t room[4];
 };
 
-static bool receive(FILE *from, struct message *m)
+static bool read_message(FILE *from, struct message *m)
 {
     for (int i = 0; i < 4; i++)
         if (getdelim(&m->field[i], &m->room[i], 0, from) < 0)
@@ -361,8 +365,8 @@ static void free_message(struct message *m)
         free(m->field[i]);
 }
 
-/* The child ended with that status while it loaded the box that m names, if
- * any. */
+/* Add a finding for a child that ended too early, with that status. m: the last
+ * message about loading a box, if there was one. */
 static void add_crash(struct ctl_findings *all, const char *path,
                       const struct message *m, int seconds, int status)
 {
@@ -402,13 +406,13 @@ static void add_message(struct ctl_findings *all, const struct message *m)
                              (int)strtol(m->field[2], NULL, 10), m->field[3]});
 }
 
-static void collect(struct ctl_findings *all, const char *path, FILE *from,
-                    pid_t pid)
+static void add_messages(struct ctl_findings *all, const char *path, FILE *from,
+                         pid_t pid)
 {
     struct message m = {{NULL}, {0}}, box = {{NULL}, {0}};
     int status = 0, seconds = 0;
     bool done = false;
-    while (!done && receive(from, &m)) {
+    while (!done && read_message(from, &m)) {
         if (m.field[0][0] == 'd') {
             done = true;
         } else if (m.field[0][0] == 't') {
@@ -444,7 +448,7 @@ void ctl_check(struct ctl_findings *all, const char *path, const char *profile)
     FILE *from = fdopen(ends[0], "r");
     if (from == NULL)
         ctl_die("no memory");
-    collect(all, path, from, pid);
+    add_messages(all, path, from, pid);
     fclose(from);
 }
 

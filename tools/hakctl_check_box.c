@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * hakctl_check_box.c - hakctl check-box: the conformance suite on a box.
+ * hakctl_check_box.c - hakctl check-box: runs the conformance suite on a box.
  *
- * The suite is a program of its own, beside this one: it brings a host that
- * is stricter than the core, and the two do not go into one process.
+ * The suite is a program of its own beside hakctl. It has a host that is
+ * stricter than the core, and one process cannot have both.
  */
 #include "hakctl.h"
 
@@ -13,19 +13,18 @@
 #include <errno.h>
 #include <limits.h>
 
-/* ---- file and parameters from an INI --------------------------------------
- */
+/* ---- file and parameters from an INI ------------------------------------- */
 
 enum { WORDS = 64 };
 
-static void add(char **words, int *n, char *word)
+static void add_word(char **words, int *n, char *word)
 {
     if (word == NULL || *n == WORDS - 1)
         ctl_die("too many words, or no memory for them");
     words[(*n)++] = word;
 }
 
-/* The keys of [box NAME] but those of the core, as KEY=VALUE. */
+/* Add the parameters of [box NAME] as KEY=VALUE, without keys of the core. */
 static void add_params(const struct hak_conf_box *box, char **words, int *n)
 {
     static const char *const own[] = {"type", "path", "priority", "lanes"};
@@ -37,7 +36,7 @@ static void add_params(const struct hak_conf_box *box, char **words, int *n)
         for (size_t k = 0; k < sizeof own / sizeof own[0]; k++)
             core |= strcmp(e->key, own[k]) == 0;
         if (!core && asprintf(&word, "%s=%s", e->key, e->value) > 0)
-            add(words, n, word);
+            add_word(words, n, word);
     }
     if (box->type == NULL || box->path == NULL)
         return;
@@ -45,11 +44,12 @@ static void add_params(const struct hak_conf_box *box, char **words, int *n)
     if (strchr(box->path, '/') != NULL)
         hak_box_path(box->path, box->name, hak_conf.file, path, sizeof path);
     if (asprintf(&word, "path=%s", path) > 0)
-        add(words, n, word);
+        add_word(words, n, word);
 }
 
-/* argv with "-c INI BOX" replaced. NULL: bad, told. */
-static char **from_ini(int argc, char **argv)
+/* argv with "-c INI BOX" replaced by the box's file and parameters. NULL, after
+ * a message: there is an error. */
+static char **expand_ini_box(int argc, char **argv)
 {
     static char *words[WORDS];
     static char path[PATH_MAX];
@@ -73,11 +73,11 @@ static char **from_ini(int argc, char **argv)
         hak_box_path(box->type != NULL ? NULL : box->path,
                      box->type != NULL ? box->type : box->name, hak_conf.file,
                      path, sizeof path);
-        add(words, &n, argv[0]);
-        add(words, &n, path);
+        add_word(words, &n, argv[0]);
+        add_word(words, &n, path);
         add_params(box, words, &n);
         for (int k = 4; k < argc; k++)
-            add(words, &n, argv[k]);
+            add_word(words, &n, argv[k]);
         return words;
     }
     ctl_did_you_mean(mean, sizeof mean, argv[3], names, hak_conf.nboxes);
@@ -92,7 +92,7 @@ int ctl_check_box(int argc, char **argv)
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
             return ctl_help(argv[0]);
     if (argc > 1 && strcmp(argv[1], "-c") == 0 &&
-        (argv = from_ini(argc, argv)) == NULL)
+        (argv = expand_ini_box(argc, argv)) == NULL)
         return CTL_BAD;
     if (!ctl_own_dir(dir, sizeof dir))
         return CTL_BAD;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * hakctl_explain.c - hakctl explain: where a size goes, and why.
+ * hakctl_explain.c - hakctl explain: prints where a size goes, and why.
  *
- * Follows from_chain() of route.c: the boxes of the chain in turn, by lane
- * where the box has lanes and the size an index of its own, else by call.
+ * It does what from_chain() of core/malloc/alloc.c does: it asks the boxes of
+ * the chain in turn. A box that has lanes is asked by its lane, if the size has
+ * a lane; other boxes are asked by a call.
  */
 #include "hakctl.h"
 
@@ -19,8 +20,8 @@
 enum verdict {
     LEFT_OUT, /* could not be loaded */
     DECLINES,
-    SERVES,    /* the first that does not decline */
-    STANDS_BY, /* would, but one before it serves */
+    SERVES,    /* the first box that does not decline */
+    STANDS_BY, /* would serve, but a box before it does */
 };
 
 struct link {
@@ -28,7 +29,7 @@ struct link {
     const struct hak_loaded *box; /* NULL: left out */
     enum verdict verdict;
     bool by_lane;
-    size_t slot_bytes; /* 0: not told by the box */
+    size_t slot_bytes; /* 0: the box does not tell */
     size_t waste_bytes;
 };
 
@@ -41,16 +42,16 @@ static const char *verdict_name(enum verdict v)
     return names[v];
 }
 
-/* What the box is asked for when the program asks for `size`. */
+/* The bytes that the box is asked for when the program asks for `size`. */
 static size_t asked_bytes(const struct link *l, size_t size)
 {
     uint32_t index = hak_index_of(size);
-    if (l->by_lane) /* a lane's slots are for every size of its index */
+    if (l->by_lane) /* its slots must do for every size of the index */
         return index == 0 ? HAK_ALIGN_BYTES : hak_index_bytes(index);
     return hak_max(size, 1) + l->box->header_bytes;
 }
 
-static void judge(struct link *l, size_t size)
+static void judge_link(struct link *l, size_t size)
 {
     const struct hak_box_entry *e = l->box->entry;
     size_t (*slot_size)(struct hak_box *, size_t) = l->box->ops.slot_size;
@@ -73,15 +74,16 @@ static void judge(struct link *l, size_t size)
 struct answer {
     size_t size;
     uint32_t index;
-    const struct hak_conf_rule *rule; /* NULL: none covers it */
+    const struct hak_conf_rule *rule; /* NULL: no rule covers the size */
     const struct hak_conf_route *route;
     struct link link[HAK_CONF_CHAIN];
     uint32_t nlinks;
     enum hak_fallback last;
-    bool serves; /* some box */
+    bool serves; /* a box serves the size */
 };
 
-static void answer(const struct ctl_core *core, size_t size, struct answer *a)
+static void answer_size(const struct ctl_core *core, size_t size,
+                        struct answer *a)
 {
     memset(a, 0, sizeof *a);
     a->size = size;
@@ -98,7 +100,7 @@ static void answer(const struct ctl_core *core, size_t size, struct answer *a)
         l->box = core->box[a->route->chain[i]];
         if (l->box == NULL)
             continue;
-        judge(l, size);
+        judge_link(l, size);
         if (l->verdict == SERVES && a->serves)
             l->verdict = STANDS_BY;
         a->serves |= l->verdict == SERVES;
@@ -110,7 +112,7 @@ static const char *last_name(const struct answer *a)
     return a->last == HAK_FALLBACK_LIBC ? "libc" : "none";
 }
 
-/* Is there a [route NAME]? A rule may also name a box. */
+/* Is there a [route NAME]? If not, the rule names a box. */
 static bool has_section(const struct hak_conf_route *route)
 {
     for (uint32_t i = 0; i < hak_conf.nsections; i++) {
@@ -143,7 +145,7 @@ static void print_head(const struct answer *a)
     printf("\n");
 }
 
-/* What let a route claim, when something was said of it. */
+/* Print where `enabled` of a claiming route was set, if it was. */
 static void print_enabled(const struct hak_conf_route *route)
 {
     char section[HAK_CONF_NAME_BYTES + sizeof "route "];
@@ -219,7 +221,7 @@ static void print_sample(void)
     printf(")\n");
 }
 
-/* Does the learner's rule speak of the size's class? */
+/* Could this rule of the learner move the size's class? */
 static bool may_move(const struct answer *a,
                      const struct hak_conf_learn_rule *rule)
 {
@@ -380,8 +382,9 @@ static bool add_size(struct sizes *s, const char *text)
     return true;
 }
 
-/* Each word is a list. False: told. */
-static bool all_sizes(struct sizes *s, char **words)
+/* Parse the words, each of which is a list of sizes. Returns false, after a
+ * message: there is an error. */
+static bool parse_size_lists(struct sizes *s, char **words)
 {
     for (; *words != NULL; words++) {
         char *rest = *words, *item;
@@ -392,20 +395,20 @@ static bool all_sizes(struct sizes *s, char **words)
     return true;
 }
 
-static void tell(void *context, enum hak_diag_level level, const char *file,
-                 int line, const char *text)
+static void print_finding(void *context, enum hak_diag_level level,
+                          const char *file, int line, const char *text)
 {
     (void)context;
     ctl_print_finding(stderr, &(struct ctl_finding){level, file, line, text});
 }
 
-static int explain(const struct sizes *sizes, const char *path,
-                   const char *profile, bool json)
+static int explain_size(const struct sizes *sizes, const char *path,
+                        const char *profile, bool json)
 {
     struct ctl_core core;
     if (ctl_crashes(path, profile))
         return CTL_BAD;
-    if (ctl_load(&core, path, profile, tell, NULL, NULL) != 0) {
+    if (ctl_load(&core, path, profile, print_finding, NULL, NULL) != 0) {
         ctl_say("%s has errors, so libc would serve all sizes; hakctl lint "
                 "shows them",
                 path);
@@ -413,7 +416,7 @@ static int explain(const struct sizes *sizes, const char *path,
     }
     for (size_t i = 0; i < sizes->n; i++) {
         struct answer a;
-        answer(&core, sizes->at[i], &a);
+        answer_size(&core, sizes->at[i], &a);
         fputs(!json ? (i == 0 ? "" : "\n") : i == 0 ? "[\n" : ",\n", stdout);
         (json ? print_json : print_text)(&a);
     }
@@ -445,9 +448,9 @@ int ctl_explain(int argc, char **argv)
     }
     if (optind == argc)
         ctl_say("explain: no size given, as in hakctl explain 64,4k");
-    else if (all_sizes(&sizes, argv + optind) &&
+    else if (parse_size_lists(&sizes, argv + optind) &&
              (path = ctl_conf(given)) != NULL)
-        status = explain(&sizes, path, profile, json);
+        status = explain_size(&sizes, path, profile, json);
     free(sizes.at);
     return status;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * hakctl_foreign.c - what commands know of foreign boxes: room for their
- * thread-local variables, and how they are called.
+ * hakctl_foreign.c - foreign boxes: makes room for their thread-local
+ * variables, and describes how they are called.
  */
 #include "hakctl.h"
 
@@ -16,9 +16,9 @@
 /* ---- static TLS ---------------------------------------------------------- */
 
 /*
- * A library that is opened at run time has its initial-exec variables in what
- * static TLS was left over at start: 512 bytes unless this says more. Debian's
- * jemalloc and memkind want 2632 each.
+ * A library that is opened at run time puts its initial-exec thread-local
+ * variables into the static TLS that was left over at start. This is 512 bytes,
+ * unless this tunable sets more. Debian's jemalloc and memkind need 2632 each.
  */
 #define TUNABLE "glibc.rtld.optional_static_tls"
 enum { TLS_BYTES = 16384 };
@@ -30,7 +30,7 @@ void ctl_foreign_start(char **argv)
     own_argv = argv;
 }
 
-/* Adds the tunable; false: it is there already. */
+/* Add the tunable to the environment. Returns false: it is there already. */
 static bool raise_tls(void)
 {
     const char *old = getenv("GLIBC_TUNABLES");

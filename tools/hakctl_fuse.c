@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * hakctl_fuse.c - hakctl fuse: an INI as sources, for `make fused`.
+ * hakctl_fuse.c - hakctl fuse: writes an INI as sources, for `make fused`.
  *
- * Reads and checks the INI as the core does, with its boxes loaded, and writes
- * what came of it: see framework/fused.h. Files whose text has not changed are
- * left alone, so that make builds no more than it must.
+ * It reads and checks the INI as the core does, loads its boxes, and writes the
+ * result as constants (core/state/fused.h). Files whose text has not changed
+ * are left alone, so that make builds no more than it must.
  */
 #include "hakctl.h"
 
@@ -20,12 +20,12 @@
 struct fuse {
     const char *path, *profile, *dir;
     struct ctl_core core;
-    char kind[HAK_MAX_BOXES][64]; /* the plugin's name, by position */
+    char kind[HAK_MAX_BOXES][64]; /* name of the plugin, by position */
     bool failed;
 };
 
-/* Place of a box among those that are used; the others are left out. */
-static uint32_t place(uint32_t box)
+/* The position of a box among the used ones. The others are left out. */
+static uint32_t used_index(uint32_t box)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < box; i++)
@@ -48,7 +48,8 @@ refuse(struct fuse *f, struct hak_origin where, const char *format, ...)
     f->failed = true;
 }
 
-/* NAME of NAME.so among our boxes; only those have sources here. */
+/* Set kind[i] to NAME of NAME.so. Refuses a box that is not of this tree, since
+ * its sources are not here. */
 static void check_box(struct fuse *f, uint32_t i)
 {
     const struct hak_conf_box *conf = &hak_conf.box[i];
@@ -77,7 +78,7 @@ static void check_box(struct fuse *f, uint32_t i)
                conf->name, path);
 }
 
-/* Keys that a fused library has a constant for; sections by kind. */
+/* Does a fused library have a constant for this key? Other keys are refused. */
 #define NAME_OF(key, ...) " " #key
 static bool has_constant(const char *section, const char *key)
 {
@@ -119,8 +120,8 @@ static void check_keys(struct fuse *f)
     }
 }
 
-/* All that is wrong is printed. */
-static bool check(struct fuse *f)
+/* Can the INI be fused? Prints every obstacle. */
+static bool check_fusable(struct fuse *f)
 {
     struct ctl_findings all = {0};
     ctl_check(&all, f->path, f->profile);
@@ -142,13 +143,13 @@ static bool check(struct fuse *f)
 
 /* ---- the files ----------------------------------------------------------- */
 
-static const char *yes(bool b)
+static const char *bool_text(bool b)
 {
     return b ? "true" : "false";
 }
 
-/* A C string, or NULL. */
-static void quoted(FILE *out, const char *text)
+/* Write text as a C string, or NULL. */
+static void write_string(FILE *out, const char *text)
 {
     if (text == NULL) {
         fputs("NULL", out);
@@ -160,7 +161,7 @@ static void quoted(FILE *out, const char *text)
     fputc('"', out);
 }
 
-/* Of the boxes that are used. */
+/* Is this the first used box of its kind? */
 static bool is_first_of_kind(const struct fuse *f, uint32_t i)
 {
     for (uint32_t k = 0; k < i; k++)
@@ -192,7 +193,7 @@ static void write_header(FILE *out, const struct fuse *f)
     fputs("#define HAK_FUSED_BOXES(X, ...)", out);
     for (uint32_t i = 0; i < hak_conf.nboxes; i++)
         if (hak_conf.box[i].used)
-            fprintf(out, " \\\n    X(%u, %s, __VA_ARGS__)", place(i),
+            fprintf(out, " \\\n    X(%u, %s, __VA_ARGS__)", used_index(i),
                     f->kind[i]);
     fputc('\n', out);
 }
@@ -201,12 +202,12 @@ static void write_values(FILE *out, const struct fuse *f, uint32_t i)
 {
     const struct hak_loaded *b = f->core.box[i];
     const struct hak_param *params = b->entry->params;
-    fprintf(out, "static union hak_value values_%u[] = {\n", place(i));
+    fprintf(out, "static union hak_value values_%u[] = {\n", used_index(i));
     for (uint32_t k = 0; k < b->entry->nparams; k++) {
         fputs("    {", out);
         if (params[k].type == HAK_PARAM_TEXT) {
             fputs(".text = ", out);
-            quoted(out, b->values[k].text);
+            write_string(out, b->values[k].text);
         } else {
             fprintf(out, ".i = %lld", (long long)b->values[k].i);
         }
@@ -223,8 +224,8 @@ static void write_box(FILE *out, const struct fuse *f, uint32_t i)
     fprintf(out,
             "        {{.name = \"%s\", .priority = %d, .lanes = %s},\n"
             "         &hak_box_entry_%s, values_%u, %u},\n",
-            conf->name, conf->priority, yes(conf->lanes), f->kind[i], place(i),
-            f->core.box[i]->entry->nparams);
+            conf->name, conf->priority, bool_text(conf->lanes), f->kind[i],
+            used_index(i), f->core.box[i]->entry->nparams);
 }
 
 static void write_chain(FILE *out, const char *name,
@@ -236,7 +237,7 @@ static void write_chain(FILE *out, const char *name,
                                       : "HAK_FALLBACK_NONE");
     for (uint32_t k = 0; route != NULL && k < route->nchain; k++)
         fprintf(out, "%s&hak_fused_boxes.loaded[%u]",
-                k == 0 ? ", .box = {" : ", ", place(route->chain[k]));
+                k == 0 ? ", .box = {" : ", ", used_index(route->chain[k]));
     fprintf(out, "%s},\n", route != NULL && route->nchain > 0 ? "}" : "");
 }
 
@@ -263,16 +264,16 @@ static void write_routes(FILE *out)
 static void write_core(FILE *out)
 {
     fputs("    .file = ", out);
-    quoted(out, hak_conf.file);
+    write_string(out, hak_conf.file);
     fputs(",\n    .profile = ", out);
-    quoted(out, hak_conf.profile);
+    write_string(out, hak_conf.profile);
     fputs(",\n", out);
     HAK_CORE_KEYS(WRITE_KEY)
     fputs("    .stats_at_exit = ", out);
-    quoted(out, hak_conf.stats_at_exit);
+    write_string(out, hak_conf.stats_at_exit);
     fputs(",\n    .stats_at_start = ", out);
-    quoted(out, hak_conf.stats_at_start);
-    fprintf(out, ",\n    .stats_json = %s,\n", yes(hak_conf.stats_json));
+    write_string(out, hak_conf.stats_at_start);
+    fprintf(out, ",\n    .stats_json = %s,\n", bool_text(hak_conf.stats_json));
 }
 
 static void write_note(FILE *out, const struct fuse *f)
@@ -281,7 +282,7 @@ static void write_note(FILE *out, const struct fuse *f)
           "    __attribute__((section(HAK_NOTE_SECTION), used, retain)) =\n"
           "        \"hakmem \" HAK_VERSION \", fused from \"\n        ",
           out);
-    quoted(out, hak_conf.file);
+    write_string(out, hak_conf.file);
     if (hak_conf.profile != NULL)
         fprintf(out, " \" profile %s\"", hak_conf.profile);
     fputs("\n        \"\\n\"\n", out);
@@ -312,7 +313,8 @@ static void write_source(FILE *out, const struct fuse *f)
             write_values(out, f, i);
     fputs("\nconst struct hak_fused hak_fused = {\n", out);
     write_core(out);
-    fprintf(out, "    .nboxes = %u,\n    .box = {\n", place(hak_conf.nboxes));
+    fprintf(out, "    .nboxes = %u,\n    .box = {\n",
+            used_index(hak_conf.nboxes));
     for (uint32_t i = 0; i < hak_conf.nboxes; i++)
         if (hak_conf.box[i].used)
             write_box(out, f, i);
@@ -323,10 +325,10 @@ static void write_source(FILE *out, const struct fuse *f)
     write_note(out, f);
 }
 
-/* ---- out ----------------------------------------------------------------- */
+/* ---- output -------------------------------------------------------------- */
 
-/* Does the file hold these bytes? */
-static bool is_there(const char *path, const char *text, size_t n)
+/* Does the file consist of these bytes? */
+static bool file_has(const char *path, const char *text, size_t n)
 {
     FILE *in = fopen(path, "re");
     bool same = true;
@@ -357,7 +359,7 @@ static void write_file(const struct fuse *f, const char *name,
     if (fclose(memory) != 0)
         ctl_die("no memory");
     snprintf(path, sizeof path, "%s/%s", f->dir, name);
-    if (!is_there(path, text, n)) {
+    if (!file_has(path, text, n)) {
         FILE *out = fopen(path, "we");
         bool good = out != NULL && fwrite(text, 1, n, out) == n;
         if (out == NULL || fclose(out) != 0 || !good)
@@ -381,7 +383,8 @@ static void make_dir(const char *dir)
         ctl_die("cannot make %s: %s", path, strerror(errno));
 }
 
-/* What is built must not depend on who builds it. */
+/* Remove the variables of hakmem, as the built library must not depend on the
+ * environment of who builds it. */
 static void forget_environment(void)
 {
     for (char **at = environ; *at != NULL;) {
@@ -421,7 +424,7 @@ int ctl_fuse(int argc, char **argv)
         return CTL_BAD;
     }
     forget_environment();
-    if (!check(&f))
+    if (!check_fusable(&f))
         return CTL_BAD;
     make_dir(f.dir);
     write_file(&f, "boxes.mk", write_mk);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * hakctl_instances.c - hakctl boxes -c: the boxes of an INI, as they serve.
+ * hakctl_instances.c - hakctl boxes -c: loads and describes the boxes of an
+ * INI.
  */
 #include "hakctl.h"
 
@@ -8,7 +9,7 @@
 
 #include <hakmem/foreign.h>
 
-/* What a call of a foreign box is measured with. */
+/* The block size with which a foreign box's calls are measured. */
 enum { PAIR_BYTES = 64 };
 
 static const char *owner_text(const struct hak_loaded *b)
@@ -63,8 +64,8 @@ static void print_json(const struct hak_loaded *b)
     fputc('}', stdout);
 }
 
-static void tell(void *context, enum hak_diag_level level, const char *file,
-                 int line, const char *text)
+static void print_finding(void *context, enum hak_diag_level level,
+                          const char *file, int line, const char *text)
 {
     (void)context;
     ctl_print_finding(stderr, &(struct ctl_finding){level, file, line, text});
@@ -76,10 +77,10 @@ int ctl_instances(const char *path, const char *profile, bool json)
     uint32_t n = 0;
     if (ctl_crashes(path, profile))
         return CTL_BAD;
-    int error = ctl_load(&core, path, profile, tell, NULL, NULL);
+    int error = ctl_load(&core, path, profile, print_finding, NULL, NULL);
     for (uint32_t i = 0; i < hak_conf.nboxes; i++) {
         if (core.box[i] == NULL)
-            continue; /* told */
+            continue; /* ctl_load has said why */
         const char *between = json ? ",\n" : "\n", *before = json ? "[\n" : "";
         fputs(n++ == 0 ? before : between, stdout);
         (json ? print_json : print_text)(core.box[i]);

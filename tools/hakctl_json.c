@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * hakctl_json.c - JSON strings, for hakctl and for hakctl-check-box.
+ * hakctl_json.c - writes JSON strings, for hakctl and hakctl-check-box.
  */
 #include "hakctl_json.h"
 
 #include <stdbool.h>
 
-/* Length of the UTF-8 character at text (RFC 3629), or 0. */
+/* The length in bytes of the UTF-8 character at text (RFC 3629); 0: it is not
+ * UTF-8. */
 static size_t utf8_length(const unsigned char *text)
 {
     unsigned char lead = text[0];

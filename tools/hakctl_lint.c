@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * hakctl_lint.c - hakctl lint: the findings in configurations.
+ * hakctl_lint.c - hakctl lint: prints the findings in configurations.
  */
 #include "hakctl.h"
 
@@ -8,7 +8,7 @@
 
 /* ---- what to check ---- */
 
-/* What a profile brings besides what is found without it. */
+/* Add the findings with a profile that are not among those without it. */
 static void check_profile(struct ctl_findings *all, const char *path,
                           const char *profile)
 {
@@ -25,8 +25,9 @@ static void check_profile(struct ctl_findings *all, const char *path,
     }
 }
 
-/* By line, else in the order found: from `first` on, one file's. */
-static void sort(struct ctl_findings *all, size_t first)
+/* Sort the findings of one file, from `first` on, by line. The order of
+ * findings of one line stays. */
+static void sort_findings(struct ctl_findings *all, size_t first)
 {
     for (size_t i = first + 1; i < all->n; i++) {
         struct ctl_finding f = all->at[i];
@@ -45,7 +46,7 @@ static void check_file(struct ctl_findings *all, const char *path,
     if (profile != NULL || (chosen != NULL && chosen[0] != 0))
         return;
     if (hak_conf_read(&hak_conf, path, -1, NULL, NULL, NULL, NULL) != 0)
-        return; /* its errors come first */
+        return; /* its errors are to be corrected before its profiles */
     for (uint32_t i = 0; i < hak_conf.nsections; i++)
         if (strncmp(hak_conf.section[i].name, "profile ", 8) == 0)
             check_profile(all, path, hak_conf.section[i].name + 8);
@@ -104,7 +105,7 @@ int ctl_lint(int argc, char **argv)
     for (int i = optind; i < argc; i++) {
         size_t first = all.n;
         check_file(&all, argv[i], profile);
-        sort(&all, first);
+        sort_findings(&all, first);
     }
     (json ? print_json : print_text)(&all);
     return all.nerrors > 0 ? CTL_BAD : all.nwarnings > 0 ? CTL_SOME : CTL_OK;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * hakctl_run.c - hakctl run: a program on hakmem.
+ * hakctl_run.c - hakctl run: runs a program on hakmem.
  *
- * All that it does is to set the environment; the checks before are there
- * because a preloaded library can say little and a user hears it late.
+ * The command only sets the environment. Before, it checks what can go wrong,
+ * since a preloaded library can print little, and only after the program has
+ * started.
  */
 #include "hakctl.h"
 
@@ -18,8 +19,9 @@
 
 /* ---- the configuration --------------------------------------------------- */
 
-/* Prints what there is to say. CTL_OK = may run. */
-static int check(const char *path, const char *profile)
+/* Check the configuration and print the findings. CTL_OK: the program may run.
+ */
+static int check_conf(const char *path, const char *profile)
 {
     struct ctl_findings all = {0};
     struct stat s;
@@ -44,29 +46,31 @@ static int check(const char *path, const char *profile)
 
 /* ---- the environment ---- */
 
-static void set(const char *name, const char *value)
+static void set_variable(const char *name, const char *value)
 {
     if (setenv(name, value, 1) != 0)
         ctl_die("cannot set %s: %s", name, strerror(errno));
 }
 
-/* The program may change its directory before it starts others. Links are
- * kept: paths in an INI are relative to where it was named. */
+/* Set HAKMEM_CONF to an absolute path, since the program may change its folder
+ * before it starts others. Symbolic links stay: paths in an INI are relative to
+ * the path by which it was named. */
 static void set_conf(const char *path)
 {
     char cwd[PATH_MAX], whole[2 * PATH_MAX];
     if (path[0] == '/') {
-        set("HAKMEM_CONF", path);
+        set_variable("HAKMEM_CONF", path);
         return;
     }
     if (getcwd(cwd, sizeof cwd) == NULL)
         ctl_die("cannot tell the working directory: %s", strerror(errno));
     snprintf(whole, sizeof whole, "%s/%s", cwd, path);
-    set("HAKMEM_CONF", whole);
+    set_variable("HAKMEM_CONF", whole);
 }
 
-/* libhakmem.so beside hakctl, or installed with it. NULL = neither, told. */
-static const char *library(void)
+/* libhakmem.so beside hakctl, or installed with it. NULL, after a message:
+ * there is none. */
+static const char *find_library(void)
 {
     static char path[PATH_MAX + 32];
     static const struct {
@@ -89,8 +93,9 @@ static const char *library(void)
     return NULL;
 }
 
-/* A library of make fused, or the one in that folder. NULL = none, told. */
-static const char *fused_library(const char *given)
+/* A library of make fused; `given` is its path or its folder. NULL, after a
+ * message: there is none. */
+static const char *find_fused_library(const char *given)
 {
     static char path[PATH_MAX + 32];
     char whole[PATH_MAX];
@@ -108,11 +113,13 @@ static const char *fused_library(const char *given)
     return NULL;
 }
 
-/* What compares C++'s delete with its block: what it is told, and its kind. */
+/* Which library compares C++'s delete with its block: none, the one that
+ * compares sizes, or the one that compares kinds too. */
 enum cxx { CXX_NONE, CXX_SIZED, CXX_MATCH };
 
-/* libhakmem-cxx.so or libhakmem-match.so beside it, after it. */
-static const char *with_cxx(const char *library, enum cxx cxx)
+/* Add libhakmem-cxx.so or libhakmem-match.so, which is beside the library, to
+ * the list to preload. NULL, after a message: it is missing. */
+static const char *add_cxx_library(const char *library, enum cxx cxx)
 {
     const char *name = cxx == CXX_MATCH ? "match" : "cxx";
     static char both[3 * PATH_MAX];
@@ -126,7 +133,7 @@ static const char *with_cxx(const char *library, enum cxx cxx)
     return NULL;
 }
 
-/* path: NULL was told. */
+/* Set LD_PRELOAD. path NULL: a message was printed already. */
 static int set_preload(const char *path, enum cxx cxx)
 {
     const char *old = getenv("LD_PRELOAD");
@@ -138,23 +145,24 @@ static int set_preload(const char *path, enum cxx cxx)
                 path);
         return CTL_BAD;
     }
-    if (cxx != CXX_NONE && (path = with_cxx(path, cxx)) == NULL)
+    if (cxx != CXX_NONE && (path = add_cxx_library(path, cxx)) == NULL)
         return CTL_BAD;
     if (old == NULL || old[0] == 0) {
-        set("LD_PRELOAD", path);
+        set_variable("LD_PRELOAD", path);
         return CTL_OK;
     }
     char *both = NULL;
     if (asprintf(&both, "%s:%s", path, old) < 0)
         ctl_die("no memory");
-    set("LD_PRELOAD", both);
+    set_variable("LD_PRELOAD", both);
     free(both);
     return CTL_OK;
 }
 
 /* ---- the program ---- */
 
-/* The file that execvp will take, or false: let execvp say it. */
+/* Find the file that execvp will run. Returns false: there is none, and execvp
+ * will report it. */
 static bool find_program(const char *name, char *out, size_t bytes)
 {
     const char *path = getenv("PATH");
@@ -171,7 +179,8 @@ static bool find_program(const char *name, char *out, size_t bytes)
     return false;
 }
 
-/* Does the kernel raise rights at exec? Then ld.so passes over LD_PRELOAD. */
+/* Does the kernel raise the program's rights at exec? Then ld.so ignores
+ * LD_PRELOAD. */
 static bool raises_rights(const char *path)
 {
     struct stat s;
@@ -184,13 +193,13 @@ static bool raises_rights(const char *path)
             getxattr(path, "security.capability", NULL, 0) > 0);
 }
 
-/* Its loader takes LD_PRELOAD, and fails on a library for glibc. */
+/* The loader of musl obeys LD_PRELOAD, but fails on a library for glibc. */
 static const char other_libc[] =
     "is for another C library (musl), hakmem is for glibc";
 
-/* Why no dynamic loader can preload hakmem, or NULL: the program's is glibc's.
- * What is broken the kernel will tell. */
-static const char *no_loader(int fd, const Elf64_Ehdr *e)
+/* Why the program's dynamic loader cannot preload hakmem; NULL: it can, as it
+ * is glibc's. The kernel reports broken files. */
+static const char *why_no_loader(int fd, const Elf64_Ehdr *e)
 {
     Elf64_Phdr p;
     for (unsigned i = 0; i < e->e_phnum; i++) {
@@ -209,9 +218,9 @@ static const char *no_loader(int fd, const Elf64_Ehdr *e)
     return "is statically linked, so nothing can be preloaded";
 }
 
-/* Why hakmem cannot come into the program, or NULL. Scripts: their
- * interpreter is a program of its own and seldom static. */
-static const char *obstacle(const char *path)
+/* Why hakmem cannot be preloaded into the program; NULL: it can. A script
+ * counts as preloadable, since its interpreter is seldom static. */
+static const char *why_not_preloadable(const char *path)
 {
     const char *why = NULL;
     Elf64_Ehdr e;
@@ -226,41 +235,44 @@ static const char *obstacle(const char *path)
         if (e.e_ident[EI_CLASS] != ELFCLASS64 || e.e_machine != EM_X86_64)
             why = "is not for x86-64";
         else
-            why = no_loader(fd, &e);
+            why = why_no_loader(fd, &e);
     }
     close(fd);
     return why;
 }
 
-/* before: LD_PRELOAD as it was. */
-static int execute(char **argv, const char *before)
+/* Execute the program. before: the former LD_PRELOAD, to go back to if the
+ * program cannot be preloaded. */
+static int run_program(char **argv, const char *before)
 {
     char path[PATH_MAX];
-    const char *why =
-        find_program(argv[0], path, sizeof path) ? obstacle(path) : NULL;
+    const char *why = find_program(argv[0], path, sizeof path)
+                          ? why_not_preloadable(path)
+                          : NULL;
     if (why != NULL)
         ctl_say("warning: %s %s; it runs without hakmem", path, why);
     if (why == other_libc)
-        set("LD_PRELOAD", before);
+        set_variable("LD_PRELOAD", before);
     execvp(argv[0], argv);
     int error = errno;
     ctl_say("cannot run %s: %s", argv[0], strerror(error));
     return error == ENOENT ? CTL_NOT_FOUND : CTL_CANNOT_RUN;
 }
 
-/* The program keeps this process; what it starts has others. */
-static void report(bool all)
+/* Ask for a report at exit, of this process only or of `all`. exec keeps the
+ * process id, so [stats] can name the program by it. */
+static void ask_for_report(bool all)
 {
     char pid[16];
     snprintf(pid, sizeof pid, "%d", (int)getpid());
-    set("HAKMEM_STATS_AT_EXIT", "stderr");
+    set_variable("HAKMEM_STATS_AT_EXIT", "stderr");
     if (all)
         unsetenv("HAKMEM_STATS_ONLY_PID");
     else
-        set("HAKMEM_STATS_ONLY_PID", pid);
+        set_variable("HAKMEM_STATS_ONLY_PID", pid);
 }
 
-/* The library has its configuration in it. */
+/* Preload a fused library, which has its configuration built in. */
 static int prepare_fused(const char *fused, const char *conf,
                          const char *profile)
 {
@@ -272,7 +284,7 @@ static int prepare_fused(const char *fused, const char *conf,
     }
     unsetenv("HAKMEM_CONF");
     unsetenv("HAKMEM_PROFILE");
-    const char *path = fused_library(fused);
+    const char *path = find_fused_library(fused);
     char *text = path != NULL ? ctl_library_text(path) : NULL;
     if (path != NULL && text == NULL) {
         ctl_say("%s is no library of hakmem; make fused CONF=INI builds one",
@@ -288,14 +300,15 @@ static int prepare_fused(const char *fused, const char *conf,
     return set_preload(path, cxx);
 }
 
-static int prepare(const char *given, const char *profile)
+static int prepare_conf(const char *given, const char *profile)
 {
     if (profile != NULL)
-        set("HAKMEM_PROFILE", profile);
+        set_variable("HAKMEM_PROFILE", profile);
     const char *conf = ctl_conf(given);
-    int status = conf != NULL ? check(conf, NULL) : CTL_BAD;
+    int status = conf != NULL ? check_conf(conf, NULL) : CTL_BAD;
     if (status == CTL_OK)
-        status = set_preload(library(), hak_conf.match_delete   ? CXX_MATCH
+        status =
+            set_preload(find_library(), hak_conf.match_delete   ? CXX_MATCH
                                         : hak_conf.sized_delete ? CXX_SIZED
                                                                 : CXX_NONE);
     if (status == CTL_OK)
@@ -323,7 +336,7 @@ int ctl_run(int argc, char **argv)
         else if (option == 'f')
             fused = optarg;
         else if (option == 's' || option == 'a')
-            report(option == 'a');
+            ask_for_report(option == 'a');
         else
             return CTL_BAD;
     }
@@ -336,9 +349,9 @@ int ctl_run(int argc, char **argv)
     if (before == NULL)
         ctl_die("no memory");
     int status = fused != NULL ? prepare_fused(fused, given, profile)
-                               : prepare(given, profile);
+                               : prepare_conf(given, profile);
     if (status == CTL_OK)
-        status = execute(argv + optind, before);
+        status = run_program(argv + optind, before);
     free(before);
     return status;
 }

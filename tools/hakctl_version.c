@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * hakctl_version.c - hakctl version: which hakctl, and what is in a library.
+ * hakctl_version.c - hakctl version: prints the version of hakctl, and how a
+ * library was built.
  *
- * A library carries a text that says how it was built; it is read from the
- * file, since loading an allocator into hakctl would start it.
+ * A library has a text that says how it was built. The text is read from the
+ * file: to load the library into hakctl would start an allocator.
  */
 #include "hakctl.h"
 
@@ -29,7 +30,7 @@ static bool is_note(int fd, const Elf64_Shdr *names, const Elf64_Shdr *s)
            memcmp(name, HAK_NOTE_SECTION, sizeof name) == 0;
 }
 
-/* The text, to be freed, or NULL. */
+/* Read the text from the file; free it. NULL: there is none. */
 static char *read_note(int fd)
 {
     Elf64_Ehdr e;

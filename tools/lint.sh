@@ -1,7 +1,7 @@
 #!/bin/sh
-# lint.sh - everything that can be said of the sources without running them.
-# One line a step; what a failed one said comes under it and stays in
-# build/lint/. Run by `make lint`, which builds first.
+# lint.sh - run all static checks of the sources. It prints one line for each
+# step, with the output of a failed step under it. The outputs stay in
+# build/lint/. `make lint` builds first and then runs this.
 set -u
 cd "$(dirname "$0")/.." || exit 2
 export LC_ALL=C
@@ -22,7 +22,7 @@ step() { # NAME FUNCTION
     fi
 }
 
-# Tracked files that are there, by pattern, one a line.
+# Print the tracked files that match patterns and exist, one a line.
 tracked() {
     git ls-files -- "$@" | while IFS= read -r file; do
         [ ! -f "$file" ] || printf '%s\n' "$file"
@@ -33,8 +33,9 @@ sources() {
     tracked 'framework/*.c' 'plugins/*.c' 'tools/*.c' | grep -v /tests/
 }
 
-# Version 14 where it is, else the release's own. Sources are written so that
-# clang-format 14 and 19 (Debian 12 and 13) want them alike.
+# Print the name of a clang tool: of version 14 if it is installed, else of the
+# release's version. Sources are written so that clang-format 14 and 19 (Debian
+# 12 and 13) agree on them.
 tool() {
     command -v "$1-14" || command -v "$1" || echo "$1"
 }
@@ -51,9 +52,10 @@ format() {
     echo "$(tracked '*.c' '*.h' | wc -l) files"
 }
 
-# As lint.sh --tidy FILE, one process a file: clang-tidy 14 finds faults with
-# va_list from the second file on. What passed is looked at again when it, a
-# header or the rules changed.
+# Run clang-tidy on one file, as lint.sh --tidy FILE. Each file needs a process
+# of its own: clang-tidy 14 reports false errors about va_list from the second
+# file on. A file that passed is checked again if the file, a header or the
+# rules have changed.
 tidy_one() {
     stamp=$out/tidy/$1
     newer=$out/tidy/$1.h
@@ -102,7 +104,7 @@ scripts() {
     echo "$(tracked '*.sh' | wc -l) scripts"
 }
 
-# Where this checkout is, or a home: neither means anything elsewhere.
+# Find paths that exist on one machine only: this checkout's, or a home folder.
 paths() {
     tracked | tr '\n' '\0' | xargs -0 grep -nIF "$(pwd -P)" >$out/found
     tracked | tr '\n' '\0' |

@@ -1,27 +1,28 @@
 #!/bin/sh
-# trixie.sh - the README's commands in a root of Debian 13 (trixie), whatever
-# release this machine runs; what `make check-trixie` and CI run.
+# trixie.sh - run the README's commands in a root folder with Debian 13
+# (trixie), on any release. `make check-trixie` and CI run this.
 #
-#     tools/trixie.sh             builds, make demo, the tests below
+#     tools/trixie.sh             build, make demo, the tests below
 #     FULL=1 tools/trixie.sh      make demo, lint, check and bench QUICK=1
-#     ROOT=DIR tools/trixie.sh    the root is DIR: made if it is not there,
-#                                 kept, and used again the next time
+#     ROOT=DIR tools/trixie.sh    use DIR as the root folder: make it if it does
+#                                 not exist, and keep it for the next time
 #
-# Needs root's rights, debootstrap (installed if missing) and a mirror of
-# Debian's packages. Exit code 77, after one line that says why: there can be no
-# such root here, nothing was tested. The root's mounts are in a namespace of
-# their own, whose processes end with it, so nothing is left behind, and
-# removing DIR by hand is safe.
+# The script needs root's rights, debootstrap (which it installs) and a mirror
+# of Debian's packages. Exit status 77, after one line with the reason: the root
+# folder cannot be made here, and nothing was tested. The mounts of the root
+# folder are in a namespace of their own, and end with its processes. So nothing
+# is left behind, and DIR can be removed by hand.
 set -eu
 cd "$(dirname "$0")/.."
 
-# Words of tests/run.sh: what newer libraries, tools and programs meet.
+# Arguments of tests/run.sh: the tests that depend on versions of libraries,
+# tools and programs.
 quick='/coreutils.sh /python.sh /gcc.sh /redis.sh /other-malloc.sh'
 quick="$quick test_conf test_foreign test_loader learner-observe"
 quick="$quick default:build/tests/preload/atfork default:build/tests/preload/fork"
 quick="$quick default:build/tests/preload/family conf/foreign/mimalloc.ini"
 suite=trixie
-checkout=checkout # in /srv of the root: a name that no source has
+checkout=checkout # folder in /srv; the name must not occur in sources
 log=build/trixie.log
 
 left_out() {
@@ -31,7 +32,8 @@ left_out() {
 
 # ---- inside the namespace, outside of the root -----------------------------
 
-# COMMAND in the root $1, which has /proc, /sys and /dev here alone.
+# Run command $2 in the root folder $1. Its /proc, /sys and /dev are mounted in
+# this namespace only.
 enter() {
     root=$1
     mount -t proc proc "$root/proc"
@@ -58,7 +60,8 @@ unshare --mount --pid --fork true 2>/dev/null ||
     left_out 'no mount namespace can be made here'
 tools/deps.sh trixie >&2 || left_out 'debootstrap cannot be installed'
 
-# From where this machine has its packages; none known: debootstrap's own.
+# Print the mirror that this machine uses. If none is known, print nothing:
+# debootstrap then takes its own.
 # shellcheck disable=SC2016
 mirror() {
     apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' \
@@ -69,7 +72,7 @@ if [ -n "${ROOT:-}" ]; then
     root=$ROOT
 else
     root=$(mktemp -d "${TMPDIR:-/tmp}/hakmem-trixie.XXXXXX")
-    chmod 755 "$root" # apt fetches as a user of its own
+    chmod 755 "$root" # apt downloads as another user
     trap 'rm -rf --one-file-system "$root"' EXIT
     trap 'exit 1' HUP INT TERM PIPE
 fi
@@ -84,7 +87,7 @@ if [ ! -e "$root/.made" ]; then
     touch "$root/.made"
 fi
 
-# ---- what is tested: the files that git tracks, as they are -------------------
+# ---- test the tracked files as they are in the work tree ---------------------
 
 rm -rf --one-file-system "$root/srv/$checkout"
 mkdir -p "$root/srv/$checkout"

@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: MIT
- * absent.h - kit layer 9: heaps whose threads stay away.
+ * absent.h - kit layer 9: heaps whose threads take no slow path for long
+ * (absent owners).
  *
- * A thread that waits for hours comes to no slow path, so what others free in
- * its pages stays on the remote lists of these. Any other thread may put such
- * slots to sleep (idle.h), without a word from the owner:
+ * A thread that sleeps for hours does not collect the remote frees of its
+ * pages. Any other thread may purge the memory of such slots (idle.h), without
+ * the owner's help:
  *
- *     1. It takes the page's remote list. From here on it holds those slots, as
+ *     1. It takes the page's remote list. From here on it holds these slots as
  *        if they had not been freed yet.
- *     2. Groups of which it holds every slot lose their memory.
- *     3. It gives all of them back in one exchange, as a free by another thread
- *        does: those in groups through remote_asleep, the others linked.
+ *     2. It purges the memory of the groups of which it holds every slot.
+ *     3. It gives all slots back in one exchange, as a remote free does: those
+ *        of purged groups through remote_asleep, the others linked.
  *
- * The owner sees step 3 alone, and finds the groups asleep. Empty pages that it
- * keeps are under a lock, and go back. What it has in lists of its own (local
- * slots, current pages) stays.
+ * The owner sees step 3 only, and finds the groups asleep. The pages that the
+ * owner's heap keeps are guarded by a lock, so another thread can retire them.
+ * Slots on the owner's local lists and its current pages stay.
  *
- * Locks: hak_heaps.absent, held by who does this, so that it is one thread at a
- * time and none while a fork copies the process. It is taken before the other
- * two of hak_heaps.
+ * Locks: hak_heaps.absent is held by the thread that does this. So only one
+ * thread does it at a time, and none while a fork copies the process. Lock
+ * order: absent, common_lock, hak_heaps.lock.
  */
 #ifndef HAK_KIT_ABSENT_H
 #define HAK_KIT_ABSENT_H
@@ -25,12 +26,14 @@
 #include "common.h"
 
 enum {
-    HAK_ABSENT_PAGES = 2048, /* looked at in one go, about 0.1 ms */
-    HAK_ABSENT_ORPHANS = 64, /* heaps looked at in one go */
-    HAK_ABSENT_DELAYS = 2,   /* purge delays without a slow path: absent */
+    HAK_ABSENT_PAGES = 2048, /* most pages in one look, about 0.1 ms */
+    HAK_ABSENT_ORPHANS = 64, /* most orphans in one look */
+    HAK_ABSENT_DELAYS = 2,   /* a thread is absent if it has taken no slow path
+                                for this many purge delays */
 };
 
-/* Step 1. False: there is no list, or the owner is about to take it. */
+/* Step 1: take the remote list. Returns false: there is none, or the owner is
+ * taking it (HELD). */
 static inline bool hak_page_claim_remote(struct hak_page *page,
                                          struct hak_list *list)
 {
@@ -48,7 +51,8 @@ static inline bool hak_page_claim_remote(struct hak_page *page,
     return true;
 }
 
-/* Step 3; last: of the linked ones, or NULL. Returns the word before. */
+/* Step 3: give the list back. last: the last slot of list.head, or NULL.
+ * Returns the former remote word. */
 static inline uint64_t hak_page_give_remote(struct hak_page *page,
                                             struct hak_list list, char *last)
 {
@@ -69,9 +73,9 @@ static inline uint64_t hak_page_give_remote(struct hak_page *page,
 }
 
 /*
- * Put what others freed in the page to sleep. Any thread, under
- * hak_heaps.absent. Returns the bytes that went; *ncalls grows by the calls of
- * the host.
+ * Steps 1 to 3: put remote-freed slots of the page to sleep. Any thread may
+ * call it. Guarded by hak_heaps.absent. Returns the bytes purged, and adds the
+ * calls of the host to *ncalls.
  */
 static inline size_t hak_page_sleep_remote(struct hak_page *page,
                                            uint32_t *ncalls)
@@ -91,7 +95,8 @@ static inline size_t hak_page_sleep_remote(struct hak_page *page,
     return bytes;
 }
 
-/* Has the heap's thread not come to a slow path for a while? */
+/* Has the heap's thread taken no slow path for HAK_ABSENT_DELAYS purge delays?
+ */
 static inline bool hak_heap_is_absent(const struct hak_heap *heap,
                                       uint64_t now_ms, uint64_t delay_ms)
 {
@@ -99,8 +104,8 @@ static inline bool hak_heap_is_absent(const struct hak_heap *heap,
     return now_ms - seen >= HAK_ABSENT_DELAYS * delay_ms;
 }
 
-/* Have slots come back since the last look? The owner forgets it when it takes
- * what came back. */
+/* Have slots come back since the last look? The owner clears seen_remote when
+ * it takes the list. */
 static inline bool hak_page_is_news(struct hak_page *page)
 {
     uint64_t word = __atomic_load_n(&page->remote, __ATOMIC_RELAXED);
@@ -110,7 +115,8 @@ static inline bool hak_page_is_news(struct hak_page *page)
     return seen != now && hak_remote_head(word) != NULL;
 }
 
-/* Under hak_heaps.absent: go on from where the last look ended. */
+/* Put remote-freed slots of absent threads' pages to sleep, from where the last
+ * look ended. Guarded by hak_heaps.absent. */
 static inline void hak_heaps_look_absent(struct hak_heaps *all, uint64_t now_ms,
                                          uint64_t delay_ms)
 {
@@ -126,13 +132,13 @@ static inline void hak_heaps_look_absent(struct hak_heaps *all, uint64_t now_ms,
             hak_page_sleep_remote(page, &ncalls);
         page = page->all_next;
         if (page == NULL)
-            break; /* from the first one on at the next look */
+            break; /* the next look starts with the first page */
     }
     all->absent_at = page;
 }
 
-/* Under hak_heaps.absent: what heaps of absent threads keep goes back. False:
- * no thread is absent. */
+/* Retire the pages that heaps of absent threads keep. Returns false: no thread
+ * is absent. Guarded by hak_heaps.absent. */
 static inline bool hak_heaps_shed_absent(struct hak_heap *mine, uint64_t now_ms,
                                          uint64_t delay_ms)
 {
@@ -159,9 +165,9 @@ static inline void hak_heaps_push_all(struct hak_heaps *all,
 }
 
 /*
- * Under hak_heaps.absent: what is free in pages of ended threads goes as in
- * those of running ones. Who takes orphans off their list may do with them as
- * their thread would.
+ * Purge free memory in idle pages of orphans. A thread that has taken an orphan
+ * off the list may do with it what its thread could do. Guarded by
+ * hak_heaps.absent.
  */
 static inline void hak_heaps_look_orphans(struct hak_heaps *all,
                                           uint64_t now_ms, uint64_t delay_ms)
@@ -181,9 +187,9 @@ static inline void hak_heaps_look_orphans(struct hak_heaps *all,
 }
 
 /*
- * ops->shrink: at least so many bytes of what heaps keep go back, if there are
- * as many. Each time it begins with the heap after the last one. Nobody waits
- * for it. Returns the bytes.
+ * ops->shrink: retire kept pages of any heaps, want_bytes or more if there are
+ * as many. Each call starts with the heap after the last one. It does not wait
+ * for the lock. Returns the bytes.
  */
 static inline size_t hak_heaps_shrink(struct hak_heaps *all, size_t want_bytes)
 {
@@ -203,7 +209,8 @@ static inline size_t hak_heaps_shrink(struct hak_heaps *all, size_t want_bytes)
     return bytes;
 }
 
-/* Once a purge delay, by the thread of a heap, whichever comes first. */
+/* Look at absent heaps and orphans, once in a purge delay. The first thread
+ * that comes does it; mine is its heap. */
 static inline void hak_heaps_age_absent(struct hak_heap *mine, uint64_t now_ms,
                                         uint64_t delay_ms)
 {
@@ -220,8 +227,8 @@ static inline void hak_heaps_age_absent(struct hak_heap *mine, uint64_t now_ms,
     hak_lock_drop(&all->absent);
 }
 
-/* The calling thread's heap, for a trim: where there are pages it may have to
- * take some over, so it gets one. */
+/* The calling thread's heap, for a trim. It is opened if the box has any pages,
+ * since the thread may have to take pages over. Else NULL. */
 static inline struct hak_heap *hak_heaps_trimmer(const struct hak_heaps *all)
 {
     return __atomic_load_n(&all->all_pages, __ATOMIC_RELAXED) != NULL
@@ -229,7 +236,7 @@ static inline struct hak_heap *hak_heaps_trimmer(const struct hak_heaps *all)
                : NULL;
 }
 
-/* ops->age. The calling thread gets a heap for it. */
+/* ops->age. The calling thread gets a heap if the box has pages. */
 static inline void hak_heaps_age(struct hak_heaps *all)
 {
     struct hak_heap *mine = hak_heaps_trimmer(all);
@@ -239,8 +246,8 @@ static inline void hak_heaps_age(struct hak_heaps *all)
     hak_heap_age_now(mine);
 }
 
-/* All that is free in common pages, that heaps keep, and that others freed in
- * pages of any thread. Returns the bytes that were purged in place. */
+/* Trim everything but the heap `mine` itself: common pages, kept pages of all
+ * heaps, remote-freed slots of all pages. Returns the bytes purged in place. */
 static inline size_t hak_heaps_trim_others(struct hak_heap *mine)
 {
     struct hak_heaps *all = mine->all;
@@ -258,10 +265,10 @@ static inline size_t hak_heaps_trim_others(struct hak_heap *mine)
 }
 
 /*
- * ops->trim, as far as pages go, by the heap's thread: of its own heap, of
- * ended threads', and of others' what hak_heaps_trim_others says. Empty pages
- * go to page_put. current: what is free in current pages goes too, and the
- * heap's lanes are empty then. Returns the bytes that were purged in place.
+ * ops->trim for pages. Called by the heap's thread. Purges the free memory of
+ * this heap and of orphans, and calls hak_heaps_trim_others. Empty pages go to
+ * page_put. current: purge the free memory of current pages too, which leaves
+ * the heap's lanes empty. Returns the bytes purged in place.
  */
 static inline size_t hak_heap_trim(struct hak_heap *heap, bool current)
 {

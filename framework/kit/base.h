@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * base.h - kit layer 0: hints, arithmetic, assertions. */
+ * base.h - kit layer 0: hints, arithmetic, assertions.
+ *
+ * The kit is the mechanics that boxes share. Each layer includes only lower
+ * ones.
+ */
 #ifndef HAK_KIT_BASE_H
 #define HAK_KIT_BASE_H
 
@@ -9,8 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Of what the kit compiles into a box: the core can tell one with a fault that
- * a later kit has not. */
+/* The version of the kit that is compiled into a box. By it the core could tell
+ * a box whose kit has a fault that a later kit has not. */
 #undef HAK_KIT_VERSION
 #define HAK_KIT_VERSION 1
 
@@ -21,7 +25,8 @@
 #define HAK_TEXT_OF_(x) #x
 #define HAK_TEXT_OF(x) HAK_TEXT_OF_(x)
 
-/* A broken invariant: one line on stderr, then abort. Allocates nothing. */
+/* Report a broken invariant in one line on stderr and abort. It allocates
+ * nothing. */
 __attribute__((noreturn, cold, noinline, unused)) static void
 hak_broken(const char *what)
 {
@@ -44,7 +49,7 @@ hak_broken(const char *what)
 #define HAK_ASSERT(condition) ((void)sizeof(condition))
 #endif
 
-/* align a power of two; the caller has excluded overflow */
+/* align is a power of two. The caller has excluded overflow. */
 static inline size_t hak_round_up(size_t n, size_t align)
 {
     return (n + align - 1) & ~(align - 1);

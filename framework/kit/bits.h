@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * bits.h - kit layer 2: bitmaps of 64-bit words, and runs in them.
+ * bits.h - kit layer 2: bitmaps of 64-bit words, and runs of bits in them.
  *
  * Positions count from 0. No bounds are checked: the caller's map covers
- * [0, end). Not atomic unless it says so.
+ * [0, end). Nothing is atomic.
  */
 #ifndef HAK_KIT_BITS_H
 #define HAK_KIT_BITS_H
@@ -21,7 +21,7 @@ static inline bool hak_bit(const uint64_t *map, size_t i)
 static inline uint64_t hak_bits_mask(size_t w, size_t from, size_t n)
 {
     size_t low = w * 64 < from ? from - w * 64 : 0;
-    size_t high = from + n - w * 64; /* exclusive, may pass 64 */
+    size_t high = from + n - w * 64; /* exclusive; may be above 64 */
     uint64_t mask = ~0ull << low;
     return high >= 64 ? mask : mask & ((1ull << high) - 1);
 }
@@ -48,8 +48,8 @@ static inline size_t hak_bits_count(const uint64_t *map, size_t from, size_t n)
 }
 
 /*
- * First position in [from, end) whose bit, after map ^ flip, is 1; end when
- * there is none. flip is 0 or ~0: look for ones or for zeros.
+ * The first position in [from, end) whose bit is 1 (flip = 0) or 0 (flip = ~0);
+ * end if there is none.
  */
 static inline size_t hak_bits_next(const uint64_t *map, uint64_t flip,
                                    size_t from, size_t end)
@@ -67,8 +67,9 @@ static inline size_t hak_bits_next(const uint64_t *map, uint64_t flip,
 }
 
 /*
- * First run of n such bits in [from, end) that starts at a multiple of align
- * (a power of two), or HAK_BITS_NONE. Cost: the words up to there.
+ * The start of the first run of n bits in [from, end) that are all 1 (flip = 0)
+ * or all 0 (flip = ~0), at a multiple of align (a power of two); or
+ * HAK_BITS_NONE. Cost: the words up to the run.
  */
 static inline size_t hak_bits_run(const uint64_t *map, uint64_t flip,
                                   size_t from, size_t end, size_t n,

@@ -1,36 +1,40 @@
 /* SPDX-License-Identifier: MIT
  * chunks.h - kit layer 3: aligned chunks of memory, handed out by granules.
  *
- * A box that uses memory by granules maps many at once. Its threads share one
- * store. That maps *chunks*, each aligned to its size, hands out their
- * granules, finds what the box keeps for an address, and gives memory back.
+ * A box that needs single granules maps many at once, as a chunk. All its
+ * threads share one store of chunks. The store maps chunks, each aligned to its
+ * size, hands out their granules, finds the holder of an address, and gives
+ * memory back.
  *
  *     hak_chunks_init(&s, box, 1 << 20, 1)      false: no memory for the map
  *     start = hak_chunks_take(&s, &chunk);      64 KiB of any content, or NULL
  *     hak_map_set(&s.holders, start, HAK_GRANULE_BYTES, page);
  *     hak_map_get(&s.holders, start + 100)      page
- *     hak_chunks_give(&s, chunk, start, true);  somebody wrote to it
+ *     hak_chunks_give(&s, chunk, start, true);  true: it was written to
  *
- * A granule is taken from the chunk with the fewest free ones, so that others
- * can become empty. There it is the dirty one that came back last, since that
- * costs no page fault and may still be in a cache; else the lowest clean one.
+ * hak_chunks_take chooses the chunk with the fewest free granules, so that
+ * other chunks can become empty. In this chunk it takes the dirty granule that
+ * came back last, which costs no page fault and may still be in a cache; if
+ * none is dirty, the lowest clean one.
  *
- * Up to `keep` chunks that are all free wait for the next take. When there is
- * one more, the one that has waited for longest goes to the host. What was not
- * needed for a purge delay goes with hak_chunks_tick. A purge takes granules as
- * a page does: nobody has them meanwhile, and their chunk is not unmapped.
+ * Up to `keep` empty chunks wait for the next take. When there is one more, the
+ * one that has waited longest is unmapped. hak_chunks_tick gives back what was
+ * not needed for a purge delay. A purge takes granules as a page does, so
+ * nobody else gets them meanwhile, and their chunk is not unmapped.
  *
  * Invariants of a chunk (hak_chunks_check):
  *
- *     bit i of free  <=>  granule i has no holder, when nobody is at work
+ *     bit i of free  <=>  granule i has no holder, while no call is under way
  *     old            is a subset of free & dirty
- *     link           in bin[number of bits in free], or in none: it is 0
- *     base == NULL   <=>  spare: free == dirty == 0
+ *     link           is in bin[number of bits in free]; in no bin if free == 0
+ *     base == NULL   <=>  the struct is spare: free == dirty == 0
  *
- * Structs stay in the chain `all` for ever. `lock` guards what is below it in
- * the struct, and the chunks; `free` and `dirty` are read without it, too. Host
- * functions called under it are now_ms and meta: what goes back is taken first.
- * Why midmt's segments are no such chunks: docs/decisions.md, section kit.
+ * Structs stay in the list `all` for ever.
+ * Locks: s->lock guards the chunks and the members of hak_chunks after it.
+ * `free` and `dirty` may be read without it. Of the host's functions only
+ * now_ms and meta are called under it: memory to give back is taken out of its
+ * chunk first. docs/decisions.md, section kit, says why midmt's segments are
+ * not such chunks.
  */
 #ifndef HAK_KIT_CHUNKS_H
 #define HAK_KIT_CHUNKS_H
@@ -43,34 +47,37 @@
 enum { HAK_CHUNK_GRANULES_MAX = 32 }; /* bits of `free`: 2 MiB */
 
 struct hak_chunk {
-    char *base;           /* NULL: spare */
+    char *base;           /* NULL: a spare struct */
     struct hak_link link; /* in a bin */
     struct hak_chunk *spare_next, *all_next;
     uint64_t empty_since_ms;
     uint32_t free;
-    uint32_t dirty; /* was written to, and was not purged since */
-    uint32_t old;   /* was free and dirty at the last tick already */
-    uint32_t given[HAK_CHUNK_GRANULES_MAX]; /* `ngiven` when it came back */
+    uint32_t dirty; /* granules that were written to and not purged since */
+    uint32_t old;   /* granules that were free and dirty at the last tick */
+    uint32_t given[HAK_CHUNK_GRANULES_MAX]; /* s->ngiven when it came back */
 };
 
 struct hak_chunks {
     struct hak_box *box;
     size_t chunk_bytes;        /* a power of two */
     uint32_t ngranules, whole; /* of a chunk; a bit for each */
-    uint32_t keep;             /* empty chunks that wait; atomic */
-    bool fresh_is_dirty; /* since the host hands on what others wrote to */
+    uint32_t keep;             /* empty chunks to keep; atomic */
+    bool fresh_is_dirty; /* a new chunk counts as dirty, since the host may hand
+                            on memory that was written to */
     size_t struct_bytes; /* of the box's struct that begins with a hak_chunk */
     struct hak_map holders;
     struct hak_chunk *all;
-    uint64_t given_bytes, next_tick_ms; /* atomic; unmapped or purged, ever */
+    /* Both atomic. given_bytes: unmapped or purged, in total. */
+    uint64_t given_bytes, next_tick_ms;
     struct hak_lock lock;
-    struct hak_link bin[HAK_CHUNK_GRANULES_MAX + 1]; /* latest in front */
+    struct hak_link bin[HAK_CHUNK_GRANULES_MAX + 1]; /* last changed first */
     uint64_t bins;           /* bit b: bin[b] has a chunk */
-    uint32_t nempty, ngiven; /* chunks in bin[ngranules]; gives ever */
+    uint32_t nempty, ngiven; /* chunks in bin[ngranules]; gives in total */
     struct hak_chunk *spare;
 };
 
-/* *s is zero; fresh_is_dirty and struct_bytes may be set. */
+/* Set a store up. *s is zero, except that fresh_is_dirty and struct_bytes may
+ * be set. Returns false: no memory. */
 static inline bool hak_chunks_init(struct hak_chunks *s, struct hak_box *box,
                                    size_t chunk_bytes, uint32_t keep)
 {
@@ -85,9 +92,10 @@ static inline bool hak_chunks_init(struct hak_chunks *s, struct hak_box *box,
     return hak_map_init(&s->holders, box);
 }
 
-/* ---- the lock is held ---------------------------------------------------- */
+/* ---- guarded by s->lock -------------------------------------------------- */
 
-/* These granules are free from now on, and these are dirty. */
+/* Set which granules of a chunk are free and dirty, and put the chunk into its
+ * bin. */
 static inline void hak_chunk_refile(struct hak_chunks *s,
                                     struct hak_chunk *chunk, uint32_t free,
                                     uint32_t dirty)
@@ -109,7 +117,7 @@ static inline void hak_chunk_refile(struct hak_chunks *s,
     s->nempty += (to == s->ngranules) - (uint32_t)(from == s->ngranules);
 }
 
-/* An empty chunk becomes a spare struct. Returns its memory, to unmap. */
+/* Make an empty chunk a spare struct. Returns its memory, to be unmapped. */
 static inline char *hak_chunk_detach(struct hak_chunks *s,
                                      struct hak_chunk *chunk)
 {
@@ -122,7 +130,7 @@ static inline char *hak_chunk_detach(struct hak_chunks *s,
     return base;
 }
 
-/* Granules come back. Returns memory to unmap, or NULL. */
+/* Take granules back. Returns memory to be unmapped, or NULL. */
 static inline char *hak_chunk_return(struct hak_chunks *s,
                                      struct hak_chunk *chunk, uint32_t granules,
                                      uint32_t dirty)
@@ -148,7 +156,7 @@ static inline struct hak_chunk *hak_chunks_struct(struct hak_chunks *s)
     chunk = s->box->host->meta(s->box, s->struct_bytes);
     if (chunk == NULL)
         return NULL;
-    chunk->all_next = s->all; /* release: it is walked without the lock */
+    chunk->all_next = s->all; /* release: `all` is read without the lock */
     __atomic_store_n(&s->all, chunk, __ATOMIC_RELEASE);
     return chunk;
 }
@@ -165,11 +173,11 @@ static inline uint32_t hak_chunk_choose(const struct hak_chunk *chunk)
     return best;
 }
 
-/* ---- the lock is not held ------------------------------------------------ */
+/* ---- without s->lock ----------------------------------------------------- */
 
-/* Map an empty chunk if no granule is free, or always. False: no memory.
- * Threads that start at once would have a chunk each, so whoever finds that
- * another was faster gives his back. */
+/* Map an empty chunk if no granule is free, or always. Returns false: no
+ * memory. If several threads come at once, each maps a chunk. A thread that
+ * then finds free granules unmaps its own again. */
 static inline bool hak_chunks_grow(struct hak_chunks *s, bool always)
 {
     const struct hak_host *host = s->box->host;
@@ -190,7 +198,8 @@ static inline bool hak_chunks_grow(struct hak_chunks *s, bool always)
     return chunk != NULL || !wanted;
 }
 
-/* A granule and its chunk, for hak_chunks_give. NULL: no memory. */
+/* Take a granule. *from gets its chunk, for hak_chunks_give. NULL: no memory.
+ */
 static inline char *hak_chunks_take(struct hak_chunks *s,
                                     struct hak_chunk **from)
 {
@@ -211,7 +220,7 @@ static inline char *hak_chunks_take(struct hak_chunks *s,
     return start;
 }
 
-/* base: of a chunk that was detached, or NULL. */
+/* Unmap the memory of a detached chunk, if base is not NULL. */
 static inline void hak_chunks_unmap(struct hak_chunks *s, char *base)
 {
     if (base != NULL) {
@@ -220,7 +229,7 @@ static inline void hak_chunks_unmap(struct hak_chunks *s, char *base)
     }
 }
 
-/* A granule goes back, and is no longer found. */
+/* Give a granule back and clear its holder. */
 static inline void hak_chunks_give(struct hak_chunks *s,
                                    struct hak_chunk *chunk, const char *start,
                                    bool written)
@@ -236,7 +245,7 @@ static inline void hak_chunks_give(struct hak_chunks *s,
 
 /* ---- giving memory back -------------------------------------------------- */
 
-/* One host call for each run of the map. */
+/* Purge granules, with one call of the host for each run in the map. */
 static inline void hak_chunk_purge(struct hak_chunks *s,
                                    const struct hak_chunk *chunk, uint64_t map)
 {
@@ -250,8 +259,9 @@ static inline void hak_chunk_purge(struct hak_chunks *s,
     }
 }
 
-/* Unmap chunks that are empty since before_ms or longer. Of others, purge what
- * is free and dirty: all, or what was so at the last call already. */
+/* Unmap chunks that have been empty since before_ms or longer. In other chunks
+ * purge granules that are free and dirty: all of them, or those that were so at
+ * the last call already. */
 static inline void hak_chunks_age(struct hak_chunks *s, bool all,
                                   uint64_t before_ms)
 {
@@ -277,7 +287,7 @@ static inline void hak_chunks_age(struct hak_chunks *s, bool all,
     }
 }
 
-/* Twice in a purge delay, by whoever comes first. */
+/* Age the store twice in a purge delay. The first thread that comes does it. */
 static inline void hak_chunks_tick(struct hak_chunks *s)
 {
     uint64_t now_ms = s->box->host->now_ms();
@@ -287,7 +297,8 @@ static inline void hak_chunks_tick(struct hak_chunks *s)
         hak_chunks_age(s, false, now_ms > delay_ms ? now_ms - delay_ms : 0);
 }
 
-/* All that is free goes back. Returns the bytes that went meanwhile. */
+/* Give all free memory back. Returns the bytes given back meanwhile, by any
+ * thread. */
 static inline size_t hak_chunks_trim(struct hak_chunks *s)
 {
     uint64_t before = hak_counted(&s->given_bytes);
@@ -297,7 +308,8 @@ static inline size_t hak_chunks_trim(struct hak_chunks *s)
 
 /* ---- figures, checks ----------------------------------------------------- */
 
-/* Bytes of free granules, or of dirty ones; others at work blur it a little. */
+/* Bytes of free granules, or only of dirty ones. The figure may be a little
+ * wrong while other threads use the store. */
 static inline size_t hak_chunks_free_bytes(const struct hak_chunks *s,
                                            bool dirty_only)
 {
@@ -325,7 +337,7 @@ static inline bool hak_chunk_check(const struct hak_chunks *s,
     return chunk->free != 0;
 }
 
-/* While nobody else uses the store. */
+/* Check the invariants. No other thread may use the store meanwhile. */
 static inline void hak_chunks_check(const struct hak_chunks *s)
 {
     size_t nlinked = 0;

@@ -1,39 +1,40 @@
 /* SPDX-License-Identifier: MIT
- * common.h - kit layer 8: pages that young heaps share.
+ * common.h - kit layer 8: pages that young heaps share (the common heap).
  *
- * A heap's first slot of a class costs a page of the system, whatever its size.
- * That is nothing to a few threads, and most of the memory of a program that
- * has thousands of them with little each. So where many heaps are open, the
- * first slots of each class come from the *common heap*, which has no thread:
+ * The first slot of a class in a heap costs an OS page, whatever the slot's
+ * size. With thousands of threads that use little memory each, this is most of
+ * the program's memory. So while many heaps are open, the first slots of each
+ * class come from the common heap, which has no thread:
  *
  *     refill of a young bin -> lock, one slot of a common page -> heap->lent
- *     malloc                -> takes it from there, as from any span
- *     free                  -> a free by another thread: nobody owns the page
+ *     malloc                -> takes the slot from the span heap->lent
+ *     free                  -> a remote free, since a common page has no owner
  *
- * A bin that has had HAK_COMMON_BYTES so gets pages of its own: each such slot
- * costs its malloc a lock and its free an exchange.
+ * A bin that has got common_bytes in this way gets pages of its own, since each
+ * such slot costs its malloc a lock and its free an atomic exchange.
  *
- * heap->lent is a span that no granule names. It holds one slot at most, and
- * that only between a refill and the malloc that asked for it.
+ * heap->lent is a span that no granule names. It has at most one slot, between
+ * a refill and the malloc that asked for it.
  *
- * Locks: hak_heaps.common_lock, for the common heap and its pages, as an owner
- * would have them. It is taken before hak_heaps.lock, and after absent.
+ * Locks: hak_heaps.common_lock guards the common heap and its pages; its holder
+ * acts as their owner. Lock order: absent, common_lock, hak_heaps.lock.
  */
 #ifndef HAK_KIT_COMMON_H
 #define HAK_KIT_COMMON_H
 
 #include "refill.h"
 
-/* A page of the system: with more in use, one of its own costs no more. */
+/* One OS page. A heap that uses more of a class than this does not save memory
+ * by common pages. */
 enum { HAK_COMMON_BYTES = 4096 };
 
-/* The heap's lent span gets the slot p of the common page `from`. One at a
- * time: what malloc had not taken of more would count as live. */
+/* Put slot p of the common page `from` on the heap's lent span. Only one slot
+ * at a time: more would count as live before malloc took them. */
 static inline void hak_heap_lend_slot(struct hak_heap *heap,
                                       const struct hak_span *from, void *p)
 {
     struct hak_span *lent = &heap->lent;
-    if (lent->slot_bytes != from->slot_bytes) /* lanes of another class */
+    if (lent->slot_bytes != from->slot_bytes) /* it is in other lanes */
         heap->all->box->host->lane_drop(lent);
     lent->key = from->key;
     lent->inverse = from->inverse;
@@ -43,8 +44,8 @@ static inline void hak_heap_lend_slot(struct hak_heap *heap,
     lent->local = p;
 }
 
-/* common_lock held: the common heap, or NULL. The box opens it as for a thread,
- * since its own part of a heap is needed, too. */
+/* The common heap, or NULL. ops->heap_open makes it, since it needs the box's
+ * own part of a heap too. Guarded by common_lock. */
 static inline struct hak_heap *hak_heaps_common(struct hak_heaps *all)
 {
     if (all->common == NULL)
@@ -52,7 +53,8 @@ static inline struct hak_heap *hak_heaps_common(struct hak_heaps *all)
     return all->common;
 }
 
-/* A span with one slot of the class from a common page, or NULL. */
+/* The heap's lent span, with one slot of the class from a common page; or
+ * NULL. */
 static inline struct hak_span *hak_heap_lend(struct hak_heap *heap,
                                              uint32_t class_number)
 {
@@ -72,7 +74,7 @@ static inline struct hak_span *hak_heap_lend(struct hak_heap *heap,
     return &heap->lent;
 }
 
-/* Give back what the common heap has free. Returns the bytes that went. */
+/* Give back all free memory of the common heap. Returns the bytes purged. */
 static inline size_t hak_heaps_trim_common(struct hak_heaps *all)
 {
     size_t bytes = 0;
@@ -86,7 +88,8 @@ static inline size_t hak_heaps_trim_common(struct hak_heaps *all)
     return bytes;
 }
 
-/* As a thread's own slow paths do for its heap. Nobody waits for it. */
+/* Age the common heap, as a thread's slow paths age its heap. It does not wait
+ * for the lock. */
 static inline void hak_heaps_age_common(struct hak_heaps *all)
 {
     if (__atomic_load_n(&all->common, __ATOMIC_RELAXED) == NULL ||

@@ -1,25 +1,26 @@
 /* SPDX-License-Identifier: MIT
- * heap.h - kit layer 5: one thread's pages, by class, and what becomes of them.
+ * heap.h - kit layer 5: the pages of one thread, by class, and their states.
  *
  *     bin of a class:  current page, available, full and kept pages
  *
  * Only the current page may be in a lane.
  *
- * A page that becomes empty is *kept* as it is, cut to slots, for the next need
- * of its class: up to keep_bytes in a heap. What a heap has not needed for half
- * a purge delay goes back. Kept pages are under a lock of the heap's, so that
- * any thread can have them go back (hak_heap_shed).
+ * A heap keeps a page that becomes empty, carved as it is, for the next need of
+ * its class. It keeps up to keep_bytes. Pages that it has not needed for half a
+ * purge delay are retired. Kept pages are guarded by a lock of the heap, so
+ * that any thread can retire them (hak_heap_shed).
  *
  * Locks, in the order in which one may be taken under another:
  *
- *     hak_heaps.absent       what is done in pages of others (absent.h)
- *     hak_heaps.common_lock  the heap that has no thread (common.h)
- *     hak_heaps.lock         the lists of orphans and of spare heaps, only
- *     hak_heap.shelf         what the heap keeps
- *     *hak_heaps.box_lock    where the box's pages come from
+ *     hak_heaps.absent       guards work on pages of other threads (absent.h)
+ *     hak_heaps.common_lock  guards the common heap, which has no thread
+ *                            (common.h)
+ *     hak_heaps.lock         guards the lists of orphans and of spare heaps
+ *     hak_heap.shelf         guards the kept pages
+ *     *hak_heaps.box_lock    guards the memory from which the box makes pages
  *
- * Fork takes all but the shelves (hak_heaps_fork). Everything else belongs to
- * the owner thread or is atomic.
+ * A fork takes all of them but the shelves (hak_heaps_fork). All other members
+ * belong to the owner thread or are atomic.
  */
 #ifndef HAK_KIT_HEAP_H
 #define HAK_KIT_HEAP_H
@@ -31,54 +32,53 @@
 struct hak_bin {
     struct hak_page *current;
     struct hak_link avail, full;
-    uint64_t lent_bytes;   /* had from common pages: common.h */
-    struct hak_page *kept; /* linked by pending_next; under hak_heap.shelf */
+    uint64_t lent_bytes;   /* bytes got from common pages: common.h */
+    struct hak_page *kept; /* linked by pending_next; guarded by shelf */
     uint32_t nkept, low;   /* low: the least nkept since the last look */
 };
 
 struct hak_heap {
     struct hak_thread *thread; /* NULL: orphan or spare */
     struct hak_heaps *all;
-    struct hak_heap *next; /* orphans or spare heaps */
+    struct hak_heap *next; /* in the list of orphans or of spare heaps */
     struct hak_heap *all_next;
     struct hak_page *spare; /* page structs without memory */
-    void *own;              /* the box's part, hak_heaps.own_bytes, or NULL */
+    void *own; /* the box's part, of hak_heaps.own_bytes; or NULL */
     uint64_t retired, adopted;
     uint64_t aged_ms; /* when kept pages were last looked at; atomic */
     uint32_t age_calls, ages;
     struct hak_lock shelf;
-    uint64_t kept_bytes;  /* cut to slots in kept pages; under shelf, atomic */
-    bool sheds;           /* what becomes empty goes back at once; owner only */
+    uint64_t kept_bytes;  /* carved bytes of kept pages; written under shelf,
+                             read atomically */
+    bool sheds;           /* do not keep pages that become empty; owner only */
     struct hak_span lent; /* common.h */
-    /* written by other threads */
+    /* Written by other threads, so on a cache line of its own. */
     _Alignas(64) struct hak_page *pending;
     uint32_t orphan;
     struct hak_bin bin[];
 };
 
-/*
- * How a box gets memory for pages; a constant.
- *
- * page_get: memory for a page of the class: calls hak_heap_page, then
- * hak_page_init, enters the page into the box's own table, and last calls
- * hak_heap_enter. NULL = no memory.
- * page_put: the page is empty; unregister, give the memory back, then
- * hak_heap_spare. It may have been another heap's.
- */
+/* How a box gets memory for pages. Constant. */
 struct hak_heaps_ops {
+    /* page_get - make a page of the class: call hak_heap_page, take memory,
+     * call hak_page_init, enter the page into the box's own table, and last
+     * call hak_heap_enter. Returns NULL: no memory. */
     struct hak_page *(*page_get)(struct hak_heap *heap, uint32_t class_number);
+    /* page_put - give an empty page back: unregister the span, give the memory
+     * back, call hak_heap_spare. The page may have belonged to another heap. */
     void (*page_put)(struct hak_heap *heap, struct hak_page *page);
-    /* tick: NULL, or called now and then, by the heap's thread. Pages may go,
-     * current ones too. */
+    /* tick - called now and then by the heap's thread, or NULL. It may retire
+     * pages, even current ones. */
     void (*tick)(struct hak_heap *heap);
-    /* own_init: NULL, or makes the box's part of a new heap, which is zero.
-     * Once: the part stays as it is when the heap serves another thread. */
+    /* own_init - set up the box's part of a new heap, which is zero; or NULL.
+     * Called once for each heap: the part stays as it is when the heap serves
+     * another thread. */
     void (*own_init)(void *own);
-    /* own_close: NULL, or called when a heap closes, before its pages go. What
-     * the box's part holds of slots and pages goes back. */
+    /* own_close - give back the slots and pages that the box's part holds; or
+     * NULL. Called when a heap closes, before its pages are given back. */
     void (*own_close)(struct hak_heap *heap);
-    /* own_mark: NULL, or sets the bits of those slots of the page that count as
-     * out of it and wait in the box's parts of heaps. */
+    /* own_mark - set the bits of those slots of the page that count as out but
+     * wait in the box's parts of heaps; or NULL. */
     void (*own_mark)(const struct hak_page *page, uint64_t *is_free);
 };
 
@@ -86,17 +86,17 @@ struct hak_heaps_ops {
 struct hak_heaps {
     struct hak_box *box;
     uint32_t nclasses;
-    uint32_t carve_bytes;  /* carved at a time, at least one slot */
-    uint32_t full_divisor; /* a full page is looked at again when
-                              1 + capacity / full_divisor slots came back */
-    size_t keep_bytes;     /* of kept pages in a heap; atomic */
-    uint32_t common_bytes; /* of each class a young heap has from common pages;
-                              0: none */
-    uint32_t own_bytes;    /* of the box's part of a heap; 0: none */
-    struct hak_lock *box_lock; /* the box's own, or NULL */
+    uint32_t carve_bytes;      /* to carve at a time; at least one slot */
+    uint32_t full_divisor;     /* a full page becomes available when
+                                  1 + capacity / full_divisor slots came back */
+    size_t keep_bytes;         /* most bytes of kept pages in a heap; atomic */
+    uint32_t common_bytes;     /* a young heap gets this much of each class from
+                                  common pages; 0: none */
+    uint32_t own_bytes;        /* size of the box's part of a heap; 0: none */
+    struct hak_lock *box_lock; /* a lock of the box, or NULL */
     const struct hak_heaps_ops *ops;
-    struct hak_page *all_pages; /* push only, for statistics */
-    struct hak_heap *all_heaps; /* push only */
+    struct hak_page *all_pages; /* a list that only grows; atomic */
+    struct hak_heap *all_heaps; /* likewise */
     uint64_t in_use_bytes, peak_bytes;
     struct hak_lock lock;
     struct hak_heap *orphans, *spares;
@@ -104,13 +104,15 @@ struct hak_heaps {
     struct hak_heap *common; /* NULL until it is needed */
     uint64_t nopen;          /* heaps with a thread; atomic */
     struct hak_lock absent;
-    struct hak_page *absent_at; /* the next one that absent.h looks at */
-    struct hak_heap *shed_at;   /* the next one that it has shed */
+    struct hak_page *absent_at; /* next page that absent.h looks at; guarded by
+                                   absent */
+    struct hak_heap *shed_at;   /* next heap that hak_heaps_shrink sheds;
+                                   guarded by absent */
     uint64_t absent_due_ms;     /* atomic */
 };
 
-/* common.h and absent.h: who includes this file includes lost.h, and so those.
- */
+/* Defined in common.h and absent.h, which are higher layers. A box must include
+ * lost.h, and thereby both. */
 static inline struct hak_span *hak_heap_lend(struct hak_heap *heap,
                                              uint32_t class_number);
 static inline void hak_heaps_age_common(struct hak_heaps *all);
@@ -119,6 +121,7 @@ static inline void hak_heaps_age_absent(struct hak_heap *mine, uint64_t now_ms,
 
 /* ---- page structs -------------------------------------------------------- */
 
+/* A page struct: a spare one of the heap or a new one. NULL: no memory. */
 static inline struct hak_page *hak_heap_page(struct hak_heap *heap)
 {
     struct hak_heaps *all = heap->all;
@@ -141,9 +144,10 @@ static inline struct hak_page *hak_heap_page(struct hak_heap *heap)
 }
 
 /*
- * Who owns a page frees into it inline, without a look at the slot. Nobody owns
- * an available page that is empty, or in which slots sleep, which have no
- * marks: the box sees each free there, and a wrong one is told at once.
+ * Set or clear the owner of a page. The owner frees inline, without reading the
+ * slot. A page that is empty, or that has sleeping slots, which have no marks,
+ * has no owner while it is available. So the box sees each free there, and
+ * reports a wrong one at once.
  */
 static inline void hak_heap_own(struct hak_heap *heap, struct hak_page *page)
 {
@@ -156,11 +160,11 @@ static inline void hak_heap_disown(struct hak_page *page)
 }
 
 /*
- * The page, which has memory and is initialised, is the heap's from here on,
- * and the directory names its span. The owner and the slot size come before
- * span_set, which copies a hint of both into the directory's entry: with a
- * wrong hint the first free of the page goes the slow way.
+ * Give an initialised page to the heap and register its span.
  * size_bytes  of the memory that the page was made of
+ * span.owner and slot_bytes must be set before span_set, which copies a hint of
+ * both into the directory's entries. With a wrong hint the first free of the
+ * page takes a slow path.
  */
 static inline void hak_heap_enter(struct hak_heap *heap, struct hak_page *page,
                                   size_t size_bytes)
@@ -182,9 +186,10 @@ static inline void hak_heap_spare(struct hak_heap *heap, struct hak_page *page)
 }
 
 /*
- * Clear NOTIFY, so that no notice of the page begins. False: one is in flight,
- * nothing changed. Test and clear are one step: NOTIFY may be set even on a
- * current page, and a remote free turns it into PENDING at any moment.
+ * Clear NOTIFY, so that no remote free puts the page on a pending list. Returns
+ * false: the page is on one, or about to be (PENDING); nothing has changed.
+ * Test and clear must be one atomic step: NOTIFY may be set even on a current
+ * page, and a remote free may turn it into PENDING at any time.
  */
 static inline bool hak_page_hush(struct hak_page *page)
 {
@@ -205,12 +210,12 @@ static inline void hak_heap_avail(struct hak_heap *heap, struct hak_page *page)
     page->state = HAK_PAGE_AVAIL;
     if (page->asleep != 0)
         hak_heap_disown(page);
-    page->span.trigger = page->span.nalloc; /* when nothing is out */
+    page->span.trigger = page->span.nalloc; /* when the page is empty */
     hak_link_after(&heap->bin[page->class_number].avail, &page->link);
 }
 
-/* The page is in no list and nothing of it is out: give it back. It may have
- * been another heap's. */
+/* Give back a page that is empty and in no list. It may have belonged to
+ * another heap. */
 static inline void hak_heap_retire(struct hak_heap *heap, struct hak_page *page)
 {
     HAK_ASSERT(hak_page_out(page) == 0);
@@ -219,14 +224,15 @@ static inline void hak_heap_retire(struct hak_heap *heap, struct hak_page *page)
                        (uint64_t)page->capacity * page->span.slot_bytes,
                        __ATOMIC_RELAXED);
     hak_count(&heap->retired, 1);
-    if (page->span.nalloc != page->taken_nalloc) /* not told when it was kept */
+    if (page->span.nalloc != page->taken_nalloc) /* else told when kept */
         hak_page_tell_retired(page);
     heap->all->ops->page_put(heap, page);
 }
 
 /* ---- kept pages ---- */
 
-/* False: there is no room for it. A heap without a thread keeps none. */
+/* Keep an empty page. Returns false: there is no room for it. A heap without a
+ * thread keeps no pages. */
 static inline bool hak_heap_keep(struct hak_heap *heap, struct hak_page *page)
 {
     struct hak_bin *bin = &heap->bin[page->class_number];
@@ -238,7 +244,7 @@ static inline bool hak_heap_keep(struct hak_heap *heap, struct hak_page *page)
     bool room = heap->kept_bytes + bytes <= most;
     if (room) {
         hak_page_tell_retired(page);
-        hak_page_begin(page); /* what it serves next is told of by itself */
+        hak_page_begin(page); /* its next use gets a record of its own */
         page->state = HAK_PAGE_KEPT;
         page->pending_next = bin->kept;
         __atomic_store_n(&bin->kept, page, __ATOMIC_RELAXED);
@@ -249,7 +255,7 @@ static inline bool hak_heap_keep(struct hak_heap *heap, struct hak_page *page)
     return room;
 }
 
-/* shelf held: the last one that was kept, or NULL. */
+/* Take the page that was kept last, or NULL. Guarded by heap->shelf. */
 static inline struct hak_page *hak_bin_pop_kept(struct hak_heap *heap,
                                                 struct hak_bin *bin)
 {
@@ -275,8 +281,9 @@ static inline struct hak_page *hak_heap_take_kept(struct hak_heap *heap,
 }
 
 /*
- * An available page, which is linked, became empty. With a notice in flight it
- * stays where it is: hak_heap_collect comes back to it.
+ * Keep or retire an available page that became empty. If a notice of it is in
+ * flight (PENDING), the page stays where it is: hak_heap_collect will come back
+ * to it.
  */
 static inline void hak_heap_empty(struct hak_heap *heap, struct hak_page *page)
 {
@@ -289,8 +296,8 @@ static inline void hak_heap_empty(struct hak_heap *heap, struct hak_page *page)
         hak_heap_retire(heap, page);
 }
 
-/* shelf held: pages that were not needed since the last look, or all, leave it;
- * linked by pending_next. */
+/* Take pages off the shelf: those that were not needed since the last look, or
+ * all. Returns them linked by pending_next. Guarded by heap->shelf. */
 static inline struct hak_page *hak_heap_unshelve(struct hak_heap *heap,
                                                  bool all)
 {
@@ -318,7 +325,8 @@ static inline void hak_heap_retire_list(struct hak_heap *heap,
     }
 }
 
-/* By its thread: all that the heap keeps, or what it did not need of late. */
+/* Retire kept pages: all, or those that were not needed since the last look.
+ * Called by the heap's thread. */
 static inline void hak_heap_retire_kept(struct hak_heap *heap, bool all)
 {
     if (hak_counted(&heap->kept_bytes) == 0)
@@ -330,10 +338,11 @@ static inline void hak_heap_retire_kept(struct hak_heap *heap, bool all)
 }
 
 /*
- * All that `from` keeps goes back, by any thread, whose heap is `to`. Under
- * hak_heaps.absent, so that no fork copies a shelf which another thread than
- * its owner has locked. (In a child, that of a thread of the parent's may be
- * locked for ever. Hence nobody waits for it.) Returns the bytes.
+ * Retire all pages that heap `from` keeps. Any thread may call it; `to` is its
+ * heap. Returns the bytes.
+ * Guarded by hak_heaps.absent, so that no fork copies a shelf that another
+ * thread than its owner has locked. It must not wait for the shelf: in the
+ * child of a fork, the shelf of a thread that is gone may be locked for ever.
  */
 static inline size_t hak_heap_shed(struct hak_heap *from, struct hak_heap *to)
 {
@@ -347,14 +356,16 @@ static inline size_t hak_heap_shed(struct hak_heap *from, struct hak_heap *to)
 }
 
 enum {
-    HAK_HEAP_LOOK_FREES = 256, /* of a current page; bench/pair of 64 B: 1 % */
-    HAK_HEAP_AGE_CALLS = 8,    /* of hak_heap_age, between looks at the clock */
-    HAK_HEAP_PURGES = 256,     /* calls of the host in one look at pages */
+    /* Frees into a current page between calls of hak_heap_age. It costs 1 % of
+     * bench/pair with 64 B. */
+    HAK_HEAP_LOOK_FREES = 256,
+    HAK_HEAP_AGE_CALLS = 8, /* calls of hak_heap_age for a look at the clock */
+    HAK_HEAP_PURGES = 256,  /* most calls of the host in one look at pages */
 };
 
 /*
- * Look at the pages that are not full; those that are idle lose what is free
- * in them. now: idle or not. Returns the bytes that went.
+ * Look at the pages that are not full, and put free groups of idle ones to
+ * sleep. now: of all these pages, idle or not. Returns the bytes purged.
  */
 static inline size_t hak_heap_look(struct hak_heap *heap, bool now)
 {
@@ -378,8 +389,9 @@ static inline size_t hak_heap_look(struct hak_heap *heap, bool now)
 }
 
 /*
- * Kept pages go when they were not needed for half a purge delay to a whole
- * one, what is free in pages that are idle after one to two.
+ * Age the heap. Kept pages are retired when they were not needed for half a
+ * purge delay to one purge delay. Free memory in idle pages is purged after one
+ * to two purge delays.
  */
 static inline void hak_heap_age_now(struct hak_heap *heap)
 {
@@ -405,8 +417,9 @@ static inline void hak_heap_age(struct hak_heap *heap)
 }
 
 /*
- * The page leaves `current`: from now on remote frees must tell. With NOTIFY
- * still set from its last time as a full page, there is nothing to do.
+ * Make the current page a full one, so that remote frees notify the heap (they
+ * do already if NOTIFY is still set from before). Returns false: slots came
+ * back meanwhile, so the page is not full.
  */
 static inline bool hak_heap_set_full(struct hak_heap *heap,
                                      struct hak_page *page)
@@ -414,7 +427,7 @@ static inline bool hak_heap_set_full(struct hak_heap *heap,
     uint64_t word = __atomic_load_n(&page->remote, __ATOMIC_RELAXED);
     do {
         if (hak_remote_length(word) != 0)
-            return false; /* not full after all */
+            return false;
         if (word & HAK_REMOTE_NOTIFY)
             break;
     } while (!__atomic_compare_exchange_n(&page->remote, &word,
@@ -429,7 +442,8 @@ static inline bool hak_heap_set_full(struct hak_heap *heap,
     return true;
 }
 
-/* NOTIFY may stay: a notice that nobody needs costs less than an atomic. */
+/* Make the page the current one. NOTIFY may stay set: a needless notice costs
+ * less than an atomic instruction here. */
 static inline void hak_heap_set_current(struct hak_heap *heap,
                                         struct hak_page *page)
 {
@@ -440,9 +454,9 @@ static inline void hak_heap_set_current(struct hak_heap *heap,
 }
 
 /*
- * ops->triggered: a full page has room again, or an available one is empty, or
- * it is time to look at the clock: a thread may live for long on what its
- * current pages have, without a refill.
+ * ops->triggered. A full page has room again, or an available one is empty. For
+ * a current page the trigger is a timer, since a thread may live on its current
+ * pages for long without a refill: look at the clock.
  */
 static inline void hak_heap_triggered(struct hak_span *span)
 {
@@ -463,7 +477,7 @@ static inline void hak_heap_triggered(struct hak_span *span)
 
 /* ---- remote frees ---- */
 
-/* A page that was on the pending list: take what came back. */
+/* Take back the remote frees of a page that is off the pending list. */
 static inline void hak_heap_collect_page(struct hak_heap *heap,
                                          struct hak_page *page)
 {

@@ -1,22 +1,26 @@
 /* SPDX-License-Identifier: MIT
- * idle.h - kit layer 4: memory of free slots in pages that stay in use.
+ * idle.h - kit layer 4: purge the memory of free slots in pages that stay in
+ * use.
  *
- * One live slot keeps its page. When nobody called for the page for a while,
- * what is free in it goes back to the system without the page:
+ * One live slot keeps its whole page. When the page was not used for a while,
+ * the memory of its free slots goes back to the kernel, in groups:
  *
  *     |  group 0  |  group 1  |  group 2  | ...      at most 64 in a page
  *     | s s s s s | s s s s s | s s s s s |
  *
- * A group is the slots that start in one or more pages of the system. One
- * whose slots are all free may sleep: its slots are in no list, its bit in
- * page->asleep is set and its memory is the system's, as far as no slot of a
- * waking group reaches into it. A refill that finds nothing else wakes a group.
+ * A group is the slots that start in one or more OS pages. A group whose slots
+ * are all free may be put to sleep: its slots are in no list, its bit in
+ * page->asleep is set, and its memory is purged. An OS page stays where a slot
+ * of another group reaches into it, unless that group sleeps too. A refill that
+ * finds no other free slot wakes a group.
  *
- * Owner only. A free of a slot that sleeps is found out at once where the box
- * sees it. Inline it is not, since the mark went with the memory. Then it is
- * found when its group wakes, by the first word, which is zero or a mark in a
- * free slot; a program that has the slot again and left that word zero is not
- * caught.
+ * Only the owner calls these functions, or a thread that took an orphan.
+ *
+ * A wrong free of a sleeping slot is found at once if the box sees it. An
+ * inline free does not find it, since the mark is gone with the memory. It is
+ * then found when the group wakes, as the first word of each slot must be zero
+ * or a mark. Not caught: the program has got the slot again and has left its
+ * first word zero.
  */
 #ifndef HAK_KIT_IDLE_H
 #define HAK_KIT_IDLE_H
@@ -35,8 +39,8 @@ static inline uint32_t hak_page_ngroups(const struct hak_page *page)
     return (uint32_t)(((bytes - 1) >> hak_page_group_shift(page)) + 1);
 }
 
-/* A map of the groups whose slots are all on this list of the page; *none: of
- * those without a slot. */
+/* The map of the groups whose slots are all on this list of the page. *none
+ * gets the map of the groups in which no slot starts. */
 static inline uint64_t hak_page_free_groups(const struct hak_page *page,
                                             const void *list, uint64_t *none)
 {
@@ -54,13 +58,13 @@ static inline uint64_t hak_page_free_groups(const struct hak_page *page,
         if (group.first == group.end)
             *none |= 1ull << g;
         else if (nfree[g] == group.end - group.first)
-            map |= 1ull << g; /* all of it is carved, or there would be fewer */
+            map |= 1ull << g; /* then all slots of the group are carved */
     }
     return map;
 }
 
-/* Take the slots of these groups off a list of the page. Returns its head;
- * *last is its last slot, or NULL. */
+/* Take the slots of these groups off the list p of the page. Returns the new
+ * head. *last gets the last slot, or NULL. */
 static inline void *hak_page_unlist(struct hak_page *page, char *p,
                                     uint64_t groups, char **last)
 {
@@ -81,8 +85,9 @@ static inline void *hak_page_unlist(struct hak_page *page, char *p,
     return head;
 }
 
-/* The pages of the system in which nothing but slots of groups first .. end - 1
- * lies. Before the first slot, and behind the last one, there is nothing. */
+/* The OS pages that hold only slots of the groups first .. end - 1. *from gets
+ * their start. Returns their bytes. The parts of a page's memory before the
+ * first and after the last slot hold nothing. */
 static inline size_t hak_page_extent(const struct hak_page *page, size_t first,
                                      size_t end, char **from)
 {
@@ -101,10 +106,9 @@ static inline size_t hak_page_extent(const struct hak_page *page, size_t first,
 }
 
 /*
- * The memory of the groups in `map` goes to the system, in whole pages of it.
- * without: groups that have none, or no slot, so that a page of the system may
- * reach into them. Returns the bytes that went; *ncalls grows by the calls of
- * the host.
+ * Purge the memory of the groups in `map`, in whole OS pages. without: groups
+ * that sleep already, or in which no slot starts; an OS page may reach into
+ * them. Returns the bytes purged, and adds the calls of the host to *ncalls.
  */
 static inline size_t hak_page_purge(const struct hak_page *page, uint64_t map,
                                     uint64_t without, uint32_t *ncalls)
@@ -115,7 +119,7 @@ static inline size_t hak_page_purge(const struct hak_page *page, uint64_t map,
     for (size_t g = 0; (g = hak_bits_next(free, 0, g, 64)) < 64; g = end) {
         end = hak_bits_next(free, ~0ull, g, 64);
         if ((map & hak_bits_mask(0, g, end - g)) == 0)
-            continue; /* slept before */
+            continue; /* all of these groups slept before */
         char *from;
         size_t n = hak_page_extent(page, g, end, &from);
         if (n == 0)
@@ -128,8 +132,9 @@ static inline size_t hak_page_purge(const struct hak_page *page, uint64_t map,
 }
 
 /*
- * The memory may have been another's, who wrote to it: what no slot was carved
- * of by the time the page is idle goes, once. Nobody knows how much that is.
+ * Purge the part of the page that is not carved, once. An earlier user may have
+ * written to this memory, so it may be resident. How many bytes that frees is
+ * unknown, so they are not counted.
  */
 static inline void hak_page_purge_tail(struct hak_page *page, uint32_t *ncalls)
 {
@@ -146,7 +151,8 @@ static inline void hak_page_purge_tail(struct hak_page *page, uint32_t *ncalls)
     ++*ncalls;
 }
 
-/* Put what is free to sleep. Returns the bytes that went; *ncalls as above. */
+/* Put all groups to sleep whose slots are free. Returns the bytes purged;
+ * *ncalls as above. */
 static inline size_t hak_page_sleep(struct hak_page *page, uint32_t *ncalls)
 {
     hak_page_purge_tail(page, ncalls);
@@ -161,7 +167,8 @@ static inline size_t hak_page_sleep(struct hak_page *page, uint32_t *ncalls)
     return hak_page_purge(page, map, before | none, ncalls);
 }
 
-/* Each slot of a sleeping group is as it went to sleep, or zero. */
+/* Abort unless each slot of a sleeping group has its mark still, or begins with
+ * zero. */
 static inline void hak_page_expect_asleep(const struct hak_page *page,
                                           struct hak_group group)
 {
@@ -174,7 +181,8 @@ static inline void hak_page_expect_asleep(const struct hak_page *page,
     }
 }
 
-/* Wake a group onto local, which is empty. False: none sleeps. */
+/* Wake a group and put its slots on span.local, which is empty. Returns false:
+ * no group sleeps. */
 static inline bool hak_page_wake(struct hak_page *page)
 {
     if (page->asleep == 0)
@@ -188,9 +196,10 @@ static inline bool hak_page_wake(struct hak_page *page)
 }
 
 /*
- * A look at a page, which is not full. Nobody has called for it since the last
- * one: it sleeps, once. `seen` is the number of calls then, doubled, and has
- * its lowest bit set when the page slept at that number.
+ * Look at a page that is not full. Put its free groups to sleep if no slot was
+ * taken or freed since the last look, or if `now`; but only once, until the
+ * page is used again. page->seen is twice the number of allocs and frees at the
+ * last look, plus 1 if the page was put to sleep then.
  */
 static inline size_t hak_page_look(struct hak_page *page, bool now,
                                    uint32_t *ncalls)

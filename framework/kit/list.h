@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * list.h - kit layer 2: circular doubly linked lists, links inside the items.
+ * list.h - kit layer 2: circular doubly linked lists with the links inside of
+ * the items.
  *
- * A head is a link that points at itself when the list is empty. An item
- * that is in no list has next == NULL.
+ * A head is a link that points at itself when the list is empty. An item that
+ * is in no list has next == NULL.
  */
 #ifndef HAK_KIT_LIST_H
 #define HAK_KIT_LIST_H
@@ -43,7 +44,7 @@ static inline bool hak_link_in_list(const struct hak_link *item)
     return item->next != NULL;
 }
 
-/* Item behind a link. */
+/* The item that contains a link. */
 #define hak_item(link, type, member) hak_container_of(link, type, member)
 
 #endif

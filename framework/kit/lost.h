@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * lost.h - kit layer 10: pages of a thread that a fork left behind.
+ * lost.h - kit layer 10: in the child of a fork, pages of threads that only the
+ * parent has.
  *
- * The child of a fork has the memory of the parent's other threads as it was
- * when they were halted, between any two of their stores. So the lists of their
- * heaps are not to be trusted. But each page says enough of itself: a slot is
- * free when it is on one of the page's own lists or sleeps, and each link there
- * has the mark of the page. A page of which all that is whole is taken over by
- * another heap. What is not whole stays as it is, for good.
+ * The fork may have halted the parent's other threads between any two of their
+ * stores. So the child cannot trust the lists of their heaps. But a page can be
+ * checked by itself: its free slots are on its own lists or asleep, and each
+ * slot on a list must have the page's mark. A page that passes all checks is
+ * whole, and another heap takes it over. Other pages stay as they are for good.
  *
- * A slot that was just being taken off a list, or put on one, counts as live:
- * it is lost to the child.
+ * A slot that was just being taken off a list, or put on one, counts as live,
+ * so it is lost to the child.
  */
 #ifndef HAK_KIT_LOST_H
 #define HAK_KIT_LOST_H
@@ -17,8 +17,9 @@
 #include "absent.h"
 #include "visit.h"
 
-/* The slots of a list of the page, each marked and on no list before; their
- * bits in is_free are set. False: it is no such list. */
+/* Check a list of the page and set the bits of its slots in is_free; *n gets
+ * its length. Returns false: a slot has no mark, or is not of the page, or its
+ * bit is set already. */
 static inline bool hak_lost_list(const struct hak_page *page, const void *list,
                                  uint64_t *is_free, uint32_t *n)
 {
@@ -37,7 +38,8 @@ static inline bool hak_lost_list(const struct hak_page *page, const void *list,
     return true;
 }
 
-/* The slots of groups that sleep, likewise. */
+/* Set the bits of the slots of sleeping groups. Returns false: the map has a
+ * group that is not carved. */
 static inline bool hak_lost_asleep(const struct hak_page *page, uint64_t map,
                                    uint64_t *is_free)
 {
@@ -51,8 +53,8 @@ static inline bool hak_lost_asleep(const struct hak_page *page, uint64_t map,
     return true;
 }
 
-/* All of it, by the core and the box? Else its thread was about to give it
- * back. */
+/* Do the core and the box know the page at all its granules? If not, its thread
+ * was taking it or giving it back. */
 static inline bool hak_lost_is_registered(const struct hak_page *page)
 {
     struct hak_box *box = page->span.box;
@@ -64,8 +66,8 @@ static inline bool hak_lost_is_registered(const struct hak_page *page)
     return true;
 }
 
-/* Is the page set up, registered, and is each of its lists whole? Then *nlocal
- * is the length of its own. */
+/* Is the page set up and registered, and is each of its lists whole? *nlocal
+ * gets the length of span.local. */
 static inline bool hak_lost_is_whole(const struct hak_page *page,
                                      uint32_t *nlocal)
 {
@@ -83,7 +85,7 @@ static inline bool hak_lost_is_whole(const struct hak_page *page,
            nremote + hak_page_nslots(page, asleep) == hak_remote_length(remote);
 }
 
-/* The page is whole, nobody has a notice of it in hand: `to` has it now. */
+/* Move a whole page, for which no notice is in flight, to heap `to`. */
 static inline void hak_lost_move(struct hak_heap *to, struct hak_page *page,
                                  uint32_t nlocal)
 {
@@ -91,7 +93,7 @@ static inline void hak_lost_move(struct hak_heap *to, struct hak_page *page,
     uint32_t out = page->carved - nlocal - hak_page_nasleep(page);
     span->nfree = span->nalloc - out;
     page->link =
-        (struct hak_link){NULL, NULL}; /* its neighbours may be halves */
+        (struct hak_link){NULL, NULL}; /* its old list cannot be trusted */
     __atomic_store_n(&page->heap, to, __ATOMIC_RELAXED);
     hak_heap_own(to, page);
     hak_count(&to->adopted, 1);
@@ -106,19 +108,19 @@ static inline void hak_lost_move(struct hak_heap *to, struct hak_page *page,
 }
 
 /*
- * ops->heap_lost. The pages that are whole go to a heap that is opened for them
- * without a thread, and closed then as an ended thread's. Cost: a look at each
- * page of the box, a load for each free slot of the heap's.
+ * ops->heap_lost. The whole pages move to a heap that is opened without a
+ * thread and then closed, so that it becomes an orphan. Cost: a look at each
+ * page of the box, and a load for each free slot of the lost heap.
  */
 static inline void hak_heap_lost(struct hak_box *box, void *heap,
                                  struct hak_thread *thread)
 {
     struct hak_heap *lost = heap, *to;
     uint32_t nlocal;
-    if (lost->thread != thread) /* closed in the parent, or somebody's again */
+    if (lost->thread != thread) /* it was closed, and may have a new owner */
         return;
     hak_count_shared(&lost->all->nopen, -1);
-    (void)hak_lock_try(&lost->shelf); /* nobody looks at its lists any more */
+    (void)hak_lock_try(&lost->shelf); /* for ever: its kept list is not whole */
     if ((to = box->ops->heap_open(box, NULL)) == NULL)
         return;
     struct hak_page *page =

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * map.h - kit layer 2: granule -> pointer, a box's own lock-free directory.
+ * map.h - kit layer 2: a box's own lock-free directory, from granule to
+ * pointer.
  *
- * A table over the window, which takes memory where that is in use.
- * Any address may be asked about; it answers without a fault or a lock. Set
- * before a slot of the granule is handed out, cleared after the last came
- * back; release pairs with acquire so that what is found is initialised.
+ * The map is a table over the window. It takes memory only where the window is
+ * in use. hak_map_get takes any address and neither faults nor locks.
+ *
+ * A box sets the entry of a granule before it hands out a slot of it, and
+ * clears the entry after the last slot came back. The release of hak_map_set
+ * pairs with the acquire of hak_map_get, so that the struct that the entry
+ * points at is initialised for the reader.
  */
 #ifndef HAK_KIT_MAP_H
 #define HAK_KIT_MAP_H

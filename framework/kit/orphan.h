@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * orphan.h - kit layer 6: heaps that open, park and close; those of ended
- * threads.
+ * orphan.h - kit layer 6: how heaps open, park and close, and how the heaps of
+ * ended threads are adopted.
  *
- * hak_heap_close makes a heap an orphan. Who frees into one of its pages, or
- * runs out of pages, adopts the whole heap: its pages change owner. Pages whose
- * PENDING flag is in flight stay with the orphan until the next adoption. Heaps
- * and page structs are type-stable: they are reused, never given back.
+ * hak_heap_close makes a heap an orphan. A thread that frees into one of its
+ * pages, or that runs out of pages, adopts an orphan: all its pages change
+ * owner. A page with PENDING set stays with the orphan until the next adoption.
+ * Heaps and page structs are type-stable: they are reused and never given back.
  */
 #ifndef HAK_KIT_ORPHAN_H
 #define HAK_KIT_ORPHAN_H
@@ -37,9 +37,10 @@ static inline void hak_heaps_push(struct hak_heaps *all, struct hak_heap **list,
 }
 
 /*
- * Move one page of an orphan to `to`. With NOTIFY and PENDING clear nobody
- * reads page->heap, so it may change; a free that comes meanwhile is found
- * when NOTIFY is set again.
+ * Move one page of an orphan to heap `to`. Returns false: PENDING is set, so
+ * the page stays. While NOTIFY and PENDING are clear no thread reads
+ * page->heap, so it may change. A remote free that comes meanwhile is found
+ * when hak_heap_collect_page sets NOTIFY again.
  */
 static inline bool hak_heap_move_page(struct hak_heap *to,
                                       struct hak_page *page)
@@ -76,7 +77,7 @@ static inline void hak_heap_move_list(struct hak_heap *to,
     }
 }
 
-/* Take over an orphan that was popped from the list by this thread. */
+/* Take over an orphan that this thread has taken off the list. */
 static inline void hak_heap_adopt(struct hak_heap *heap,
                                   struct hak_heap *orphan)
 {
@@ -93,7 +94,7 @@ static inline void hak_heap_adopt(struct hak_heap *heap,
         page->pending_next = heap->spare;
         heap->spare = page;
     }
-    if (!left) /* with nothing of it in flight nobody can name it */
+    if (!left) /* no page with PENDING leads to this heap any more */
         __atomic_store_n(&orphan->orphan, 0, __ATOMIC_RELAXED);
     hak_heaps_push(all, left ? &all->orphans : &all->spares, orphan);
 }
@@ -115,7 +116,8 @@ static inline struct hak_heap *hak_heaps_pop_all(struct hak_heaps *all)
     return orphans;
 }
 
-/* Every orphan there is now; one that comes back meanwhile waits. */
+/* Adopt every orphan that there is now. An orphan that has to go back to the
+ * list, for a page with PENDING, is not adopted again. */
 static inline void hak_heap_adopt_all(struct hak_heap *heap)
 {
     struct hak_heap *orphan = hak_heaps_pop_all(heap->all);
@@ -127,8 +129,10 @@ static inline void hak_heap_adopt_all(struct hak_heap *heap)
 }
 
 /*
- * Tell the page's heap that frees wait. seq_cst on the push and on `orphan`
- * pairs with hak_heap_close: either it sees the page, or we see an orphan.
+ * Put the page on its heap's pending list. The seq_cst push and the seq_cst
+ * load of `orphan` pair with hak_heap_close, which stores `orphan` and then
+ * loads `pending`: either hak_heap_close sees the page, or this thread sees an
+ * orphan and adopts it.
  */
 static inline void hak_heap_notify(struct hak_page *page)
 {
@@ -192,7 +196,7 @@ static inline struct hak_heap *hak_heap_open(struct hak_heaps *all,
     return heap;
 }
 
-/* The current page of a bin goes back among the others. */
+/* Make the current page of a bin an available one. */
 static inline void hak_bin_close(struct hak_heap *heap, struct hak_bin *bin)
 {
     struct hak_page *page = bin->current;
@@ -202,7 +206,7 @@ static inline void hak_bin_close(struct hak_heap *heap, struct hak_bin *bin)
     bin->current = NULL;
     page->state = HAK_PAGE_AVAIL;
     hak_heap_avail(heap, page);
-    /* A notice in flight still needs the page: hak_heap_collect, then. */
+    /* If a notice is in flight, hak_heap_collect does this later. */
     if (hak_page_hush(page))
         hak_heap_collect_page(heap, page); /* sets NOTIFY, retires if empty */
 }
@@ -212,8 +216,8 @@ static inline bool hak_bin_is_idle(const struct hak_bin *bin)
     return bin->current != NULL && hak_page_out(bin->current) == 0;
 }
 
-/* Current pages, all or those of which nothing is out, are in no lane and not
- * served first any more. */
+/* Make current pages available ones, so that they are in no lane: those of all
+ * bins, or only the empty ones. */
 static inline void hak_heap_close_bins(struct hak_heap *heap, bool all)
 {
     for (uint32_t c = 0; c < heap->all->nclasses; c++)
@@ -236,7 +240,7 @@ static inline bool hak_heap_is_empty(const struct hak_heap *heap)
     return true;
 }
 
-/* ops->heap_close */
+/* ops->heap_close. */
 static inline void hak_heap_close(struct hak_box *box, void *heap_of_thread)
 {
     struct hak_heap *heap = heap_of_thread;
@@ -248,7 +252,7 @@ static inline void hak_heap_close(struct hak_box *box, void *heap_of_thread)
         hak_count_shared(&all->nopen, -1);
     all->box->host->lane_drop(&heap->lent);
     heap->lent.owner = NULL;
-    heap->thread = NULL; /* from here on empty pages are retired */
+    heap->thread = NULL; /* from here on empty pages are not kept */
     hak_heap_collect(heap);
     hak_heap_retire_kept(heap, true);
     hak_heap_close_bins(heap, true);
@@ -267,8 +271,8 @@ static inline void hak_heap_close(struct hak_box *box, void *heap_of_thread)
     }
 }
 
-/* Bytes that are in memory for nothing but the next need, but for the box's
- * own. */
+/* Bytes of the heap's pages that have no live slot: kept pages and empty
+ * current ones. What the box keeps itself is not counted. */
 static inline uint64_t hak_heap_idle_bytes(const struct hak_heap *heap)
 {
     uint64_t bytes = hak_counted(&heap->kept_bytes);
@@ -279,10 +283,10 @@ static inline uint64_t hak_heap_idle_bytes(const struct hak_heap *heap)
 }
 
 /*
- * ops->heap_park. The next thread finds all as it was, as long as the idle
- * memory is no more than the heap's share of PARKED_BYTES: with few threads it
- * is, and a new one starts without a page to make. Else all of it goes back,
- * and the heap is young again.
+ * ops->heap_park. If the heap's idle memory is at most its share of
+ * PARKED_BYTES, nothing is given back, and the next thread starts without
+ * having to make pages. This is the case while there are few threads. Else all
+ * idle memory is given back, and the heap counts as young again (common.h).
  */
 static inline void hak_heap_park(struct hak_box *box, void *heap_of_thread)
 {

@@ -1,43 +1,45 @@
 /* SPDX-License-Identifier: MIT
- * page.h - kit layer 3: a run of slots of one size, and its three free lists.
+ * page.h - kit layer 3: a run of slots of one size, and where its free slots
+ * are.
  *
- *   not carved    slots [carved, capacity) that nobody has had yet
- *   span.local    freed by the owner; the core pushes here (hakmem/box.h)
- *   remote        freed by other threads; one atomic word. Most of their frees
- *                 come by the core's parcels instead, as frees of the owner's
+ *   not carved    slots [carved, capacity), which were never handed out
+ *   span.local    freed by the owner. The core pushes here (hakmem/box.h).
+ *   remote        freed by other threads; one atomic word. Most frees by other
+ *                 threads come in parcels of the core instead, and the owner
+ *                 does them.
  *   asleep        free, in no list, without memory (idle.h, absent.h)
  *
- * Invariants, with out = slots handed out and not known to be free again
- * (those waiting in `remote` count as out):
+ * Invariants, where out = slots that are handed out or wait in `remote`:
  *
  *   out                   = span.nalloc - span.nfree
  *   length of span.local  = carved - out - slots asleep
  *   carved                <= capacity
  *
- * nalloc and nfree are never reset, whatever the page serves in turn: their
- * sums over all pages are the box's totals.
+ * nalloc and nfree are never reset, even when the page serves another class.
+ * Their sums over all pages are the box's totals.
  *
- * What the page did since it was taken is told when it goes back (hakmem/box.h,
- * hak_retire): nalloc - taken_nalloc slots were handed out, as many came back,
- * of other threads' frees the page counts those that it collects itself
- * (remote_frees); the span those that the core brought (nremote).
+ * When a page goes back, host->retired gets a record of it (struct hak_retire).
+ * Since the page was taken, nalloc - taken_nalloc slots were handed out, and as
+ * many came back. Frees by other threads are counted in two places: in
+ * remote_frees those that the page collects, in span.nremote those that the
+ * core brings.
  *
- * The remote word packs head, length and two flags, so that one compare and
- * exchange keeps them together:
+ * The remote word packs head, length and flags, so that one compare and
+ * exchange changes them together:
  *
  *   63        48 47                    4   3     2        1        0
  *   | length    | head (48-bit address) | HELD | ASLEEP | PENDING | NOTIFY |
  *
- * NOTIFY   set by the owner when it stops looking at this page by itself
- *          (it is no longer the current one); the next remote free clears it,
- *          sets PENDING and puts the page on its heap's pending list
- * PENDING  from then until the heap takes the page off that list; meanwhile
- *          the page keeps its heap and its memory
- * ASLEEP   some of the slots are in no list but asleep: page->remote_asleep,
- *          which is set before and does not change while ASLEEP is set, says
- *          which (absent.h)
- * HELD     the owner reads remote_asleep, and is about to take all: nobody else
- *          may take the list
+ * NOTIFY   The owner does not look at this page by itself, as it is not the
+ *          current one. The next remote free clears NOTIFY, sets PENDING and
+ *          puts the page on its heap's pending list.
+ * PENDING  The page is on the pending list, or about to be put there. It keeps
+ *          its heap and its memory until the heap takes it off.
+ * ASLEEP   Some of the slots are in no list but asleep. page->remote_asleep
+ *          says which. It is set before ASLEEP, and does not change while
+ *          ASLEEP is set (absent.h).
+ * HELD     The owner is reading remote_asleep and will then take the whole
+ *          list. No other thread may take it.
  */
 #ifndef HAK_KIT_PAGE_H
 #define HAK_KIT_PAGE_H
@@ -55,30 +57,31 @@ enum hak_page_state {
     HAK_PAGE_CURRENT, /* refills of its class look here first */
     HAK_PAGE_AVAIL,   /* has free slots */
     HAK_PAGE_FULL,    /* had none when last looked at */
-    HAK_PAGE_KEPT,    /* empty, and waits as it is */
+    HAK_PAGE_KEPT,    /* empty, kept by the heap for reuse */
 };
 
 struct hak_page {
-    struct hak_span span; /* first: the directory points here */
+    struct hak_span span; /* the first member: the directory points here */
     char *start;          /* of the first slot */
     uint32_t capacity;
     uint32_t carved;
     uint16_t class_number;
     uint8_t state; /* enum hak_page_state */
-    bool tail;     /* what is not carved may hold what another wrote: idle.h */
-    uint64_t taken_nalloc, taken_nfree; /* of the span at hak_page_init */
+    bool tail;     /* the part that is not carved may be in memory: idle.h */
+    uint64_t taken_nalloc, taken_nfree; /* of the span at hak_page_begin */
     uint64_t remote_frees;              /* collected since then */
-    uint32_t taken_nremote;             /* of the span, as the two above */
+    uint32_t taken_nremote;             /* span.nremote at hak_page_begin */
     uint64_t seen, asleep;              /* idle.h */
-    /* what other threads write: on a line of its own */
+    /* Written by other threads, so on a cache line of their own. */
     _Alignas(64) uint64_t remote;
-    uint64_t remote_asleep; /* absent.h: groups of slots that `remote` counts */
-    uint32_t seen_remote;   /* absent.h: its length at the last look; atomic */
+    uint64_t
+        remote_asleep;    /* absent.h: the groups asleep that `remote` counts */
+    uint32_t seen_remote; /* absent.h: length at the last look; atomic */
     struct hak_page *pending_next;
     struct hak_heap *heap; /* changes only with NOTIFY and PENDING clear */
     struct hak_link link;  /* in a bin of the heap */
     struct hak_page *all_next;
-    void *source; /* the box's: where the memory came from */
+    void *source; /* for the box: where the memory came from */
 };
 
 #define HAK_REMOTE_NOTIFY ((uint64_t)1)
@@ -105,7 +108,7 @@ static inline uint32_t hak_page_out(const struct hak_page *page)
 
 /* ---- groups of slots, at most 64 (idle.h) ---- */
 
-/* log2 of the bytes of a group: pages of the system. */
+/* log2 of the bytes of a group: one or more OS pages. */
 static inline uint32_t hak_page_group_shift(const struct hak_page *page)
 {
     size_t bytes = (size_t)page->capacity * page->span.slot_bytes;
@@ -116,7 +119,8 @@ static inline uint32_t hak_page_group_shift(const struct hak_page *page)
     return shift;
 }
 
-/* Slots first .. end - 1; none where a long slot goes on. */
+/* Slots first .. end - 1 start in the group. first == end: none does, since a
+ * long slot covers it. */
 struct hak_group {
     uint32_t first, end;
 };
@@ -143,8 +147,8 @@ static inline uint64_t hak_page_remote_asleep(const struct hak_page *page)
                : 0;
 }
 
-/* Is the slot that starts there, in bytes from the first, in a sleeping group?
- * Its mark went with its memory. */
+/* Is the slot that starts `at` bytes after the first slot asleep? Such a slot
+ * has no mark, as its memory was purged. */
 static inline bool hak_page_sleeps_at(const struct hak_page *page, size_t at)
 {
     uint64_t asleep = __atomic_load_n(&page->asleep, __ATOMIC_RELAXED) |
@@ -152,7 +156,7 @@ static inline bool hak_page_sleeps_at(const struct hak_page *page, size_t at)
     return asleep != 0 && asleep >> (at >> hak_page_group_shift(page)) & 1;
 }
 
-/* Slots in these groups. */
+/* The number of slots in these groups. */
 static inline uint32_t hak_page_nslots(const struct hak_page *page,
                                        uint64_t groups)
 {
@@ -175,39 +179,39 @@ static inline uint32_t hak_page_nlocal(const struct hak_page *page)
     return page->carved - hak_page_out(page) - hak_page_nasleep(page);
 }
 
-/* Slots on their way: linked through their first word, but for those in groups
- * that sleep; NULL, 0, 0 = none. */
+/* Free slots between two lists. Slots of sleeping groups are not linked.
+ * NULL, 0, 0 = none. */
 struct hak_list {
     void *head;
-    size_t count; /* those that sleep, too */
-    uint64_t asleep;
+    size_t count;    /* of all slots, sleeping ones too */
+    uint64_t asleep; /* groups */
 };
 
 /*
- * From a page's memory, which starts at a granule, to its first slot, in bytes.
- * The slots that come round most are the first ones of each class: all at a
- * granule, they would meet in one set of the first-level cache. One of 16
- * lines; a multiple of the powers of two in the slot's size, so that it takes
- * no slot's alignment.
+ * Bytes from the start of a page's memory, which is at a granule, to its first
+ * slot (cache coloring). The first slots of each class are used most. If all of
+ * them were at the start of a granule, they would share one set of the L1
+ * cache. So they are spread over 16 cache lines, in multiples of the powers of
+ * two in the slot size, so that each slot keeps its alignment.
  */
 #define HAK_PAGE_COLOR(slot_bytes, class_number) \
     (5u * (class_number) % 16u * 64u &           \
      ~(((slot_bytes) & (0u - (slot_bytes))) - 1u))
 
-/* Where the page's memory starts; before hak_page_init too. */
+/* The start of the page's memory. Also valid before hak_page_init. */
 static inline char *hak_page_memory(const struct hak_page *page)
 {
     return page->start - ((uintptr_t)page->start & (HAK_GRANULE_BYTES - 1));
 }
 
-/* So much of it, from its start, was ever cut to slots. */
+/* The bytes of the page's memory, from its start, that were ever carved. */
 static inline size_t hak_page_used_bytes(const struct hak_page *page)
 {
     return (size_t)(page->start - hak_page_memory(page)) +
            (size_t)page->carved * page->span.slot_bytes;
 }
 
-/* What it does is counted from here on. */
+/* Start to count for the next record of host->retired. */
 static inline void hak_page_begin(struct hak_page *page)
 {
     page->taken_nalloc = page->span.nalloc;
@@ -216,8 +220,8 @@ static inline void hak_page_begin(struct hak_page *page)
     page->remote_frees = 0;
 }
 
-/* Make an empty page of memory at a granule. The caller sets span.owner, heap.
- */
+/* Make an empty page from memory that starts at a granule. The caller sets
+ * span.owner and heap. */
 static inline void hak_page_init(struct hak_page *page, char *memory,
                                  size_t size_bytes, uint32_t slot_bytes,
                                  uint32_t class_number)
@@ -236,7 +240,7 @@ static inline void hak_page_init(struct hak_page *page, char *memory,
     __atomic_store_n(&page->remote, 0, __ATOMIC_RELAXED);
 }
 
-/* The flags after a free by another thread: NOTIFY has become PENDING. */
+/* The flags after a remote free: NOTIFY, if set, becomes PENDING. */
 static inline uint64_t hak_remote_told(uint64_t word)
 {
     uint64_t flags = word & HAK_REMOTE_FLAGS & ~HAK_REMOTE_NOTIFY;
@@ -244,10 +248,11 @@ static inline uint64_t hak_remote_told(uint64_t word)
 }
 
 /*
- * Push p, freed by a thread that is not the owner. Returns the word before:
- * with HAK_REMOTE_NOTIFY in it, the caller puts the page on the pending list.
- * Its release pairs with hak_page_take_remote's acquire; its acquire with the
- * take's release orders two notices of one page (pending_next).
+ * Push p, freed by a thread that is not the owner. Returns the former word. If
+ * it has HAK_REMOTE_NOTIFY, the caller must put the page on the pending list.
+ * The release pairs with the acquire of hak_page_take_remote. The acquire pairs
+ * with the release there, and orders two notices of one page, which both write
+ * pending_next.
  */
 static inline uint64_t hak_page_push_remote(struct hak_page *page, void *p)
 {
@@ -262,9 +267,10 @@ static inline uint64_t hak_page_push_remote(struct hak_page *page, void *p)
 }
 
 /*
- * Take all that other threads freed; of the flags, `keep`, of NOTIFY and
- * PENDING, stay and `set` come. With HELD set first, remote_asleep belongs to
- * the word that is taken.
+ * Take all slots that other threads freed. Of the flags, those in `keep`
+ * (NOTIFY, PENDING) stay and those in `set` are added. HELD is set before
+ * remote_asleep is read, so that remote_asleep belongs to the word that is
+ * taken.
  */
 static inline struct hak_list hak_page_take_remote(struct hak_page *page,
                                                    uint64_t keep, uint64_t set)
@@ -286,7 +292,7 @@ static inline struct hak_list hak_page_take_remote(struct hak_page *page,
                              asleep};
 }
 
-/* Put n slots, one or more from the `from`th, on local, which is empty. */
+/* Put slots from .. from + n - 1 on span.local, which is empty. n > 0. */
 static inline void hak_page_link(struct hak_page *page, uint32_t from,
                                  uint32_t n)
 {
@@ -298,7 +304,7 @@ static inline void hak_page_link(struct hak_page *page, uint32_t from,
     page->span.local = first;
 }
 
-/* Put the next n uncarved slots on local, which is empty. */
+/* Carve the next n slots and put them on span.local, which is empty. n > 0. */
 static inline void hak_page_carve(struct hak_page *page, uint32_t n)
 {
     hak_page_link(page, page->carved, n);
@@ -308,9 +314,9 @@ static inline void hak_page_carve(struct hak_page *page, uint32_t n)
 /* ---- wrong frees --------------------------------------------------------- */
 
 /*
- * Is the slot on this list of the page? The owner may take slots off it
- * meanwhile: a link is followed only while its mark is whole, so what others
- * write into their slots is never taken for one.
+ * Is the slot on this list of the page? The owner may take slots off the list
+ * meanwhile. So a link is followed only if the slot has a mark: data that a
+ * program writes into its slot is never followed.
  */
 static inline bool hak_page_list_has(const struct hak_page *page,
                                      const void *list, const void *slot)
@@ -328,9 +334,9 @@ static inline bool hak_page_list_has(const struct hak_page *page,
 }
 
 /*
- * What is wrong with freeing p, an address in the page's granules, or NULL: it
- * is a live slot, as far as can be told. Cost: two instructions or so; of a
- * slot that carries a mark, the page's lists.
+ * Why p must not be freed; NULL: p is a live slot, as far as can be told. p is
+ * in a granule of the page. Cost: a few instructions; for a slot with a mark, a
+ * walk over the page's lists.
  */
 static inline const char *hak_page_why_not(const struct hak_page *page,
                                            const void *p)
@@ -355,7 +361,8 @@ static inline const char *hak_page_why_not(const struct hak_page *page,
 
 #define HAK_WHY_NO_PAGE "no slots there: given back, or never handed out"
 
-/* One line, and the end: free(p) is wrong. slot: p's, or NULL. */
+/* Log that free(p) is wrong, and abort. slot: the slot that p is in, or NULL.
+ */
 __attribute__((noreturn, cold, noinline, unused)) static void
 hak_free_refused(struct hak_box *box, const void *p, const char *why,
                  const void *slot, size_t slot_bytes)
@@ -379,7 +386,7 @@ hak_page_refuse(const struct hak_page *page, const void *p, const char *why)
                      slot_bytes);
 }
 
-/* Aborts unless p may be freed. */
+/* Abort unless p may be freed. */
 static inline void hak_page_expect_live(const struct hak_page *page,
                                         const void *p)
 {
@@ -388,7 +395,8 @@ static inline void hak_page_expect_live(const struct hak_page *page,
         hak_page_refuse(page, p, why);
 }
 
-/* ops->usable_size: 0 = p is no live slot. page: NULL = p is in none. */
+/* ops->usable_size. page: the page of p, or NULL. Returns 0: p is no live
+ * slot. */
 static inline size_t hak_page_usable(const struct hak_page *page, const void *p)
 {
     return page != NULL && hak_page_why_not(page, p) == NULL
@@ -396,15 +404,15 @@ static inline size_t hak_page_usable(const struct hak_page *page, const void *p)
                : 0;
 }
 
-/* ---- slots that count twice -----------------------------------------------
- */
+/* ---- slots that count twice ---------------------------------------------- */
 
 /*
- * A slot that is freed twice inline counts as two, so its page counts as empty
- * too early and its list is a ring. So a page's slots are looked at before it
- * changes hands, and a walk ends after as many slots as there are. (Not after
- * as many as are counted: a signal handler may have come between a push and its
- * count, and fork.)
+ * Report a page whose counts are wrong, and abort. A slot that was freed twice
+ * inline counts as two. Then the page counts as empty too early, and its free
+ * list is a ring. So each slot of a page is checked before the page is given
+ * back, and a walk over a list ends after as many slots as the page has. (The
+ * walk must not end after as many as are counted: a signal handler may have
+ * come between a push and its count, and have forked.)
  */
 __attribute__((noreturn, cold, noinline, unused)) static void
 hak_miscounted(struct hak_box *box, const void *start, uint32_t slot_bytes)
@@ -422,7 +430,7 @@ hak_page_miscounted(const struct hak_page *page)
     hak_miscounted(page->span.box, page->start, page->span.slot_bytes);
 }
 
-/* The last slot of a list of the page that is not empty. */
+/* The last slot of a list of the page. The list is not empty. */
 static inline void *hak_page_last(const struct hak_page *page, void *list)
 {
     uint32_t n = 0;
@@ -436,8 +444,9 @@ static inline void *hak_page_last(const struct hak_page *page, void *list)
 }
 
 /*
- * The page counts as empty: is each of its slots free? One that is not was
- * handed out, while another one came back twice. Cost: a load a slot.
+ * Abort unless each slot of the page is free. By its counts the page is empty.
+ * A slot that is not free is live, and another one was freed twice. Cost: a
+ * load for each slot.
  */
 static inline void hak_page_expect_empty(const struct hak_page *page)
 {
@@ -457,7 +466,8 @@ static inline void hak_page_set_asleep(struct hak_page *page, uint64_t groups)
     __atomic_store_n(&page->asleep, groups, __ATOMIC_RELAXED);
 }
 
-/* Put a list that counted as out onto span.local; walks the shorter one. */
+/* Put a list of slots that count as out on span.local. Walks the shorter of the
+ * two lists. */
 static inline void hak_page_return(struct hak_page *page, struct hak_list list)
 {
     if (list.count == 0)
@@ -479,7 +489,7 @@ static inline void hak_page_return(struct hak_page *page, struct hak_list list)
 /* ---- the page as a whole --------------------------------------------------
  */
 
-/* Tell the core of the page, of which nothing is out, as it goes back. */
+/* Send host->retired the record of the page, which is empty and goes back. */
 static inline void hak_page_tell_retired(const struct hak_page *page)
 {
     struct hak_box *box = page->span.box;
@@ -499,8 +509,9 @@ static inline void hak_page_tell_retired(const struct hak_page *page)
 }
 
 /*
- * All frees so far, uncollected ones too; may lag for a running owner. In this
- * order a collection in between makes it too small, never too large.
+ * All frees so far, with those that wait in `remote`. The figure may lag while
+ * the owner runs. The order of the loads matters: if the owner collects between
+ * them, the sum is too small, never too large.
  */
 static inline uint64_t hak_page_frees(const struct hak_page *page)
 {

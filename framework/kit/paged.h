@@ -2,10 +2,11 @@
  * paged.h - kit layer 11: the operations of a box that is made of pages.
  *
  * Boxes whose slots all lie in pages of the kit differ in two things: which
- * size class serves a request, and where a page's memory comes from. The second
- * is struct hak_heaps_ops (heap.h). The first, and the way from an address to
- * its page, are three functions of the box that are declared here. They are
- * static inline, so that refill and the calls without lanes have them inline.
+ * size class serves a request, and where a page's memory comes from. For the
+ * memory there is struct hak_heaps_ops (heap.h). For the size class, and for
+ * the way from an address to its page, the box defines three functions that are
+ * declared here. They are static inline, so that the compiler can inline them
+ * into refill and the calls without lanes.
  *
  * Include this file in the one source file that has the box's hak_box_entry:
  *
@@ -22,10 +23,13 @@
  *                 .init = mine_init, .trim = mine_trim, .stats = mine_stats},
  *     };
  *
- * What is left to the box: init, which fills in `heaps` and sets box->state
- * last; owns, where more than its pages is its own; trim, with hak_heap_trim;
- * stats, with hak_heaps_stats; shrink, with hak_heaps_shrink. heap_park is
- * hak_heap_park, or absent: then a heap is parked as it is.
+ * The box itself provides
+ *   init       fills in `heaps` and sets box->state last
+ *   owns       if the box has other memory than its pages
+ *   trim       calls hak_heap_trim
+ *   stats      calls hak_heaps_stats
+ *   shrink     calls hak_heaps_shrink
+ *   heap_park  is hak_heap_park, or NULL: then a heap is parked as it is
  */
 #ifndef HAK_KIT_PAGED_H
 #define HAK_KIT_PAGED_H
@@ -35,9 +39,11 @@
 /* ---- what the box defines ------------------------------------------------ */
 
 /*
- * The first class whose slots hold size_bytes, and lie at multiples of
- * align_bytes: a power of two, and the constant 1 where any slot will do.
- * Returns HAK_CLASS_NONE if there is none. Both sizes: any.
+ * The first class whose slots have size_bytes or more and lie at multiples of
+ * align_bytes.
+ * size_bytes   any
+ * align_bytes  a power of two; the constant 1: any slot will do
+ * Returns      the class; HAK_CLASS_NONE = there is none
  */
 static inline uint32_t box_class_of(const struct hak_box *box,
                                     size_t size_bytes, size_t align_bytes);
@@ -46,7 +52,7 @@ static inline uint32_t box_class_of(const struct hak_box *box,
 static inline uint32_t box_slot_bytes(const struct hak_box *box,
                                       uint32_t class_number);
 
-/* The page in use at p, or NULL. p: any value. Takes no lock. */
+/* The page in use that p is in, or NULL. p: any value. Takes no lock. */
 static inline struct hak_page *box_page_of(const struct hak_box *box,
                                            const void *p);
 
@@ -61,7 +67,7 @@ static inline void *hak_paged_heap_open(struct hak_box *box,
                                         struct hak_thread *thread)
 {
     struct hak_heaps *all = hak_paged_heaps(box);
-    HAK_ALWAYS(all->box == box); /* else the state does not begin with them */
+    HAK_ALWAYS(all->box == box); /* box->state must begin with hak_heaps */
     return hak_heap_open(all, thread);
 }
 
@@ -103,7 +109,7 @@ static inline void hak_paged_age(struct hak_box *box)
     hak_heaps_age(hak_paged_heaps(box));
 }
 
-/* Every box made of pages has these. */
+/* The operations that every box made of pages has. */
 #define HAK_PAGED_OPS                                                     \
     .heap_open = hak_paged_heap_open, .heap_close = hak_heap_close,       \
     .heap_lost = hak_heap_lost, .refill = hak_paged_refill,               \
@@ -135,7 +141,7 @@ static inline void *hak_paged_aligned_alloc(struct hak_box *box,
                                  box_class_of(box, size_bytes, align_bytes));
 }
 
-/* The page of p, which is being freed. Aborts when there is none. */
+/* The page of p, which is being freed. Aborts if there is none. */
 static inline struct hak_page *hak_paged_expect_page(struct hak_box *box,
                                                      const void *p)
 {
@@ -156,7 +162,7 @@ static inline size_t hak_paged_usable_size(struct hak_box *box, const void *p)
     return hak_page_usable(box_page_of(box, p), p);
 }
 
-/* For a box that has nothing of its own between these calls and its heaps. */
+/* The calls without lanes, for a box that keeps no slots beside its heaps. */
 #define HAK_PAGED_CALLS                                                 \
     .alloc = hak_paged_alloc, .aligned_alloc = hak_paged_aligned_alloc, \
     .free = hak_paged_free, .usable_size = hak_paged_usable_size

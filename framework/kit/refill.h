@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * refill.h - kit layer 7: slots for a lane, and calls without lanes.
+ * refill.h - kit layer 7: free slots for a lane, and calls without lanes.
  *
- * A refill gives the current page what it has: its remote list, else slots that
- * sleep, else freshly carved ones; else the page is full and the next one is
- * made current: an available one, one of an orphaned heap, one that was kept,
- * or a fresh one from the box. A heap that has no page of the class may get a
- * slot of a common one instead (common.h).
+ * A refill takes the first of these that there is:
+ *
+ *     from the current page   its remote list, a sleeping group, slots that it
+ *                             carves
+ *     a new current page      an available page, a page of an orphan, a kept
+ *                             page, a new page from the box
+ *
+ * A heap that has no page of the class may get a slot of a common page instead
+ * (common.h).
  */
 #ifndef HAK_KIT_REFILL_H
 #define HAK_KIT_REFILL_H
@@ -15,9 +19,9 @@
 /* ---- refill ---- */
 
 /*
- * How many slots to carve next, 0: all are. They end where a page of the system
- * does, as far as whole slots can: a new heap touches one of each class, and
- * not two.
+ * How many slots to carve next; 0: all are carved. The slots end at the end of
+ * an OS page, as far as whole slots can. So a new heap touches one OS page for
+ * each class, and not two.
  */
 static inline uint32_t hak_heap_ncarve(const struct hak_heap *heap,
                                        const struct hak_page *page)
@@ -30,7 +34,8 @@ static inline uint32_t hak_heap_ncarve(const struct hak_heap *heap,
     return (uint32_t)hak_min(n, page->capacity - page->carved);
 }
 
-/* Put free slots on the local list of the current page. False: it is full. */
+/* Put free slots on span.local of the current page. Returns false: the page is
+ * full. */
 static inline bool hak_heap_restock(struct hak_heap *heap,
                                     struct hak_page *page)
 {
@@ -52,14 +57,15 @@ static inline bool hak_heap_restock(struct hak_heap *heap,
     return n != 0;
 }
 
-/* The next page of a class that is not known to be full, or NULL. */
+/* A page of the class that may have free slots and is in no list; NULL: no
+ * memory. */
 static inline struct hak_page *hak_heap_next_page(struct hak_heap *heap,
                                                   uint32_t class_number)
 {
     struct hak_heaps *all = heap->all;
     struct hak_bin *bin = &heap->bin[class_number];
     if (hak_link_empty(&bin->avail))
-        hak_heap_adopt_any(heap); /* a load when there is no orphan */
+        hak_heap_adopt_any(heap); /* costs a load if there is no orphan */
     if (!hak_link_empty(&bin->avail)) {
         struct hak_page *page =
             hak_item(bin->avail.next, struct hak_page, link);
@@ -78,15 +84,16 @@ static inline struct hak_page *hak_heap_next_page(struct hak_heap *heap,
     return page;
 }
 
-/* So many that memory counts for more than the time of a new thread's start. */
+/* Are so many heaps open that their memory matters more than the time that a
+ * new thread needs to start? */
 static inline bool hak_heaps_are_many(const struct hak_heaps *all)
 {
     enum { MANY_HEAPS = 16 };
     return hak_counted(&all->nopen) > MANY_HEAPS;
 }
 
-/* Does the heap do with slots of common pages? It has no page of the class, has
- * not yet had common_bytes of it, and many heaps are open. */
+/* Is the heap to get a slot of a common page? So it is if it has no page of the
+ * class, has not yet got common_bytes of it, and many heaps are open. */
 static inline bool hak_heap_is_young(const struct hak_heap *heap,
                                      const struct hak_bin *bin)
 {
@@ -97,7 +104,7 @@ static inline bool hak_heap_is_young(const struct hak_heap *heap,
            hak_heaps_are_many(all);
 }
 
-/* ops->refill, once the box has found the class */
+/* ops->refill, after the box has found the class. */
 static inline struct hak_span *hak_heap_refill(struct hak_heap *heap,
                                                uint32_t class_number)
 {
@@ -151,13 +158,13 @@ static inline void hak_heap_free_remote(struct hak_page *page, void *p)
 {
     hak_page_expect_live(page, p);
     uint64_t old = hak_page_push_remote(page, p);
-    /* PENDING with NOTIFY: the page became full while a notice is in flight;
-     * a second one would put it on the list twice */
+    /* With PENDING set too, the page is on the pending list already, or about
+     * to be. It must not be put there twice. */
     if ((old & (HAK_REMOTE_NOTIFY | HAK_REMOTE_PENDING)) == HAK_REMOTE_NOTIFY)
         hak_heap_notify(page);
 }
 
-/* heap: the calling thread's, or NULL */
+/* ops->free. heap: the calling thread's, or NULL. */
 static inline void hak_heap_free(struct hak_heap *heap, struct hak_page *page,
                                  void *p)
 {
@@ -167,7 +174,8 @@ static inline void hak_heap_free(struct hak_heap *heap, struct hak_page *page,
         hak_heap_free_remote(page, p);
 }
 
-/* ops->remote_free. A span without an owner may be of the thread's own heap. */
+/* ops->remote_free. A span without an owner may belong to the calling thread's
+ * heap. */
 static inline void hak_heap_remote_free(struct hak_span *span, void *p)
 {
     struct hak_page *page = hak_container_of(span, struct hak_page, span);

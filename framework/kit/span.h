@@ -1,40 +1,40 @@
 /* SPDX-License-Identifier: MIT
- * span.h - kit layer 1: malloc's and free's step on a span, by its owner.
+ * span.h - kit layer 1: how the owner of a span takes a slot and puts one back.
  *
- * The core does these inline (see struct hak_span in hakmem/box.h); boxes do
- * the same where they serve without lanes.
+ * The core does this inline in malloc and free (see struct hak_span in
+ * hakmem/box.h). Boxes do the same where they serve without lanes.
  *
- * A free slot begins with its link, and the link is a mark too: xored with the
- * span's key, which has bits that no link has,
+ * A free slot begins with its mark: the link to the next free slot, xored with
+ * the span's key. The key has bits that no link has, so a word is a mark if it
+ * decodes to a possible link.
  *
- *     malloc   what it decodes to must be a link before it is followed; the
- *              word goes
- *     box      where it sees the free: no link, or it is not sure that the
- *              slot is live
+ *     malloc   follows the mark of a slot only if it is one, and clears it
+ *     a box    that sees a free takes a slot with a mark for free already,
+ *              until it has searched the free lists
  *
- * What a program has in a slot is no such word, but for one in 2^20 (or its own
- * copy of a free slot): whoever finds one looks through the lists before he
- * says so.
+ * The search is needed because data of the program look like a mark by chance,
+ * one word in 2^20, or because the program has copied a free slot.
  */
 #ifndef HAK_KIT_SPAN_H
 #define HAK_KIT_SPAN_H
 
 #include "base.h"
 
-/* A key for links; one a span, or one for all spans that share slots. */
+/* A key for marks. Each span has its own; spans that share slots have one key
+ * together. */
 static inline uint64_t hak_link_key(const struct hak_box *box)
 {
     return box->host->random() | HAK_KEY_BITS;
 }
 
-/* Is it marked as free? p: readable. */
+/* Does the slot p begin with a mark? p must be readable. */
 static inline bool hak_slot_is_marked(const void *p, uint64_t key)
 {
     uint64_t next = *(const uint64_t *)p ^ key;
     return ((next << 16 | next >> 48) & 0xfffff) == 0; /* 48 bits, 16-aligned */
 }
 
-/* The next of a slot that is marked. */
+/* The slot that the mark of p links to, or NULL. */
 static inline void *hak_slot_next(const void *p, uint64_t key)
 {
     return (void *)(uintptr_t)(*(const uint64_t *)p ^ key);
@@ -45,7 +45,7 @@ static inline void hak_slot_link(void *p, uint64_t key, const void *next)
     *(uint64_t *)p = (uintptr_t)next ^ key;
 }
 
-/* The slot goes out: no mark. */
+/* Clear the mark of a slot that is handed out. */
 static inline void hak_slot_clear(void *p)
 {
     *(uint64_t *)p = 0;
@@ -61,7 +61,8 @@ hak_link_broken(struct hak_box *box, const void *p, size_t slot_bytes)
     abort();
 }
 
-/* The next of a free slot that is in a list of the span. */
+/* The slot after p in a free list of the span, or NULL. Aborts if p has no
+ * mark. */
 static inline void *hak_span_next(const struct hak_span *span, const void *p)
 {
     if (unlikely(!hak_slot_is_marked(p, span->key)))
@@ -70,8 +71,9 @@ static inline void *hak_span_next(const struct hak_span *span, const void *p)
 }
 
 /*
- * A free slot, or NULL: the span has none, or not one that is whole. (malloc
- * then goes its slow way: with a call here it would need a frame.)
+ * Take a free slot. NULL: the span has none, or the first one has no mark. The
+ * latter is an error, but malloc finds it in its slow path only: a call of
+ * hak_link_broken here would cost malloc a stack frame.
  */
 static inline void *hak_span_try_pop(struct hak_span *span)
 {
@@ -84,7 +86,8 @@ static inline void *hak_span_try_pop(struct hak_span *span)
     return p;
 }
 
-/* A free slot, or NULL: the span has none. */
+/* Take a free slot. NULL: the span has none. Aborts if the first one has no
+ * mark. */
 static inline void *hak_span_pop(struct hak_span *span)
 {
     if (likely(span->local != NULL))
@@ -92,7 +95,7 @@ static inline void *hak_span_pop(struct hak_span *span)
     return hak_span_try_pop(span);
 }
 
-/* Take a slot back. True: triggered() is to be called. */
+/* Put a slot back. Returns true: the caller must call ops->triggered. */
 static inline bool hak_span_push(struct hak_span *span, void *p)
 {
     hak_slot_link(p, span->key, span->local);
@@ -103,9 +106,10 @@ static inline bool hak_span_push(struct hak_span *span, void *p)
 /* ---- is it a slot, is it live? ------------------------------------------ */
 
 /*
- * Slots of slot_bytes lie from `start` on. Lemire, Kaser, Kurz, "Faster
- * remainder by direct computation" (2019): n % d == 0 as n * c < c with
- * c = 2^64 / d rounded up, for all n and d of 32 bits.
+ * Set slot size and start of a span. The test for a slot's start is from
+ * Lemire, Kaser, Kurz, "Faster remainder by direct computation" (2019): n % d
+ * == 0 if and only if n * c < c, with c = 2^64 / d rounded up, for all n and d
+ * of 32 bits.
  */
 static inline void hak_span_slots(struct hak_span *span, const void *start,
                                   uint32_t slot_bytes)
@@ -115,7 +119,7 @@ static inline void hak_span_slots(struct hak_span *span, const void *start,
     span->inverse = UINT64_MAX / slot_bytes + 1;
 }
 
-/* Is p, in a granule of the span, where a slot starts? */
+/* Does a slot start at p? p is in a granule of the span. */
 static inline bool hak_span_has_slot_at(const struct hak_span *span,
                                         const void *p)
 {
@@ -124,17 +128,19 @@ static inline bool hak_span_has_slot_at(const struct hak_span *span,
 }
 
 /*
- * May the owner take p, in a granule of the span, back without a look at it? A
- * slot that is free is found out here when it came back last, else by malloc,
- * before it goes out twice: its mark is gone then. (A load of the mark here
- * would wait for the slot's line: `make bench BENCH="notes"`, ws 400: 10 %.)
+ * May the owner put p back without reading the slot? p is in a granule of the
+ * span. A double free is found here only if p is the slot that came back last.
+ * Any other is found by malloc, before the slot is handed out twice, since the
+ * mark is gone by then. To read the mark here would wait for the slot's cache
+ * line (`make bench BENCH="notes"`, ws 400: 10 %).
  */
 static inline bool hak_span_may_take(const struct hak_span *span, const void *p)
 {
     return hak_span_has_slot_at(span, p) && p != span->local;
 }
 
-/* No reason to doubt that p, in a granule of the span, is a live slot. */
+/* Is there no reason to doubt that p is a live slot? p is in a granule of the
+ * span. */
 static inline bool hak_span_looks_live(const struct hak_span *span,
                                        const void *p)
 {

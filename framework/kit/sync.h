@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT
- * sync.h - kit layer 1: an 8-byte lock and the atomics that boxes share.
+ * sync.h - kit layer 1: an 8-byte lock, and atomic counters.
  *
- * The lock is Drepper's second mutex ("Futexes Are Tricky", 2011), whose word
- * also says who holds it. It spins a little first, since what it guards is
- * short. The word is 0 when the lock is free, else:
+ * The lock is Drepper's second mutex ("Futexes Are Tricky", 2011). Its word
+ * also has the holder. A thread spins a little before it sleeps, since the
+ * critical sections are short. The word is 0 when the lock is free, else:
  *
  *     63   57 56                       6 5  2   1       0
  *     | again | holder's thread pointer |    | fork | waited |
  *
- * waited  somebody may sleep at it
- * fork    hak_lock_fork took it, so what it guards is whole
- * again   so many forks of its holder came when it was taken already
+ * waited  a thread may be sleeping at the lock
+ * fork    hak_lock_fork took the lock, so the data that it guards are whole
+ * again   how many further forks of the holder have found it taken already
  *
- * Fork: the forking thread takes every lock before and drops it after, in
- * parent and child. A signal handler that forks may have interrupted its own
- * thread where that holds a lock: hak_lock_fork leaves such a lock to the call
- * that took it, which drops it once in each process.
+ * Fork: the forking thread takes every lock before the fork and drops it after,
+ * in parent and child. A signal handler that forks may have interrupted a call
+ * of its own thread that holds the lock. hak_lock_fork leaves such a lock to
+ * that call, which drops it once in each process.
  */
 #ifndef HAK_KIT_SYNC_H
 #define HAK_KIT_SYNC_H
@@ -37,8 +37,9 @@ enum { HAK_LOCK_SPINS = 100, HAK_LOCK_AGAIN_SHIFT = 57 };
 #define HAK_LOCK_HOLDER (HAK_LOCK_AGAIN - 64)
 
 /*
- * futex(2). By the instruction itself: free keeps errno, and a box imports no
- * function that makes system calls, so that what it does is the host's to see.
+ * The system call futex, by its instruction and not by libc's syscall(). free
+ * must keep errno. And a box imports no function that makes system calls, so
+ * that the host sees what a box does.
  */
 static inline long hak_futex(struct hak_lock *lock, long operation, long value)
 {
@@ -51,8 +52,9 @@ static inline long hak_futex(struct hak_lock *lock, long operation, long value)
     return result;
 }
 
-/* The thread pointer: one a thread, the same in a fork's child, aligned to 64.
- * (The ABI has it at its own address. A box has no thread-local variables.) */
+/* The thread pointer. It identifies a thread, is aligned to 64, and stays the
+ * same in the child of a fork. The x86-64 ABI stores it at %fs:0, so no
+ * thread-local variable is needed, which a box may not have. */
 static inline uint64_t hak_lock_self(void)
 {
     uint64_t self = 0; /* cppcheck does not see that asm sets it */
@@ -72,8 +74,9 @@ static inline bool hak_lock_try(struct hak_lock *lock)
     return hak_lock_try_as(lock, hak_lock_self());
 }
 
-/* Who has slept leaves `waited` set: others may sleep as well. A futex is 32
- * bits: the low half, in which `waited` is. */
+/* A thread that has slept takes the lock with `waited` set, since others may be
+ * sleeping too. A futex has 32 bits: it is the low half of the word, which has
+ * `waited`. */
 __attribute__((noinline, unused)) static void
 hak_lock_wait(struct hak_lock *lock, uint64_t mine)
 {
@@ -108,9 +111,9 @@ static inline void hak_lock_drop(struct hak_lock *lock)
 }
 
 /*
- * For a process of one thread (__libc_single_threaded), without an atomic: the
- * word says that the thread is inside, to hak_lock_fork. hak_lock_drop may end
- * what hak_lock_enter began.
+ * Take the lock in a process of one thread (__libc_single_threaded), without an
+ * atomic instruction. The word still tells hak_lock_fork that the thread holds
+ * the lock. hak_lock_leave releases it, and so does hak_lock_drop.
  */
 static inline void hak_lock_enter(struct hak_lock *lock)
 {
@@ -132,15 +135,16 @@ static inline bool hak_lock_is_mine(const struct hak_lock *lock)
     return (word & HAK_LOCK_HOLDER) == hak_lock_self();
 }
 
-/* Between HAK_FORK_PREPARE and the end: no call of the thread was interrupted
- * where it held the lock. What it guards may be changed. */
+/* Asked by the forking thread between HAK_FORK_PREPARE and the end: may it
+ * change the data that the lock guards? False: a call of the thread holds the
+ * lock, and was interrupted. */
 static inline bool hak_lock_is_whole(const struct hak_lock *lock)
 {
     return (__atomic_load_n(&lock->word, __ATOMIC_RELAXED) & HAK_LOCK_FORK) !=
            0;
 }
 
-/* By how many forks, one inside of the other, it is held but for the first. */
+/* How many forks hold the lock beyond the first; they are nested. */
 static inline uint32_t hak_lock_again(const struct hak_lock *lock)
 {
     return (uint32_t)(__atomic_load_n(&lock->word, __ATOMIC_RELAXED) >>
@@ -148,13 +152,15 @@ static inline uint32_t hak_lock_again(const struct hak_lock *lock)
 }
 
 /*
- * hak_lock_fork - what the fork operation does with each of its locks.
- * phase  HAK_FORK_PREPARE: take it, but for one that the calling thread holds:
- *        by a fork that it is inside of, or else by a call that a signal
- *        handler interrupted; then errno becomes EDEADLK (else it is kept).
- *        HAK_FORK_PARENT: as before PREPARE.
- *        HAK_FORK_CHILD: free, but where an interrupted call has it, which
- *        will drop it. Forks outside of this one find it free: that is right
+ * hak_lock_fork - take or release one lock around a fork. The fork operation of
+ * a box calls it for each of its locks.
+ * phase  HAK_FORK_PREPARE: take the lock. If the calling thread holds it
+ *        already, only count: an outer fork took it, or a call that a signal
+ *        handler has interrupted. In the second case set errno to EDEADLK; else
+ *        keep errno.
+ *        HAK_FORK_PARENT: undo PREPARE.
+ *        HAK_FORK_CHILD: free the lock, unless an interrupted call holds it,
+ *        which will drop it. Outer forks then find it free and do nothing.
  */
 __attribute__((noinline, unused)) static void
 hak_lock_fork(struct hak_lock *lock, enum hak_fork_phase phase)
@@ -180,7 +186,8 @@ hak_lock_fork(struct hak_lock *lock, enum hak_fork_phase phase)
 
 /* ---- counters ---- */
 
-/* Counters with one writer: other threads may read them at any time. */
+/* Add to a counter that has one writer. Other threads may read it at any time
+ * by hak_counted. */
 static inline void hak_count(uint64_t *counter, uint64_t n)
 {
     __atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
@@ -191,14 +198,14 @@ static inline uint64_t hak_counted(const uint64_t *counter)
     return __atomic_load_n(counter, __ATOMIC_RELAXED);
 }
 
-/* Counters with many writers. Returns the new value. */
+/* Add to a counter that has many writers. Returns the new value. */
 static inline uint64_t hak_count_shared(uint64_t *counter, int64_t n)
 {
     return __atomic_add_fetch(counter, (uint64_t)n, __ATOMIC_RELAXED);
 }
 
-/* Has the time come? Then the next time is set: one of all threads gets true.
- */
+/* Is now_ms at or after *due_ms? Then set *due_ms to next_ms. Of all threads
+ * that ask, one gets true. */
 static inline bool hak_is_due(uint64_t *due_ms, uint64_t now_ms,
                               uint64_t next_ms)
 {

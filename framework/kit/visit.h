@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * visit.h - kit layer 7: figures of all heaps of a box, and each live slot.
+ * visit.h - kit layer 7: the figures of all heaps of a box, and visits of their
+ * live slots.
  */
 #ifndef HAK_KIT_VISIT_H
 #define HAK_KIT_VISIT_H
@@ -24,7 +25,8 @@ static inline void hak_heaps_stats(const struct hak_heaps *all,
     const struct hak_page *page =
         __atomic_load_n(&all->all_pages, __ATOMIC_ACQUIRE);
     for (; page != NULL; page = page->all_next) {
-        uint64_t frees = hak_page_frees(page); /* first: never the more */
+        /* Before nalloc, so that frees are never more than allocs. */
+        uint64_t frees = hak_page_frees(page);
         uint64_t allocs = __atomic_load_n(&page->span.nalloc, __ATOMIC_ACQUIRE);
         out->allocs += allocs;
         out->frees += frees;
@@ -40,7 +42,7 @@ static inline void hak_heaps_stats(const struct hak_heaps *all,
     }
 }
 
-/* The largest number of slots that a page may hold if it is to be walked. */
+/* Most slots of a page that can be visited. */
 enum { HAK_PAGE_SLOTS_MAX = 4096 };
 
 static inline void hak_page_mark(const struct hak_page *page, const void *list,
@@ -54,7 +56,7 @@ static inline void hak_page_mark(const struct hak_page *page, const void *list,
     }
 }
 
-/* ops->fork: in the order of the locks (heap.h). */
+/* ops->fork: take or release the locks of the heaps, in lock order (heap.h). */
 static inline void hak_heaps_fork(struct hak_heaps *all,
                                   enum hak_fork_phase phase)
 {
@@ -65,7 +67,7 @@ static inline void hak_heaps_fork(struct hak_heaps *all,
         hak_lock_fork(all->box_lock, phase);
 }
 
-/* Its own lists, and what sleeps. */
+/* Set the bits of all free slots of the page: on its lists, or asleep. */
 static inline void hak_page_mark_free(const struct hak_page *page,
                                       uint64_t *is_free)
 {
@@ -79,7 +81,7 @@ static inline void hak_page_mark_free(const struct hak_page *page,
     }
 }
 
-/* False: visit asked to stop. */
+/* Returns false: visit has stopped. */
 static inline bool hak_page_visit(const struct hak_heaps *all,
                                   const struct hak_page *page, hak_visit *visit,
                                   void *context)

@@ -1,24 +1,25 @@
 /*
- * absent.pml - slots that came back to a page whose owner stays away are put to
- * sleep by somebody else: framework/kit/absent.h, page.h.
+ * absent.pml - another thread puts remote-freed slots of an absent owner's page
+ * to sleep: framework/kit/absent.h, page.h.
  *
- * The remote word (length, head of the list, ASLEEP, HELD) changes by compare
- * and exchange alone; remote_asleep is a word beside it. Slots are counted: of
- * `length`, so many are linked, the others asleep. The word says where the list
- * begins, and not how long it is: one that grew shorter may begin where it did.
+ * The remote word (length, head of the list, ASLEEP, HELD) changes only by
+ * compare and exchange. remote_asleep is a variable beside it. Slots are
+ * counted, not named: of `length` slots, `linked` are on the list and the
+ * others are asleep. The word has the head of the list but not the number of
+ * linked slots, so a list that became shorter may still have the same head.
  *
- * Holds: what the owner takes is as many slots as the word counts, and in the
- * end it has each slot once.
+ * Holds: the owner takes as many slots as the word counts, and in the end it
+ * has each slot once.
  *
  * weak: WEAK_HELD    hak_page_claim_remote takes the list although HELD is set
  * weak: WEAK_TAKE    hak_page_take_remote does not set HELD
  * weak: WEAK_ORDER   hak_page_give_remote stores remote_asleep after the word
  */
 #define SLOTS 3
-#define OTHER 9 /* a head that is none of a freer's */
+#define OTHER 9 /* a head that no freer has pushed */
 
 byte length, head;     /* the remote word */
-byte linked;           /* slots of the list that begins there */
+byte linked;           /* slots on the list that begins at head */
 bool asleep, held;
 byte remote_asleep;
 byte have;             /* slots that the owner took */
@@ -34,7 +35,8 @@ active proctype freer()
     od
 }
 
-/* hak_page_sleep_remote, under hak_heaps.absent: one at a time */
+/* hak_page_sleep_remote. There is one visitor, since hak_heaps.absent guards
+ * it. */
 active proctype visitor()
 {
     byte n, list, first, sleeping, old_length, old_head;
@@ -68,12 +70,12 @@ active proctype visitor()
         if
         :: n == 0
         :: n != 0 ->
-            do /* some of the linked ones fall asleep */
+            do /* put some of the linked slots to sleep */
             :: list > 0 ->
                 list--; sleeping++;
                 if
                 :: skip
-                :: first = OTHER /* it was the first one */
+                :: first = OTHER /* the slot was the head of the list */
                 fi
             :: break
             od;
@@ -94,7 +96,7 @@ active proctype visitor()
     od
 }
 
-/* hak_page_take_remote, now and then */
+/* hak_page_take_remote, any number of times */
 active proctype owner()
 {
     byte old_length, old_head, sleeping;

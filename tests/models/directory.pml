@@ -1,12 +1,14 @@
 /*
- * directory.pml - the entry of a granule that goes from one box to another
- * while threads free: hak_directory_set and hak_directory_get (framework/
- * directory.c, core.h), span_set and unmap of the host (loader.c).
+ * directory.pml - the directory entry of a granule that goes from one box to
+ * another while threads free: hak_directory_set, hak_directory_get
+ * (framework/core/memory/directory.c, framework/core/state/directory.h),
+ * host_span_set, host_unmap (framework/core/box/host.c).
  *
- * Each thread's stores pass through a buffer in order (x86-TSO, and what
- * release and the program's own hand-over of a pointer give elsewhere).
+ * The owner's stores pass through a buffer in order. x86-TSO does so; elsewhere
+ * it follows from the release store and from how the program hands over a
+ * pointer.
  *
- * Holds: whoever frees a live slot reads the entry of its span.
+ * Holds: a thread that frees a live slot reads the entry of its span.
  *
  * weak: WEAK_SET    the span is registered after its first slot is out
  * weak: WEAK_CLEAR  the entry is cleared while a slot is out
@@ -14,11 +16,11 @@
  */
 #define SPANS 2
 
-byte entry;                   /* 0: nobody's, else the span */
-chan to_program = [1] of { byte };   /* slots on their way to another thread */
-chan remote = [1] of { byte };       /* and back: the span's remote list */
+byte entry;                   /* 0: of no box; else the span */
+chan to_program = [1] of { byte };   /* slots handed over to another thread */
+chan remote = [1] of { byte };       /* slots on the span's remote list */
 
-/* The owner's store buffer: (what, value), the first stored leaves first. */
+/* The owner's store buffer of (what, value): first in, first out. */
 chan stores = [2] of { bool, byte };
 #define ENTRY 0
 #define SLOT 1
@@ -42,13 +44,13 @@ end: do
 active proctype owner()
 {
     byte span, back;
-    for (span : 1 .. SPANS) { /* map by one box, then by the next */
+    for (span : 1 .. SPANS) { /* one box maps the granule, then the next */
 #ifdef WEAK_SET
         stores!SLOT, span;
         stores!ENTRY, span;
 #else
         stores!ENTRY, span;   /* host->span_set */
-        stores!SLOT, span;    /* malloc, and the program hands it over */
+        stores!SLOT, span;    /* malloc; the program hands the slot over */
 #endif
 #ifdef WEAK_CLEAR
         stores!ENTRY, 0;
@@ -66,7 +68,7 @@ active proctype freer()
     byte slot, i;
     for (i : 1 .. SPANS) {
         to_program?slot;
-        assert(entry == slot); /* hak_free_slow: the entry is its span's */
+        assert(entry == slot); /* hak_free: the entry has the slot's span */
         remote!entry
     }
 }

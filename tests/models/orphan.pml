@@ -1,17 +1,21 @@
 /*
- * orphan.pml - a heap that closes, a thread that frees into its page, and one
- * that adopts it: hak_heap_close, hak_heap_notify, hak_heap_adopt of
+ * orphan.pml - one thread closes a heap, one frees into its page, and one
+ * adopts it: hak_heap_close, hak_heap_notify, hak_heap_adopt of
  * framework/kit/orphan.h.
  *
- * All steps but one are locked instructions or under hak_heaps.lock. The one is
- * the close's store of `orphan`, which its look at the pending list follows: a
- * plain store may wait in a store buffer (x86-TSO), one of seq_cst does not.
- * An orphan may wait for the next adoption, as it may there.
+ * All steps but one are locked instructions or guarded by hak_heaps.lock. The
+ * exception is hak_heap_close's store of `orphan`, after which it loads the
+ * pending list. A plain store may wait in a store buffer (x86-TSO); a seq_cst
+ * store does not. An orphan may stay on the list until the next adoption, as in
+ * the sources.
  *
- * Holds: a page is on the pending list of the heap that it is in, once at most;
- * a notice to the heap that closes is seen by the close, or who gives it sees
- * the orphan; the slot that was freed is collected in the end, by the heap or
- * by whoever adopts it.
+ * Holds
+ *   - A page is only on the pending list of its own heap, and at most once.
+ *   - If a page is put on the pending list of the heap that closes, then either
+ *     hak_heap_close sees it, or the freeing thread sees that the heap is an
+ *     orphan.
+ *   - The freed slot is collected in the end, by the heap or by a thread that
+ *     adopts it.
  *
  * weak: WEAK_HUSH     hak_page_hush tests PENDING and clears NOTIFY in two steps
  * weak: WEAK_PENDING  hak_page_push_remote clears NOTIFY, PENDING comes later
@@ -22,12 +26,12 @@
 #define OLD 0
 #define NEW 1
 
-bool remote, notify = true, pending; /* the word of the page: one slot out */
+bool remote, notify = true, pending; /* the page's remote word; 1 slot is out */
 byte heap = OLD;                     /* page->heap */
-bool listed[2];                      /* heap->pending */
-bool orphan, waits;                  /* waits: in the close's store buffer */
-bool by_closer, notice, saw_orphan;  /* who saw whom */
-bool on_orphans;                     /* heaps.orphans, under the lock */
+bool listed[2];                      /* heap->pending has the page */
+bool orphan, waits;                  /* waits: in the closer's store buffer */
+bool by_closer, notice, saw_orphan;  /* which side saw the other */
+bool on_orphans;                     /* on hak_heaps.orphans; guarded by lock */
 bool collected, closed, freed;
 
 /* hak_page_take_remote(page, 0, NOTIFY) */
@@ -39,7 +43,7 @@ inline take_remote()
     }
 }
 
-/* hak_heap_collect of a heap: take what its page has */
+/* hak_heap_collect of heap h: take the remote frees of its page */
 inline collect(h)
 {
     if
@@ -50,7 +54,7 @@ inline collect(h)
     fi
 }
 
-/* hak_heap_adopt by this thread, of an orphan popped under the lock */
+/* hak_heap_adopt_any: take an orphan off the list and adopt it */
 inline adopt()
 {
     mine = false;
@@ -86,7 +90,7 @@ inline adopt()
             heap = NEW;
             take_remote()
         :: hushed && heap == NEW -> notify = true
-        :: else -> on_orphans = true /* it stays for the next */
+        :: else -> on_orphans = true /* the page stays with the orphan */
         fi
     :: else
     fi
@@ -108,7 +112,7 @@ active proctype closer() /* hak_heap_close */
 #endif
     collect(OLD);
     by_closer = collected;
-    atomic { !waits -> on_orphans = true }; /* under the lock */
+    atomic { !waits -> on_orphans = true }; /* hak_heaps_push */
     closed = true
 }
 
@@ -125,7 +129,7 @@ active proctype freer() /* hak_heap_remote_free of the one slot that is out */
         notify = false
     };
     if
-    :: tell -> /* hak_heap_notify: with PENDING set, the page keeps its heap */
+    :: tell -> /* hak_heap_notify. With PENDING set the page keeps its heap. */
         h = heap;
 #ifdef WEAK_LOAD
         seen = orphan;
@@ -148,7 +152,7 @@ active proctype freer() /* hak_heap_remote_free of the one slot that is out */
     freed = true
 }
 
-/* Another thread runs out of pages: hak_heap_adopt_any, then its refills. */
+/* A thread that has run out of pages: hak_heap_adopt_any, then its refills. */
 active proctype adopter()
 {
     bool mine, hushed;

@@ -1,18 +1,20 @@
 /*
- * parcel.pml - one thread's inbox: those who post, its owner, who closes it and
- * opens it again: framework/parcel.c, thread.c.
+ * parcel.pml - the inbox of one thread: other threads post parcels, the owner
+ * receives them, ends, and the inbox is closed and opened again:
+ * framework/core/thread/mailbox.c, attach.c, reap.c.
  *
- * The inbox changes by compare and exchange or exchange alone, so one step here
- * is one of them there. Parcels are numbered from 1; next[] links them; 0 is an
- * empty inbox, CLOSED one that nobody reads. Each parcel carries one slot.
+ * The inbox changes only by exchange, or compare and exchange, and each of them
+ * is one step here. Parcels are numbered from 1, and next[] links them. 0 is an
+ * empty inbox. CLOSED is a closed inbox, which nobody reads. Each parcel has
+ * one slot.
  *
- * Holds: each slot is freed once, by its thread or the long way; when all is
- * over nothing waits in an inbox that is closed.
+ * Holds: each slot is freed once, by its thread or by the box; in the end a
+ * closed inbox has no parcel.
  *
  * weak: WEAK_POST     deliver loads and stores, no exchange
- * weak: WEAK_TAKE     hak_parcel_receive loads and stores, no exchange
- * weak: WEAK_CLOSE    hak_parcel_close takes what is there, then closes
- * weak: WEAK_OPEN     hak_parcel_open empties an inbox that is open
+ * weak: WEAK_TAKE     hak_mailbox_receive loads and stores, no exchange
+ * weak: WEAK_CLOSE    hak_mailbox_close takes the parcels, then closes
+ * weak: WEAK_OPEN     hak_mailbox_open empties an inbox that is open
  */
 #define PARCELS 3
 #define CLOSED 9
@@ -20,17 +22,17 @@
 byte inbox;
 byte next[PARCELS + 1];
 byte freed[PARCELS + 1];
-byte posted;           /* parcels of which the poster is done */
-bool busy;             /* the structure has a thread, or one that closes it */
+byte posted;           /* posters that are done */
+bool busy;             /* a thread uses the structure, or closes its heaps */
 
-/* hak_parcel_keep, post, deliver */
+/* hak_mailbox_put, post_parcel, deliver */
 proctype poster(byte parcel)
 {
     byte old;
 again:
     old = inbox;
     if
-    :: old == CLOSED -> freed[parcel]++ /* hak_free_astray */
+    :: old == CLOSED -> freed[parcel]++ /* free_misdelivered */
     :: else ->
         next[parcel] = old;
 #ifdef WEAK_POST
@@ -47,7 +49,7 @@ again:
     posted++
 }
 
-/* unpack; at: local to the process */
+/* free_parcels; `at` is a local variable of the process */
 inline unpack(at)
 {
     do
@@ -56,13 +58,13 @@ inline unpack(at)
     od
 }
 
-/* A thread that takes the structure over, receives, and ends; somebody reaps
- * what it left. */
+/* A thread takes the structure over, receives parcels, and ends. Then the
+ * structure is reaped, or stays parked. */
 proctype life()
 {
     byte at;
     atomic { !busy -> busy = true };
-    if /* hak_parcel_open */
+    if /* hak_mailbox_open */
 #ifdef WEAK_OPEN
     :: true -> inbox = 0
 #else
@@ -70,7 +72,7 @@ proctype life()
     :: else
 #endif
     fi;
-    do /* hak_parcel_receive */
+    do /* hak_mailbox_receive */
     :: inbox != 0 ->
 #ifdef WEAK_TAKE
         at = inbox;
@@ -82,7 +84,7 @@ proctype life()
     :: break
     od;
     if
-    :: true -> /* hak_parcel_close */
+    :: true -> /* hak_mailbox_close */
 #ifdef WEAK_CLOSE
         at = inbox;
         inbox = CLOSED;
@@ -90,7 +92,7 @@ proctype life()
         d_step { at = inbox; inbox = CLOSED };
 #endif
         unpack(at)
-    :: true /* parked: the next one finds the inbox as it is */
+    :: true /* parked: the next thread finds the inbox as it is */
     fi;
     busy = false
 }
@@ -108,7 +110,7 @@ init {
     };
     posted == PARCELS;
     !busy && _nr_pr == 1;
-    /* hak_thread_reap, at last */
+    /* hak_thread_reap at the end: hak_mailbox_close */
     d_step { at = inbox; inbox = CLOSED };
     unpack(at);
     i = 1;

@@ -1,16 +1,18 @@
 /*
- * remote.pml - one page, its owner and threads that free its slots:
+ * remote.pml - the owner of a page, and other threads that free its slots:
  * framework/kit/page.h, heap.h, refill.h.
  *
- * The remote word (length, NOTIFY, PENDING) changes by compare and exchange
- * alone, so one step here is one exchange there. Slots are counted, not named.
+ * The remote word (length, NOTIFY, PENDING) changes only by compare and
+ * exchange, and each exchange is one step here. Slots are counted, not named.
  *
- * Holds: no slot is lost; a full page into which somebody frees comes back
- * (else its owner waits for ever: an invalid end state); a page is never put on
- * the pending list twice.
+ * Holds
+ *   - No slot is lost.
+ *   - A full page becomes available after a remote free. (If not, the owner
+ *     waits for ever, which Spin reports as an invalid end state.)
+ *   - A page is never put on the pending list twice.
  *
  * weak: WEAK_FULL    hak_heap_set_full tests the list and sets NOTIFY in two steps
- * weak: WEAK_TWICE   hak_heap_remote_free notifies although a notice is in flight
+ * weak: WEAK_TWICE   hak_heap_free_remote notifies although a notice is in flight
  * weak: WEAK_PUSH    hak_page_push_remote loads and stores, no exchange
  * weak: WEAK_TAKE    hak_page_take_remote loads and stores, no exchange
  */
@@ -25,8 +27,8 @@ bool notify, pending;
 bool listed;           /* on heap->pending */
 mtype state = CURRENT;
 byte here = SLOTS;    /* span.local */
-byte mine;             /* in the owner's hands */
-byte held[FREERS];     /* in others' hands */
+byte mine;             /* live slots that the owner will free */
+byte held[FREERS];     /* live slots that each freer will free */
 byte freers_done;
 bool over;             /* no more allocations */
 
@@ -70,7 +72,7 @@ retry:  skip;
     freers_done++
 }
 
-/* hak_heap_collect: the list, then hak_heap_collect_page */
+/* hak_heap_collect: take the pending list, then hak_heap_collect_page */
 inline collect()
 {
     atomic { listed -> listed = false };
@@ -101,7 +103,7 @@ active proctype owner()
     run freer(1);
     do
     :: allocs < ALLOCS && state == CURRENT && here > 0 ->
-        here--; /* malloc; the slot goes to somebody */
+        here--; /* malloc; any of the threads will free the slot */
         allocs++;
         if
         :: held[0]++
@@ -127,14 +129,14 @@ active proctype owner()
                 if
                 :: length == old_length && notify == old_notify &&
                    pending == old_pending -> notify = true; state = FULL
-                :: else /* again */
+                :: else /* the word has changed: try again */
                 fi
             }
         fi
 #endif
     :: state == AVAIL -> state = CURRENT /* hak_heap_set_current */
     :: listed -> collect()
-    :: mine > 0 -> /* a free by the owner, and ops->triggered */
+    :: mine > 0 -> /* a free by the owner, with ops->triggered */
         mine--;
         here++;
         if

@@ -1,18 +1,25 @@
 /*
- * segment.pml - a midmt segment's life: given back by anybody, settled, adopted,
- * purged, disposed of, and its struct used again: plugins/midmt/pool.c.
+ * segment.pml - the life of a segment of box midmt: threads give granules back,
+ * the segment is settled, adopted, purged and disposed of, and its struct
+ * serves another segment: plugins/midmt/pool.c.
  *
- * One struct, two granules. Two givers hold one each; or one giver holds one, and
- * one pass of a purge goes on. The thread whose pool has the segment ends
- * meanwhile. Another heap adopts it or, once it is gone, maps the next one with
- * the same struct; takes a granule; and ends too or stays, and gives the granule
- * back. A step is an atomic access, or what is done between two of them under
+ * The model has one struct and a segment of two granules.
+ *   - Two givers hold one granule each. Or one giver holds one granule, while a
+ *     purge goes over the segment.
+ *   - Meanwhile the thread ends whose pool has the segment.
+ *   - Another heap adopts the segment; or, if it was disposed of, maps a new
+ *     one with the same struct. The heap takes a granule, gives it back, and
+ *     ends or stays.
+ *
+ * A step is an atomic access, or all that happens between two of them under
  * segments.lock or by a pool's owner. keep_empty is 0.
  *
- * Holds: a segment leaves the bins of the pool that it is in; a granule is taken
- * and given back by one at a time, of a segment that is mapped; memory that is
- * unmapped is nobody's; and in the end no segment is left, so no word that one
- * is empty got lost.
+ * Holds
+ *   - A segment leaves the bins of the pool that it is in, and no others.
+ *   - One thread at a time holds a granule, and the segment is mapped then.
+ *   - Nobody holds a granule of memory that is unmapped.
+ *   - In the end no segment is left. So each time that a segment becomes empty,
+ *     a thread learns of it.
  *
  * weak: WEAK_LEAVE  `pool` is cleared by dispose, after the lock is dropped
  * weak: WEAK_READ   settle_shared goes by what pool_put read before the lock
@@ -28,12 +35,12 @@
 #define WHOLE 3
 
 byte free;           /* bit g */
-byte held = WHOLE;   /* in somebody's hands: in a page, purged, to be unmapped */
-bool mapped = true;  /* the range */
-bool spare;          /* the struct, in the list of spare ones */
+byte held = WHOLE;   /* granules in a page, being purged, or to be unmapped */
+bool mapped = true;  /* the segment has memory */
+bool spare;          /* the struct is on the list of spare ones */
 byte pool = FIRST;   /* segment->pool */
-byte listed = FIRST; /* in whose bins it really is */
-byte bin;            /* its `free` when it was linked last */
+byte listed = FIRST; /* the pool whose bins really have the segment */
+byte bin;            /* `free` when the segment was linked last */
 bool returned[4];
 bool locked;
 byte running = 4;
@@ -154,7 +161,7 @@ inline settle_shared()
     fi
 }
 
-/* By the owner of the pool, in which the segment is: rebin, release_empty. */
+/* rebin, release_empty: by the owner of pool p, which has the segment. */
 inline settle_own(p)
 {
     rebin(p);
@@ -187,7 +194,7 @@ inline pool_put(mine, granules)
     fi
 }
 
-/* By the owner of p, or who closes its heap. */
+/* Called by the owner of p, or by the thread that closes its heap. */
 inline pool_close(p)
 {
     if
@@ -237,7 +244,7 @@ proctype purger() /* purge_segment */
     running--
 }
 
-/* Another heap: adopts the segment, or maps one with the struct. */
+/* Another heap adopts the segment. */
 inline adopt()
 {
     lock();
@@ -251,6 +258,7 @@ inline adopt()
     unlock()
 }
 
+/* Another heap maps a new segment with the same struct. */
 inline grow()
 {
     atomic { !locked -> has = spare; spare = false };
@@ -273,7 +281,7 @@ proctype heap()
     :: else
     fi;
     if
-    :: bin != 0 && has -> /* take_own; else it maps another, which stays */
+    :: bin != 0 && has -> /* take_own. Else the heap uses another segment. */
         d_step {
             taken = free & ~(free - 1); /* the lowest bit */
             assert((held & taken) == 0);
