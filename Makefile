@@ -58,7 +58,7 @@ $(foreach d,$(PLUGIN_DIRS),$(eval $(notdir $(d))_DIR := $(d)))
 include $(foreach d,$(PLUGIN_DIRS),$(d)/$(notdir $(d)).mk)
 BOXES   := $(PLUGINS:%=$(B)/boxes/%.so)
 # A box may include the ABI and the kit, but nothing of the core.
-BOX_INC := -Iframework/include -I$(B)/include
+BOX_INC := -Iframework/include -I$(B)/kit
 CORE_INC := -Iframework/include -Iframework
 TEST_INC := $(CORE_INC) -Itests/lib
 
@@ -141,7 +141,7 @@ $(B)/hakctl: $(HAKCTL_OBJS) $(WHOLE_OBJS)
 
 # hakctl-check-box is the conformance suite for boxes. testhost.a is a host for
 # one box; the suite and the boxes' own tests link it.
-$(B)/obj/tests/%.o: tests/%.c | $(B)/include/kit
+$(B)/obj/tests/%.o: tests/%.c | $(B)/kit/kit
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(CC) $(ALL) $(TEST_INC) -Itools -c $< -o $@
@@ -160,7 +160,7 @@ $(B)/hakctl-check-box: $(CHECK_BOX_OBJS) $(B)/testhost.a
 
 # ---- boxes ----------------------------------------------------------------
 
-$(B)/include/kit:
+$(B)/kit/kit:
 	@mkdir -p $(@D)
 	ln -sfnr framework/kit $@
 
@@ -172,7 +172,7 @@ BOX_LINK := -shared -nostartfiles -Wl,-z,now -Wl,-z,relro -Wl,-z,defs \
 
 define PLUGIN_RULES
 $(1)_OBJS := $$($(1)_SRCS:%.c=$(B)/obj/plugins/$(1)/%.o)
-$(B)/obj/plugins/$(1)/%.o: $($(1)_DIR)/%.c | $(B)/include/kit
+$(B)/obj/plugins/$(1)/%.o: $($(1)_DIR)/%.c | $(B)/kit/kit
 	@mkdir -p $$(@D)
 	$$(call say,CC)
 	$$(CC) $$(ALL) $(BOX_INC) -c $$< -o $$@

@@ -56,7 +56,7 @@ ok 'nothing that reads an INI or opens boxes was linked'
 
 nm build/fused/all-boxes/libhakmem.so >"$tmp/out"
 : >"$tmp/err"
-says midmt_refill && says smallmid && says tiny && says large
+says midmt_init && says smallmid && says tiny && says large
 ok 'boxes with equal names inside are in one library'
 
 $ctl version "$lib" >"$tmp/out" 2>"$tmp/err" &&

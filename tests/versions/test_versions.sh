@@ -25,7 +25,7 @@ build() {
     cmp -s "$at/box.h" "$at/include/hakmem/box.h" ||
         cp "$at/box.h" "$at/include/hakmem/box.h"
     make -j2 B="$at" CFLAGS=-O1 CORE_INC="-I$at/include -Iframework" \
-        BOX_INC="-I$at/include -I$at/include" "$at/libhakmem.so" \
+        BOX_INC="-I$at/include -I$at/kit" "$at/libhakmem.so" \
         "$at/boxes/ultra.so" "$at/boxes/large.so" "$at/modules/learner.so" &&
         "${CC:-cc}" -O1 -shared -fPIC -Wall -Wextra -Werror \
             "$later" -I"$at/include" \
