@@ -7,7 +7,8 @@ usage: layers.py [--root FOLDER] [--objects FOLDER] [--count]
 Three rules, and exit status 1 with a line for each edge that breaks one:
 
     includes   a file includes only headers of its own folder and of folders
-               above it in ORDER
+               above it in ORDER; a module includes nothing of core/,
+               report/ and start/
     symbols    the calls between objects (nm) form no cycle of folders, so that
                a folder can be understood, and linked, with the folders above
                it alone
@@ -68,6 +69,10 @@ def upward_includes(root):
             if there is None:
                 yield f"{source} includes {target}, which is in no folder of " \
                       f"ORDER (tools/layers.py)"
+            elif len(source.parts) > 2 and here == "modules" and \
+                    there.startswith(("core/", "report", "start")):
+                yield f"{source} includes {target}: a module knows the core " \
+                      f"by hakmem/module.h alone"
             elif ORDER.index(there) > ORDER.index(here):
                 yield f"{source} includes {target}: {here}/ stands above " \
                       f"{there}/, and includes go down only"

@@ -54,6 +54,12 @@ echo '#include <report/report.h>' >>"$tmp/tree/base/base.c"
 result $? 'an include that goes up'
 
 plant
+mkdir -p "$tmp/tree/modules/own" "$tmp/obj/modules/own"
+echo '#include <report/report.h>' >"$tmp/tree/modules/own/own.c"
+! look && grep -q 'modules/own/own.c includes report/report.h' "$tmp/said"
+result $? "a module that includes the core's headers"
+
+plant
 cat >>"$tmp/tree/base/base.c" <<'C'
 int hak_state(void);
 int hak_up(void) { return hak_state(); }

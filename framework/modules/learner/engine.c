@@ -4,8 +4,6 @@
 #include <modules/learner/engine.h>
 
 #include <kit/sync.h>
-#include <core/malloc/short_way.h>
-#include <core/state/core.h>
 
 enum { ALL_BPS = 10000 };
 

@@ -16,7 +16,6 @@
 #include <base/sections.h>
 #include <hakmem/version.h>
 #include <kit/sync.h>
-#include <core/state/core.h>
 
 #include <errno.h>
 #include <pthread.h>
