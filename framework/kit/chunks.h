@@ -249,9 +249,10 @@ static inline void hak_chunks_give(struct hak_chunks *s,
 static inline void hak_chunk_purge(struct hak_chunks *s,
                                    const struct hak_chunk *chunk, uint64_t map)
 {
-    size_t end, at = hak_bits_next(&map, 0, 0, s->ngranules);
-    for (; at < s->ngranules; at = hak_bits_next(&map, 0, end, s->ngranules)) {
-        end = hak_bits_next(&map, ~0ull, at, s->ngranules);
+    const size_t most = HAK_CHUNK_GRANULES_MAX; /* the map is one word */
+    size_t end, at = hak_bits_next(&map, 0, 0, most);
+    for (; at < most; at = hak_bits_next(&map, 0, end, most)) {
+        end = hak_bits_next(&map, ~0ull, at, most);
         char *start = chunk->base + at * HAK_GRANULE_BYTES;
         size_t bytes = (end - at) * HAK_GRANULE_BYTES;
         s->box->host->purge(s->box, start, bytes);
