@@ -17,21 +17,15 @@
 #include <unistd.h>
 #include <string.h>
 
-__attribute__((format(printf, 2, 0))) static void
-print_args(struct hak_text *t, const char *format, va_list ap)
-{
-    size_t room = sizeof t->bytes - t->used;
-    int n = vsnprintf(t->bytes + t->used, room, format, ap);
-    if (n > 0)
-        t->used += hak_min((size_t)n, room - 1);
-}
-
 void hak_text_print(struct hak_text *t, const char *format, ...)
 {
+    size_t room = sizeof t->bytes - t->used;
     va_list ap;
     va_start(ap, format);
-    print_args(t, format, ap);
+    int n = vsnprintf(t->bytes + t->used, room, format, ap);
     va_end(ap);
+    if (n > 0)
+        t->used += hak_min((size_t)n, room - 1);
 }
 
 /* Format bytes with a binary unit, in at most 7 columns. */
@@ -180,19 +174,10 @@ static void text_sample(struct hak_text *t)
 
 /* ---- modules ---- */
 
-__attribute__((format(printf, 2, 3))) static void
-add_to(void *report, const char *format, ...)
-{
-    va_list ap;
-    va_start(ap, format);
-    print_args(report, format, ap);
-    va_end(ap);
-}
-
 void hak_report_modules(struct hak_text *t, bool json)
 {
     const struct hak_report_part part = {
-        .json = json, .add = add_to, .report = t};
+        .json = json, .add = hak_text_print, .report = t};
     for (uint32_t i = 0; i < hak_modules.n; i++)
         if (hak_modules.entry[i]->report != NULL)
             hak_modules.entry[i]->report(&part);

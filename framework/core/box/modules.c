@@ -11,11 +11,9 @@
 #include <core/route/policy.h>
 #include <core/state/build.h>
 #include <core/state/thread.h>
-#include <hakmem/version.h>
 
 #include <errno.h>
 #include <string.h>
-#include <fcntl.h>
 
 /* ---- the host table ---- */
 
@@ -123,7 +121,7 @@ static int start_module(const struct hak_module_entry *entry, char *why,
         .call_of = call_of,
     };
     hak_seal_close();
-    int error = entry->start(&hak_modules.host[i]);
+    int error = entry->start != NULL ? entry->start(&hak_modules.host[i]) : 0;
     if (error == 0 && !hak_seal_open())
         error = -ENOMEM;
     if (error != 0)

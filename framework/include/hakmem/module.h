@@ -25,6 +25,7 @@
 #define HAKMEM_MODULE_H
 
 #include <hakmem/box.h>
+#include <hakmem/version.h>
 
 #define HAK_MODULE_VERSION 1
 #define HAK_MODULES_MOST 8
@@ -102,15 +103,16 @@ struct hak_module_host {
 };
 
 /* The part of a report that a module writes, by calls of add(report, ...). */
+struct hak_text;
 struct hak_report_part {
     bool json; /* true: write JSON that begins with a comma and a key */
-    void (*add)(void *report, const char *format, ...)
+    void (*add)(struct hak_text *report, const char *format, ...)
         __attribute__((format(printf, 2, 3)));
-    void *report;
+    struct hak_text *report;
 };
 
-/* The entry of a module. The first four members are required; the others may be
- * NULL. */
+/* The entry of a module. HAK_MODULE_HEADER fills in the first three members;
+ * the others may be NULL. */
 struct hak_module_entry {
     uint32_t version;         /* HAK_MODULE_VERSION */
     const char *core_version; /* HAK_VERSION */
@@ -162,5 +164,14 @@ struct hak_learner_1 {
 #define HAK_MODULE_PREFIX "hak_module_entry_"
 #define HAK_MODULE_ENTRY(name) hak_module_entry_##name
 #define HAK_MODULE_EXPORT __attribute__((visibility("default")))
+
+/* HAK_MODULE(learner) = {HAK_MODULE_HEADER("learner"), ...}; is the entry. */
+#define HAK_MODULE(name)                                                     \
+    HAK_MODULE_EXPORT extern const struct hak_module_entry HAK_MODULE_ENTRY( \
+        name);                                                               \
+    const struct hak_module_entry HAK_MODULE_ENTRY(name)
+#define HAK_MODULE_HEADER(name_text)                            \
+    .version = HAK_MODULE_VERSION, .core_version = HAK_VERSION, \
+    .name = (name_text)
 
 #endif

@@ -13,7 +13,6 @@
 #include <base/log.h>
 #include <conf/conf.h>
 #include <hakmem/module.h>
-#include <hakmem/version.h>
 #include <kit/base.h>
 
 #include <pthread.h>
@@ -80,12 +79,8 @@ static int start(const struct hak_module_host *of_core)
     return 0;
 }
 
-HAK_MODULE_EXPORT extern const struct hak_module_entry
-    HAK_MODULE_ENTRY(background);
-const struct hak_module_entry HAK_MODULE_ENTRY(background) = {
-    .version = HAK_MODULE_VERSION,
-    .core_version = HAK_VERSION,
-    .name = "background",
+HAK_MODULE(background) = {
+    HAK_MODULE_HEADER("background"),
     .start = start,
     .run = ask_for_thread,
     .slow_path = slow_path,

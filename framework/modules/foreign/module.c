@@ -4,7 +4,6 @@
 #include <modules/foreign/foreign.h>
 
 #include <hakmem/module.h>
-#include <hakmem/version.h>
 
 #include <string.h>
 
@@ -45,12 +44,8 @@ static const void *extension(const char *id)
     return strcmp(id, HAK_FOREIGN_1) == 0 ? &table : NULL;
 }
 
-HAK_MODULE_EXPORT extern const struct hak_module_entry
-    HAK_MODULE_ENTRY(foreign);
-const struct hak_module_entry HAK_MODULE_ENTRY(foreign) = {
-    .version = HAK_MODULE_VERSION,
-    .core_version = HAK_VERSION,
-    .name = "foreign",
+HAK_MODULE(foreign) = {
+    HAK_MODULE_HEADER("foreign"),
     .start = start,
     .extension = extension,
 };

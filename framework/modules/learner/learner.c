@@ -14,7 +14,6 @@
 
 #include <base/log.h>
 #include <base/sections.h>
-#include <hakmem/version.h>
 #include <kit/sync.h>
 
 #include <errno.h>
@@ -322,16 +321,9 @@ static const void *extension(const char *id)
     return strcmp(id, HAK_LEARNER_1) == 0 ? &table : NULL;
 }
 
-HAK_MODULE_EXPORT extern const struct hak_module_entry
-    HAK_MODULE_ENTRY(learner);
-const struct hak_module_entry HAK_MODULE_ENTRY(learner) = {
-    .version = HAK_MODULE_VERSION,
-    .core_version = HAK_VERSION,
-    .name = "learner",
-    .start = start,
-    .extension = extension,
-    .slow_path = slow_path,
-    .page_retired = page_retired,
-    .fork = lock_for_fork,
+HAK_MODULE(learner) = {
+    HAK_MODULE_HEADER("learner"), .start = start,
+    .extension = extension,       .slow_path = slow_path,
+    .page_retired = page_retired, .fork = lock_for_fork,
     .report = hak_learner_report,
 };

@@ -11,7 +11,6 @@
  */
 #include <hakmem/module.h>
 #include <hakmem/stack.h>
-#include <hakmem/version.h>
 
 #include <string.h>
 
@@ -47,22 +46,12 @@ static const struct hak_stack_1 table = {
     .take = take_stack,
 };
 
-static int start(const struct hak_module_host *host)
-{
-    (void)host;
-    return 0;
-}
-
 static const void *extension(const char *id)
 {
     return strcmp(id, HAK_STACK_1) == 0 ? &table : NULL;
 }
 
-HAK_MODULE_EXPORT extern const struct hak_module_entry HAK_MODULE_ENTRY(stack);
-const struct hak_module_entry HAK_MODULE_ENTRY(stack) = {
-    .version = HAK_MODULE_VERSION,
-    .core_version = HAK_VERSION,
-    .name = "stack",
-    .start = start,
+HAK_MODULE(stack) = {
+    HAK_MODULE_HEADER("stack"),
     .extension = extension,
 };
