@@ -5,7 +5,6 @@
 #include <conf/private.h>
 
 #include <limits.h>
-#include <stdio.h>
 #include <string.h>
 
 /* Sections whose keys a higher layer may set even if the file lacks them. */

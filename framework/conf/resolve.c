@@ -3,7 +3,6 @@
  */
 #include <conf/private.h>
 
-#include <stdio.h>
 #include <string.h>
 
 enum { PRIORITY_STEP = 10 };

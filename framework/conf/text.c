@@ -10,7 +10,6 @@
 #include <hakmem/foreign.h>
 
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <errno.h>

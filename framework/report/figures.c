@@ -7,7 +7,6 @@
 #include <core/state/thread.h>
 #include <core/thread/mailbox.h>
 
-#include <unistd.h>
 #include <string.h>
 
 static void sum_counts(uint32_t index, struct hak_counts *sum)

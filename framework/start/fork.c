@@ -54,7 +54,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sys/mman.h>
 #include <sys/single_threaded.h>
 
 /* libc's recursive lock of the list of streams. */

@@ -20,8 +20,6 @@
 #include <hakmem/version.h>
 
 #include <errno.h>
-#include <limits.h>
-#include <stdio.h>
 #include <unistd.h>
 #include <string.h>
 

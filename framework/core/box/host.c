@@ -19,7 +19,6 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <fcntl.h>
 
 /*
  * Enter a range that b has just got into the directory. Before that, the owns()

@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
-#include <fcntl.h>
 
 /* With the key `type`, `path` is a parameter of the box instead of its file. If
  * it is a relative path, it is made relative to the INI's directory. */

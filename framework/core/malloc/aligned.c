@@ -9,7 +9,6 @@
 #include <core/memory/boot.h>
 #include <core/memory/libc.h>
 #include <core/thread/thread.h>
-#include <core/malloc/short_way.h>
 
 #include <errno.h>
 

@@ -16,7 +16,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <fcntl.h>
 
 static const struct hak_chain no_boxes_libc = {.last = HAK_FALLBACK_LIBC,
                                                .route = "libc"};

@@ -17,7 +17,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <fcntl.h>
 #include <pthread.h>
 
 static void park_heaps(struct hak_thread *t)
