@@ -7,21 +7,12 @@
 #include "guard.h"
 #include "only_calls.h"
 #include "test.h"
-#include "testhost.h"
+#include "own_box.h"
 
 #include <signal.h>
 
 /* Open a new instance of the box; params are "key=value" texts. */
-#define OPEN(...) open_box((const char *const[]){__VA_ARGS__, NULL})
-
-static struct hak_box *open_box(const char *const *params)
-{
-    struct hak_box *box = NULL;
-    int error = th_open_entry(&hak_box_entry, "guard", params, 0, &box);
-    if (error != 0)
-        test_fail(__FILE__, __LINE__, "open: %d: %s", error, th_error());
-    return box;
-}
+#define OPEN(...) OPEN_OWN("guard", 0, __VA_ARGS__)
 
 static uint64_t counter(struct hak_box *box, const char *name)
 {

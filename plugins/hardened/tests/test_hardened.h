@@ -10,22 +10,12 @@
 #include "bounds.h"
 
 #include "test.h"
-#include "testhost.h"
+#include "own_box.h"
 
 enum { N = 2000 };
 static char *block[N];
 
-#define OPEN(...) \
-    open_hardened((const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
-
-static inline struct hak_box *open_hardened(const char *const *params)
-{
-    struct hak_box *box = NULL;
-    int error = th_open_entry(&hak_box_entry, "hardened", params, 0, &box);
-    if (error != 0)
-        test_fail(__FILE__, __LINE__, "open: %d: %s", error, th_error());
-    return box;
-}
+#define OPEN(...) OPEN_OWN("hardened", 0 __VA_OPT__(, ) __VA_ARGS__)
 
 static inline void *get(struct hak_box *box, size_t size_bytes)
 {

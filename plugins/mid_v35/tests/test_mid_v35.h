@@ -6,9 +6,8 @@
 #define HAK_TEST_MID_V35_H
 
 #include "mid_v35.h"
+#include "own_box.h"
 #include "random.h"
-#include "test.h"
-#include "testhost.h"
 
 enum {
     GRANULE = HAK_GRANULE_BYTES,
@@ -18,38 +17,13 @@ enum {
 };
 
 /* A new instance; params are "key=value" texts. */
-#define OPEN(flags, ...) \
-    open_box((flags), (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
-
-static inline struct hak_box *open_box(unsigned flags,
-                                       const char *const *params)
-{
-    struct hak_box *box = NULL;
-    int error = th_open_entry(&hak_box_entry, "mid_v35", params, flags, &box);
-    if (error != 0)
-        test_fail(__FILE__, __LINE__, "open: %d: %s", error, th_error());
-    return box;
-}
+#define OPEN(flags, ...) OPEN_OWN("mid_v35", flags __VA_OPT__(, ) __VA_ARGS__)
 
 static void *block[1 << 16];
 
 static inline struct hak_box_stats stats_of(struct hak_box *box)
 {
     return th_stats(box);
-}
-
-static inline bool count_visits(void *context, void *p, size_t slot_bytes)
-{
-    EXPECT(p != NULL && slot_bytes % HAK_ALIGN_BYTES == 0);
-    ++*(size_t *)context;
-    return true;
-}
-
-static inline size_t count_visited(struct hak_box *box)
-{
-    size_t n = 0;
-    box->ops->visit_slots(box, count_visits, &n);
-    return n;
 }
 
 /* While no other thread works with the box: everything is sound. */

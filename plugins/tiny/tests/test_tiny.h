@@ -4,27 +4,15 @@
 #ifndef HAK_TEST_TINY_H
 #define HAK_TEST_TINY_H
 
+#include "own_box.h"
 #include "random.h"
-#include "test.h"
-#include "testhost.h"
 
 #include "tiny.h"
 
 enum { LEAST = 16, MOST = 128 };
 
 /* A new instance; params are "key=value" texts. */
-#define OPEN(flags, ...) \
-    open_tiny((flags), (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
-
-static inline struct hak_box *open_tiny(unsigned flags,
-                                        const char *const *params)
-{
-    struct hak_box *box = NULL;
-    int error = th_open_entry(&hak_box_entry, "tiny", params, flags, &box);
-    if (error != 0)
-        test_fail(__FILE__, __LINE__, "open: %d: %s", error, th_error());
-    return box;
-}
+#define OPEN(flags, ...) OPEN_OWN("tiny", flags __VA_OPT__(, ) __VA_ARGS__)
 
 static inline struct tiny *state_of(const struct hak_box *box)
 {
@@ -55,7 +43,7 @@ static inline struct hak_magazine_counts counts_of(struct hak_box *box,
     return counts;
 }
 
-static inline bool count_visit(void *context, void *p, size_t slot_bytes)
+static inline bool count_live_visit(void *context, void *p, size_t slot_bytes)
 {
     EXPECT(th_usable(p) == slot_bytes); /* aborts unless p is live */
     ++*(size_t *)context;
@@ -74,7 +62,7 @@ static inline void check(struct hak_box *box)
             hak_page_check(page);
             EXPECT(page_at(t, hak_page_memory(page)) == page);
         }
-    box->ops->visit_slots(box, count_visit, &visits);
+    box->ops->visit_slots(box, count_live_visit, &visits);
     EXPECT_EQ(visits, th_live(box, true));
     EXPECT_EQ(stats_of(box).live_count, th_live(box, true));
 }

@@ -4,27 +4,15 @@
 #ifndef HAK_TEST_ULTRA_H
 #define HAK_TEST_ULTRA_H
 
+#include "own_box.h"
 #include "random.h"
-#include "test.h"
-#include "testhost.h"
 
 #include <kit/lost.h>
 
 enum { GRANULE = HAK_GRANULE_BYTES, LEAST = 16, MOST = 1024 };
 
 /* Open a new instance of the box; params are "key=value" texts. */
-#define OPEN(flags, ...) \
-    open_ultra((flags), (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
-
-static inline struct hak_box *open_ultra(unsigned flags,
-                                         const char *const *params)
-{
-    struct hak_box *box = NULL;
-    int error = th_open_entry(&hak_box_entry, "ultra", params, flags, &box);
-    if (error != 0)
-        test_fail(__FILE__, __LINE__, "open: %d: %s", error, th_error());
-    return box;
-}
+#define OPEN(flags, ...) OPEN_OWN("ultra", flags __VA_OPT__(, ) __VA_ARGS__)
 
 static inline struct hak_heaps *heaps_of(const struct hak_box *box)
 {
@@ -79,20 +67,6 @@ static inline void check_pages(struct hak_box *box)
     }
     EXPECT_EQ(live, th_live(box, true));
     EXPECT_EQ(stats_of(box).live_count, live);
-}
-
-static inline bool count_visits(void *context, void *p, size_t slot_bytes)
-{
-    EXPECT(p != NULL && slot_bytes % LEAST == 0);
-    ++*(size_t *)context;
-    return true;
-}
-
-static inline size_t count_visited(struct hak_box *box)
-{
-    size_t n = 0;
-    box->ops->visit_slots(box, count_visits, &n);
-    return n;
 }
 
 static inline size_t count_heaps(struct hak_box *box)
