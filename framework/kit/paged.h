@@ -56,6 +56,17 @@ static inline uint32_t box_slot_bytes(const struct hak_box *box,
 static inline struct hak_page *box_page_of(const struct hak_box *box,
                                            const void *p);
 
+/* For box_class_of, where class n has slots of (n + 1) * 16 bytes, up to `most`
+ * bytes. Slots of a multiple of an alignment have it: HAK_PAGE_COLOR. */
+static inline uint32_t hak_class_by_16(size_t size_bytes, size_t align_bytes,
+                                       size_t most)
+{
+    if (size_bytes > most || align_bytes > most)
+        return HAK_CLASS_NONE;
+    size_t bytes = hak_round_up(size_bytes, align_bytes);
+    return bytes == 0 ? 0 : hak_index_of(bytes) - 1;
+}
+
 /* ---- operations ---------------------------------------------------------- */
 
 static inline struct hak_heaps *hak_paged_heaps(const struct hak_box *box)

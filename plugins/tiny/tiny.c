@@ -56,15 +56,11 @@ static struct hak_chunks *superslabs_of(const struct hak_heap *heap)
     return &hak_container_of(heap->all, struct tiny, heaps)->superslabs;
 }
 
-/* Slots of a multiple of an alignment have it: slabs start at a granule. */
 static uint32_t box_class_of(const struct hak_box *box, size_t size_bytes,
                              size_t align_bytes)
 {
     (void)box;
-    if (size_bytes > TINY_MAX_BYTES || align_bytes > TINY_MAX_BYTES)
-        return HAK_CLASS_NONE;
-    size_t bytes = hak_round_up(size_bytes, align_bytes);
-    return bytes == 0 ? 0 : hak_index_of(bytes) - 1;
+    return hak_class_by_16(size_bytes, align_bytes, TINY_MAX_BYTES);
 }
 
 static uint32_t box_slot_bytes(const struct hak_box *box, uint32_t class_number)

@@ -87,15 +87,11 @@ static struct ultra *ultra_of_heap(struct hak_heap *heap)
     return hak_container_of(heap->all, struct ultra, heaps);
 }
 
-/* Slots of a multiple of an alignment have it (HAK_PAGE_COLOR). */
 static uint32_t box_class_of(const struct hak_box *box, size_t size_bytes,
                              size_t align_bytes)
 {
     (void)box;
-    if (size_bytes > HAK_SMALL_MAX_BYTES || align_bytes > HAK_SMALL_MAX_BYTES)
-        return HAK_CLASS_NONE;
-    size_t bytes = hak_round_up(size_bytes, align_bytes);
-    return bytes == 0 ? 0 : hak_index_of(bytes) - 1;
+    return hak_class_by_16(size_bytes, align_bytes, HAK_SMALL_MAX_BYTES);
 }
 
 static uint32_t slot_bytes_of(uint32_t class_number)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * own_box.h - for a plugin's tests: opens the box that the test is linked with,
- * and counts its live slots.
+ * allocates and frees many of its slots, and counts them.
  */
 #ifndef HAK_TEST_OWN_BOX_H
 #define HAK_TEST_OWN_BOX_H
@@ -37,6 +37,22 @@ static inline size_t count_visited(struct hak_box *box)
     size_t n = 0;
     box->ops->visit_slots(box, count_visit, &n);
     return n;
+}
+
+/* Allocate n blocks. Returns how many there was memory for. */
+static inline size_t get_many(struct hak_box *box, void **p, size_t n,
+                              size_t bytes)
+{
+    for (size_t i = 0; i < n; i++)
+        if ((p[i] = th_malloc(box, bytes)) == NULL)
+            return i;
+    return n;
+}
+
+static inline void put_many(void **p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        th_free(p[i]);
 }
 
 #endif

@@ -49,21 +49,6 @@ static inline void check(struct hak_box *box)
     EXPECT_EQ(count_visited(box), live);
 }
 
-static inline size_t get_many(struct hak_box *box, void **p, size_t n,
-                              size_t bytes)
-{
-    for (size_t i = 0; i < n; i++)
-        if ((p[i] = th_malloc(box, bytes)) == NULL)
-            return i;
-    return n;
-}
-
-static inline void put_many(void **p, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        th_free(p[i]);
-}
-
 static inline struct hak_page *page_of(struct hak_box *box, const void *p)
 {
     struct hak_page *page = hak_map_get(&mid_v35_of(box)->segments.holders, p);

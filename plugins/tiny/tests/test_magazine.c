@@ -35,7 +35,7 @@ TEST(off_offers_no_extension)
 {
     box = OPEN(TH_NO_LANES);
     EXPECT(box->ops->get_extension(box, HAK_MAGAZINE_EXTENSION) == NULL);
-    get_many(box, block, 100, 64);
+    must_get_many(box, block, 100, 64);
     put_many(block, 100);
     check(box);
 }
@@ -62,7 +62,7 @@ TEST(the_mask_chooses_classes)
     for (size_t c = 0; c < 4; c++) {
         box = OPEN(TH_NO_LANES, "magazine=on", masks[c]);
         for (size_t bytes = LEAST; bytes <= MOST; bytes += LEAST) {
-            get_many(box, block, 4, bytes);
+            must_get_many(box, block, 4, bytes);
             put_many(block, 4);
             size_t class_number = bytes <= 16   ? 0
                                   : bytes <= 32 ? 1
@@ -80,7 +80,7 @@ TEST(the_mask_chooses_classes)
 TEST(an_empty_one_lets_the_request_go_on)
 {
     open_box();
-    get_many(box, block, 1000, 64);
+    must_get_many(box, block, 1000, 64);
     EXPECT_COUNTS(64, 1000, 0, 1000, 0, 0, 0);
     check(box);
 }
@@ -88,7 +88,7 @@ TEST(an_empty_one_lets_the_request_go_on)
 TEST(frees_supply_it_up_to_16)
 {
     open_box();
-    get_many(box, block, 20, 48);
+    must_get_many(box, block, 20, 48);
     put_many(block, 20);
     EXPECT_COUNTS(48, 20, 0, 20, 16, 4, 16);
     EXPECT_EQ(hak_page_out(page_of(box, block[0])), 16);
@@ -96,7 +96,7 @@ TEST(frees_supply_it_up_to_16)
     for (size_t i = 16; i-- > 0;)
         EXPECT(th_malloc(box, 48) == block[i]);
     EXPECT_COUNTS(48, 36, 16, 20, 16, 4, 0);
-    get_many(box, block, 1, 48);
+    must_get_many(box, block, 1, 48);
     EXPECT_COUNTS(48, 37, 16, 21, 16, 4, 0); /* and it stayed empty */
     check(box);
 }
@@ -104,9 +104,9 @@ TEST(frees_supply_it_up_to_16)
 TEST(sizes_do_not_mix)
 {
     open_box();
-    get_many(box, block, 16, 40); /* a slot of 48, C2 as is 64 */
+    must_get_many(box, block, 16, 40); /* a slot of 48, C2 as is 64 */
     put_many(block, 16);
-    get_many(box, block, 16, 64);
+    must_get_many(box, block, 16, 64);
     for (size_t i = 0; i < 16; i++)
         EXPECT_EQ(th_usable(block[i]), 64);
     EXPECT_COUNTS(64, 16, 0, 16, 0, 0, 0);
@@ -117,7 +117,7 @@ TEST(figures_leave_out_what_it_holds)
 {
     open_box();
     for (size_t bytes = LEAST; bytes <= MOST; bytes += LEAST) {
-        get_many(box, block, 30, bytes);
+        must_get_many(box, block, 30, bytes);
         put_many(block, 10);
         check(box); /* stats and walk against the host's record */
         put_many(block + 10, 20);
@@ -134,7 +134,7 @@ TEST(figures_leave_out_what_it_holds)
 TEST(trim_empties_it)
 {
     open_box();
-    get_many(box, block, 100, 32);
+    must_get_many(box, block, 100, 32);
     put_many(block, 100);
     EXPECT_GE(box->ops->trim(box), SUPERSLAB_BYTES);
     EXPECT_COUNTS(32, 100, 0, 100, 16, 84, 0);
@@ -145,7 +145,7 @@ TEST(trim_empties_it)
 static void *get_and_put(void *argument)
 {
     (void)argument;
-    get_many(box, block, 100, 32);
+    must_get_many(box, block, 100, 32);
     put_many(block, 100);
     EXPECT_EQ(counts_of(box, 32).held, 16);
     return NULL;
@@ -171,7 +171,7 @@ TEST(a_failed_request_counts)
     EXPECT_COUNTS(64, 1, 0, 1, 0, 0, 0);
     EXPECT_EQ(counts_of(box, 64).out_of_memory, 1);
     th_fail_never();
-    get_many(box, block, 1, 16);
+    must_get_many(box, block, 1, 16);
     th_fail_at(1); /* no page */
     EXPECT(th_malloc(box, 64) == NULL);
     EXPECT_COUNTS(64, 2, 0, 2, 0, 0, 0);
@@ -184,7 +184,7 @@ TEST(a_failed_request_counts)
 TEST(a_draining_box_fills_none)
 {
     open_box();
-    get_many(box, block, 10, 64);
+    must_get_many(box, block, 10, 64);
     put_many(block, 3);
     th_drain(box);
     put_many(block + 3, 7);
@@ -211,7 +211,7 @@ static void *take_over(void *argument)
 TEST(remote_frees_go_to_the_freeing_thread)
 {
     open_box();
-    get_many(box, block, 40, 64);
+    must_get_many(box, block, 40, 64);
     struct part part = {block, 40};
     th_join(th_spawn(take_over, &part));
     EXPECT_COUNTS(64, 48, 8, 40, 16, 24, 0); /* 8 went back at its end */
@@ -225,7 +225,7 @@ TEST(remote_frees_go_to_the_freeing_thread)
 TEST(a_thread_without_heap_frees_remotely)
 {
     open_box();
-    get_many(box, block, 40, 64);
+    must_get_many(box, block, 40, 64);
     struct part part = {block, 40};
     th_join(th_spawn(free_part, &part));
     EXPECT_COUNTS(64, 40, 0, 40, 0, 0, 0);

@@ -107,13 +107,13 @@ TEST(two_instances)
 TEST(a_superslab_is_used_up_before_the_next)
 {
     struct hak_box *box = OPEN(0);
-    get_many(box, block, SUPER, MOST);
+    must_get_many(box, block, SUPER, MOST);
     EXPECT_EQ(th_mapped(box), SUPERSLAB_BYTES);
     EXPECT_EQ(stats_of(box).cached_bytes, 0);
     for (size_t i = 0; i < SUPER; i++)
         EXPECT_EQ((uintptr_t)block[i] >> SUPERSLAB_SHIFT,
                   (uintptr_t)block[0] >> SUPERSLAB_SHIFT);
-    get_many(box, block + SUPER, 1, MOST);
+    must_get_many(box, block + SUPER, 1, MOST);
     EXPECT_EQ(th_mapped(box), 2 * SUPERSLAB_BYTES);
     EXPECT_EQ(stats_of(box).cached_bytes, SUPERSLAB_BYTES - SLAB_BYTES);
     check(box);
@@ -136,7 +136,7 @@ TEST(one_empty_superslab_waits_for_the_purge_delay)
 {
     struct hak_box *box = OPEN(0);
     void *small = th_malloc(box, 16);
-    get_many(box, block, 8 * SUPER, MOST);
+    must_get_many(box, block, 8 * SUPER, MOST);
     EXPECT_EQ(th_mapped(box), 9 * SUPERSLAB_BYTES);
     put_many(block, 8 * SUPER);
     EXPECT_LE(th_mapped(box), 4 * SUPERSLAB_BYTES);
@@ -151,7 +151,7 @@ TEST(one_empty_superslab_waits_for_the_purge_delay)
 TEST(no_empty_superslab_is_kept_if_none_may_be)
 {
     struct hak_box *box = OPEN(0, "empty_superslabs=0");
-    get_many(box, block, 4 * SUPER, MOST);
+    must_get_many(box, block, 4 * SUPER, MOST);
     put_many(block, 4 * SUPER);
     EXPECT_EQ(state_of(box)->superslabs.nempty, 0);
     check(box);
@@ -162,7 +162,7 @@ TEST(a_superslab_comes_and_goes_without_new_metadata)
     struct hak_box *box = OPEN(0);
     uint64_t metas = 0;
     for (int round = 0; round < 20; round++) {
-        get_many(box, block, 2 * SUPER, MOST);
+        must_get_many(box, block, 2 * SUPER, MOST);
         put_many(block, 2 * SUPER);
         EXPECT_GE(box->ops->trim(box), SUPERSLAB_BYTES);
         EXPECT_EQ(th_mapped(box), 0);
@@ -179,7 +179,7 @@ TEST(trim_purges_what_cannot_be_unmapped)
 {
     th_map_junk(false);
     struct hak_box *box = OPEN(0);
-    get_many(box, block, 4 * SUPER, MOST);
+    must_get_many(box, block, 4 * SUPER, MOST);
     for (size_t i = 0; i < 4 * SUPER; i++)
         memset(block[i], 1, MOST);
     for (size_t i = 0; i < 4 * SUPER; i++)
@@ -192,7 +192,7 @@ TEST(trim_purges_what_cannot_be_unmapped)
     EXPECT_LE(th_resident(), before - given + SLAB_BYTES);
     EXPECT_EQ(box->ops->trim(box), 0);
     check(box);
-    get_many(box, block + 4 * SUPER, 4 * SUPER - 4 * SLOTS, MOST);
+    must_get_many(box, block + 4 * SUPER, 4 * SUPER - 4 * SLOTS, MOST);
     EXPECT_EQ(th_mapped(box), 4 * SUPERSLAB_BYTES);
     check(box);
 }
@@ -200,7 +200,7 @@ TEST(trim_purges_what_cannot_be_unmapped)
 TEST(old_free_slabs_are_purged_in_time)
 {
     struct hak_box *box = OPEN(0);
-    get_many(box, block, SUPER, MOST);
+    must_get_many(box, block, SUPER, MOST);
     put_many(block + 1, SUPER - 1);
     uint64_t purges = th_counts().purges;
     let_time_pass(box);
@@ -216,12 +216,12 @@ static void working_set(struct hak_box *box, size_t n, size_t bytes)
 {
     uint64_t seed = 0;
     for (int round = 0; round < 3; round++) {
-        get_many(box, block, n, bytes);
+        must_get_many(box, block, n, bytes);
         for (size_t i = 0; i < TEST_TURNS(20000); i++) {
             size_t at = random_below(&seed, n);
             memset(block[at], (int)i, bytes);
             th_free(block[at]);
-            get_many(box, block + at, 1, bytes);
+            must_get_many(box, block + at, 1, bytes);
         }
         EXPECT_EQ(th_live(box, true), n);
         for (size_t i = 0; i < n; i++)
@@ -269,7 +269,7 @@ static void any_host_call_fails(unsigned flags, const char *param)
         EXPECT(got < 3 * SUPER);
         th_fail_never();
         check(box);
-        get_many(box, block + got, SUPER, MOST);
+        must_get_many(box, block + got, SUPER, MOST);
         put_many(block, got + SUPER);
         check(box);
         box->ops->trim(box);
@@ -306,11 +306,11 @@ static struct hak_box *shared;
 TEST(what_others_freed_is_found_again)
 {
     struct hak_box *box = OPEN(0);
-    get_many(box, block, 2 * SUPER, MOST);
+    must_get_many(box, block, 2 * SUPER, MOST);
     struct part part = {block, 2 * SUPER};
     th_join(th_spawn(free_part, &part));
     check(box);
-    get_many(box, block, 2 * SUPER, MOST);
+    must_get_many(box, block, 2 * SUPER, MOST);
     EXPECT_EQ(th_mapped(box), 2 * SUPERSLAB_BYTES);
     put_many(block, 2 * SUPER);
     box->ops->trim(box);
@@ -320,7 +320,7 @@ TEST(what_others_freed_is_found_again)
 static void *get_and_end(void *argument)
 {
     struct part *part = argument;
-    get_many(shared, part->p, part->n, MOST);
+    must_get_many(shared, part->p, part->n, MOST);
     return NULL;
 }
 
@@ -405,7 +405,7 @@ static void *churn(void *argument)
 {
     struct part *part = argument;
     while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
-        get_many(shared, part->p, part->n, MOST);
+        must_get_many(shared, part->p, part->n, MOST);
         put_many(part->p, part->n);
         shared->ops->trim(shared);
     }
@@ -422,7 +422,7 @@ TEST(fork_while_superslabs_come_and_go)
         pid_t pid = th_fork();
         if (pid == 0) {
             alarm(10);
-            get_many(shared, block + 4 * SUPER, 2 * SUPER, MOST);
+            must_get_many(shared, block + 4 * SUPER, 2 * SUPER, MOST);
             put_many(block + 4 * SUPER, 2 * SUPER);
             _exit(0);
         }

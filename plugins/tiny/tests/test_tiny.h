@@ -67,17 +67,10 @@ static inline void check(struct hak_box *box)
     EXPECT_EQ(stats_of(box).live_count, th_live(box, true));
 }
 
-static inline void get_many(struct hak_box *box, void **p, size_t n,
-                            size_t bytes)
+static inline void must_get_many(struct hak_box *box, void **p, size_t n,
+                                 size_t bytes)
 {
-    for (size_t i = 0; i < n; i++)
-        EXPECT((p[i] = th_malloc(box, bytes)) != NULL);
-}
-
-static inline void put_many(void **p, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        th_free(p[i]);
+    EXPECT_EQ(get_many(box, p, n, bytes), n);
 }
 
 /* The n blocks are freed by a thread that ends. */

@@ -87,20 +87,4 @@ static inline size_t count_structs(struct hak_box *box)
     return n;
 }
 
-/* Allocate n blocks. Returns how many there was memory for. */
-static inline size_t get_many(struct hak_box *box, void **p, size_t n,
-                              size_t bytes)
-{
-    for (size_t i = 0; i < n; i++)
-        if ((p[i] = th_malloc(box, bytes)) == NULL)
-            return i;
-    return n;
-}
-
-static inline void put_many(void **p, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        th_free(p[i]);
-}
-
 #endif
