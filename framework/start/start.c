@@ -107,8 +107,8 @@ static void run_on_boxes(void)
     hak_report_start();
 }
 
-/* Folders of the core call these functions of folders above them, which they
- * must not include. */
+/* Folders that stand above core/malloc/ and start/ in README's list call these
+ * functions by pointers, since they must not include the headers. */
 void hak_start_links(void)
 {
     hak_core.extension = hak_setup_extension;
