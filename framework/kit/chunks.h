@@ -39,7 +39,6 @@
 #ifndef HAK_KIT_CHUNKS_H
 #define HAK_KIT_CHUNKS_H
 
-#include "bits.h"
 #include "list.h"
 #include "map.h"
 #include "sync.h"
@@ -245,18 +244,18 @@ static inline void hak_chunks_give(struct hak_chunks *s,
 
 /* ---- giving memory back -------------------------------------------------- */
 
-/* Purge granules, with one call of the host for each run in the map. */
+/* Purge granules, with one call of the host for each run in the map, which has
+ * at most HAK_CHUNK_GRANULES_MAX bits. */
 static inline void hak_chunk_purge(struct hak_chunks *s,
                                    const struct hak_chunk *chunk, uint64_t map)
 {
-    const size_t most = HAK_CHUNK_GRANULES_MAX; /* the map is one word */
-    size_t end, at = hak_bits_next(&map, 0, 0, most);
-    for (; at < most; at = hak_bits_next(&map, 0, end, most)) {
-        end = hak_bits_next(&map, ~0ull, at, most);
-        char *start = chunk->base + at * HAK_GRANULE_BYTES;
-        size_t bytes = (end - at) * HAK_GRANULE_BYTES;
-        s->box->host->purge(s->box, start, bytes);
-        hak_count_shared(&s->given_bytes, (int64_t)bytes);
+    while (map != 0) {
+        size_t at = (size_t)__builtin_ctzll(map);
+        size_t n = (size_t)__builtin_ctzll(~(map >> at));
+        s->box->host->purge(s->box, chunk->base + at * HAK_GRANULE_BYTES,
+                            n * HAK_GRANULE_BYTES);
+        hak_count_shared(&s->given_bytes, (int64_t)(n * HAK_GRANULE_BYTES));
+        map &= ~0ull << (at + n);
     }
 }
 
