@@ -42,6 +42,7 @@
 #include <base/os.h>
 #include <base/random.h>
 #include <base/seal.h>
+#include <core/box/caches.h>
 #include <core/box/modules.h>
 #include <core/malloc/slow.h>
 #include <core/memory/libc.h>
@@ -149,6 +150,7 @@ static bool all_locks(enum hak_fork_phase phase)
 {
     errno = 0;
     hak_report_lock(phase);
+    hak_boxes_lock(phase);
     bool held = errno == EDEADLK;
     for (uint32_t i = 0; i < hak_boxes.n; i++) {
         struct hak_loaded *b = hak_boxes.all[i];

@@ -378,6 +378,47 @@ TEST(forks_before_main)
     expect_child_ok(pid, CHILD_SECONDS);
 }
 
+/* ---- a box that maps memory while it holds a lock ------------------------ */
+
+static void *grow(void *unused)
+{
+    enum { GRANULE = 64 << 10, BLOCKS = 1000 };
+    static char *p[BLOCKS];
+    while (!__atomic_load_n(&busy.stop, __ATOMIC_ACQUIRE)) {
+        for (size_t i = 0; i < BLOCKS; i++)
+            EXPECT((p[i] = malloc(GRANULE)) != NULL);
+        for (size_t i = 0; i < BLOCKS; i++)
+            free(p[i]);
+    }
+    return unused;
+}
+
+/* The thread holds one box's lock and asks another to shrink, which needs that
+ * one's lock. The fork needs both, in the other order. */
+TEST(forks_while_a_box_maps_under_its_lock)
+{
+    const char *name = "forks_while_a_box_maps_under_its_lock";
+    const char *conf = "tests/loader/map_under_lock.ini";
+    if (hak_stats == NULL)
+        SKIP("boxes of hakmem alone");
+    if (strcmp(getenv("HAKMEM_CONF"), conf) != 0) {
+        EXPECT_EQ(setenv("HAKMEM_CONF", conf, 1), 0);
+        int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+        dup2(null, STDOUT_FILENO);
+        execl("/proc/self/exe", "forks", name, (char *)NULL);
+        _exit(1);
+    }
+    EXPECT_EQ(pthread_create(&busy.thread[0], NULL, grow, NULL), 0);
+    for (int i = 0; i < 40; i++) {
+        pid_t pid = fork_or_die();
+        if (pid == 0)
+            _exit(0);
+        expect_child_ok(pid, CHILD_SECONDS);
+    }
+    __atomic_store_n(&busy.stop, 1, __ATOMIC_RELEASE);
+    pthread_join(busy.thread[0], NULL);
+}
+
 /* ---- vfork, exec, spawn ------------------------------------------------- */
 
 TEST(vforks)

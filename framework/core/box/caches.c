@@ -6,8 +6,19 @@
 #include <core/memory/space.h>
 #include <core/state/boxes.h>
 
+#include <kit/sync.h>
+
 /* The box that hak_boxes_reclaim was last called for. Atomic. */
 static const struct hak_loaded *grower;
+
+/*
+ * Held while boxes shrink for host->map. The thread that maps may hold a lock
+ * of its own box, and shrink takes locks of others. A fork takes the locks of
+ * all boxes in their order, which may be the other one, so it takes this lock
+ * first. A thread that finds the lock taken maps without asking: it must not
+ * wait for a fork while it holds the lock of a box.
+ */
+static struct hak_lock reclaiming;
 
 /*
  * The box that maps memory is asked too if it has a refill. Each of its pages
@@ -42,8 +53,14 @@ void hak_boxes_age(const struct hak_thread *t, uint64_t now_ms)
 void hak_boxes_reclaim(const struct hak_loaded *b, size_t size_bytes)
 {
     size_t want = hak_space_will_grow(size_bytes);
-    if (likely(want == 0))
+    if (likely(want == 0) || !hak_lock_try(&reclaiming))
         return;
     __atomic_store_n(&grower, b, __ATOMIC_RELAXED);
     hak_space_reclaimed(want, hak_boxes_shrink(want));
+    hak_lock_drop(&reclaiming);
+}
+
+void hak_boxes_lock(enum hak_fork_phase phase)
+{
+    hak_lock_fork(&reclaiming, phase);
 }

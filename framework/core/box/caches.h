@@ -22,6 +22,9 @@ void hak_boxes_age(const struct hak_thread *t, uint64_t now_ms);
  * window can use it for this request. */
 void hak_boxes_reclaim(const struct hak_loaded *b, size_t size_bytes);
 
+/* Around a fork: before the locks of the boxes. Sets errno as hak_lock_fork. */
+void hak_boxes_lock(enum hak_fork_phase phase);
+
 #pragma GCC visibility pop
 
 #endif
