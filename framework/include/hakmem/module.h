@@ -27,10 +27,31 @@
 #include <hakmem/box.h>
 #include <hakmem/version.h>
 
-#define HAK_MODULE_VERSION 1
+#define HAK_MODULE_VERSION 2
 #define HAK_MODULES_MOST 8
 
 struct hak_conf;
+
+/* One key of the running process, as host->each_key tells it. The strings are
+ * valid during the call. */
+struct hak_key {
+    const char *section, *key; /* "box ultra", "warm" */
+    const char *value;         /* now, as an INI would have it */
+    const char *layer;         /* built-in, file, profile, environment, control
+                                  or learner: who gave the value */
+    const char *file;          /* where it was given; NULL: nowhere */
+    int line;                  /* 0: no line */
+    bool settable;             /* host->set may change it now */
+    const char *bounds;        /* in words: "0..3600000 ms" */
+};
+
+/* A box to load, for host->load. */
+struct hak_load {
+    const char *name;        /* as in [box NAME] */
+    const char *file;        /* absolute path, or a name as in the key `path` */
+    const char *const *keys; /* "KEY=VALUE", nkeys of them */
+    uint32_t nkeys;
+};
 
 /*
  * The functions that the core offers to a module. Any thread may call them,
@@ -100,6 +121,38 @@ struct hak_module_host {
      * conf/conf.h. */
     const char *(*call_of)(const char *box, uint32_t n, const char **text,
                            bool *poll);
+
+    /*
+     * ---- changes of the running process ----
+     *
+     * Each returns 0 or more, or -errno with the reason in why, as the end of a
+     * message. One change runs at a time; others wait for it.
+     */
+
+    /* route - as hak_route. */
+    int (*route)(const char *range, const char *route, char *why, size_t n);
+    /* drain - as hak_drain: 0 = it is draining, 1 = it is closed. */
+    int (*drain)(const char *box, char *why, size_t n);
+    /* load - open a box file, check it, start the box and try it. No size is
+     * routed to it yet. */
+    int (*load)(const struct hak_load *what, char *why, size_t n);
+    /* swap - put box `to` wherever box `from` is in a chain, and let `from`
+     * drain. `to` may be a box that was drained before. */
+    int (*swap)(const char *from, const char *to, char *why, size_t n);
+    /* back - undo the swap or drain of a box that is still draining or is
+     * closed. */
+    int (*back)(const char *box, char *why, size_t n);
+    /* set - give a key that hak_key.settable says may change a new value. */
+    int (*set)(const char *section, const char *key, const char *value,
+               char *why, size_t n);
+    /* trim - as hak_trim. */
+    size_t (*trim)(void);
+    /* each_key - call each(context, key) for every effective key. */
+    void (*each_key)(void (*each)(void *context, const struct hak_key *key),
+                     void *context);
+    /* report - write the report of hak_report into out. Returns its length,
+     * which is less than out_bytes, or -errno. */
+    int64_t (*report)(char *out, size_t out_bytes, bool json);
 };
 
 /* The part of a report that a module writes, by calls of add(report, ...). */
