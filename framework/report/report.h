@@ -21,10 +21,15 @@ int hak_report_write(int fd, bool json) __attribute__((cold));
 /* Write the report of [stats] at_start, and open the file of at_exit. */
 void hak_report_start(void);
 void hak_report_at_exit(void);
+/* [stats] at_exit has another value. Returns 0; -EINVAL, with the reason in
+ * why: its file cannot be opened. */
+int hak_report_retarget(char *why, size_t n);
 
 /* ---- figures.c ---- */
 
 void hak_figures(struct hak_loaded *b, struct hak_stats *out);
+/* What all threads have counted at one index of t->count. */
+void hak_counts_read(uint32_t index, struct hak_counts *sum);
 uint64_t hak_libc_allocs(void);
 
 /* Read the box's own counters (extension "hak.counters/1"). Returns how many.

@@ -119,6 +119,14 @@ static int start_module(const struct hak_module_entry *entry, char *why,
         .route_of = route_of,
         .leads_to_box = leads_to_box,
         .call_of = call_of,
+        .route = hak_core.changes->route,
+        .drain = hak_core.changes->drain,
+        .load = hak_core.changes->load,
+        .swap = hak_core.changes->swap,
+        .back = hak_core.changes->back,
+        .set = hak_core.changes->set,
+        .trim = hak_core.changes->trim,
+        .each_key = hak_core.changes->each_key,
     };
     hak_seal_close();
     int error = entry->start != NULL ? entry->start(&hak_modules.host[i]) : 0;
