@@ -197,7 +197,6 @@ TEST(boxes_that_do_not_load)
         {"x", "tests/boxes/broken_alignment.so", NULL,
          "is not 16-byte aligned"},
         {"x", "tests/boxes/broken_overlap.so", NULL, "overlap"},
-        {"x", "tests/boxes/broken_usable_size.so", NULL, "usable_size"},
     };
     start();
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
