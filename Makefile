@@ -137,7 +137,7 @@ HAKCTL_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/hakctl*.c))
 EXE_LINK := -pie -Wl,-z,now -Wl,-z,relro
 $(B)/hakctl: $(HAKCTL_OBJS) $(WHOLE_OBJS)
 	$(call say,LINK)
-	$(CC) $(EXE_LINK) -o $@ $^ $(WHOLE_LIBS)
+	$(CC) $(EXE_LINK) -o $@ $^ $(WHOLE_LIBS) -l:libjansson.a
 
 # hakctl-check-box is the conformance suite for boxes. testhost.a is a host for
 # one box; the suite and the boxes' own tests link it.
