@@ -41,8 +41,8 @@ static const struct command commands[] = {
      "      --stats-all        and of each process that it starts\n"
      "      --control          PROGRAM and what it starts can be asked and\n"
      "                         changed: hakctl ps, stats, set, swap ... Each\n"
-     "                         gets a thread, which programs that must be\n"
-     "                         single-threaded (unshare -U) do not survive\n"
+     "                         gets a thread; programs that must have one\n"
+     "                         thread only (unshare -U) fail then\n"
      "\n"
      "Exit status: that of PROGRAM; 2 bad usage or configuration, 126 PROGRAM\n"
      "cannot be run, 127 it is not found.\n"},
