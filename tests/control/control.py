@@ -211,8 +211,14 @@ class Program:
         self.errors.seek(0)
         return self.errors.read()
 
+    def states(self):
+        """The states of the threads, by number: S sleeps, T is stopped."""
+        return {int(task.name): (task / "stat").read_text().rsplit(")", 1)[1]
+                .split()[0]
+                for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir()}
+
     def threads(self):
-        """Names of the threads, and the numbers of the one called hakmem."""
+        """The names of the threads, by number."""
         names = {}
         for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir():
             names[int(task.name)] = (task / "comm").read_text().strip()
