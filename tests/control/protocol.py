@@ -2,6 +2,7 @@
 """
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -199,13 +200,14 @@ def hakctl_of_a_process_that_dies(folder):
 
 def hakctl_of_a_process_that_is_stopped(folder):
     with Program(folder) as p:
-        p.process.send_signal(19)
+        p.process.send_signal(signal.SIGSTOP)
         try:
+            until(lambda: set(p.states().values()) == {"T"}, "the stop")
             status, _, err = folder.hakctl("stats", p.pid)
             same(status, 1)
             holds("is it stopped?", err)
         finally:
-            p.process.send_signal(18)
+            p.process.send_signal(signal.SIGCONT)
         p.lives()
 
 
@@ -232,10 +234,7 @@ def the_thread_sleeps_while_nobody_asks(folder):
             with open(f"/proc/{p.pid}/task/{task}/status") as f:
                 return [line for line in f if "ctxt_switches" in line]
 
-        def state():
-            with open(f"/proc/{p.pid}/task/{task}/stat") as f:
-                return f.read().rsplit(")", 1)[1].split()[0]
-        until(lambda: state() == "S", "sleep")
+        until(lambda: p.states()[task] == "S", "sleep")
         before = switches()
         time.sleep(1)
         same(switches(), before)
