@@ -146,6 +146,10 @@ int ctl_ps(int argc, char **argv)
     int status = CTL_OK;
     if (!take_options(argc, argv, &json))
         return CTL_BAD;
+    if (optind != argc) {
+        ctl_say("ps: it takes no words; hakctl stats says more of one process");
+        return CTL_BAD;
+    }
     size_t n = ctl_processes(&all);
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
