@@ -5,7 +5,7 @@
  *     socket.c    the socket: its file, who may connect
  *     server.c    the loop: clients, lines, replies
  *     stderr.c    the program's stderr, lent to the thread
- *     commands.c  one request -> one reply
+ *     commands.c  one request -> one reply (commands.h)
  *     request.c   a line -> words
  *     reply.c     a reply: a text in a mapping of its own, JSON strings
  *
