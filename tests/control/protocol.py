@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import select
 import signal
 import socket
 import subprocess
@@ -196,6 +197,25 @@ def a_client_that_stops_reading(folder):
         p.lives()
 
 
+def a_client_that_never_reads_is_let_go(folder):
+    with Program(folder) as p:
+        c = p.connect()
+        c.socket.setblocking(False)
+        try:
+            while True:
+                c.socket.send(b"stats\n" * 1000)
+        except BlockingIOError:
+            pass
+        # Nothing is waited for but the end of the connection.
+        gone = select.poll()
+        gone.register(c.socket, 0)
+        end = time.monotonic() + 300
+        while not any(e & select.POLLHUP for _, e in gone.poll(1000)):
+            assert time.monotonic() < end
+        c.close()
+        p.lives()
+
+
 def clients_that_go_away(folder):
     with Program(folder) as p:
         for i in range(300):
@@ -272,6 +292,7 @@ if __name__ == "__main__":
         errors_say_what_to_do, words_may_be_quoted,
         requests_are_answered_in_order, the_last_request_needs_no_newline,
         a_request_has_a_longest_length, a_line_of_a_megabyte, garbage,
-        two_hundred_clients, a_client_that_stops_reading, clients_that_go_away,
+        two_hundred_clients, a_client_that_stops_reading,
+        a_client_that_never_reads_is_let_go, clients_that_go_away,
         hakctl_of_a_process_that_dies, hakctl_of_a_process_that_is_stopped,
         socat_speaks_it, the_thread_sleeps_while_nobody_asks]))
