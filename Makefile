@@ -137,7 +137,7 @@ HAKCTL_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/hakctl*.c))
 EXE_LINK := -pie -Wl,-z,now -Wl,-z,relro
 $(B)/hakctl: $(HAKCTL_OBJS) $(WHOLE_OBJS)
 	$(call say,LINK)
-	$(CC) $(EXE_LINK) -o $@ $^ $(WHOLE_LIBS)
+	$(CC) $(EXE_LINK) -o $@ $^ $(WHOLE_LIBS) -l:libjansson.a
 
 # hakctl-check-box is the conformance suite for boxes. testhost.a is a host for
 # one box; the suite and the boxes' own tests link it.
@@ -264,7 +264,10 @@ $(B)/tests/foreign/%.so: tests/foreign/%.c
 # with the sanitizers, and `make fuzz` builds them with libFuzzer too. The
 # others are built without sanitizers.
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
-FUZZ_TEXTS := conf signature
+FUZZ_TEXTS := conf signature control
+FUZZ_SRCS_control := $(addprefix framework/modules/control/,commands.c \
+    asking.c changing.c request.c reply.c) framework/base/os.c
+FUZZ_LIBS_control := -l:libjansson.a
 FUZZ_SRCS_signature := framework/modules/foreign/signature.c
 FUZZ_SRCS_conf := $(wildcard framework/conf/*.c) framework/base/classes.c \
     $(FUZZ_SRCS_signature)
@@ -273,11 +276,12 @@ define FUZZ_TEXT_RULES
 $(B)/tests/fuzz/$(1): tests/fuzz/$(1).c tests/fuzz/driver.c $$(FUZZ_SRCS_$(1))
 	@mkdir -p $$(@D)
 	$$(call say,LINK)
-	$$(CC) $$(ALL) $(SANITIZE) $(TEST_INC) -o $$@ $$(filter %.c,$$^) $(CORE_LIBS)
+	$$(CC) $$(ALL) $(SANITIZE) $(TEST_INC) -o $$@ $$(filter %.c,$$^) $(CORE_LIBS) \
+	    $(FUZZ_LIBS_$(1))
 $(B)/fuzz/$(1): tests/fuzz/$(1).c $$(FUZZ_SRCS_$(1))
 	@mkdir -p $$(@D)
 	clang $(BASE) $(SANITIZE) -fsanitize=fuzzer $(TEST_INC) -o $$@ \
-	    $$(filter %.c,$$^) $(CORE_LIBS)
+	    $$(filter %.c,$$^) $(CORE_LIBS) $(FUZZ_LIBS_$(1))
 endef
 $(foreach t,$(FUZZ_TEXTS),$(eval $(call FUZZ_TEXT_RULES,$(t))))
 $(B)/tests/fuzz/%: tests/fuzz/%.c tests/fuzz/driver.c $(WHOLE_OBJS) \

@@ -187,6 +187,7 @@ static void resolve_core(struct hak_conf *c)
     c->stats_at_start = text_of_key(c, "stats", "at_start");
     c->stats_json = number_of_key(c, "stats", "format") != 0;
     c->stats_pid = (uint32_t)number_of_key(c, "stats", "only_pid");
+    c->control_socket = text_of_key(c, "control", "socket");
 }
 
 static void resolve_learner(struct hak_conf *c)

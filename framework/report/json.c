@@ -4,6 +4,7 @@
 #include <report/report.h>
 
 #include <base/meta.h>
+#include <base/utf8.h>
 #include <core/memory/space.h>
 #include <core/state/core.h>
 #include <hakmem/version.h>
@@ -11,16 +12,21 @@
 #include <inttypes.h>
 #include <unistd.h>
 
+/* Bytes that are not UTF-8 become U+FFFD. */
 static void add_quoted(struct hak_text *t, const char *s)
 {
     hak_text_print(t, "\"");
-    for (; *s != 0; s++) {
-        if (*s == '"' || *s == '\\')
+    while (*s != 0) {
+        size_t n = hak_utf8_length(s);
+        if (n == 0)
+            hak_text_print(t, "\\ufffd");
+        else if (*s == '"' || *s == '\\')
             hak_text_print(t, "\\%c", *s);
         else if ((unsigned char)*s < 0x20)
             hak_text_print(t, "\\u%04x", (unsigned)*s);
         else
-            hak_text_print(t, "%c", *s);
+            hak_text_print(t, "%.*s", (int)n, s);
+        s += n == 0 ? 1 : n;
     }
     hak_text_print(t, "\"");
 }

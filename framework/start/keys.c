@@ -451,6 +451,7 @@ void hak_change_each_key(void (*each)(void *context, const struct hak_key *key),
     hak_change_begin();
     tell_fixed(&to, "core");
     tell_fixed(&to, "stats");
+    tell_fixed(&to, "control");
     for (uint32_t i = 0; i < hak_nboxes(); i++)
         if (hak_boxes.walk[i]->box.state_now != HAK_BOX_CLOSED)
             tell_box(&to, hak_boxes.walk[i]);

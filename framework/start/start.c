@@ -116,6 +116,8 @@ void hak_start_links(void)
     hak_core.fork_recover = hak_fork_recover;
     hak_core.age = hak_age_all;
     hak_core.changes = &hak_changes;
+    hak_core.report = hak_report_copy;
+    hak_core.figures = hak_figures;
     hak_mailbox_start(hak_free_parcel);
 }
 
