@@ -3,7 +3,8 @@
  *
  * Each key is told as an INI would have it, so that the keys in their order
  * make an INI that starts the process as it is now: boxes that were loaded are
- * there, closed ones are not, and [policy] is the present table of routes.
+ * there, those that drain or are closed are not, and [policy] is the present
+ * table of routes.
  */
 #include <start/change.h>
 
@@ -481,7 +482,7 @@ void hak_change_each_key(void (*each)(void *context, const struct hak_key *key),
     tell_fixed(&to, "stats");
     tell_fixed(&to, "control");
     for (uint32_t i = 0; i < hak_nboxes(); i++)
-        if (hak_boxes.walk[i]->box.state_now != HAK_BOX_CLOSED)
+        if (hak_boxes.walk[i]->box.state_now == HAK_BOX_ACTIVE)
             tell_box(&to, hak_boxes.walk[i]);
     tell_unused(&to);
     tell_sections(&to, "call");
