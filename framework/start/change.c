@@ -91,6 +91,7 @@ static int close_if_drained(struct hak_loaded *b)
         if (error != 0)
             return error;
         tell_box(b);
+        hak_trim_all(); /* it may keep free memory, and this thread's heap */
     }
     return b->box.state_now == HAK_BOX_CLOSED;
 }
