@@ -55,9 +55,7 @@ static void *refill_lanes(struct hak_thread *t, struct hak_loaded *b,
     void *heap = hak_thread_heap(t, b, true);
     if (heap == NULL)
         return NULL;
-    hak_call_begins(t, b, "refill", hak_lane_bytes(index));
     struct hak_span *span = hak_box_refill(b, heap, hak_lane_bytes(index));
-    hak_call_ends(t);
     if (span == NULL)
         return NULL;
     hak_count(&t->count[b->box.index].refills, 1);

@@ -79,9 +79,7 @@ void *hak_from_box(struct hak_thread *t, struct hak_loaded *b, size_t size,
                    bool zero)
 {
     hak_go_abroad(t, b);
-    hak_call_begins(t, b, "alloc", size);
     void *p = alloc_in_box(b, size, zero);
-    hak_call_ends(t);
     hak_come_home(t, b);
     if (hak_verifies() && hak_box_header_bytes(b) == 0)
         hak_verify_slot(b, "alloc", p, size);
@@ -104,9 +102,7 @@ void hak_to_box(struct hak_loaded *b, void *p)
     if (hak_box_header_bytes(b) != 0)
         p = (char *)p - hak_header_of(p)->offset;
     hak_go_abroad(t, b);
-    hak_call_begins(t, b, "free", 0);
     hak_box_free(b, p);
-    hak_call_ends(t);
     hak_come_home(t, b);
 }
 

@@ -6,6 +6,7 @@
 #include <base/os.h>
 #include <core/box/caches.h>
 #include <core/memory/space.h>
+#include <core/state/ops.h>
 #include <core/thread/mailbox.h>
 #include <core/thread/thread.h>
 
@@ -91,6 +92,6 @@ void hak_age_all(void)
     for (uint32_t i = 0; i < hak_nboxes(); i++) {
         struct hak_loaded *b = hak_boxes.all[i];
         if (b->ops.age != NULL)
-            b->ops.age(&b->box);
+            hak_box_age(b);
     }
 }

@@ -49,6 +49,7 @@ struct hak_core {
     enum hak_mode mode;
     enum hak_free_route free_route;
     bool verify;
+    bool blame; /* calls of boxes are noted: calls.h */
     /* hak_os_barrier does not work here, so each refill has a fence of its
      * own: alloc.c and routing.h. */
     bool fences;
