@@ -12,6 +12,7 @@
 #include <base/seal.h>
 #include <core/box/modules.h>
 #include <core/malloc/slow.h>
+#include <core/malloc/verify.h>
 #include <core/memory/libc.h>
 #include <core/memory/other.h>
 #include <core/memory/space.h>
@@ -83,6 +84,8 @@ static int set_up(char *const *envp)
     error = hak_space_start(
         hak_os_window_bytes(hak_conf.fallback == HAK_FALLBACK_NONE),
         hak_conf.purge_delay_ms);
+    if (error == 0 && hak_conf.verify)
+        hak_verify_start();
     if (error == 0)
         error = hak_thread_start();
     if (error != 0) {

@@ -136,8 +136,10 @@ static void tick_for_long(void)
 
 static void do_operation(const char *name)
 {
-    void *large = malloc(LARGE), *lane = malloc(60000);
+    void *large = malloc(LARGE), *other = malloc(LARGE);
+    void *lane = malloc(60000);
     free(malloc(ARMS));
+    blocks[1] = other;
     if (strcmp(name, "alloc") == 0)
         blocks[0] = malloc(LARGE);
     else if (strcmp(name, "zalloc") == 0)

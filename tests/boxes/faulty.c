@@ -1,7 +1,15 @@
 /* SPDX-License-Identifier: MIT
  * faulty.c - like whole.c, but the operation that parameter `op` names fails in
  * the way that `how` names, from when the program asks for FAULTY_ARMS bytes.
- * An init fails at once. `hang` never comes back; `nest` calls malloc.
+ * An init fails at once. Ways to crash and hang: segv bus fpe ill abort hang.
+ * Ways to be wrong, for [core] verify:
+ *     nest     it calls malloc
+ *     again    it hands out a slot that is live
+ *     skew     a slot that is aligned to 8
+ *     static   memory of its own file
+ *     beyond   a slot that ends in memory which is not the box's
+ *     disown   owns() is false from then on
+ *     short    usable_size() is 1 from then on
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -12,13 +20,28 @@
 
 enum { FAULTY_ARMS = 300001 };
 enum { FAULTY_OP = WHOLE_NPARAMS, FAULTY_HOW, FAULTY_NPARAMS };
-enum { HOW_SEGV, HOW_BUS, HOW_FPE, HOW_ILL, HOW_ABORT, HOW_HANG, HOW_NEST };
+enum {
+    HOW_SEGV,
+    HOW_BUS,
+    HOW_FPE,
+    HOW_ILL,
+    HOW_ABORT,
+    HOW_HANG,
+    HOW_NEST,
+    HOW_AGAIN, /* from here on the slot is wrong */
+    HOW_SKEW,
+    HOW_STATIC,
+    HOW_BEYOND,
+    HOW_DISOWN,
+    HOW_SHORT,
+};
 
 static const struct hak_param faulty_params[] = {
     [FAULTY_OP] = {.name = "op", .type = HAK_PARAM_TEXT, .def_text = "none"},
     [FAULTY_HOW] = {.name = "how",
                     .type = HAK_PARAM_ENUM,
-                    .choices = "segv|bus|fpe|ill|abort|hang|nest"},
+                    .choices = "segv|bus|fpe|ill|abort|hang|nest|again|skew|"
+                               "static|beyond|disown|short"},
     [WHOLE_SPARE] = {.name = "spare",
                      .type = HAK_PARAM_SIZE,
                      .min = 0,
@@ -60,28 +83,111 @@ static void fail_as(int64_t how)
     case HOW_HANG:
         for (;;)
             pause();
-    default:
+    case HOW_NEST:
         kept = malloc(100);
+        break;
+    default:
+        break;
     }
 }
 
-static void fail_in(const struct hak_box *box, const char *op)
+static bool fails_in(const struct hak_box *box, const char *op)
 {
     const char *of = box->params[FAULTY_OP].text;
     while (*of != 0 && *of == *op) {
         of++;
         op++;
     }
-    if (*of == *op && __atomic_load_n(&armed, __ATOMIC_RELAXED))
+    return *of == *op && __atomic_load_n(&armed, __ATOMIC_RELAXED);
+}
+
+static void fail_in(const struct hak_box *box, const char *op)
+{
+    if (fails_in(box, op))
         fail_as(box->params[FAULTY_HOW].i);
 }
+
+/* ---- wrong slots -----------------------------------------------------------
+ */
+
+static char *last; /* a slot that is live */
+static bool disowns, is_short;
+
+static char *slot_beyond(struct hak_box *box)
+{
+    char *p = box->host->map(box, 2 * HAK_GRANULE_BYTES, 0, 0);
+    box->host->unmap(box, p + HAK_GRANULE_BYTES, HAK_GRANULE_BYTES);
+    return p + HAK_GRANULE_BYTES - 64;
+}
+
+/* What op returns in place of slot p. */
+static void *spoil(struct hak_box *box, const char *op, char *p)
+{
+    static char memory[1 << 20] __attribute__((aligned(4096)));
+    if (!fails_in(box, op))
+        return p;
+    switch (box->params[FAULTY_HOW].i) {
+    case HOW_AGAIN:
+        return last;
+    case HOW_SKEW:
+        return p + 8;
+    case HOW_STATIC:
+        return memory;
+    case HOW_BEYOND:
+        return slot_beyond(box);
+    case HOW_DISOWN:
+        disowns = true;
+        return p;
+    case HOW_SHORT:
+        is_short = true;
+        return p;
+    default:
+        return p;
+    }
+}
+
+/* ---- operations ------------------------------------------------------------
+ */
 
 static void *faulty_alloc(struct hak_box *box, size_t size_bytes)
 {
     fail_in(box, "alloc");
+    char *p = lanes_alloc(box, size_bytes);
     if (size_bytes == FAULTY_ARMS)
         __atomic_store_n(&armed, true, __ATOMIC_RELAXED);
-    return lanes_alloc(box, size_bytes);
+    else if (!armed)
+        last = p;
+    return size_bytes == FAULTY_ARMS ? p : spoil(box, "alloc", p);
+}
+
+/* In the way `again` the last slot that was taken is on the list once more. */
+static struct hak_span *faulty_refill(struct hak_box *box, void *heap,
+                                      size_t size_bytes)
+{
+    static void *taken;
+    fail_in(box, "refill");
+    struct hak_span *span = lanes_refill(box, heap, size_bytes);
+    struct page *page = (struct page *)span;
+    if (span && taken && fails_in(box, "refill") &&
+        box->params[FAULTY_HOW].i == HOW_AGAIN) {
+        link_slot(page, taken, span->local);
+        span->local = taken;
+    }
+    if (span)
+        taken = span->local;
+    return span;
+}
+
+static bool faulty_owns(struct hak_box *box, const void *p)
+{
+    fail_in(box, "owns");
+    return !disowns && lanes_owns(box, p);
+}
+
+static size_t faulty_usable_size(struct hak_box *box, const void *p)
+{
+    fail_in(box, "usable_size");
+    return is_short ? 1 : lanes_usable_size(box, p);
 }
 
 static int faulty_init(struct hak_box *box)
@@ -99,21 +205,17 @@ static int faulty_init(struct hak_box *box)
         fail_in((of), #name);                    \
         return lanes_##name(__VA_ARGS__);        \
     }
-#define FAILS_WHOLE(result, name, of, parameters, ...) \
-    static result faulty_##name parameters             \
-    {                                                  \
-        fail_in((of), #name);                          \
-        return whole_##name(__VA_ARGS__);              \
+#define FAILS_WHOLE(result, name, of, parameters, ...)        \
+    static result faulty_##name parameters                    \
+    {                                                         \
+        fail_in((of), #name);                                 \
+        return spoil((of), #name, whole_##name(__VA_ARGS__)); \
     }
 
 FAILS(void, free, box, (struct hak_box * box, void *p), box, p)
-FAILS(bool, owns, box, (struct hak_box * box, const void *p), box, p)
-FAILS(size_t, usable_size, box, (struct hak_box * box, const void *p), box, p)
 FAILS(void *, heap_open, box, (struct hak_box * box, struct hak_thread *thread),
       box, thread)
 FAILS(void, heap_close, box, (struct hak_box * box, void *heap), box, heap)
-FAILS(struct hak_span *, refill, box,
-      (struct hak_box * box, void *heap, size_t n), box, heap, n)
 FAILS(void, triggered, span->box, (struct hak_span * span), span)
 FAILS(void, remote_free, span->box, (struct hak_span * span, void *p), span, p)
 FAILS(void, fork, box, (struct hak_box * box, enum hak_fork_phase phase), box,

@@ -83,10 +83,6 @@ void *hak_from_box_aligned(struct hak_thread *t, struct hak_loaded *b,
                            size_t align, size_t size);
 /* Give slot p of b back by ops->free. It is counted if b has no lanes. */
 void hak_to_box(struct hak_loaded *b, void *p);
-/* [core] verify: check the slot p that an operation of b returned. If it has a
- * fault, abort with the names of the box and the operation. p may be NULL. */
-void hak_verify_slot(struct hak_loaded *b, const char *operation, const char *p,
-                     size_t size);
 
 #pragma GCC visibility pop
 

@@ -22,8 +22,9 @@ struct hak_op_call *hak_op_record(void)
 /* box is stored last and cleared first, so that a signal handler finds an
  * operation for each box that it finds. */
 static void set_record(struct hak_op_call *record, const struct hak_loaded *b,
-                       uint32_t operation, uint64_t argument)
+                       uint32_t operation, uint64_t argument, uintptr_t frame)
 {
+    record->frame = frame;
     __atomic_store_n(&record->operation, operation, __ATOMIC_RELAXED);
     __atomic_store_n(&record->argument, argument, __ATOMIC_RELAXED);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
@@ -39,7 +40,7 @@ struct hak_op_call *hak_op_enter(struct hak_op_call *outer,
     if (outer->box == NULL)
         __atomic_store_n(&record->serial, outer->serial + 1, __ATOMIC_RELAXED);
     record->told = false;
-    set_record(record, b, operation, argument);
+    set_record(record, b, operation, argument, (uintptr_t)outer);
     return record;
 }
 
@@ -48,7 +49,8 @@ void hak_op_leave(struct hak_op_call *record, const struct hak_op_call *outer)
     if (outer->box == NULL)
         __atomic_store_n(&record->box, NULL, __ATOMIC_RELAXED);
     else
-        set_record(record, outer->box, outer->operation, outer->argument);
+        set_record(record, outer->box, outer->operation, outer->argument,
+                   outer->frame);
 }
 
 void hak_op_told(void)

@@ -60,7 +60,8 @@ struct hak_op_call {
     uint32_t operation; /* enum hak_op_name */
     uint32_t serial;
     uint64_t argument;
-    bool told; /* the box has logged an error in this call; not atomic */
+    uintptr_t frame; /* an address in the stack frame that calls; not atomic */
+    bool told;       /* the box has logged an error in this call; not atomic */
 };
 
 /* What the report saw of a record when it last looked. */
