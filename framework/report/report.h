@@ -28,6 +28,9 @@ void hak_report_at_exit(void);
 /* [stats] at_exit has another value. Returns 0; -EINVAL, with the reason in
  * why: its file cannot be opened. */
 int hak_report_retarget(char *why, size_t n);
+/* Write the report to where at_exit goes, or to stderr if that is none. Not in
+ * a signal handler. */
+void hak_report_to_target(void);
 
 /* ---- figures.c ---- */
 

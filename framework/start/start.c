@@ -126,6 +126,7 @@ void hak_start_links(void)
     hak_core.changes = &hak_changes;
     hak_core.report = hak_report_copy;
     hak_core.figures = hak_figures;
+    hak_core.write_report = hak_report_to_target;
     hak_mailbox_start(hak_free_parcel);
 }
 
