@@ -198,8 +198,7 @@ static void write_mk(FILE *out, const struct fuse *f)
             fprintf(out, " %s", f->kind[i]);
     char modules[64];
     list_modules(modules, sizeof modules, " ", "");
-    fprintf(out, "\nFUSED_MODULES :=%s\nFUSED_CXX :=%s\n",
-            modules,
+    fprintf(out, "\nFUSED_MODULES :=%s\nFUSED_CXX :=%s\n", modules,
             hak_conf.match_delete   ? " libhakmem-match.so"
             : hak_conf.sized_delete ? " libhakmem-cxx.so"
                                     : "");

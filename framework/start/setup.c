@@ -56,9 +56,9 @@ int hak_setup_modules(void)
         !hak_os_secure())
         error = open_module("control", "control", "socket");
     if (error == 0 && (hak_conf.stats_on_signal != 0 || hak_conf.stats_on_term))
-        error = open_module(
-            "signals", "stats",
-            hak_conf.stats_on_signal != 0 ? "on_signal" : "on_term");
+        error = open_module("signals", "stats",
+                            hak_conf.stats_on_signal != 0 ? "on_signal"
+                                                          : "on_term");
     return error;
 }
 

@@ -14,7 +14,7 @@
  *
  * As in module "background", the thread starts on a slow path of malloc, in a
  * child of a fork too. A signal that comes before that is reported when the
- * thread starts. A process that has not called malloc since its start or its
+ * thread starts. A process that has taken no slow path since its start or its
  * fork ends by SIGTERM without a report.
  */
 #include <base/log.h>
@@ -77,8 +77,7 @@ static void on_end(int number)
 {
     int kept = errno, none = 0;
     const struct timespec step = {.tv_nsec = STEP_MS * 1000000};
-    if (getpid() != owner ||
-        !__atomic_load_n(&thread_runs, __ATOMIC_ACQUIRE) ||
+    if (getpid() != owner || !__atomic_load_n(&thread_runs, __ATOMIC_ACQUIRE) ||
         !__atomic_compare_exchange_n(&ending, &none, number, false,
                                      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
         die_by_default(number);
@@ -116,7 +115,8 @@ static void install(void)
             sigaction(ends[i], &end, NULL);
 }
 
-/* ---- the thread ------------------------------------------------------------ */
+/* ---- the thread ------------------------------------------------------------
+ */
 
 /* End the process by the signal. If the program has installed a handler
  * meanwhile, the handler gets the signal instead. */
@@ -176,7 +176,8 @@ static int start_thread(void)
     return error;
 }
 
-/* ---- entry ------------------------------------------------------------------- */
+/* ---- entry
+ * ------------------------------------------------------------------- */
 
 /* In a child of fork the thread is missing, and signals that came to the parent
  * are the parent's. */
