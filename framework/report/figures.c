@@ -52,7 +52,7 @@ void hak_figures(struct hak_loaded *b, struct hak_stats *out)
     struct hak_box_stats own = {0};
     struct hak_counts c;
     read_counts(b, &c);
-    if (b->ops.stats != NULL)
+    if (b->ops.stats != NULL && !hak_report_is_stuck(b))
         own = read_stats(b);
     if (!b->box.lanes) { /* the core has seen every alloc and free */
         own.allocs = c.allocs;
@@ -86,7 +86,7 @@ uint32_t hak_counters(struct hak_loaded *b,
                       struct hak_counter out[HAK_COUNTERS_MOST])
 {
     const struct hak_counters_1 *table = NULL;
-    if (b->ops.get_extension != NULL)
+    if (b->ops.get_extension != NULL && !hak_report_is_stuck(b))
         table = b->ops.get_extension(&b->box, HAK_COUNTERS_1);
     if (table == NULL)
         return 0;

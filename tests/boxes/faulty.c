@@ -81,6 +81,7 @@ static void fail_as(int64_t how)
     case HOW_ABORT:
         abort();
     case HOW_HANG:
+        (void)!write(2, "hangs\n", 6);
         for (;;)
             pause();
     case HOW_NEST:

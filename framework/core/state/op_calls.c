@@ -69,6 +69,12 @@ static const struct {
 #define HAK_OP_ROW(name, argument) {#name, (argument)},
     HAK_OPS(HAK_OP_ROW)};
 
+const char *hak_op_name(const struct hak_op_call *record)
+{
+    uint32_t operation = __atomic_load_n(&record->operation, __ATOMIC_RELAXED);
+    return calls[operation % HAK_OP_NAMES].name;
+}
+
 void hak_op_text(const struct hak_op_call *record, char out[64])
 {
     char number[24];

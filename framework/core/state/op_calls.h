@@ -93,6 +93,8 @@ struct hak_op_call *hak_op_record(void);
 /* The calling thread's box has logged an error. If it aborts now, the error is
  * the reason, and the crash needs no other message. */
 void hak_op_told(void);
+/* The name of the record's operation, as "alloc". */
+const char *hak_op_name(const struct hak_op_call *record);
 /* Write the operation of the record as "alloc(100)" to out. Async-signal-safe.
  */
 void hak_op_text(const struct hak_op_call *record, char out[64]);
