@@ -51,7 +51,7 @@ silent() {
 # ---- each operation, each signal ---------------------------------------------
 
 v=$tmp/victim
-address=0x[0-9a-f]*
+address='0x[0-9a-f]*'
 for call in 'init()' 'alloc(400000)' 'zalloc(400000)' 'aligned_alloc(400000)' \
     'resize(1600000)' "free($address)" "owns($address)" \
     "usable_size($address)" 'refill([0-9]*)' 'triggered()' \
@@ -99,10 +99,12 @@ result $? "a box's own message of a double free stays alone"
 # no directory.
 dumps() {
     (
-        cd "$tmp" && ulimit -c unlimited 2>/dev/null
+        cd "$tmp" || exit 1
         HAKMEM_CONF=$tmp/$1.ini HAKMEM_BOX_MINE_OP=alloc \
             HAKMEM_BOX_MINE_HOW=$2 python3 - "$top" "$v" 2>/dev/null <<'END'
-import os, sys
+import os, resource, sys
+most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+resource.setrlimit(resource.RLIMIT_CORE, (most, most))
 pid = os.fork()
 if pid == 0:
     os.environ["LD_PRELOAD"] = sys.argv[1] + "/build/libhakmem.so"

@@ -49,7 +49,10 @@ for op in alloc free refill; do
     report 1
     grep -q "^thread $pid in box mine, $op, for [1-9][0-9]* s\$" "$said"
     result $? "a thread that stays in $op is named, with its id"
-    [ $op = free ] || { end && continue; }
+    if [ "$op" != free ]; then
+        end
+        continue
+    fi
     sleep 2
     report 2
     sed -n 's/^thread .* for \([0-9]*\) s$/\1/p' "$said" >"$tmp/for"
