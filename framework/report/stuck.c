@@ -69,7 +69,7 @@ static bool look_at_all(uint64_t began_ms, uint64_t now_ms)
 static void wait_a_step(void)
 {
     static uint32_t word;
-    const struct timespec step = {.tv_nsec = STEP_MS * 1000000};
+    const struct timespec step = {.tv_nsec = STEP_MS * 1000000L};
     syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &step, NULL, 0);
 }
 

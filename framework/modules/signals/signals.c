@@ -76,7 +76,7 @@ static void die_by_default(int number)
 static void on_end(int number)
 {
     int kept = errno, none = 0;
-    const struct timespec step = {.tv_nsec = STEP_MS * 1000000};
+    const struct timespec step = {.tv_nsec = STEP_MS * 1000000L};
     if (getpid() != owner || !__atomic_load_n(&thread_runs, __ATOMIC_ACQUIRE) ||
         !__atomic_compare_exchange_n(&ending, &none, number, false,
                                      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
