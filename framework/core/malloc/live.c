@@ -39,7 +39,7 @@ static HAK_SEALED struct leaf **leaves; /* by granule; atomic. NULL: no map */
 
 void hak_live_start(void)
 {
-    leaves = hak_directory_table(64);
+    leaves = hak_directory_table(64, NULL);
 }
 
 /* ---- leaves -------------------------------------------------------------- */

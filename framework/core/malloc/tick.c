@@ -69,7 +69,7 @@ size_t hak_trim_all(void)
     hak_thread_reap(hak_os_now_ms(), true);
     for (uint32_t i = 0; i < hak_nboxes(); i++)
         if (hak_boxes.all[i]->ops.trim != NULL)
-            hak_boxes.all[i]->ops.trim(&hak_boxes.all[i]->box);
+            hak_box_trim(hak_boxes.all[i]);
     if (hak_is_attached(hak_self)) /* trim may have opened a heap there */
         hak_thread_leave_closed(hak_self);
     hak_space_trim();

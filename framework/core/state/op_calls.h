@@ -41,6 +41,7 @@
     X(trim, NOTHING)        \
     X(shrink, SIZE)         \
     X(age, NOTHING)         \
+    X(set_param, NOTHING)   \
     X(state_changed, NOTHING)
 
 #define HAK_OP_CONSTANT(name, argument) HAK_OP_##name,
