@@ -86,7 +86,7 @@ static bool has_constant(const char *section, const char *key)
         const char *kind, *keys;
     } known[] = {
         {"core", HAK_CORE_KEYS(NAME_OF) " "},
-        {"stats", " at_exit at_start format only_pid "},
+        {"stats", " at_exit at_start format only_pid on_signal on_term "},
         {"route", " box fallback enabled classes "},
         {"learner", " every settle margin log "}, /* mode must be off */
         {"rule", NULL},
@@ -170,14 +170,35 @@ static bool is_first_of_kind(const struct fuse *f, uint32_t i)
     return hak_conf.box[i].used;
 }
 
+/* The modules that the library needs, each with text before and behind its
+ * name. */
+static void list_modules(char *out, size_t bytes, const char *before,
+                         const char *behind)
+{
+    const struct {
+        const char *name;
+        bool needed;
+    } modules[] = {
+        {"background", hak_conf.background},
+        {"signals", hak_conf.stats_on_signal != 0 || hak_conf.stats_on_term},
+    };
+    size_t used = 0;
+    out[0] = 0;
+    for (size_t i = 0; i < sizeof modules / sizeof modules[0]; i++)
+        if (modules[i].needed)
+            used += (size_t)snprintf(out + used, bytes - used, "%s%s%s", before,
+                                     modules[i].name, behind);
+}
+
 static void write_mk(FILE *out, const struct fuse *f)
 {
     fputs("FUSED_BOXES :=", out);
     for (uint32_t i = 0; i < hak_conf.nboxes; i++)
         if (is_first_of_kind(f, i))
             fprintf(out, " %s", f->kind[i]);
-    fprintf(out, "\nFUSED_MODULES :=%s\nFUSED_CXX :=%s\n",
-            hak_conf.background ? " background" : "",
+    char modules[64];
+    list_modules(modules, sizeof modules, " ", "");
+    fprintf(out, "\nFUSED_MODULES :=%s\nFUSED_CXX :=%s\n", modules,
             hak_conf.match_delete   ? " libhakmem-match.so"
             : hak_conf.sized_delete ? " libhakmem-cxx.so"
                                     : "");
@@ -274,6 +295,8 @@ static void write_core(FILE *out)
     fputs(",\n    .stats_at_start = ", out);
     write_string(out, hak_conf.stats_at_start);
     fprintf(out, ",\n    .stats_json = %s,\n", bool_text(hak_conf.stats_json));
+    fprintf(out, "    .stats_on_signal = %d,\n    .stats_on_term = %s,\n",
+            hak_conf.stats_on_signal, bool_text(hak_conf.stats_on_term));
 }
 
 static void write_note(FILE *out, const struct fuse *f)
@@ -304,10 +327,11 @@ static void write_source(FILE *out, const struct fuse *f)
     fputs("#include <core/state/build.h>\n"
           "#include <hakmem/version.h>\n\n",
           out);
-    if (hak_conf.background)
-        fputs("extern const struct hak_module_entry "
-              "HAK_MODULE_ENTRY(background);\n\n",
-              out);
+    char text[256];
+    list_modules(text, sizeof text,
+                 "extern const struct hak_module_entry HAK_MODULE_ENTRY(",
+                 ");\n");
+    fprintf(out, "%s\n", text);
     for (uint32_t i = 0; i < hak_conf.nboxes; i++)
         if (hak_conf.box[i].used)
             write_values(out, f, i);
@@ -320,8 +344,8 @@ static void write_source(FILE *out, const struct fuse *f)
             write_box(out, f, i);
     fputs("    },\n", out);
     write_routes(out);
-    fprintf(out, "    .modules = {%sNULL},\n};\n\n",
-            hak_conf.background ? "&HAK_MODULE_ENTRY(background), " : "");
+    list_modules(text, sizeof text, "&HAK_MODULE_ENTRY(", "), ");
+    fprintf(out, "    .modules = {%sNULL},\n};\n\n", text);
     write_note(out, f);
 }
 

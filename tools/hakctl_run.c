@@ -302,6 +302,7 @@ static int prepare_fused(const char *fused, const char *conf,
     }
     unsetenv("HAKMEM_CONF");
     unsetenv("HAKMEM_PROFILE");
+    unsetenv("HAKMEM_CORE_BLAME");
     const char *path = find_fused_library(fused);
     char *text = path != NULL ? ctl_library_text(path) : NULL;
     if (path != NULL && text == NULL) {
@@ -318,6 +319,13 @@ static int prepare_fused(const char *fused, const char *conf,
     return set_preload(path, cxx);
 }
 
+/* Let a crash in a box be named, unless the configuration decides that. */
+static void blame(void)
+{
+    if (hak_conf_find(&hak_conf, "core", "blame") == NULL)
+        set_variable("HAKMEM_CORE_BLAME", "yes");
+}
+
 static int prepare_conf(const char *given, const char *profile)
 {
     if (profile != NULL)
@@ -329,8 +337,10 @@ static int prepare_conf(const char *given, const char *profile)
             set_preload(find_library(), hak_conf.match_delete   ? CXX_MATCH
                                         : hak_conf.sized_delete ? CXX_SIZED
                                                                 : CXX_NONE);
-    if (status == CTL_OK)
-        set_conf(conf);
+    if (status != CTL_OK)
+        return status;
+    set_conf(conf);
+    blame();
     return status;
 }
 

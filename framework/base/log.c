@@ -47,9 +47,17 @@ void hak_say_to(int fd, const char *format, ...)
     va_end(ap);
 }
 
+static bool dying; /* atomic */
+
+bool hak_is_dying(void)
+{
+    return __atomic_load_n(&dying, __ATOMIC_RELAXED);
+}
+
 void hak_die(const char *format, ...)
 {
     va_list ap;
+    __atomic_store_n(&dying, true, __ATOMIC_RELAXED);
     va_start(ap, format);
     say_line(STDERR_FILENO, format, ap);
     va_end(ap);

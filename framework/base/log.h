@@ -24,6 +24,8 @@ void hak_say_to(int fd, const char *format, ...)
 /* Like hak_say, then abort. */
 void hak_die(const char *format, ...)
     __attribute__((format(printf, 1, 2), noreturn, cold));
+/* Is a thread in hak_die? Its abort() then needs no message. */
+bool hak_is_dying(void);
 
 /*
  * hak_log_open - open a file for appending, and make it if there is none.

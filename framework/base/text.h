@@ -60,6 +60,22 @@ static inline size_t hak_text_until(const char *text, char ch)
     return (size_t)(strchrnul(text, ch) - text);
 }
 
+/* Write a pointer as 0x and hexadecimal digits. Returns text. */
+static inline char *hak_text_pointer(char text[24], const void *p)
+{
+    unsigned long number = (unsigned long)p;
+    unsigned shift = 60;
+    size_t n = 2;
+    text[0] = '0';
+    text[1] = 'x';
+    while (shift != 0 && number >> shift == 0)
+        shift -= 4;
+    for (unsigned left = shift / 4 + 1; left-- != 0;)
+        text[n++] = "0123456789abcdef"[number >> (left * 4) & 15];
+    text[n] = 0;
+    return text;
+}
+
 /* Write the number's decimal digits into text. Returns where they begin. */
 static inline const char *hak_text_number(char text[24], unsigned long number)
 {

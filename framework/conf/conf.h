@@ -114,6 +114,8 @@ struct hak_conf {
     const char *stats_at_exit;  /* none | stderr | file name; default: none */
     const char *stats_at_start; /* the same, for the table of routes */
     bool stats_json;            /* format = json; default: text */
+    int stats_on_signal;        /* the report at this signal; 0: none */
+    bool stats_on_term;         /* at_exit's at SIGTERM, SIGINT, SIGHUP too */
     uint32_t stats_pid;         /* the only process that reports; 0: all do */
     const char *control_socket; /* [control] socket: none | auto | absolute
                                    path; default: none */

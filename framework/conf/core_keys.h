@@ -26,6 +26,7 @@ enum hak_free_route { HAK_FREE_DIRECTORY, HAK_FREE_OWNS };
     X(free_route, enum hak_free_route, HAK_PARAM_ENUM, HAK_FREE_DIRECTORY, \
       0, 0, "directory|owns") \
     X(verify, bool, HAK_PARAM_BOOL, false, 0, 0, NULL) \
+    X(blame, bool, HAK_PARAM_BOOL, false, 0, 0, NULL) \
     X(strict, bool, HAK_PARAM_BOOL, false, 0, 0, NULL) \
     X(background, bool, HAK_PARAM_BOOL, false, 0, 0, NULL) \
     X(purge_delay_ms, uint64_t, HAK_PARAM_MS, 100, 0, 3600000, NULL) \

@@ -111,6 +111,7 @@ void conf_apply_environment(struct hak_conf *c, char *const *envp);
  * or routes can be checked. */
 void conf_declare(struct hak_conf *c);
 void conf_check_route(struct hak_conf *c, const struct hak_conf_entry *e);
+void conf_check_signal(struct hak_conf *c, const struct hak_conf_entry *e);
 void conf_check_sample(struct hak_conf *c, const struct hak_conf_entry *e);
 /* Resolve all entries except the rules of [policy] and of the learner. */
 void conf_resolve(struct hak_conf *c);

@@ -31,6 +31,8 @@ static const struct hak_param stats_keys[] = {
     {.name = "at_exit", .type = HAK_PARAM_TEXT, .def_text = "none"},
     {.name = "at_start", .type = HAK_PARAM_TEXT, .def_text = "none"},
     {.name = "format", .type = HAK_PARAM_ENUM, .choices = "text|json"},
+    {.name = "on_signal", .type = HAK_PARAM_TEXT, .def_text = "none"},
+    {.name = "on_term", .type = HAK_PARAM_BOOL},
     {.name = "only_pid", .type = HAK_PARAM_INT, .min = 0, .max = INT32_MAX},
 };
 static const struct hak_param control_keys[] = {
@@ -270,6 +272,8 @@ void conf_check(struct hak_conf *c, const struct hak_conf_entry *e)
         conf_check_sample(c, e);
     else if (strcmp(e->section, "control") == 0)
         check_socket(c, e);
+    else if (strcmp(e->key, "on_signal") == 0)
+        conf_check_signal(c, e);
     else if (conf_name(e->section, "rule") != NULL)
         conf_check_learn_rule(c, e);
     else

@@ -4,6 +4,7 @@
 #include <conf/private.h>
 
 #include <string.h>
+#include <strings.h>
 
 enum { PRIORITY_STEP = 10 };
 
@@ -150,6 +151,15 @@ void conf_check_sample(struct hak_conf *c, const struct hak_conf_entry *e)
         conf_tell_no_name(c, e, "box", false, false);
 }
 
+void conf_check_signal(struct hak_conf *c, const struct hak_conf_entry *e)
+{
+    char why[CONF_TOLD_BYTES];
+    int number;
+    if (hak_conf_signal(e->value, &number, why, sizeof why) != 0)
+        hak_conf_tell(c, HAK_DIAG_ERROR, e->origin, "\"%s\" in [%s]: %s",
+                      e->key, e->section, why);
+}
+
 /* ---- core, stats, learner ------------------------------------------------ */
 
 /* The number that won for a key; the key's default if no layer gave one or the
@@ -186,6 +196,15 @@ static void resolve_core(struct hak_conf *c)
     c->stats_at_exit = text_of_key(c, "stats", "at_exit");
     c->stats_at_start = text_of_key(c, "stats", "at_start");
     c->stats_json = number_of_key(c, "stats", "format") != 0;
+    hak_conf_signal(text_of_key(c, "stats", "on_signal"), &c->stats_on_signal,
+                    NULL, 0);
+    c->stats_on_term = number_of_key(c, "stats", "on_term") != 0;
+    if (c->stats_on_term && strcasecmp(c->stats_at_exit, "none") == 0) {
+        hak_conf_tell(c, HAK_DIAG_WARNING,
+                      hak_conf_origin(c, "stats", "on_term"),
+                      "on_term = yes reports nothing, since at_exit = none");
+        c->stats_on_term = false;
+    }
     c->stats_pid = (uint32_t)number_of_key(c, "stats", "only_pid");
     c->control_socket = text_of_key(c, "control", "socket");
 }

@@ -10,8 +10,10 @@
 #include <hakmem/foreign.h>
 
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <errno.h>
 
 enum { WORD_BYTES = 63, DISTANCE_MAX = 2 };
@@ -381,6 +383,54 @@ static int parse_number(const struct hak_param *param, const char *text,
                           "%s is out of bounds: %lld to %lld", text,
                           (long long)param->min, (long long)param->max);
     *out = value;
+    return 0;
+}
+
+/* ---- signals ------------------------------------------------------------- */
+
+/* The number of the signal of that name, as USR2 or SIGUSR2; 0: none. */
+static int signal_of_name(const char *name)
+{
+    if (strncasecmp(name, "sig", 3) == 0)
+        name += 3;
+    for (int number = 1; number < SIGRTMIN; number++) {
+        const char *known = sigabbrev_np(number);
+        if (known != NULL && strcasecmp(known, name) == 0)
+            return number;
+    }
+    return 0;
+}
+
+static bool is_no_request(int number)
+{
+    static const int not_for_us[] = {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS,
+                                     SIGFPE,  SIGILL,  SIGABRT};
+    for (size_t i = 0; i < sizeof not_for_us / sizeof not_for_us[0]; i++)
+        if (number == not_for_us[i])
+            return true;
+    return number >= __SIGRTMIN && number < SIGRTMIN; /* libc's own */
+}
+
+int hak_conf_signal(const char *text, int *number, char *why, size_t why_bytes)
+{
+    int64_t value = 0;
+    if (strcasecmp(text, "none") == 0) {
+        *number = 0;
+        return 0;
+    }
+    if (parse_int(text, &value) != 0 && (value = signal_of_name(text)) == 0)
+        return hak_refuse(-EINVAL, why, why_bytes,
+                          "\"%s\" is no signal; one is USR2, or a number of 1 "
+                          "to %d, or none",
+                          text, SIGRTMAX);
+    if (value < 1 || value > SIGRTMAX)
+        return hak_refuse(-ERANGE, why, why_bytes,
+                          "there is no signal %s; numbers are 1 to %d", text,
+                          SIGRTMAX);
+    if (is_no_request((int)value))
+        return hak_refuse(-EINVAL, why, why_bytes,
+                          "signal %s cannot ask for a report; USR2 can", text);
+    *number = (int)value;
     return 0;
 }
 

@@ -51,6 +51,13 @@ int hak_conf_range(const char *text, uint32_t *first, uint32_t *last, char *why,
 int hak_conf_classes(const char *text, uint8_t *mask, char *why,
                      size_t why_bytes);
 
+/*
+ * hak_conf_signal - parse a signal as "USR2", "SIGUSR2", "12", or "none", which
+ * is 0. Refused are signals that cannot be handled, and those of faults.
+ * Returns 0, -EINVAL or -ERANGE; *number stays as it was on failure.
+ */
+int hak_conf_signal(const char *text, int *number, char *why, size_t why_bytes);
+
 /* hak_conf_nearest - the candidate nearest to word, or NULL if none is near.
  * Near means an edit distance of at most 2 and below half of word's length. A
  * swap of two neighbours counts 1, and case does not count. Candidates may be

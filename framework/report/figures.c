@@ -38,13 +38,22 @@ static void read_counts(const struct hak_loaded *b, struct hak_counts *c)
     c->declines -= before->declines;
 }
 
+static struct hak_box_stats read_stats(struct hak_loaded *b)
+{
+    struct hak_op_scope scope;
+    hak_op_begins(&scope, b, HAK_OP_stats, 0);
+    struct hak_box_stats own = hak_abi_stats(&b->box);
+    hak_op_ends(&scope);
+    return own;
+}
+
 void hak_figures(struct hak_loaded *b, struct hak_stats *out)
 {
     struct hak_box_stats own = {0};
     struct hak_counts c;
     read_counts(b, &c);
-    if (b->ops.stats != NULL)
-        own = hak_abi_stats(&b->box);
+    if (b->ops.stats != NULL && !hak_report_is_stuck(b))
+        own = read_stats(b);
     if (!b->box.lanes) { /* the core has seen every alloc and free */
         own.allocs = c.allocs;
         own.frees = c.frees;
@@ -77,7 +86,7 @@ uint32_t hak_counters(struct hak_loaded *b,
                       struct hak_counter out[HAK_COUNTERS_MOST])
 {
     const struct hak_counters_1 *table = NULL;
-    if (b->ops.get_extension != NULL)
+    if (b->ops.get_extension != NULL && !hak_report_is_stuck(b))
         table = b->ops.get_extension(&b->box, HAK_COUNTERS_1);
     if (table == NULL)
         return 0;

@@ -91,9 +91,25 @@ static void json_routes(struct hak_text *t)
     }
 }
 
+static void json_stuck(struct hak_text *t, const struct hak_stuck *stuck,
+                       uint32_t n)
+{
+    hak_text_print(t, ",\"stuck\":[");
+    for (uint32_t i = 0; i < n; i++) {
+        hak_text_print(t, "%s{\"thread\":%u,\"box\":", i == 0 ? "" : ",",
+                       stuck[i].thread);
+        add_quoted(t, stuck[i].box);
+        hak_text_print(t, ",\"operation\":\"%s\",\"seconds\":%" PRIu64 "}",
+                       stuck[i].operation, stuck[i].seconds);
+    }
+    hak_text_print(t, "]");
+}
+
 void hak_report_json(struct hak_text *t)
 {
     struct hak_space_figures f;
+    struct hak_stuck stuck[HAK_STUCK_MOST];
+    uint32_t nstuck = hak_report_stuck(stuck); /* before stats are asked for */
     hak_space_read(&f);
     hak_text_print(t, "{\"hakmem\":\"%s\",\"program\":", HAK_VERSION);
     add_quoted(t, hak_program());
@@ -122,6 +138,8 @@ void hak_report_json(struct hak_text *t)
                    f.purged_bytes, hak_meta_bytes());
     json_routes(t);
     hak_text_print(t, "]");
+    if (hak_blames())
+        json_stuck(t, stuck, nstuck);
     if (hak_samples()) {
         hak_text_print(
             t, ",\"sample\":{\"every\":%u,\"box\":", hak_core.sample_every);

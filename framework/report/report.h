@@ -7,7 +7,7 @@
 #ifndef HAKMEM_REPORT_REPORT_H
 #define HAKMEM_REPORT_REPORT_H
 
-#include <core/state/build.h>
+#include <core/state/op_calls.h>
 #include <core/state/chains.h>
 #include <hakmem/hakmem.h>
 
@@ -28,6 +28,9 @@ void hak_report_at_exit(void);
 /* [stats] at_exit has another value. Returns 0; -EINVAL, with the reason in
  * why: its file cannot be opened. */
 int hak_report_retarget(char *why, size_t n);
+/* Write the report to where at_exit goes, or to stderr if that is none. Not in
+ * a signal handler. */
+void hak_report_to_target(void);
 
 /* ---- figures.c ---- */
 
@@ -41,6 +44,26 @@ uint64_t hak_libc_allocs(void);
 enum { HAK_COUNTERS_MOST = 32 };
 uint32_t hak_counters(struct hak_loaded *b,
                       struct hak_counter out[HAK_COUNTERS_MOST]);
+
+/* ---- stuck.c ---- */
+
+/* A thread that has been in one operation of a box for a second or more. */
+struct hak_stuck {
+    uint32_t thread; /* gettid() */
+    const char *box, *operation;
+    uint64_t seconds; /* since the first report that saw it there */
+};
+enum { HAK_STUCK_MOST = 16 };
+/*
+ * Find such threads, with [core] blame. The caller holds the lock of write.c.
+ * Returns  how many, at most HAK_STUCK_MOST
+ * Cost     milliseconds while threads are in operations; a second when a thread
+ *          stays in one
+ */
+uint32_t hak_report_stuck(struct hak_stuck out[HAK_STUCK_MOST]);
+/* Has the last look found a thread that is stuck in box b? Then b may hold a
+ * lock that its stats waits for. */
+bool hak_report_is_stuck(const struct hak_loaded *b);
 
 /* ---- text.c, json.c ---- */
 

@@ -71,7 +71,8 @@ static void text_boxes(struct hak_text *t)
         hak_figures(b, &s);
         /* Without ops->stats there are only the core's counts of calls, which
          * are complete if the box has no lanes. */
-        bool knows = b->ops.stats != NULL, counted = knows || !b->box.lanes;
+        bool knows = b->ops.stats != NULL && !hak_report_is_stuck(b);
+        bool counted = knows || !b->box.lanes;
         hak_text_print(t,
                        "%-10s %11s %11s %9s %8s %8s %8s %9" PRIu64 " %9" PRIu64
                        " %8" PRIu64 "\n",
@@ -174,6 +175,15 @@ static void text_sample(struct hak_text *t)
                        hak_core.sample_every, hak_core.sample_box->box.name);
 }
 
+static void text_stuck(struct hak_text *t, const struct hak_stuck *stuck,
+                       uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        hak_text_print(t, "thread %u in box %s, %s, for %" PRIu64 " s\n",
+                       stuck[i].thread, stuck[i].box, stuck[i].operation,
+                       stuck[i].seconds);
+}
+
 /* ---- modules ---- */
 
 void hak_report_modules(struct hak_text *t, bool json)
@@ -194,6 +204,8 @@ void hak_report_text(struct hak_text *t)
 {
     struct hak_space_figures f;
     char used[24], idle[24], purged[24], meta[24];
+    struct hak_stuck stuck[HAK_STUCK_MOST];
+    uint32_t nstuck = hak_report_stuck(stuck); /* before stats are asked for */
     hak_space_read(&f);
     const char *profile = hak_conf.profile;
     hak_text_print(t, "hakmem %s: %s (%d), %s%s%s, %s boxes, free_route %s%s\n",
@@ -202,6 +214,7 @@ void hak_report_text(struct hak_text *t)
                    profile != NULL ? profile : "", HAK_BUILD,
                    hak_free_route_name(), hak_verifies() ? ", verified" : "");
     text_boxes(t);
+    text_stuck(t, stuck, nstuck);
     text_counters(t);
     hak_text_print(
         t, "memory %s in boxes, %s kept for reuse, %s purged, %s metadata\n",

@@ -83,13 +83,16 @@ static bool is_stderr(const char *to)
     return strcasecmp(to, "stderr") == 0;
 }
 
-/* Is no report wanted? Also true if [stats] names another process by its pid.
- */
+/* Does [stats] name another process by its pid as the one that reports? */
+static bool is_of_another(void)
+{
+    return hak_conf.stats_pid != 0 && hak_conf.stats_pid != (uint32_t)getpid();
+}
+
+/* Is no report wanted? */
 static bool is_none(const char *to)
 {
-    return to == NULL || strcasecmp(to, "none") == 0 ||
-           (hak_conf.stats_pid != 0 &&
-            hak_conf.stats_pid != (uint32_t)getpid());
+    return to == NULL || strcasecmp(to, "none") == 0 || is_of_another();
 }
 
 static void report_failure(const char *key, const char *name, const char *what,
@@ -125,7 +128,7 @@ void hak_report_start(void)
 {
     const char *at_start = hak_conf.stats_at_start;
     const char *at_exit = hak_conf.stats_at_exit;
-    if (is_none(at_start) && is_none(at_exit))
+    if (is_none(at_start) && is_none(at_exit) && hak_conf.stats_on_signal == 0)
         return;
     hak_hold_stderr(&held_stderr);
     if (!is_none(at_start))
@@ -164,12 +167,9 @@ static void report_to(int fd, const char *name)
         report_failure("at_exit", name, "written", strerrordesc_np(-error));
 }
 
-void hak_report_at_exit(void)
+static void report_to_name(const char *to)
 {
     char path[4096], why[256];
-    const char *to = hak_conf.stats_at_exit;
-    if (hak_core.mode != HAK_MODE_BOXES || is_none(to))
-        return;
     if (is_stderr(to)) {
         int fd = hak_held_stderr(&held_stderr);
         if (fd >= 0)
@@ -184,4 +184,18 @@ void hak_report_at_exit(void)
     }
     report_to(fd, path);
     hak_held_done(&held_file, fd);
+}
+
+void hak_report_at_exit(void)
+{
+    const char *to = hak_conf.stats_at_exit;
+    if (hak_core.mode == HAK_MODE_BOXES && !is_none(to))
+        report_to_name(to);
+}
+
+void hak_report_to_target(void)
+{
+    const char *to = hak_conf.stats_at_exit;
+    if (hak_core.mode == HAK_MODE_BOXES && !is_of_another())
+        report_to_name(is_none(to) ? "stderr" : to);
 }

@@ -54,7 +54,7 @@ struct hak_loaded *hak_change_box(const char *name)
 static void tell_box(struct hak_loaded *b)
 {
     if (b->ops.state_changed != NULL)
-        b->ops.state_changed(&b->box);
+        hak_box_state_changed(b);
 }
 
 /* Take b out of the chains, and put `instead` in its place unless it is NULL.

@@ -1,41 +1,105 @@
 /* SPDX-License-Identifier: MIT
- * crash.c - [core] verify: reports a crash inside of a box, with the box and
- * the operation.
+ * crash.c - [core] blame: names the box and the operation in which a fatal
+ * signal comes.
  *
- * The slow paths note which operation of which box they call (hak_call_begins
- * in core/malloc/box_calls.h). The handlers are installed at start, for signals
- * that have no handler yet. Each handler runs once (SA_RESETHAND): then the
- * fault happens again and ends the process as it would without us. If the
- * program installs its own handlers later, they replace these.
+ * The handlers are installed at start, before boxes are loaded, where the
+ * disposition is the default one. A handler writes a line if the thread is in
+ * an operation of a box (core/state/op_calls.h). Then the default action
+ * follows: the exit status and the core dump are those of the fault itself.
+ *
+ * A handler that the program installs later replaces ours. If it calls the one
+ * that it found, which is ours, the line is written, and the disposition is
+ * reset to the default one, so that the program ends and does not go round.
+ *
+ * The handlers run on the program's alternate stack if there is one, which may
+ * be small. So they use few hundred bytes, and none of printf.
  */
 #include <start/start.h>
 
 #include <base/log.h>
-#include <core/state/thread.h>
+#include <base/text.h>
+#include <core/state/op_calls.h>
 
+#include <errno.h>
 #include <signal.h>
-#include <string.h>
+#include <unistd.h>
 
-static void tell_crash(int number, siginfo_t *info, void *context)
+static const int numbers[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+enum { NUMBERS = sizeof numbers / sizeof numbers[0] };
+
+/* Does the kernel send the signal again when the instruction is repeated? A
+ * signal that was sent does not come back, nor does one that tells of broken
+ * memory which nobody has read yet. */
+static bool comes_again(int number, const siginfo_t *info)
 {
-    const struct hak_thread *t = hak_self;
+    return info->si_code > 0 &&
+           !(number == SIGBUS && info->si_code == BUS_MCEERR_AO);
+}
+
+static const char *name_of(int number)
+{
+    static const char *const names[NUMBERS] = {"SIGSEGV", "SIGBUS", "SIGFPE",
+                                               "SIGILL", "SIGABRT"};
+    for (size_t i = 0; i < NUMBERS; i++)
+        if (numbers[i] == number)
+            return names[i];
+    return "a signal";
+}
+
+static void tell_crash(int number, const siginfo_t *info,
+                       const struct hak_op_call *call)
+{
+    char line[320], operation[64], address[24] = "";
+    hak_op_text(call, operation);
+    if (comes_again(number, info))
+        hak_text_pointer(address, info->si_addr);
+    hak_text_join(line, sizeof line - 1, "hakmem: box ", call->box->box.name,
+                  ": ", name_of(number), " in ", operation,
+                  address[0] != 0 ? ", address " : "", address);
+    size_t n = strlen(line);
+    line[n++] = '\n';
+    (void)!write(STDERR_FILENO, line, n);
+}
+
+/* An abort() after a message of hak_die, or after an error that the box has
+ * logged, is no second fault. */
+static void on_crash(int number, siginfo_t *info, void *context)
+{
+    int kept = errno;
+    const struct hak_op_call *call = hak_op_record();
+    struct sigaction normal = {.sa_handler = SIG_DFL};
     (void)context;
-    if (hak_is_attached(t) && t->call.box != NULL)
-        hak_say("verify: SIG%s in box %s: %s(%zu)", sigabbrev_np(number),
-                t->call.box->box.name, t->call.operation, t->call.size);
-    if (info->si_code <= 0)
-        raise(number); /* kill() sent it, so no instruction will repeat it */
+    if (call->box != NULL &&
+        !(number == SIGABRT && (call->told || hak_is_dying())))
+        tell_crash(number, info, call);
+    sigaction(number, &normal, NULL);
+    /* The signal is blocked until this handler, or the program's that has
+     * called it, returns. */
+    if (!comes_again(number, info))
+        raise(number);
+    errno = kept;
+}
+
+static bool is_ours(const struct sigaction *a)
+{
+    return (a->sa_flags & SA_SIGINFO) != 0 && a->sa_sigaction == on_crash;
 }
 
 void hak_crash_start(void)
 {
-    static const int numbers[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
     struct sigaction there;
-    struct sigaction ours = {.sa_sigaction = tell_crash,
-                             .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER |
-                                         (int)SA_RESETHAND};
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+    struct sigaction ours = {.sa_sigaction = on_crash,
+                             .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    for (size_t i = 0; i < NUMBERS; i++)
         if (sigaction(numbers[i], NULL, &there) == 0 &&
             (there.sa_flags & SA_SIGINFO) == 0 && there.sa_handler == SIG_DFL)
             sigaction(numbers[i], &ours, NULL);
+}
+
+void hak_crash_stop(void)
+{
+    struct sigaction there, normal = {.sa_handler = SIG_DFL};
+    for (size_t i = 0; i < NUMBERS; i++)
+        if (sigaction(numbers[i], NULL, &there) == 0 && is_ours(&there))
+            sigaction(numbers[i], &normal, NULL);
 }

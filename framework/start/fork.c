@@ -48,7 +48,7 @@
 #include <core/memory/libc.h>
 #include <core/memory/space.h>
 #include <core/route/policy.h>
-#include <core/state/build.h>
+#include <core/state/op_calls.h>
 #include <core/thread/mailbox.h>
 #include <core/thread/thread.h>
 #include <report/report.h>
@@ -149,6 +149,7 @@ static void drop_streams(enum hak_fork_phase phase, uint32_t depth)
  * holds one of them. hak_lock_fork then sets errno to EDEADLK. */
 static bool all_locks(enum hak_fork_phase phase)
 {
+    struct hak_op_scope scope;
     errno = 0;
     hak_change_lock(phase);
     hak_report_lock(phase);
@@ -157,8 +158,11 @@ static bool all_locks(enum hak_fork_phase phase)
     for (uint32_t i = 0; i < hak_nboxes(); i++) {
         struct hak_loaded *b = hak_boxes.all[i];
         errno = 0;
-        if (b->ops.fork != NULL)
+        if (b->ops.fork != NULL) {
+            hak_op_begins(&scope, b, HAK_OP_fork, 0);
             b->ops.fork(&b->box, phase);
+            hak_op_ends(&scope);
+        }
         held |= errno == EDEADLK;
     }
     errno = 0;

@@ -15,7 +15,7 @@
 #include <conf/values.h>
 #include <core/box/modules.h>
 #include <core/memory/space.h>
-#include <core/state/build.h>
+#include <core/state/op_calls.h>
 #include <report/report.h>
 
 #include <errno.h>
@@ -154,7 +154,10 @@ static int change_param(struct hak_loaded *b, uint32_t i, union hak_value value,
         return hak_refuse(-ENOMEM, why, n, "no memory");
     b->values[i] = value;
     hak_seal_close();
+    struct hak_op_scope scope;
+    hak_op_begins(&scope, b, HAK_OP_set_param, 0);
     int error = b->ops.set_param(&b->box, i);
+    hak_op_ends(&scope);
     if (error == 0)
         return 0;
     if (hak_seal_open()) {

@@ -55,6 +55,10 @@ int hak_setup_modules(void)
     if (error == 0 && strcmp(hak_conf.control_socket, "none") != 0 &&
         !hak_os_secure())
         error = open_module("control", "control", "socket");
+    if (error == 0 && (hak_conf.stats_on_signal != 0 || hak_conf.stats_on_term))
+        error = open_module("signals", "stats",
+                            hak_conf.stats_on_signal != 0 ? "on_signal"
+                                                          : "on_term");
     return error;
 }
 

@@ -12,11 +12,12 @@
 #include <base/seal.h>
 #include <core/box/modules.h>
 #include <core/malloc/slow.h>
+#include <core/malloc/verify.h>
 #include <core/memory/libc.h>
 #include <core/memory/other.h>
 #include <core/memory/space.h>
 #include <core/route/lanes.h>
-#include <core/state/build.h>
+#include <core/state/op_calls.h>
 #include <core/state/directory.h>
 #include <core/thread/mailbox.h>
 #include <core/thread/thread.h>
@@ -61,6 +62,8 @@ static void run_on_libc_alone(void)
     if (hak_conf.strict)
         hak_die("strict = yes: giving up");
     hak_say("running on libc alone");
+    if (hak_blames())
+        hak_crash_stop();
     /* If the process has another allocator, free must still be able to tell
      * which blocks are libc's. */
     if (!hak_other_is_there())
@@ -75,9 +78,14 @@ static int set_up(char *const *envp)
     int error = hak_setup_conf(envp, tell_finding);
     if (error != 0)
         return error;
+    hak_core.blame = hak_conf.blame || hak_conf.verify;
+    if (hak_blames())
+        hak_crash_start();
     error = hak_space_start(
         hak_os_window_bytes(hak_conf.fallback == HAK_FALLBACK_NONE),
         hak_conf.purge_delay_ms);
+    if (error == 0 && hak_conf.verify)
+        hak_verify_start();
     if (error == 0)
         error = hak_thread_start();
     if (error != 0) {
@@ -118,6 +126,7 @@ void hak_start_links(void)
     hak_core.changes = &hak_changes;
     hak_core.report = hak_report_copy;
     hak_core.figures = hak_figures;
+    hak_core.write_report = hak_report_to_target;
     hak_mailbox_start(hak_free_parcel);
 }
 
@@ -130,8 +139,6 @@ void hak_start(char *const *envp)
         run_on_libc_alone();
     else
         run_on_boxes();
-    if (hak_conf.verify)
-        hak_crash_start();
     hak_other_started();
     hak_conf.diag = NULL; /* there are no findings after the start */
     hak_seal();

@@ -35,8 +35,10 @@ const char *hak_default_conf(void);
 
 /* ---- crash.c ---- */
 
-/* Install the signal handlers of [core] verify, before threads run. */
+/* Install the signal handlers of [core] blame, before boxes are loaded. */
 void hak_crash_start(void) __attribute__((cold));
+/* Remove them, where they are still in place. */
+void hak_crash_stop(void) __attribute__((cold));
 
 /* ---- fork.c ---- */
 

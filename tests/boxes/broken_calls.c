@@ -3,6 +3,7 @@
  *
  * breaks: file_calls
  * says: calls malloc
+ * verify: heap_open() called malloc
  */
 #include <stdlib.h>
 

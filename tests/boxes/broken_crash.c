@@ -3,7 +3,7 @@
  *
  * breaks: alignment
  * says: SIGSEGV (broken_crash.so, in alloc(
- * verify: SIGSEGV in box x: alloc(
+ * verify: box x: SIGSEGV in alloc(
  */
 #include "common.h"
 

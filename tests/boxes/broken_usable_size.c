@@ -4,6 +4,7 @@
  *
  * breaks: usable_size
  * says: overlaps one that is out
+ * verify: which overlaps
  */
 #define THREE_NO_ENTRY
 #include "three.c"

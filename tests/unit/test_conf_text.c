@@ -176,4 +176,36 @@ TEST(nearest)
     EXPECT(hak_conf_nearest(long_word, words, 7) == NULL);
 }
 
+static void expect_signal(const char *text, int error, int want)
+{
+    int number = -1;
+    EXPECT_EQ(hak_conf_signal(text, &number, NULL, 0), error);
+    EXPECT_EQ(number, want);
+}
+
+TEST(signals_by_name_and_number)
+{
+    char why[256];
+    int number;
+    expect_signal("none", 0, 0);
+    expect_signal("USR2", 0, SIGUSR2);
+    expect_signal("sigusr1", 0, SIGUSR1);
+    expect_signal("winch", 0, SIGWINCH);
+    expect_signal("12", 0, 12);
+    expect_signal("64", 0, 64);
+    expect_signal("0", -ERANGE, -1);
+    expect_signal("-1", -ERANGE, -1);
+    expect_signal("65", -ERANGE, -1);
+    expect_signal("USR3", -EINVAL, -1);
+    expect_signal("SIG", -EINVAL, -1);
+    expect_signal("", -EINVAL, -1);
+    expect_signal("KILL", -EINVAL, -1);
+    expect_signal("SEGV", -EINVAL, -1);
+    expect_signal("9", -EINVAL, -1);
+    expect_signal("32", -EINVAL, -1); /* libc's own */
+    EXPECT_EQ(hak_conf_signal("USR3", &number, why, sizeof why), -EINVAL);
+    EXPECT_STR(why, "\"USR3\" is no signal; one is USR2, or a number of 1 to "
+                    "64, or none");
+}
+
 TEST_MAIN()

@@ -10,7 +10,7 @@
 #include <core/box/abi.h>
 #include <core/box/host.h>
 #include <core/box/walk.h>
-#include <core/state/core.h>
+#include <core/state/op_calls.h>
 
 #include <errno.h>
 #include <hakmem/foreign.h>
@@ -86,12 +86,21 @@ static const struct hak_requests_1 *requests_of(const struct hak_loaded *b)
     return table != NULL && table->struct_bytes >= sizeof *table ? table : NULL;
 }
 
+static int call_init(struct hak_loaded *b)
+{
+    struct hak_op_scope scope;
+    hak_op_begins(&scope, b, HAK_OP_init, 0);
+    int error = b->ops.init(&b->box);
+    hak_op_ends(&scope);
+    return error;
+}
+
 int hak_box_begin(struct hak_loaded *b, const struct hak_conf_box *conf,
                   const struct hak_box_entry *e, uint32_t index)
 {
     int error = fill_loaded(b, conf, e, index);
     if (error == 0 && b->ops.init != NULL)
-        error = b->ops.init(&b->box);
+        error = call_init(b);
     if (error != 0)
         return error;
     if (b->said[0] != 0)
@@ -100,7 +109,7 @@ int hak_box_begin(struct hak_loaded *b, const struct hak_conf_box *conf,
     if (error != 0)
         return error;
     b->requests = requests_of(b);
-    b->quick = b->header_bytes == 0 && !hak_conf.verify &&
+    b->quick = b->header_bytes == 0 && !hak_blames() &&
                (b->foreign || (!b->box.lanes && b->ops.stats != NULL));
     b->box.state_now = HAK_BOX_ACTIVE;
     if (conf->lanes && b->ops.refill != NULL && !b->box.lanes)

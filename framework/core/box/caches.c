@@ -4,7 +4,7 @@
 #include <core/box/caches.h>
 
 #include <core/memory/space.h>
-#include <core/state/boxes.h>
+#include <core/state/ops.h>
 
 #include <kit/sync.h>
 
@@ -33,7 +33,7 @@ size_t hak_boxes_shrink(size_t want_bytes)
     for (uint32_t i = 0; i < hak_nboxes() && got < want_bytes; i++) {
         struct hak_loaded *b = hak_boxes.all[i];
         if (b->ops.shrink != NULL && (b != last || b->ops.refill != NULL))
-            got += b->ops.shrink(&b->box, want_bytes - got);
+            got += hak_box_shrink(b, want_bytes - got);
     }
     return got;
 }
@@ -46,7 +46,7 @@ void hak_boxes_age(const struct hak_thread *t, uint64_t now_ms)
     for (uint32_t i = 0; i < hak_nboxes(); i++) {
         struct hak_loaded *b = hak_boxes.all[i];
         if (b->ops.age != NULL && t->heap[i] != NULL)
-            b->ops.age(&b->box);
+            hak_box_age(b);
     }
 }
 

@@ -221,6 +221,8 @@ host_log(struct hak_box *box, enum hak_log_level level, const char *format, ...)
     vsnprintf(text, sizeof text, format, ap);
     va_end(ap);
     struct hak_loaded *b = hak_loaded_of(box);
+    if (level == HAK_LOG_ERROR)
+        hak_op_told();
     if (level == HAK_LOG_ERROR && box->state_now == HAK_BOX_LOADED)
         snprintf(b->said, sizeof b->said, "%.*s", (int)sizeof b->said - 1,
                  text); /* hak_box_load reports it */

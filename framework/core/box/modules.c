@@ -161,6 +161,7 @@ static int start_module(const struct hak_module_entry *entry, char *why,
         .each_key = hak_core.changes->each_key,
         .box = box_at,
         .report = hak_core.report,
+        .write_report = hak_core.write_report,
     };
     hak_seal_close();
     int error = entry->start != NULL ? entry->start(&hak_modules.host[i]) : 0;

@@ -31,7 +31,7 @@ struct hak_loaded *hak_walk(const void *p)
 static struct hak_loaded *find_sole(void)
 {
     struct hak_loaded *sole = NULL;
-    if (hak_conf.verify || hak_conf.free_route != HAK_FREE_DIRECTORY)
+    if (hak_blames() || hak_conf.free_route != HAK_FREE_DIRECTORY)
         return NULL;
     for (uint32_t i = 0; i < hak_nboxes(); i++) {
         if (!hak_boxes.all[i]->far)

@@ -9,6 +9,7 @@
 #include <core/box/modules.h>
 #include <core/malloc/box_calls.h>
 #include <core/malloc/short_way.h>
+#include <core/malloc/verify.h>
 #include <core/route/lanes.h>
 #include <core/route/sample.h>
 #include <core/thread/mailbox.h>
@@ -56,15 +57,17 @@ static void *refill_lanes(struct hak_thread *t, struct hak_loaded *b,
     void *heap = hak_thread_heap(t, b, true);
     if (heap == NULL)
         return NULL;
-    hak_call_begins(t, b, "refill", hak_lane_bytes(index));
     struct hak_span *span = hak_box_refill(b, heap, hak_lane_bytes(index));
-    hak_call_ends(t);
     if (span == NULL)
         return NULL;
     hak_count(&t->count[b->box.index].refills, 1);
-    if (hak_samples() && hak_sample_is_near(t)) {
+    /* With verify no slot is taken inline, so that each is checked. */
+    if (hak_verifies() || (hak_samples() && hak_sample_is_near(t))) {
         hak_lanes_drop(t, span);
-        return hak_span_pop(span);
+        void *slot = hak_span_pop(span);
+        if (hak_verifies())
+            hak_verify_slot(b, "refill", slot, hak_lane_bytes(index));
+        return slot;
     }
     set_lanes(t, b, index, span);
     /*
@@ -80,8 +83,6 @@ static void *refill_lanes(struct hak_thread *t, struct hak_loaded *b,
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     sync_epoch(t);
     void *p = hak_span_pop(span);
-    if (hak_verifies())
-        hak_verify_slot(b, "refill", p, 1);
     if (hak_samples())
         hak_sample_lane(t, span);
     return p;
@@ -197,6 +198,8 @@ __attribute__((noinline)) static void *alloc_by_route(struct hak_thread *t,
         if (t == NULL)
             return alloc_unattached(size, zero);
     }
+    if (hak_verifies())
+        hak_verify_outside("malloc");
     if (unlikely(hak_modules_are_waiting()))
         hak_modules_serve();
     sync_epoch(t);

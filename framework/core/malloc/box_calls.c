@@ -4,7 +4,8 @@
 #include <core/malloc/box_calls.h>
 
 #include <base/log.h>
-#include <core/malloc/short_way.h>
+#include <core/malloc/live.h>
+#include <core/malloc/verify.h>
 #include <core/state/directory.h>
 
 #include <string.h>
@@ -28,37 +29,20 @@ static void count_alloc(struct hak_thread *t, struct hak_loaded *b, void *p)
         hak_count(&count->bytes_in, hak_box_usable(b, p));
 }
 
-/* The fault of slot p, which box b gave for size bytes, as the end of a
- * message; NULL: it has none. */
-static const char *why_no_slot(struct hak_loaded *b, const char *p, size_t size)
-{
-    const struct hak_span *span = hak_directory_get(p);
-    if ((uintptr_t)p % HAK_ALIGN_BYTES != 0)
-        return "which is not 16-byte aligned";
-    if (!b->far && (span == NULL || span->box != &b->box))
-        return "which is no memory that host->map gave this box";
-    if (hak_box_header_bytes(b) == 0 && hak_box_usable_size(b, p) < size)
-        return "whose usable_size is less";
-    if (!b->residual && !b->now->untrusted &&
-        !(hak_box_owns(b, p) && hak_box_owns(b, p + (size ? size - 1 : 0))))
-        return "of which its own owns() knows nothing";
-    return NULL;
-}
-
-void hak_verify_slot(struct hak_loaded *b, const char *operation, const char *p,
+/* p, which an operation of b without headers has returned, after the checks of
+ * verify. */
+static void *checked(struct hak_loaded *b, const char *operation, void *p,
                      size_t size)
 {
-    const char *why = p != NULL ? why_no_slot(b, p, size) : NULL;
-    if (unlikely(why != NULL))
-        hak_die("verify: box %s: %s(%zu) returned %p, %s (hakctl check-box "
-                "tests the box)",
-                b->box.name, operation, size, (const void *)p, why);
+    if (hak_verifies())
+        hak_verify_slot(b, operation, p, size);
+    return p;
 }
 
 static void *alloc_in_box(struct hak_loaded *b, size_t size, bool zero)
 {
     if (unlikely(size == 0) && HAK_BOX_HAS(b, alloc_none))
-        return hak_box_alloc_none(b);
+        return checked(b, "alloc_none", hak_box_alloc_none(b), 0);
     size = size == 0 ? 1 : size;
     if (hak_box_header_bytes(b) != 0) {
         char *raw = hak_box_alloc(b, size + hak_box_header_bytes(b));
@@ -70,8 +54,8 @@ static void *alloc_in_box(struct hak_loaded *b, size_t size, bool zero)
         return zero ? memset(p, 0, size) : p;
     }
     if (zero && HAK_BOX_HAS(b, zalloc))
-        return hak_box_zalloc(b, size);
-    void *p = hak_box_alloc(b, size);
+        return checked(b, "zalloc", hak_box_zalloc(b, size), size);
+    void *p = checked(b, "alloc", hak_box_alloc(b, size), size);
     return p != NULL && zero ? memset(p, 0, hak_box_usable_size(b, p)) : p;
 }
 
@@ -79,12 +63,8 @@ void *hak_from_box(struct hak_thread *t, struct hak_loaded *b, size_t size,
                    bool zero)
 {
     hak_go_abroad(t, b);
-    hak_call_begins(t, b, "alloc", size);
     void *p = alloc_in_box(b, size, zero);
-    hak_call_ends(t);
     hak_come_home(t, b);
-    if (hak_verifies() && hak_box_header_bytes(b) == 0)
-        hak_verify_slot(b, "alloc", p, size);
     if (p != NULL)
         count_alloc(t, b, p);
     return p;
@@ -103,10 +83,10 @@ void hak_to_box(struct hak_loaded *b, void *p)
     }
     if (hak_box_header_bytes(b) != 0)
         p = (char *)p - hak_header_of(p)->offset;
+    if (hak_verifies())
+        hak_live_leave(p);
     hak_go_abroad(t, b);
-    hak_call_begins(t, b, "free", 0);
     hak_box_free(b, p);
-    hak_call_ends(t);
     hak_come_home(t, b);
 }
 
@@ -119,6 +99,8 @@ static void *aligned_with_header(struct hak_loaded *b, size_t align,
     if (size > PTRDIFF_MAX - more)
         return NULL;
     char *raw = hak_box_alloc(b, size + more);
+    if (hak_verifies())
+        hak_verify_slot(b, "alloc", raw, size + more);
     return raw == NULL ? NULL : write_header(raw, align, size);
 }
 
@@ -150,6 +132,8 @@ void *hak_from_box_aligned(struct hak_thread *t, struct hak_loaded *b,
     hak_go_abroad(t, b);
     void *p = aligned_in_box(b, align, size);
     hak_come_home(t, b);
+    if (hak_verifies() && hak_box_header_bytes(b) == 0)
+        hak_verify_aligned(b, p, align, size);
     if (p != NULL)
         count_alloc(t, b, p);
     return p;

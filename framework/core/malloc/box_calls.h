@@ -64,26 +64,6 @@ static inline bool hak_box_counts_bytes(const struct hak_loaded *b)
     return !HAK_BOX_HAS(b, stats) && !b->foreign;
 }
 
-/* hak_call_begins and hak_call_ends note the operation that the thread is
- * inside of, for start/crash.c. Without verify they do nothing. t: the calling
- * thread, attached or not. */
-static inline void hak_call_begins(struct hak_thread *t,
-                                   const struct hak_loaded *b,
-                                   const char *operation, size_t size)
-{
-    if (!hak_verifies() || !hak_is_attached(t))
-        return;
-    t->call.operation = operation;
-    t->call.size = size;
-    t->call.box = b;
-}
-
-static inline void hak_call_ends(struct hak_thread *t)
-{
-    if (hak_verifies() && hak_is_attached(t))
-        t->call.box = NULL;
-}
-
 static inline bool hak_is_aligned(const void *p, size_t align)
 {
     return align == 0 || ((uintptr_t)p & (align - 1)) == 0;
@@ -103,10 +83,6 @@ void *hak_from_box_aligned(struct hak_thread *t, struct hak_loaded *b,
                            size_t align, size_t size);
 /* Give slot p of b back by ops->free. It is counted if b has no lanes. */
 void hak_to_box(struct hak_loaded *b, void *p);
-/* [core] verify: check the slot p that an operation of b returned. If it has a
- * fault, abort with the names of the box and the operation. p may be NULL. */
-void hak_verify_slot(struct hak_loaded *b, const char *operation, const char *p,
-                     size_t size);
 
 #pragma GCC visibility pop
 

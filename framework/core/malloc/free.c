@@ -13,7 +13,9 @@
 #include <base/sections.h>
 #include <core/malloc/box_calls.h>
 #include <core/malloc/fast.h>
+#include <core/malloc/live.h>
 #include <core/malloc/short_way.h>
+#include <core/malloc/verify.h>
 #include <core/memory/directory.h>
 #include <core/memory/libc.h>
 #include <core/memory/other.h>
@@ -171,6 +173,8 @@ __attribute__((noinline)) static void free_by_owner(void *p)
         hak_defer_free(p);
         return;
     }
+    if (hak_verifies())
+        hak_verify_outside("free");
     int kept = errno;
     struct hak_loaded *b =
         hak_core.mode == HAK_MODE_BOXES ? hak_owner_box(p, &span) : NULL;
@@ -178,6 +182,8 @@ __attribute__((noinline)) static void free_by_owner(void *p)
         free_unowned(p);
     } else if (hak_box_lanes(b) && hak_free_route() == HAK_FREE_DIRECTORY &&
                span != NULL && span != &b->slow) {
+        if (hak_verifies())
+            hak_live_leave(p);
         if (hak_owner_of(span) != hak_self)
             box_remote_free(b, span, p);
         else /* with verify, or p may not be live: the box checks it */

@@ -5,7 +5,9 @@
 
 #include <core/malloc/box_calls.h>
 #include <core/malloc/fast.h>
+#include <core/malloc/live.h>
 #include <core/malloc/short_way.h>
+#include <core/malloc/verify.h>
 #include <core/memory/boot.h>
 #include <core/memory/libc.h>
 #include <core/memory/other.h>
@@ -24,9 +26,14 @@ static void *resize_in_box(struct hak_loaded *b, void *p, size_t had,
     if (b->foreign && hak_chain_of(hak_index_of(size))->box[0] != b)
         return NULL;
     struct hak_thread *t = hak_self;
+    size_t entered = hak_verifies() ? hak_live_leave(p) : 0;
     hak_go_abroad(t, b);
     void *q = hak_box_resize(b, p, size);
     hak_come_home(t, b);
+    if (hak_verifies() && q != NULL)
+        hak_verify_slot(b, "resize", q, size);
+    else if (hak_verifies())
+        hak_live_enter(p, entered);
     if (q != NULL && hak_is_attached(t) && !hak_box_lanes(b) &&
         hak_box_counts_bytes(b)) {
         hak_count(&t->count[b->box.index].bytes_out, had);

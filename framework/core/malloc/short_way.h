@@ -4,7 +4,8 @@
  * Each malloc and free of such a box is a slow path, so these functions leave
  * out what other slow paths do for lanes. One call in SHORT_TRIPS takes the
  * full slow path instead, so that ticks, parcels and modules get their turn. A
- * thread that is abroad or has not attached always takes the full slow path.
+ * thread that is abroad or has not attached always takes the full slow path. No
+ * box is quick while calls of boxes are noted ([core] blame).
  */
 #ifndef HAKMEM_MALLOC_SHORT_WAY_H
 #define HAKMEM_MALLOC_SHORT_WAY_H
@@ -26,7 +27,7 @@ static inline void *alloc_by_chain(struct hak_thread *t, size_t size, bool zero)
         return NULL;
     int kept = *t->error;
     t->abroad = b->foreign;
-    void *p = zero ? hak_box_zalloc(b, size) : hak_box_alloc(b, size);
+    void *p = zero ? hak_quick_zalloc(b, size) : hak_quick_alloc(b, size);
     t->abroad = 0;
     *t->error = kept;
     if (likely(p != NULL))
@@ -56,7 +57,7 @@ static inline void hak_free_short(struct hak_thread *t, struct hak_loaded *b,
     int kept = *t->error;
     hak_count(&t->count[b->box.index].frees, 1);
     t->abroad = b->foreign;
-    hak_box_free(b, p);
+    hak_quick_free(b, p);
     t->abroad = 0;
     *t->error = kept;
 }
@@ -71,7 +72,8 @@ static inline struct hak_loaded *hak_short_owner(const struct hak_thread *t,
         hak_directory_in_window(p) || hak_boot_owns(p) ||
         (hak_libc_keeps() && hak_libc_owns(p)))
         return NULL;
-    return b->residual || (!b->now->untrusted && hak_box_owns(b, p)) ? b : NULL;
+    return b->residual || (!b->now->untrusted && hak_quick_owns(b, p)) ? b
+                                                                       : NULL;
 }
 
 /* realloc by the box, which decides whether p stays in place. NULL: take the
@@ -85,7 +87,7 @@ static inline void *hak_realloc_short(struct hak_thread *t, void *p,
         return NULL;
     int kept = *t->error;
     t->abroad = 1;
-    p = hak_box_resize(b, p, size);
+    p = hak_quick_resize(b, p, size);
     t->abroad = 0;
     *t->error = kept;
     return p;

@@ -6,6 +6,7 @@
 #include <base/os.h>
 #include <core/box/caches.h>
 #include <core/memory/space.h>
+#include <core/state/ops.h>
 #include <core/thread/mailbox.h>
 #include <core/thread/thread.h>
 
@@ -75,7 +76,7 @@ size_t hak_trim_all(void)
     leave_closed(); /* its pages go to the box */
     for (uint32_t i = 0; i < hak_nboxes(); i++)
         if (hak_boxes.all[i]->ops.trim != NULL)
-            hak_boxes.all[i]->ops.trim(&hak_boxes.all[i]->box);
+            hak_box_trim(hak_boxes.all[i]);
     leave_closed(); /* trim may have opened a heap */
     hak_space_trim();
     hak_space_read(&after);
@@ -97,6 +98,6 @@ void hak_age_all(void)
     for (uint32_t i = 0; i < hak_nboxes(); i++) {
         struct hak_loaded *b = hak_boxes.all[i];
         if (b->ops.age != NULL)
-            b->ops.age(&b->box);
+            hak_box_age(b);
     }
 }

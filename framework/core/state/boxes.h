@@ -42,7 +42,7 @@ struct hak_loaded {
     bool far;      /* it may have slots outside of the window */
     bool residual; /* pointers that nobody owns are taken to be its */
     /* malloc/short_way.h may call it: it has no lanes and no header, and the
-     * core need not count its bytes. */
+     * core need neither count its bytes nor note its calls. */
     bool quick;
     char said[400]; /* the error that it logged in init, or "" */
     const struct hak_requests_1 *requests; /* NULL: it has no such extension */

@@ -49,6 +49,7 @@ struct hak_core {
     enum hak_mode mode;
     enum hak_free_route free_route;
     bool verify;
+    bool blame; /* calls of boxes are noted: calls.h */
     /* hak_os_barrier does not work here, so each refill has a fence of its
      * own: alloc.c and routing.h. */
     bool fences;
@@ -60,7 +61,8 @@ struct hak_core {
      * Hooks, set at start. They let a folder call a function of a folder that
      * it may not include: host->get_extension calls `extension`, hak_is_forking
      * calls `fork_recover`, and for modules host->age calls `age`, host->report
-     * calls `report`, and host->box calls `figures`.
+     * calls `report`, host->write_report calls `write_report`, and host->box
+     * calls `figures`.
      */
     const void *(*extension)(const char *id);
     bool (*fork_recover)(void);
@@ -69,6 +71,7 @@ struct hak_core {
     const struct hak_changes *changes;
     int64_t (*report)(char *out, size_t out_bytes, bool json);
     void (*figures)(struct hak_loaded *b, struct hak_stats *out);
+    void (*write_report)(void);
 };
 extern struct hak_core hak_core;
 

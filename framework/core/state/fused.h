@@ -31,7 +31,8 @@ struct hak_fused {
     const char *file, *profile; /* the INI and its profile; NULL = none */
     HAK_CORE_KEYS(HAK_CORE_MEMBER)
     const char *stats_at_exit, *stats_at_start;
-    bool stats_json;
+    bool stats_json, stats_on_term;
+    int stats_on_signal;
     uint32_t nboxes;
     struct hak_fused_box box[HAK_MAX_BOXES]; /* by priority */
     /* The last one is for sizes without a rule. */

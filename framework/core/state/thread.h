@@ -5,6 +5,7 @@
 #define HAKMEM_STATE_THREAD_H
 
 #include <core/state/boxes.h>
+#include <core/state/op_calls.h>
 #include <core/state/core.h>
 #include <core/state/modules.h>
 #include <kit/span.h>
@@ -53,13 +54,8 @@ struct hak_thread {
     struct hak_thread *next_parked;
     uint64_t libc_allocs;
     struct hak_sampler *sampler; /* route/sample.c; NULL until it is needed */
-    /* With verify: the operation that the thread is inside of, for
-     * start/crash.c. box is NULL outside of one. */
-    struct {
-        const struct hak_loaded *box;
-        const char *operation;
-        size_t size;
-    } call;
+    struct hak_op_call call;     /* with [core] blame: op_calls.h */
+    struct hak_op_look looked;   /* guarded by the lock of report/write.c */
     struct hak_counts count[HAK_MAX_BOXES];
     void *of_module[HAK_MODULES_MOST]; /* each module's word; atomic */
     /* core/thread/mailbox.c: */

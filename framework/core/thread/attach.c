@@ -21,10 +21,14 @@
 
 static void park_heaps(struct hak_thread *t)
 {
+    struct hak_op_scope scope;
     for (uint32_t i = 0; i < hak_nboxes(); i++) {
         struct hak_loaded *b = hak_boxes.all[i];
-        if (t->heap[i] != NULL && b->ops.heap_park != NULL)
-            b->ops.heap_park(&b->box, t->heap[i]);
+        if (t->heap[i] == NULL || b->ops.heap_park == NULL)
+            continue;
+        hak_op_begins(&scope, b, HAK_OP_heap_park, 0);
+        b->ops.heap_park(&b->box, t->heap[i]);
+        hak_op_ends(&scope);
     }
 }
 
@@ -143,8 +147,12 @@ struct hak_thread *hak_thread_attach(void)
 void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open)
 {
     void **heap = &t->heap[b->box.index];
-    if (*heap == NULL && open && b->ops.heap_open != NULL)
+    if (*heap == NULL && open && b->ops.heap_open != NULL) {
+        struct hak_op_scope scope;
+        hak_op_begins(&scope, b, HAK_OP_heap_open, 0);
         *heap = b->ops.heap_open(&b->box, t);
+        hak_op_ends(&scope);
+    }
     return *heap;
 }
 
@@ -155,8 +163,12 @@ void hak_thread_leave_closed(struct hak_thread *t)
         struct hak_loaded *b = hak_boxes.all[i];
         if (b->box.state_now != HAK_BOX_CLOSED || t->heap[i] == NULL)
             continue;
-        if (b->ops.heap_close != NULL)
+        if (b->ops.heap_close != NULL) {
+            struct hak_op_scope scope;
+            hak_op_begins(&scope, b, HAK_OP_heap_close, 0);
             b->ops.heap_close(&b->box, t->heap[i]);
+            hak_op_ends(&scope);
+        }
         __atomic_store_n(&t->heap[i], NULL, __ATOMIC_RELEASE);
     }
     errno = kept;

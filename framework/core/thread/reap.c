@@ -40,11 +40,15 @@ static bool rescue_left(uint64_t before_ms)
     struct hak_thread *t = next_left(before_ms);
     if (t == NULL)
         return false;
+    struct hak_op_scope scope;
     hak_lanes_clear(t);
     for (uint32_t i = 0; i < hak_nboxes(); i++) {
         struct hak_loaded *b = hak_boxes.all[i];
-        if (t->heap[i] != NULL && b->ops.heap_lost != NULL)
+        if (t->heap[i] != NULL && b->ops.heap_lost != NULL) {
+            hak_op_begins(&scope, b, HAK_OP_heap_lost, 0);
             b->ops.heap_lost(&b->box, t->heap[i], t);
+            hak_op_ends(&scope);
+        }
         t->heap[i] = NULL;
     }
     return true;
@@ -52,12 +56,15 @@ static bool rescue_left(uint64_t before_ms)
 
 static void close_heaps(struct hak_thread *t)
 {
+    struct hak_op_scope scope;
     hak_mailbox_post(t);
     for (uint32_t i = 0; i < hak_nboxes(); i++) {
         struct hak_loaded *b = hak_boxes.all[i];
         if (t->heap[i] == NULL || b->ops.heap_close == NULL)
             continue; /* without heap_close, it waits for the next thread */
+        hak_op_begins(&scope, b, HAK_OP_heap_close, 0);
         b->ops.heap_close(&b->box, t->heap[i]);
+        hak_op_ends(&scope);
         t->heap[i] = NULL;
     }
     hak_mailbox_close(t);

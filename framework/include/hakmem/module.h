@@ -27,7 +27,7 @@
 #include <hakmem/box.h>
 #include <hakmem/version.h>
 
-#define HAK_MODULE_VERSION 2
+#define HAK_MODULE_VERSION 3
 #define HAK_MODULES_MOST 8
 
 struct hak_conf;
@@ -166,6 +166,10 @@ struct hak_module_host {
      * Returns its length, which is less than out_bytes; -ENOSPC: it is longer;
      * -ENOSYS and -EAGAIN as hak_report. */
     int64_t (*report)(char *out, size_t out_bytes, bool json);
+
+    /* write_report - write the report to where [stats] at_exit goes; to stderr
+     * if that is none. */
+    void (*write_report)(void);
 };
 
 /* The part of a report that a module writes, by calls of add(report, ...). */
