@@ -33,12 +33,19 @@ enum { HAK_COUNTERS_MOST = 32 };
 uint32_t hak_counters(struct hak_loaded *b,
                       struct hak_counter out[HAK_COUNTERS_MOST]);
 
+/* Read the box's figures by size class (extension "hak.classes/1"). Returns how
+ * many. */
+uint32_t hak_classes(struct hak_loaded *b,
+                     struct hak_class out[HAK_CLASSES_ROOM]);
+
 /* ---- text.c, json.c ---- */
 
 /* A text that is being formatted. If it is full, the rest is cut off. */
 struct hak_text {
-    char bytes[16384];
+    char bytes[65536];
     size_t used;
+    struct hak_class classes[HAK_CLASSES_ROOM]; /* of the box that is reported,
+                                                   for json.c */
 };
 
 /* Add formatted text at the end. */
