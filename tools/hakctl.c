@@ -150,6 +150,37 @@ static const struct command commands[] = {
      "    mi_malloc(size:100) -> ptr % 16\n"
      "\n"
      "Exit status: 0 all hold, 1 some do not, 2 bad usage.\n"},
+    {"top", ctl_top,
+     "[PID] [--interval SECONDS] [--sort KEY] [--once] [--json]",
+     "live figures of running processes",
+     "Shows all processes of this user that have a control socket, or the\n"
+     "boxes and size classes of one. A key sorts, Enter looks into a process,\n"
+     "q ends; the bottom line lists the keys.\n"
+     "\n"
+     "  -i, --interval SECONDS  between two samples (default: 1)\n"
+     "      --sort KEY          name, alloc, free, live, mapped, rss, fault,\n"
+     "                          remote, refill or frag (default: mapped)\n"
+     "  -1, --once              print a table of two samples and end\n"
+     "  -j, --json              the same as JSON\n"
+     "\n"
+     "ALLOC/S, FREE/S, REMOTE/S, REFILL/S and FAULT/S are rates. FRAG is\n"
+     "(mapped and not purged) / live. A process that ends stays in the table\n"
+     "as \"ended\".\n"
+     "\n"
+     "Exit status: 0; 1 no such process, or it has no control socket; 2 bad\n"
+     "usage.\n"},
+    {"exporter", ctl_exporter, "[--listen ADDRESS:PORT] [--timeout MS]",
+     "serve the figures of all processes to Prometheus",
+     "Answers GET /metrics with the figures of all processes of this user\n"
+     "that have a control socket (docs/monitoring.md lists them).\n"
+     "\n"
+     "  -l, --listen ADDRESS:PORT  default: 127.0.0.1:9464; port 0: any free\n"
+     "                             one. The first line of output says where.\n"
+     "  -t, --timeout MS           how long a process may take to answer\n"
+     "                             (default: 500)\n"
+     "\n"
+     "Ends on SIGTERM and SIGINT. Exit status: 0; 1 it cannot listen; 2 bad\n"
+     "usage.\n"},
     {"help", help, "[COMMAND]", "this text, or that of a command", ""},
 };
 enum { NCOMMANDS = sizeof commands / sizeof commands[0] };
