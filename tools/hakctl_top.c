@@ -14,7 +14,6 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <locale.h>
-#include <math.h>
 #include <ncurses.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -163,7 +162,7 @@ static void format_scaled(char out[32], double n, double base)
     }
     int decimals = n < 9.995 && u > 0 ? 2 : n < 99.95 && u > 0 ? 1 : 0;
     if (u == 0)
-        snprintf(out, 32, "%.*f", n < 9.95 && n != floor(n) ? 1 : 0, n);
+        snprintf(out, 32, "%.*f", n < 9.95 && n != (double)(long)n ? 1 : 0, n);
     else
         snprintf(out, 32, "%.*f%c", decimals, n, units[u]);
 }
@@ -474,12 +473,12 @@ static bool screen_open(void)
 
 static void put_line(int y, const char *text, attr_t how)
 {
-    attrset(how);
+    attr_set(how, 0, NULL);
     mvaddnstr(y, 0, text, -1);
     if (how & A_REVERSE)
         for (int x = getcurx(stdscr); x < COLS && getcury(stdscr) == y; x++)
             addch(' ');
-    attrset(A_NORMAL);
+    attr_set(A_NORMAL, 0, NULL);
 }
 
 /* Text that may be longer than the screen is wide. */
@@ -709,7 +708,8 @@ static int run_once(struct top *top, bool json)
 {
     struct timespec wait = {
         .tv_sec = (time_t)top->interval_s,
-        .tv_nsec = (long)(fmod(top->interval_s, 1) * 1e9),
+        .tv_nsec =
+            (long)((top->interval_s - (double)(time_t)top->interval_s) * 1e9),
     };
     while (nanosleep(&wait, &wait) != 0)
         ;

@@ -113,6 +113,8 @@ struct hak_conf {
     const char *stats_at_start; /* the same, for the table of routes */
     bool stats_json;            /* format = json; default: text */
     uint32_t stats_pid;         /* the only process that reports; 0: all do */
+    const char *control_socket; /* [control] socket: none | auto | absolute
+                                   path; default: none */
     const char *file;           /* path of the INI */
     const char *profile;        /* name of the chosen profile, or NULL */
     uint32_t nerrors, nwarnings;

@@ -42,11 +42,11 @@ struct kind {
     char word[8];
     bool named;
 };
-enum { NKINDS = 9 };
+enum { NKINDS = 10 };
 static const struct kind kinds[NKINDS] = {
-    {"core", false},    {"stats", false}, {"policy", false},
-    {"box", true},      {"route", true},  {"profile", true},
-    {"learner", false}, {"rule", true},   {"call", true},
+    {"core", false}, {"stats", false},   {"policy", false},  {"box", true},
+    {"route", true}, {"profile", true},  {"learner", false}, {"rule", true},
+    {"call", true},  {"control", false},
 };
 
 static void tell_unknown_section(const struct lines *l, const char *name,

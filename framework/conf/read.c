@@ -31,6 +31,9 @@ static const struct hak_param stats_keys[] = {
     {.name = "format", .type = HAK_PARAM_ENUM, .choices = "text|json"},
     {.name = "only_pid", .type = HAK_PARAM_INT, .min = 0, .max = INT32_MAX},
 };
+static const struct hak_param control_keys[] = {
+    {.name = "socket", .type = HAK_PARAM_TEXT},
+};
 static const struct hak_param box_keys[] = {
     {.name = "path", .type = HAK_PARAM_TEXT},
     {.name = "type", .type = HAK_PARAM_TEXT},
@@ -83,6 +86,8 @@ struct conf_vocabulary conf_vocabulary(const char *section)
         return VOCABULARY(core_keys);
     if (strcmp(section, "stats") == 0)
         return VOCABULARY(stats_keys);
+    if (strcmp(section, "control") == 0)
+        return VOCABULARY(control_keys);
     if (strcmp(section, "learner") == 0)
         return VOCABULARY(learner_keys);
     if (conf_name(section, "rule") != NULL)
@@ -230,6 +235,18 @@ int conf_check_value(struct hak_conf *c, const struct hak_conf_entry *e,
     return rc;
 }
 
+/* A relative path would lead elsewhere once the program changes its working
+ * directory. */
+static void check_socket(struct hak_conf *c, const struct hak_conf_entry *e)
+{
+    if (strcmp(e->value, "none") != 0 && strcmp(e->value, "auto") != 0 &&
+        e->value[0] != '/')
+        hak_conf_tell(c, HAK_DIAG_ERROR, e->origin,
+                      "\"socket\" in [control]: \"%s\" is none of none, auto "
+                      "and an absolute path, as in /run/app/%%p.sock",
+                      e->value);
+}
+
 void conf_check(struct hak_conf *c, const struct hak_conf_entry *e)
 {
     struct conf_vocabulary v = conf_vocabulary(e->section);
@@ -245,6 +262,8 @@ void conf_check(struct hak_conf *c, const struct hak_conf_entry *e)
         conf_check_route(c, e);
     else if (strcmp(e->key, "sample") == 0)
         conf_check_sample(c, e);
+    else if (strcmp(e->section, "control") == 0)
+        check_socket(c, e);
     else if (conf_name(e->section, "rule") != NULL)
         conf_check_learn_rule(c, e);
     else
@@ -295,6 +314,7 @@ int hak_conf_read(struct hak_conf *c, const char *path, int fd,
     c->sample = -1;
     c->stats_at_exit = "none";
     c->stats_at_start = "none";
+    c->control_socket = "none";
     c->learner.every = 256;
     c->learner.settle = 3;
     c->learner.margin_bps = 500;

@@ -183,6 +183,7 @@ static void resolve_core(struct hak_conf *c)
     c->free_route_origin = hak_conf_origin(c, "core", "free_route");
     c->stats_at_exit = text_of_key(c, "stats", "at_exit", c->stats_at_exit);
     c->stats_at_start = text_of_key(c, "stats", "at_start", c->stats_at_start);
+    c->control_socket = text_of_key(c, "control", "socket", c->control_socket);
     c->stats_json = number_of_key(c, "stats", "format", 0) != 0;
     c->stats_pid = (uint32_t)number_of_key(c, "stats", "only_pid", 0);
 }

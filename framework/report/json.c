@@ -4,6 +4,7 @@
 #include <report/report.h>
 
 #include <base/meta.h>
+#include <base/utf8.h>
 #include <core/memory/space.h>
 #include <core/state/core.h>
 #include <hakmem/version.h>
@@ -12,27 +13,35 @@
 #include <inttypes.h>
 #include <unistd.h>
 
+/* Bytes that are not UTF-8 become U+FFFD. */
 static void add_quoted(struct hak_text *t, const char *s)
 {
     hak_text_print(t, "\"");
-    for (; *s != 0; s++) {
-        if (*s == '"' || *s == '\\')
+    while (*s != 0) {
+        size_t n = hak_utf8_length(s);
+        if (n == 0)
+            hak_text_print(t, "\\ufffd");
+        else if (*s == '"' || *s == '\\')
             hak_text_print(t, "\\%c", *s);
         else if ((unsigned char)*s < 0x20)
             hak_text_print(t, "\\u%04x", (unsigned)*s);
         else
-            hak_text_print(t, "%c", *s);
+            hak_text_print(t, "%.*s", (int)n, s);
+        s += n == 0 ? 1 : n;
     }
     hak_text_print(t, "\"");
 }
 
-/* Only classes that were ever used. */
+/* Only classes that were ever used, and as many as leave room for the rest of
+ * the report. */
 static void json_classes(struct hak_text *t, struct hak_loaded *b)
 {
+    enum { REST_BYTES = 96 << 10 };
     const struct hak_class *c = t->classes;
     uint32_t n = hak_classes(b, t->classes), told = 0;
     hak_text_print(t, ",\"classes\":[");
-    for (uint32_t i = 0; i < n; i++, c++)
+    for (uint32_t i = 0; i < n && sizeof t->bytes - t->used > REST_BYTES;
+         i++, c++)
         if (c->allocs != 0 || c->mapped_bytes != 0)
             hak_text_print(
                 t,

@@ -19,6 +19,10 @@ void hak_report_lock(enum hak_fork_phase phase);
 /* Returns 0; -ENOSYS: no boxes; -EAGAIN: inside of a fork; -errno of write. */
 int hak_report_write(int fd, bool json) __attribute__((cold));
 /* Write the report of [stats] at_start, and open the file of at_exit. */
+/* The report as text of out, with a 0 behind it. Returns its length; -ENOSPC:
+ * it is longer than out_bytes - 1; -ENOSYS and -EAGAIN as hak_report_write. */
+int64_t hak_report_copy(char *out, size_t out_bytes, bool json)
+    __attribute__((cold));
 void hak_report_start(void);
 void hak_report_at_exit(void);
 
@@ -40,9 +44,11 @@ uint32_t hak_classes(struct hak_loaded *b,
 
 /* ---- text.c, json.c ---- */
 
-/* A text that is being formatted. If it is full, the rest is cut off. */
+/* A text that is being formatted. If it is full, the rest is cut off. There is
+ * room for the longest report: HAK_MAX_BOXES boxes with HAK_COUNTERS_MOST
+ * counters each, a route for each size index, and some 1000 size classes. */
 struct hak_text {
-    char bytes[65536];
+    char bytes[256 << 10];
     size_t used;
     struct hak_class classes[HAK_CLASSES_ROOM]; /* of the box that is reported,
                                                    for json.c */

@@ -52,6 +52,24 @@ int hak_report_write(int fd, bool json)
     return error;
 }
 
+int64_t hak_report_copy(char *out, size_t out_bytes, bool json)
+{
+    if (hak_core.mode != HAK_MODE_BOXES)
+        return -ENOSYS;
+    if (hak_is_forking())
+        return -EAGAIN;
+    hak_lock_take(&lock);
+    text.used = 0;
+    (json ? hak_report_json : hak_report_text)(&text);
+    int64_t n = text.used < out_bytes ? (int64_t)text.used : -ENOSPC;
+    if (n >= 0) {
+        memcpy(out, text.bytes, (size_t)n);
+        out[n] = 0;
+    }
+    hak_lock_drop(&lock);
+    return n;
+}
+
 /*
  * The targets of at_exit, opened at start. At exit the program may be in a
  * sandbox that forbids to open files, and coreutils and others close stderr in

@@ -94,6 +94,7 @@ int hak_setup_conf(char *const *envp, hak_diag_fn *diag)
     hak_conf.stats_at_exit = hak_fused.stats_at_exit;
     hak_conf.stats_at_start = hak_fused.stats_at_start;
     hak_conf.stats_json = hak_fused.stats_json;
+    hak_conf.control_socket = "none";
     if (!hak_os_secure())
         read_environment(envp, diag);
     return 0;

@@ -2,6 +2,7 @@
  * init.c - the library's constructor and destructor. Tools are linked without
  * it.
  */
+#include <core/box/modules.h>
 #include <report/report.h>
 #include <start/start.h>
 
@@ -18,4 +19,5 @@ __attribute__((constructor)) static void on_load(int argc, char **argv,
 __attribute__((destructor)) static void on_unload(void)
 {
     hak_report_at_exit();
+    hak_modules_stop();
 }

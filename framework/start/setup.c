@@ -50,6 +50,10 @@ int hak_setup_modules(void)
         error = open_module("learner", "learner", "mode");
     if (error == 0 && hak_conf.background)
         error = open_module("background", "core", "background");
+    /* A program with raised rights takes no orders. */
+    if (error == 0 && strcmp(hak_conf.control_socket, "none") != 0 &&
+        !hak_os_secure())
+        error = open_module("control", "control", "socket");
     return error;
 }
 

@@ -114,6 +114,8 @@ void hak_start_links(void)
     hak_core.extension = hak_setup_extension;
     hak_core.fork_recover = hak_fork_recover;
     hak_core.age = hak_age_all;
+    hak_core.report = hak_report_copy;
+    hak_core.figures = hak_figures;
     hak_mailbox_start(hak_free_parcel);
 }
 

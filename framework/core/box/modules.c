@@ -5,12 +5,14 @@
 
 #include <base/meta.h>
 #include <base/seal.h>
+#include <base/text.h>
 #include <base/why.h>
 #include <core/box/open.h>
 #include <core/route/lanes.h>
 #include <core/route/policy.h>
 #include <core/state/build.h>
 #include <core/state/thread.h>
+#include <hakmem/hakmem.h>
 
 #include <errno.h>
 #include <string.h>
@@ -71,6 +73,27 @@ static const char *call_of(const char *box, uint32_t n, const char **text,
                              : NULL;
 }
 
+static int box_at(uint32_t n, struct hak_box_now *out)
+{
+    static const char states[][12] = {"loaded", "active", "draining", "closed"};
+    struct hak_stats s;
+    if (hak_core.mode != HAK_MODE_BOXES)
+        return -ENOSYS;
+    if (n >= hak_boxes.n)
+        return -ENOENT;
+    if (hak_is_forking())
+        return -EAGAIN;
+    struct hak_loaded *b = hak_boxes.walk[n];
+    hak_core.figures(b, &s);
+    hak_text_copy(out->name, sizeof out->name, b->box.name,
+                  strlen(b->box.name));
+    out->state = states[b->box.state_now];
+    out->live_count = s.live_count;
+    out->live_bytes = s.live_bytes;
+    out->mapped_bytes = s.mapped_bytes;
+    return 0;
+}
+
 /* ---- opening ---- */
 
 static const struct hak_module_entry *find_linked(const char *name)
@@ -119,6 +142,8 @@ static int start_module(const struct hak_module_entry *entry, char *why,
         .route_of = route_of,
         .leads_to_box = leads_to_box,
         .call_of = call_of,
+        .box = box_at,
+        .report = hak_core.report,
     };
     hak_seal_close();
     int error = entry->start != NULL ? entry->start(&hak_modules.host[i]) : 0;
@@ -166,6 +191,13 @@ void hak_modules_run(void)
     for (uint32_t i = 0; i < hak_modules.n; i++)
         if (hak_modules.entry[i]->run != NULL)
             hak_modules.entry[i]->run();
+}
+
+void hak_modules_stop(void)
+{
+    for (uint32_t i = 0; i < hak_modules.n; i++)
+        if (hak_modules.entry[i]->stop != NULL)
+            hak_modules.entry[i]->stop();
 }
 
 void hak_modules_lock(enum hak_fork_phase phase)

@@ -21,8 +21,9 @@ int hak_module_open(const char *name, char *why, size_t why_bytes)
 /* The first table that an open module has for this extension, or NULL. */
 const void *hak_modules_extension(const char *id);
 
-/* Call entry->run of all open modules; call entry->fork of all. */
+/* Call entry->run, entry->stop or entry->fork of all open modules. */
 void hak_modules_run(void);
+void hak_modules_stop(void);
 void hak_modules_lock(enum hak_fork_phase phase);
 
 /* Has a module called host->want? Then the caller calls hak_modules_serve,

@@ -25,6 +25,7 @@ struct hak_lane_group {
 };
 
 struct hak_loaded;
+struct hak_stats;
 
 /* Sealed. */
 struct hak_core {
@@ -41,11 +42,14 @@ struct hak_core {
     /*
      * Hooks, set at start. They let a folder call a function of a folder that
      * it may not include: host->get_extension calls `extension`, hak_is_forking
-     * calls `fork_recover`, and host->age of a module calls `age`.
+     * calls `fork_recover`, and for modules host->age calls `age`, host->report
+     * calls `report`, and host->box calls `figures`.
      */
     const void *(*extension)(const char *id);
     bool (*fork_recover)(void);
     void (*age)(void);
+    int64_t (*report)(char *out, size_t out_bytes, bool json);
+    void (*figures)(struct hak_loaded *b, struct hak_stats *out);
 };
 extern struct hak_core hak_core;
 

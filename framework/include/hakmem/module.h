@@ -45,6 +45,13 @@ struct hak_key {
     const char *bounds;        /* in words: "0..3600000 ms" */
 };
 
+/* A box of the running process, as host->box tells it. */
+struct hak_box_now {
+    char name[64];     /* cut to fit */
+    const char *state; /* loaded, active, draining or closed; static */
+    uint64_t live_count, live_bytes, mapped_bytes;
+};
+
 /* A box to load, for host->load. */
 struct hak_load {
     const char *name;        /* as in [box NAME] */
@@ -150,8 +157,13 @@ struct hak_module_host {
     /* each_key - call each(context, key) for every effective key. */
     void (*each_key)(void (*each)(void *context, const struct hak_key *key),
                      void *context);
-    /* report - write the report of hak_report into out. Returns its length,
-     * which is less than out_bytes, or -errno. */
+    /* box - figures of the nth box, in the order of the owns() walk. Returns 0;
+     * -ENOENT: there are no more; -ENOSYS: no boxes; -EAGAIN: a fork is under
+     * way. */
+    int (*box)(uint32_t n, struct hak_box_now *out);
+    /* report - write the report of hak_report into out, with a 0 behind it.
+     * Returns its length, which is less than out_bytes; -ENOSPC: it is longer;
+     * -ENOSYS and -EAGAIN as hak_report. */
     int64_t (*report)(char *out, size_t out_bytes, bool json);
 };
 
@@ -187,6 +199,10 @@ struct hak_module_entry {
      * called in the child of a fork, while the forking thread still holds the
      * core's locks. */
     void (*run)(void);
+
+    /* stop - the process exits. Called in the library's destructor, after the
+     * program's exit handlers, while other threads may still run. */
+    void (*stop)(void);
 
     /* slow_path - called after host->want. The calling thread is attached,
      * holds no lock, and is inside of malloc before it enters a box. Must keep

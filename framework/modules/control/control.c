@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT
+ * control.c - module "control": a socket by which the running process is asked
+ * and changed.
+ *
+ * The socket is served by a thread of its own, which starts on a slow path of
+ * malloc and not in the constructor, as that of module background. In the child
+ * of a fork it starts again, with a socket of its own.
+ *
+ * The thread has its own table of descriptors (CLOSE_RANGE_UNSHARE). So the
+ * program cannot close them, they take no numbers that the program counts on,
+ * and the child of a fork does not inherit them. In return the thread cannot
+ * write to the program's stderr: its messages are printed by the program's next
+ * slow path.
+ */
+#include "control.h"
+
+#include <base/log.h>
+#include <base/text.h>
+#include <conf/conf.h>
+#include <kit/base.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/close_range.h>
+
+/* Loading a box calls dlopen and the box's constructors, so this is more than
+ * module background needs. Only what is used becomes resident. */
+enum { STACK_BYTES = 256 << 10 };
+
+/* A fork's child waits so long before it makes its socket. Most children call
+ * exec at once, and that would leave the file behind. */
+static const struct timespec child_pause = {.tv_nsec = 100000000};
+
+static struct {
+    const struct hak_module_host *host;
+    pid_t pid;         /* of the process that the thread serves */
+    bool wants_thread; /* the next slow path is to start it; atomic */
+    bool stopping;     /* the process exits; atomic */
+    bool is_child;     /* of a fork */
+    bool listening;    /* socket is valid; atomic */
+    struct hak_control_socket socket;
+    /* What the thread has to say; guarded by has_message, which is atomic. */
+    bool has_message;
+    char message[512];
+} self;
+
+/* ---- messages ------------------------------------------------------------ */
+
+__attribute__((format(printf, 1, 2))) static void tell(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(self.message, sizeof self.message, format, ap);
+    va_end(ap);
+    __atomic_store_n(&self.has_message, true, __ATOMIC_RELEASE);
+    self.host->want(self.host);
+}
+
+static void print_message(void)
+{
+    if (__atomic_exchange_n(&self.has_message, false, __ATOMIC_ACQUIRE))
+        hak_say("[control] socket = %s: %s", self.host->conf->control_socket,
+                self.message);
+}
+
+/* ---- the thread ---------------------------------------------------------- */
+
+/*
+ * Leave the program's table of descriptors. The numbers 0 to 2 are occupied, so
+ * that a message which the core prints in this thread goes to no client.
+ */
+static int use_own_descriptors(void)
+{
+    if (close_range(0, ~0u, CLOSE_RANGE_UNSHARE) != 0)
+        return -errno;
+    for (int i = 0; i < 3; i++)
+        if (open("/dev/null", O_RDWR | O_CLOEXEC) < 0 &&
+            socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) < 0)
+            return -errno;
+    return 0;
+}
+
+/* Make the socket. If the process exits meanwhile, stop() may have found none,
+ * so its file is removed here. */
+static int listen_now(void)
+{
+    char why[400];
+    int error = hak_control_listen(self.host->conf->control_socket,
+                                   &self.socket, why, sizeof why);
+    if (error != 0) {
+        /* A child of a fork takes no socket that its parent listens at, and
+         * that is no mistake. */
+        if (error != -EADDRINUSE || !self.is_child)
+            tell("%s", why);
+        return error;
+    }
+    __atomic_store_n(&self.listening, true, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&self.stopping, __ATOMIC_SEQ_CST))
+        hak_control_remove(&self.socket);
+    return 0;
+}
+
+static void *serve(void *unused)
+{
+    (void)unused;
+    int error = use_own_descriptors();
+    if (error != 0) {
+        tell("it needs close_range(2) of Linux 5.9, and that says: %s",
+             strerrordesc_np(-error));
+        return NULL;
+    }
+    if (self.is_child)
+        nanosleep(&child_pause, NULL);
+    const struct hak_control_self known = {self.host, self.socket.path};
+    while (listen_now() == 0) {
+        error = hak_control_serve(&known, self.socket.fd);
+        tell("the socket failed and is made again: %s",
+             strerrordesc_np(-error));
+        close(self.socket.fd);
+        hak_control_remove(&self.socket);
+        sleep(1);
+    }
+    return NULL;
+}
+
+/* All signals are blocked, so that the program's signals arrive at the
+ * program's own threads. */
+static int start_thread(void)
+{
+    pthread_attr_t attr;
+    pthread_t thread;
+    sigset_t all, before;
+    int error = pthread_attr_init(&attr);
+    if (error != 0)
+        return error;
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attr, STACK_BYTES);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    error = pthread_create(&thread, &attr, serve, NULL);
+    if (error == 0)
+        pthread_setname_np(thread, "hakmem");
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    return error;
+}
+
+/* ---- the module ---------------------------------------------------------- */
+
+static int start(const struct hak_module_host *host)
+{
+    self.host = host;
+    return 0;
+}
+
+/* The thread of a fork's parent does not exist in the child, and neither do its
+ * descriptors and replies. */
+static void run(void)
+{
+    self.is_child = self.pid != 0;
+    self.pid = getpid();
+    self.listening = false;
+    self.has_message = false;
+    self.wants_thread = true;
+    self.host->want(self.host);
+}
+
+static void slow_path(void)
+{
+    print_message();
+    if (!__atomic_exchange_n(&self.wants_thread, false, __ATOMIC_RELAXED))
+        return;
+    int error = start_thread();
+    if (error != 0)
+        hak_say("[control] socket = %s: no thread: %s",
+                self.host->conf->control_socket, strerrordesc_np(error));
+}
+
+/* Remove the socket's file. A child that was made without fork handlers (vfork,
+ * clone) leaves that to the process that made it. */
+static void stop(void)
+{
+    if (self.pid != getpid())
+        return;
+    print_message();
+    __atomic_store_n(&self.stopping, true, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&self.listening, __ATOMIC_SEQ_CST))
+        hak_control_remove(&self.socket);
+}
+
+HAK_MODULE(control) = {
+    HAK_MODULE_HEADER("control"), .start = start, .run = run, .stop = stop,
+    .slow_path = slow_path,
+};
