@@ -40,6 +40,7 @@ static double now_s(void)
 /* The metrics as a text that the caller frees. NULL: no memory. */
 static char *scrape(size_t *bytes)
 {
+    static struct fleet before; /* so that a silent process keeps its name */
     struct fleet fleet;
     char *text = NULL;
     double start_s = now_s();
@@ -47,8 +48,10 @@ static char *scrape(size_t *bytes)
     if (out == NULL)
         return NULL;
     fleet_take(&fleet, 0, timeout_ms);
+    fleet_rates(&fleet, &before);
     fleet_print_metrics(out, &fleet);
-    fleet_free(&fleet);
+    fleet_free(&before);
+    before = fleet;
     fprintf(out,
             "# HELP hakmem_exporter_scrape_duration_seconds Time that it took "
             "to ask all processes.\n"

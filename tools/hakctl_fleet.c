@@ -212,16 +212,19 @@ static void remove_process(struct fleet *from, struct fleet_process *p)
     from->n--;
 }
 
-/* Move the last figures of a process that has ended. */
-static void move_ended(struct fleet *now, struct fleet_process *was)
+/* Move the last figures of a process that did not answer, or has ended, to p.
+ * They keep their time. */
+static void keep_figures(struct fleet_process *p, struct fleet_process *was,
+                         enum fleet_state state)
 {
-    struct fleet_process *p = find(now, was->pid);
-    if (p == NULL)
-        p = add_process(now);
+    char *why = p->why;
+    p->why = NULL;
     free_process(p);
+    free(was->why);
     *p = *was;
     *was = (struct fleet_process){0};
-    p->state = FLEET_ENDED;
+    p->state = state;
+    p->why = why;
     memset(p->per_second, 0, sizeof p->per_second);
     memset(p->sum.per_second, 0, sizeof p->sum.per_second);
     for (size_t i = 0; i < p->nrows; i++)
@@ -249,10 +252,14 @@ void fleet_rates(struct fleet *now, struct fleet *before)
     for (size_t i = 0; i < before->n; i++) {
         struct fleet_process *was = &before->process[i];
         struct fleet_process *p = find(now, was->pid);
-        if (p == NULL || p->state == FLEET_ENDED)
-            move_ended(now, was);
-        else if (p->state == FLEET_ANSWERED && was->state == FLEET_ANSWERED)
+        if (was->program == NULL) /* it has never answered */
+            continue;
+        if (p == NULL)
+            keep_figures(add_process(now), was, FLEET_ENDED);
+        else if (p->state == FLEET_ANSWERED)
             process_rates(p, was);
+        else
+            keep_figures(p, was, p->state);
     }
     forget_old(now);
 }

@@ -71,7 +71,7 @@ enum fleet_state {
 
 struct fleet_process {
     pid_t pid;
-    char *program, *ini, *version;
+    char *program, *ini, *version; /* NULL: it has never answered */
     char *why; /* no answer: the reason */
     enum fleet_state state;
     double at_s; /* when its figures were taken */
@@ -99,8 +99,8 @@ void fleet_free(struct fleet *fleet);
 
 /*
  * fleet_rates - fill in per_second of `now`, from the snapshot before.
- * A process of `before` that has ended is moved to `now`, with its last
- * figures. Only the FLEET_ENDED_MOST that ended last stay.
+ * A process that did not answer keeps its last figures, and one that has ended
+ * stays in `now` with them. Only the FLEET_ENDED_MOST that ended last stay.
  */
 enum { FLEET_ENDED_MOST = 8 };
 void fleet_rates(struct fleet *now, struct fleet *before);
@@ -118,7 +118,8 @@ double fleet_fragmentation(const struct fleet_process *p);
 
 /* ---- hakctl_prometheus.c ------------------------------------------------- */
 
-/* Write the snapshot in Prometheus's text format. */
+/* Write the snapshot in Prometheus's text format. Of a process that did not
+ * answer there is only hakmem_up = 0, and of one that has ended nothing. */
 void fleet_print_metrics(FILE *out, const struct fleet *fleet);
 
 #endif

@@ -105,8 +105,11 @@ static void print_processes(FILE *out, const struct fleet *fleet)
         "process_info", GAUGE, 0, "Always 1; the labels say what is running."};
     print_head(out, "", &up);
     for (size_t i = 0; i < fleet->n; i++) {
-        print_sample(out, "", up.name, &fleet->process[i]);
-        fprintf(out, "} %d\n", fleet->process[i].state == FLEET_ANSWERED);
+        const struct fleet_process *p = &fleet->process[i];
+        if (p->state == FLEET_ENDED)
+            continue;
+        print_sample(out, "", up.name, p);
+        fprintf(out, "} %d\n", p->state == FLEET_ANSWERED);
     }
     print_head(out, "", &info);
     for (size_t i = 0; i < fleet->n; i++) {

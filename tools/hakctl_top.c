@@ -114,7 +114,7 @@ static bool has(const struct line *l, const struct column *c)
     bool is_class = l->row != NULL && l->row->slot_bytes != 0;
     bool of_row = c->source == ROW_RATE || c->source == ROW_BYTES ||
                   c->source == ROW_COUNT;
-    if (l->process->state == FLEET_SILENT)
+    if (l->process->program == NULL)
         return false;
     if (is_class && c->source == ROW_RATE && l->row->value[FLEET_ALLOCS] == 0)
         return false;
@@ -279,22 +279,42 @@ static void format_titles(char out[LINE_BYTES], const struct view *v,
 
 static const struct column *sort_column; /* of compare */
 
-static int compare_names(const struct line *a, const struct line *b)
+static int by_number(uint64_t a, uint64_t b)
 {
-    int order = a->row == NULL
-                    ? strcmp(a->process->program ? a->process->program : "",
-                             b->process->program ? b->process->program : "")
-                    : strcmp(a->row->box, b->row->box);
-    if (order != 0)
-        return order;
-    if (a->row == NULL)
-        return (a->process->pid > b->process->pid) -
-               (a->process->pid < b->process->pid);
-    return (a->row->slot_bytes > b->row->slot_bytes) -
-           (a->row->slot_bytes < b->row->slot_bytes);
+    return (a > b) - (a < b);
 }
 
-/* Living processes first, the highest value first. */
+static const char *name_of(const struct line *l)
+{
+    const char *name = l->row != NULL ? l->row->box : l->process->program;
+    return name != NULL ? name : "";
+}
+
+static int compare_names(const struct line *a, const struct line *b)
+{
+    int order = strcmp(name_of(a), name_of(b));
+    if (order != 0)
+        return order;
+    return a->row == NULL
+               ? by_number((uint64_t)a->process->pid, (uint64_t)b->process->pid)
+               : by_number(a->row->slot_bytes, b->row->slot_bytes);
+}
+
+/* The highest value first. */
+static int compare_values(const struct line *a, const struct line *b)
+{
+    double x = value(a, sort_column), y = value(b, sort_column);
+    if (sort_column->source == NAME || !(x > y || x < y))
+        return compare_names(a, b);
+    return x < y ? 1 : -1;
+}
+
+static bool is_class(const struct line *l)
+{
+    return l->row != NULL && l->row->slot_bytes != 0;
+}
+
+/* Processes that have ended come last, and classes behind all boxes. */
 static int compare(const void *one, const void *other)
 {
     const struct line *a = one, *b = other;
@@ -302,10 +322,8 @@ static int compare(const void *one, const void *other)
     bool b_ended = b->process->state == FLEET_ENDED;
     if (a_ended != b_ended)
         return a_ended - b_ended;
-    double x = value(a, sort_column), y = value(b, sort_column);
-    if (sort_column->source == NAME || !(x > y || x < y))
-        return compare_names(a, b);
-    return x < y ? 1 : -1;
+    return is_class(a) != is_class(b) ? is_class(a) - is_class(b)
+                                      : compare_values(a, b);
 }
 
 static const struct fleet_process *process_of(const struct fleet *fleet,
@@ -334,6 +352,13 @@ static const struct column *sort_of(const struct view *v)
     return c != NULL ? c : column_of_key(v, 'm');
 }
 
+/* Is there something to see of a class? */
+static bool is_used(const struct fleet_row *row)
+{
+    return row->value[FLEET_MAPPED] != 0 || row->value[FLEET_LIVE] != 0 ||
+           row->per_second[FLEET_ALLOCS] > 0;
+}
+
 /* The lines of the view, sorted; to be freed. */
 static struct line *make_lines(const struct view *v, const struct fleet *fleet,
                                size_t *n)
@@ -346,10 +371,13 @@ static struct line *make_lines(const struct view *v, const struct fleet *fleet,
         ctl_die("no memory for the table");
     *n = 0;
     for (size_t i = 0; i < most; i++) {
-        if (v->pid == 0)
+        const struct fleet_row *row = p != NULL ? &p->row[i] : NULL;
+        if (p == NULL) {
             line[(*n)++] = (struct line){&fleet->process[i], NULL};
-        else if (v->classes || p->row[i].slot_bytes == 0)
-            line[(*n)++] = (struct line){p, &p->row[i]};
+            continue;
+        }
+        if (row->slot_bytes == 0 || (v->classes && is_used(row)))
+            line[(*n)++] = (struct line){p, row};
     }
     sort_column = sort_of(v);
     qsort(line, *n, sizeof *line, compare);
@@ -414,10 +442,10 @@ static void format_header(char out[2][LINE_BYTES], const struct view *v,
     out[1][0] = 0;
     if (v->pid != 0) {
         snprintf(out[0], LINE_BYTES, "%d does not answer", (int)v->pid);
+        if (p != NULL && p->program != NULL)
+            format_process(out, p);
         if (p != NULL && p->state == FLEET_SILENT)
             snprintf(out[1], LINE_BYTES, "%s", p->why != NULL ? p->why : "");
-        else if (p != NULL)
-            format_process(out, p);
         return;
     }
     for (size_t i = 0; i < fleet->n; i++) {
@@ -425,8 +453,8 @@ static void format_header(char out[2][LINE_BYTES], const struct view *v,
         silent += fleet->process[i].state == FLEET_SILENT;
     }
     snprintf(out[0], LINE_BYTES,
-             "%zu processes on hakmem, %zu do not answer, %zu ended; every "
-             "%.3g s",
+             "processes on hakmem: %zu, without an answer: %zu, ended: %zu; "
+             "every %.3g s",
              fleet->n - ended, silent, ended, interval_s);
     if (fleet->n == 0)
         snprintf(out[1], LINE_BYTES,
