@@ -25,7 +25,7 @@ static int help(int argc, char **argv);
 
 static const struct command commands[] = {
     {"run", ctl_run,
-     "[-c INI] [-p PROFILE] [-f LIBRARY] [-s] -- PROGRAM [ARGS]",
+     "[-c INI] [-p PROFILE] [-f LIBRARY] [-s] [--control] -- PROGRAM [ARGS]",
      "run a program on hakmem",
      "Checks the configuration, then starts PROGRAM with libhakmem.so in\n"
      "LD_PRELOAD. Errors in the configuration: they are printed, and PROGRAM\n"
@@ -39,6 +39,10 @@ static const struct command commands[] = {
      "  -s, --stats            what each box did, on stderr at exit of "
      "PROGRAM\n"
      "      --stats-all        and of each process that it starts\n"
+     "      --control          PROGRAM and what it starts can be asked and\n"
+     "                         changed: hakctl ps, stats, set, swap ... Each\n"
+     "                         gets a thread; programs that must have one\n"
+     "                         thread only (unshare -U) fail then\n"
      "\n"
      "Exit status: that of PROGRAM; 2 bad usage or configuration, 126 PROGRAM\n"
      "cannot be run, 127 it is not found.\n"},
@@ -150,6 +154,133 @@ static const struct command commands[] = {
      "    mi_malloc(size:100) -> ptr % 16\n"
      "\n"
      "Exit status: 0 all hold, 1 some do not, 2 bad usage.\n"},
+    {"ps", ctl_ps, "[--json]", "processes that can be asked and changed",
+     "Those of this user that were started by hakctl run --control, or with\n"
+     "[control] socket = auto: their blocks (live), what the boxes have of "
+     "the\n"
+     "system (mapped), memory (rss), boxes and INI.\n"
+     "\n"
+     "  -j, --json             an array of objects\n"
+     "\n"
+     "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
+     "usage.\n"},
+    {"stats", ctl_stats, "[--json | --prometheus] PID",
+     "the report of a running process, now",
+     "PID is a process, the name of a program that one process runs, or the\n"
+     "path of a control socket.\n"
+     "\n"
+     "  -j, --json             as with [stats] format = json\n"
+     "  -p, --prometheus       as the metrics that hakctl exporter serves\n"
+     "\n"
+     "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
+     "usage.\n"},
+    {"show", ctl_show, "[--json] PID", "each key of a process, and who gave it",
+     "Prints SECTION.KEY = VALUE, the layer that gave the value, where, and\n"
+     "whether hakctl set may change it.\n"
+     "PID is a process, the name of a program that one process runs, or the\n"
+     "path of a control socket.\n"
+     "\n"
+     "  -j, --json             the process's reply (docs/control.md)\n"
+     "\n"
+     "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
+     "usage.\n"},
+    {"set", ctl_set, "[--json] PID KEY=VALUE...",
+     "change keys of a running process",
+     "KEY is SECTION.KEY, as in core.purge_delay_ms or \"box ultra.warm\" (or\n"
+     "box:ultra.warm), or a key of [core]. hakctl show says which may change.\n"
+     "PID is a process, the name of a program that one process runs, or the\n"
+     "path of a control socket.\n"
+     "\n"
+     "  -j, --json             the process's reply (docs/control.md)\n"
+     "\n"
+     "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
+     "usage.\n"},
+    {"route", ctl_route, "[--json] PID RANGE ROUTE",
+     "route sizes elsewhere in a running process",
+     "RANGE is C4, C4-C7, 257-1024 or 262145-; ROUTE a route or box of the\n"
+     "process. Blocks that are out stay where they are.\n"
+     "PID is a process, the name of a program that one process runs, or the\n"
+     "path of a control socket.\n"
+     "\n"
+     "  -j, --json             the process's reply (docs/control.md)\n"
+     "\n"
+     "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
+     "usage.\n"},
+    {"load", ctl_load_box,
+     "[--json] [--no-trial] PID NAME=FILE.so [KEY=VALUE...]",
+     "put a new box into a running process",
+     "The box gets no sizes yet. Before the process is asked, a child runs "
+     "the\n"
+     "properties of hakctl check-box that take a second or two; a box that\n"
+     "fails one is not loaded.\n"
+     "PID is a process, the name of a program that one process runs, or the\n"
+     "path of a control socket.\n"
+     "\n"
+     "  KEY=VALUE              parameters of the box\n"
+     "      --no-trial         ask at once\n"
+     "  -j, --json             the process's reply (docs/control.md)\n"
+     "\n"
+     "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
+     "usage.\n"},
+    {"swap", ctl_swap,
+     "[OPTIONS] PID OLD FILE.so|BOX [KEY=VALUE...]\n"
+     "       hakctl swap --back [--json] PID OLD",
+     "another box in place of one, while the process runs",
+     "Loads FILE.so as hakctl load does, under the name of the file, puts it\n"
+     "wherever OLD is in a route, and waits until the blocks of OLD are "
+     "freed.\n"
+     "PID is a process, the name of a program that one process runs, or the\n"
+     "path of a control socket.\n"
+     "\n"
+     "      --no-trial         ask at once\n"
+     "      --no-wait          do not wait for OLD to be empty\n"
+     "      --back             give OLD its routes back, which drains or has\n"
+     "                         drained\n"
+     "  -j, --json             the replies by request, at the end\n"
+     "\n"
+     "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
+     "usage.\n"},
+    {"drain", ctl_drain, "[--json] PID BOX",
+     "take a box out of all routes of a process",
+     "Prints what is left in it; again, until the box is closed.\n"
+     "PID is a process, the name of a program that one process runs, or the\n"
+     "path of a control socket.\n"
+     "\n"
+     "  -j, --json             the process's reply (docs/control.md)\n"
+     "\n"
+     "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
+     "usage.\n"},
+    {"trim", ctl_trim, "[--json] PID", "let a process give free memory back",
+     "PID is a process, the name of a program that one process runs, or the\n"
+     "path of a control socket.\n"
+     "\n"
+     "  -j, --json             the process's reply (docs/control.md)\n"
+     "\n"
+     "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
+     "usage.\n"},
+    {"learner", ctl_learner, "[--json] PID on|off|observe",
+     "the learner of a running process",
+     "docs/learner.md says what it does; observe only logs.\n"
+     "PID is a process, the name of a program that one process runs, or the\n"
+     "path of a control socket.\n"
+     "\n"
+     "  -j, --json             the process's reply (docs/control.md)\n"
+     "\n"
+     "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
+     "usage.\n"},
+    {"save", ctl_save, "[--json] [-o FILE] PID",
+     "a process as the INI that would start it so",
+     "Prints each key with its present value, whoever gave it.\n"
+     "PID is a process, the name of a program that one process runs, or the\n"
+     "path of a control socket.\n"
+     "\n"
+     "  -o, --output FILE      write it to FILE, and check that as hakctl "
+     "lint\n"
+     "                         does\n"
+     "  -j, --json             as an object with the text\n"
+     "\n"
+     "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
+     "usage.\n"},
     {"top", ctl_top,
      "[PID] [--interval SECONDS] [--sort KEY] [--once] [--json]",
      "live figures of running processes",

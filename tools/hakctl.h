@@ -11,6 +11,10 @@
  *     hakctl_version.c    version: of hakctl, and of a library
  *     hakctl_call.c       call, check-so: typed calls of other libraries
  *     hakctl_check_box.c  check-box: starts the conformance suite
+ *     hakctl_processes.c  ps, stats, show, set, route, drain, trim, learner
+ *     hakctl_swap.c       load, swap: another box for a running process
+ *     hakctl_save.c       save: a running process as an INI
+ *     hakctl_control.c    speaks to the control sockets of processes
  *     hakctl_check.c      reads a configuration and loads its boxes as the core
  *                         does; for run, lint, explain, fuse
  *     hakctl_foreign.c    foreign boxes: static TLS, how they are called
@@ -55,6 +59,17 @@ int ctl_version(int argc, char **argv);
 int ctl_check_box(int argc, char **argv);
 int ctl_call(int argc, char **argv);
 int ctl_check_so(int argc, char **argv);
+int ctl_ps(int argc, char **argv);
+int ctl_stats(int argc, char **argv);
+int ctl_show(int argc, char **argv);
+int ctl_set(int argc, char **argv);
+int ctl_route(int argc, char **argv);
+int ctl_load_box(int argc, char **argv);
+int ctl_swap(int argc, char **argv);
+int ctl_drain(int argc, char **argv);
+int ctl_trim(int argc, char **argv);
+int ctl_learner(int argc, char **argv);
+int ctl_save(int argc, char **argv);
 int ctl_top(int argc, char **argv);
 int ctl_exporter(int argc, char **argv);
 

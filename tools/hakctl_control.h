@@ -88,4 +88,11 @@ void ctl_word(char **request, const char *word);
 double ctl_number(const json_t *object, const char *key);
 const char *ctl_text(const json_t *object, const char *key);
 
+/* ---- hakctl_processes.c -------------------------------------------------- */
+
+/* Print what a change cost and whom it has reached. */
+void ctl_print_change(const json_t *ok);
+/* Print a box of a reply on one line. */
+void ctl_print_box(const json_t *box);
+
 #endif

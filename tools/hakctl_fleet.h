@@ -72,7 +72,7 @@ enum fleet_state {
 struct fleet_process {
     pid_t pid;
     char *program, *ini, *version; /* NULL: it has never answered */
-    char *why; /* no answer: the reason */
+    char *why;                     /* no answer: the reason */
     enum fleet_state state;
     double at_s; /* when its figures were taken */
     uint64_t value[FLEET_WHOLES];

@@ -272,6 +272,24 @@ static void ask_for_report(bool all)
         set_variable("HAKMEM_STATS_ONLY_PID", pid);
 }
 
+/* Programs that make a namespace of users or change users by system calls of
+ * their own. The kernel refuses that to a process of several threads, and the
+ * control socket has one. */
+static void warn_of_thread(const char *program)
+{
+    static const char *const known[] = {"unshare",  "nsenter", "bwrap",
+                                        "firejail", "runc",    "crun",
+                                        "podman",   "buildah", "rootlesskit"};
+    const char *slash = strrchr(program, '/');
+    const char *name = slash != NULL ? slash + 1 : program;
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(name, known[i]) == 0)
+            ctl_say("warning: %s needs to be single-threaded when it enters a "
+                    "namespace, and --control adds a thread; leave --control "
+                    "out if it fails",
+                    name);
+}
+
 /* Preload a fused library, which has its configuration built in. */
 static int prepare_fused(const char *fused, const char *conf,
                          const char *profile)
@@ -324,9 +342,11 @@ int ctl_run(int argc, char **argv)
         {"fused", required_argument, NULL, 'f'},
         {"stats", no_argument, NULL, 's'},
         {"stats-all", no_argument, NULL, 'a'},
+        {"control", no_argument, NULL, 'C'},
         {CTL_HELP},
         {NULL, 0, NULL, 0}};
     const char *given = NULL, *profile = NULL, *fused = NULL;
+    bool control = false;
     int option;
     while ((option = ctl_option(argc, argv, "+:c:p:f:sh", longs)) != -1) {
         if (option == 'c')
@@ -337,12 +357,23 @@ int ctl_run(int argc, char **argv)
             fused = optarg;
         else if (option == 's' || option == 'a')
             ask_for_report(option == 'a');
+        else if (option == 'C')
+            control = true;
         else
             return CTL_BAD;
     }
     if (optind == argc) {
         ctl_say("run: no program given, as in hakctl run -- ls -l");
         return CTL_BAD;
+    }
+    if (control && fused != NULL) {
+        ctl_say("run: --fused takes no --control: a fused library cannot be "
+                "changed while it runs; leave out --fused");
+        return CTL_BAD;
+    }
+    if (control) {
+        set_variable("HAKMEM_CONTROL_SOCKET", "auto");
+        warn_of_thread(argv[optind]);
     }
     const char *preload = getenv("LD_PRELOAD");
     char *before = strdup(preload != NULL ? preload : "");

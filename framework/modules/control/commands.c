@@ -55,7 +55,7 @@ static void quote(struct request *r, const char *key, const char *text)
  * not have. */
 static void refuse(struct request *r, int error)
 {
-    hak_control_error(r->out, "%s: %s", r->word[0],
+    hak_control_error(r->out, "%s",
                       r->why[0] != 0 ? r->why : strerrordesc_np(-error));
 }
 
@@ -63,8 +63,8 @@ static bool host_has(struct request *r, bool has)
 {
     if (!has)
         hak_control_error(r->out,
-                          "%s: this library cannot do that while the process "
-                          "runs; start the process with another INI",
+                          "this library cannot %s while the process runs; "
+                          "start the process with another INI",
                           r->word[0]);
     return has;
 }
@@ -188,7 +188,8 @@ static void stats(struct request *r)
     bool json = r->nwords == 1;
     int64_t n = -ENOSPC;
     if (!json && strcmp(r->word[1], "text") != 0) {
-        hak_control_error(r->out, "stats: \"%s\" is none of: text", r->word[1]);
+        hak_control_error(
+            r->out, "\"%s\" is no form of stats; the word text is", r->word[1]);
         return;
     }
     for (size_t room = 64 << 10; n == -ENOSPC; room *= 2) {
@@ -238,35 +239,45 @@ static void show(struct request *r)
     print(r, "]}");
 }
 
-/* The settings are made one by one. The first that is refused ends the request,
- * and those before it stay. */
-static void set(struct request *r)
+/* Make one setting. Returns false after an error, which says that the settings
+ * before it stay. */
+static bool set_one(struct request *r, int i)
 {
     struct hak_control_setting s;
+    const char *stay = i > 1 ? "; the settings before it are made" : "";
+    int error = hak_control_setting(r->word[i], &s, r->why, sizeof r->why);
+    if (error < 0) {
+        hak_control_error(r->out, "%s%s", r->why, stay);
+        return false;
+    }
+    error = r->host->set(s.section, s.key, s.value, r->why, sizeof r->why);
+    if (error < 0) {
+        hak_control_error(r->out, "%s.%s: %s%s", s.section, s.key,
+                          r->why[0] != 0 ? r->why : strerrordesc_np(-error),
+                          stay);
+        return false;
+    }
+    print(r, "%s{", i == 1 ? "" : ",");
+    quote(r, "section", s.section);
+    print(r, ",");
+    quote(r, "key", s.key);
+    print(r, ",");
+    quote(r, "value", s.value);
+    print(r, "}");
+    return true;
+}
+
+/* The settings are made one by one, and the first that is refused ends the
+ * request. */
+static void set(struct request *r)
+{
     if (!host_has(r, r->host->set != NULL))
         return;
     begin(r);
     print(r, "\"set\":[");
-    for (int i = 1; i < r->nwords; i++) {
-        int error = hak_control_setting(r->word[i], &s, r->why, sizeof r->why);
-        if (error >= 0)
-            error =
-                r->host->set(s.section, s.key, s.value, r->why, sizeof r->why);
-        if (error < 0) {
-            hak_control_error(r->out, "set: %s%s",
-                              r->why[0] != 0 ? r->why : strerrordesc_np(-error),
-                              i > 1 ? "; the settings before this one are made"
-                                    : "");
+    for (int i = 1; i < r->nwords; i++)
+        if (!set_one(r, i))
             return;
-        }
-        print(r, "%s{", i == 1 ? "" : ",");
-        quote(r, "section", s.section);
-        print(r, ",");
-        quote(r, "key", s.key);
-        print(r, ",");
-        quote(r, "value", s.value);
-        print(r, "}");
-    }
     print(r, "],");
     end_change(r, at_once);
 }
@@ -282,7 +293,7 @@ static void learner(struct request *r)
         if (strcmp(r->word[1], words[i][0]) == 0)
             mode = words[i][1];
     if (mode == NULL) {
-        hak_control_error(r->out, "learner: \"%s\" is none of on, off, observe",
+        hak_control_error(r->out, "\"%s\" is none of on, off, observe",
                           r->word[1]);
         return;
     }
@@ -337,7 +348,7 @@ static void load(struct request *r)
     char *equal = strchr(r->word[1], '=');
     if (equal == NULL || equal == r->word[1] || equal[1] == 0) {
         hak_control_error(r->out,
-                          "load: \"%s\" is not NAME=FILE, as in "
+                          "\"%s\" is not NAME=FILE, as in "
                           "mine=/path/mine.so",
                           r->word[1]);
         return;
