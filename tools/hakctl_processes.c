@@ -212,7 +212,7 @@ int ctl_stats(int argc, char **argv)
     pid_t pid;
     int option;
     bool json = false, prometheus = false;
-    while ((option = ctl_option(argc, argv, "+:jhp", longs)) != -1) {
+    while ((option = ctl_option(argc, argv, ":jhp", longs)) != -1) {
         if (option != 'j' && option != 'p')
             return CTL_BAD;
         json |= option == 'j';
