@@ -300,7 +300,8 @@ static const struct command commands[] = {
      "\n"
      "Exit status: 0; 1 no such process, or it has no control socket; 2 bad\n"
      "usage.\n"},
-    {"exporter", ctl_exporter, "[--listen ADDRESS:PORT] [--timeout MS]",
+    {"exporter", ctl_exporter,
+     "[--listen ADDRESS:PORT] [--timeout MS] [--no-classes]",
      "serve the figures of all processes to Prometheus",
      "Answers GET /metrics with the figures of all processes of this user\n"
      "that have a control socket (docs/monitoring.md lists them).\n"
@@ -309,6 +310,8 @@ static const struct command commands[] = {
      "                             one. The first line of output says where.\n"
      "  -t, --timeout MS           how long a process may take to answer\n"
      "                             (default: 500)\n"
+     "      --no-classes           leave out the figures by size class, which\n"
+     "                             are most of them\n"
      "\n"
      "Ends on SIGTERM and SIGINT. Exit status: 0; 1 it cannot listen; 2 bad\n"
      "usage.\n"},

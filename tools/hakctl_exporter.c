@@ -26,7 +26,9 @@ enum {
     CLIENT_SECONDS = 10, /* a connection that is idle for so long is closed */
 };
 
+/* Options. */
 static unsigned timeout_ms = TIMEOUT_MS;
+static bool with_classes = true;
 
 /* ---- the page ------------------------------------------------------------ */
 
@@ -49,7 +51,7 @@ static char *scrape(size_t *bytes)
         return NULL;
     fleet_take(&fleet, 0, timeout_ms);
     fleet_rates(&fleet, &before);
-    fleet_print_metrics(out, &fleet);
+    fleet_print_metrics(out, &fleet, with_classes);
     fleet_free(&before);
     before = fleet;
     fprintf(out,
@@ -266,6 +268,7 @@ int ctl_exporter(int argc, char **argv)
     static const struct option longs[] = {
         {"listen", required_argument, NULL, 'l'},
         {"timeout", required_argument, NULL, 't'},
+        {"no-classes", no_argument, NULL, 'n'},
         {CTL_HELP},
         {0},
     };
@@ -274,6 +277,8 @@ int ctl_exporter(int argc, char **argv)
     while ((option = ctl_option(argc, argv, ":hl:t:", longs)) != -1) {
         if (option == 'l')
             where = optarg;
+        else if (option == 'n')
+            with_classes = false;
         else if (option != 't' || !read_timeout(optarg))
             return CTL_BAD;
     }

@@ -44,12 +44,12 @@ static const char *const stats_keys[FLEET_WHOLES] = {
 
 static uint64_t number(const json_t *object, const char *key)
 {
-    double value = json_number_value(json_object_get(object, key));
-    const json_t *exact = json_object_get(object, key);
-    if (json_is_integer(exact))
-        return json_integer_value(exact) < 0
+    const json_t *found = json_object_get(object, key);
+    double value = json_number_value(found);
+    if (json_is_integer(found))
+        return json_integer_value(found) < 0
                    ? 0
-                   : (uint64_t)json_integer_value(exact);
+                   : (uint64_t)json_integer_value(found);
     return value >= 0 && value < 9e18 ? (uint64_t)value : 0;
 }
 

@@ -119,7 +119,8 @@ double fleet_fragmentation(const struct fleet_process *p);
 /* ---- hakctl_prometheus.c ------------------------------------------------- */
 
 /* Write the snapshot in Prometheus's text format. Of a process that did not
- * answer there is only hakmem_up = 0, and of one that has ended nothing. */
-void fleet_print_metrics(FILE *out, const struct fleet *fleet);
+ * answer there is only hakmem_up = 0, and of one that has ended nothing.
+ * classes: with the metrics of size classes. */
+void fleet_print_metrics(FILE *out, const struct fleet *fleet, bool classes);
 
 #endif

@@ -194,7 +194,7 @@ static int print_metrics(const char *command, pid_t pid)
     fleet_take(&fleet, pid, CTL_ASK_S * 1000);
     bool answered = fleet.process[0].state == FLEET_ANSWERED;
     if (answered)
-        fleet_print_metrics(stdout, &fleet);
+        fleet_print_metrics(stdout, &fleet, true);
     else
         ctl_say("%s: %s", command, fleet.process[0].why);
     fleet_free(&fleet);

@@ -8,12 +8,12 @@ cd "$(dirname "$0")/../.." || exit 1
 start_busy && first=$pid && start_busy && second=$pid
 result $? 'two programs run and answer'
 
-# TIMEOUT: starts an exporter, which is then $exporter, at $url.
+# TIMEOUT [OPTION]: starts an exporter, which is then $exporter, at $url.
 told() { grep -q '^listening on http://127.0.0.1:[0-9]*/metrics$' "$tmp/listening"; }
 start_exporter()
 {
     : >"$tmp/listening"
-    "$ctl" exporter --listen 127.0.0.1:0 --timeout "$1" >"$tmp/listening" \
+    "$ctl" exporter --listen 127.0.0.1:0 --timeout "$@" >"$tmp/listening" \
         2>"$said" &
     exporter=$!
     pids="$pids $exporter"
@@ -50,6 +50,14 @@ result $? 'boxes and classes have figures'
     grep -o '^hakmem_[a-z_]*' "$tmp/metrics" | grep -v _exporter_ | sort -u |
     diff "$tmp/names.one" - >"$said"
 result $? 'stats --prometheus has the same metrics of one process'
+
+"$ctl" stats "$first" --prometheus | grep -c _class_ >"$said" &&
+    start_exporter 60000 --no-classes && scrape &&
+    has '^hakmem_box_allocs_total' && ! has '_class_'
+result $? '--no-classes leaves the classes out'
+kill "$exporter"
+start_exporter 60000
+scrape
 
 # No counter becomes smaller from one scrape to the next.
 cp "$tmp/metrics" "$tmp/before"
