@@ -276,7 +276,10 @@ $(B)/tests/foreign/%.so: tests/foreign/%.c
 # with the sanitizers, and `make fuzz` builds them with libFuzzer too. The
 # others are built without sanitizers.
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
-FUZZ_TEXTS := conf signature
+FUZZ_TEXTS := conf signature control
+FUZZ_SRCS_control := $(wildcard framework/modules/control/re*.c) \
+    framework/modules/control/commands.c framework/base/os.c
+FUZZ_LIBS_control := -l:libjansson.a
 FUZZ_SRCS_signature := framework/modules/foreign/signature.c
 FUZZ_SRCS_conf := $(wildcard framework/conf/*.c) framework/base/classes.c \
     $(FUZZ_SRCS_signature)
@@ -285,11 +288,12 @@ define FUZZ_TEXT_RULES
 $(B)/tests/fuzz/$(1): tests/fuzz/$(1).c tests/fuzz/driver.c $$(FUZZ_SRCS_$(1))
 	@mkdir -p $$(@D)
 	$$(call say,LINK)
-	$$(CC) $$(ALL) $(SANITIZE) $(TEST_INC) -o $$@ $$(filter %.c,$$^) $(CORE_LIBS)
+	$$(CC) $$(ALL) $(SANITIZE) $(TEST_INC) -o $$@ $$(filter %.c,$$^) $(CORE_LIBS) \
+	    $(FUZZ_LIBS_$(1))
 $(B)/fuzz/$(1): tests/fuzz/$(1).c $$(FUZZ_SRCS_$(1))
 	@mkdir -p $$(@D)
 	clang $(BASE) $(SANITIZE) -fsanitize=fuzzer $(TEST_INC) -o $$@ \
-	    $$(filter %.c,$$^) $(CORE_LIBS)
+	    $$(filter %.c,$$^) $(CORE_LIBS) $(FUZZ_LIBS_$(1))
 endef
 $(foreach t,$(FUZZ_TEXTS),$(eval $(call FUZZ_TEXT_RULES,$(t))))
 $(B)/tests/fuzz/%: tests/fuzz/%.c tests/fuzz/driver.c $(WHOLE_OBJS) \

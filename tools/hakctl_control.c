@@ -277,8 +277,12 @@ static char *read_line(int fd, const struct timespec *end)
     char *text = NULL;
     size_t used = 0, size = 0;
     while (wait_for(fd, POLLIN, end)) {
-        if (size - used < STEP && (text = realloc(text, size += STEP)) == NULL)
-            ctl_die("no memory");
+        if (size - used < STEP) {
+            char *more = realloc(text, size += STEP);
+            if (more == NULL)
+                ctl_die("no memory");
+            text = more;
+        }
         ssize_t n = recv(fd, text + used, size - used - 1, 0);
         if (n < 0 && errno == EINTR)
             continue;

@@ -120,10 +120,8 @@ static const char *time_text(char out[24], double seconds)
 
 static void print_boxes(const json_t *boxes)
 {
-    size_t i;
-    const json_t *box;
-    json_array_foreach(boxes, i, box)
-    {
+    for (size_t i = 0; i < json_array_size(boxes); i++) {
+        const json_t *box = json_array_get(boxes, i);
         const char *state = ctl_text(box, "state");
         printf("%s%s", i == 0 ? "" : ",", ctl_text(box, "name"));
         if (strcmp(state, "active") != 0)
@@ -154,6 +152,10 @@ int ctl_ps(int argc, char **argv)
     int status = CTL_OK;
     if (!take_options(argc, argv, &json))
         return CTL_BAD;
+    if (optind != argc) {
+        ctl_say("ps: it takes no words; hakctl stats says more of one process");
+        return CTL_BAD;
+    }
     size_t n = ctl_processes(&all);
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
@@ -170,11 +172,10 @@ int ctl_ps(int argc, char **argv)
         json_dumpf(list, stdout, JSON_COMPACT);
         putchar('\n');
     } else {
-        size_t i;
-        const json_t *info;
         printf("%7s %-15s %7s %7s %7s %8s %s\n", "pid", "program", "live",
                "mapped", "rss", "uptime", "boxes, INI");
-        json_array_foreach(list, i, info) print_process(info);
+        for (size_t i = 0; i < json_array_size(list); i++)
+            print_process(json_array_get(list, i));
     }
     json_decref(list);
     return status;
@@ -249,9 +250,8 @@ static void print_key(const json_t *key)
 
 static void print_keys(const json_t *ok)
 {
-    size_t i;
-    const json_t *key;
-    json_array_foreach(ok, i, key) print_key(key);
+    for (size_t i = 0; i < json_array_size(ok); i++)
+        print_key(json_array_get(ok, i));
 }
 
 int ctl_show(int argc, char **argv)
@@ -283,11 +283,12 @@ void ctl_print_box(const json_t *box)
 
 static void print_set(const json_t *ok)
 {
-    size_t i;
-    const json_t *s;
-    json_array_foreach(json_object_get(ok, "set"), i, s)
+    const json_t *list = json_object_get(ok, "set");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *s = json_array_get(list, i);
         printf("%s.%s = %s\n", ctl_text(s, "section"), ctl_text(s, "key"),
                ctl_text(s, "value"));
+    }
     ctl_print_change(ok);
 }
 

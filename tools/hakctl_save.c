@@ -54,22 +54,27 @@ static void print_key(FILE *out, const json_t *key, const char *conf)
     fputc('\n', out);
 }
 
+static void print_section(FILE *out, const json_t *keys, const char *section,
+                          const char *conf)
+{
+    fprintf(out, "\n[%s]\n", section);
+    for (size_t i = 0; i < json_array_size(keys); i++) {
+        const json_t *key = json_array_get(keys, i);
+        if (strcmp(ctl_text(key, "section"), section) == 0)
+            print_key(out, key, conf);
+    }
+}
+
 /* Each section once, with all its keys, in the order of the first ones. */
 static void print_ini(FILE *out, const json_t *keys, const char *conf)
 {
-    size_t i, k;
-    const json_t *key, *other;
     json_t *done = json_object();
-    json_array_foreach(keys, i, key)
-    {
-        const char *section = ctl_text(key, "section");
+    for (size_t i = 0; i < json_array_size(keys); i++) {
+        const char *section = ctl_text(json_array_get(keys, i), "section");
         if (json_object_get(done, section) != NULL)
             continue;
         json_object_set_new(done, section, json_true());
-        fprintf(out, "\n[%s]\n", section);
-        json_array_foreach(
-            keys, k, other) if (strcmp(ctl_text(other, "section"), section) ==
-                                0) print_key(out, other, conf);
+        print_section(out, keys, section, conf);
     }
     json_decref(done);
 }

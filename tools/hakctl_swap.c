@@ -242,15 +242,15 @@ static bool choose_name(const struct swap *s, const char *file, char out[64])
         ctl_say("swap: %s", why);
         return false;
     }
+    const json_t *boxes = json_object_get(info, "boxes");
     snprintf(stem, sizeof stem, "%.32s", slash != NULL ? slash + 1 : file);
     stem[strcspn(stem, ".")] = 0;
     snprintf(out, 64, "%s", stem);
     for (int n = 2; n < 1000; n++) {
-        size_t i;
-        const json_t *box;
         bool taken = false;
-        json_array_foreach(json_object_get(info, "boxes"), i, box) taken |=
-            strcmp(ctl_text(box, "name"), out) == 0;
+        for (size_t i = 0; i < json_array_size(boxes); i++)
+            taken |=
+                strcmp(ctl_text(json_array_get(boxes, i), "name"), out) == 0;
         if (!taken)
             break;
         snprintf(out, 64, "%s-%d", stem, n);

@@ -18,7 +18,7 @@ found()
     failed=1
 }
 
-for target in conf signature; do
+for target in conf signature control; do
     mkdir -p build/fuzz/corpus/$target
     seeds=tests/fuzz/seeds/$target
     [ $target = conf ] && seeds="$seeds tests/conf conf"

@@ -26,6 +26,7 @@
 enum {
     CONTROL_LINE_BYTES = 4096, /* longest request, without its newline */
     CONTROL_CLIENTS = 32,      /* the next ones are refused */
+    CONTROL_QUEUE = 128,       /* connections that wait to be accepted */
     CONTROL_WORDS = 64,        /* most words of a request */
     CONTROL_WAIT_MS = 30000,   /* how long a reply waits for its reader */
     CONTROL_PATH_BYTES = 108,  /* sizeof sun_path of sockaddr_un */

@@ -163,6 +163,20 @@ static void turn_away(int fd, const char *why)
     close(fd);
 }
 
+/* Forget the clients that have closed their end, without carrying out what they
+ * may still have asked. */
+static void forget_gone(void)
+{
+    struct pollfd p[CONTROL_CLIENTS];
+    for (uint32_t i = 0; i < nclients; i++)
+        p[i] = (struct pollfd){.fd = client[i].fd};
+    if (poll(p, nclients, 0) <= 0)
+        return;
+    for (uint32_t i = nclients; i-- > 0;)
+        if ((p[i].revents & POLLHUP) != 0)
+            forget(&client[i]);
+}
+
 /* Accept one connection. Returns 0; -errno of accept. */
 static int accept_one(int fd)
 {
@@ -170,6 +184,8 @@ static int accept_one(int fd)
     int new = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (new < 0)
         return -errno;
+    if (nclients == CONTROL_CLIENTS)
+        forget_gone();
     if (!hak_control_may(new, why, sizeof why))
         turn_away(new, why);
     else if (nclients == CONTROL_CLIENTS)

@@ -157,7 +157,7 @@ static int bind_file(struct hak_control_socket *s)
     s->inode = file.st_ino;
     if ((file.st_mode & 0777) != 0600 && chmod(s->path, 0600) != 0)
         return -errno;
-    return listen(s->fd, CONTROL_CLIENTS) == 0 ? 0 : -errno;
+    return listen(s->fd, CONTROL_QUEUE) == 0 ? 0 : -errno;
 }
 
 int hak_control_listen(const char *where, struct hak_control_socket *out,

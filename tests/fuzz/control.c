@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT
+ * control.c - any bytes as requests of the control socket: each line gets one
+ * line of JSON, {"ok": ...} or {"error": "..."}.
+ *
+ * The host takes what it is asked to do with half of the texts, so that both
+ * kinds of replies are made. It says odd bytes where the core says text.
+ */
+#include "fuzz.h"
+#include <conf/conf.h>
+#include <modules/control/control.h>
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+FUZZ_SEEDS("tests/fuzz/seeds/control");
+FUZZ_WORDS("help", "info", "stats", "stats text", "show", "set ", "route ",
+           "load ", "swap ", "back ", "drain ", "trim", "learner ", "on",
+           "observe", "core.purge_delay_ms=50", "box:ultra.warm=1", "\"", "\\",
+           "\\\"", "=", ".", ":", "C0-C7", "\r\n", "\xff", "\xc3\xa9", );
+
+#define CHECK(what) ((what) ? (void)0 : abort())
+
+/* ---- a host ---------------------------------------------------------------
+ */
+
+static const char odd[] = "\x01\t\"\\\xff\xc3\xa9\n";
+
+/* Even sums are refused, some of them without a reason. */
+static int take(const char *a, const char *b, char *why, size_t n)
+{
+    unsigned sum = 0;
+    for (; *a != 0; a++)
+        sum += (unsigned char)*a;
+    for (; b != NULL && *b != 0; b++)
+        sum += (unsigned char)*b;
+    if (sum % 4 == 0)
+        snprintf(why, n, "refused %s", odd);
+    return sum % 2 == 0 ? -EINVAL : sum % 3 == 0;
+}
+
+static int host_route(const char *range, const char *route, char *why, size_t n)
+{
+    return take(range, route, why, n);
+}
+
+static int host_one(const char *box, char *why, size_t n)
+{
+    return take(box, NULL, why, n);
+}
+
+static int host_load(const struct hak_load *what, char *why, size_t n)
+{
+    CHECK(what->name[0] != 0 && what->file[0] != 0);
+    CHECK(what->nkeys < CONTROL_WORDS);
+    for (uint32_t i = 0; i < what->nkeys; i++)
+        CHECK(what->keys[i] != NULL);
+    return take(what->name, what->file, why, n);
+}
+
+static int host_set(const char *section, const char *key, const char *value,
+                    char *why, size_t n)
+{
+    CHECK(section[0] != 0 && key[0] != 0);
+    return take(key, value, why, n);
+}
+
+static size_t host_trim(void)
+{
+    return 4096;
+}
+
+static void host_each_key(void (*each)(void *context,
+                                       const struct hak_key *key),
+                          void *context)
+{
+    struct hak_key key = {.section = "core",
+                          .key = "verify",
+                          .value = odd,
+                          .layer = "built-in",
+                          .bounds = ""};
+    each(context, &key);
+    key.file = odd;
+    key.line = 3;
+    key.settable = true;
+    each(context, &key);
+}
+
+static int host_box(uint32_t n, struct hak_box_now *out)
+{
+    *out = (struct hak_box_now){.name = "ultra", .state = "active"};
+    out->live_count = n;
+    return n < 2 ? 0 : -ENOENT;
+}
+
+static int64_t host_report(char *out, size_t out_bytes, bool json)
+{
+    if (out_bytes < 100000)
+        return -ENOSPC;
+    return snprintf(out, out_bytes, "%s\n", json ? "{\"pid\":1}" : odd);
+}
+
+static struct hak_conf conf = {.file = odd};
+static const struct hak_module_host host = {
+    .conf = &conf,
+    .route = host_route,
+    .drain = host_one,
+    .load = host_load,
+    .swap = host_route,
+    .back = host_one,
+    .set = host_set,
+    .trim = host_trim,
+    .each_key = host_each_key,
+    .box = host_box,
+    .report = host_report,
+};
+/* A core of an older version lacks what changes the process. */
+static const struct hak_module_host old_host = {
+    .conf = &conf, .box = host_box, .report = host_report};
+
+/* ---- requests -------------------------------------------------------------
+ */
+
+static void check_reply(const struct hak_control_reply *r)
+{
+    CHECK(r->bytes != NULL && r->used > 0);
+    CHECK(memchr(r->bytes, '\n', r->used) == r->bytes + r->used - 1);
+    json_t *reply = json_loadb(r->bytes, r->used, 0, NULL);
+    CHECK(json_object_size(reply) == 1);
+    const json_t *error = json_object_get(reply, "error");
+    CHECK(error == NULL ? json_object_get(reply, "ok") != NULL
+                        : json_string_length(error) > 0);
+    json_decref(reply);
+}
+
+static void ask(const struct hak_module_host *of, const uint8_t *line, size_t n)
+{
+    const struct hak_control_self self = {of, "/run/hakmem/1.sock"};
+    struct hak_control_reply reply = {0};
+    char *copy = malloc(n + 2); /* no byte more than the server has */
+    CHECK(copy != NULL);
+    memcpy(copy, line, n);
+    hak_control_answer(&self, copy, n, &reply);
+    check_reply(&reply);
+    hak_control_free(&reply);
+    free(copy);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+{
+    while (n > 0) {
+        const uint8_t *newline = memchr(bytes, '\n', n);
+        size_t line = newline != NULL ? (size_t)(newline - bytes) : n;
+        size_t used = line < CONTROL_LINE_BYTES ? line : CONTROL_LINE_BYTES;
+        ask(&host, bytes, used);
+        ask(&old_host, bytes, used);
+        line += newline != NULL;
+        bytes += line;
+        n -= line;
+    }
+    return 0;
+}
