@@ -135,14 +135,23 @@ static void check_reply(const struct hak_control_reply *r)
     json_decref(reply);
 }
 
+static int lent;
+
+static void lend_stderr(bool lend)
+{
+    lent += lend ? 1 : -1;
+}
+
 static void ask(const struct hak_module_host *of, const uint8_t *line, size_t n)
 {
-    const struct hak_control_self self = {of, "/run/hakmem/1.sock"};
+    const struct hak_control_self self = {of, "/run/hakmem/1.sock",
+                                          lend_stderr};
     struct hak_control_reply reply = {0};
     char *copy = malloc(n + 2); /* no byte more than the server has */
     CHECK(copy != NULL);
     memcpy(copy, line, n);
     hak_control_answer(&self, copy, n, &reply);
+    CHECK(lent == 0);
     check_reply(&reply);
     hak_control_free(&reply);
     free(copy);

@@ -5,6 +5,6 @@
 need bash
 
 same 'hundreds of forks' bash "$here/work.bash" 500
-modes=$every
+modes="$every control"
 same 'some forks' bash "$here/work.bash" 60
 finish

@@ -7,6 +7,7 @@
 #   lanes-off    each call crosses the boundary
 #   no-fallback  libc is never asked
 #   background   a thread of the core's ages memory
+#   control      it can be asked and changed (docs/control.md)
 #   learner...   as conf/learner.ini says, evaluated more often; -verify,
 #                -lanes-off as above, -observe and -off with that mode
 #   guard        as conf/guard.ini says, one in 20; guard-each: every one;
@@ -40,6 +41,9 @@ environment()
         ;;
     no-fallback) echo HAKMEM_CORE_FALLBACK=none ;;
     background) echo HAKMEM_CORE_BACKGROUND=yes ;;
+    control)
+        echo HAKMEM_CONTROL_SOCKET=auto XDG_RUNTIME_DIR="${root:-$PWD}/build"
+        ;;
     learner | learner-*)
         echo HAKMEM_CONF=conf/learner.ini HAKMEM_LEARNER_EVERY=64
         case $1 in

@@ -11,7 +11,7 @@ if python3 -c 'import test.test_dict, test.test_json' 2>/dev/null; then
     same 'own tests' sh -c 'PYTHONMALLOC=malloc python3 -m test test_dict \
         test_json >log 2>&1; echo $?; tail -1 log; rm -rf log'
 fi
-modes=$every
+modes="$every control"
 same 'little work, all by malloc' PYTHONMALLOC=malloc \
     python3 "$here/work.py" 3000
 finish

@@ -109,6 +109,10 @@ ini at_exit report
 check "nor in the directory that the program is started in" "$boxes" \
     "at_exit = report: cannot be opened: is no whole path"
 fresh
+ini socket auto
+rm "$dir/build/modules/control.so"
+check "no control socket, and its module is not looked for" "$boxes" ""
+fresh
 
 # ---- boxes -------------------------------------------------------------------
 

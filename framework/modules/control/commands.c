@@ -34,6 +34,7 @@ struct request {
 struct command {
     const char *name;
     int least, most; /* words behind the name */
+    bool changes;    /* the process */
     void (*run)(struct request *r);
     const char *words, *does; /* for help */
 };
@@ -431,24 +432,25 @@ static void trim(struct request *r)
 static void help(struct request *r);
 
 static const struct command commands[] = {
-    {"help", 0, 0, help, "", "this list"},
-    {"info", 0, 0, info, "", "the process, its INI, its boxes, its memory"},
-    {"stats", 0, 1, stats, "[text]", "the report, as JSON or as text"},
-    {"show", 0, 0, show, "", "each key, its value, and who gave it"},
-    {"set", 1, CONTROL_WORDS, set, "KEY=VALUE...",
+    {"help", 0, 0, false, help, "", "this list"},
+    {"info", 0, 0, false, info, "",
+     "the process, its INI, its boxes, its memory"},
+    {"stats", 0, 1, false, stats, "[text]", "the report, as JSON or as text"},
+    {"show", 0, 0, false, show, "", "each key, its value, and who gave it"},
+    {"set", 1, CONTROL_WORDS, true, set, "KEY=VALUE...",
      "new values; KEY is SECTION.KEY, as in core.purge_delay_ms or "
      "box:ultra.warm, or a key of [core]"},
-    {"route", 2, 2, route, "RANGE ROUTE",
+    {"route", 2, 2, true, route, "RANGE ROUTE",
      "route sizes, as in C4-C7 or 257-1024, to a route or box"},
-    {"load", 1, CONTROL_WORDS, load, "NAME=FILE [KEY=VALUE...]",
+    {"load", 1, CONTROL_WORDS, true, load, "NAME=FILE [KEY=VALUE...]",
      "start a box, which gets no sizes yet"},
-    {"swap", 2, 2, swap, "FROM TO",
+    {"swap", 2, 2, true, swap, "FROM TO",
      "put box TO wherever FROM is, and let FROM drain"},
-    {"back", 1, 1, back, "BOX", "undo the swap or drain of BOX"},
-    {"drain", 1, 1, drain, "BOX",
+    {"back", 1, 1, true, back, "BOX", "undo the swap or drain of BOX"},
+    {"drain", 1, 1, true, drain, "BOX",
      "take BOX out of all routes; say what is left in it"},
-    {"trim", 0, 0, trim, "", "give back free memory"},
-    {"learner", 1, 1, learner, "on|off|observe", "the learner's mode"},
+    {"trim", 0, 0, true, trim, "", "give back free memory"},
+    {"learner", 1, 1, true, learner, "on|off|observe", "the learner's mode"},
 };
 enum { NCOMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -475,6 +477,15 @@ static const struct command *find_command(const char *name)
     return NULL;
 }
 
+static void run(struct request *r, const struct command *c)
+{
+    if (c->changes)
+        r->self->lend_stderr(true);
+    c->run(r);
+    if (c->changes)
+        r->self->lend_stderr(false);
+}
+
 static void answer(struct request *r)
 {
     const struct command *c = r->nwords > 0 ? find_command(r->word[0]) : NULL;
@@ -489,7 +500,7 @@ static void answer(struct request *r)
                           c->words[0] != 0 ? c->words : "no words", n,
                           n == 1 ? "" : "s");
     else
-        c->run(r);
+        run(r, c);
 }
 
 void hak_control_answer(const struct hak_control_self *self, char *line,

@@ -8,9 +8,8 @@
  *
  * The thread has its own table of descriptors (CLOSE_RANGE_UNSHARE). So the
  * program cannot close them, they take no numbers that the program counts on,
- * and the child of a fork does not inherit them. In return the thread cannot
- * write to the program's stderr: its messages are printed by the program's next
- * slow path.
+ * and the child of a fork does not inherit them. In return the thread has to
+ * fetch the program's stderr for each message (stderr.c).
  */
 #include "control.h"
 
@@ -48,36 +47,23 @@ static struct {
     bool is_child;     /* of a fork */
     bool listening;    /* socket is valid; atomic */
     struct hak_control_socket socket;
-    /* What the thread has to say; guarded by has_message, which is atomic. */
-    bool has_message;
-    char message[512];
 } self;
 
-/* ---- messages ------------------------------------------------------------ */
-
+/* Print a message about the key that asks for the socket. */
 __attribute__((format(printf, 1, 2))) static void tell(const char *format, ...)
 {
+    char text[512];
     va_list ap;
     va_start(ap, format);
-    vsnprintf(self.message, sizeof self.message, format, ap);
+    vsnprintf(text, sizeof text, format, ap);
     va_end(ap);
-    __atomic_store_n(&self.has_message, true, __ATOMIC_RELEASE);
-    self.host->want(self.host);
-}
-
-static void print_message(void)
-{
-    if (__atomic_exchange_n(&self.has_message, false, __ATOMIC_ACQUIRE))
-        hak_say("[control] socket = %s: %s", self.host->conf->control_socket,
-                self.message);
+    hak_say("[control] socket = %s: %s", self.host->conf->control_socket, text);
 }
 
 /* ---- the thread ---------------------------------------------------------- */
 
-/*
- * Leave the program's table of descriptors. The numbers 0 to 2 are occupied, so
- * that a message which the core prints in this thread goes to no client.
- */
+/* Leave the program's table of descriptors. The numbers 0 to 2 are occupied, so
+ * that no message goes to a client. */
 static int use_own_descriptors(void)
 {
     if (close_range(0, ~0u, CLOSE_RANGE_UNSHARE) != 0)
@@ -99,8 +85,11 @@ static int listen_now(void)
     if (error != 0) {
         /* A child of a fork takes no socket that its parent listens at, and
          * that is no mistake. */
-        if (error != -EADDRINUSE || !self.is_child)
+        if (error != -EADDRINUSE || !self.is_child) {
+            hak_control_lend_stderr(true);
             tell("%s", why);
+            hak_control_lend_stderr(false);
+        }
         return error;
     }
     __atomic_store_n(&self.listening, true, __ATOMIC_SEQ_CST);
@@ -120,11 +109,10 @@ static void *serve(void *unused)
     }
     if (self.is_child)
         nanosleep(&child_pause, NULL);
-    const struct hak_control_self known = {self.host, self.socket.path};
+    const struct hak_control_self known = {self.host, self.socket.path,
+                                           hak_control_lend_stderr};
     while (listen_now() == 0) {
-        error = hak_control_serve(&known, self.socket.fd);
-        tell("the socket failed and is made again: %s",
-             strerrordesc_np(-error));
+        hak_control_serve(&known, self.socket.fd);
         close(self.socket.fd);
         hak_control_remove(&self.socket);
         sleep(1);
@@ -169,20 +157,17 @@ static void run(void)
     self.is_child = self.pid != 0;
     self.pid = getpid();
     self.listening = false;
-    self.has_message = false;
     self.wants_thread = true;
     self.host->want(self.host);
 }
 
 static void slow_path(void)
 {
-    print_message();
     if (!__atomic_exchange_n(&self.wants_thread, false, __ATOMIC_RELAXED))
         return;
     int error = start_thread();
     if (error != 0)
-        hak_say("[control] socket = %s: no thread: %s",
-                self.host->conf->control_socket, strerrordesc_np(error));
+        tell("no thread: %s", strerrordesc_np(error));
 }
 
 /* Remove the socket's file. A child that was made without fork handlers (vfork,
@@ -191,7 +176,6 @@ static void stop(void)
 {
     if (self.pid != getpid())
         return;
-    print_message();
     __atomic_store_n(&self.stopping, true, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&self.listening, __ATOMIC_SEQ_CST))
         hak_control_remove(&self.socket);

@@ -48,12 +48,14 @@ char *hak_control_room(struct hak_control_reply *r, size_t bytes)
 __attribute__((format(printf, 2, 0))) static void
 print_args(struct hak_control_reply *r, const char *format, va_list ap)
 {
+    enum { USUAL_BYTES = 256 };
     va_list again;
     va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, format, ap);
-    char *at = n < 0 ? NULL : hak_control_room(r, (size_t)n + 1);
-    if (at != NULL)
-        r->used += (size_t)vsnprintf(at, (size_t)n + 1, format, again);
+    char *at = hak_control_room(r, USUAL_BYTES);
+    int n = at != NULL ? vsnprintf(at, USUAL_BYTES, format, ap) : -1;
+    if (n >= USUAL_BYTES && (at = hak_control_room(r, (size_t)n + 1)) != NULL)
+        vsnprintf(at, (size_t)n + 1, format, again);
+    r->used += n > 0 && !r->failed ? (size_t)n : 0;
     va_end(again);
 }
 
