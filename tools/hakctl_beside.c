@@ -23,6 +23,7 @@ static int run_monitor(int argc, char **argv)
     execv(path, words);
     ctl_say("cannot run %s: %s; make builds it, make install puts it there",
             path, strerror(errno));
+    free(words);
     return CTL_BAD;
 }
 

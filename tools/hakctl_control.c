@@ -360,11 +360,11 @@ static bool send_some(struct exchange *x, struct pollfd *p, const char *request,
 static bool read_some(struct exchange *x, struct pollfd *p)
 {
     enum { STEP = 64 << 10 };
+    if (x->size - x->used < STEP)
+        x->answer->text = realloc(x->answer->text, x->size += STEP);
     char *text = x->answer->text;
-    if (x->size - x->used < STEP &&
-        (text = realloc(text, x->size += STEP)) == NULL)
+    if (text == NULL)
         ctl_die("no memory");
-    x->answer->text = text;
     ssize_t n =
         recv(p->fd, text + x->used, x->size - x->used - 1, MSG_DONTWAIT);
     if (n < 0)

@@ -177,7 +177,7 @@ static int open_socket(const char *where)
 /* Say where it listens: with port 0 nobody else could know. */
 static void announce(int fd)
 {
-    struct sockaddr_storage at;
+    struct sockaddr_storage at = {.ss_family = AF_UNSPEC};
     socklen_t bytes = sizeof at;
     char address[128] = "?", port[16] = "?";
     if (getsockname(fd, (struct sockaddr *)&at, &bytes) == 0)

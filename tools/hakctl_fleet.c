@@ -83,15 +83,14 @@ static struct fleet_row *add_row(struct fleet_process *p, const json_t *from,
 static void read_box(struct fleet_process *p, const json_t *box)
 {
     const char *name = json_string_value(json_object_get(box, "name"));
-    const json_t *class;
-    size_t i;
     if (name == NULL)
         return;
     const struct fleet_row *row = add_row(p, box, name, FLEET_FIGURES);
     for (int k = 0; k < FLEET_FIGURES; k++)
         p->sum.value[k] += row->value[k];
-    json_array_foreach(json_object_get(box, "classes"), i, class)
-    {
+    const json_t *classes = json_object_get(box, "classes");
+    for (size_t i = 0; i < json_array_size(classes); i++) {
+        const json_t *class = json_array_get(classes, i);
         uint64_t slot_bytes = number(class, "slot_bytes");
         if (slot_bytes != 0)
             add_row(p, class, name, FLEET_CLASS_FIGURES)->slot_bytes =
@@ -102,8 +101,6 @@ static void read_box(struct fleet_process *p, const json_t *box)
 void fleet_read(struct fleet_process *p, const json_t *info,
                 const json_t *stats)
 {
-    const json_t *box;
-    size_t i;
     for (int k = 0; k < FLEET_WHOLES; k++) {
         if (info_keys[k] != NULL)
             p->value[k] = number(info, info_keys[k]);
@@ -113,8 +110,9 @@ void fleet_read(struct fleet_process *p, const json_t *info,
     p->program = text_of(info, "program");
     p->ini = text_of(stats, "conf");
     p->version = text_of(stats, "hakmem");
-    json_array_foreach(json_object_get(stats, "boxes"), i, box)
-        read_box(p, box);
+    const json_t *boxes = json_object_get(stats, "boxes");
+    for (size_t i = 0; i < json_array_size(boxes); i++)
+        read_box(p, json_array_get(boxes, i));
 }
 
 double fleet_fragmentation(const struct fleet_process *p)
