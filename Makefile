@@ -277,8 +277,8 @@ $(B)/tests/foreign/%.so: tests/foreign/%.c
 # others are built without sanitizers.
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
 FUZZ_TEXTS := conf signature control
-FUZZ_SRCS_control := $(wildcard framework/modules/control/re*.c) \
-    framework/modules/control/commands.c framework/base/os.c
+FUZZ_SRCS_control := $(addprefix framework/modules/control/,commands.c \
+    asking.c changing.c request.c reply.c) framework/base/os.c
 FUZZ_LIBS_control := -l:libjansson.a
 FUZZ_SRCS_signature := framework/modules/foreign/signature.c
 FUZZ_SRCS_conf := $(wildcard framework/conf/*.c) framework/base/classes.c \

@@ -21,6 +21,7 @@ LTO     := -flto -fno-fat-lto-objects -DHAK_FUSED
 # conf/text.c stays: the calls of hakmem.h and the [stats] keys of the
 # environment need its parsers.
 FUSED_SRCS := $(filter-out $(addprefix framework/,start/setup.c start/cxx.c \
+    start/change.c start/load.c start/keys.c \
     core/route/policy.c core/route/sample.c core/box/load.c core/box/find.c \
     core/box/open.c core/box/check.c),\
     $(foreach d,$(filter-out conf,$(FRAMEWORK)),$(wildcard framework/$(d)/*.c))) \

@@ -10,8 +10,8 @@
 #pragma GCC visibility push(hidden)
 
 /* Zeroed memory that is sealed together with HAK_SEALED variables, and never
- * given back. At start, or between hak_seal_open and hak_seal_close. NULL = no
- * memory. */
+ * given back. At start, between hak_seal_open and hak_seal_close, or between
+ * hak_seal_stage and hak_seal_staged. NULL = no memory. */
 void *hak_sealed_memory(size_t size_bytes);
 /* Make all sealed data read-only. Once, at the end of the start, while the
  * process has one thread. */
@@ -26,7 +26,14 @@ void hak_seal(void);
  */
 bool hak_seal_open(void);
 void hak_seal_close(void);
-/* The fork handlers' step on the lock. */
+/*
+ * hak_seal_stage - until hak_seal_staged, let all threads get sealed memory
+ * that stays writable. What was sealed before stays read-only. One thread at a
+ * time. Returns  false: no memory; hak_seal_staged must not be called
+ */
+bool hak_seal_stage(void);
+void hak_seal_staged(void);
+/* The fork handlers' step on the locks. */
 void hak_seal_lock(enum hak_fork_phase phase);
 
 #pragma GCC visibility pop

@@ -2,8 +2,9 @@
  * conf.h - reads, checks and resolves the INI file; opens no shared object.
  *
  * Precedence, lowest first: built-in defaults, file, [profile NAME] chosen by
- * HAKMEM_PROFILE, environment. Every value keeps its origin, so that
- * `hakctl explain` can name the file and line that won.
+ * HAKMEM_PROFILE, environment, changes of the running process. Every value
+ * keeps its origin, so that `hakctl explain` can name the file and line that
+ * won.
  *
  * Nothing here allocates: the file is read(2) into struct hak_conf, and all
  * strings point into it. Not thread-safe: the core reads one configuration at
@@ -26,6 +27,7 @@ enum hak_layer {
     HAK_LAYER_FILE,
     HAK_LAYER_PROFILE,
     HAK_LAYER_ENVIRONMENT,
+    HAK_LAYER_CONTROL, /* hak_conf_set */
     HAK_LAYERS,
 };
 
@@ -165,6 +167,24 @@ const char *hak_conf_variable(char *const *envp, const char *name);
 /* The entry that won for section and key. NULL: the built-in value holds. */
 const struct hak_conf_entry *
 hak_conf_find(const struct hak_conf *c, const char *section, const char *key);
+
+/*
+ * hak_conf_set - let the running process change one key of [core], [stats] or
+ * [learner], or add one of a box. The strings live as long as c.
+ * old      gets what the key had, for hak_conf_unset; its value is NULL if it
+ *          had none
+ * Returns  0; -EINVAL: no such key, or a bad value, told through c->diag;
+ *          -ENOSPC: there are too many keys
+ */
+int hak_conf_set(struct hak_conf *c, const char *section, const char *key,
+                 const char *value, struct hak_conf_entry *old);
+/* Undo hak_conf_set for section and key. */
+void hak_conf_unset(struct hak_conf *c, const char *section, const char *key,
+                    const struct hak_conf_entry *old);
+
+/* The keys that a section may have, as parameters; *n gets their number. A box
+ * has its own parameters besides. */
+const struct hak_param *hak_conf_keys(const char *section, uint32_t *n);
 
 /* The origin of the value that won for section and key; its file is "built-in"
  * if no layer gave one. */

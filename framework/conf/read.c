@@ -19,20 +19,22 @@ enum { PRIORITY_MAX = 9999 };
 #define CORE_PARAM(key, c_type, param, default, least, most, words) \
     {.name = #key,                                                  \
      .type = (param),                                               \
+     .def = (int64_t)(default),                                     \
      .min = (least),                                                \
      .max = (most),                                                 \
      .choices = (words)},
 static const struct hak_param core_keys[] = {
-    HAK_CORE_KEYS(CORE_PARAM){.name = "sample", .type = HAK_PARAM_TEXT},
+    HAK_CORE_KEYS(CORE_PARAM){
+        .name = "sample", .type = HAK_PARAM_TEXT, .def_text = "none"},
 };
 static const struct hak_param stats_keys[] = {
-    {.name = "at_exit", .type = HAK_PARAM_TEXT},
-    {.name = "at_start", .type = HAK_PARAM_TEXT},
+    {.name = "at_exit", .type = HAK_PARAM_TEXT, .def_text = "none"},
+    {.name = "at_start", .type = HAK_PARAM_TEXT, .def_text = "none"},
     {.name = "format", .type = HAK_PARAM_ENUM, .choices = "text|json"},
     {.name = "only_pid", .type = HAK_PARAM_INT, .min = 0, .max = INT32_MAX},
 };
 static const struct hak_param control_keys[] = {
-    {.name = "socket", .type = HAK_PARAM_TEXT},
+    {.name = "socket", .type = HAK_PARAM_TEXT, .def_text = "none"},
 };
 static const struct hak_param box_keys[] = {
     {.name = "path", .type = HAK_PARAM_TEXT},
@@ -41,22 +43,26 @@ static const struct hak_param box_keys[] = {
      .type = HAK_PARAM_INT,
      .min = -PRIORITY_MAX,
      .max = PRIORITY_MAX},
-    {.name = "lanes", .type = HAK_PARAM_BOOL},
+    {.name = "lanes", .type = HAK_PARAM_BOOL, .def = 1},
 };
 static const struct hak_param route_keys[] = {
-    {.name = "box", .type = HAK_PARAM_TEXT},
-    {.name = "fallback", .type = HAK_PARAM_TEXT},
-    {.name = "enabled", .type = HAK_PARAM_BOOL},
-    {.name = "classes", .type = HAK_PARAM_TEXT},
+    {.name = "box", .type = HAK_PARAM_TEXT, .def_text = ""},
+    {.name = "fallback", .type = HAK_PARAM_TEXT, .def_text = ""},
+    {.name = "enabled", .type = HAK_PARAM_BOOL, .def = 1},
+    {.name = "classes", .type = HAK_PARAM_TEXT, .def_text = "0"},
 };
 static const struct hak_param learner_keys[] = {
     {.name = "mode",
      .type = HAK_PARAM_ENUM,
      .choices = "off|observe|apply"}, /* enum hak_learn_mode */
-    {.name = "every", .type = HAK_PARAM_INT, .min = 16, .max = 1000000},
-    {.name = "settle", .type = HAK_PARAM_INT, .min = 1, .max = 100},
-    {.name = "margin", .type = HAK_PARAM_INT, .min = 0, .max = 50},
-    {.name = "log", .type = HAK_PARAM_TEXT},
+    {.name = "every",
+     .type = HAK_PARAM_INT,
+     .min = 16,
+     .max = 1000000,
+     .def = 256},
+    {.name = "settle", .type = HAK_PARAM_INT, .min = 1, .max = 100, .def = 3},
+    {.name = "margin", .type = HAK_PARAM_INT, .min = 0, .max = 50, .def = 5},
+    {.name = "log", .type = HAK_PARAM_TEXT, .def_text = "none"},
 };
 static const struct hak_param rule_keys[] = {
     {.name = "classes", .type = HAK_PARAM_TEXT},
@@ -65,8 +71,8 @@ static const struct hak_param rule_keys[] = {
 };
 
 static const struct hak_param call_keys[] = {
-    {.name = "box", .type = HAK_PARAM_TEXT},
-    {.name = "call", .type = HAK_PARAM_CALL},
+    {.name = "box", .type = HAK_PARAM_TEXT, .def_text = ""},
+    {.name = "call", .type = HAK_PARAM_CALL, .def_text = ""},
     {.name = "poll", .type = HAK_PARAM_BOOL},
 };
 
@@ -301,8 +307,6 @@ int hak_conf_params(struct hak_conf *c, const struct hak_conf_box *box,
     return c->nerrors == before ? 0 : -EINVAL;
 }
 
-#define CORE_DEFAULT(key, c_type, param, default, ...) c->key = (default);
-
 /* ---- reading ------------------------------------------------------------- */
 
 int hak_conf_read(struct hak_conf *c, const char *path, int fd,
@@ -310,15 +314,7 @@ int hak_conf_read(struct hak_conf *c, const char *path, int fd,
                   void *diag_context)
 {
     memset(c, 0, offsetof(struct hak_conf, section));
-    HAK_CORE_KEYS(CORE_DEFAULT)
     c->sample = -1;
-    c->stats_at_exit = "none";
-    c->stats_at_start = "none";
-    c->control_socket = "none";
-    c->learner.every = 256;
-    c->learner.settle = 3;
-    c->learner.margin_bps = 500;
-    c->learner.log = "none";
     c->diag = diag;
     c->diag_context = diag_context;
     int rc = conf_read_file(c, path, fd);

@@ -150,56 +150,105 @@ void conf_check_sample(struct hak_conf *c, const struct hak_conf_entry *e)
         conf_tell_no_name(c, e, "box", false, false);
 }
 
-/* ---- core, stats, boxes -------------------------------------------------- */
+/* ---- core, stats, learner ------------------------------------------------ */
 
-/* The number that won for a key; `other` if no layer gave one or the text is
- * bad. Bad texts were reported by the checks. */
+/* The number that won for a key; the key's default if no layer gave one or the
+ * text is bad. Bad texts were reported by the checks. */
 static int64_t number_of_key(const struct hak_conf *c, const char *section,
-                             const char *key, int64_t other)
+                             const char *key)
 {
     const struct hak_conf_entry *e = hak_conf_find(c, section, key);
     const struct hak_param *param = conf_key(conf_vocabulary(section), key);
-    union hak_value value = {.i = other};
+    union hak_value value = {.i = param != NULL ? param->def : 0};
     if (e != NULL && param != NULL)
         hak_conf_param(param, e->value, &value, NULL, 0);
     return value.i;
 }
 
-/* The text that won for a key, or `other` if no layer gave one. */
+/* The text that won for a key; its default if no layer gave one; "" if such a
+ * section has no such key. */
 static const char *text_of_key(const struct hak_conf *c, const char *section,
-                               const char *key, const char *other)
+                               const char *key)
 {
     const struct hak_conf_entry *e = hak_conf_find(c, section, key);
-    return e != NULL ? e->value : other;
+    const struct hak_param *param = conf_key(conf_vocabulary(section), key);
+    return e != NULL ? e->value : param != NULL ? param->def_text : "";
 }
 
 #define CORE_NUMBER(key, c_type, ...) \
-    c->key = (c_type)number_of_key(c, "core", #key, (int64_t)c->key);
+    c->key = (c_type)number_of_key(c, "core", #key);
 
 static void resolve_core(struct hak_conf *c)
 {
     HAK_CORE_KEYS(CORE_NUMBER)
     c->fallback_origin = hak_conf_origin(c, "core", "fallback");
     c->free_route_origin = hak_conf_origin(c, "core", "free_route");
-    c->stats_at_exit = text_of_key(c, "stats", "at_exit", c->stats_at_exit);
-    c->stats_at_start = text_of_key(c, "stats", "at_start", c->stats_at_start);
-    c->control_socket = text_of_key(c, "control", "socket", c->control_socket);
-    c->stats_json = number_of_key(c, "stats", "format", 0) != 0;
-    c->stats_pid = (uint32_t)number_of_key(c, "stats", "only_pid", 0);
+    c->stats_at_exit = text_of_key(c, "stats", "at_exit");
+    c->stats_at_start = text_of_key(c, "stats", "at_start");
+    c->stats_json = number_of_key(c, "stats", "format") != 0;
+    c->stats_pid = (uint32_t)number_of_key(c, "stats", "only_pid");
+    c->control_socket = text_of_key(c, "control", "socket");
 }
 
 static void resolve_learner(struct hak_conf *c)
 {
     struct hak_conf_learner *l = &c->learner;
-    l->mode =
-        (enum hak_learn_mode)number_of_key(c, "learner", "mode", HAK_LEARN_OFF);
-    l->every = (uint32_t)number_of_key(c, "learner", "every", l->every);
-    l->settle = (uint32_t)number_of_key(c, "learner", "settle", l->settle);
-    int64_t percent =
-        number_of_key(c, "learner", "margin", l->margin_bps / 100);
+    l->mode = (enum hak_learn_mode)number_of_key(c, "learner", "mode");
+    l->every = (uint32_t)number_of_key(c, "learner", "every");
+    l->settle = (uint32_t)number_of_key(c, "learner", "settle");
+    int64_t percent = number_of_key(c, "learner", "margin");
     l->margin_bps = (uint32_t)percent * 100;
-    l->log = text_of_key(c, "learner", "log", l->log);
+    l->log = text_of_key(c, "learner", "log");
 }
+
+/* ---- changes of the running process -------------------------------------- */
+
+static struct hak_conf_entry *entry_of(struct hak_conf *c, const char *section,
+                                       const char *key)
+{
+    const struct hak_conf_entry *e = hak_conf_find(c, section, key);
+    return e != NULL ? &c->entry[e - c->entry] : NULL;
+}
+
+int hak_conf_set(struct hak_conf *c, const char *section, const char *key,
+                 const char *value, struct hak_conf_entry *old)
+{
+    struct hak_conf_entry e = {
+        section, key, value, {"control", 0}, HAK_LAYER_CONTROL};
+    struct hak_conf_entry *at = entry_of(c, section, key);
+    uint32_t nerrors = c->nerrors;
+    *old = at != NULL ? *at : (struct hak_conf_entry){0};
+    if (conf_name(section, "box") == NULL)
+        conf_check(c, &e);
+    if (c->nerrors != nerrors)
+        return -EINVAL;
+    if (at == NULL && c->nentries == HAK_CONF_ENTRIES)
+        return -ENOSPC;
+    *(at != NULL ? at : &c->entry[c->nentries++]) = e;
+    resolve_core(c);
+    resolve_learner(c);
+    return 0;
+}
+
+void hak_conf_unset(struct hak_conf *c, const char *section, const char *key,
+                    const struct hak_conf_entry *old)
+{
+    struct hak_conf_entry *at = entry_of(c, section, key);
+    if (at == NULL)
+        return;
+    *at = old->value != NULL ? *old : c->entry[--c->nentries];
+    resolve_core(c);
+    resolve_learner(c);
+}
+
+const struct hak_param *hak_conf_keys(const char *section, uint32_t *n)
+{
+    struct conf_vocabulary v = conf_vocabulary(section);
+    *n = v.n;
+    return v.keys;
+}
+
+/* ---- boxes --------------------------------------------------------------- */
 
 static void sort_boxes(struct hak_conf *c)
 {
@@ -217,8 +266,8 @@ static void resolve_boxes(struct hak_conf *c)
     for (uint32_t i = 0; i < c->nboxes; i++) {
         struct hak_conf_box *box = &c->box[i];
         const char *section = conf_section_of("box", box->name);
-        box->path = text_of_key(c, section, "path", NULL);
-        box->type = text_of_key(c, section, "type", NULL);
+        box->path = text_of_key(c, section, "path");
+        box->type = text_of_key(c, section, "type");
         box->path_origin =
             hak_conf_origin(c, section, box->type != NULL ? "type" : "path");
         if (box->type != NULL && strcmp(box->type, "foreign") != 0)
@@ -226,12 +275,12 @@ static void resolve_boxes(struct hak_conf *c)
                           "type = %s: the one type is foreign, for another "
                           "library; a box of its own is named by path alone",
                           box->type);
-        box->priority =
-            (int)number_of_key(c, section, "priority", box->priority);
-        box->lanes = number_of_key(c, section, "lanes", box->lanes) != 0;
+        if (hak_conf_find(c, section, "priority") != NULL)
+            box->priority = (int)number_of_key(c, section, "priority");
+        box->lanes = number_of_key(c, section, "lanes") != 0;
     }
     sort_boxes(c);
-    c->sample = conf_find_box(c, text_of_key(c, "core", "sample", "none"));
+    c->sample = conf_find_box(c, text_of_key(c, "core", "sample"));
     for (uint32_t i = 1; i < c->nboxes; i++) {
         const struct hak_conf_box *a = &c->box[i - 1], *b = &c->box[i];
         if (a->priority != b->priority)
@@ -275,8 +324,8 @@ static void chain_add(struct hak_conf *c, struct chain *chain, int box,
 static int next_route(const struct hak_conf *c, int at)
 {
     const char *section = conf_section_of("route", c->route[at].name);
-    const char *fallback = text_of_key(c, section, "fallback", NULL);
-    return fallback != NULL ? conf_find_route(c, fallback) : -1;
+    const char *fallback = text_of_key(c, section, "fallback");
+    return conf_find_route(c, fallback);
 }
 
 /* Whether the fallbacks from route `at` on never end. A circle is reported
@@ -309,8 +358,8 @@ static void collect_chain(struct hak_conf *c, int at, struct chain *chain)
     struct hak_conf_route *route = &c->route[at];
     for (; at >= 0; at = next_route(c, at)) {
         const char *section = conf_section_of("route", c->route[at].name);
-        const char *fallback = text_of_key(c, section, "fallback", "");
-        int box = conf_find_box(c, text_of_key(c, section, "box", ""));
+        const char *fallback = text_of_key(c, section, "fallback");
+        int box = conf_find_box(c, text_of_key(c, section, "box"));
         int second = conf_find_box(c, fallback);
         if (box >= 0 && c->route[at].enabled)
             chain_add(c, chain, box, route);
@@ -349,9 +398,8 @@ static void resolve_route(struct hak_conf *c, int at)
 static void resolve_claim(struct hak_conf *c, struct hak_conf_route *route)
 {
     const char *own = conf_section_of("route", route->name);
-    route->enabled = number_of_key(c, own, "enabled", 1) != 0;
-    hak_conf_classes(text_of_key(c, own, "classes", "0"), &route->classes, NULL,
-                     0);
+    route->enabled = number_of_key(c, own, "enabled") != 0;
+    hak_conf_classes(text_of_key(c, own, "classes"), &route->classes, NULL, 0);
 }
 
 /* ---- calls --------------------------------------------------------------- */
@@ -361,12 +409,12 @@ const char *hak_conf_call(const struct hak_conf *c, const char *box, uint32_t n,
 {
     for (uint32_t i = 0; i < c->nsections; i++) {
         const char *section = c->section[i].name;
-        const char *of = text_of_key(c, section, "box", "");
+        const char *of = text_of_key(c, section, "box");
         if (conf_name(section, "call") == NULL ||
             (box != NULL && strcmp(of, box) != 0) || n-- > 0)
             continue;
-        *call = text_of_key(c, section, "call", "");
-        *poll = number_of_key(c, section, "poll", 0) != 0;
+        *call = text_of_key(c, section, "call");
+        *poll = number_of_key(c, section, "poll") != 0;
         return conf_name(section, "call");
     }
     return NULL;

@@ -37,7 +37,7 @@ HAK_EXPORT int hak_report(int fd, bool json)
 
 static struct hak_loaded *box_of_name(const char *box)
 {
-    for (uint32_t i = 0; i < hak_boxes.n; i++)
+    for (uint32_t i = 0; i < hak_nboxes(); i++)
         if (strcmp(hak_boxes.all[i]->box.name, box) == 0)
             return hak_boxes.all[i];
     return NULL;
@@ -56,65 +56,22 @@ HAK_EXPORT int hak_stats(const char *box, struct hak_stats *out)
 
 HAK_EXPORT int hak_route(const char *range, const char *route)
 {
-    uint32_t first, last;
     if (!hak_routes_may_change())
         return -ENOTSUP;
     if (hak_core.mode != HAK_MODE_BOXES)
         return -ENOSYS;
-    int error = hak_conf_range(range, &first, &last, NULL, 0);
-    if (error != 0)
-        return -EINVAL;
     if (hak_is_forking())
         return -EAGAIN;
-    error = hak_policy_set(first, last, route);
-    if (error == 0)
-        hak_lanes_reroute(first, last);
-    return error;
-}
-
-/* Change the state of a box and tell it. Returns 0; -ENOMEM: nothing has
- * changed. */
-static int set_box_state(struct hak_loaded *b, enum hak_box_state state)
-{
-    if (!hak_seal_open())
-        return -ENOMEM;
-    b->box.state_now = state;
-    hak_seal_close();
-    if (b->ops.state_changed != NULL)
-        b->ops.state_changed(&b->box);
-    return 0;
+    return hak_core.changes->route(range, route, NULL, 0);
 }
 
 HAK_EXPORT int hak_drain(const char *box)
 {
     if (!hak_routes_may_change())
         return -ENOTSUP;
-    struct hak_loaded *b = box_of_name(box);
-    if (b == NULL)
-        return -ENOENT;
     if (hak_is_forking())
         return -EAGAIN;
-    if (b->box.state_now == HAK_BOX_ACTIVE) {
-        int error = hak_policy_drop(b);
-        if (error != 0)
-            return error;
-        hak_lanes_reroute(0, HAK_LANES);
-        if ((error = set_box_state(b, HAK_BOX_DRAINING)) != 0)
-            return error;
-    }
-    struct hak_stats s;
-    /* A thread that is in a chain may still get a block from this box. */
-    bool on_the_way = hak_thread_is_routing();
-    hak_mailbox_receive_all(hak_self);
-    struct hak_mailbox_figures away = hak_mailbox_read(&b->box);
-    hak_figures(b, &s);
-    if (b->box.state_now == HAK_BOX_DRAINING && !on_the_way &&
-        s.live_count == 0 && away.n == 0) {
-        int error = set_box_state(b, HAK_BOX_CLOSED);
-        if (error != 0)
-            return error;
-    }
-    return b->box.state_now == HAK_BOX_CLOSED;
+    return hak_core.changes->drain(box, NULL, 0);
 }
 
 HAK_EXPORT const char *hak_owner(const void *p)
@@ -203,26 +160,11 @@ HAK_EXPORT int hak_learner(struct hak_learner_figures *out)
     return learner != NULL ? learner->read(out) : -ENODATA;
 }
 
-/*
- * Trim the boxes first and the window after them. Heaps of parked threads are
- * closed, so that their free pages go too. Running threads keep their lanes. A
- * box purges memory in place, or unmaps it and the window purges it. Both count
- * in the window's purged_bytes.
- */
 HAK_EXPORT size_t hak_trim(void)
 {
-    struct hak_space_figures before, after;
     if (hak_core.mode != HAK_MODE_BOXES || hak_is_forking())
         return 0;
-    hak_space_read(&before);
-    hak_mailbox_receive_all(hak_self);
-    hak_thread_reap(hak_os_now_ms(), true);
-    for (uint32_t i = 0; i < hak_boxes.n; i++)
-        if (hak_boxes.all[i]->ops.trim != NULL)
-            hak_boxes.all[i]->ops.trim(&hak_boxes.all[i]->box);
-    hak_space_trim();
-    hak_space_read(&after);
-    return after.purged_bytes - before.purged_bytes;
+    return hak_trim_all();
 }
 
 /* ---- malloc_trim, malloc_stats, malloc_info, mallinfo, mallopt ---- */
@@ -241,8 +183,10 @@ HAK_EXPORT void malloc_stats(void)
 static void sum_of_boxes(struct hak_stats *sum)
 {
     *sum = (struct hak_stats){0};
-    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+    for (uint32_t i = 0; i < hak_nboxes(); i++) {
         struct hak_stats s;
+        if (hak_boxes.all[i] == &hak_vacant)
+            continue;
         hak_figures(hak_boxes.all[i], &s);
         sum->live_count += s.live_count;
         sum->live_bytes += s.live_bytes;
@@ -289,8 +233,10 @@ HAK_EXPORT int malloc_info(int options, FILE *stream)
         return EAGAIN;
     hak_space_read(&f);
     fprintf(stream, "<malloc version=\"hakmem-%s\">\n", HAK_VERSION);
-    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+    for (uint32_t i = 0; i < hak_nboxes(); i++) {
         struct hak_stats s;
+        if (hak_boxes.all[i] == &hak_vacant)
+            continue;
         hak_figures(hak_boxes.all[i], &s);
         fprintf(stream,
                 "<box name=\"%s\" allocs=\"%lu\" frees=\"%lu\" live=\"%lu\" "

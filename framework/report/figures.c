@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-static void sum_counts(uint32_t index, struct hak_counts *sum)
+void hak_counts_read(uint32_t index, struct hak_counts *sum)
 {
     memset(sum, 0, sizeof *sum);
     for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next) {
@@ -33,11 +33,25 @@ static uint64_t told(uint64_t *most, uint64_t n)
     return hak_counted(most);
 }
 
+/* The counts for b, without those of a box that had its index before. */
+static void read_counts(const struct hak_loaded *b, struct hak_counts *c)
+{
+    const struct hak_counts *before = &b->now->before;
+    hak_counts_read(b->box.index, c);
+    c->allocs -= before->allocs;
+    c->frees -= before->frees;
+    c->bytes_in -= before->bytes_in;
+    c->bytes_out -= before->bytes_out;
+    c->refills -= before->refills;
+    c->remote_frees -= before->remote_frees;
+    c->declines -= before->declines;
+}
+
 void hak_figures(struct hak_loaded *b, struct hak_stats *out)
 {
     struct hak_box_stats own = {0};
     struct hak_counts c;
-    sum_counts(b->box.index, &c);
+    read_counts(b, &c);
     if (b->ops.stats != NULL)
         own = hak_abi_stats(&b->box);
     if (!b->box.lanes) { /* the core has seen every alloc and free */

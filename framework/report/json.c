@@ -159,9 +159,13 @@ void hak_report_json(struct hak_text *t)
         hak_text_print(t, "null");
     hak_text_print(t, ",\"build\":\"%s\",\"free_route\":\"%s\",\"boxes\":[",
                    HAK_BUILD, hak_free_route_name());
-    for (uint32_t i = 0; i < hak_boxes.n; i++) {
-        hak_text_print(t, "%s", i == 0 ? "" : ",");
+    const char *comma = "";
+    for (uint32_t i = 0; i < hak_nboxes(); i++) {
+        if (hak_boxes.walk[i] == &hak_vacant)
+            continue;
+        hak_text_print(t, "%s", comma);
         json_box(t, hak_boxes.walk[i]);
+        comma = ",";
     }
     hak_text_print(t, "],\"libc_allocs\":%" PRIu64, hak_libc_allocs());
     json_memory(t);

@@ -25,10 +25,15 @@ int64_t hak_report_copy(char *out, size_t out_bytes, bool json)
     __attribute__((cold));
 void hak_report_start(void);
 void hak_report_at_exit(void);
+/* [stats] at_exit has another value. Returns 0; -EINVAL, with the reason in
+ * why: its file cannot be opened. */
+int hak_report_retarget(char *why, size_t n);
 
 /* ---- figures.c ---- */
 
 void hak_figures(struct hak_loaded *b, struct hak_stats *out);
+/* What all threads have counted at one index of t->count. */
+void hak_counts_read(uint32_t index, struct hak_counts *sum);
 uint64_t hak_libc_allocs(void);
 
 /* Read the box's own counters (extension "hak.counters/1"). Returns how many.

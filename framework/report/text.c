@@ -62,10 +62,12 @@ static void text_boxes(struct hak_text *t)
     hak_text_print(t, "%-10s %11s %11s %9s %8s %8s %8s %9s %9s %8s\n", "box",
                    "allocs", "frees", "live", "bytes", "peak", "mapped",
                    "refills", "remote", "declined");
-    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+    for (uint32_t i = 0; i < hak_nboxes(); i++) {
         struct hak_loaded *b = hak_boxes.walk[i];
         struct hak_stats s;
         char count[3][24], live[24], peak[24], mapped[24];
+        if (b == &hak_vacant)
+            continue;
         hak_figures(b, &s);
         /* Without ops->stats there are only the core's counts of calls, which
          * are complete if the box has no lanes. */
@@ -89,7 +91,7 @@ static void text_boxes(struct hak_text *t)
 static void text_counters(struct hak_text *t)
 {
     struct hak_counter counter[HAK_COUNTERS_MOST];
-    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+    for (uint32_t i = 0; i < hak_nboxes(); i++) {
         uint32_t n = hak_counters(hak_boxes.walk[i], counter), told = 0;
         for (uint32_t k = 0; k < n; k++) {
             if (counter[k].value == 0)

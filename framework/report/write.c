@@ -6,6 +6,7 @@
 
 #include <base/log.h>
 #include <base/sections.h>
+#include <base/why.h>
 #include <core/state/core.h>
 #include <core/state/thread.h>
 
@@ -134,6 +135,24 @@ void hak_report_start(void)
     char path[4096], why[256];
     if (!hak_hold_file(&held_file, at_exit, path, sizeof path, why, sizeof why))
         report_failure("at_exit", path, "opened", why);
+}
+
+int hak_report_retarget(char *why, size_t n)
+{
+    char path[4096], reason[256];
+    const char *to = hak_conf.stats_at_exit;
+    struct hak_held held = {0};
+    if (held_stderr.inode == 0) /* nothing was to be written at start */
+        hak_hold_stderr(&held_stderr);
+    if (is_none(to) || is_stderr(to))
+        return 0;
+    if (!hak_hold_file(&held, to, path, sizeof path, reason, sizeof reason))
+        return hak_refuse(-EINVAL, why, n, "%s cannot be opened: %s", path,
+                          reason);
+    hak_lock_take(&lock);
+    held_file = held; /* the descriptor of the file before stays open */
+    hak_lock_drop(&lock);
+    return 0;
 }
 
 /* Write the report of at_exit in one write, which appends, since many processes

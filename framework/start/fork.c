@@ -52,6 +52,7 @@
 #include <core/thread/mailbox.h>
 #include <core/thread/thread.h>
 #include <report/report.h>
+#include <start/change.h>
 
 #include <errno.h>
 #include <pthread.h>
@@ -149,10 +150,11 @@ static void drop_streams(enum hak_fork_phase phase, uint32_t depth)
 static bool all_locks(enum hak_fork_phase phase)
 {
     errno = 0;
+    hak_change_lock(phase);
     hak_report_lock(phase);
     hak_boxes_lock(phase);
     bool held = errno == EDEADLK;
-    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+    for (uint32_t i = 0; i < hak_nboxes(); i++) {
         struct hak_loaded *b = hak_boxes.all[i];
         errno = 0;
         if (b->ops.fork != NULL)

@@ -8,10 +8,13 @@
 
 #include <base/log.h>
 #include <base/os.h>
+#include <base/why.h>
 #include <core/box/load.h>
 #include <core/box/modules.h>
 #include <core/state/core.h>
 #include <core/state/fused.h>
+#include <core/malloc/slow.h>
+#include <start/change.h>
 #include <base/text.h>
 
 #include <errno.h>
@@ -120,6 +123,63 @@ int hak_setup_modules(void)
     return error;
 }
 
+/* ---- changes of the running process: there are few --------------------------
+ */
+
+/* These functions return -ENOTSUP. */
+static int refuse_change(char *why, size_t n)
+{
+    return hak_refuse(-ENOTSUP, why, n,
+                      "a fused library has fixed boxes, routes and keys");
+}
+
+static int no_route(const char *range, const char *route, char *why, size_t n)
+{
+    (void)range, (void)route;
+    return refuse_change(why, n);
+}
+
+static int no_box(const char *box, char *why, size_t n)
+{
+    (void)box;
+    return refuse_change(why, n);
+}
+
+static int no_load(const struct hak_load *what, char *why, size_t n)
+{
+    (void)what;
+    return refuse_change(why, n);
+}
+
+static int no_set(const char *section, const char *key, const char *value,
+                  char *why, size_t n)
+{
+    (void)section, (void)key, (void)value;
+    return refuse_change(why, n);
+}
+
+static void no_keys(void (*each)(void *context, const struct hak_key *key),
+                    void *context)
+{
+    (void)each, (void)context; /* hakctl version shows the keys of a library */
+}
+
+const struct hak_changes hak_changes = {
+    .route = no_route,
+    .drain = no_box,
+    .load = no_load,
+    .swap = no_route,
+    .back = no_box,
+    .set = no_set,
+    .trim = hak_trim_all,
+    .each_key = no_keys,
+};
+
+void hak_change_lock(enum hak_fork_phase phase)
+{
+    (void)phase; /* nothing changes */
+}
+
 /* A box whose init fails cannot be left out, since the routes are constants. */
 int hak_setup_boxes(void)
 {
@@ -129,13 +189,14 @@ int hak_setup_boxes(void)
         b->values = f->values;
         b->path = "fused";
         int error = f->nvalues == f->entry->nparams
-                        ? hak_box_begin(b, &f->conf, f->entry)
+                        ? hak_box_begin(b, &f->conf, f->entry, i)
                         : -EINVAL; /* fused from another build of the box */
         if (error != 0) {
             hak_say("%s: box %s: init failed: %s", hak_fused.file, f->conf.name,
                     b->said[0] != 0 ? b->said : strerror(-error));
             return error;
         }
+        hak_box_enter(b);
     }
     return 0;
 }

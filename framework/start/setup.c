@@ -18,6 +18,7 @@
 #include <core/state/fused.h>
 #include <hakmem/foreign.h>
 #include <hakmem/version.h>
+#include <start/change.h>
 
 #include <errno.h>
 #include <unistd.h>
@@ -62,8 +63,9 @@ static void open_named(const char *id)
 {
     char name[16], why[256];
     size_t n = hak_text_until(id + 4, '/');
-    if (hak_core.mode != HAK_MODE_BOOT || strncmp(id, "hak.", 4) != 0 ||
-        n >= sizeof name || hak_text_until(id + 4, '.') < n)
+    bool may_open = hak_core.mode == HAK_MODE_BOOT || hak_change_is_loading();
+    if (!may_open || strncmp(id, "hak.", 4) != 0 || n >= sizeof name ||
+        hak_text_until(id + 4, '.') < n)
         return;
     hak_text_copy(name, sizeof name, id + 4, n);
     int error = hak_module_open(name, why, sizeof why);
@@ -139,7 +141,7 @@ int hak_setup_boxes(void)
     for (uint32_t i = 0; i < hak_conf.nboxes; i++)
         if (hak_conf.box[i].used)
             loaded[i] = hak_box_load(&hak_conf, &hak_conf.box[i]);
-    if (hak_boxes.n == 0)
+    if (hak_nboxes() == 0)
         return -ENOENT;
     hak_policy_build(&hak_conf, loaded);
     if (hak_conf.sample >= 0)

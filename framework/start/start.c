@@ -21,6 +21,7 @@
 #include <core/thread/mailbox.h>
 #include <core/thread/thread.h>
 #include <report/report.h>
+#include <start/change.h>
 
 #include <errno.h>
 
@@ -114,6 +115,7 @@ void hak_start_links(void)
     hak_core.extension = hak_setup_extension;
     hak_core.fork_recover = hak_fork_recover;
     hak_core.age = hak_age_all;
+    hak_core.changes = &hak_changes;
     hak_core.report = hak_report_copy;
     hak_core.figures = hak_figures;
     hak_mailbox_start(hak_free_parcel);

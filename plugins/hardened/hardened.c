@@ -366,15 +366,14 @@ static size_t room_of_class(const struct hardened *h, uint32_t number)
     return number == 0 ? 0 : h->shape[number].slot_bytes - BORDER_BYTES;
 }
 
-/* The row of a class in hak.classes/1. Slots for 0 bytes are as long as those
- * of the next class. */
+/* The row of a class in hak.classes/1. There is no class 1 (slabs_init). */
 static uint32_t row_of_class(uint32_t number)
 {
     return number == 0 ? 0 : number - 1;
 }
 
-/* Add the open slots of all slabs of slots to mapped_bytes. */
-static void add_open(struct hardened *h, struct hak_class *out)
+/* Add the slots that are out or in quarantine to mapped_bytes. */
+static void add_used(struct hardened *h, struct hak_class *out)
 {
     const struct slab *slab = __atomic_load_n(&h->now->all, __ATOMIC_ACQUIRE);
     for (; slab != NULL; slab = slab->all_next) {
@@ -382,7 +381,7 @@ static void add_open(struct hardened *h, struct hak_class *out)
             continue;
         hak_lock_take(&slab->class->lock);
         out[row_of_class(slab->class_number)].mapped_bytes +=
-            slab->nready * slab->slot_bytes;
+            slab->nused * slab->slot_bytes;
         hak_lock_drop(&slab->class->lock);
     }
 }
@@ -395,15 +394,16 @@ static uint32_t read_classes(struct hak_box *box, struct hak_class *out,
     struct hardened *h = hardened_of(box);
     const struct class *c;
     HAK_ALWAYS(n >= CLASSES);
-    for (uint32_t i = 1; i < CLASSES; i++)
-        out[row_of_class(i)].slot_bytes = h->shape[i].slot_bytes;
+    for (uint32_t i = 0; i < CLASSES; i++)
+        if (i != 1)
+            out[row_of_class(i)].slot_bytes = h->shape[i].slot_bytes;
     for (uint32_t i = 0; (c = nth_class(h, &i)) != NULL;) {
         uint64_t live = hak_counted(&c->nout);
         struct hak_class *of = &out[row_of_class(c->number)];
         of->live_count += live;
         of->live_bytes += live * room_of_class(h, c->number);
     }
-    add_open(h, out);
+    add_used(h, out);
     struct hak_class *big = &out[CLASSES - 1];
     big->slot_bytes = (uint64_t)1 << 46;
     big->live_count = hak_counted(&h->now->big.count);

@@ -77,11 +77,13 @@ class Folder:
     def socket(self, pid):
         return self.sockets / f"{pid}.sock"
 
+    conf = ROOT / "conf/default.ini"
+
     def environment(self, control="auto", **more):
         env = {k: v for k, v in os.environ.items()
                if not k.startswith(("HAKMEM_", "LD_PRELOAD"))}
         env.update(XDG_RUNTIME_DIR=str(self.path), LD_PRELOAD=LIBRARY,
-                   HAKMEM_CONF=str(ROOT / "conf/default.ini"), **more)
+                   HAKMEM_CONF=str(self.conf), **more)
         if control is not None:
             env["HAKMEM_CONTROL_SOCKET"] = control
         return env

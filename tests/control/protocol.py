@@ -1,14 +1,16 @@
 """protocol.py - the protocol of the control socket, and clients that do wrong.
 """
+import json
 import os
 import random
+import select
 import signal
 import socket
 import subprocess
 import sys
 import time
 
-from control import PYTHON, Program, holds, main, same, until
+from control import PYTHON, ROOT, Program, holds, main, same, until
 
 REQUEST_BYTES = 4096
 CLIENTS = 32
@@ -45,6 +47,29 @@ def stats_is_the_report(folder):
         holds(f"({p.pid})", text.splitlines()[0])
         same(text[-1], "\n")
         holds("no form of stats", p.ask("stats tekst")["error"])
+
+
+def the_longest_report_is_whole(folder):
+    counting = ROOT / "build/tests/boxes/counting.so"
+    if not counting.exists():
+        return "build/tests/boxes is not built"
+    folder.conf = folder.path / "many.ini"
+    sizes = [f"C{i}" for i in range(8)] + [
+        "1025-4k", "4097-8k", "8193-16k", "16385-32k", "32769-64k",
+        "65537-128k", "131073-256k", "262145-"]
+    folder.conf.write_text("".join(
+        f"[box a_box_with_a_long_name_{i}]\npath = {counting}\n"
+        for i in range(16)) + "[policy]\n" + "".join(
+            f"{size} = a_box_with_a_long_name_{i}\n"
+            for i, size in enumerate(sizes)))
+    with Program(folder) as p:
+        reply = p.ask("stats")
+        same([len(b["counters"]) for b in reply["ok"]["boxes"]], [32] * 16)
+        assert len(json.dumps(reply)) > 20000
+        text = p.ask("stats text")["ok"]
+        same(text.count("a_counter_with_a_long_name_"), 32 * 16)
+        holds("262145-: a_box_with_a_long_name_15", text)
+    return None
 
 
 def errors_say_what_to_do(folder):
@@ -172,6 +197,25 @@ def a_client_that_stops_reading(folder):
         p.lives()
 
 
+def a_client_that_never_reads_is_let_go(folder):
+    with Program(folder) as p:
+        c = p.connect()
+        c.socket.setblocking(False)
+        try:
+            while True:
+                c.socket.send(b"stats\n" * 1000)
+        except BlockingIOError:
+            pass
+        # Nothing is waited for but the end of the connection.
+        gone = select.poll()
+        gone.register(c.socket, 0)
+        end = time.monotonic() + 300
+        while not any(e & select.POLLHUP for _, e in gone.poll(1000)):
+            assert time.monotonic() < end
+        c.close()
+        p.lives()
+
+
 def clients_that_go_away(folder):
     with Program(folder) as p:
         for i in range(300):
@@ -244,9 +288,11 @@ def the_thread_sleeps_while_nobody_asks(folder):
 if __name__ == "__main__":
     sys.exit(main([
         help_lists_the_requests, info_knows_the_process, stats_is_the_report,
+        the_longest_report_is_whole,
         errors_say_what_to_do, words_may_be_quoted,
         requests_are_answered_in_order, the_last_request_needs_no_newline,
         a_request_has_a_longest_length, a_line_of_a_megabyte, garbage,
-        two_hundred_clients, a_client_that_stops_reading, clients_that_go_away,
+        two_hundred_clients, a_client_that_stops_reading,
+        a_client_that_never_reads_is_let_go, clients_that_go_away,
         hakctl_of_a_process_that_dies, hakctl_of_a_process_that_is_stopped,
         socat_speaks_it, the_thread_sleeps_while_nobody_asks]))

@@ -162,7 +162,7 @@ TEST(tables_are_writable_where_the_window_is_in_use)
     start();
     EXPECT(hak_directory_ready(at(0), 2 * ready_bytes)); /* before them */
     for (int i = 0; i < 3; i++)
-        EXPECT((table[i] = hak_directory_table(widths[i])) != NULL);
+        EXPECT((table[i] = hak_directory_table(widths[i], NULL)) != NULL);
     EXPECT(hak_directory_ready(at(last), HAK_GRANULE_BYTES));
     for (int i = 0; i < 3; i++) {
         size_t nwords = n * widths[i] / 64;
@@ -180,7 +180,7 @@ TEST(tables_are_writable_where_the_window_is_in_use)
 TEST_DIES(a_table_is_read_only_elsewhere, SIGSEGV, NULL)
 {
     start();
-    uint64_t *table = hak_directory_table(64);
+    uint64_t *table = hak_directory_table(64, NULL);
     EXPECT(hak_directory_ready(at(0), HAK_GRANULE_BYTES));
     table[0] = 1;
     table[ready_entries()] = 1;
@@ -189,9 +189,9 @@ TEST_DIES(a_table_is_read_only_elsewhere, SIGSEGV, NULL)
 TEST(tables_of_no_width)
 {
     start();
-    EXPECT(hak_directory_table(0) == NULL);
-    EXPECT(hak_directory_table(3) == NULL);
-    EXPECT(hak_directory_table(128) == NULL);
+    EXPECT(hak_directory_table(0, NULL) == NULL);
+    EXPECT(hak_directory_table(3, NULL) == NULL);
+    EXPECT(hak_directory_table(128, NULL) == NULL);
 }
 
 static long peak_kib(void)

@@ -34,6 +34,7 @@ static void build(const char *left_out)
     EXPECT_EQ(conf.nboxes, 3);
     for (uint32_t i = 0; i < conf.nboxes; i++) {
         boxes[i].box.name = conf.box[i].name;
+        boxes[i].box.state_now = HAK_BOX_ACTIVE;
         if (left_out == NULL || strcmp(left_out, conf.box[i].name) != 0)
             loaded[i] = &boxes[i];
     }
@@ -149,7 +150,7 @@ TEST(reset_goes_back_to_what_the_file_said)
     EXPECT_STR(chain_at(300), "c: c > none");
     EXPECT_STR(chain_at(500), "none: > none"); /* no rule of [policy] */
     EXPECT_STR(chain_at(2000), "tail: b c > none");
-    EXPECT_EQ(hak_policy_drop(box("b")), 0);
+    EXPECT_EQ(hak_policy_drain(box("b"), NULL), 0);
     EXPECT_EQ(hak_policy_reset(0, HAK_INDEX_LARGE), 0);
     EXPECT_STR(chain_at(100), "mixed: a c > none"); /* dropped is dropped */
     EXPECT_EQ(hak_policy_reset(5, 4), -EINVAL);
@@ -162,9 +163,9 @@ TEST(leads_to_box_as_long_as_there_is_one)
     EXPECT(!hak_policy_leads_to_box("a"));
     EXPECT(!hak_policy_leads_to_box("nowhere"));
     EXPECT(hak_policy_leads_to_box("tail"));
-    EXPECT_EQ(hak_policy_drop(box("b")), 0);
+    EXPECT_EQ(hak_policy_drain(box("b"), NULL), 0);
     EXPECT(hak_policy_leads_to_box("tail"));
-    EXPECT_EQ(hak_policy_drop(box("c")), 0);
+    EXPECT_EQ(hak_policy_drain(box("c"), NULL), 0);
     EXPECT(!hak_policy_leads_to_box("tail"));
 }
 
@@ -174,7 +175,7 @@ TEST(drop_takes_a_box_out_of_every_chain)
 {
     build(NULL);
     const struct hak_chain *seen = hak_chain_of(hak_index_of(100));
-    EXPECT_EQ(hak_policy_drop(box("b")), 0);
+    EXPECT_EQ(hak_policy_drain(box("b"), NULL), 0);
     EXPECT_EQ(epoch(), 2);
     EXPECT_STR(chain_at(100), "mixed: a c > none");
     EXPECT_STR(chain_at(200), "lenient: > libc");
@@ -182,7 +183,7 @@ TEST(drop_takes_a_box_out_of_every_chain)
     EXPECT_STR(chain_at(300), "c: c > none");
     EXPECT_STR(chain_at(40000), "a: a > none");
     EXPECT(seen->box[1] == box("b")); /* a reader may still be on its way */
-    EXPECT_EQ(hak_policy_drop(box("c")), 0);
+    EXPECT_EQ(hak_policy_drain(box("c"), NULL), 0);
     EXPECT_STR(chain_at(100), "mixed: a > none");
     EXPECT_STR(chain_at(1000), "tail: > none");
 }
@@ -191,7 +192,7 @@ TEST(set_after_drop_gets_the_cut_route)
 {
     build(NULL);
     EXPECT_EQ(hak_policy_set(hak_index_of(300), hak_index_of(300), "tail"), 0);
-    EXPECT_EQ(hak_policy_drop(box("b")), 0);
+    EXPECT_EQ(hak_policy_drain(box("b"), NULL), 0);
     EXPECT_STR(chain_at(300), "tail: c > none");
     EXPECT_EQ(hak_policy_set(hak_index_of(40000), hak_index_of(40000), "mixed"),
               0);
@@ -202,8 +203,8 @@ TEST(drop_of_a_box_in_no_chain)
 {
     static struct hak_loaded stranger;
     build("b");
-    EXPECT_EQ(hak_policy_drop(&stranger), 0);
-    EXPECT_EQ(hak_policy_drop(box("b")), 0);
+    EXPECT_EQ(hak_policy_drain(&stranger, NULL), 0);
+    EXPECT_EQ(hak_policy_drain(box("b"), NULL), 0);
     EXPECT_STR(chain_at(100), "mixed: a c > none");
 }
 

@@ -72,7 +72,7 @@ TEST(routes_change)
     start();
     set_and_reset();
     EXPECT_EQ(hak_policy_set(0, HAK_LANES, "nowhere"), -ENOENT);
-    EXPECT_EQ(hak_policy_drop(hak_boxes.all[0]), 0);
+    EXPECT_EQ(hak_policy_drain(hak_boxes.all[0], NULL), 0);
     EXPECT(hak_policy.chain[1]->box[0] == NULL);
 }
 
@@ -80,7 +80,7 @@ TEST_DIES(closed_after_a_change, SIGSEGV, "and now")
 {
     start();
     set_and_reset();
-    EXPECT_EQ(hak_policy_drop(hak_boxes.all[0]), 0);
+    EXPECT_EQ(hak_policy_drain(hak_boxes.all[0], NULL), 0);
     hak_lanes_reroute(0, HAK_LANES);
     say_last_words();
     store(&hak_policy.epoch);

@@ -141,7 +141,7 @@ TEST(a_new_route_drops_the_lanes_that_it_concerns)
     EXPECT(span_of(r)->box == &hak_boxes.all[SECOND]->box);
     put(p); /* still the first box's */
     EXPECT_EQ(figures().live_count, 2);
-    EXPECT_EQ(hak_policy_drop(hak_boxes.all[SECOND]), 0);
+    EXPECT_EQ(hak_policy_drain(hak_boxes.all[SECOND], NULL), 0);
     EXPECT(hak_alloc_slow(hak_self, BYTES, false) == NULL);
     EXPECT(hak_lane(hak_self, index) == &hak_no_span);
     put(r);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * begin.c - starts a box whose entry was checked: calls its init and adds it.
+ * begin.c - starts a box whose entry was checked, and adds it to hak_boxes.
  *
- * A box stays until the process ends, because some of its blocks may be live.
+ * A box that has blocks stays until the process ends.
  */
 #include <core/box/load.h>
 
@@ -31,7 +31,7 @@ static const char *why_no_lanes(const struct hak_box_entry *e)
 }
 
 static int fill_loaded(struct hak_loaded *b, const struct hak_conf_box *conf,
-                       const struct hak_box_entry *e)
+                       const struct hak_box_entry *e, uint32_t index)
 {
     b->ops = e->ops;
     b->entry = e;
@@ -42,7 +42,7 @@ static int fill_loaded(struct hak_loaded *b, const struct hak_conf_box *conf,
     b->box.ops = &b->ops;
     b->box.name = conf->name;
     b->box.params = b->values;
-    b->box.index = hak_boxes.n;
+    b->box.index = index;
     b->box.state_now = HAK_BOX_LOADED;
     b->box.lanes =
         conf->lanes && b->ops.refill != NULL && why_no_lanes(e) == NULL;
@@ -70,8 +70,6 @@ static int become_foreign(struct hak_loaded *b)
     b->foreign = true;
     b->residual = table.residual;
     b->far = !table.inside;
-    if (b->residual)
-        hak_boxes.residual = b;
     b->ops = ops;
     b->header_bytes = b->ops.usable_size == NULL ? 16 : 0;
     return 0;
@@ -89,9 +87,9 @@ static const struct hak_requests_1 *requests_of(const struct hak_loaded *b)
 }
 
 int hak_box_begin(struct hak_loaded *b, const struct hak_conf_box *conf,
-                  const struct hak_box_entry *e)
+                  const struct hak_box_entry *e, uint32_t index)
 {
-    int error = fill_loaded(b, conf, e);
+    int error = fill_loaded(b, conf, e, index);
     if (error == 0 && b->ops.init != NULL)
         error = b->ops.init(&b->box);
     if (error != 0)
@@ -102,7 +100,6 @@ int hak_box_begin(struct hak_loaded *b, const struct hak_conf_box *conf,
     if (error != 0)
         return error;
     b->requests = requests_of(b);
-    hak_boxes.keeps_requests |= b->requests != NULL;
     b->quick = b->header_bytes == 0 && !hak_conf.verify &&
                (b->foreign || (!b->box.lanes && b->ops.stats != NULL));
     b->box.state_now = HAK_BOX_ACTIVE;
@@ -110,6 +107,13 @@ int hak_box_begin(struct hak_loaded *b, const struct hak_conf_box *conf,
         hak_say("box %s: built for box ABI %u.%u, %s: it gets no lanes but a "
                 "call each time; rebuild it with this core's hakmem/box.h",
                 b->box.name, e->abi_major, e->abi_minor, why_no_lanes(e));
-    hak_walk_enter(b);
     return 0;
+}
+
+void hak_box_enter(struct hak_loaded *b)
+{
+    hak_boxes.keeps_requests |= b->requests != NULL;
+    if (b->residual)
+        hak_boxes.residual = b;
+    hak_walk_enter(b);
 }

@@ -30,7 +30,7 @@ size_t hak_boxes_shrink(size_t want_bytes)
 {
     const struct hak_loaded *last = __atomic_load_n(&grower, __ATOMIC_RELAXED);
     size_t got = 0;
-    for (uint32_t i = 0; i < hak_boxes.n && got < want_bytes; i++) {
+    for (uint32_t i = 0; i < hak_nboxes() && got < want_bytes; i++) {
         struct hak_loaded *b = hak_boxes.all[i];
         if (b->ops.shrink != NULL && (b != last || b->ops.refill != NULL))
             got += b->ops.shrink(&b->box, want_bytes - got);
@@ -43,7 +43,7 @@ void hak_boxes_age(const struct hak_thread *t, uint64_t now_ms)
     static uint64_t due_ms; /* atomic */
     if (!hak_is_due(&due_ms, now_ms, now_ms + hak_space_purge_delay_ms() / 2))
         return;
-    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+    for (uint32_t i = 0; i < hak_nboxes(); i++) {
         struct hak_loaded *b = hak_boxes.all[i];
         if (b->ops.age != NULL && t->heap[i] != NULL)
             b->ops.age(&b->box);

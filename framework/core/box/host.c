@@ -28,7 +28,7 @@
  */
 static void set_range_owner(struct hak_loaded *b, void *p, size_t size_bytes)
 {
-    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+    for (uint32_t i = 0; i < hak_nboxes(); i++) {
         struct hak_loaded *other = hak_boxes.walk[i];
         if (other == b || other->now->untrusted || !hak_box_owns(other, p))
             continue;
@@ -256,7 +256,8 @@ static void host_read_only(struct hak_box *box, void *p, size_t size_bytes)
 
 static void *host_window_table(struct hak_box *box, uint32_t bits)
 {
-    return box->state_now == HAK_BOX_LOADED ? hak_directory_table(bits) : NULL;
+    return box->state_now == HAK_BOX_LOADED ? hak_directory_table(bits, box)
+                                            : NULL;
 }
 
 static HAK_SEALED struct hak_host host = {
@@ -293,6 +294,8 @@ static HAK_SEALED struct hak_host host = {
 
 const struct hak_host *hak_host_table(void)
 {
+    if (host.os_page_bytes != 0)
+        return &host; /* filled in at start, and sealed */
     host.os_page_bytes = hak_os_page_bytes();
     host.window_base = hak_directory.base;
     host.window_bytes = hak_directory.limit_real << HAK_GRANULE_SHIFT;

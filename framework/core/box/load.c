@@ -7,6 +7,7 @@
 #include <base/seal.h>
 #include <core/box/find.h>
 #include <core/box/open.h>
+#include <core/memory/directory.h>
 #include <core/state/core.h>
 
 #include <errno.h>
@@ -42,8 +43,9 @@ static struct hak_loaded *loaded_memory(const struct hak_box_entry *e)
                                : hak_meta(sizeof(struct hak_loaded));
 }
 
-struct hak_loaded *hak_box_load(struct hak_conf *c,
-                                const struct hak_conf_box *conf)
+struct hak_loaded *hak_box_load_at(struct hak_conf *c,
+                                   const struct hak_conf_box *conf,
+                                   uint32_t index)
 {
     char path[PATH_MAX], why[256];
     void *handle;
@@ -75,7 +77,7 @@ struct hak_loaded *hak_box_load(struct hak_conf *c,
         return NULL; /* with wrong parameters it cannot be used at all */
     int error = place_library(c, conf, e->params, e->nparams, values);
     if (error == 0)
-        error = hak_box_begin(b, conf, e);
+        error = hak_box_begin(b, conf, e, index);
     if (error > 0)
         hak_conf_tell(c, HAK_DIAG_ERROR, where,
                       "box %s: its init returned %d; it may return 0, or "
@@ -87,6 +89,23 @@ struct hak_loaded *hak_box_load(struct hak_conf *c,
                                       : "box %s: init failed: %s",
                       conf->name, b->said[0] != 0 ? b->said : strerror(-error));
     if (error != 0)
-        return NULL;
+        hak_box_abandon(b);
+    return error == 0 ? b : NULL;
+}
+
+void hak_box_abandon(struct hak_loaded *b)
+{
+    if (!hak_seal_open())
+        return; /* its tables are lost */
+    hak_directory_forget(&b->box);
+    hak_seal_close();
+}
+
+struct hak_loaded *hak_box_load(struct hak_conf *c,
+                                const struct hak_conf_box *conf)
+{
+    struct hak_loaded *b = hak_box_load_at(c, conf, hak_nboxes());
+    if (b != NULL)
+        hak_box_enter(b);
     return b;
 }

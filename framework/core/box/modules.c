@@ -73,17 +73,26 @@ static const char *call_of(const char *box, uint32_t n, const char **text,
                              : NULL;
 }
 
+/* The nth box in order of priority, or NULL. */
+static struct hak_loaded *nth_box(uint32_t n)
+{
+    for (uint32_t i = 0; i < hak_nboxes(); i++)
+        if (hak_boxes.walk[i] != &hak_vacant && n-- == 0)
+            return hak_boxes.walk[i];
+    return NULL;
+}
+
 static int box_at(uint32_t n, struct hak_box_now *out)
 {
     static const char states[][12] = {"loaded", "active", "draining", "closed"};
     struct hak_stats s;
     if (hak_core.mode != HAK_MODE_BOXES)
         return -ENOSYS;
-    if (n >= hak_boxes.n)
-        return -ENOENT;
     if (hak_is_forking())
         return -EAGAIN;
-    struct hak_loaded *b = hak_boxes.walk[n];
+    struct hak_loaded *b = nth_box(n);
+    if (b == NULL)
+        return -ENOENT;
     hak_core.figures(b, &s);
     hak_text_copy(out->name, sizeof out->name, b->box.name,
                   strlen(b->box.name));
@@ -142,6 +151,14 @@ static int start_module(const struct hak_module_entry *entry, char *why,
         .route_of = route_of,
         .leads_to_box = leads_to_box,
         .call_of = call_of,
+        .route = hak_core.changes->route,
+        .drain = hak_core.changes->drain,
+        .load = hak_core.changes->load,
+        .swap = hak_core.changes->swap,
+        .back = hak_core.changes->back,
+        .set = hak_core.changes->set,
+        .trim = hak_core.changes->trim,
+        .each_key = hak_core.changes->each_key,
         .box = box_at,
         .report = hak_core.report,
     };

@@ -3,6 +3,7 @@
  */
 #include <core/box/walk.h>
 
+#include <base/sections.h>
 #include <core/state/directory.h>
 #include <core/state/ops.h>
 
@@ -16,7 +17,7 @@
 struct hak_loaded *hak_walk(const void *p)
 {
     bool outside = !hak_directory_in_window(p);
-    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+    for (uint32_t i = 0; i < hak_nboxes(); i++) {
         struct hak_loaded *b = hak_boxes.walk[i];
         if (b->residual || b->now->untrusted || (outside && !b->far))
             continue;
@@ -32,7 +33,7 @@ static struct hak_loaded *find_sole(void)
     struct hak_loaded *sole = NULL;
     if (hak_conf.verify || hak_conf.free_route != HAK_FREE_DIRECTORY)
         return NULL;
-    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+    for (uint32_t i = 0; i < hak_nboxes(); i++) {
         if (!hak_boxes.all[i]->far)
             continue;
         if (sole != NULL)
@@ -42,15 +43,58 @@ static struct hak_loaded *find_sole(void)
     return sole != NULL && sole->quick ? sole : NULL;
 }
 
-void hak_walk_enter(struct hak_loaded *b)
+static void add(struct hak_loaded *b)
 {
-    uint32_t at = hak_boxes.n;
+    uint32_t n = hak_boxes.n, at = n;
     while (at > 0 && hak_boxes.walk[at - 1]->priority > b->priority) {
         hak_boxes.walk[at] = hak_boxes.walk[at - 1];
         at--;
     }
     hak_boxes.walk[at] = b;
-    hak_boxes.all[hak_boxes.n] = b;
-    hak_boxes.n++;
+    hak_boxes.all[n] = b;
+    __atomic_store_n(&hak_boxes.n, n + 1, __ATOMIC_RELEASE);
+}
+
+/* Put b in the place of old in both lists. */
+static void replace(const struct hak_loaded *old, uint32_t index,
+                    struct hak_loaded *b)
+{
+    uint32_t at = 0;
+    while (hak_boxes.walk[at] != old)
+        at++;
+    __atomic_store_n(&hak_boxes.walk[at], b, __ATOMIC_RELEASE);
+    __atomic_store_n(&hak_boxes.all[index], b, __ATOMIC_RELEASE);
+}
+
+/* ---- places without a box ------------------------------------------------ */
+
+static bool own_nothing(struct hak_box *box, const void *p)
+{
+    (void)box, (void)p;
+    return false;
+}
+
+static const struct hak_box_entry vacant_entry = {.id = "", .version = ""};
+static struct hak_loaded_now vacant_now;
+HAK_SEALED struct hak_loaded hak_vacant = {
+    .box = {.name = "", .state_now = HAK_BOX_CLOSED, .ops = &hak_vacant.ops},
+    .ops = {.owns = own_nothing},
+    .entry = &vacant_entry,
+    .now = &vacant_now,
+    .path = "",
+};
+
+void hak_walk_leave(const struct hak_loaded *b)
+{
+    replace(b, b->box.index, &hak_vacant);
+    hak_boxes.sole = find_sole();
+}
+
+void hak_walk_enter(struct hak_loaded *b)
+{
+    if (b->box.index < hak_boxes.n)
+        replace(&hak_vacant, b->box.index, b);
+    else
+        add(b);
     hak_boxes.sole = find_sole();
 }

@@ -12,8 +12,13 @@
  * are residual or untrusted are not asked. Any p, any thread. Cost: one call
  * for each box. */
 struct hak_loaded *hak_walk(const void *p);
-/* Add b, which has been started, to hak_boxes. At start. */
+/* Add b, which has been started, to hak_boxes, at its index. At start, or with
+ * the seal open. Other threads may walk meanwhile if no box has a higher
+ * priority than b. */
 void hak_walk_enter(struct hak_loaded *b);
+/* Let hak_vacant take the place of b, a closed box without memory, in
+ * hak_boxes. With the seal open. */
+void hak_walk_leave(const struct hak_loaded *b);
 
 #pragma GCC visibility pop
 

@@ -44,6 +44,7 @@ static void sync_epoch(struct hak_thread *t)
     if (unlikely(t->epoch != epoch)) {
         t->epoch = epoch;
         hak_lanes_resync(t);
+        hak_thread_leave_closed(t);
     }
 }
 

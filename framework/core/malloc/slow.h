@@ -57,6 +57,8 @@ void hak_expect_size(const char *call, const void *p, size_t align_bytes,
 void hak_tick(struct hak_thread *t);
 /* Age the memory of all boxes and threads now. Any thread. */
 void hak_age_all(void);
+/* Give all free memory back to the system. Returns the bytes. Any thread. */
+size_t hak_trim_all(void);
 /* If the memory of boxes has grown (hak_space_owed), give as much of the free
  * and kept memory back to the system. Keeps errno. */
 void hak_pay_for_growth(void);

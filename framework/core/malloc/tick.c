@@ -54,6 +54,28 @@ void hak_pay_for_growth(void)
     errno = kept;
 }
 
+/*
+ * Trim the boxes first and the window after them. Heaps of parked threads are
+ * closed, so that their free pages go too. Running threads keep their lanes. A
+ * box purges memory in place, or unmaps it and the window purges it. Both count
+ * in the window's purged_bytes.
+ */
+size_t hak_trim_all(void)
+{
+    struct hak_space_figures before, after;
+    hak_space_read(&before);
+    hak_mailbox_receive_all(hak_self);
+    hak_thread_reap(hak_os_now_ms(), true);
+    for (uint32_t i = 0; i < hak_nboxes(); i++)
+        if (hak_boxes.all[i]->ops.trim != NULL)
+            hak_boxes.all[i]->ops.trim(&hak_boxes.all[i]->box);
+    if (hak_is_attached(hak_self)) /* trim may have opened a heap there */
+        hak_thread_leave_closed(hak_self);
+    hak_space_trim();
+    hak_space_read(&after);
+    return after.purged_bytes - before.purged_bytes;
+}
+
 void hak_age_all(void)
 {
     for (int i = 0; i < SPACE_TICKS; i++)
@@ -66,7 +88,7 @@ void hak_age_all(void)
     hak_mailbox_receive(t);
     hak_thread_reap(now_ms, false);
     hak_mailbox_age(t, now_ms);
-    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+    for (uint32_t i = 0; i < hak_nboxes(); i++) {
         struct hak_loaded *b = hak_boxes.all[i];
         if (b->ops.age != NULL)
             b->ops.age(&b->box);

@@ -21,7 +21,9 @@
 
 #include <base/meta.h>
 #include <base/os.h>
+#include <base/seal.h>
 #include <base/sections.h>
+#include <core/memory/window.h>
 #include <core/state/thread.h>
 
 #include <errno.h>
@@ -40,8 +42,12 @@ static HAK_SEALED struct table {
     size_t size_bytes;
     uint32_t shift;       /* a chunk has the entries of 2^shift granules */
     unsigned char *ready; /* 1 for each chunk that is writable */
+    const void *owner;    /* NULL: for ever */
+    bool spare;           /* its owner is gone */
 } tables[TABLES_MOST];
 static HAK_SEALED uint32_t ntables;
+/* Tables are added at start, or with hak_window.mapping held and the seal open.
+ */
 
 static bool table_ready(const struct table *t, size_t first, size_t last);
 
@@ -58,14 +64,31 @@ static bool follow_directory(const struct table *t)
     return true;
 }
 
-void *hak_directory_table(uint32_t bits)
+/* A table of a box that is gone, for entries of the same width. It reads zero.
+ */
+static void *take_spare(uint32_t shift, const void *owner)
+{
+    for (uint32_t i = 0; i < ntables; i++) {
+        struct table *t = &tables[i];
+        if (!t->spare || t->shift != shift ||
+            hak_os_purge(t->at, t->size_bytes) != 0)
+            continue;
+        t->spare = false;
+        t->owner = owner;
+        return t->at;
+    }
+    return NULL;
+}
+
+static void *add_table(uint32_t shift, const void *owner)
 {
     struct table *t = &tables[ntables];
     size_t n = hak_directory.limit_real;
-    if (ntables == TABLES_MOST || bits == 0 || bits > 64 ||
-        (bits & (bits - 1)) != 0)
+    if (ntables == TABLES_MOST)
         return NULL;
-    t->shift = CHUNK_SHIFT + 3 - (uint32_t)__builtin_ctz(bits);
+    uint32_t bits = 8u << (CHUNK_SHIFT - shift);
+    t->shift = shift;
+    t->owner = owner;
     t->size_bytes = hak_round_up(hak_max(n * bits / 8, 1), CHUNK_BYTES);
     t->ready = hak_meta(t->size_bytes >> CHUNK_SHIFT);
     t->at = hak_os_map(t->size_bytes, PROT_READ);
@@ -75,11 +98,33 @@ void *hak_directory_table(uint32_t bits)
     return t->at;
 }
 
+void *hak_directory_table(uint32_t bits, const void *owner)
+{
+    if (bits == 0 || bits > 64 || (bits & (bits - 1)) != 0 || !hak_seal_open())
+        return NULL;
+    hak_lock_take(&hak_window.mapping);
+    uint32_t shift = CHUNK_SHIFT + 3 - (uint32_t)__builtin_ctz(bits);
+    void *table = take_spare(shift, owner);
+    if (table == NULL)
+        table = add_table(shift, owner);
+    hak_lock_drop(&hak_window.mapping);
+    hak_seal_close();
+    return table;
+}
+
+void hak_directory_forget(const void *owner)
+{
+    hak_lock_take(&hak_window.mapping);
+    for (uint32_t i = 0; i < ntables; i++)
+        tables[i].spare |= tables[i].owner == owner;
+    hak_lock_drop(&hak_window.mapping);
+}
+
 int hak_directory_start(uintptr_t base, size_t window_bytes)
 {
     hak_directory.base = base;
     hak_directory.limit_real = window_bytes >> HAK_GRANULE_SHIFT;
-    hak_directory.entry = hak_directory_table(64);
+    hak_directory.entry = hak_directory_table(64, NULL);
     if (hak_directory.entry == NULL)
         hak_directory.limit_real = 0;
     return hak_directory.entry == NULL ? -ENOMEM : 0;

@@ -12,11 +12,14 @@
 int hak_directory_start(uintptr_t base, size_t window_bytes);
 /*
  * hak_directory_table - map one more table over the window, with an entry of
- * so many bits for each granule (host->window_table in box.h). At start.
+ * so many bits for each granule (host->window_table in box.h).
  * bits     a power of two up to 64
+ * owner    for hak_directory_forget; NULL: it stays for ever
  * Returns  NULL: no memory, bits is something else, or there are 64 tables
  */
-void *hak_directory_table(uint32_t bits);
+void *hak_directory_table(uint32_t bits, const void *owner);
+/* Let others use the tables of an owner that is gone. With the seal open. */
+void hak_directory_forget(const void *owner);
 /* Make the entries of a range of the window writable in all tables. The caller
  * holds hak_window.mapping. False = no memory. */
 bool hak_directory_ready(const void *p, size_t size_bytes);

@@ -131,7 +131,7 @@ static size_t tick_granules_at(uint64_t now_us)
 {
     uint64_t passed_us = now_us - hak_min(now_us, hak_window.last_us);
     uint64_t all_us =
-        hak_max(hak_window.purge_delay_ms * BACK_DELAYS * 1000, 1);
+        hak_max(hak_space_purge_delay_ms() * BACK_DELAYS * 1000, 1);
     size_t step = hak_window.nold * hak_min(passed_us, all_us) / all_us;
     hak_window.last_us = hak_max(now_us, hak_window.last_us);
     return hak_min(hak_max(step, TICK_LEAST_GRANULES), TICK_MOST_GRANULES);
@@ -152,7 +152,7 @@ static void age_dirty(uint64_t now_ms, uint64_t now_us)
     hak_window_tick_after(now_ms);
     hak_window.nold = hak_window.ndirty;
     hak_lock_drop(&hak_window.lock);
-    hak_window.last_us = now_us + hak_window.purge_delay_ms * 1000 / 2;
+    hak_window.last_us = now_us + hak_space_purge_delay_ms() * 1000 / 2;
 }
 
 void hak_window_purge_if_due(size_t least)

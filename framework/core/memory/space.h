@@ -64,6 +64,7 @@ int hak_space_purge(void *p, size_t size_bytes);
 void hak_space_lock(enum hak_fork_phase phase);
 void hak_space_read(struct hak_space_figures *out);
 uint64_t hak_space_purge_delay_ms(void);
+void hak_space_set_purge_delay(uint64_t ms);
 
 #pragma GCC visibility pop
 

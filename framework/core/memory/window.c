@@ -81,7 +81,12 @@ int hak_space_start(size_t window_bytes, uint64_t purge_delay_ms)
 
 uint64_t hak_space_purge_delay_ms(void)
 {
-    return hak_window.purge_delay_ms;
+    return __atomic_load_n(&hak_window.purge_delay_ms, __ATOMIC_RELAXED);
+}
+
+void hak_space_set_purge_delay(uint64_t ms)
+{
+    __atomic_store_n(&hak_window.purge_delay_ms, ms, __ATOMIC_RELAXED);
 }
 
 /*
@@ -123,7 +128,7 @@ void hak_window_count_idle(size_t more)
 void hak_window_tick_after(uint64_t now_ms)
 {
     __atomic_store_n(&hak_window.next_tick_ms,
-                     now_ms + hak_window.purge_delay_ms / 2, __ATOMIC_RELAXED);
+                     now_ms + hak_space_purge_delay_ms() / 2, __ATOMIC_RELAXED);
 }
 
 void hak_window_set_used(size_t g, size_t n)

@@ -63,7 +63,7 @@ enum {
 #define HAK_BASE_ALIGN_BYTES ((size_t)4 << 30)
 
 /* Guarded by lock, unless a member says otherwise. base, ngranules and
- * purge_delay_ms are set at start. */
+ * purge_delay_ms are set at start; purge_delay_ms may change, atomically. */
 struct hak_window {
     struct hak_lock lock;
     struct hak_lock mapping; /* held around calls that map or move */

@@ -22,8 +22,13 @@ static const struct hak_chain no_boxes_libc = {.last = HAK_FALLBACK_LIBC,
 static const struct hak_chain no_boxes = {.last = HAK_FALLBACK_NONE,
                                           .route = "none"};
 static HAK_SEALED struct {
-    struct hak_chain *chain[HAK_CONF_ROUTES];
+    /* By route. The chain as the INI has it, and as it is now: without the
+     * boxes that drain, and with those that were put in their place. NULL: a
+     * free position. */
+    const struct hak_chain *origin[HAK_CONF_ROUTES];
+    const struct hak_chain *chain[HAK_CONF_ROUTES];
     uint32_t n;
+    uint32_t nfixed; /* routes of the INI; the others were added */
     /* By size index: position in chain as [policy] has it, -1 = fallback. */
     int base[HAK_LANES + 1];
     const struct hak_chain *fallback; /* for sizes without a rule */
@@ -61,8 +66,8 @@ void hak_policy_build(const struct hak_conf *c,
                       struct hak_loaded *const loaded[HAK_MAX_BOXES])
 {
     for (uint32_t i = 0; i < c->nroutes; i++)
-        routes.chain[i] = make_chain(&c->route[i], loaded);
-    routes.n = c->nroutes;
+        routes.chain[i] = routes.origin[i] = make_chain(&c->route[i], loaded);
+    routes.n = routes.nfixed = c->nroutes;
     routes.fallback =
         c->fallback == HAK_FALLBACK_LIBC ? &no_boxes_libc : &no_boxes;
     for (uint32_t i = 0; i <= HAK_LANES; i++) {
@@ -134,6 +139,17 @@ int hak_policy_set(uint32_t first, uint32_t last, const char *name)
     return error;
 }
 
+/* ---- boxes that come and go ---------------------------------------------- */
+
+/* The box that serves where chains of the configuration name b: b itself, the
+ * one that was put in its place, or NULL. */
+static struct hak_loaded *serving(struct hak_loaded *b)
+{
+    while (b != NULL && b->box.state_now != HAK_BOX_ACTIVE)
+        b = b->instead;
+    return b;
+}
+
 static bool chain_has_box(const struct hak_chain *chain,
                           const struct hak_loaded *b)
 {
@@ -143,48 +159,209 @@ static bool chain_has_box(const struct hak_chain *chain,
     return false;
 }
 
-static struct hak_chain *copy_without_box(const struct hak_chain *chain,
-                                          const struct hak_loaded *b)
+/* Fill chain with the boxes that serve for those of `origin`, each once. */
+static void fill_chain(struct hak_chain *chain, const struct hak_chain *origin)
 {
-    struct hak_chain *copy = hak_sealed_memory(sizeof *copy);
-    if (copy == NULL)
-        return NULL;
     uint32_t n = 0;
-    for (uint32_t i = 0; chain->box[i] != NULL; i++)
-        if (chain->box[i] != b)
-            copy->box[n++] = chain->box[i];
-    copy->last = chain->last;
-    copy->route = chain->route;
-    return copy;
+    *chain = (struct hak_chain){.last = origin->last, .route = origin->route};
+    for (uint32_t i = 0; origin->box[i] != NULL; i++) {
+        struct hak_loaded *b = serving(origin->box[i]);
+        if (b != NULL && !chain_has_box(chain, b))
+            chain->box[n++] = b;
+    }
 }
 
-/* lock held, seal open */
-static int drop_box_locked(const struct hak_loaded *b)
+static bool same_boxes(const struct hak_chain *a, const struct hak_chain *b)
 {
-    for (uint32_t r = 0; r < routes.n; r++) {
-        struct hak_chain *old = routes.chain[r];
-        if (old == NULL || !chain_has_box(old, b))
-            continue;
-        struct hak_chain *copy = copy_without_box(old, b);
-        if (copy == NULL) {
-            next_epoch(); /* chains before this one have changed */
+    return memcmp(a->box, b->box, sizeof a->box) == 0;
+}
+
+/* The chain for route r as the boxes are now: the present one if it has not
+ * changed, else a new one. NULL: no memory. */
+static const struct hak_chain *chain_now(uint32_t r)
+{
+    struct hak_chain now;
+    fill_chain(&now, routes.origin[r]);
+    if (same_boxes(&now, routes.chain[r]))
+        return routes.chain[r];
+    struct hak_chain *chain = hak_sealed_memory(sizeof *chain);
+    if (chain != NULL)
+        *chain = now;
+    return chain;
+}
+
+static void publish_in_place(const struct hak_chain *old,
+                             const struct hak_chain *chain)
+{
+    for (uint32_t i = 0; old != chain && i <= HAK_LANES; i++)
+        if (hak_policy.chain[i] == old)
+            publish(i, chain);
+}
+
+/* Make all chains anew from the states of the boxes. lock held, seal open.
+ * Returns 0; -ENOMEM: nothing has changed. */
+static int rebuild(void)
+{
+    const struct hak_chain *now[HAK_CONF_ROUTES];
+    for (uint32_t r = 0; r < routes.n; r++)
+        if (routes.chain[r] != NULL && (now[r] = chain_now(r)) == NULL)
             return -ENOMEM;
-        }
-        for (uint32_t i = 0; i <= HAK_LANES; i++)
-            if (hak_policy.chain[i] == old)
-                publish(i, copy);
-        routes.chain[r] = copy;
+    for (uint32_t r = 0; r < routes.n; r++) {
+        if (routes.chain[r] == NULL)
+            continue;
+        publish_in_place(routes.chain[r], now[r]);
+        routes.chain[r] = now[r];
     }
     next_epoch();
     return 0;
 }
 
-int hak_policy_drop(struct hak_loaded *b)
+/* What a change of a box may have to undo. */
+struct was {
+    struct hak_loaded *b, *instead;
+    uint32_t state;
+};
+
+static struct was set_box(struct hak_loaded *b, enum hak_box_state state,
+                          struct hak_loaded *instead)
+{
+    struct was was = {b, b->instead, b->box.state_now};
+    b->box.state_now = state;
+    b->instead = instead;
+    return was;
+}
+
+static void unset_box(const struct was *was)
+{
+    if (was->b != NULL)
+        set_box(was->b, was->state, was->instead);
+}
+
+/* Set the state of b, and make `other` active if it is not NULL. */
+static int change_box(struct hak_loaded *b, enum hak_box_state state,
+                      struct hak_loaded *instead, struct hak_loaded *other)
 {
     hak_lock_take(&lock);
-    int error = -ENOMEM;
-    if (hak_seal_open()) {
-        error = drop_box_locked(b);
+    int error = hak_seal_open() ? 0 : -ENOMEM;
+    if (error == 0) {
+        struct was of_b = set_box(b, state, instead), of_other = {0};
+        if (other != NULL)
+            of_other = set_box(other, HAK_BOX_ACTIVE, NULL);
+        error = rebuild();
+        if (error != 0) {
+            unset_box(&of_other);
+            unset_box(&of_b);
+        }
+        hak_seal_close();
+    }
+    hak_lock_drop(&lock);
+    return error;
+}
+
+int hak_policy_drain(struct hak_loaded *b, struct hak_loaded *instead)
+{
+    return change_box(b, HAK_BOX_DRAINING, instead, instead);
+}
+
+int hak_policy_close(struct hak_loaded *b)
+{
+    return change_box(b, HAK_BOX_CLOSED, b->instead, NULL);
+}
+
+int hak_policy_activate(struct hak_loaded *b)
+{
+    return change_box(b, HAK_BOX_ACTIVE, NULL, NULL);
+}
+
+/* A free position for a route, or -1. lock held. */
+static int free_route(void)
+{
+    for (uint32_t r = routes.nfixed; r < routes.n; r++)
+        if (routes.chain[r] == NULL)
+            return (int)r;
+    return routes.n < HAK_CONF_ROUTES ? (int)routes.n : -1;
+}
+
+int hak_policy_add(struct hak_loaded *b)
+{
+    hak_lock_take(&lock);
+    int r = free_route(), error = r < 0 ? -ENOSPC : 0;
+    if (error == 0 && !hak_seal_open())
+        error = -ENOMEM;
+    if (error == 0) {
+        struct hak_chain *chain = hak_sealed_memory(sizeof *chain);
+        if (chain != NULL) {
+            chain->box[0] = b;
+            chain->last = routes.fallback->last;
+            chain->route = b->box.name;
+            routes.chain[r] = routes.origin[r] = chain;
+            routes.n += (uint32_t)r == routes.n;
+        } else {
+            error = -ENOMEM;
+        }
+        hak_seal_close();
+    }
+    hak_lock_drop(&lock);
+    return error;
+}
+
+/* Is a chain in the table of sizes? */
+static bool is_published(const struct hak_chain *chain)
+{
+    for (uint32_t i = 0; i <= HAK_LANES; i++)
+        if (hak_policy.chain[i] == chain)
+            return true;
+    return false;
+}
+
+/* Take b out of the origin of route r: the box that serves for it stands there
+ * from now on. A route that was added for b and that no size uses goes. */
+static int forget_in_route(struct hak_loaded *b, uint32_t r)
+{
+    const struct hak_chain *origin = routes.origin[r];
+    if (origin == NULL || !chain_has_box(origin, b))
+        return 0;
+    if (r >= routes.nfixed && !is_published(routes.chain[r])) {
+        routes.chain[r] = routes.origin[r] = NULL;
+        return 0;
+    }
+    struct hak_chain *copy = hak_sealed_memory(sizeof *copy);
+    if (copy == NULL)
+        return -ENOMEM;
+    *copy = (struct hak_chain){.last = origin->last, .route = origin->route};
+    uint32_t n = 0;
+    for (uint32_t i = 0; origin->box[i] != NULL; i++) {
+        struct hak_loaded *at = origin->box[i];
+        at = at == b ? serving(b) : at;
+        if (at != NULL && !chain_has_box(copy, at))
+            copy->box[n++] = at;
+    }
+    routes.origin[r] = copy;
+    return 0;
+}
+
+bool hak_policy_needs_name(const char *name)
+{
+    bool needs = false;
+    hak_lock_take(&lock);
+    for (uint32_t r = 0; r < routes.n; r++)
+        needs |= routes.chain[r] != NULL &&
+                 strcmp(routes.chain[r]->route, name) == 0 &&
+                 (r < routes.nfixed || is_published(routes.chain[r]));
+    hak_lock_drop(&lock);
+    return needs;
+}
+
+int hak_policy_forget(struct hak_loaded *b)
+{
+    hak_lock_take(&lock);
+    int error = hak_seal_open() ? 0 : -ENOMEM;
+    if (error == 0) {
+        for (uint32_t r = 0; r < routes.n && error == 0; r++)
+            error = forget_in_route(b, r);
+        for (uint32_t i = 0; i < hak_nboxes() && error == 0; i++)
+            if (hak_boxes.all[i]->instead == b)
+                hak_boxes.all[i]->instead = serving(b);
         hak_seal_close();
     }
     hak_lock_drop(&lock);

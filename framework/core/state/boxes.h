@@ -8,13 +8,25 @@
 
 #pragma GCC visibility push(hidden)
 
+/* Counts of the slow paths for one thread and box. Only the thread writes
+ * them; reports read them at any time. */
+struct hak_counts {
+    uint64_t allocs, frees;       /* calls of ops->alloc and ops->free */
+    uint64_t bytes_in, bytes_out; /* usable bytes of these slots */
+    uint64_t refills, remote_frees, declines;
+};
+
 /* The members of a box that change while the process runs. They are not sealed.
- * (box.state_now changes too, with the seal open.) */
+ * (box.state_now, `instead` and the values of mutable parameters change too,
+ * with the seal open.) */
 struct hak_loaded_now {
     bool untrusted;   /* its owns() claimed memory of another box */
     bool told_retire; /* the message about too short records was printed */
     uint64_t mapped_bytes, mapped_peak_bytes;
     uint64_t told_frees, told_remote_frees; /* the most that was reported */
+    /* What threads had counted at this box's index when it was loaded: for the
+     * box that had the index before. */
+    struct hak_counts before;
 };
 
 /* A loaded box. `box` is the part that the box itself sees. Sealed, unless the
@@ -35,24 +47,39 @@ struct hak_loaded {
     bool quick;
     char said[400]; /* the error that it logged in init, or "" */
     const struct hak_requests_1 *requests; /* NULL: it has no such extension */
+    /* The box that took its place in the chains; NULL: none. Only for a box
+     * that is draining or closed. */
+    struct hak_loaded *instead;
     const struct hak_box_entry *entry;
     union hak_value *values;
     const char *path;
     struct hak_loaded_now *now;
 };
 
-/* All boxes of the process. Sealed. */
+/*
+ * All boxes of the process. Sealed. A box that is loaded while the process runs
+ * comes last in both lists, or takes the place of a closed box. So a thread
+ * that reads them meanwhile never misses a box that was there before.
+ */
 struct hak_boxes {
     struct hak_loaded *all[HAK_MAX_BOXES];  /* by box->index */
     struct hak_loaded *walk[HAK_MAX_BOXES]; /* by priority, for owns() walks */
-    uint32_t n;
-    struct hak_loaded *residual; /* the residual box, or NULL */
-    bool keeps_requests;         /* at least one box has `requests` */
+    uint32_t n;                             /* atomic: hak_nboxes() */
+    struct hak_loaded *residual;            /* the residual box, or NULL */
+    bool keeps_requests; /* at least one box has `requests` */
     /* The only box that may have slots outside of the window, if there is just
      * one and it is `quick`; else NULL. */
     struct hak_loaded *sole;
 };
 extern struct hak_boxes hak_boxes;
+
+/* Stands in hak_boxes where a box was that is gone. It owns nothing. */
+extern struct hak_loaded hak_vacant;
+
+static inline uint32_t hak_nboxes(void)
+{
+    return __atomic_load_n(&hak_boxes.n, __ATOMIC_ACQUIRE);
+}
 
 /* The struct around a box. */
 static inline struct hak_loaded *hak_loaded_of(struct hak_box *box)

@@ -14,14 +14,6 @@
 
 #pragma GCC visibility push(hidden)
 
-/* Counts of the slow paths for one thread and box. Only the thread writes
- * them; reports read them at any time. */
-struct hak_counts {
-    uint64_t allocs, frees;       /* calls of ops->alloc and ops->free */
-    uint64_t bytes_in, bytes_out; /* usable bytes of these slots */
-    uint64_t refills, remote_frees, declines;
-};
-
 /* A parcel that one thread fills with slots of another thread. */
 struct hak_out {
     struct hak_parcel *parcel; /* NULL: none is open */

@@ -21,7 +21,7 @@
 
 static void park_heaps(struct hak_thread *t)
 {
-    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+    for (uint32_t i = 0; i < hak_nboxes(); i++) {
         struct hak_loaded *b = hak_boxes.all[i];
         if (t->heap[i] != NULL && b->ops.heap_park != NULL)
             b->ops.heap_park(&b->box, t->heap[i]);
@@ -146,4 +146,18 @@ void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open)
     if (*heap == NULL && open && b->ops.heap_open != NULL)
         *heap = b->ops.heap_open(&b->box, t);
     return *heap;
+}
+
+void hak_thread_leave_closed(struct hak_thread *t)
+{
+    int kept = errno;
+    for (uint32_t i = 0; i < hak_nboxes(); i++) {
+        struct hak_loaded *b = hak_boxes.all[i];
+        if (b->box.state_now != HAK_BOX_CLOSED || t->heap[i] == NULL)
+            continue;
+        if (b->ops.heap_close != NULL)
+            b->ops.heap_close(&b->box, t->heap[i]);
+        __atomic_store_n(&t->heap[i], NULL, __ATOMIC_RELEASE);
+    }
+    errno = kept;
 }

@@ -41,7 +41,7 @@ static bool rescue_left(uint64_t before_ms)
     if (t == NULL)
         return false;
     hak_lanes_clear(t);
-    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+    for (uint32_t i = 0; i < hak_nboxes(); i++) {
         struct hak_loaded *b = hak_boxes.all[i];
         if (t->heap[i] != NULL && b->ops.heap_lost != NULL)
             b->ops.heap_lost(&b->box, t->heap[i], t);
@@ -53,7 +53,7 @@ static bool rescue_left(uint64_t before_ms)
 static void close_heaps(struct hak_thread *t)
 {
     hak_mailbox_post(t);
-    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+    for (uint32_t i = 0; i < hak_nboxes(); i++) {
         struct hak_loaded *b = hak_boxes.all[i];
         if (t->heap[i] == NULL || b->ops.heap_close == NULL)
             continue; /* without heap_close, it waits for the next thread */

@@ -107,8 +107,9 @@ extern "C" {
 /* ---- constants ------------------------------------------------------- */
 
 #define HAK_BOX_MAGIC 0x31584f424b4148ffull /* ff "HAKBOX1", little endian */
-#define HAK_ABI_MAJOR 1 /* the core refuses boxes of another */
-#define HAK_ABI_MINOR 7 /* what this header describes */
+#define HAK_ABI_MAJOR 1        /* the core refuses boxes of another */
+#define HAK_ABI_MINOR 7        /* what this header describes */
+#define HAK_ABI_REVIVE_MINOR 7 /* a closed box may become active again */
 
 #define HAK_ALIGN_BYTES 16u  /* alignment of every slot */
 #define HAK_GRANULE_SHIFT 16 /* 64 KiB; docs/decisions.md has the reason */
@@ -540,7 +541,8 @@ struct hak_box_ops {
     void *(*heap_open)(struct hak_box *box, struct hak_thread *thread);
 
     /*
-     * heap_close - the heap's thread is gone.  [any state, not its thread]
+     * heap_close - the heap's thread is gone, or the box is closed and the
+     * heap's thread calls.                                       [any state]
      * Its slots may live on. Give the free memory back. Keep the pages that
      * have live slots, so that remote frees reach them and another heap can
      * adopt them. Call lane_drop for the heap's spans first, since lane_drop
@@ -624,9 +626,11 @@ struct hak_box_ops {
     int (*set_param)(struct hak_box *box, uint32_t param);
 
     /*
-     * state_changed - box->state_now has changed.       [draining or closed]
+     * state_changed - box->state_now has changed.      [active or any later]
      * A draining box should give back what it keeps for reuse, and keep
-     * nothing more: it gets no requests any more.
+     * nothing more: it gets no requests any more. A closed box has no live
+     * slots. Since minor 7 a draining or closed box may become active again;
+     * a foreign box may not after it was closed.
      */
     void (*state_changed)(struct hak_box *box);
 

@@ -5,7 +5,7 @@
  *     socket.c    the socket: its file, who may connect
  *     server.c    the loop: clients, lines, replies
  *     stderr.c    the program's stderr, lent to the thread
- *     commands.c  one request -> one reply
+ *     commands.c  one request -> one reply (commands.h)
  *     request.c   a line -> words
  *     reply.c     a reply: a text in a mapping of its own, JSON strings
  *
@@ -107,8 +107,11 @@ void hak_control_answer(const struct hak_control_self *self, char *line,
 struct hak_control_socket {
     int fd;
     char path[CONTROL_PATH_BYTES];
-    dev_t device; /* of the file */
-    ino_t inode;
+    struct hak_control_file {
+        uint64_t device, inode; /* 0: there is none */
+        int64_t born_ns;        /* numbers of inodes are used again; 0: unknown
+                                 */
+    } file;
 };
 
 /*

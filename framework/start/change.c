@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT
+ * change.c - changes which boxes serve while the process runs.
+ *
+ *     active --drain, swap--> draining --its last block was freed--> closed
+ *        ^                       |                                     |
+ *        +-------- back, swap ---+-------------------------------------+
+ *
+ * A box that drains is in no chain, and its live blocks stay where they are. It
+ * is closed when it has no block and no thread is on its way to it. Threads
+ * close their heaps in a closed box on their next slow path
+ * (core/thread/attach.c), and its memory goes back to the window.
+ */
+#include <start/change.h>
+
+#include <base/why.h>
+#include <conf/values.h>
+#include <core/malloc/slow.h>
+#include <core/route/lanes.h>
+#include <core/route/policy.h>
+#include <core/state/build.h>
+#include <core/thread/mailbox.h>
+#include <report/report.h>
+
+#include <errno.h>
+#include <string.h>
+
+static struct hak_lock changing;
+
+void hak_change_begin(void)
+{
+    hak_lock_take(&changing);
+}
+
+void hak_change_end(void)
+{
+    hak_lock_drop(&changing);
+}
+
+void hak_change_lock(enum hak_fork_phase phase)
+{
+    hak_lock_fork(&changing, phase);
+}
+
+struct hak_loaded *hak_change_box(const char *name)
+{
+    for (uint32_t i = 0; i < hak_nboxes(); i++)
+        if (strcmp(hak_boxes.all[i]->box.name, name) == 0)
+            return hak_boxes.all[i];
+    return NULL;
+}
+
+/* ---- the state of a box -------------------------------------------------- */
+
+static void tell_box(struct hak_loaded *b)
+{
+    if (b->ops.state_changed != NULL)
+        b->ops.state_changed(&b->box);
+}
+
+/* Take b out of the chains, and put `instead` in its place unless it is NULL.
+ */
+static int start_draining(struct hak_loaded *b, struct hak_loaded *instead)
+{
+    bool revived = instead != NULL && instead->box.state_now != HAK_BOX_ACTIVE;
+    int error = hak_policy_drain(b, instead);
+    if (error != 0)
+        return error;
+    hak_lanes_reroute(0, HAK_LANES);
+    tell_box(b);
+    if (revived)
+        tell_box(instead);
+    return 0;
+}
+
+/* Has b no block, and is no thread on its way to it? */
+static bool has_drained(struct hak_loaded *b)
+{
+    struct hak_stats s;
+    /* A thread that is in a chain may still get a block from this box. */
+    bool on_the_way = hak_thread_is_routing();
+    hak_mailbox_receive_all(hak_self);
+    struct hak_mailbox_figures away = hak_mailbox_read(&b->box);
+    hak_figures(b, &s);
+    return !on_the_way && s.live_count == 0 && away.n == 0;
+}
+
+static int close_if_drained(struct hak_loaded *b)
+{
+    if (b->box.state_now == HAK_BOX_DRAINING && has_drained(b)) {
+        int error = hak_policy_close(b);
+        if (error != 0)
+            return error;
+        tell_box(b);
+    }
+    return b->box.state_now == HAK_BOX_CLOSED;
+}
+
+/* ---- routes and boxes ---------------------------------------------------- */
+
+static int is_fixed(char *why, size_t n)
+{
+    if (hak_routes_may_change())
+        return 0;
+    return hak_refuse(-ENOTSUP, why, n,
+                      "a fused library has fixed boxes and routes");
+}
+
+static int no_box(const char *name, char *why, size_t n)
+{
+    return hak_refuse(-ENOENT, why, n, "there is no box %s", name);
+}
+
+static int told(int error, char *why, size_t n)
+{
+    if (error == -ENOMEM)
+        hak_refuse(error, why, n, "no memory; nothing has changed");
+    return error;
+}
+
+static int route(const char *range, const char *name, char *why, size_t n)
+{
+    uint32_t first, last;
+    int error = is_fixed(why, n);
+    if (error != 0)
+        return error;
+    if (hak_conf_range(range, &first, &last, why, n) != 0)
+        return -EINVAL;
+    error = hak_policy_set(first, last, name);
+    if (error == -ENOENT)
+        hak_refuse(error, why, n, "there is no route or box %s", name);
+    if (error == 0)
+        hak_lanes_reroute(first, last);
+    return told(error, why, n);
+}
+
+static int drain(const char *name, char *why, size_t n)
+{
+    int result = is_fixed(why, n);
+    if (result != 0)
+        return result;
+    hak_change_begin();
+    struct hak_loaded *b = hak_change_box(name);
+    if (b == NULL)
+        result = no_box(name, why, n);
+    if (result == 0 && b->box.state_now == HAK_BOX_ACTIVE)
+        result = start_draining(b, NULL);
+    if (result == 0)
+        result = close_if_drained(b);
+    hak_change_end();
+    return told(result, why, n);
+}
+
+/* May b serve again? A foreign library, or a box that was built for an older
+ * header, may have given up what it needs when it was closed. */
+static int check_revival(const struct hak_loaded *b, char *why, size_t n)
+{
+    if (b->box.state_now != HAK_BOX_CLOSED ||
+        (!b->foreign && b->entry->abi_minor >= HAK_ABI_REVIVE_MINOR))
+        return 0;
+    return hak_refuse(-EBUSY, why, n,
+                      "box %s is closed and cannot serve again; load its file "
+                      "under another name",
+                      b->box.name);
+}
+
+static int swap_boxes(struct hak_loaded *from, struct hak_loaded *to, char *why,
+                      size_t n)
+{
+    if (from == to)
+        return hak_refuse(-EINVAL, why, n, "a box cannot replace itself");
+    if (from->box.state_now != HAK_BOX_ACTIVE)
+        return hak_refuse(-EBUSY, why, n, "box %s serves no size any more",
+                          from->box.name);
+    int error = check_revival(to, why, n);
+    return error != 0 ? error : start_draining(from, to);
+}
+
+static int swap(const char *from, const char *to, char *why, size_t n)
+{
+    int error = is_fixed(why, n);
+    if (error != 0)
+        return error;
+    hak_change_begin();
+    struct hak_loaded *a = hak_change_box(from), *b = hak_change_box(to);
+    error = a == NULL   ? no_box(from, why, n)
+            : b == NULL ? no_box(to, why, n)
+                        : swap_boxes(a, b, why, n);
+    hak_change_end();
+    return told(error, why, n);
+}
+
+static int revive(struct hak_loaded *b, char *why, size_t n)
+{
+    if (b->box.state_now == HAK_BOX_ACTIVE)
+        return hak_refuse(-EALREADY, why, n, "box %s is active", b->box.name);
+    int error = check_revival(b, why, n);
+    if (error == 0)
+        error = hak_policy_activate(b);
+    if (error != 0)
+        return error;
+    hak_lanes_reroute(0, HAK_LANES);
+    tell_box(b);
+    return 0;
+}
+
+static int back(const char *name, char *why, size_t n)
+{
+    int error = is_fixed(why, n);
+    if (error != 0)
+        return error;
+    hak_change_begin();
+    struct hak_loaded *b = hak_change_box(name);
+    error = b == NULL ? no_box(name, why, n) : revive(b, why, n);
+    hak_change_end();
+    return told(error, why, n);
+}
+
+const struct hak_changes hak_changes = {
+    .route = route,
+    .drain = drain,
+    .load = hak_change_load,
+    .swap = swap,
+    .back = back,
+    .set = hak_change_set,
+    .trim = hak_trim_all,
+    .each_key = hak_change_each_key,
+};

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT
+ * change.h - changes of the running process.
+ *
+ * The functions are those of struct hak_module_host (hakmem/module.h) with the
+ * same names. They return 0 or more, or -errno with the reason in why, which
+ * may be NULL. Any thread may call them.
+ */
+#ifndef HAKMEM_START_CHANGE_H
+#define HAKMEM_START_CHANGE_H
+
+#include <core/state/boxes.h>
+#include <core/state/core.h>
+#include <hakmem/module.h>
+
+#pragma GCC visibility push(hidden)
+
+/* ---- change.c ---- */
+
+extern const struct hak_changes hak_changes;
+/* Only the thread between these two calls changes boxes and keys. */
+void hak_change_begin(void);
+void hak_change_end(void);
+/* The fork handlers' step on the lock. It comes before those of all others. */
+void hak_change_lock(enum hak_fork_phase phase);
+/* The box of that name, or NULL. */
+struct hak_loaded *hak_change_box(const char *name);
+
+/* ---- load.c ---- */
+
+int hak_change_load(const struct hak_load *what, char *why, size_t n);
+/* Is a box being loaded? Modules may be opened meanwhile. */
+bool hak_change_is_loading(void);
+
+/* ---- keys.c ---- */
+
+int hak_change_set(const char *section, const char *key, const char *value,
+                   char *why, size_t n);
+void hak_change_each_key(void (*each)(void *context, const struct hak_key *key),
+                         void *context);
+
+#pragma GCC visibility pop
+
+#endif
