@@ -336,9 +336,14 @@ static void end_exchange(struct exchange *x, struct pollfd *p)
 {
     close(p->fd);
     p->fd = -1; /* poll(2) leaves it out */
-    if (x->nlines == 0)
+    char *text = x->answer->text;
+    char *newline = text != NULL ? strrchr(text, '\n') : NULL;
+    x->answer->whole = x->nlines == 0;
+    if (newline != NULL) {
+        newline[1] = 0;
         return;
-    free(x->answer->text);
+    }
+    free(text);
     x->answer->text = NULL;
 }
 

@@ -50,8 +50,10 @@ char *ctl_ask(pid_t pid, const char *request, char *why, size_t why_bytes);
 /* One process for ctl_ask_all, and what it answered. */
 struct ctl_answer {
     pid_t pid;
-    char *text; /* the reply's lines with their newlines, which the caller
-                   frees; NULL: there is no whole reply, and why says why */
+    char *text; /* the whole lines that came, with their newlines, which the
+                   caller frees; NULL: none did */
+    bool whole; /* there are as many as were asked for; else why says why not.
+                   A process that refuses sends one line, with the reason */
     char why[512];
 };
 

@@ -396,12 +396,14 @@ static void read_answer(struct fleet_process *p, const struct ctl_answer *a)
     p->pid = a->pid;
     p->at_s = now_s();
     p->state = FLEET_SILENT;
-    if (a->text == NULL) {
-        p->why = copy(a->why);
+    json_t *info = a->text != NULL ? ok_of(a->text, &p->why) : NULL;
+    if (!a->whole) {
+        if (p->why == NULL)
+            p->why = copy(a->why);
         p->state = has_ended(a->pid) ? FLEET_ENDED : FLEET_SILENT;
+        json_decref(info);
         return;
     }
-    json_t *info = ok_of(a->text, &p->why);
     json_t *stats = ok_of(strchr(a->text, '\n') + 1, &p->why);
     if (info != NULL && stats != NULL) {
         fleet_read(p, info, stats);
