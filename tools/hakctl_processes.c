@@ -270,6 +270,8 @@ void ctl_print_change(const json_t *ok)
 {
     printf("%.0f us; reached %s\n", ctl_number(ok, "took_us"),
            ctl_text(ok, "reached"));
+    if (json_object_get(ok, "note") != NULL)
+        printf("note: %s\n", ctl_text(ok, "note"));
 }
 
 void ctl_print_box(const json_t *box)

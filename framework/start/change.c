@@ -17,7 +17,7 @@
 #include <core/malloc/slow.h>
 #include <core/route/lanes.h>
 #include <core/route/policy.h>
-#include <core/state/build.h>
+#include <core/state/ops.h>
 #include <core/thread/mailbox.h>
 #include <report/report.h>
 
@@ -91,6 +91,7 @@ static int close_if_drained(struct hak_loaded *b)
         if (error != 0)
             return error;
         tell_box(b);
+        hak_trim_all(); /* it may keep free memory, and this thread's heap */
     }
     return b->box.state_now == HAK_BOX_CLOSED;
 }
@@ -163,6 +164,26 @@ static int check_revival(const struct hak_loaded *b, char *why, size_t n)
                       b->box.name);
 }
 
+/* Tell of the sizes that `to` was given and has no slots for. */
+static void note_declined(struct hak_loaded *to, char *why, size_t n)
+{
+    uint32_t first = HAK_LANES, last = 0;
+    for (uint32_t i = 0; i < HAK_LANES && HAK_BOX_HAS(to, slot_size); i++) {
+        if (hak_chain_of(i)->box[0] != to ||
+            hak_box_slot_size(to, hak_lane_bytes(i)) != 0)
+            continue;
+        first = i < first ? i : first;
+        last = i;
+    }
+    if (first <= last)
+        hak_refuse(0, why, n,
+                   "box %s has no slots for some requests of %zu to %zu bytes, "
+                   "which were routed to it; they go down the chain",
+                   to->box.name,
+                   first == 0 ? 1 : hak_index_bytes(first - 1) + 1,
+                   hak_index_bytes(last));
+}
+
 static int swap_boxes(struct hak_loaded *from, struct hak_loaded *to, char *why,
                       size_t n)
 {
@@ -172,7 +193,11 @@ static int swap_boxes(struct hak_loaded *from, struct hak_loaded *to, char *why,
         return hak_refuse(-EBUSY, why, n, "box %s serves no size any more",
                           from->box.name);
     int error = check_revival(to, why, n);
-    return error != 0 ? error : start_draining(from, to);
+    if (error == 0)
+        error = start_draining(from, to);
+    if (error == 0)
+        note_declined(to, why, n);
+    return error;
 }
 
 static int swap(const char *from, const char *to, char *why, size_t n)

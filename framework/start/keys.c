@@ -3,7 +3,8 @@
  *
  * Each key is told as an INI would have it, so that the keys in their order
  * make an INI that starts the process as it is now: boxes that were loaded are
- * there, closed ones are not, and [policy] is the present table of routes.
+ * there, those that drain or are closed are not, and [policy] is the present
+ * table of routes.
  */
 #include <start/change.h>
 
@@ -301,7 +302,8 @@ static void tell_fixed(const struct tell *to, const char *section)
                    find_settable(section, keys[i].name) != NULL);
 }
 
-/* The keys that the core reads of a [box NAME], as far as they were given. */
+/* The keys that the core reads of a [box NAME], as far as they were given.
+ * lanes is told always, since a section without keys could not be told. */
 static void tell_given(const struct tell *to, const char *section)
 {
     uint32_t n;
@@ -311,9 +313,18 @@ static void tell_given(const struct tell *to, const char *section)
         const struct hak_conf_entry *e =
             hak_conf_find(&hak_conf, section, keys[i].name);
         bounds_text(&keys[i], bounds);
+        if (e == NULL && strcmp(keys[i].name, "lanes") == 0)
+            tell_param(to, section, &keys[i], false);
         if (e != NULL)
             tell_key(to, section, keys[i].name, e->value, e, false, bounds);
     }
+}
+
+static bool is_core_key(const struct hak_conf_entry *e)
+{
+    uint32_t n;
+    const struct hak_param *keys = hak_conf_keys(e->section, &n);
+    return param_of(keys, n, e->key) != NULL;
 }
 
 static void tell_box(const struct tell *to, const struct hak_loaded *b)
@@ -343,6 +354,24 @@ static void tell_sections(const struct tell *to, const char *kind)
         const struct hak_conf_entry *e = &hak_conf.entry[i];
         if (strncmp(e->section, kind, n) == 0 && e->section[n] == ' ')
             tell_key(to, e->section, e->key, e->value, e, false, "text");
+    }
+}
+
+/* The boxes of the INI that no route leads to, so they were not loaded. */
+static void tell_unused(const struct tell *to)
+{
+    for (uint32_t i = 0; i < hak_conf.nboxes; i++) {
+        char section[TEXT_BYTES];
+        if (hak_conf.box[i].used ||
+            hak_change_box(hak_conf.box[i].name) != NULL)
+            continue;
+        hak_text_join(section, sizeof section, "box ", hak_conf.box[i].name);
+        tell_given(to, section);
+        for (uint32_t k = 0; k < hak_conf.nentries; k++) {
+            const struct hak_conf_entry *e = &hak_conf.entry[k];
+            if (strcmp(e->section, section) == 0 && !is_core_key(e))
+                tell_key(to, section, e->key, e->value, e, false, "");
+        }
     }
 }
 
@@ -453,8 +482,9 @@ void hak_change_each_key(void (*each)(void *context, const struct hak_key *key),
     tell_fixed(&to, "stats");
     tell_fixed(&to, "control");
     for (uint32_t i = 0; i < hak_nboxes(); i++)
-        if (hak_boxes.walk[i]->box.state_now != HAK_BOX_CLOSED)
+        if (hak_boxes.walk[i]->box.state_now == HAK_BOX_ACTIVE)
             tell_box(&to, hak_boxes.walk[i]);
+    tell_unused(&to);
     tell_sections(&to, "call");
     tell_routes(&to);
     tell_policy(&to);

@@ -140,11 +140,13 @@ static void keep_reason(void *context, enum hak_diag_level level,
     reason->n = 0;
 }
 
-/* Remove what an earlier box of this section had, or one that failed. */
+/* Remove what an earlier box of this section was given when it was loaded, or
+ * one that failed. Keys of a [box NAME] in the INI stay. */
 static void forget_keys(const char *section)
 {
     for (uint32_t i = hak_conf.nentries; i-- != 0;)
-        if (strcmp(hak_conf.entry[i].section, section) == 0)
+        if (hak_conf.entry[i].layer == HAK_LAYER_CONTROL &&
+            strcmp(hak_conf.entry[i].section, section) == 0)
             hak_conf.entry[i] = hak_conf.entry[--hak_conf.nentries];
 }
 
@@ -203,7 +205,7 @@ static int read_keys(const struct hak_load *what, struct hak_conf_box *conf,
     };
     const struct hak_conf_entry *e = hak_conf_find(&hak_conf, section, "path");
     struct hak_conf_entry old;
-    if (e != NULL && !foreign)
+    if (e != NULL && e->layer == HAK_LAYER_CONTROL && !foreign)
         return hak_refuse(-EINVAL, why, n,
                           "the box's file is given by NAME=FILE; leave out "
                           "path");

@@ -56,11 +56,12 @@ static int open_checked(const char *path, char *why, size_t why_bytes)
 }
 
 /*
- * Make a path that leads to the open file itself: /proc/self/fd/./N. The loader
- * remembers the names of the files that it opened, and takes an equal name for
- * the same file. So each path gets another N, for which *fd may be replaced,
- * and the "./" makes it differ from paths that programs use.
- * Returns false: there is no /proc, or no free descriptor.
+ * Make a path that leads to the open file itself: /proc/thread-self/fd/./N,
+ * since a thread may have descriptors of its own. The loader remembers the
+ * names of the files that it opened, and takes an equal name for the same file.
+ * So each path gets another N, for which *fd may be replaced, and the "./"
+ * makes it differ from paths that programs use. Returns false: there is no
+ * /proc, or no free descriptor.
  */
 static bool make_descriptor_path(int *fd, char name[64])
 {
@@ -72,7 +73,7 @@ static bool make_descriptor_path(int *fd, char name[64])
     *fd = higher;
     next = higher + 1;
     char digits[24];
-    hak_text_join(name, 64, "/proc/self/fd/./",
+    hak_text_join(name, 64, "/proc/thread-self/fd/./",
                   hak_text_number(digits, (unsigned long)higher));
     return access(name, F_OK) == 0;
 }

@@ -54,6 +54,12 @@ void hak_pay_for_growth(void)
     errno = kept;
 }
 
+static void leave_closed(void)
+{
+    if (hak_is_attached(hak_self))
+        hak_thread_leave_closed(hak_self);
+}
+
 /*
  * Trim the boxes first and the window after them. Heaps of parked threads are
  * closed, so that their free pages go too. Running threads keep their lanes. A
@@ -66,11 +72,11 @@ size_t hak_trim_all(void)
     hak_space_read(&before);
     hak_mailbox_receive_all(hak_self);
     hak_thread_reap(hak_os_now_ms(), true);
+    leave_closed(); /* its pages go to the box */
     for (uint32_t i = 0; i < hak_nboxes(); i++)
         if (hak_boxes.all[i]->ops.trim != NULL)
             hak_boxes.all[i]->ops.trim(&hak_boxes.all[i]->box);
-    if (hak_is_attached(hak_self)) /* trim may have opened a heap there */
-        hak_thread_leave_closed(hak_self);
+    leave_closed(); /* trim may have opened a heap */
     hak_space_trim();
     hak_space_read(&after);
     return after.purged_bytes - before.purged_bytes;

@@ -144,7 +144,8 @@ struct hak_module_host {
      * routed to it yet. */
     int (*load)(const struct hak_load *what, char *why, size_t n);
     /* swap - put box `to` wherever box `from` is in a chain, and let `from`
-     * drain. `to` may be a box that was drained before. */
+     * drain. `to` may be a box that was drained before. On success why gets a
+     * note if `to` does not serve all sizes, else "". */
     int (*swap)(const char *from, const char *to, char *why, size_t n);
     /* back - undo the swap or drain of a box that is still draining or is
      * closed. */

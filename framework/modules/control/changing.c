@@ -160,6 +160,10 @@ void hak_control_swap(struct hak_control_request *r)
     hak_control_begin(r);
     add_box(r, "from", r->word[1]);
     add_box(r, "to", r->word[2]);
+    if (r->why[0] != 0) {
+        hak_control_member(r, "note", r->why);
+        print(r, ",");
+    }
     hak_control_end_change(r, next_call);
 }
 
