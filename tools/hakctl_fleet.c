@@ -397,7 +397,7 @@ static void read_answer(struct fleet_process *p, const struct ctl_answer *a)
     p->at_s = now_s();
     p->state = FLEET_SILENT;
     json_t *info = a->text != NULL ? ok_of(a->text, &p->why) : NULL;
-    if (!a->whole) {
+    if (!a->whole || a->text == NULL) {
         if (p->why == NULL)
             p->why = copy(a->why);
         p->state = has_ended(a->pid) ? FLEET_ENDED : FLEET_SILENT;
