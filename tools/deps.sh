@@ -8,7 +8,7 @@
 # package leave out what needs it.
 set -eu
 
-build='libinih-dev libffi-dev libjansson-dev'
+build='libinih-dev libffi-dev libjansson-dev libncurses-dev libmicrohttpd-dev'
 peers='libmimalloc2.0|libmimalloc3 libjemalloc2
 libtcmalloc-minimal4|libtcmalloc-minimal4t64 libtbbmalloc2'
 programs='perl python3 git sqlite3 redis-server redis-tools xz-utils'
@@ -18,6 +18,7 @@ packages() { # GROUP
     build) echo "$build" ;;
     demo) echo "$build python3" ;;
     check) echo "$build $programs g++ valgrind spin tar findutils coreutils jq
+tmux prometheus curl
 $peers libmemkind0" ;;
     bench) echo "$build $programs $peers python3-matplotlib z3" ;;
     fuzz) echo "$build clang libclang-rt-14-dev|libclang-rt-dev" ;;

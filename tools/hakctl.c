@@ -164,11 +164,13 @@ static const struct command commands[] = {
      "\n"
      "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
      "usage.\n"},
-    {"stats", ctl_stats, "[--json] PID", "the report of a running process, now",
+    {"stats", ctl_stats, "[--json | --prometheus] PID",
+     "the report of a running process, now",
      "PID is a process, the name of a program that one process runs, or the\n"
      "path of a control socket.\n"
      "\n"
      "  -j, --json             as with [stats] format = json\n"
+     "  -p, --prometheus       as the metrics that hakctl exporter serves\n"
      "\n"
      "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
      "usage.\n"},
@@ -278,6 +280,40 @@ static const struct command commands[] = {
      "  -j, --json             as an object with the text\n"
      "\n"
      "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
+     "usage.\n"},
+    {"top", ctl_top,
+     "[PID] [--interval SECONDS] [--sort KEY] [--once] [--json]",
+     "live figures of running processes",
+     "Shows all processes of this user that have a control socket, or the\n"
+     "boxes and size classes of one. A key sorts, Enter looks into a process,\n"
+     "q ends; the bottom line lists the keys.\n"
+     "\n"
+     "  -i, --interval SECONDS  between two samples (default: 1)\n"
+     "      --sort KEY          name, alloc, free, live, mapped, rss, fault,\n"
+     "                          remote, refill or frag (default: mapped)\n"
+     "  -1, --once              print a table of two samples and end\n"
+     "  -j, --json              the same as JSON\n"
+     "\n"
+     "ALLOC/S, FREE/S, REMOTE/S, REFILL/S and FAULT/S are rates. FRAG is\n"
+     "(mapped and not purged) / live. A process that ends stays in the table\n"
+     "as \"ended\".\n"
+     "\n"
+     "Exit status: 0; 1 no such process, or it has no control socket; 2 bad\n"
+     "usage.\n"},
+    {"exporter", ctl_exporter,
+     "[--listen ADDRESS:PORT] [--timeout MS] [--no-classes]",
+     "serve the figures of all processes to Prometheus",
+     "Answers GET /metrics with the figures of all processes of this user\n"
+     "that have a control socket (docs/monitoring.md lists them).\n"
+     "\n"
+     "  -l, --listen ADDRESS:PORT  default: 127.0.0.1:9464; port 0: any free\n"
+     "                             one. The first line of output says where.\n"
+     "  -t, --timeout MS           how long a process may take to answer\n"
+     "                             (default: 500)\n"
+     "      --no-classes           leave out the figures by size class, which\n"
+     "                             are most of them\n"
+     "\n"
+     "Ends on SIGTERM and SIGINT. Exit status: 0; 1 it cannot listen; 2 bad\n"
      "usage.\n"},
     {"help", help, "[COMMAND]", "this text, or that of a command", ""},
 };

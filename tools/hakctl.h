@@ -19,6 +19,14 @@
  *                         does; for run, lint, explain, fuse
  *     hakctl_foreign.c    foreign boxes: static TLS, how they are called
  *     hakctl_json.c       strings in JSON, for the conformance suite too
+ *     hakctl_fleet.c      figures of many processes (hakctl_fleet.h)
+ *     hakctl_prometheus.c  these figures in Prometheus's text format
+ *     hakctl_beside.c     starts hakctl-monitor for top and exporter
+ *
+ * and of hakctl-monitor, which is hakctl with them:
+ *
+ *     hakctl_top.c        top: live figures in the terminal
+ *     hakctl_exporter.c   exporter: serves Prometheus
  *
  * A command gets argv with its own name as argv[0] and returns hakctl's exit
  * status. Output goes to stdout, messages go to stderr.
@@ -62,6 +70,8 @@ int ctl_drain(int argc, char **argv);
 int ctl_trim(int argc, char **argv);
 int ctl_learner(int argc, char **argv);
 int ctl_save(int argc, char **argv);
+int ctl_top(int argc, char **argv);
+int ctl_exporter(int argc, char **argv);
 
 /* ---- hakctl.c ------------------------------------------------------------ */
 

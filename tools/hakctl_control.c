@@ -57,15 +57,19 @@ static bool address_of(const char *path, struct sockaddr_un *out)
     return true;
 }
 
-/* Connect to a socket. Returns a descriptor or -errno. A connection waits while
- * the process has no place for it in its queue. */
-static int connect_to(const char *path)
+/* How a connection is made while the process has no place for it in its queue:
+ * wait, or fail with -EAGAIN. */
+enum patience { WAIT, DO_NOT_WAIT };
+
+/* Connect to a socket. Returns a descriptor or -errno. */
+static int connect_to(const char *path, enum patience patience)
 {
     const struct timeval limit = {.tv_sec = CTL_ASK_S};
+    const int type = patience == WAIT ? 0 : SOCK_NONBLOCK;
     struct sockaddr_un a;
     if (!address_of(path, &a))
         return -ENAMETOOLONG;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | type, 0);
     if (fd < 0)
         return -errno;
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
@@ -115,7 +119,7 @@ static void add_socket(struct list *l, const char *dir, const char *name)
     if (pid == 0)
         return;
     snprintf(path, sizeof path, "%s/%s", dir, name);
-    int fd = connect_to(path);
+    int fd = connect_to(path, DO_NOT_WAIT);
     if (fd == -ECONNREFUSED)
         unlink(path);
     if (fd == -EAGAIN || fd >= 0)
@@ -193,7 +197,8 @@ static void explain_none(pid_t pid, char *why, size_t why_bytes)
 
 /* Connect to the socket of a process. Returns a descriptor; -1, with the reason
  * in why. */
-static int connect_to_process(pid_t pid, char *why, size_t why_bytes)
+static int connect_to_process(pid_t pid, enum patience patience, char *why,
+                              size_t why_bytes)
 {
     char dir[DIRS][PATH_MAX], path[PATH_MAX + 32];
     uid_t uid = geteuid();
@@ -203,16 +208,16 @@ static int connect_to_process(pid_t pid, char *why, size_t why_bytes)
     size_t n = dirs_of(uid, dir);
     snprintf(path, sizeof path, "%s", named.path);
     if (named.pid == pid)
-        fd = connect_to(path);
+        fd = connect_to(path, patience);
     for (size_t i = 0; i < n && fd == -ENOENT; i++) {
         snprintf(path, sizeof path, "%s/%d.sock", dir[i], (int)pid);
         if (is_trusted(dir[i], uid))
-            fd = connect_to(path);
+            fd = connect_to(path, patience);
     }
     /* A process of root may have become that of another user since. */
     if (fd == -ENOENT && geteuid() == 0) {
         snprintf(path, sizeof path, "/run/hakmem/%d.sock", (int)pid);
-        fd = connect_to(path);
+        fd = connect_to(path, patience);
     }
     if (fd == -ENOENT)
         explain_none(pid, why, why_bytes);
@@ -298,7 +303,7 @@ static char *read_line(int fd, const struct timespec *end)
 char *ctl_ask(pid_t pid, const char *request, char *why, size_t why_bytes)
 {
     struct timespec end;
-    int fd = connect_to_process(pid, why, why_bytes);
+    int fd = connect_to_process(pid, WAIT, why, why_bytes);
     if (fd < 0)
         return NULL;
     clock_gettime(CLOCK_MONOTONIC, &end);
@@ -318,13 +323,131 @@ char *ctl_ask(pid_t pid, const char *request, char *why, size_t why_bytes)
     return line;
 }
 
+/* ---- many processes ------------------------------------------------------ */
+
+/* What is on its way to and from one process. */
+struct exchange {
+    struct ctl_answer *answer;
+    size_t sent, used, size;
+    unsigned nlines; /* that are still to come */
+};
+
+static void end_exchange(struct exchange *x, struct pollfd *p)
+{
+    close(p->fd);
+    p->fd = -1; /* poll(2) leaves it out */
+    char *text = x->answer->text;
+    char *newline = text != NULL ? strrchr(text, '\n') : NULL;
+    x->answer->whole = x->nlines == 0;
+    if (newline != NULL) {
+        newline[1] = 0;
+        return;
+    }
+    free(text);
+    x->answer->text = NULL;
+}
+
+/* Send what the process takes. Returns false: it takes no more. */
+static bool send_some(struct exchange *x, struct pollfd *p, const char *request,
+                      size_t n)
+{
+    ssize_t done = send(p->fd, request + x->sent, n - x->sent,
+                        MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (done < 0)
+        return errno == EAGAIN || errno == EINTR;
+    x->sent += (size_t)done;
+    if (x->sent == n)
+        p->events = POLLIN;
+    return true;
+}
+
+/* Read what there is. Returns false: all lines have come, or no more will. */
+static bool read_some(struct exchange *x, struct pollfd *p)
+{
+    enum { STEP = 64 << 10 };
+    if (x->size - x->used < STEP)
+        x->answer->text = realloc(x->answer->text, x->size += STEP);
+    char *text = x->answer->text;
+    if (text == NULL)
+        ctl_die("no memory");
+    ssize_t n =
+        recv(p->fd, text + x->used, x->size - x->used - 1, MSG_DONTWAIT);
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR;
+    for (ssize_t i = 0; i < n && x->nlines != 0; i++)
+        x->nlines -= text[x->used + (size_t)i] == '\n';
+    x->used += (size_t)n;
+    text[x->used] = 0;
+    return n != 0 && x->nlines != 0;
+}
+
+/* Move each exchange on until all have ended or it is time to stop. */
+static void exchange_all(struct exchange *x, struct pollfd *p, size_t n,
+                         const char *request, const struct timespec *end)
+{
+    const size_t bytes = strlen(request);
+    for (size_t open = n; open != 0;) {
+        open = 0;
+        for (size_t i = 0; i < n; i++) {
+            short ready = p[i].fd < 0 ? 0 : p[i].revents;
+            p[i].revents = 0;
+            if ((ready & POLLOUT) != 0 &&
+                !send_some(&x[i], &p[i], request, bytes))
+                p[i].events = POLLIN; /* it may have sent an error */
+            else if ((ready & (POLLIN | POLLHUP | POLLERR)) != 0 &&
+                     !read_some(&x[i], &p[i]))
+                end_exchange(&x[i], &p[i]);
+            open += p[i].fd >= 0;
+        }
+        if (open != 0 && poll(p, n, left_ms(end)) == 0)
+            return;
+    }
+}
+
+void ctl_ask_all(struct ctl_answer *answer, size_t n, const char *request,
+                 unsigned nlines, unsigned timeout_ms)
+{
+    struct exchange *x = calloc(n + 1, sizeof *x);
+    struct pollfd *p = calloc(n + 1, sizeof *p);
+    char *line = NULL;
+    struct timespec end;
+    if (x == NULL || p == NULL || asprintf(&line, "%s\n", request) < 0)
+        ctl_die("no memory");
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_sec += timeout_ms / 1000;
+    end.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    for (size_t i = 0; i < n; i++) {
+        answer[i].text = NULL;
+        x[i] = (struct exchange){.answer = &answer[i], .nlines = nlines};
+        p[i].fd = connect_to_process(answer[i].pid, DO_NOT_WAIT, answer[i].why,
+                                     sizeof answer[i].why);
+        p[i].events = POLLOUT;
+        if (p[i].fd >= 0)
+            hak_refuse(0, answer[i].why, sizeof answer[i].why,
+                       "process %d closed the connection without an answer",
+                       (int)answer[i].pid);
+    }
+    exchange_all(x, p, n, line, &end);
+    for (size_t i = 0; i < n; i++) {
+        if (p[i].fd < 0)
+            continue;
+        end_exchange(&x[i], &p[i]);
+        hak_refuse(0, answer[i].why, sizeof answer[i].why,
+                   "process %d has not answered for %u ms; is it stopped?",
+                   (int)answer[i].pid, timeout_ms);
+    }
+    free(line);
+    free(p);
+    free(x);
+}
+
 /* ---- by name ------------------------------------------------------------- */
 
 static pid_t find_by_path(const char *path)
 {
     struct ucred peer;
     socklen_t n = sizeof peer;
-    int fd = connect_to(path);
+    int fd = connect_to(path, WAIT);
     if (fd < 0) {
         ctl_say("cannot connect to %s: %s", path, strerror(-fd));
         return 0;

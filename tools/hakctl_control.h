@@ -47,6 +47,26 @@ size_t ctl_processes(struct ctl_process **out);
  */
 char *ctl_ask(pid_t pid, const char *request, char *why, size_t why_bytes);
 
+/* One process for ctl_ask_all, and what it answered. */
+struct ctl_answer {
+    pid_t pid;
+    char *text; /* the whole lines that came, with their newlines, which the
+                   caller frees; NULL: none did */
+    bool whole; /* there are as many as were asked for; else why says why not.
+                   A process that refuses sends one line, with the reason */
+    char why[512];
+};
+
+/*
+ * ctl_ask_all - send the same requests to many processes at once, and wait for
+ * the replies of all. A process that hangs holds up no other.
+ * answer      n of them, with their pid filled in
+ * request     nlines lines, without the last newline; a reply has as many
+ * timeout_ms  how long to wait in all
+ */
+void ctl_ask_all(struct ctl_answer *answer, size_t n, const char *request,
+                 unsigned nlines, unsigned timeout_ms);
+
 /*
  * ctl_find - the process that a word names: a pid, the path of a socket, or the
  * name of a program that only one process runs.

@@ -7,6 +7,7 @@
  */
 #include "hakctl_control.h"
 #include "hakctl.h"
+#include "hakctl_fleet.h"
 
 #include <inttypes.h>
 
@@ -28,13 +29,10 @@ static bool take_options(int argc, char **argv, bool *json)
     return true;
 }
 
-/* The same, and the process. At least and at most so many words must follow.
- * Returns CTL_OK or the exit status, after a message. */
-static int take_process(int argc, char **argv, bool *json, pid_t *pid,
-                        int least, int most)
+/* The process, which stands behind the options. At least and at most so many
+ * words must follow. Returns CTL_OK or the exit status, after a message. */
+static int take_word(int argc, char **argv, pid_t *pid, int least, int most)
 {
-    if (!take_options(argc, argv, json))
-        return CTL_BAD;
     int n = argc - optind - 1;
     if (n < least || n > most) {
         ctl_say("%s: %s; see hakctl help %s", argv[0],
@@ -46,6 +44,14 @@ static int take_process(int argc, char **argv, bool *json, pid_t *pid,
     }
     *pid = ctl_find(argv[optind]);
     return *pid != 0 ? CTL_OK : CTL_SOME;
+}
+
+static int take_process(int argc, char **argv, bool *json, pid_t *pid,
+                        int least, int most)
+{
+    return take_options(argc, argv, json)
+               ? take_word(argc, argv, pid, least, most)
+               : CTL_BAD;
 }
 
 /* ---- asking -------------------------------------------------------------- */
@@ -182,13 +188,42 @@ static void print_string(const json_t *ok)
     fputs(json_string_value(ok) != NULL ? json_string_value(ok) : "", stdout);
 }
 
+/* The figures in Prometheus's text format. */
+static int print_metrics(const char *command, pid_t pid)
+{
+    struct fleet fleet;
+    fleet_take(&fleet, pid, CTL_ASK_S * 1000);
+    bool answered = fleet.process[0].state == FLEET_ANSWERED;
+    if (answered)
+        fleet_print_metrics(stdout, &fleet, true);
+    else
+        ctl_say("%s: %s", command, fleet.process[0].why);
+    fleet_free(&fleet);
+    return answered ? CTL_OK : CTL_SOME;
+}
+
 int ctl_stats(int argc, char **argv)
 {
+    static const struct option longs[] = {
+        {"json", no_argument, NULL, 'j'},
+        {"prometheus", no_argument, NULL, 'p'},
+        {CTL_HELP},
+        {NULL, 0, NULL, 0},
+    };
     pid_t pid;
-    bool json;
-    int status = take_process(argc, argv, &json, &pid, 0, 0);
+    int option;
+    bool json = false, prometheus = false;
+    while ((option = ctl_option(argc, argv, ":jhp", longs)) != -1) {
+        if (option != 'j' && option != 'p')
+            return CTL_BAD;
+        json |= option == 'j';
+        prometheus |= option == 'p';
+    }
+    int status = take_word(argc, argv, &pid, 0, 0);
     if (status != CTL_OK)
         return status;
+    if (prometheus)
+        return print_metrics(argv[0], pid);
     return ask_and_print(argv[0], pid, json ? "stats" : "stats text", json,
                          print_string);
 }

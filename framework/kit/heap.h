@@ -32,7 +32,8 @@
 struct hak_bin {
     struct hak_page *current;
     struct hak_link avail, full;
-    uint64_t lent_bytes;   /* bytes got from common pages: common.h */
+    uint32_t lent_bytes;   /* bytes got from common pages: common.h */
+    uint32_t kept_bytes;   /* carved bytes of kept pages; as in the heap */
     struct hak_page *kept; /* linked by pending_next; guarded by shelf */
     uint32_t nkept, low;   /* low: the least nkept since the last look */
 };
@@ -82,6 +83,20 @@ struct hak_heaps_ops {
     void (*own_mark)(const struct hak_page *page, uint64_t *is_free);
 };
 
+/*
+ * What is known of a size class beside what its pages say (visit.h). Atomic.
+ * in_use_bytes  slots of the pages that heaps have, kept ones included
+ * past_allocs   slots that page structs handed out before they served another
+ *               class. As many came back: a page changes its class when it is
+ *               empty.
+ * told_allocs, told_frees  the largest figures that were told, so that they
+ *               never seem to decrease
+ */
+struct hak_class_figures {
+    uint64_t in_use_bytes, past_allocs;
+    uint64_t told_allocs, told_frees;
+};
+
 /* One box's heaps. */
 struct hak_heaps {
     struct hak_box *box;
@@ -98,6 +113,7 @@ struct hak_heaps {
     struct hak_page *all_pages; /* a list that only grows; atomic */
     struct hak_heap *all_heaps; /* likewise */
     uint64_t in_use_bytes, peak_bytes;
+    struct hak_class_figures *figures; /* by class; made with the first heap */
     struct hak_lock lock;
     struct hak_heap *orphans, *spares;
     struct hak_lock common_lock;
@@ -160,6 +176,38 @@ static inline void hak_heap_disown(struct hak_page *page)
 }
 
 /*
+ * Let the slots that the page hands out from now on count for its class. What
+ * it did for another class stays counted there. A reader (visit.h) that comes
+ * between these stores counts too little, never too much.
+ */
+static inline void hak_heap_count_class(struct hak_heaps *all,
+                                        struct hak_page *page)
+{
+    if (likely(page->counted_class == page->class_number))
+        return;
+    uint64_t allocs = page->span.nalloc - page->counted_nalloc;
+    __atomic_store_n(&page->counted_nalloc, page->span.nalloc,
+                     __ATOMIC_RELAXED);
+    __atomic_store_n(&page->counted_nfree, page->span.nfree, __ATOMIC_RELAXED);
+    hak_count_shared(&all->figures[page->counted_class].past_allocs,
+                     (int64_t)allocs);
+    __atomic_store_n(&page->counted_class, page->class_number,
+                     __ATOMIC_RELEASE);
+}
+
+/* Count the slots of a page that a heap got, or gives back, as in use. Returns
+ * the bytes that are in use in all. */
+static inline uint64_t hak_heap_count_page(struct hak_heaps *all,
+                                           const struct hak_page *page,
+                                           bool got)
+{
+    int64_t bytes = (int64_t)page->capacity * page->span.slot_bytes;
+    int64_t more = got ? bytes : -bytes;
+    hak_count_shared(&all->figures[page->class_number].in_use_bytes, more);
+    return hak_count_shared(&all->in_use_bytes, more);
+}
+
+/*
  * Give an initialised page to the heap and register its span.
  * size_bytes  of the memory that the page was made of
  * span.owner and slot_bytes must be set before span_set, which copies a hint of
@@ -170,6 +218,7 @@ static inline void hak_heap_enter(struct hak_heap *heap, struct hak_page *page,
                                   size_t size_bytes)
 {
     struct hak_box *box = heap->all->box;
+    hak_heap_count_class(heap->all, page);
     __atomic_store_n(&page->heap, heap, __ATOMIC_RELAXED);
     hak_heap_own(heap, page);
     int error = box->host->span_set(box, &page->span, hak_page_memory(page),
@@ -220,9 +269,7 @@ static inline void hak_heap_retire(struct hak_heap *heap, struct hak_page *page)
 {
     HAK_ASSERT(hak_page_out(page) == 0);
     hak_page_expect_empty(page);
-    __atomic_sub_fetch(&heap->all->in_use_bytes,
-                       (uint64_t)page->capacity * page->span.slot_bytes,
-                       __ATOMIC_RELAXED);
+    hak_heap_count_page(heap->all, page, false);
     hak_count(&heap->retired, 1);
     if (page->span.nalloc != page->taken_nalloc) /* else told when kept */
         hak_page_tell_retired(page);
@@ -230,6 +277,15 @@ static inline void hak_heap_retire(struct hak_heap *heap, struct hak_page *page)
 }
 
 /* ---- kept pages ---- */
+
+/* Count kept bytes. Guarded by heap->shelf. */
+static inline void hak_heap_count_kept(struct hak_heap *heap,
+                                       struct hak_bin *bin, int64_t bytes)
+{
+    __atomic_store_n(&bin->kept_bytes, bin->kept_bytes + (uint32_t)bytes,
+                     __ATOMIC_RELAXED);
+    hak_count(&heap->kept_bytes, (uint64_t)bytes);
+}
 
 /* Keep an empty page. Returns false: there is no room for it. A heap without a
  * thread keeps no pages. */
@@ -249,7 +305,7 @@ static inline bool hak_heap_keep(struct hak_heap *heap, struct hak_page *page)
         page->pending_next = bin->kept;
         __atomic_store_n(&bin->kept, page, __ATOMIC_RELAXED);
         bin->nkept++;
-        hak_count(&heap->kept_bytes, bytes);
+        hak_heap_count_kept(heap, bin, (int64_t)bytes);
     }
     hak_lock_drop(&heap->shelf);
     return room;
@@ -265,7 +321,7 @@ static inline struct hak_page *hak_bin_pop_kept(struct hak_heap *heap,
     __atomic_store_n(&bin->kept, page->pending_next, __ATOMIC_RELAXED);
     bin->nkept--;
     bin->low = bin->nkept < bin->low ? bin->nkept : bin->low;
-    hak_count(&heap->kept_bytes, -(uint64_t)hak_page_used_bytes(page));
+    hak_heap_count_kept(heap, bin, -(int64_t)hak_page_used_bytes(page));
     return page;
 }
 

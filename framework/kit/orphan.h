@@ -152,10 +152,27 @@ static inline void hak_heap_notify(struct hak_page *page)
 
 /* ---- open and close ---- */
 
+/* Make the figures of the classes, unless there are some. False: no memory. */
+static inline bool hak_heaps_make_figures(struct hak_heaps *all)
+{
+    struct hak_class_figures *none = NULL;
+    if (__atomic_load_n(&all->figures, __ATOMIC_ACQUIRE) != NULL)
+        return true;
+    struct hak_class_figures *figures =
+        all->box->host->meta(all->box, all->nclasses * sizeof *figures);
+    if (figures == NULL)
+        return false;
+    __atomic_compare_exchange_n(&all->figures, &none, figures, false,
+                                __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+    return true;
+}
+
 static inline struct hak_heap *hak_heap_make(struct hak_heaps *all)
 {
     struct hak_box *box = all->box;
     struct hak_heap *heap;
+    if (!hak_heaps_make_figures(all))
+        return NULL;
     size_t bytes =
         hak_round_up(sizeof *heap + all->nclasses * sizeof heap->bin[0],
                      _Alignof(struct hak_heap));

@@ -68,10 +68,14 @@ struct hak_page {
     uint16_t class_number;
     uint8_t state; /* enum hak_page_state */
     bool tail;     /* the part that is not carved may be in memory: idle.h */
-    uint64_t taken_nalloc, taken_nfree; /* of the span at hak_page_begin */
-    uint64_t remote_frees;              /* collected since then */
-    uint32_t taken_nremote;             /* span.nremote at hak_page_begin */
-    uint64_t seen, asleep;              /* idle.h */
+    uint16_t counted_class; /* atomic: the class that counts the slots handed
+                               out since counted_nalloc (heap.h) */
+    uint64_t taken_nalloc, taken_nfree;     /* of the span at hak_page_begin */
+    uint64_t remote_frees;                  /* collected since then */
+    uint32_t taken_nremote;                 /* span.nremote at hak_page_begin */
+    uint64_t seen, asleep;                  /* idle.h */
+    uint64_t counted_nalloc, counted_nfree; /* atomic; of the span when
+                                               counted_class was set */
     /* Written by other threads, so on a cache line of their own. */
     _Alignas(64) uint64_t remote;
     uint64_t

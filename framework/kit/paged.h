@@ -29,6 +29,7 @@
  *   trim       calls hak_heap_trim
  *   stats      calls hak_heaps_stats
  *   shrink     calls hak_heaps_shrink
+ *   get_extension  is hak_paged_extension, unless the box has other extensions
  *   heap_park  is hak_heap_park, or NULL: then a heap is parked as it is
  */
 #ifndef HAK_KIT_PAGED_H
@@ -127,6 +128,40 @@ static inline void hak_paged_age(struct hak_box *box)
     .triggered = hak_heap_triggered, .remote_free = hak_heap_remote_free, \
     .slot_size = hak_paged_slot_size, .fork = hak_paged_fork,             \
     .visit_slots = hak_paged_visit_slots, .age = hak_paged_age
+
+/* ---- figures by class ---------------------------------------------------- */
+
+/* Fill in all classes of the box, one row each. */
+static inline void hak_paged_fill_classes(struct hak_box *box,
+                                          struct hak_class *out)
+{
+    const struct hak_heaps *all = hak_paged_heaps(box);
+    for (uint32_t c = 0; c < all->nclasses; c++)
+        out[c].slot_bytes = box_slot_bytes(box, c);
+    hak_heaps_classes(all, out);
+}
+
+/* hak_classes_1.read, for a box that keeps no slots beside its heaps. */
+static inline uint32_t hak_paged_read_classes(struct hak_box *box,
+                                              struct hak_class *out, uint32_t n)
+{
+    uint32_t nclasses = hak_paged_heaps(box)->nclasses;
+    HAK_ALWAYS(nclasses <= n);
+    hak_paged_fill_classes(box, out);
+    return hak_classes_merge(out, nclasses);
+}
+
+/* ops->get_extension, for such a box. */
+static inline const void *hak_paged_extension(struct hak_box *box,
+                                              const char *id)
+{
+    static const struct hak_classes_1 classes = {
+        .struct_bytes = sizeof classes,
+        .read = hak_paged_read_classes,
+    };
+    (void)box;
+    return strcmp(id, HAK_CLASSES_1) == 0 ? &classes : NULL;
+}
 
 /* ---- calls without lanes ------------------------------------------------- */
 

@@ -77,10 +77,7 @@ static inline struct hak_page *hak_heap_next_page(struct hak_heap *heap,
         return page;
     page = all->ops->page_get(heap, class_number);
     if (page != NULL)
-        hak_count_peak(
-            &all->peak_bytes,
-            hak_count_shared(&all->in_use_bytes,
-                             (int64_t)page->capacity * page->span.slot_bytes));
+        hak_count_peak(&all->peak_bytes, hak_heap_count_page(all, page, true));
     return page;
 }
 

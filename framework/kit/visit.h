@@ -42,6 +42,100 @@ static inline void hak_heaps_stats(const struct hak_heaps *all,
     }
 }
 
+/* ---- figures by class ---- */
+
+/*
+ * Add what the page did for the class that it serves. If it changes its class
+ * meanwhile, nothing is added: hak_heap_count_class. frees is loaded before
+ * nalloc, so that frees are never more than allocs.
+ */
+static inline void hak_page_add_to_class(const struct hak_page *page,
+                                         struct hak_class *out)
+{
+    uint32_t c = __atomic_load_n(&page->counted_class, __ATOMIC_ACQUIRE);
+    uint64_t frees = hak_page_frees(page) -
+                     __atomic_load_n(&page->counted_nfree, __ATOMIC_RELAXED);
+    uint64_t allocs = __atomic_load_n(&page->span.nalloc, __ATOMIC_ACQUIRE) -
+                      __atomic_load_n(&page->counted_nalloc, __ATOMIC_RELAXED);
+    if (__atomic_load_n(&page->counted_class, __ATOMIC_RELAXED) != c ||
+        frees > allocs)
+        return;
+    out[c].allocs += allocs;
+    out[c].frees += frees;
+}
+
+static inline void hak_heaps_add_kept(const struct hak_heaps *all,
+                                      struct hak_class *out)
+{
+    const struct hak_heap *heap =
+        __atomic_load_n(&all->all_heaps, __ATOMIC_ACQUIRE);
+    for (; heap != NULL; heap = heap->all_next)
+        for (uint32_t c = 0; c < all->nclasses; c++)
+            out[c].cached_bytes +=
+                __atomic_load_n(&heap->bin[c].kept_bytes, __ATOMIC_RELAXED);
+}
+
+/* The figures of a class, now that its pages are added up. */
+static inline void hak_class_finish(struct hak_class_figures *figures,
+                                    struct hak_class *out)
+{
+    out->live_count = out->allocs - out->frees;
+    out->live_bytes = out->live_count * out->slot_bytes;
+    out->mapped_bytes += hak_counted(&figures->in_use_bytes);
+    hak_count_peak(&figures->told_allocs, out->allocs);
+    hak_count_peak(&figures->told_frees, out->frees);
+    out->allocs = hak_counted(&figures->told_allocs);
+    out->frees = hak_counted(&figures->told_frees);
+}
+
+/*
+ * Fill in out[c] for each class c of the box. The caller has set slot_bytes,
+ * and the other members to 0.
+ * past_allocs is loaded before the pages are visited. If a page changes its
+ * class meanwhile, the sum is then too small, not too large, and the figure
+ * that is told stays as it was.
+ */
+static inline void hak_heaps_classes(const struct hak_heaps *all,
+                                     struct hak_class *out)
+{
+    struct hak_class_figures *figures =
+        __atomic_load_n(&all->figures, __ATOMIC_ACQUIRE);
+    const struct hak_page *page =
+        __atomic_load_n(&all->all_pages, __ATOMIC_ACQUIRE);
+    if (figures == NULL) /* no heap was ever made */
+        return;
+    for (uint32_t c = 0; c < all->nclasses; c++)
+        out[c].allocs = out[c].frees =
+            __atomic_load_n(&figures[c].past_allocs, __ATOMIC_ACQUIRE);
+    for (; page != NULL; page = page->all_next)
+        hak_page_add_to_class(page, out);
+    hak_heaps_add_kept(all, out);
+    for (uint32_t c = 0; c < all->nclasses; c++)
+        hak_class_finish(&figures[c], &out[c]);
+}
+
+/* Add up classes whose slots have the same size. Returns how many are left. */
+static inline uint32_t hak_classes_merge(struct hak_class *out, uint32_t n)
+{
+    uint32_t have = 0;
+    for (uint32_t c = 0; c < n; c++) {
+        uint32_t at = 0;
+        while (at < have && out[at].slot_bytes != out[c].slot_bytes)
+            at++;
+        if (at == have) {
+            out[have++] = out[c];
+            continue;
+        }
+        out[at].allocs += out[c].allocs;
+        out[at].frees += out[c].frees;
+        out[at].live_count += out[c].live_count;
+        out[at].live_bytes += out[c].live_bytes;
+        out[at].mapped_bytes += out[c].mapped_bytes;
+        out[at].cached_bytes += out[c].cached_bytes;
+    }
+    return have;
+}
+
 /* Most slots of a page that can be visited. */
 enum { HAK_PAGE_SLOTS_MAX = 4096 };
 

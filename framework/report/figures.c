@@ -24,6 +24,15 @@ void hak_counts_read(uint32_t index, struct hak_counts *sum)
     }
 }
 
+/* The larger of n and what was told before. A free is counted nowhere while its
+ * parcel is being emptied, but a counter that decreases for a moment looks like
+ * a restart to whoever computes rates. */
+static uint64_t told(uint64_t *most, uint64_t n)
+{
+    hak_count_peak(most, n);
+    return hak_counted(most);
+}
+
 /* The counts for b, without those of a box that had its index before. */
 static void read_counts(const struct hak_loaded *b, struct hak_counts *c)
 {
@@ -67,7 +76,7 @@ void hak_figures(struct hak_loaded *b, struct hak_stats *out)
         away = (struct hak_mailbox_figures){own.live_count, own.live_bytes};
     *out = (struct hak_stats){
         .allocs = own.allocs,
-        .frees = own.frees + away.n,
+        .frees = told(&b->now->told_frees, own.frees + away.n),
         .live_count = own.live_count - away.n,
         .live_bytes = own.live_bytes - hak_min(away.bytes, own.live_bytes),
         .peak_bytes = own.peak_bytes,
@@ -75,7 +84,8 @@ void hak_figures(struct hak_loaded *b, struct hak_stats *out)
         .mapped_peak_bytes = hak_counted(&b->now->mapped_peak_bytes),
         .cached_bytes = own.cached_bytes,
         .refills = c.refills,
-        .remote_frees = c.remote_frees + away.n,
+        .remote_frees =
+            told(&b->now->told_remote_frees, c.remote_frees + away.n),
         .declines = c.declines,
         .retired_pages = own.retired_pages,
         .adopted_pages = own.adopted_pages,
@@ -92,6 +102,19 @@ uint32_t hak_counters(struct hak_loaded *b,
         return 0;
     uint32_t n = table->read(&b->box, out, HAK_COUNTERS_MOST);
     return n < HAK_COUNTERS_MOST ? n : HAK_COUNTERS_MOST;
+}
+
+uint32_t hak_classes(struct hak_loaded *b,
+                     struct hak_class out[HAK_CLASSES_ROOM])
+{
+    const struct hak_classes_1 *table = NULL;
+    if (b->ops.get_extension != NULL && !hak_report_is_stuck(b))
+        table = b->ops.get_extension(&b->box, HAK_CLASSES_1);
+    if (table == NULL || table->struct_bytes < sizeof *table)
+        return 0;
+    memset(out, 0, HAK_CLASSES_ROOM * sizeof *out);
+    uint32_t n = table->read(&b->box, out, HAK_CLASSES_ROOM);
+    return n < HAK_CLASSES_ROOM ? n : HAK_CLASSES_ROOM;
 }
 
 uint64_t hak_libc_allocs(void)

@@ -8,6 +8,7 @@
 #include <core/memory/space.h>
 #include <core/state/core.h>
 #include <hakmem/version.h>
+#include <kit/sync.h>
 
 #include <inttypes.h>
 #include <unistd.h>
@@ -29,6 +30,28 @@ static void add_quoted(struct hak_text *t, const char *s)
         s += n == 0 ? 1 : n;
     }
     hak_text_print(t, "\"");
+}
+
+/* Only classes that were ever used, and as many as leave room for the rest of
+ * the report. */
+static void json_classes(struct hak_text *t, struct hak_loaded *b)
+{
+    enum { REST_BYTES = 96 << 10 };
+    const struct hak_class *c = t->classes;
+    uint32_t n = hak_classes(b, t->classes), told = 0;
+    hak_text_print(t, ",\"classes\":[");
+    for (uint32_t i = 0; i < n && sizeof t->bytes - t->used > REST_BYTES;
+         i++, c++)
+        if (c->allocs != 0 || c->mapped_bytes != 0)
+            hak_text_print(
+                t,
+                "%s{\"slot_bytes\":%" PRIu64 ",\"allocs\":%" PRIu64
+                ",\"frees\":%" PRIu64 ",\"live\":%" PRIu64
+                ",\"live_bytes\":%" PRIu64 ",\"mapped_bytes\":%" PRIu64
+                ",\"cached_bytes\":%" PRIu64 "}",
+                told++ == 0 ? "" : ",", c->slot_bytes, c->allocs, c->frees,
+                c->live_count, c->live_bytes, c->mapped_bytes, c->cached_bytes);
+    hak_text_print(t, "]");
 }
 
 static void json_box(struct hak_text *t, struct hak_loaded *b)
@@ -66,7 +89,39 @@ static void json_box(struct hak_text *t, struct hak_loaded *b)
     for (uint32_t k = 0; k < n; k++)
         hak_text_print(t, "%s\"%s\":%" PRIu64, k == 0 ? "" : ",",
                        counter[k].name, counter[k].value);
-    hak_text_print(t, "}}");
+    hak_text_print(t, "}");
+    json_classes(t, b);
+    hak_text_print(t, "}");
+}
+
+/* The memory of the process, and the box that holds most of it. */
+static void json_memory(struct hak_text *t)
+{
+    struct hak_space_figures f;
+    const struct hak_loaded *largest = NULL;
+    uint64_t most = 0;
+    hak_space_read(&f);
+    for (uint32_t i = 0; i < hak_boxes.n; i++) {
+        uint64_t bytes = hak_counted(&hak_boxes.all[i]->now->mapped_bytes);
+        if (bytes > most) {
+            most = bytes;
+            largest = hak_boxes.all[i];
+        }
+    }
+    hak_text_print(t,
+                   ",\"used_bytes\":%" PRIu64 ",\"kept_bytes\":%" PRIu64
+                   ",\"dirty_bytes\":%" PRIu64 ",\"purged_bytes\":%" PRIu64
+                   ",\"purges\":%" PRIu64 ",\"purges_refused\":%" PRIu64
+                   ",\"meta_bytes\":%" PRIu64 ",\"largest\":",
+                   f.used_bytes, f.free_bytes, f.dirty_bytes, f.purged_bytes,
+                   f.purges, f.purges_refused, hak_meta_bytes());
+    if (largest == NULL) {
+        hak_text_print(t, "null");
+        return;
+    }
+    hak_text_print(t, "{\"box\":");
+    add_quoted(t, largest->box.name);
+    hak_text_print(t, ",\"mapped_bytes\":%" PRIu64 "}", most);
 }
 
 static void json_routes(struct hak_text *t)
@@ -107,10 +162,8 @@ static void json_stuck(struct hak_text *t, const struct hak_stuck *stuck,
 
 void hak_report_json(struct hak_text *t)
 {
-    struct hak_space_figures f;
     struct hak_stuck stuck[HAK_STUCK_MOST];
     uint32_t nstuck = hak_report_stuck(stuck); /* before stats are asked for */
-    hak_space_read(&f);
     hak_text_print(t, "{\"hakmem\":\"%s\",\"program\":", HAK_VERSION);
     add_quoted(t, hak_program());
     hak_text_print(t, ",\"pid\":%d,\"conf\":", (int)getpid());
@@ -130,12 +183,9 @@ void hak_report_json(struct hak_text *t)
         json_box(t, hak_boxes.walk[i]);
         comma = ",";
     }
-    hak_text_print(t,
-                   "],\"libc_allocs\":%" PRIu64 ",\"used_bytes\":%" PRIu64
-                   ",\"kept_bytes\":%" PRIu64 ",\"purged_bytes\":%" PRIu64
-                   ",\"meta_bytes\":%" PRIu64 ",\"routes\":[",
-                   hak_libc_allocs(), f.used_bytes, f.free_bytes,
-                   f.purged_bytes, hak_meta_bytes());
+    hak_text_print(t, "],\"libc_allocs\":%" PRIu64, hak_libc_allocs());
+    json_memory(t);
+    hak_text_print(t, ",\"routes\":[");
     json_routes(t);
     hak_text_print(t, "]");
     if (hak_blames())

@@ -45,6 +45,11 @@ enum { HAK_COUNTERS_MOST = 32 };
 uint32_t hak_counters(struct hak_loaded *b,
                       struct hak_counter out[HAK_COUNTERS_MOST]);
 
+/* Read the box's figures by size class (extension "hak.classes/1"). Returns how
+ * many. */
+uint32_t hak_classes(struct hak_loaded *b,
+                     struct hak_class out[HAK_CLASSES_ROOM]);
+
 /* ---- stuck.c ---- */
 
 /* A thread that has been in one operation of a box for a second or more. */
@@ -69,10 +74,12 @@ bool hak_report_is_stuck(const struct hak_loaded *b);
 
 /* A text that is being formatted. If it is full, the rest is cut off. There is
  * room for the longest report: HAK_MAX_BOXES boxes with HAK_COUNTERS_MOST
- * counters each, and a route for each size index. */
+ * counters each, a route for each size index, and some 1000 size classes. */
 struct hak_text {
     char bytes[256 << 10];
     size_t used;
+    struct hak_class classes[HAK_CLASSES_ROOM]; /* of the box that is reported,
+                                                   for json.c */
 };
 
 /* Add formatted text at the end. */

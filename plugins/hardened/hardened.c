@@ -361,11 +361,64 @@ static uint32_t mark(struct hak_box *box, void *p, uint32_t mark)
     return (note & NOTE_MARKS) >> NOTE_MARK_SHIFT;
 }
 
+static size_t room_of_class(const struct hardened *h, uint32_t number)
+{
+    return number == 0 ? 0 : h->shape[number].slot_bytes - BORDER_BYTES;
+}
+
+/* The row of a class in hak.classes/1. There is no class 1 (slabs_init). */
+static uint32_t row_of_class(uint32_t number)
+{
+    return number == 0 ? 0 : number - 1;
+}
+
+/* Add the slots that are out or in quarantine to mapped_bytes. */
+static void add_used(struct hardened *h, struct hak_class *out)
+{
+    const struct slab *slab = __atomic_load_n(&h->now->all, __ATOMIC_ACQUIRE);
+    for (; slab != NULL; slab = slab->all_next) {
+        if (is_big(slab))
+            continue;
+        hak_lock_take(&slab->class->lock);
+        out[row_of_class(slab->class_number)].mapped_bytes +=
+            slab->nused * slab->slot_bytes;
+        hak_lock_drop(&slab->class->lock);
+    }
+}
+
+/* slot_bytes is with the border, live_bytes without. Calls are counted by
+ * the core, and not by class. All large blocks are one class. */
+static uint32_t read_classes(struct hak_box *box, struct hak_class *out,
+                             uint32_t n)
+{
+    struct hardened *h = hardened_of(box);
+    const struct class *c;
+    HAK_ALWAYS(n >= CLASSES);
+    for (uint32_t i = 0; i < CLASSES; i++)
+        if (i != 1)
+            out[row_of_class(i)].slot_bytes = h->shape[i].slot_bytes;
+    for (uint32_t i = 0; (c = nth_class(h, &i)) != NULL;) {
+        uint64_t live = hak_counted(&c->nout);
+        struct hak_class *of = &out[row_of_class(c->number)];
+        of->live_count += live;
+        of->live_bytes += live * room_of_class(h, c->number);
+    }
+    add_used(h, out);
+    struct hak_class *big = &out[CLASSES - 1];
+    big->slot_bytes = (uint64_t)1 << 46;
+    big->live_count = hak_counted(&h->now->big.count);
+    big->live_bytes = big->mapped_bytes = hak_counted(&h->now->big.bytes);
+    return CLASSES;
+}
+
 static const void *hardened_extension(struct hak_box *box, const char *id)
 {
     static const struct hak_requests_1 requests = {sizeof requests, was_asked,
                                                    mark};
+    static const struct hak_classes_1 classes = {sizeof classes, read_classes};
     (void)box;
+    if (strcmp(id, HAK_CLASSES_1) == 0)
+        return &classes;
     return strcmp(id, HAK_REQUESTS_1) == 0 ? &requests : NULL;
 }
 

@@ -454,13 +454,45 @@ static uint32_t read_counters(struct hak_box *box, struct hak_counter *out,
     return (uint32_t)have;
 }
 
+/* A class is a power of two: mappings above half of it, up to it. malloc and
+ * free do not count by class, since they would have to do so for each call. */
+static uint32_t read_classes(struct hak_box *box, struct hak_class *out,
+                             uint32_t n)
+{
+    enum { LEAST_LOG2 = HAK_GRANULE_SHIFT, CLASSES = 48 - LEAST_LOG2 };
+    const struct large *large = large_of(box);
+    const struct block *b;
+    HAK_ALWAYS(n >= CLASSES);
+    for (uint32_t c = 0; c < CLASSES; c++)
+        out[c].slot_bytes = (uint64_t)1 << (c + LEAST_LOG2);
+    for (size_t g = 0; (b = blocks_next(&large->blocks, &g)) != NULL;) {
+        uint64_t bytes = block_bytes(b);
+        uint32_t state = block_state(b);
+        if (bytes == 0 || state == BLOCK_SPARE)
+            continue;
+        uint32_t log2 = 64u - (uint32_t)__builtin_clzll(bytes - 1);
+        struct hak_class *of = &out[hak_min(log2 - LEAST_LOG2, CLASSES - 1)];
+        of->mapped_bytes += bytes;
+        of->live_count += state == BLOCK_LIVE;
+        of->live_bytes += state == BLOCK_LIVE ? block_size(b) : 0;
+        of->cached_bytes += state == BLOCK_LIVE ? 0 : bytes;
+    }
+    return CLASSES;
+}
+
 static const void *get_extension(struct hak_box *box, const char *id)
 {
     static const struct hak_counters_1 counters = {
         .struct_bytes = sizeof counters,
         .read = read_counters,
     };
+    static const struct hak_classes_1 classes = {
+        .struct_bytes = sizeof classes,
+        .read = read_classes,
+    };
     (void)box;
+    if (strcmp(id, HAK_CLASSES_1) == 0)
+        return &classes;
     return strcmp(id, HAK_COUNTERS_1) == 0 ? &counters : NULL;
 }
 

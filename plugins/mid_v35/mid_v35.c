@@ -157,6 +157,7 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .init = mid_v35_init,
             .trim = mid_v35_trim,
             .stats = mid_v35_stats,
+            .get_extension = hak_paged_extension,
             .set_param = mid_v35_set_param,
         },
 };

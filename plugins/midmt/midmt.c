@@ -217,6 +217,7 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .init = midmt_init,
             .trim = midmt_trim,
             .stats = midmt_stats,
+            .get_extension = hak_paged_extension,
             .set_param = midmt_set_param,
             .heap_park = hak_heap_park,
             .shrink = midmt_shrink,

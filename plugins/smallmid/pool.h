@@ -27,7 +27,10 @@ struct pool {
     struct hak_link left; /* slabs with a free slot that no list holds */
     uint64_t out;         /* slots not in slabs: live, listed or away */
     uint64_t taken_over;  /* slots that were out of slabs taken over, ever */
-    uint64_t key;         /* of marks: hakmem/box.h, hak_span */
+    /* The largest figures that were told, so that they never seem to decrease;
+     * atomic. */
+    uint64_t told_allocs, told_frees;
+    uint64_t key; /* of marks: hakmem/box.h, hak_span */
     uint32_t slot_bytes;
     uint8_t class_number;
     uint8_t tag;

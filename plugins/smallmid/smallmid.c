@@ -362,6 +362,48 @@ static void smallmid_stats(struct hak_box *box, struct hak_box_stats *out)
     out->retired_pages = hak_counted(&supers->retired);
 }
 
+static uint64_t slab_bytes_of(const struct smallmid *sm, uint32_t c)
+{
+    uint64_t n = 0;
+    const struct superslab *super = superslab_first(&sm->supers);
+    for (; super != NULL; super = superslab_next(super))
+        for (size_t i = 0; i < SUPERSLAB_SLABS; i++)
+            n += slab_tag(&super->slab[i]) == sm->pool[c].tag;
+    return n * SLAB_BYTES;
+}
+
+static uint32_t read_classes(struct hak_box *box, struct hak_class *out,
+                             uint32_t n)
+{
+    struct smallmid *sm = smallmid_of(box);
+    HAK_ALWAYS(n >= sm->nclasses);
+    for (uint32_t c = 0; c < sm->nclasses; c++) {
+        struct pool *pool = &sm->pool[c];
+        uint64_t mine = kept(sm, c), taken = hak_counted(&pool->out);
+        uint64_t allocs = handed_out(sm, c);
+        out[c].slot_bytes = pool->slot_bytes;
+        out[c].live_count = taken > mine ? taken - mine : 0;
+        out[c].live_bytes = out[c].live_count * pool->slot_bytes;
+        hak_count_peak(&pool->told_allocs, allocs);
+        hak_count_peak(&pool->told_frees,
+                       allocs - hak_min(out[c].live_count, allocs));
+        out[c].allocs = hak_counted(&pool->told_allocs);
+        out[c].frees = hak_counted(&pool->told_frees);
+        out[c].mapped_bytes = slab_bytes_of(sm, c);
+    }
+    return sm->nclasses;
+}
+
+static const void *get_extension(struct hak_box *box, const char *id)
+{
+    static const struct hak_classes_1 classes = {
+        .struct_bytes = sizeof classes,
+        .read = read_classes,
+    };
+    (void)box;
+    return strcmp(id, HAK_CLASSES_1) == 0 ? &classes : NULL;
+}
+
 /* ---- walk -------------------------------------------------------------- */
 
 static void mark(uint64_t *is_free, const struct slab *slab, const void *p)
@@ -460,6 +502,7 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .fork = smallmid_fork,
             .trim = smallmid_trim,
             .stats = smallmid_stats,
+            .get_extension = get_extension,
             .visit_slots = smallmid_visit_slots,
         },
 };

@@ -372,6 +372,31 @@ static uint32_t read_counters(struct hak_box *box, struct hak_counter *out,
     return (uint32_t)have;
 }
 
+/* Slots in magazines count as live in the kit. A hit is an alloc, and what a
+ * magazine holds was freed, of which the kit knows nothing. */
+static void count_magazine(struct hak_box *box, uint32_t c,
+                           struct hak_class *out)
+{
+    struct hak_magazine_counts counts;
+    snapshot(box, c, &counts);
+    uint64_t held = hak_min(counts.held, out->live_count);
+    out->allocs += counts.hits;
+    out->frees += counts.hits + held;
+    out->live_count -= held;
+    out->live_bytes -= held * out->slot_bytes;
+}
+
+static uint32_t read_classes(struct hak_box *box, struct hak_class *out,
+                             uint32_t n)
+{
+    HAK_ALWAYS(n >= TINY_CLASSES);
+    hak_paged_fill_classes(box, out);
+    for (uint32_t c = 0; tiny_of(box)->with_magazine != 0 && c < TINY_CLASSES;
+         c++)
+        count_magazine(box, c, &out[c]);
+    return TINY_CLASSES;
+}
+
 static const void *tiny_get_extension(struct hak_box *box, const char *id)
 {
     static const struct hak_magazine_extension magazine = {
@@ -383,7 +408,13 @@ static const void *tiny_get_extension(struct hak_box *box, const char *id)
         .struct_bytes = sizeof counters,
         .read = read_counters,
     };
+    static const struct hak_classes_1 classes = {
+        .struct_bytes = sizeof classes,
+        .read = read_classes,
+    };
     const struct tiny *t = tiny_of(box);
+    if (t != NULL && strcmp(id, HAK_CLASSES_1) == 0)
+        return &classes;
     if (t == NULL || t->with_magazine == 0)
         return NULL;
     if (strcmp(id, HAK_MAGAZINE_EXTENSION) == 0)

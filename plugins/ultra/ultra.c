@@ -59,6 +59,7 @@ struct stack {
     struct hak_link pages;
     uint32_t n, low; /* number of pages; the least n since the last look */
     uint32_t old;    /* pages that are to go back: unneeded since that look */
+    uint64_t bytes;  /* of its pages, cut to slots */
 };
 
 struct depot {
@@ -160,6 +161,7 @@ static void unstack(struct depot *depot, struct stack *stack,
     hak_link_remove(&page->link);
     stack->n--;
     stack->low = stack->n < stack->low ? stack->n : stack->low;
+    stack->bytes -= hak_page_used_bytes(page);
     hak_count(&depot->bytes, -(uint64_t)hak_page_used_bytes(page));
 }
 
@@ -207,6 +209,7 @@ static bool depot_put(struct ultra *u, struct hak_page *page)
         page->state = HAK_PAGE_FREE;
         hak_link_after(&stack->pages, &page->link);
         stack->n++;
+        stack->bytes += bytes;
         hak_count(&depot->bytes, bytes);
     }
     hak_lock_drop(&depot->lock);
@@ -363,6 +366,35 @@ static void ultra_stats(struct hak_box *box, struct hak_box_stats *out)
                         hak_counted(&ultra_of(box)->depot.bytes);
 }
 
+/* The figures of the kit, and the pages that wait in the depot. */
+static uint32_t read_classes(struct hak_box *box, struct hak_class *out,
+                             uint32_t n)
+{
+    struct depot *depot = &ultra_of(box)->depot;
+    HAK_ALWAYS(n >= CLASSES);
+    hak_paged_fill_classes(box, out);
+    hak_lock_take(&depot->lock);
+    for (uint32_t c = 0; c < CLASSES; c++) {
+        const struct stack *stack = &depot->of[c];
+        out[c].cached_bytes += stack->bytes;
+        out[c].mapped_bytes += (uint64_t)stack->n *
+                               granules_of(slot_bytes_of(c)) *
+                               HAK_GRANULE_BYTES;
+    }
+    hak_lock_drop(&depot->lock);
+    return CLASSES;
+}
+
+static const void *ultra_extension(struct hak_box *box, const char *id)
+{
+    static const struct hak_classes_1 classes = {
+        .struct_bytes = sizeof classes,
+        .read = read_classes,
+    };
+    (void)box;
+    return strcmp(id, HAK_CLASSES_1) == 0 ? &classes : NULL;
+}
+
 HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
     HAK_BOX_HEADER("ultra", "1.0"),
     .summary = "pages of one slot size, every multiple of 16 up to 1 KiB",
@@ -378,6 +410,7 @@ HAK_BOX_EXPORT const struct hak_box_entry hak_box_entry = {
             .init = ultra_init,
             .trim = ultra_trim,
             .stats = ultra_stats,
+            .get_extension = ultra_extension,
             .heap_park = hak_heap_park,
             .shrink = ultra_shrink,
         },

@@ -422,6 +422,70 @@ PROPERTY(stats, "live = allocs - frees: what is out, and nothing at the end")
     ck_free_all(b, n); /* by a thread that has no heap; then ck_end looks */
 }
 
+/* The figures by class, added up. Each must be possible by itself. */
+static struct hak_class classes_now(const struct hak_classes_1 *table)
+{
+    static struct hak_class of[HAK_CLASSES_ROOM];
+    struct hak_class sum = {0};
+    memset(of, 0, sizeof of);
+    uint32_t n = table->read(ck.box, of, HAK_CLASSES_ROOM);
+    EXPECT_LE(n, HAK_CLASSES_ROOM);
+    for (uint32_t i = 0; i < n; i++) {
+        for (uint32_t k = 0; k < i; k++)
+            EXPECT(of[k].slot_bytes != of[i].slot_bytes);
+        EXPECT_LE(of[i].frees, of[i].allocs);
+        EXPECT_LE(of[i].live_bytes, of[i].live_count * of[i].slot_bytes);
+        EXPECT_LE(of[i].live_bytes, of[i].mapped_bytes);
+        EXPECT_LE(of[i].cached_bytes, of[i].mapped_bytes);
+        sum.allocs += of[i].allocs;
+        sum.frees += of[i].frees;
+        sum.live_count += of[i].live_count;
+        sum.live_bytes += of[i].live_bytes;
+        sum.mapped_bytes += of[i].mapped_bytes;
+    }
+    return sum;
+}
+
+static void expect_sums(const struct hak_classes_1 *table)
+{
+    struct hak_class sum = classes_now(table);
+    struct hak_box_stats all = stats_now();
+    EXPECT_EQ(sum.live_count, all.live_count);
+    EXPECT_EQ(sum.live_bytes, all.live_bytes);
+    EXPECT_LE(sum.mapped_bytes, th_mapped(ck.box));
+    if (all.allocs == 0 || sum.allocs == 0)
+        return;
+    EXPECT_EQ(sum.allocs, all.allocs);
+    EXPECT_EQ(sum.frees, all.frees);
+}
+
+/* Several rounds, so that memory changes its class. */
+PROPERTY(classes, "what hak.classes/1 tells adds up to what stats() tells")
+{
+    enum { N = 3000, ROUNDS = 4 };
+    NEED_OP(stats);
+    NEED_OP(get_extension);
+    const struct hak_classes_1 *table =
+        ck.box->ops->get_extension(ck.box, HAK_CLASSES_1);
+    if (table == NULL)
+        SKIP("the box has no figures by class");
+    struct block *b = ck_blocks(N);
+    expect_sums(table);
+    for (int round = 0; round < ROUNDS; round++) {
+        struct hak_class before = classes_now(table);
+        size_t most = ck.max_bytes >> round;
+        size_t n = ck_fill(b, N, most > ck.min_bytes ? most : ck.max_bytes,
+                           16 * CK_MIB);
+        expect_sums(table);
+        ck_free_all(b, n / 2);
+        th_join(th_spawn(free_them, &b[n / 2]));
+        expect_sums(table);
+        ck_free_all(b, n);
+        expect_sums(table);
+        EXPECT_GE(classes_now(table).allocs, before.allocs);
+    }
+}
+
 /* Draining: nothing is asked of the box but to take back. */
 PROPERTY(draining,
          "what is draining takes back and owns its slots; then closed")

@@ -92,6 +92,25 @@ TEST(hak_counters_1_is_laid_out_so)
     AT(hak_counters_1, read, 8);
 }
 
+TEST(hak_class_is_laid_out_so)
+{
+    SIZE(hak_class, 56);
+    AT(hak_class, slot_bytes, 0);
+    AT(hak_class, allocs, 8);
+    AT(hak_class, frees, 16);
+    AT(hak_class, live_count, 24);
+    AT(hak_class, live_bytes, 32);
+    AT(hak_class, mapped_bytes, 40);
+    AT(hak_class, cached_bytes, 48);
+}
+
+TEST(hak_classes_1_is_laid_out_so)
+{
+    SIZE(hak_classes_1, 16);
+    AT(hak_classes_1, struct_bytes, 0);
+    AT(hak_classes_1, read, 8);
+}
+
 TEST(hak_box_ops_is_laid_out_so)
 {
     SIZE(hak_box_ops, 208);

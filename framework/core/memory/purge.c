@@ -74,6 +74,7 @@ static size_t purge_run(size_t g, size_t n, bool unmap)
         hak_window_count_idle(-n);
     else
         hak_bits_set(hak_window.idle, g, n);
+    hak_window_count_purge(outcome != KEPT);
     if (outcome == KEPT) {
         hak_bits_set(hak_window.dirty, g, n);
         hak_window_count_dirty(n - ndirty);
@@ -197,6 +198,7 @@ size_t hak_space_shrink(size_t want_bytes)
 int hak_space_purge(void *p, size_t size_bytes)
 {
     int error = hak_window_purge_pages(p, size_bytes);
+    hak_window_count_purge(error == 0);
     if (error == 0)
         hak_count_shared(&hak_window.figures.purged_bytes, (int64_t)size_bytes);
     return error;

@@ -97,7 +97,9 @@ bool hak_space_close(void *p, size_t size_bytes)
     if (size_bytes > hak_window_bytes(HAK_PURGE_PIECE_GRANULES))
         hak_window_purge_pages(p, size_bytes);
     bool closed = hak_os_unmap(p, size_bytes);
-    if (!closed && hak_window_purge_pages(p, size_bytes) != 0)
+    bool purged = closed || hak_window_purge_pages(p, size_bytes) == 0;
+    hak_window_count_purge(purged);
+    if (!purged)
         return false;
     if (closed)
         hak_count_shared(&hak_window.open_bytes, -(int64_t)size_bytes);

@@ -13,11 +13,15 @@
 #pragma GCC visibility push(hidden)
 
 struct hak_space_figures {
-    uint64_t used_bytes; /* mapped, in use by boxes */
-    uint64_t free_bytes; /* mapped, free, waiting for reuse or purge */
+    uint64_t used_bytes;  /* mapped, in use by boxes */
+    uint64_t free_bytes;  /* mapped, free, waiting for reuse or purge */
+    uint64_t dirty_bytes; /* of those, not purged yet */
     uint64_t mapped_peak_bytes;
     uint64_t maps, unmaps;
     uint64_t purged_bytes; /* atomic: given back, by boxes or by the window */
+    /* Atomic: how often memory was given back, and how often the kernel refused
+     * since the program has locked it. */
+    uint64_t purges, purges_refused;
 };
 
 /* Choose the window's base and map its tables. At start. 0 or -errno. */

@@ -213,5 +213,8 @@ void hak_space_read(struct hak_space_figures *out)
     out->used_bytes = hak_window_bytes(hak_window.nused) +
                       hak_counted(&hak_window.open_bytes);
     out->free_bytes = hak_window_bytes(hak_window.nidle);
+    out->dirty_bytes = hak_window_bytes(hak_window.ndirty);
+    out->purges = hak_counted(&hak_window.figures.purges);
+    out->purges_refused = hak_counted(&hak_window.figures.purges_refused);
     hak_lock_drop(&hak_window.lock);
 }

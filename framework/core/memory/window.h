@@ -156,6 +156,14 @@ void hak_window_lower_high(size_t n);
 
 /* ---- purge.c ---- */
 
+/* Count a purge that was done, or that the kernel refused. */
+static inline void hak_window_count_purge(bool done)
+{
+    hak_count_shared(done ? &hak_window.figures.purges
+                          : &hak_window.figures.purges_refused,
+                     1);
+}
+
 /* Purge in pieces, so that other system calls of the process that wait for the
  * kernel's lock on mappings run in between. 0 or -errno. */
 int hak_window_purge_pages(char *p, size_t size_bytes);

@@ -23,6 +23,7 @@ struct hak_loaded_now {
     bool untrusted;   /* its owns() claimed memory of another box */
     bool told_retire; /* the message about too short records was printed */
     uint64_t mapped_bytes, mapped_peak_bytes;
+    uint64_t told_frees, told_remote_frees; /* the most that was reported */
     /* What threads had counted at this box's index when it was loaded: for the
      * box that had the index before. */
     struct hak_counts before;

@@ -361,6 +361,41 @@ struct hak_counters_1 {
 };
 
 /*
+ * Extension "hak.classes/1": the figures of a box by size class, for the report
+ * and for monitoring.
+ *
+ * slot_bytes    of each slot of the class. If these differ, the largest.
+ * allocs, frees  of slots of the class since the start. They never become
+ *               smaller. Both 0: the box does not count them by class.
+ * live_count, live_bytes  slots handed out and not taken back, and their bytes.
+ *               A slot that travels in a parcel of the core counts as live.
+ * mapped_bytes  of the pages or blocks that the class has, cached ones included
+ * cached_bytes  of those, what is free as a whole and kept for the class
+ *
+ * read - fill in the classes.                        [after init, any thread]
+ * out, n   room for n classes, all of it zero; n >= HAK_CLASSES_ROOM
+ * Returns  how many classes it filled in. Each slot_bytes occurs once. The
+ *          figures of running threads may lag. When no thread uses the box, the
+ *          sums of live_count and live_bytes are those of stats, and so are
+ *          those of allocs and frees if both tables count them.
+ * Cost     may be a walk over all pages
+ */
+#define HAK_CLASSES_1 "hak.classes/1"
+#define HAK_CLASSES_ROOM 160u
+
+struct hak_class {
+    uint64_t slot_bytes;
+    uint64_t allocs, frees;
+    uint64_t live_count, live_bytes;
+    uint64_t mapped_bytes, cached_bytes;
+};
+
+struct hak_classes_1 {
+    size_t struct_bytes;
+    uint32_t (*read)(struct hak_box *box, struct hak_class *out, uint32_t n);
+};
+
+/*
  * Extension "hak.requests/1": the box remembers for each live slot how many
  * bytes were asked for. Its usable_size returns exactly these. The core
  * compares them with the size that the program passes to free_sized() or C++'s

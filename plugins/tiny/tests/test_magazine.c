@@ -129,6 +129,23 @@ TEST(figures_leave_out_what_it_holds)
     check(box);
 }
 
+TEST(figures_by_class_leave_it_out_too)
+{
+    static struct hak_class of[HAK_CLASSES_ROOM];
+    open_box();
+    const struct hak_classes_1 *classes =
+        box->ops->get_extension(box, HAK_CLASSES_1);
+    must_get_many(box, block, 30, 48);
+    put_many(block, 20);
+    must_get_many(box, block, 5, 48); /* out of the magazine */
+    EXPECT_EQ(classes->read(box, of, HAK_CLASSES_ROOM), 8);
+    EXPECT_EQ(of[2].slot_bytes, 48);
+    EXPECT_EQ(of[2].allocs, 35);
+    EXPECT_EQ(of[2].frees, 20);
+    EXPECT_EQ(of[2].live_count, 15);
+    EXPECT_EQ(of[2].live_bytes, 15 * 48);
+}
+
 /* ---- memory -------------------------------------------------------------- */
 
 TEST(trim_empties_it)

@@ -274,6 +274,59 @@ TEST(figures_lag_but_never_wrap)
     check_pages(box);
 }
 
+/* Take many slots of one size after the other and free them, so that pages go
+ * from class to class. warm=0: no heap keeps one. */
+static void *change_classes(void *seed)
+{
+    enum { N = 400 };
+    void *slot[N];
+    uint64_t random = (uintptr_t)seed;
+    while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE)) {
+        size_t bytes = LEAST + (size_t)(random >> 33) % 240;
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        for (int i = 0; i < N; i++)
+            slot[i] = th_malloc(box, bytes);
+        for (int i = 0; i < N; i++)
+            th_free(slot[i]);
+    }
+    return NULL;
+}
+
+TEST(figures_by_class_never_decrease)
+{
+    static struct hak_class before[HAK_CLASSES_ROOM], now[HAK_CLASSES_ROOM];
+    struct hak_class sum = {0};
+    pthread_t thread[THREADS];
+    box = OPEN(0, "warm=0");
+    const struct hak_classes_1 *classes =
+        box->ops->get_extension(box, HAK_CLASSES_1);
+    for (uintptr_t i = 0; i < THREADS; i++)
+        thread[i] = th_spawn(change_classes, (void *)(i + 1));
+    for (uint64_t end = now_ms() + 400; now_ms() < end;) {
+        memset(now, 0, sizeof now);
+        uint32_t n = classes->read(box, now, HAK_CLASSES_ROOM);
+        for (uint32_t c = 0; c < n; c++) {
+            EXPECT_GE(now[c].allocs, before[c].allocs);
+            EXPECT_GE(now[c].frees, before[c].frees);
+            EXPECT_GE((int64_t)now[c].live_count, 0);
+        }
+        memcpy(before, now, sizeof now);
+    }
+    __atomic_store_n(&stop, true, __ATOMIC_RELEASE);
+    for (int i = 0; i < THREADS; i++)
+        th_join(thread[i]);
+    memset(now, 0, sizeof now);
+    uint32_t n = classes->read(box, now, HAK_CLASSES_ROOM);
+    for (uint32_t c = 0; c < n; c++) {
+        EXPECT_EQ(now[c].allocs, now[c].frees);
+        sum.allocs += now[c].allocs;
+        sum.live_count += now[c].live_count;
+    }
+    EXPECT_EQ(sum.allocs, stats_of(box).allocs);
+    EXPECT_EQ(sum.live_count, 0);
+    check_pages(box);
+}
+
 /* ---- everything at once ---------------------------------------------- */
 
 enum { PLACES = 600, STEPS = 15000 };
