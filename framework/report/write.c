@@ -144,18 +144,26 @@ int hak_report_retarget(char *why, size_t n)
 {
     char path[4096], reason[256];
     const char *to = hak_conf.stats_at_exit;
-    struct hak_held held = {0};
-    if (held_stderr.inode == 0) /* nothing was to be written at start */
-        hak_hold_stderr(&held_stderr);
     if (is_none(to) || is_stderr(to))
         return 0;
-    if (!hak_hold_file(&held, to, path, sizeof path, reason, sizeof reason))
+    int fd = hak_log_open(to, path, sizeof path, reason, sizeof reason);
+    if (fd < 0)
         return hak_refuse(-EINVAL, why, n, "%s cannot be opened: %s", path,
                           reason);
+    close(fd); /* the calling thread may have descriptors of its own */
     hak_lock_take(&lock);
-    held_file = held; /* the descriptor of the file before stays open */
+    held_file = (struct hak_held){
+        .name = to, .fd = -1, .was_open = true, .pid = getpid()};
     hak_lock_drop(&lock);
     return 0;
+}
+
+/* Where a report for stderr goes; -1: nowhere. If there was no report to write
+ * at start, stderr was not held. */
+static int stderr_now(void)
+{
+    return held_stderr.inode != 0 ? hak_held_stderr(&held_stderr)
+                                  : STDERR_FILENO;
 }
 
 /* Write the report of at_exit in one write, which appends, since many processes
@@ -171,7 +179,7 @@ static void report_to_name(const char *to)
 {
     char path[4096], why[256];
     if (is_stderr(to)) {
-        int fd = hak_held_stderr(&held_stderr);
+        int fd = stderr_now();
         if (fd >= 0)
             report_to(fd, to);
         return;

@@ -94,9 +94,9 @@ static int find_index(const char *name, char *why, size_t n)
         same = NULL;
     if (same != NULL)
         return hak_refuse(-EBUSY, why, n,
-                          "the closed box %s still has memory, since a thread "
-                          "that used it has not needed memory since; choose "
-                          "another name",
+                          "the closed box %s still holds memory, of its own or "
+                          "in the heap of a thread that has not called malloc "
+                          "since; choose another name",
                           name);
     if (hak_policy_needs_name(name))
         return hak_refuse(-EEXIST, why, n,

@@ -275,4 +275,16 @@ TEST(changes_of_keys_under_threads)
     stop_work();
 }
 
+/* The thread that loads a box has a table of descriptors of its own. */
+TEST(a_box_that_keeps_a_descriptor_is_refused)
+{
+    char cwd[2000];
+    need_control("a_box_that_keeps_a_descriptor_is_refused");
+    EXPECT(getcwd(cwd, sizeof cwd) != NULL);
+    EXPECT(!ask("load x=%s/build/tests/boxes/keeps_descriptor.so", cwd));
+    EXPECT(strstr(reply, "keeps a descriptor open") != NULL);
+    EXPECT(!ask("swap ultra no-such-box"));
+    must(ask("load y=%s/build/tests/boxes/three.so", cwd));
+}
+
 TEST_MAIN()

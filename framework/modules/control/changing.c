@@ -7,6 +7,7 @@
 #include "commands.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 static const char next_call[] = "every thread, from its next call of malloc on";
@@ -119,6 +120,16 @@ static void add_box(struct hak_control_request *r, const char *key,
     }
 }
 
+/* The open descriptors of this thread, which has a table of its own. */
+static int count_descriptors(void)
+{
+    enum { LOOKS = 1024 };
+    int n = 0;
+    for (int fd = 0; fd < LOOKS; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
 void hak_control_load(struct hak_control_request *r)
 {
     char *equal = strchr(r->word[1], '=');
@@ -138,9 +149,19 @@ void hak_control_load(struct hak_control_request *r)
         .keys = (const char *const *)(r->word + 2),
         .nkeys = (uint32_t)(r->nwords - 2),
     };
+    int before = count_descriptors();
     int error = r->host->load(&what, r->why, sizeof r->why);
     if (error < 0) {
         hak_control_refuse(r, error);
+        return;
+    }
+    if (count_descriptors() > before) {
+        r->host->drain(what.name, r->why, sizeof r->why);
+        hak_control_error(r->out,
+                          "box %s keeps a descriptor open, which other threads "
+                          "could not use; name it in the INI and start again. "
+                          "It serves nothing",
+                          what.name);
         return;
     }
     hak_control_begin(r);
