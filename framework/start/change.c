@@ -78,7 +78,7 @@ static bool has_drained(struct hak_loaded *b)
     struct hak_stats s;
     /* A thread that is in a chain may still get a block from this box. */
     bool on_the_way = hak_thread_is_routing();
-    hak_mailbox_receive_all(hak_self);
+    hak_mailbox_collect(hak_self, &b->box);
     struct hak_mailbox_figures away = hak_mailbox_read(&b->box);
     hak_figures(b, &s);
     return !on_the_way && s.live_count == 0 && away.n == 0;

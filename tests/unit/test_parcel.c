@@ -594,6 +594,76 @@ static void other_frees(void *p, size_t n)
     hak_mailbox_receive(hak_self);
 }
 
+/* ---- slots that wait in a thread which does nothing ---- */
+
+static void *hold_and_wait(void *argument)
+{
+    struct other *o = argument;
+    for (size_t i = 0; i < o->ngive; i++)
+        give(o->give[i]);
+    pthread_barrier_wait(&step);
+    pthread_barrier_wait(&step); /* it has posted nothing meanwhile */
+    return NULL;
+}
+
+TEST(slots_of_a_thread_that_waits_are_collected)
+{
+    enum { N = 20 };
+    void *mine[N];
+    start();
+    pthread_barrier_init(&step, NULL, 2);
+    for (int i = 0; i < N; i++)
+        mine[i] = get(100);
+    uint64_t live = live_to_box();
+    struct other *o = &other[0];
+    o->give = mine;
+    o->ngive = N;
+    EXPECT_EQ(pthread_create(&o->thread, NULL, hold_and_wait, o), 0);
+    pthread_barrier_wait(&step);
+    EXPECT_EQ(hak_mailbox_read(&hak_boxes.all[ULTRA]->box).n, N);
+    EXPECT_EQ(live_to_box(), live);
+    hak_mailbox_collect(hak_self, &hak_boxes.all[ULTRA]->box);
+    EXPECT_EQ(hak_mailbox_read(&hak_boxes.all[ULTRA]->box).n, 0);
+    EXPECT_EQ(live_to_box(), live - N);
+    pthread_barrier_wait(&step);
+    pthread_join(o->thread, NULL); /* posts what is left: nothing */
+    EXPECT_EQ(live_to_box(), live - N);
+}
+
+static bool enough;
+
+static void *pass_on(void *argument)
+{
+    void **at = argument;
+    for (uint64_t i = 0; !__atomic_load_n(&enough, __ATOMIC_RELAXED); i++) {
+        void *p = get(16 + i % 30 * 16);
+        memset(p, 7, 16);
+        p = __atomic_exchange_n(&at[i % 64], p, __ATOMIC_ACQ_REL);
+        if (p != NULL)
+            hak_free_slow(p);
+    }
+    return NULL;
+}
+
+TEST(collecting_beside_threads_that_post_and_receive)
+{
+    static void *at[64];
+    pthread_t thread[3];
+    start();
+    for (int i = 0; i < 3; i++)
+        EXPECT_EQ(pthread_create(&thread[i], NULL, pass_on, at), 0);
+    for (int i = 0; i < 2000; i++)
+        hak_mailbox_collect(hak_self, &hak_boxes.all[ULTRA]->box);
+    __atomic_store_n(&enough, true, __ATOMIC_RELAXED);
+    for (int i = 0; i < 3; i++)
+        pthread_join(thread[i], NULL);
+    for (int i = 0; i < 64; i++)
+        if (at[i] != NULL)
+            hak_free_slow(at[i]);
+    hak_mailbox_receive_all(hak_self);
+    EXPECT_EQ(figures().live_count, 0);
+}
+
 TEST_DIES(two_frees_are_told_when_they_arrive, SIGABRT, "freed twice")
 {
     start();

@@ -44,7 +44,6 @@ static void sync_epoch(struct hak_thread *t)
     uint64_t epoch = __atomic_load_n(&hak_policy.epoch, __ATOMIC_ACQUIRE);
     if (unlikely(t->epoch != epoch)) {
         t->epoch = epoch;
-        hak_mailbox_post(t); /* a box that drains waits for its slots */
         hak_lanes_resync(t);
         hak_thread_leave_closed(t);
     }

@@ -157,7 +157,51 @@ static void unmark_last_slot(void *p)
         hak_slot_clear(p);
 }
 
+/* ---- collecting ---- */
+
+/*
+ * hak_mailbox_collect takes slots out of the open parcels of other threads,
+ * which may not run for long. It leaves NULL in their places. Who takes a slot
+ * out of a parcel while `collecting` is set does it by an exchange, so each
+ * slot is freed once.
+ *
+ * The flag is set before a barrier in all threads, and open parcels are looked
+ * for after it. So a thread that frees the slots of a parcel without exchanges
+ * has seen the flag unset, before the barrier: that parcel was posted before,
+ * and is not found open. The same holds for a thread that marks the last slot
+ * of a parcel which it posts: post_parcel takes the parcel out of `out` first.
+ */
+static bool collecting; /* atomic */
+
+static bool is_collecting(void)
+{
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    return unlikely(__atomic_load_n(&collecting, __ATOMIC_RELAXED));
+}
+
 /* ---- arrival ---- */
+
+/* Free the slots that are still in a parcel, while others may take some. */
+static void free_by_exchange(struct hak_thread *t, struct hak_parcel *parcel,
+                             bool mine)
+{
+    for (uint32_t i = parcel->n; i-- != 0;) {
+        void *p = __atomic_exchange_n(&parcel->slot[i], NULL, __ATOMIC_ACQ_REL);
+        if (p == NULL)
+            continue;
+        if (i == parcel->n - 1)
+            unmark_last_slot(p);
+        free_slots(t, &p, 1, mine);
+    }
+}
+
+/* An empty parcel has no slots, so that a place behind the end of an open
+ * parcel is never taken for a slot. */
+static void clear(struct hak_parcel *parcel)
+{
+    for (uint32_t i = 0; i < parcel->n; i++)
+        __atomic_store_n(&parcel->slot[i], NULL, __ATOMIC_RELAXED);
+}
 
 /* Free the slots of a list of parcels. mine: they were posted to the calling
  * thread. t: the structure that keeps the empty parcels. */
@@ -167,8 +211,13 @@ static void free_parcels(struct hak_thread *t, struct hak_parcel *parcel,
     int kept = errno;
     while (parcel != NULL && parcel != &closed) {
         struct hak_parcel *next = parcel->next;
-        unmark_last_slot(parcel->slot[parcel->n - 1]);
-        free_slots(t, parcel->slot, parcel->n, mine);
+        if (is_collecting()) {
+            free_by_exchange(t, parcel, mine);
+        } else {
+            unmark_last_slot(parcel->slot[parcel->n - 1]);
+            free_slots(t, parcel->slot, parcel->n, mine);
+            clear(parcel);
+        }
         put_empty(t, parcel);
         parcel = next;
     }
@@ -258,7 +307,8 @@ static void post_parcel(struct hak_thread *t, struct hak_out *out)
      * for the caller itself. */
     bool mine = to == hak_self;
     if (!mine && to != t) {
-        mark_last_slot(parcel->slot[n - 1]);
+        if (!is_collecting())
+            mark_last_slot(parcel->slot[n - 1]);
         if (deliver(to, parcel))
             return;
     }
@@ -284,6 +334,44 @@ void hak_mailbox_receive_all(struct hak_thread *me)
     hak_mailbox_receive(me);
     for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next)
         free_parcels(me, take_inbox(t), false);
+}
+
+/* Free the slots of box in the first n places of an open parcel. It may be
+ * posted and opened again meanwhile, so n may be wrong: there is no slot behind
+ * the parcel's end. */
+static void collect_from(struct hak_thread *me, struct hak_parcel *parcel,
+                         uint32_t n, const struct hak_box *box)
+{
+    for (uint32_t i = 0; i < n && i < PARCEL_SLOTS; i++) {
+        void *p = __atomic_load_n(&parcel->slot[i], __ATOMIC_RELAXED);
+        const struct hak_span *span = hak_directory_get(p);
+        if (span != NULL && span->box == box &&
+            __atomic_compare_exchange_n(&parcel->slot[i], &p, NULL, false,
+                                        __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+            free_slots(me, &p, 1, false);
+    }
+}
+
+void hak_mailbox_collect(struct hak_thread *me, const struct hak_box *box)
+{
+    int kept = errno;
+    hak_mailbox_receive_all(me);
+    if (hak_core.fences)
+        return; /* there is no barrier in all threads */
+    __atomic_store_n(&collecting, true, __ATOMIC_RELAXED);
+    hak_os_barrier();
+    for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next) {
+        for (uint32_t i = 0; i < HAK_OUTS; i++) {
+            void **at = __atomic_load_n(&t->out[i].at, __ATOMIC_ACQUIRE);
+            struct hak_parcel *parcel =
+                __atomic_load_n(&t->out[i].parcel, __ATOMIC_RELAXED);
+            if (parcel != NULL && t != me)
+                collect_from(me, parcel, (uint32_t)(at - parcel->slot), box);
+        }
+    }
+    hak_os_barrier(); /* who still sees the flag has found no slot to take */
+    __atomic_store_n(&collecting, false, __ATOMIC_RELAXED);
+    errno = kept;
 }
 
 void hak_mailbox_full(struct hak_thread *t, struct hak_out *out)

@@ -68,6 +68,10 @@ static inline void hak_mailbox_receive(struct hak_thread *t)
 /* Free the slots in the inboxes of all threads, by remote_free where another
  * thread owns them. me: the calling thread. */
 void hak_mailbox_receive_all(struct hak_thread *me);
+/* Do the same, and free the slots of box in parcels that other threads have not
+ * posted yet. One thread at a time. Cost: a walk over all threads, and two
+ * barriers in all of them */
+void hak_mailbox_collect(struct hak_thread *me, const struct hak_box *box);
 /* Do the same for a few inboxes whose parcels have waited for a purge delay.
  * me: the calling thread. */
 void hak_mailbox_age(struct hak_thread *me, uint64_t now_ms);
