@@ -54,29 +54,86 @@ static void print_key(FILE *out, const json_t *key, const char *conf)
     fputc('\n', out);
 }
 
-static void print_section(FILE *out, const json_t *keys, const char *section,
-                          const char *conf)
+/* An INI that is being printed. */
+struct ini {
+    FILE *out;
+    const char *conf;    /* the INI that the process was started on */
+    const json_t *keys;  /* reply of show */
+    const json_t *boxes; /* of the reply of info */
+    json_t *done;        /* names of sections that are printed */
+};
+
+/* A box that drains serves no size any more. */
+static bool is_box_that_drains(const struct ini *ini, const char *section)
 {
-    fprintf(out, "\n[%s]\n", section);
-    for (size_t i = 0; i < json_array_size(keys); i++) {
-        const json_t *key = json_array_get(keys, i);
+    for (size_t i = 0; i < json_array_size(ini->boxes); i++) {
+        const json_t *box = json_array_get(ini->boxes, i);
+        if (strncmp(section, "box ", 4) == 0 &&
+            strcmp(section + 4, ctl_text(box, "name")) == 0)
+            return strcmp(ctl_text(box, "state"), "active") != 0;
+    }
+    return false;
+}
+
+/* Print a section with all its keys, once. */
+static void print_section(const struct ini *ini, const char *section)
+{
+    if (json_object_get(ini->done, section) != NULL ||
+        is_box_that_drains(ini, section))
+        return;
+    json_object_set_new(ini->done, section, json_true());
+    fprintf(ini->out, "\n[%s]\n", section);
+    for (size_t i = 0; i < json_array_size(ini->keys); i++) {
+        const json_t *key = json_array_get(ini->keys, i);
         if (strcmp(ctl_text(key, "section"), section) == 0)
-            print_key(out, key, conf);
+            print_key(ini->out, key, ini->conf);
     }
 }
 
-/* Each section once, with all its keys, in the order of the first ones. */
-static void print_ini(FILE *out, const json_t *keys, const char *conf)
+static void print_box(const struct ini *ini, const char *name)
 {
-    json_t *done = json_object();
-    for (size_t i = 0; i < json_array_size(keys); i++) {
-        const char *section = ctl_text(json_array_get(keys, i), "section");
-        if (json_object_get(done, section) != NULL)
-            continue;
-        json_object_set_new(done, section, json_true());
-        print_section(out, keys, section, conf);
+    char section[256];
+    snprintf(section, sizeof section, "box %s", name);
+    print_section(ini, section);
+}
+
+/* Is there a key in a section of that name? */
+static bool has_section(const struct ini *ini, const char *kind,
+                        const char *name)
+{
+    char section[256];
+    snprintf(section, sizeof section, "%s %s", kind, name);
+    for (size_t i = 0; i < json_array_size(ini->keys); i++)
+        if (strcmp(ctl_text(json_array_get(ini->keys, i), "section"),
+                   section) == 0)
+            return true;
+    return false;
+}
+
+/* Print the boxes that the routes of the process name. Those of disabled routes
+ * are not loaded, and have no keys if none were given. */
+static void print_boxes_of_routes(const struct ini *ini)
+{
+    for (size_t i = 0; i < json_array_size(ini->keys); i++) {
+        const json_t *key = json_array_get(ini->keys, i);
+        const char *name = ctl_text(key, "key"), *box = ctl_text(key, "value");
+        bool names = strcmp(name, "box") == 0 || strcmp(name, "fallback") == 0;
+        if (strncmp(ctl_text(key, "section"), "route ", 6) == 0 && names &&
+            strcmp(box, "libc") != 0 && strcmp(box, "none") != 0 &&
+            !has_section(ini, "route", box))
+            print_box(ini, box);
     }
-    json_decref(done);
+}
+
+/* Print the boxes, then the other sections that have keys. Boxes come in
+ * the order of the owns() walk, which is their priority. */
+static void print_ini(const struct ini *ini)
+{
+    for (size_t i = 0; i < json_array_size(ini->boxes); i++)
+        print_box(ini, ctl_text(json_array_get(ini->boxes, i), "name"));
+    print_boxes_of_routes(ini);
+    for (size_t i = 0; i < json_array_size(ini->keys); i++)
+        print_section(ini, ctl_text(json_array_get(ini->keys, i), "section"));
 }
 
 /* ---- the command --------------------------------------------------------- */
@@ -108,8 +165,11 @@ static char *ini_of(pid_t pid)
     FILE *out = open_memstream(&text, &n);
     if (out == NULL)
         ctl_die("no memory");
+    const struct ini ini = {out, ctl_text(info, "conf"), keys,
+                            json_object_get(info, "boxes"), json_object()};
     print_head(out, info);
-    print_ini(out, keys, ctl_text(info, "conf"));
+    print_ini(&ini);
+    json_decref(ini.done);
     if (fclose(out) != 0)
         ctl_die("no memory");
     json_decref(info);

@@ -82,7 +82,9 @@ class Folder:
     def environment(self, control="auto", **more):
         env = {k: v for k, v in os.environ.items()
                if not k.startswith(("HAKMEM_", "LD_PRELOAD"))}
+        # Python's own pools would keep small blocks from the boxes.
         env.update(XDG_RUNTIME_DIR=str(self.path), LD_PRELOAD=LIBRARY,
+                   PYTHONMALLOC="malloc",
                    HAKMEM_CONF=str(self.conf), **more)
         if control is not None:
             env["HAKMEM_CONTROL_SOCKET"] = control
@@ -158,8 +160,11 @@ class Program:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self.end()
+    def __exit__(self, kind, *_):
+        if kind is not None:
+            self.kill() # it may have threads that run on
+        else:
+            self.end()
 
     def send(self, code):
         self.process.stdin.write(json.dumps(code) + "\n")
