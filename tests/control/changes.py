@@ -225,7 +225,7 @@ def save_starts_it_as_it_is(folder):
         ask(folder, "set", p.pid, "purge_delay_ms=7", "box:midmt.warm=1M",
             "learner.every=77")
         ask(folder, "swap", "--no-wait", p.pid, "ultra", BOXES / "mid_v35.so")
-        ask(folder, "route", p.pid, "C1", "midmt")
+        ask(folder, "route", p.pid, "C7", "midmt")
         before = keys(folder, p)
         status, _, err = folder.hakctl("save", "-o", saved, p.pid)
         same((status, err), (0, ""))
@@ -242,6 +242,22 @@ def save_starts_it_as_it_is(folder):
             same(boxes(folder, second), {"mid_v35": "active",
                                          "midmt": "active", "large": "active"})
             assert serves(folder, second, "mid_v35")
+
+
+def save_after_a_drain(folder):
+    saved = folder.path / "saved.ini"
+    with Program(folder) as p:
+        ask(folder, "drain", p.pid, "ultra")
+        status, _, err = folder.hakctl("save", "-o", saved, p.pid)
+        same(status, 0)
+        assert " error: " not in err
+        text = saved.read_text()
+        assert "box ultra" not in text
+        holds("\n; 0-1024 = libc\n", text)
+        folder.conf = saved
+        with Program(folder) as second:
+            same(second.stderr(), "")
+            same(boxes(folder, second), {"midmt": "active", "large": "active"})
 
 
 def forks_and_changes_at_once(folder):
@@ -278,5 +294,5 @@ if __name__ == "__main__":
         keys_are_set, routes_are_changed, a_box_is_loaded_and_swapped,
         a_file_is_swapped_in_and_back, swap_waits_until_the_box_is_empty,
         boxes_that_must_not_come_in, the_learner_is_switched,
-        trim_gives_memory_back, save_starts_it_as_it_is,
+        trim_gives_memory_back, save_starts_it_as_it_is, save_after_a_drain,
         forks_and_changes_at_once]))
