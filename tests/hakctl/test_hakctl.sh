@@ -22,6 +22,17 @@ usage: hakctl COMMAND [ARGS]
   check-box does a box keep the contract, property by property
   call      call functions of a foreign box's library
   check-so  calls of any library as test cases
+  ps        processes that can be asked and changed
+  stats     the report of a running process, now
+  show      each key of a process, and who gave it
+  set       change keys of a running process
+  route     route sizes elsewhere in a running process
+  load      put a new box into a running process
+  swap      another box in place of one, while the process runs
+  drain     take a box out of all routes of a process
+  trim      let a process give free memory back
+  learner   the learner of a running process
+  save      a process as the INI that would start it so
   help      this text, or that of a command
 
 hakctl help COMMAND says more; hakctl --version says which.
