@@ -57,6 +57,14 @@ static bool address_of(const char *path, struct sockaddr_un *out)
     return true;
 }
 
+/* How many seconds a process may take to answer. */
+static int limit_s(void)
+{
+    const char *given = getenv("HAKCTL_WAIT_S");
+    long s = given != NULL ? strtol(given, NULL, 10) : 0;
+    return s > 0 && s <= 86400 ? (int)s : CTL_ASK_S;
+}
+
 /* How a connection is made while the process has no place for it in its queue:
  * wait, or fail with -EAGAIN. */
 enum patience { WAIT, DO_NOT_WAIT };
@@ -64,7 +72,7 @@ enum patience { WAIT, DO_NOT_WAIT };
 /* Connect to a socket. Returns a descriptor or -errno. */
 static int connect_to(const char *path, enum patience patience)
 {
-    const struct timeval limit = {.tv_sec = CTL_ASK_S};
+    const struct timeval limit = {.tv_sec = limit_s()};
     const int type = patience == WAIT ? 0 : SOCK_NONBLOCK;
     struct sockaddr_un a;
     if (!address_of(path, &a))
@@ -307,14 +315,14 @@ char *ctl_ask(pid_t pid, const char *request, char *why, size_t why_bytes)
     if (fd < 0)
         return NULL;
     clock_gettime(CLOCK_MONOTONIC, &end);
-    end.tv_sec += CTL_ASK_S;
+    end.tv_sec += limit_s();
     send_line(fd, request, &end);
     char *line = read_line(fd, &end);
     close(fd);
     if (line == NULL && left_ms(&end) == 0)
         hak_refuse(0, why, why_bytes,
                    "process %d has not answered for %d s; is it stopped?",
-                   (int)pid, CTL_ASK_S);
+                   (int)pid, limit_s());
     else if (line == NULL)
         hak_refuse(0, why, why_bytes,
                    "process %d closed the connection without an answer; has "

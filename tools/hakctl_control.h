@@ -23,7 +23,8 @@
 
 enum {
     CTL_SOCKET_BYTES = 108, /* sizeof sun_path of sockaddr_un */
-    CTL_ASK_S = 5,          /* how long a process may take to answer */
+    CTL_ASK_S = 5,          /* how long a process may take to answer, unless
+                               HAKCTL_WAIT_S in the environment says more */
 };
 
 /* A process that listens. */

@@ -232,15 +232,17 @@ int ctl_stats(int argc, char **argv)
 static void print_key(const json_t *key)
 {
     char name[256], where[4200] = "";
-    const char *file = ctl_text(key, "file");
+    const char *file = ctl_text(key, "file"), *layer = ctl_text(key, "layer");
     int line = (int)ctl_number(key, "line");
     snprintf(name, sizeof name, "%s.%s = %s", ctl_text(key, "section"),
              ctl_text(key, "key"), ctl_text(key, "value"));
     if (line != 0)
         snprintf(where, sizeof where, " %s:%d", file, line);
-    else if (file[0] != 0 && strcmp(file, ctl_text(key, "layer")) != 0)
+    else if (strncmp(file, layer, strlen(layer)) == 0)
+        layer = file; /* "environment HAKMEM_CORE_VERIFY" */
+    else if (file[0] != 0)
         snprintf(where, sizeof where, " %s", file);
-    printf("%-40s %s%s", name, ctl_text(key, "layer"), where);
+    printf("%-40s %s%s", name, layer, where);
     if (json_is_true(json_object_get(key, "settable"))) {
         const char *bounds = ctl_text(key, "bounds");
         printf("; may change%s%s", bounds[0] != 0 ? ": " : "", bounds);

@@ -10,6 +10,12 @@
 
 /* ---- lines --------------------------------------------------------------- */
 
+/* Is it what a route ends with, and no box? */
+static bool is_last(const char *name)
+{
+    return strcmp(name, "libc") == 0 || strcmp(name, "none") == 0;
+}
+
 /* Print the value of `path` so that the INI may lie elsewhere: a relative path
  * is relative to the folder of the INI that it was given in. */
 static void print_path(FILE *out, const char *value, const char *conf)
@@ -34,49 +40,134 @@ static const char *why_not(const char *value)
     return NULL;
 }
 
-/* A key without a value is one that nobody gave, and an INI may not have it. */
-static void print_key(FILE *out, const json_t *key, const char *conf)
+/* An INI that is being printed. */
+struct ini {
+    FILE *out;
+    const char *conf;    /* the INI that the process was started on */
+    const json_t *keys;  /* reply of show */
+    const json_t *boxes; /* of the reply of info */
+    json_t *done;        /* names of sections that are printed */
+};
+
+/* The value of a key, or NULL. */
+static const char *value_of(const struct ini *ini, const char *section,
+                            const char *name)
+{
+    for (size_t i = 0; i < json_array_size(ini->keys); i++) {
+        const json_t *key = json_array_get(ini->keys, i);
+        if (strcmp(ctl_text(key, "section"), section) == 0 &&
+            strcmp(ctl_text(key, "key"), name) == 0)
+            return ctl_text(key, "value");
+    }
+    return NULL;
+}
+
+/* What the name of a route or box leads to when routes that have lost their box
+ * are left out: another route or box, libc or none. */
+static const char *served_by(const struct ini *ini, const char *name)
+{
+    char section[256];
+    for (int steps = 0; steps < 32; steps++) {
+        snprintf(section, sizeof section, "route %s", name);
+        const char *box = value_of(ini, section, "box");
+        if (box == NULL || !is_last(box))
+            break;
+        const char *fallback = value_of(ini, section, "fallback");
+        name = fallback != NULL ? fallback : box;
+    }
+    return name;
+}
+
+/* Has this [route NAME] lost its box? */
+static bool has_lost_its_box(const struct ini *ini, const char *section)
+{
+    const char *box = strncmp(section, "route ", 6) == 0
+                          ? value_of(ini, section, "box")
+                          : NULL;
+    return box != NULL && is_last(box);
+}
+
+/* A key without a value is one that nobody gave, and an INI may not have it. A
+ * size that no box serves is one without a line in [policy]. */
+static void print_key(const struct ini *ini, const json_t *key)
 {
     const char *name = ctl_text(key, "key"), *value = ctl_text(key, "value");
     const char *section = ctl_text(key, "section");
     const char *bad = why_not(value);
+    bool policy = strcmp(section, "policy") == 0;
     if (value[0] == 0)
         return;
+    if (policy || strcmp(name, "fallback") == 0)
+        value = served_by(ini, value);
     if (bad != NULL) {
         ctl_say("save: %s.%s is left out: %s", section, name, bad);
         return;
     }
-    fprintf(out, "%s = ", name);
+    fprintf(ini->out, "%s%s = ", policy && is_last(value) ? "; " : "", name);
     if (strncmp(section, "box ", 4) == 0 && strcmp(name, "path") == 0)
-        print_path(out, value, conf);
+        print_path(ini->out, value, ini->conf);
     else
-        fputs(value, out);
-    fputc('\n', out);
+        fputs(value, ini->out);
+    fputc('\n', ini->out);
 }
 
-static void print_section(FILE *out, const json_t *keys, const char *section,
-                          const char *conf)
+/* A box that drains serves no size any more. */
+static bool is_box_that_drains(const struct ini *ini, const char *section)
 {
-    fprintf(out, "\n[%s]\n", section);
-    for (size_t i = 0; i < json_array_size(keys); i++) {
-        const json_t *key = json_array_get(keys, i);
+    for (size_t i = 0; i < json_array_size(ini->boxes); i++) {
+        const json_t *box = json_array_get(ini->boxes, i);
+        if (strncmp(section, "box ", 4) == 0 &&
+            strcmp(section + 4, ctl_text(box, "name")) == 0)
+            return strcmp(ctl_text(box, "state"), "active") != 0;
+    }
+    return false;
+}
+
+/* Print a section with all its keys, once. */
+static void print_section(const struct ini *ini, const char *section)
+{
+    if (json_object_get(ini->done, section) != NULL ||
+        is_box_that_drains(ini, section) || has_lost_its_box(ini, section))
+        return;
+    json_object_set_new(ini->done, section, json_true());
+    fprintf(ini->out, "\n[%s]\n", section);
+    for (size_t i = 0; i < json_array_size(ini->keys); i++) {
+        const json_t *key = json_array_get(ini->keys, i);
         if (strcmp(ctl_text(key, "section"), section) == 0)
-            print_key(out, key, conf);
+            print_key(ini, key);
     }
 }
 
-/* Each section once, with all its keys, in the order of the first ones. */
-static void print_ini(FILE *out, const json_t *keys, const char *conf)
+static void print_box(const struct ini *ini, const char *name)
 {
-    json_t *done = json_object();
-    for (size_t i = 0; i < json_array_size(keys); i++) {
-        const char *section = ctl_text(json_array_get(keys, i), "section");
-        if (json_object_get(done, section) != NULL)
-            continue;
-        json_object_set_new(done, section, json_true());
-        print_section(out, keys, section, conf);
-    }
-    json_decref(done);
+    char section[256];
+    snprintf(section, sizeof section, "box %s", name);
+    print_section(ini, section);
+}
+
+/* Print the box that a key of a [route NAME] names. */
+static void print_box_of_route(const struct ini *ini, const json_t *key)
+{
+    char route[256];
+    const char *name = ctl_text(key, "key"), *value = ctl_text(key, "value");
+    snprintf(route, sizeof route, "route %s", value);
+    if (strncmp(ctl_text(key, "section"), "route ", 6) == 0 &&
+        (strcmp(name, "box") == 0 || strcmp(name, "fallback") == 0) &&
+        !is_last(value) && value_of(ini, route, "box") == NULL)
+        print_box(ini, value);
+}
+
+/* Print the boxes, then the other sections that have keys. Boxes come in
+ * the order of the owns() walk, which is their priority. Those of disabled
+ * routes are not loaded, and have no keys if none were given. */
+static void print_ini(const struct ini *ini)
+{
+    for (size_t i = 0; i < json_array_size(ini->boxes); i++)
+        print_box(ini, ctl_text(json_array_get(ini->boxes, i), "name"));
+    for (size_t i = 0; i < json_array_size(ini->keys); i++)
+        print_box_of_route(ini, json_array_get(ini->keys, i));
+    for (size_t i = 0; i < json_array_size(ini->keys); i++)
+        print_section(ini, ctl_text(json_array_get(ini->keys, i), "section"));
 }
 
 /* ---- the command --------------------------------------------------------- */
@@ -108,8 +199,11 @@ static char *ini_of(pid_t pid)
     FILE *out = open_memstream(&text, &n);
     if (out == NULL)
         ctl_die("no memory");
+    const struct ini ini = {out, ctl_text(info, "conf"), keys,
+                            json_object_get(info, "boxes"), json_object()};
     print_head(out, info);
-    print_ini(out, keys, ctl_text(info, "conf"));
+    print_ini(&ini);
+    json_decref(ini.done);
     if (fclose(out) != 0)
         ctl_die("no memory");
     json_decref(info);

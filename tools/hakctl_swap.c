@@ -18,13 +18,13 @@
 /* Those that show at once that a box would harm the process. --may-decline: the
  * other boxes of a chain serve what a box declines. */
 #define TRIED                                                              \
-    "--may-decline", "--timeout", "10", "file_exports", "file_libraries",  \
+    "--may-decline", "--timeout", "60", "file_exports", "file_libraries",  \
         "file_tls", "entry_*", "init", "alignment", "blocks_are_distinct", \
         "content_kept", "content_kept_beside_lanes", "owns_live_slots",    \
         "owns_no_wild_pointer", "usable_size", "zalloc", "aligned_blocks", \
         "stats", "draining", "remote_frees_both_ways",                     \
         "blocks_outlive_their_thread"
-enum { TRIAL_S = 60 }; /* for all of them */
+enum { TRIAL_S = 240 }; /* for all of them */
 
 __attribute__((noreturn)) static void exec_trial(const char *file, int nkeys,
                                                  char **keys)

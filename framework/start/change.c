@@ -134,6 +134,14 @@ static int route(const char *range, const char *name, char *why, size_t n)
     return told(error, why, n);
 }
 
+static int drain_box(struct hak_loaded *b)
+{
+    int error = 0;
+    if (b->box.state_now == HAK_BOX_ACTIVE)
+        error = start_draining(b, NULL);
+    return error == 0 ? close_if_drained(b) : error;
+}
+
 static int drain(const char *name, char *why, size_t n)
 {
     int result = is_fixed(why, n);
@@ -141,12 +149,7 @@ static int drain(const char *name, char *why, size_t n)
         return result;
     hak_change_begin();
     struct hak_loaded *b = hak_change_box(name);
-    if (b == NULL)
-        result = no_box(name, why, n);
-    if (result == 0 && b->box.state_now == HAK_BOX_ACTIVE)
-        result = start_draining(b, NULL);
-    if (result == 0)
-        result = close_if_drained(b);
+    result = b == NULL ? no_box(name, why, n) : drain_box(b);
     hak_change_end();
     return told(result, why, n);
 }

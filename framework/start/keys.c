@@ -399,12 +399,15 @@ static const char *serving_name(const char *name)
 static void tell_route_key(const struct tell *to,
                            const struct hak_conf_entry *e)
 {
-    bool names = strcmp(e->key, "box") == 0 || strcmp(e->key, "fallback") == 0;
-    const char *now = names ? serving_name(e->value) : e->value;
-    if (now == NULL)
-        now = hak_conf.fallback == HAK_FALLBACK_LIBC ? "libc" : "none";
-    tell_key(to, e->section, e->key, now,
-             strcmp(now, e->value) == 0 ? e : &changed, false, "text");
+    const char *now = e->value;
+    bool same = true;
+    if (strcmp(e->key, "box") == 0 || strcmp(e->key, "fallback") == 0) {
+        now = serving_name(e->value);
+        if (now == NULL)
+            now = hak_conf.fallback == HAK_FALLBACK_LIBC ? "libc" : "none";
+        same = strcmp(now, e->value) == 0;
+    }
+    tell_key(to, e->section, e->key, now, same ? e : &changed, false, "text");
 }
 
 static void tell_routes(const struct tell *to)

@@ -230,7 +230,7 @@ def save_writes_what_lint_accepts(folder):
             key("box midmt", "lanes", "yes"),
             key("policy", "1025-256k", "midmt")]
     fake = Fake(folder, lambda line: keys if line == "show" else
-                {**INFO, "conf": conf})
+                {**INFO, "conf": conf, "boxes": [box("gone", "draining", 1)]})
     status, out, err = folder.hakctl("save", fake.path)
     same(status, 0)
     same(err, "hakctl: save: stats.at_exit is left out: a comment would begin "

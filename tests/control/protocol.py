@@ -247,6 +247,7 @@ def hakctl_of_a_process_that_is_stopped(folder):
         p.process.send_signal(signal.SIGSTOP)
         try:
             until(lambda: set(p.states().values()) == {"T"}, "the stop")
+            folder.wait_s = 1
             status, _, err = folder.hakctl("stats", p.pid)
             same(status, 1)
             holds("is it stopped?", err)

@@ -244,7 +244,7 @@ static void expect_reply(int fd, const char *request, const char *start)
 
 static void *ask(void *unused)
 {
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 5; i++) {
         int fd = connect_to_server();
         for (int k = 0; k < 5; k++) {
             expect_reply(fd, "info\n", "{\"ok\":{\"pid\":");

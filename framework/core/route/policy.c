@@ -202,7 +202,7 @@ static void publish_in_place(const struct hak_chain *old,
  * Returns 0; -ENOMEM: nothing has changed. */
 static int rebuild(void)
 {
-    const struct hak_chain *now[HAK_CONF_ROUTES];
+    const struct hak_chain *now[HAK_CONF_ROUTES] = {NULL};
     for (uint32_t r = 0; r < routes.n; r++)
         if (routes.chain[r] != NULL && (now[r] = chain_now(r)) == NULL)
             return -ENOMEM;

@@ -141,17 +141,17 @@ static int remove_stale(const char *path, char *why, size_t why_bytes)
     return 0;
 }
 
-/* Which file is at the path? Returns 0 or -errno. */
-static int identify(const char *path, struct hak_control_file *out)
+/* Which file is at the path? Returns false, with errno: there is none. */
+static bool identify(const char *path, struct hak_control_file *out)
 {
     struct statx s;
     if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_INO | STATX_BTIME,
               &s) != 0)
-        return -errno;
+        return false;
     out->device = (uint64_t)s.stx_dev_major << 32 | s.stx_dev_minor;
     out->inode = s.stx_ino;
     out->born_ns = s.stx_btime.tv_sec * 1000000000 + s.stx_btime.tv_nsec;
-    return 0;
+    return true;
 }
 
 /*
@@ -164,11 +164,9 @@ static int bind_file(struct hak_control_socket *s)
     struct sockaddr_un a = address_of(s->path);
     struct stat file;
     if (fchmod(s->fd, 0600) != 0 ||
-        bind(s->fd, (struct sockaddr *)&a, sizeof a) != 0)
+        bind(s->fd, (struct sockaddr *)&a, sizeof a) != 0 ||
+        !identify(s->path, &s->file))
         return -errno;
-    int error = identify(s->path, &s->file);
-    if (error != 0)
-        return error;
     if (lstat(s->path, &file) != 0 ||
         ((file.st_mode & 0777) != 0600 && chmod(s->path, 0600) != 0) ||
         listen(s->fd, CONTROL_QUEUE) != 0)
@@ -201,7 +199,7 @@ int hak_control_listen(const char *where, struct hak_control_socket *out,
 void hak_control_remove(const struct hak_control_socket *s)
 {
     struct hak_control_file now;
-    if (s->file.inode != 0 && identify(s->path, &now) == 0 &&
+    if (s->file.inode != 0 && identify(s->path, &now) &&
         now.device == s->file.device && now.inode == s->file.inode &&
         now.born_ns == s->file.born_ns)
         unlink(s->path);
