@@ -10,7 +10,7 @@ sample 2.1  TMP/prefix/lib/hakmem/sample.so
   says "no"
   sizes       16-1024
   served by   calls
-  ABI         1.7
+  ABI         1.8
   operations  alloc free owns init usable_size slot_size
   number             int   default 5, -1 to 10, may change at run time
                      things that are kept
@@ -30,7 +30,7 @@ says 'boxes FILE.so, one that needs the header' 0 out <<'EOF'
 bare 0.1  TMP/prefix/lib/hakmem/bare.so
   sizes       any
   served by   calls
-  ABI         1.7
+  ABI         1.8
   operations  alloc free owns
   no usable_size: the core adds a header of 16 bytes to each request
 EOF
@@ -53,7 +53,7 @@ holds 'boxes FILE.so without a slash, hakctl by PATH' 0 out \
 try "$ctl" boxes --json
 json 'boxes --json: the array' 0 '[.[] | .id]' '["bare","sample","swift"]'
 json 'boxes --json: a box' 0 '.[1] | del(.parameters, .file)' \
-    '{"id":"sample","version":"2.1","summary":"says \"no\"","abi":"1.7","kit":0,"min_bytes":16,"max_bytes":1024,"lanes":false,"header_bytes":0,"operations":["init","usable_size","slot_size"]}'
+    '{"id":"sample","version":"2.1","summary":"says \"no\"","abi":"1.8","kit":0,"min_bytes":16,"max_bytes":1024,"lanes":false,"header_bytes":0,"operations":["init","usable_size","slot_size"]}'
 json 'boxes --json: numbers' 0 '.[1].parameters[0:3]' \
     '[{"name":"number","type":"int","mutable":true,"default":5,"min":-1,"max":10,"help":"things that are kept"},{"name":"limit","type":"size","mutable":false,"default":65536,"min":4096,"max":1048576,"help":"bytes that are kept"},{"name":"wait","type":"ms","mutable":false,"default":100,"min":0,"max":1000,"help":"milliseconds between"}]'
 json 'boxes --json: words' 0 '[.[1].parameters[3:6][] | [.default, .choices]]' \

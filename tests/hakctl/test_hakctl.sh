@@ -7,7 +7,7 @@ set -u
 version=$(sed -n 's/^#define HAK_VERSION "\(.*\)"/\1/p' framework/include/hakmem/version.h)
 try "$ctl" --version
 says 'version' 0 out <<EOF
-hakctl $version, box ABI 1.7
+hakctl $version, box ABI 1.8
 EOF
 
 cat >"$tmp/usage" <<'EOF'

@@ -108,8 +108,8 @@ extern "C" {
 
 #define HAK_BOX_MAGIC 0x31584f424b4148ffull /* ff "HAKBOX1", little endian */
 #define HAK_ABI_MAJOR 1        /* the core refuses boxes of another */
-#define HAK_ABI_MINOR 7        /* what this header describes */
-#define HAK_ABI_REVIVE_MINOR 7 /* a closed box may become active again */
+#define HAK_ABI_MINOR 8        /* what this header describes */
+#define HAK_ABI_REVIVE_MINOR 8 /* a closed box may become active again */
 
 #define HAK_ALIGN_BYTES 16u  /* alignment of every slot */
 #define HAK_GRANULE_SHIFT 16 /* 64 KiB; docs/decisions.md has the reason */
@@ -629,7 +629,7 @@ struct hak_box_ops {
      * state_changed - box->state_now has changed.      [active or any later]
      * A draining box should give back what it keeps for reuse, and keep
      * nothing more: it gets no requests any more. A closed box has no live
-     * slots. Since minor 7 a draining or closed box may become active again;
+     * slots. Since minor 8 a draining or closed box may become active again;
      * a foreign box may not after it was closed.
      */
     void (*state_changed)(struct hak_box *box);
