@@ -85,7 +85,7 @@ static bool has_constant(const char *section, const char *key)
     static const struct {
         const char *kind, *keys;
     } known[] = {
-        {"core", HAK_CORE_KEYS(NAME_OF) " "},
+        {"core", HAK_CORE_KEYS(NAME_OF) " pressure_file "},
         {"stats", " at_exit at_start format only_pid on_signal on_term "},
         {"route", " box fallback enabled classes "},
         {"learner", " every settle margin log "}, /* mode must be off */
@@ -180,6 +180,7 @@ static void list_modules(char *out, size_t bytes, const char *before,
         bool needed;
     } modules[] = {
         {"background", hak_conf.background},
+        {"pressure", hak_conf.on_pressure != HAK_PRESSURE_NONE},
         {"signals", hak_conf.stats_on_signal != 0 || hak_conf.stats_on_term},
     };
     size_t used = 0;
@@ -290,7 +291,9 @@ static void write_core(FILE *out)
     write_string(out, hak_conf.profile);
     fputs(",\n", out);
     HAK_CORE_KEYS(WRITE_KEY)
-    fputs("    .stats_at_exit = ", out);
+    fputs("    .pressure_file = ", out);
+    write_string(out, hak_conf.pressure_file);
+    fputs(",\n    .stats_at_exit = ", out);
     write_string(out, hak_conf.stats_at_exit);
     fputs(",\n    .stats_at_start = ", out);
     write_string(out, hak_conf.stats_at_start);

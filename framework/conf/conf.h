@@ -107,7 +107,8 @@ typedef void hak_diag_fn(void *context, enum hak_diag_level level,
 struct hak_conf {
     /* [core] */
     HAK_CORE_KEYS(HAK_CORE_MEMBER)
-    int sample; /* position in conf->box, or -1: no sampling */
+    int sample;                /* position in conf->box, or -1: no sampling */
+    const char *pressure_file; /* none | absolute path; default: none */
     struct hak_origin fallback_origin;
     struct hak_origin free_route_origin;
     /* [stats] */

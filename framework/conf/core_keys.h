@@ -4,8 +4,8 @@
  * A row defines its key completely: the member of struct hak_conf and of struct
  * hak_fused, the type and bounds that a value is checked against, the default,
  * and the constant that `hakctl fuse` writes. conf/default.ini and docs/ini.md
- * explain the keys to users. The key `sample` is not in the table: its value is
- * the name of a box, which resolve.c looks up.
+ * explain the keys to users. Two keys are not in the table, since they are
+ * texts: `sample`, the name of a box, and `pressure_file`, a path.
  *
  *     X(key, C type, parameter type, default, least, most, choices)
  *
@@ -18,6 +18,7 @@
 
 enum hak_fallback { HAK_FALLBACK_LIBC, HAK_FALLBACK_NONE };
 enum hak_free_route { HAK_FREE_DIRECTORY, HAK_FREE_OWNS };
+enum hak_on_pressure { HAK_PRESSURE_NONE, HAK_PRESSURE_TRIM };
 
 /* clang-format off */
 #define HAK_CORE_KEYS(X) \
@@ -29,6 +30,8 @@ enum hak_free_route { HAK_FREE_DIRECTORY, HAK_FREE_OWNS };
     X(blame, bool, HAK_PARAM_BOOL, false, 0, 0, NULL) \
     X(strict, bool, HAK_PARAM_BOOL, false, 0, 0, NULL) \
     X(background, bool, HAK_PARAM_BOOL, false, 0, 0, NULL) \
+    X(on_pressure, enum hak_on_pressure, HAK_PARAM_ENUM, HAK_PRESSURE_NONE, \
+      0, 0, "none|trim") \
     X(purge_delay_ms, uint64_t, HAK_PARAM_MS, 100, 0, 3600000, NULL) \
     X(sample_every, uint32_t, HAK_PARAM_INT, 5000, 1, 1000000000, NULL) \
     X(sized_delete, bool, HAK_PARAM_BOOL, false, 0, 0, NULL) \

@@ -26,6 +26,7 @@ enum { PRIORITY_MAX = 9999 };
 static const struct hak_param core_keys[] = {
     HAK_CORE_KEYS(CORE_PARAM){
         .name = "sample", .type = HAK_PARAM_TEXT, .def_text = "none"},
+    {.name = "pressure_file", .type = HAK_PARAM_TEXT, .def_text = "none"},
 };
 static const struct hak_param stats_keys[] = {
     {.name = "at_exit", .type = HAK_PARAM_TEXT, .def_text = "none"},
@@ -255,6 +256,16 @@ static void check_socket(struct hak_conf *c, const struct hak_conf_entry *e)
                       e->value);
 }
 
+static void check_pressure_file(struct hak_conf *c,
+                                const struct hak_conf_entry *e)
+{
+    if (strcmp(e->value, "none") != 0 && e->value[0] != '/')
+        hak_conf_tell(c, HAK_DIAG_ERROR, e->origin,
+                      "\"pressure_file\" in [core]: \"%s\" is neither none "
+                      "nor an absolute path",
+                      e->value);
+}
+
 void conf_check(struct hak_conf *c, const struct hak_conf_entry *e)
 {
     struct conf_vocabulary v = conf_vocabulary(e->section);
@@ -270,6 +281,8 @@ void conf_check(struct hak_conf *c, const struct hak_conf_entry *e)
         conf_check_route(c, e);
     else if (strcmp(e->key, "sample") == 0)
         conf_check_sample(c, e);
+    else if (strcmp(e->key, "pressure_file") == 0)
+        check_pressure_file(c, e);
     else if (strcmp(e->section, "control") == 0)
         check_socket(c, e);
     else if (strcmp(e->key, "on_signal") == 0)

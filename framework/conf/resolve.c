@@ -191,6 +191,7 @@ static const char *text_of_key(const struct hak_conf *c, const char *section,
 static void resolve_core(struct hak_conf *c)
 {
     HAK_CORE_KEYS(CORE_NUMBER)
+    c->pressure_file = text_of_key(c, "core", "pressure_file");
     c->fallback_origin = hak_conf_origin(c, "core", "fallback");
     c->free_route_origin = hak_conf_origin(c, "core", "free_route");
     c->stats_at_exit = text_of_key(c, "stats", "at_exit");

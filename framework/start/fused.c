@@ -94,6 +94,7 @@ int hak_setup_conf(char *const *envp, hak_diag_fn *diag)
     hak_conf.file = hak_fused.file;
     hak_conf.profile = hak_fused.profile;
     HAK_CORE_KEYS(TAKE_KEY)
+    hak_conf.pressure_file = hak_fused.pressure_file;
     hak_conf.stats_at_exit = hak_fused.stats_at_exit;
     hak_conf.stats_at_start = hak_fused.stats_at_start;
     hak_conf.stats_json = hak_fused.stats_json;

@@ -51,6 +51,8 @@ int hak_setup_modules(void)
         error = open_module("learner", "learner", "mode");
     if (error == 0 && hak_conf.background)
         error = open_module("background", "core", "background");
+    if (error == 0 && hak_conf.on_pressure != HAK_PRESSURE_NONE)
+        error = open_module("pressure", "core", "on_pressure");
     /* A program with raised rights takes no orders. */
     if (error == 0 && strcmp(hak_conf.control_socket, "none") != 0 &&
         !hak_os_secure())

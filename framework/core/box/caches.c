@@ -38,6 +38,19 @@ size_t hak_boxes_shrink(size_t want_bytes)
     return got;
 }
 
+/* Unlike hak_boxes_shrink this asks the box that last mapped memory, too. */
+size_t hak_boxes_give_back(void)
+{
+    struct hak_space_figures before, after;
+    hak_space_read(&before);
+    for (uint32_t i = 0; i < hak_nboxes(); i++)
+        if (hak_boxes.all[i]->ops.shrink != NULL)
+            hak_box_shrink(hak_boxes.all[i], SIZE_MAX);
+    hak_space_trim();
+    hak_space_read(&after);
+    return after.purged_bytes - before.purged_bytes;
+}
+
 void hak_boxes_age(const struct hak_thread *t, uint64_t now_ms)
 {
     static uint64_t due_ms; /* atomic */

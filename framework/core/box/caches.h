@@ -13,6 +13,10 @@
  * or the window take. */
 size_t hak_boxes_shrink(size_t want_bytes);
 
+/* Let all boxes give back what they keep (ops->shrink), and the window all that
+ * is free in it. Returns the bytes. The caller holds no lock, as above. */
+size_t hak_boxes_give_back(void);
+
 /* Call ops->age of each box in which t, the calling thread, has a heap. All but
  * the first call in half a purge delay do nothing. */
 void hak_boxes_age(const struct hak_thread *t, uint64_t now_ms);

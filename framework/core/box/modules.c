@@ -7,7 +7,9 @@
 #include <base/seal.h>
 #include <base/text.h>
 #include <base/why.h>
+#include <core/box/caches.h>
 #include <core/box/open.h>
+#include <core/memory/space.h>
 #include <core/route/lanes.h>
 #include <core/route/policy.h>
 #include <core/state/build.h>
@@ -146,6 +148,9 @@ static int start_module(const struct hak_module_entry *entry, char *why,
         .slot = word_of_thread,
         .each_slot = each_word,
         .age = hak_core.age,
+        .trim_window = hak_space_trim,
+        .trim_boxes = hak_boxes_give_back,
+        .limit_purge_delay = hak_space_limit_purge_delay,
         .set_route = set_route,
         .reset_route = reset_route,
         .route_of = route_of,

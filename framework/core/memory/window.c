@@ -73,6 +73,7 @@ int hak_space_start(size_t window_bytes, uint64_t purge_delay_ms)
 {
     hak_window.ngranules = hak_window_granules(window_bytes);
     hak_window.purge_delay_ms = purge_delay_ms;
+    hak_window.purge_delay_most_ms = UINT64_MAX;
     hak_window.base = (char *)choose_base(window_bytes);
     if (!make_bitmaps(hak_min(hak_window.ngranules, LEAST_BITS)))
         return -ENOMEM;
@@ -81,12 +82,22 @@ int hak_space_start(size_t window_bytes, uint64_t purge_delay_ms)
 
 uint64_t hak_space_purge_delay_ms(void)
 {
-    return __atomic_load_n(&hak_window.purge_delay_ms, __ATOMIC_RELAXED);
+    return hak_min(
+        __atomic_load_n(&hak_window.purge_delay_ms, __ATOMIC_RELAXED),
+        __atomic_load_n(&hak_window.purge_delay_most_ms, __ATOMIC_RELAXED));
 }
 
 void hak_space_set_purge_delay(uint64_t ms)
 {
     __atomic_store_n(&hak_window.purge_delay_ms, ms, __ATOMIC_RELAXED);
+}
+
+/* The next tick was set by the longer delay, so it becomes due now. */
+void hak_space_limit_purge_delay(uint64_t most_ms)
+{
+    __atomic_store_n(&hak_window.purge_delay_most_ms, most_ms,
+                     __ATOMIC_RELAXED);
+    __atomic_store_n(&hak_window.next_tick_ms, 0, __ATOMIC_RELAXED);
 }
 
 /*

@@ -62,8 +62,8 @@ enum {
 /* The largest alignment of a request. The window's base is a multiple of it. */
 #define HAK_BASE_ALIGN_BYTES ((size_t)4 << 30)
 
-/* Guarded by lock, unless a member says otherwise. base, ngranules and
- * purge_delay_ms are set at start; purge_delay_ms may change, atomically. */
+/* Guarded by lock, unless a member says otherwise. base and
+ * ngranules are set at start. */
 struct hak_window {
     struct hak_lock lock;
     struct hak_lock mapping; /* held around calls that map or move */
@@ -91,7 +91,8 @@ struct hak_window {
     size_t dry_until;
     uint64_t owed; /* granules that `high` rose by, not reported; atomic */
     uint64_t open_bytes; /* open pages of reserved granules; atomic */
-    uint64_t purge_delay_ms, next_tick_ms;
+    /* Atomic. The smaller of the first two counts. */
+    uint64_t purge_delay_ms, purge_delay_most_ms, next_tick_ms;
     size_t nold;      /* granules that aged last time; guarded by purging */
     uint64_t last_us; /* time of the last tick; guarded by purging */
     struct hak_space_figures figures; /* atomic */

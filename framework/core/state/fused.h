@@ -30,6 +30,7 @@ struct hak_fused_box {
 struct hak_fused {
     const char *file, *profile; /* the INI and its profile; NULL = none */
     HAK_CORE_KEYS(HAK_CORE_MEMBER)
+    const char *pressure_file;
     const char *stats_at_exit, *stats_at_start;
     bool stats_json, stats_on_term;
     int stats_on_signal;

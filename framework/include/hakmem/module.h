@@ -27,7 +27,7 @@
 #include <hakmem/box.h>
 #include <hakmem/version.h>
 
-#define HAK_MODULE_VERSION 3
+#define HAK_MODULE_VERSION 4
 #define HAK_MODULES_MOST 8
 
 struct hak_conf;
@@ -78,6 +78,21 @@ struct hak_module_host {
     /* sealed - as meta, but read-only once the process has started.
      * [at start] */
     void *(*sealed)(size_t size_bytes);
+
+    /*
+     * trim_window, trim_boxes - give back what the window keeps; what boxes
+     * keep and then what the window keeps. trim below gives back more than
+     * both.
+     * Returns  the bytes that went back to the system meanwhile
+     * Note     some boxes give back only to a thread with a heap: call age
+     *          before trim_boxes
+     */
+    size_t (*trim_window)(void);
+    size_t (*trim_boxes)(void);
+    /* limit_purge_delay - while it lasts, memory is purged after most_ms if
+     * [core] purge_delay_ms is more, whatever that becomes meanwhile.
+     * UINT64_MAX: no limit any more. May be called in run. */
+    void (*limit_purge_delay)(uint64_t most_ms);
 
     /* ---- when the module is called ---- */
 

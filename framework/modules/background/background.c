@@ -10,13 +10,12 @@
  * fork, in which the parent's background thread does not exist, starts its own
  * in the same way.
  */
+#include <base/helper.h>
 #include <base/log.h>
 #include <conf/conf.h>
 #include <hakmem/module.h>
 #include <kit/base.h>
 
-#include <pthread.h>
-#include <signal.h>
 #include <time.h>
 #include <string.h>
 
@@ -39,28 +38,6 @@ __attribute__((noreturn)) static void *age_for_ever(void *unused)
     }
 }
 
-/* The thread is created with all signals blocked, so that the program's signals
- * arrive at the program's own threads. */
-static int start_thread(void)
-{
-    pthread_attr_t attr;
-    pthread_t thread;
-    sigset_t all, before;
-    int error = pthread_attr_init(&attr);
-    if (error != 0)
-        return error;
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attr, STACK_BYTES);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    error = pthread_create(&thread, &attr, age_for_ever, NULL);
-    if (error == 0)
-        pthread_setname_np(thread, "hakmem");
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
-    return error;
-}
-
 static void ask_for_thread(void)
 {
     host->want(host);
@@ -68,9 +45,10 @@ static void ask_for_thread(void)
 
 static void slow_path(void)
 {
-    int error = start_thread();
+    int error = hak_helper_start(age_for_ever, STACK_BYTES);
     if (error != 0)
-        hak_say("[core] background = yes: no thread: %s", strerror(error));
+        hak_say("[core] background = yes: no thread: %s",
+                strerrordesc_np(-error));
 }
 
 static int start(const struct hak_module_host *of_core)

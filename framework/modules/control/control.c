@@ -6,30 +6,23 @@
  * malloc and not in the constructor, as that of module background. In the child
  * of a fork it starts again, with a socket of its own.
  *
- * The thread has its own table of descriptors (CLOSE_RANGE_UNSHARE). So the
- * program cannot close them, they take no numbers that the program counts on,
- * and the child of a fork does not inherit them. In return the thread has to
- * fetch the program's stderr for each message (stderr.c).
+ * The thread has its own table of descriptors (base/helper.h), so that the
+ * program cannot close the socket.
  */
 #include "control.h"
 
+#include <base/helper.h>
 #include <base/log.h>
 #include <base/text.h>
 #include <conf/conf.h>
 #include <kit/base.h>
 
 #include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-
-#include <linux/close_range.h>
 
 /* Loading a box calls dlopen and the box's constructors, so this is more than
  * module background needs. Only what is used becomes resident. */
@@ -62,19 +55,6 @@ __attribute__((format(printf, 1, 2))) static void tell(const char *format, ...)
 
 /* ---- the thread ---------------------------------------------------------- */
 
-/* Leave the program's table of descriptors. The numbers 0 to 2 are occupied, so
- * that no message goes to a client. */
-static int use_own_descriptors(void)
-{
-    if (close_range(0, ~0u, CLOSE_RANGE_UNSHARE) != 0)
-        return -errno;
-    for (int i = 0; i < 3; i++)
-        if (open("/dev/null", O_RDWR | O_CLOEXEC) < 0 &&
-            socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) < 0)
-            return -errno;
-    return 0;
-}
-
 /* Make the socket. If the process exits meanwhile, stop() may have found none,
  * so its file is removed here. */
 static int listen_now(void)
@@ -86,9 +66,9 @@ static int listen_now(void)
         /* A child of a fork takes no socket that its parent listens at, and
          * that is no mistake. */
         if (error != -EADDRINUSE || !self.is_child) {
-            hak_control_lend_stderr(true);
+            hak_helper_lend_stderr(true);
             tell("%s", why);
-            hak_control_lend_stderr(false);
+            hak_helper_lend_stderr(false);
         }
         return error;
     }
@@ -101,7 +81,7 @@ static int listen_now(void)
 static void *serve(void *unused)
 {
     (void)unused;
-    int error = use_own_descriptors();
+    int error = hak_helper_own_descriptors();
     if (error != 0) {
         tell("it needs close_range(2) of Linux 5.9, and that says: %s",
              strerrordesc_np(-error));
@@ -110,7 +90,7 @@ static void *serve(void *unused)
     if (self.is_child)
         nanosleep(&child_pause, NULL);
     const struct hak_control_self known = {self.host, self.socket.path,
-                                           hak_control_lend_stderr};
+                                           hak_helper_lend_stderr};
     while (listen_now() == 0) {
         hak_control_serve(&known, self.socket.fd);
         close(self.socket.fd);
@@ -118,28 +98,6 @@ static void *serve(void *unused)
         sleep(1);
     }
     return NULL;
-}
-
-/* All signals are blocked, so that the program's signals arrive at the
- * program's own threads. */
-static int start_thread(void)
-{
-    pthread_attr_t attr;
-    pthread_t thread;
-    sigset_t all, before;
-    int error = pthread_attr_init(&attr);
-    if (error != 0)
-        return error;
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attr, STACK_BYTES);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    error = pthread_create(&thread, &attr, serve, NULL);
-    if (error == 0)
-        pthread_setname_np(thread, "hakmem");
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
-    return error;
 }
 
 /* ---- the module ---------------------------------------------------------- */
@@ -165,7 +123,7 @@ static void slow_path(void)
 {
     if (!__atomic_exchange_n(&self.wants_thread, false, __ATOMIC_RELAXED))
         return;
-    int error = start_thread();
+    int error = hak_helper_start(serve, STACK_BYTES);
     if (error != 0)
         tell("no thread: %s", strerrordesc_np(error));
 }

@@ -4,7 +4,6 @@
  *     control.c   the module: its thread, forks, exit
  *     socket.c    the socket: its file, who may connect
  *     server.c    the loop: clients, lines, replies
- *     stderr.c    the program's stderr, lent to the thread
  *     commands.c  one request -> one reply (commands.h)
  *     request.c   a line -> words
  *     reply.c     a reply: a text in a mapping of its own, JSON strings
@@ -127,12 +126,6 @@ int hak_control_listen(const char *where, struct hak_control_socket *out,
 void hak_control_remove(const struct hak_control_socket *s);
 /* May the peer of a connection give orders? If not, why says so. */
 bool hak_control_may(int fd, char *why, size_t why_bytes);
-
-/* ---- stderr.c ------------------------------------------------------------ */
-
-/* Let descriptor 2 of the calling thread be the program's stderr, or /dev/null
- * again. */
-void hak_control_lend_stderr(bool lend);
 
 /* ---- server.c ------------------------------------------------------------ */
 
