@@ -232,6 +232,12 @@ TEST(keys_that_may_change)
     EXPECT_EQ(set("core", "purge_delay_ms", "1h"), -EINVAL);
     EXPECT(why[0] != 0);
     EXPECT_EQ(hak_space_purge_delay_ms(), 7);
+    hak_space_limit_purge_delay(5);
+    EXPECT_EQ(hak_space_purge_delay_ms(), 5);
+    EXPECT_EQ(set("core", "purge_delay_ms", "9"), 0);
+    EXPECT_EQ(hak_space_purge_delay_ms(), 5);
+    hak_space_limit_purge_delay(UINT64_MAX);
+    EXPECT_EQ(hak_space_purge_delay_ms(), 9);
     EXPECT_EQ(set("core", "verify", "yes"), -EPERM);
     EXPECT_EQ(set("core", "nonsense", "yes"), -ENOENT);
     EXPECT_EQ(set("core", "sample_every", "100"), -ENOTSUP);

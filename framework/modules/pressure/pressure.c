@@ -57,7 +57,7 @@ enum state {
 static const char *const state_names[] = {"starting", "watching", "pressed",
                                           "off"};
 
-/* All but host and is_child are atomic. */
+/* All but host are atomic. */
 static struct {
     const struct hak_module_host *host;
     bool is_child; /* of a fork */
@@ -162,13 +162,11 @@ static void on_event(struct course *c)
 /* Age memory by the short purge delay, in place of threads that sleep. */
 static void on_no_event(const struct course *c)
 {
-    if (hak_os_now_ms() >= c->calm_ms) {
-        end();
-        return;
-    }
     hak_helper_lend_stderr(true);
     self.host->age();
     hak_helper_lend_stderr(false);
+    if (hak_os_now_ms() >= c->calm_ms)
+        end();
 }
 
 /* Returns -errno when a file is of no use any more. */
@@ -201,7 +199,7 @@ static void *watch(void *unused)
                 "watched");
         return NULL;
     }
-    if (self.is_child)
+    if (__atomic_load_n(&self.is_child, __ATOMIC_RELAXED))
         sleep_ms(CHILD_MS);
     while (hak_pressure_open(self.host->conf->pressure_file, &files, why,
                              sizeof why) == 0) {
@@ -228,7 +226,7 @@ static int start(const struct hak_module_host *host)
 static void run(void)
 {
     static bool ran;
-    self.is_child = ran;
+    __atomic_store_n(&self.is_child, ran, __ATOMIC_RELAXED);
     ran = true;
     self.host->limit_purge_delay(UINT64_MAX);
     if (state_now() == STATE_OFF)
