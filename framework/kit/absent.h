@@ -216,7 +216,7 @@ static inline void hak_heaps_age_absent(struct hak_heap *mine, uint64_t now_ms,
 {
     struct hak_heaps *all = mine->all;
     uint64_t due = __atomic_load_n(&all->absent_due_ms, __ATOMIC_RELAXED);
-    if (now_ms < due || !hak_lock_try(&all->absent))
+    if (!hak_has_come(due, now_ms, delay_ms) || !hak_lock_try(&all->absent))
         return;
     __atomic_store_n(&all->absent_due_ms, now_ms + delay_ms, __ATOMIC_RELAXED);
     if (__atomic_load_n(&all->all_pages, __ATOMIC_RELAXED) != NULL &&

@@ -204,13 +204,22 @@ static inline uint64_t hak_count_shared(uint64_t *counter, int64_t n)
     return __atomic_add_fetch(counter, (uint64_t)n, __ATOMIC_RELAXED);
 }
 
-/* Is now_ms at or after *due_ms? Then set *due_ms to next_ms. Of all threads
- * that ask, one gets true. */
+/* Is a time that was put off by pause_ms reached? Also true when it lies more
+ * than twice that ahead: it was set when the pause, which goes by the purge
+ * delay, was longer. */
+static inline bool hak_has_come(uint64_t due_ms, uint64_t now_ms,
+                                uint64_t pause_ms)
+{
+    return now_ms >= due_ms || (due_ms - now_ms) / 2 > pause_ms;
+}
+
+/* Is now_ms at or after *due_ms, or has the pause become shorter? Then set
+ * *due_ms to next_ms. Of all threads that ask, one gets true. */
 static inline bool hak_is_due(uint64_t *due_ms, uint64_t now_ms,
                               uint64_t next_ms)
 {
     uint64_t due = __atomic_load_n(due_ms, __ATOMIC_RELAXED);
-    return now_ms >= due &&
+    return hak_has_come(due, now_ms, next_ms - now_ms) &&
            __atomic_compare_exchange_n(due_ms, &due, next_ms, false,
                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }

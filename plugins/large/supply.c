@@ -282,9 +282,10 @@ void supply_sweep(struct large *large, uint64_t now_ms)
     uint64_t next_ms = hak_counted(&large->next_sweep_ms);
     /* UINT64_MAX keeps other threads out, so `use` is this thread's alone until
      * the release store below, which this acquire pairs with. */
-    if (now_ms < next_ms || !__atomic_compare_exchange_n(
-                                &large->next_sweep_ms, &next_ms, UINT64_MAX,
-                                false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+    if (next_ms == UINT64_MAX || !hak_has_come(next_ms, now_ms, age_ms / 4) ||
+        !__atomic_compare_exchange_n(&large->next_sweep_ms, &next_ms,
+                                     UINT64_MAX, false, __ATOMIC_ACQUIRE,
+                                     __ATOMIC_RELAXED))
         return;
     uint64_t came = (uint64_t)ledger_came(&large->cache);
     look_at_use(large, now_ms, age_ms, came);

@@ -135,11 +135,11 @@ def memory_goes_soon_while_it_lasts_and_is_kept_afterwards(folder):
         p.press()
         p.comes_to(state="pressed", trims=1)
         p.is_over()
-        p.run("fill()")
+        p.run("b = take(50000, 32 << 20)")
         high = rss(p)
-        p.run("import time\n"
-              "for _ in range(50):\n    churn(); time.sleep(0.02)")
-        if rss(p) < high - 4 * MIB:
+        p.run("give(b)\nimport time\n"
+              "for _ in range(100):\n    churn(); time.sleep(0.01)")
+        if rss(p) < high - 8 * MIB:
             raise AssertionError("the purge delay is still short")
         # Only ageing by the short delay gives back what comes free now.
         trims = p.figures()["trims"]

@@ -90,9 +90,10 @@ uint64_t hak_space_purge_delay_ms(void)
 void hak_space_set_purge_delay(uint64_t ms)
 {
     __atomic_store_n(&hak_window.purge_delay_ms, ms, __ATOMIC_RELAXED);
+    __atomic_store_n(&hak_window.next_tick_ms, 0, __ATOMIC_RELAXED);
 }
 
-/* The next tick was set by the longer delay, so it becomes due now. */
+/* The next tick may be far ahead by a longer delay, so it becomes due now. */
 void hak_space_limit_purge_delay(uint64_t most_ms)
 {
     __atomic_store_n(&hak_window.purge_delay_most_ms, most_ms,
