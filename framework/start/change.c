@@ -43,9 +43,11 @@ void hak_change_lock(enum hak_fork_phase phase)
 
 struct hak_loaded *hak_change_box(const char *name)
 {
-    for (uint32_t i = 0; i < hak_nboxes(); i++)
-        if (strcmp(hak_boxes.all[i]->box.name, name) == 0)
-            return hak_boxes.all[i];
+    for (uint32_t i = 0; i < hak_nboxes(); i++) {
+        struct hak_loaded *b = hak_box_at(i);
+        if (b != &hak_vacant && strcmp(b->box.name, name) == 0)
+            return b;
+    }
     return NULL;
 }
 
