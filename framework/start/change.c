@@ -36,6 +36,11 @@ void hak_change_end(void)
     hak_lock_drop(&changing);
 }
 
+bool hak_change_is_mine(void)
+{
+    return hak_lock_is_mine(&changing);
+}
+
 void hak_change_lock(enum hak_fork_phase phase)
 {
     hak_lock_fork(&changing, phase);

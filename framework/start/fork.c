@@ -96,7 +96,9 @@ static void prepare(void);
 
 bool hak_fork_keep(const struct hak_fork_handlers *handlers)
 {
-    bool boxes_open = hak_core.mode == HAK_MODE_BOOT && hak_thread_is_started();
+    bool boxes_open =
+        (hak_core.mode == HAK_MODE_BOOT && hak_thread_is_started()) ||
+        hak_change_is_loading();
     if (handlers->prepare == prepare ||
         (!boxes_open && (!hak_is_attached(hak_self) || hak_self->abroad == 0)))
         return false;

@@ -28,7 +28,7 @@ static bool loading; /* atomic */
 
 bool hak_change_is_loading(void)
 {
-    return __atomic_load_n(&loading, __ATOMIC_RELAXED);
+    return __atomic_load_n(&loading, __ATOMIC_RELAXED) && hak_change_is_mine();
 }
 
 /* ---- the place for it ---------------------------------------------------- */
