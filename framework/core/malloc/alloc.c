@@ -105,7 +105,8 @@ void *hak_from_libc(struct hak_thread *t, enum hak_fallback last, size_t align,
 
 /*
  * The last resort is libc. With a residual box it is that box instead, since
- * libc's blocks are then recorded one by one, which is meant for few blocks.
+ * libc's blocks are then recorded one by one, which is meant for few blocks. A
+ * residual box that drains gets no more requests.
  */
 void *hak_last_resort(struct hak_thread *t, const struct hak_chain *chain,
                       size_t align, size_t size, bool zero)
@@ -113,7 +114,8 @@ void *hak_last_resort(struct hak_thread *t, const struct hak_chain *chain,
     struct hak_loaded *b = hak_boxes.residual;
     if (unlikely(t->abroad != 0))
         return hak_from_libc(t, HAK_FALLBACK_LIBC, align, size, zero);
-    if (likely(b == NULL) || chain->last != HAK_FALLBACK_LIBC)
+    if (likely(b == NULL) || chain->last != HAK_FALLBACK_LIBC ||
+        hak_state_of(b) != HAK_BOX_ACTIVE)
         return hak_from_libc(t, chain->last, align, size, zero);
     for (uint32_t i = 0; chain->box[i] != NULL; i++)
         if (chain->box[i] == b)
