@@ -340,7 +340,8 @@ DELAYS ?= tests/delays/hasty.ini conf/default.ini tests/delays/hasty.ini \
     conf/lanes-off.ini conf/guard.ini conf/verify.ini
 .PHONY: delayed check-delays
 delayed: $(B)/libhakmem.so $(MODULE_FILES) $(BOXES)
-check-delays: $(B)/tests/preload/churn $(B)/tests/preload/stress
+check-delays: $(B)/tests/preload/churn $(B)/tests/preload/stress \
+    $(B)/tests/preload/swaps
 	$(MAKE) B=build/delays CFLAGS='-include tests/delays/delays.h \
 	    -DHAK_DEBUG=1 -w' delayed
 	tests/delays/run.sh $(TIME) $(DELAYS)

@@ -37,9 +37,11 @@ HAK_EXPORT int hak_report(int fd, bool json)
 
 static struct hak_loaded *box_of_name(const char *box)
 {
-    for (uint32_t i = 0; i < hak_nboxes(); i++)
-        if (strcmp(hak_boxes.all[i]->box.name, box) == 0)
-            return hak_boxes.all[i];
+    for (uint32_t i = 0; i < hak_nboxes(); i++) {
+        struct hak_loaded *b = hak_box_at(i);
+        if (b != &hak_vacant && strcmp(b->box.name, box) == 0)
+            return b;
+    }
     return NULL;
 }
 
@@ -184,10 +186,11 @@ static void sum_of_boxes(struct hak_stats *sum)
 {
     *sum = (struct hak_stats){0};
     for (uint32_t i = 0; i < hak_nboxes(); i++) {
+        struct hak_loaded *b = hak_box_at(i);
         struct hak_stats s;
-        if (hak_boxes.all[i] == &hak_vacant)
+        if (b == &hak_vacant)
             continue;
-        hak_figures(hak_boxes.all[i], &s);
+        hak_figures(b, &s);
         sum->live_count += s.live_count;
         sum->live_bytes += s.live_bytes;
         sum->mapped_bytes += s.mapped_bytes;
@@ -234,15 +237,16 @@ HAK_EXPORT int malloc_info(int options, FILE *stream)
     hak_space_read(&f);
     fprintf(stream, "<malloc version=\"hakmem-%s\">\n", HAK_VERSION);
     for (uint32_t i = 0; i < hak_nboxes(); i++) {
+        struct hak_loaded *b = hak_box_at(i);
         struct hak_stats s;
-        if (hak_boxes.all[i] == &hak_vacant)
+        if (b == &hak_vacant)
             continue;
-        hak_figures(hak_boxes.all[i], &s);
+        hak_figures(b, &s);
         fprintf(stream,
                 "<box name=\"%s\" allocs=\"%lu\" frees=\"%lu\" live=\"%lu\" "
                 "live_bytes=\"%lu\" mapped_bytes=\"%lu\"/>\n",
-                hak_boxes.all[i]->box.name, s.allocs, s.frees, s.live_count,
-                s.live_bytes, s.mapped_bytes);
+                b->box.name, s.allocs, s.frees, s.live_count, s.live_bytes,
+                s.mapped_bytes);
     }
     fprintf(stream,
             "<system type=\"current\" size=\"%lu\"/>\n"

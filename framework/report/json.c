@@ -101,11 +101,12 @@ static void json_memory(struct hak_text *t)
     const struct hak_loaded *largest = NULL;
     uint64_t most = 0;
     hak_space_read(&f);
-    for (uint32_t i = 0; i < hak_boxes.n; i++) {
-        uint64_t bytes = hak_counted(&hak_boxes.all[i]->now->mapped_bytes);
+    for (uint32_t i = 0; i < hak_nboxes(); i++) {
+        const struct hak_loaded *b = hak_box_at(i);
+        uint64_t bytes = hak_counted(&b->now->mapped_bytes);
         if (bytes > most) {
             most = bytes;
-            largest = hak_boxes.all[i];
+            largest = b;
         }
     }
     hak_text_print(t,
@@ -177,10 +178,11 @@ void hak_report_json(struct hak_text *t)
                    HAK_BUILD, hak_free_route_name());
     const char *comma = "";
     for (uint32_t i = 0; i < hak_nboxes(); i++) {
-        if (hak_boxes.walk[i] == &hak_vacant)
+        struct hak_loaded *b = hak_box_in_walk(i);
+        if (b == &hak_vacant)
             continue;
         hak_text_print(t, "%s", comma);
-        json_box(t, hak_boxes.walk[i]);
+        json_box(t, b);
         comma = ",";
     }
     hak_text_print(t, "],\"libc_allocs\":%" PRIu64, hak_libc_allocs());

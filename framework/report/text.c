@@ -63,7 +63,7 @@ static void text_boxes(struct hak_text *t)
                    "allocs", "frees", "live", "bytes", "peak", "mapped",
                    "refills", "remote", "declined");
     for (uint32_t i = 0; i < hak_nboxes(); i++) {
-        struct hak_loaded *b = hak_boxes.walk[i];
+        struct hak_loaded *b = hak_box_in_walk(i);
         struct hak_stats s;
         char count[3][24], live[24], peak[24], mapped[24];
         if (b == &hak_vacant)
@@ -93,12 +93,13 @@ static void text_counters(struct hak_text *t)
 {
     struct hak_counter counter[HAK_COUNTERS_MOST];
     for (uint32_t i = 0; i < hak_nboxes(); i++) {
-        uint32_t n = hak_counters(hak_boxes.walk[i], counter), told = 0;
+        struct hak_loaded *b = hak_box_in_walk(i);
+        uint32_t n = hak_counters(b, counter), told = 0;
         for (uint32_t k = 0; k < n; k++) {
             if (counter[k].value == 0)
                 continue;
             if (told++ == 0)
-                hak_text_print(t, "counts %s:", hak_boxes.walk[i]->box.name);
+                hak_text_print(t, "counts %s:", b->box.name);
             hak_text_print(t, "%s %s %" PRIu64, told == 1 ? "" : ",",
                            counter[k].name, counter[k].value);
         }

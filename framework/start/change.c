@@ -36,6 +36,11 @@ void hak_change_end(void)
     hak_lock_drop(&changing);
 }
 
+bool hak_change_is_mine(void)
+{
+    return hak_lock_is_mine(&changing);
+}
+
 void hak_change_lock(enum hak_fork_phase phase)
 {
     hak_lock_fork(&changing, phase);
@@ -43,9 +48,11 @@ void hak_change_lock(enum hak_fork_phase phase)
 
 struct hak_loaded *hak_change_box(const char *name)
 {
-    for (uint32_t i = 0; i < hak_nboxes(); i++)
-        if (strcmp(hak_boxes.all[i]->box.name, name) == 0)
-            return hak_boxes.all[i];
+    for (uint32_t i = 0; i < hak_nboxes(); i++) {
+        struct hak_loaded *b = hak_box_at(i);
+        if (b != &hak_vacant && strcmp(b->box.name, name) == 0)
+            return b;
+    }
     return NULL;
 }
 

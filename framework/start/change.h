@@ -20,6 +20,8 @@ extern const struct hak_changes hak_changes;
 /* Only the thread between these two calls changes boxes and keys. */
 void hak_change_begin(void);
 void hak_change_end(void);
+/* Is the calling thread between them? */
+bool hak_change_is_mine(void);
 /* The fork handlers' step on the lock. It comes before those of all others. */
 void hak_change_lock(enum hak_fork_phase phase);
 /* The box of that name, or NULL. */
@@ -28,7 +30,8 @@ struct hak_loaded *hak_change_box(const char *name);
 /* ---- load.c ---- */
 
 int hak_change_load(const struct hak_load *what, char *why, size_t n);
-/* Is a box being loaded? Modules may be opened meanwhile. */
+/* Is the calling thread loading a box? It may open modules meanwhile, and the
+ * fork handlers that it registers are those of a foreign library. */
 bool hak_change_is_loading(void);
 
 /* ---- keys.c ---- */

@@ -7,10 +7,15 @@
  * locks and its hak_self is hak_forker. A signal handler that runs then
  * allocates from libc, and its frees wait until the fork is over.
  *
- * Lock order: forks, libc's list of streams, locks of foreign libraries,
- * report, boxes by index, modules, threads, mailboxes, policy, seal, space,
- * metadata. Reports and slow paths take them in the same order.
+ * Lock order: forks, changes, report, kept, libc's list of streams, locks of
+ * foreign libraries, boxes by index, modules, threads, mailboxes, policy, seal,
+ * space, metadata. Reports and slow paths take them in the same order.
  *
+ *   changes, report    Their holders call foreign libraries: a load opens one,
+ *                      tries it and reads its figures. So these locks come
+ *                      before those of the libraries.
+ *   kept               A foreign library that is being loaded registers its
+ *                      fork handlers, with the lock of changes held.
  *   list of streams    fork() takes this lock after our prepare. A thread that
  *                      holds it may wait for a stream, whose holder may be in
  *                      malloc and wait for one of our locks. So we take it
@@ -84,21 +89,24 @@ static __thread struct {
  */
 
 enum { KEPT_MOST = 16 };
-static struct hak_fork_handlers kept[KEPT_MOST]; /* guarded by forks */
+static struct hak_lock keeping; /* guards kept and nkept */
+static struct hak_fork_handlers kept[KEPT_MOST];
 static uint32_t nkept;
 static void prepare(void);
 
 bool hak_fork_keep(const struct hak_fork_handlers *handlers)
 {
-    bool boxes_open = hak_core.mode == HAK_MODE_BOOT && hak_thread_is_started();
+    bool boxes_open =
+        (hak_core.mode == HAK_MODE_BOOT && hak_thread_is_started()) ||
+        hak_change_is_loading();
     if (handlers->prepare == prepare ||
         (!boxes_open && (!hak_is_attached(hak_self) || hak_self->abroad == 0)))
         return false;
-    hak_lock_take(&forks);
+    hak_lock_take(&keeping);
     bool fits = nkept < KEPT_MOST;
     if (fits)
         kept[nkept++] = *handlers;
-    hak_lock_drop(&forks);
+    hak_lock_drop(&keeping);
     return fits;
 }
 
@@ -144,19 +152,28 @@ static void drop_streams(enum hak_fork_phase phase, uint32_t depth)
         _IO_list_resetlock();
 }
 
-/* Take or release all locks of the core, the boxes and the modules. PREPARE
- * returns true if a signal handler forks that has interrupted a call which
- * holds one of them. hak_lock_fork then sets errno to EDEADLK. */
-static bool all_locks(enum hak_fork_phase phase)
+/* Take or release the locks that come before those of libc and of foreign
+ * libraries. PREPARE returns true if a signal handler forks that has
+ * interrupted a call which holds one of them. hak_lock_fork then sets errno to
+ * EDEADLK. */
+static bool outer_locks(enum hak_fork_phase phase)
 {
-    struct hak_op_scope scope;
     errno = 0;
     hak_change_lock(phase);
     hak_report_lock(phase);
+    hak_lock_fork(&keeping, phase);
+    return errno == EDEADLK;
+}
+
+/* The same for all other locks of the core, the boxes and the modules. */
+static bool inner_locks(enum hak_fork_phase phase)
+{
+    struct hak_op_scope scope;
+    errno = 0;
     hak_boxes_lock(phase);
     bool held = errno == EDEADLK;
     for (uint32_t i = 0; i < hak_nboxes(); i++) {
-        struct hak_loaded *b = hak_boxes.all[i];
+        struct hak_loaded *b = hak_box_at(i);
         errno = 0;
         if (b->ops.fork != NULL) {
             hak_op_begins(&scope, b, HAK_OP_fork, 0);
@@ -212,15 +229,17 @@ static void take_all(bool for_fork)
     for (;;) {
         hak_lock_fork(&forks, HAK_FORK_PREPARE);
         struct level *l = &level[hak_lock_again(&forks)];
+        bool interrupted = outer_locks(HAK_FORK_PREPARE);
         l->streams = for_fork && take_streams();
         become_forker();
         if (for_fork)
             run_kept(HAK_FORK_PREPARE);
-        l->interrupted = all_locks(HAK_FORK_PREPARE);
+        l->interrupted = inner_locks(HAK_FORK_PREPARE) || interrupted;
         become_forker();
         if (likely(hak_lock_is_mine(&forks)))
             return;
-        all_locks(HAK_FORK_PARENT);
+        inner_locks(HAK_FORK_PARENT);
+        outer_locks(HAK_FORK_PARENT);
         if (l->streams)
             _IO_list_resetlock();
     }
@@ -229,10 +248,11 @@ static void take_all(bool for_fork)
 static void drop_all(enum hak_fork_phase phase, bool for_fork)
 {
     uint32_t depth = hak_lock_again(&forks);
-    all_locks(phase);
+    inner_locks(phase);
     if (for_fork)
         run_kept(phase);
     drop_streams(phase, depth);
+    outer_locks(phase);
     of_thread.interrupted = level[depth].interrupted;
     hak_lock_fork(&forks, phase);
     stop_being_forker();

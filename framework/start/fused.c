@@ -183,6 +183,11 @@ void hak_change_lock(enum hak_fork_phase phase)
     (void)phase; /* nothing changes */
 }
 
+bool hak_change_is_loading(void)
+{
+    return false;
+}
+
 /* A box whose init fails cannot be left out, since the routes are constants. */
 int hak_setup_boxes(void)
 {

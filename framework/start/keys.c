@@ -488,8 +488,8 @@ void hak_change_each_key(void (*each)(void *context, const struct hak_key *key),
     tell_fixed(&to, "stats");
     tell_fixed(&to, "control");
     for (uint32_t i = 0; i < hak_nboxes(); i++)
-        if (hak_boxes.walk[i]->box.state_now == HAK_BOX_ACTIVE)
-            tell_box(&to, hak_boxes.walk[i]);
+        if (hak_box_in_walk(i)->box.state_now == HAK_BOX_ACTIVE)
+            tell_box(&to, hak_box_in_walk(i));
     tell_unused(&to);
     tell_sections(&to, "call");
     tell_routes(&to);

@@ -28,7 +28,7 @@ static bool loading; /* atomic */
 
 bool hak_change_is_loading(void)
 {
-    return __atomic_load_n(&loading, __ATOMIC_RELAXED);
+    return __atomic_load_n(&loading, __ATOMIC_RELAXED) && hak_change_is_mine();
 }
 
 /* ---- the place for it ---------------------------------------------------- */
@@ -36,7 +36,7 @@ bool hak_change_is_loading(void)
 static bool has_heaps(uint32_t index)
 {
     for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next)
-        if (__atomic_load_n(&t->heap[index], __ATOMIC_RELAXED) != NULL)
+        if (__atomic_load_n(&t->heap[index], __ATOMIC_ACQUIRE) != NULL)
             return true;
     return false;
 }
@@ -66,7 +66,7 @@ static int vacate(struct hak_loaded *b)
 static int vacant_index(void)
 {
     for (uint32_t i = 0; i < hak_nboxes(); i++)
-        if (hak_boxes.all[i] == &hak_vacant)
+        if (hak_box_at(i) == &hak_vacant)
             return (int)i;
     return hak_nboxes() < HAK_MAX_BOXES ? (int)hak_nboxes() : -ENOSPC;
 }
@@ -76,8 +76,7 @@ static int make_room(void)
 {
     int index = vacant_index();
     for (uint32_t i = 0; i < hak_nboxes() && index == -ENOSPC; i++)
-        if (is_gone(hak_boxes.all[i]) &&
-            (index = vacate(hak_boxes.all[i])) == 0)
+        if (is_gone(hak_box_at(i)) && (index = vacate(hak_box_at(i))) == 0)
             index = (int)i;
     return index;
 }

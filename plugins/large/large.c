@@ -353,7 +353,8 @@ static bool free_near(struct large *large, struct block *b)
     if (near == NULL)
         return false;
     near_age(large, near);
-    if (likely(large->box->state_now == HAK_BOX_ACTIVE))
+    if (likely(__atomic_load_n(&large->box->state_now, __ATOMIC_RELAXED) ==
+               HAK_BOX_ACTIVE))
         return near_put(near, b);
     near_flush(large, near);
     return false;

@@ -201,7 +201,8 @@ void supply_free(struct large *large, struct block *b)
         supply_sweep(large, now_ms);
     uint32_t shard = shard_for(large, b->ngranules);
     bool direct = threshold_direct(&large->threshold, nbytes);
-    bool keep = !direct && box->state_now == HAK_BOX_ACTIVE;
+    bool keep = !direct && __atomic_load_n(&box->state_now, __ATOMIC_RELAXED) ==
+                               HAK_BOX_ACTIVE;
     if (likely(bigcache_free(&large->cache, shard, b, now_ms, keep)))
         return;
     if (keep && keep_slowly(large, shard, b, now_ms))

@@ -10,6 +10,7 @@
 
 enum { THREADS = 4, LOCAL = 200, SWAPS = 51, REPLY_BYTES = 65536 };
 enum { GLIBCS_OWN = 40 };
+#define JEMALLOC "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2"
 
 /* ---- asking -------------------------------------------------------------- */
 
@@ -66,6 +67,8 @@ static void need_control(const char *name)
         SKIP("no boxes that can be loaded");
     if (given == NULL || strcmp(given, socket_name) != 0) {
         setenv("HAKMEM_CONTROL_SOCKET", socket_name, 1);
+        /* jemalloc needs more, as hakctl run knows. */
+        setenv("GLIBC_TUNABLES", "glibc.rtld.optional_static_tls=16384", 1);
         int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
         dup2(null, STDOUT_FILENO);
         execl("/proc/self/exe", "swaps", name, (char *)NULL);
@@ -258,6 +261,33 @@ TEST(boxes_that_are_loaded_anew_each_time)
         must(ask("load %s=ultra.so", box));
         must(ask("drain %s", box));
     }
+}
+
+/* A load and a report call the library, whose locks a fork takes too. */
+TEST(a_foreign_box_is_loaded_under_forks)
+{
+    need_control("a_foreign_box_is_loaded_under_forks");
+    if (access(JEMALLOC, R_OK) != 0)
+        SKIP("no libjemalloc2");
+    start_work();
+    for (int i = 0; i < 10; i++) { /* none of them leaves: it keeps memory */
+        must(ask("load je%d=foreign path=%s region=64MiB owns=region "
+                 "\"hooks=take none none none none purge none zero zero\" "
+                 "\"take=alloc(u64, ptr:0, size, align, out bool:1, out bool:1,"
+                 " u32) -> ptr\" "
+                 "\"purge=purge_lazy(u64, ptr, u64, u64:0, size, u32) -> bool"
+                 " == 0\" "
+                 "\"init=mallctl(cstr:\\\"arenas.create\\\", out u32=arena, "
+                 "out size:4, out hooks, size:8) -> i32 == 0\" "
+                 "\"alloc=mallocx(size, i32:$arena*0x100000+0x100000) -> ptr\" "
+                 "\"free=dallocx(ptr, i32:0)\" "
+                 "\"usable=sallocx(ptr, i32:0) -> size\"",
+                 i, JEMALLOC));
+        for (int k = 0; k < 20; k++)
+            must(ask("stats"));
+        must(ask("drain je%d", i));
+    }
+    stop_work();
 }
 
 TEST(changes_of_keys_under_threads)

@@ -168,6 +168,48 @@ TEST(figures_of_a_new_box_begin_at_zero)
     EXPECT_EQ(s.live_count, 0);
 }
 
+/* A thread that is late in an operation of a box that has left: the operation
+ * asks for the thread's heap when another box has the index. */
+static void *be_late(void *box)
+{
+    struct hak_loaded *old = box, *b = hak_change_box("copy");
+    struct hak_thread *t = hak_thread_attach();
+    uint32_t i = old->box.index;
+    EXPECT(t->heap[i] == NULL);
+    EXPECT(old->box.host->heap(&old->box, true) != NULL);
+    EXPECT(t->heap_box[i] == old);
+    EXPECT_EQ(swap("ultra", "copy"), 0);
+    void *p = take();
+    EXPECT(span_of(p)->box == &b->box);
+    EXPECT(t->heap_box[i] == b);
+    EXPECT(old->box.host->heap(&old->box, true) == NULL);
+    drop(p);
+    return NULL;
+}
+
+TEST(a_heap_is_not_taken_for_that_of_another_box)
+{
+    pthread_t thread;
+    start();
+    EXPECT_EQ(load("copy", "ultra.so", NULL), 0);
+    struct hak_loaded *old = hak_change_box("copy");
+    EXPECT_EQ(drain("copy"), 1);
+    EXPECT_EQ(load("copy", "tiny.so", NULL), 0);
+    EXPECT_EQ(hak_change_box("copy")->box.index, old->box.index);
+    EXPECT_EQ(pthread_create(&thread, NULL, be_late, old), 0);
+    pthread_join(thread, NULL);
+}
+
+TEST(there_is_no_box_without_a_name)
+{
+    start();
+    EXPECT_EQ(load("copy", "ultra.so", NULL), 0);
+    EXPECT_EQ(drain("copy"), 1);
+    EXPECT_LT(load("copy", "no-such.so", NULL), 0); /* its place is free now */
+    EXPECT(hak_box_at(2) == &hak_vacant);
+    EXPECT_EQ(drain(""), -ENOENT);
+}
+
 /* ---- what is refused ----------------------------------------------------- */
 
 static void expect_unchanged(uint32_t n)

@@ -31,7 +31,7 @@ size_t hak_boxes_shrink(size_t want_bytes)
     const struct hak_loaded *last = __atomic_load_n(&grower, __ATOMIC_RELAXED);
     size_t got = 0;
     for (uint32_t i = 0; i < hak_nboxes() && got < want_bytes; i++) {
-        struct hak_loaded *b = hak_boxes.all[i];
+        struct hak_loaded *b = hak_box_at(i);
         if (b->ops.shrink != NULL && (b != last || b->ops.refill != NULL))
             got += hak_box_shrink(b, want_bytes - got);
     }
@@ -57,8 +57,8 @@ void hak_boxes_age(const struct hak_thread *t, uint64_t now_ms)
     if (!hak_is_due(&due_ms, now_ms, now_ms + hak_space_purge_delay_ms() / 2))
         return;
     for (uint32_t i = 0; i < hak_nboxes(); i++) {
-        struct hak_loaded *b = hak_boxes.all[i];
-        if (b->ops.age != NULL && t->heap[i] != NULL)
+        struct hak_loaded *b = hak_box_at(i);
+        if (b->ops.age != NULL && t->heap[i] != NULL && t->heap_box[i] == b)
             hak_box_age(b);
     }
 }

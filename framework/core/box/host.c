@@ -29,7 +29,7 @@
 static void set_range_owner(struct hak_loaded *b, void *p, size_t size_bytes)
 {
     for (uint32_t i = 0; i < hak_nboxes(); i++) {
-        struct hak_loaded *other = hak_boxes.walk[i];
+        struct hak_loaded *other = hak_box_in_walk(i);
         if (other == b || other->now->untrusted || !hak_box_owns(other, p))
             continue;
         other->now->untrusted = true;
@@ -204,7 +204,7 @@ static void *host_heap(struct hak_box *box, bool open)
 {
     struct hak_thread *t = hak_self;
     void *heap = t->heap[box->index]; /* NULL if t is not attached */
-    if (likely(heap != NULL))
+    if (likely(heap != NULL && t->heap_box[box->index] == hak_loaded_of(box)))
         return heap;
     if (!hak_is_attached(t) && (!open || (t = hak_thread_attach()) == NULL))
         return NULL;

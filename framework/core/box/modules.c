@@ -78,9 +78,11 @@ static const char *call_of(const char *box, uint32_t n, const char **text,
 /* The nth box in order of priority, or NULL. */
 static struct hak_loaded *nth_box(uint32_t n)
 {
-    for (uint32_t i = 0; i < hak_nboxes(); i++)
-        if (hak_boxes.walk[i] != &hak_vacant && n-- == 0)
-            return hak_boxes.walk[i];
+    for (uint32_t i = 0; i < hak_nboxes(); i++) {
+        struct hak_loaded *b = hak_box_in_walk(i);
+        if (b != &hak_vacant && n-- == 0)
+            return b;
+    }
     return NULL;
 }
 
@@ -98,7 +100,7 @@ static int box_at(uint32_t n, struct hak_box_now *out)
     hak_core.figures(b, &s);
     hak_text_copy(out->name, sizeof out->name, b->box.name,
                   strlen(b->box.name));
-    out->state = states[b->box.state_now];
+    out->state = states[hak_state_of(b)];
     out->live_count = s.live_count;
     out->live_bytes = s.live_bytes;
     out->mapped_bytes = s.mapped_bytes;

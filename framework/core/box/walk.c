@@ -18,7 +18,7 @@ struct hak_loaded *hak_walk(const void *p)
 {
     bool outside = !hak_directory_in_window(p);
     for (uint32_t i = 0; i < hak_nboxes(); i++) {
-        struct hak_loaded *b = hak_boxes.walk[i];
+        struct hak_loaded *b = hak_box_in_walk(i);
         if (b->residual || b->now->untrusted || (outside && !b->far))
             continue;
         if (hak_box_owns(b, p))
@@ -34,11 +34,11 @@ static struct hak_loaded *find_sole(void)
     if (hak_blames() || hak_conf.free_route != HAK_FREE_DIRECTORY)
         return NULL;
     for (uint32_t i = 0; i < hak_nboxes(); i++) {
-        if (!hak_boxes.all[i]->far)
+        if (!hak_box_at(i)->far)
             continue;
         if (sole != NULL)
             return NULL;
-        sole = hak_boxes.all[i];
+        sole = hak_box_at(i);
     }
     return sole != NULL && sole->quick ? sole : NULL;
 }
@@ -87,7 +87,7 @@ HAK_SEALED struct hak_loaded hak_vacant = {
 void hak_walk_leave(const struct hak_loaded *b)
 {
     replace(b, b->box.index, &hak_vacant);
-    hak_boxes.sole = find_sole();
+    __atomic_store_n(&hak_boxes.sole, find_sole(), __ATOMIC_RELEASE);
 }
 
 void hak_walk_enter(struct hak_loaded *b)
@@ -96,5 +96,5 @@ void hak_walk_enter(struct hak_loaded *b)
         replace(&hak_vacant, b->box.index, b);
     else
         add(b);
-    hak_boxes.sole = find_sole();
+    __atomic_store_n(&hak_boxes.sole, find_sole(), __ATOMIC_RELEASE);
 }

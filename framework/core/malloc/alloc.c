@@ -26,14 +26,17 @@
 static void set_lanes(struct hak_thread *t, const struct hak_loaded *b,
                       uint32_t index, struct hak_span *span)
 {
-    struct hak_lane_group group = hak_core.group[index];
+    struct hak_lane_group group;
+    __atomic_load(&hak_core.group[index], &group, __ATOMIC_RELAXED);
     if (hak_lane(t, index) == span)
         return;
     if (hak_chain_of(index)->box[0] != b ||
         span->slot_bytes < hak_lane_bytes(group.last))
         group.first = group.last = (uint8_t)index;
+    /* The group may be of before a change of routes that t has seen. */
     for (uint32_t i = group.first; i <= group.last; i++)
-        hak_lane_set(t, i, span);
+        if (i == index || hak_chain_of(i)->box[0] == b)
+            hak_lane_set(t, i, span);
 }
 
 /* If routes have changed, empty the lanes of t that do not fit them. */
@@ -102,7 +105,8 @@ void *hak_from_libc(struct hak_thread *t, enum hak_fallback last, size_t align,
 
 /*
  * The last resort is libc. With a residual box it is that box instead, since
- * libc's blocks are then recorded one by one, which is meant for few blocks.
+ * libc's blocks are then recorded one by one, which is meant for few blocks. A
+ * residual box that drains gets no more requests.
  */
 void *hak_last_resort(struct hak_thread *t, const struct hak_chain *chain,
                       size_t align, size_t size, bool zero)
@@ -110,7 +114,8 @@ void *hak_last_resort(struct hak_thread *t, const struct hak_chain *chain,
     struct hak_loaded *b = hak_boxes.residual;
     if (unlikely(t->abroad != 0))
         return hak_from_libc(t, HAK_FALLBACK_LIBC, align, size, zero);
-    if (likely(b == NULL) || chain->last != HAK_FALLBACK_LIBC)
+    if (likely(b == NULL) || chain->last != HAK_FALLBACK_LIBC ||
+        hak_state_of(b) != HAK_BOX_ACTIVE)
         return hak_from_libc(t, chain->last, align, size, zero);
     for (uint32_t i = 0; chain->box[i] != NULL; i++)
         if (chain->box[i] == b)
@@ -119,7 +124,7 @@ void *hak_last_resort(struct hak_thread *t, const struct hak_chain *chain,
                                    : hak_from_box(t, b, size, zero);
 }
 
-void *hak_sampled(struct hak_thread *t, size_t align, size_t size, bool zero)
+static void *sample(struct hak_thread *t, size_t align, size_t size, bool zero)
 {
     struct hak_loaded *b = hak_core.sample_box;
     size_t want = size == 0 ? 1 : size;
@@ -131,6 +136,14 @@ void *hak_sampled(struct hak_thread *t, size_t align, size_t size, bool zero)
     errno = kept;
     if (p == NULL)
         hak_count(&t->count[b->box.index].declines, 1);
+    return p;
+}
+
+void *hak_sampled(struct hak_thread *t, size_t align, size_t size, bool zero)
+{
+    hak_begin_routing(t); /* the box may be about to drain */
+    void *p = sample(t, align, size, zero);
+    hak_end_routing(t);
     return p;
 }
 

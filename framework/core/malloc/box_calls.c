@@ -75,12 +75,9 @@ void hak_to_box(struct hak_loaded *b, void *p)
     struct hak_thread *t = hak_self;
     /* An unattached thread has no counts. A box with lanes counts frees in its
      * spans. */
-    if (hak_is_attached(t) && !hak_box_lanes(b)) {
-        struct hak_counts *count = &t->count[b->box.index];
-        hak_count(&count->frees, 1);
-        if (hak_box_counts_bytes(b))
-            hak_count(&count->bytes_out, hak_box_usable(b, p));
-    }
+    bool counts = hak_is_attached(t) && !hak_box_lanes(b);
+    if (counts && hak_box_counts_bytes(b))
+        hak_count(&t->count[b->box.index].bytes_out, hak_box_usable(b, p));
     if (hak_box_header_bytes(b) != 0)
         p = (char *)p - hak_header_of(p)->offset;
     if (hak_verifies())
@@ -88,6 +85,8 @@ void hak_to_box(struct hak_loaded *b, void *p)
     hak_go_abroad(t, b);
     hak_box_free(b, p);
     hak_come_home(t, b);
+    if (counts) /* last: a box whose last block was counted may be closed */
+        hak_count(&t->count[b->box.index].frees, 1);
 }
 
 /* An aligned block of a box with headers: request a larger slot, and place the

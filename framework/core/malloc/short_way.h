@@ -55,11 +55,12 @@ static inline void hak_free_short(struct hak_thread *t, struct hak_loaded *b,
                                   void *p)
 {
     int kept = *t->error;
-    hak_count(&t->count[b->box.index].frees, 1);
     t->abroad = b->foreign;
     hak_quick_free(b, p);
     t->abroad = 0;
     *t->error = kept;
+    /* Last: a box whose last block was counted may be closed. */
+    hak_count(&t->count[b->box.index].frees, 1);
 }
 
 /* The box hak_boxes.sole, if p is its slot and t may call it by the short path;
@@ -67,7 +68,9 @@ static inline void hak_free_short(struct hak_thread *t, struct hak_loaded *b,
 static inline struct hak_loaded *hak_short_owner(const struct hak_thread *t,
                                                  const void *p)
 {
-    struct hak_loaded *b = hak_goes_abroad() ? hak_boxes.sole : NULL;
+    struct hak_loaded *b =
+        hak_goes_abroad() ? __atomic_load_n(&hak_boxes.sole, __ATOMIC_ACQUIRE)
+                          : NULL;
     if (likely(b == NULL) || t->abroad != 0 || p == NULL ||
         hak_directory_in_window(p) || hak_boot_owns(p) ||
         (hak_libc_keeps() && hak_libc_owns(p)))

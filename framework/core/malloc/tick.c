@@ -74,9 +74,11 @@ size_t hak_trim_all(void)
     hak_mailbox_receive_all(hak_self);
     hak_thread_reap(hak_os_now_ms(), true);
     leave_closed(); /* its pages go to the box */
-    for (uint32_t i = 0; i < hak_nboxes(); i++)
-        if (hak_boxes.all[i]->ops.trim != NULL)
-            hak_box_trim(hak_boxes.all[i]);
+    for (uint32_t i = 0; i < hak_nboxes(); i++) {
+        struct hak_loaded *b = hak_box_at(i);
+        if (b->ops.trim != NULL)
+            hak_box_trim(b);
+    }
     leave_closed(); /* trim may have opened a heap */
     hak_space_trim();
     hak_space_read(&after);
@@ -96,7 +98,7 @@ void hak_age_all(void)
     hak_thread_reap(now_ms, false);
     hak_mailbox_age(t, now_ms);
     for (uint32_t i = 0; i < hak_nboxes(); i++) {
-        struct hak_loaded *b = hak_boxes.all[i];
+        struct hak_loaded *b = hak_box_at(i);
         if (b->ops.age != NULL)
             hak_box_age(b);
     }

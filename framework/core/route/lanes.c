@@ -80,9 +80,9 @@ void hak_lanes_group(void)
                hak_chain_of(last + 1) == hak_chain_of(first) &&
                slot_of_lane(last + 1) == slot_bytes)
             last++;
+        struct hak_lane_group group = {(uint8_t)first, (uint8_t)last};
         for (uint32_t i = first; i <= last; i++)
-            hak_core.group[i] =
-                (struct hak_lane_group){(uint8_t)first, (uint8_t)last};
+            __atomic_store(&hak_core.group[i], &group, __ATOMIC_RELAXED);
     }
     hak_seal_close();
 }

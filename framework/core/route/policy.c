@@ -226,7 +226,7 @@ static struct was set_box(struct hak_loaded *b, enum hak_box_state state,
                           struct hak_loaded *instead)
 {
     struct was was = {b, b->instead, b->box.state_now};
-    b->box.state_now = state;
+    __atomic_store_n(&b->box.state_now, (uint32_t)state, __ATOMIC_RELAXED);
     b->instead = instead;
     return was;
 }
@@ -360,8 +360,8 @@ int hak_policy_forget(struct hak_loaded *b)
         for (uint32_t r = 0; r < routes.n && error == 0; r++)
             error = forget_in_route(b, r);
         for (uint32_t i = 0; i < hak_nboxes() && error == 0; i++)
-            if (hak_boxes.all[i]->instead == b)
-                hak_boxes.all[i]->instead = serving(b);
+            if (hak_box_at(i)->instead == b)
+                hak_box_at(i)->instead = serving(b);
         hak_seal_close();
     }
     hak_lock_drop(&lock);

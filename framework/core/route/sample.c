@@ -206,5 +206,5 @@ bool hak_sample_due(struct hak_thread *t, uint32_t index)
     }
     set_interval(s, t);
     draw_interval(s);
-    return hak_core.sample_box->box.state_now == HAK_BOX_ACTIVE;
+    return hak_state_of(hak_core.sample_box) == HAK_BOX_ACTIVE;
 }

@@ -17,8 +17,8 @@ struct hak_counts {
 };
 
 /* The members of a box that change while the process runs. They are not sealed.
- * (box.state_now, `instead` and the values of mutable parameters change too,
- * with the seal open.) */
+ * (box.state_now, which is atomic, `instead` and the values of mutable
+ * parameters change too, with the seal open.) */
 struct hak_loaded_now {
     bool untrusted;   /* its owns() claimed memory of another box */
     bool told_retire; /* the message about too short records was printed */
@@ -62,8 +62,8 @@ struct hak_loaded {
  * that reads them meanwhile never misses a box that was there before.
  */
 struct hak_boxes {
-    struct hak_loaded *all[HAK_MAX_BOXES];  /* by box->index */
-    struct hak_loaded *walk[HAK_MAX_BOXES]; /* by priority, for owns() walks */
+    struct hak_loaded *all[HAK_MAX_BOXES];  /* atomic: hak_box_at() */
+    struct hak_loaded *walk[HAK_MAX_BOXES]; /* by priority; hak_box_in_walk() */
     uint32_t n;                             /* atomic: hak_nboxes() */
     struct hak_loaded *residual;            /* the residual box, or NULL */
     bool keeps_requests; /* at least one box has `requests` */
@@ -79,6 +79,23 @@ extern struct hak_loaded hak_vacant;
 static inline uint32_t hak_nboxes(void)
 {
     return __atomic_load_n(&hak_boxes.n, __ATOMIC_ACQUIRE);
+}
+
+/* The nth box of each list. Another thread may put a box in its place. */
+static inline struct hak_loaded *hak_box_at(uint32_t index)
+{
+    return __atomic_load_n(&hak_boxes.all[index], __ATOMIC_ACQUIRE);
+}
+
+static inline struct hak_loaded *hak_box_in_walk(uint32_t n)
+{
+    return __atomic_load_n(&hak_boxes.walk[n], __ATOMIC_ACQUIRE);
+}
+
+/* The state of a box that another thread may change. */
+static inline uint32_t hak_state_of(const struct hak_loaded *b)
+{
+    return __atomic_load_n(&b->box.state_now, __ATOMIC_RELAXED);
 }
 
 /* The struct around a box. */

@@ -21,7 +21,8 @@ enum hak_mode {
 /* The range of size indexes whose requests get slots of the same size from the
  * same chain. Their lanes share spans. */
 struct hak_lane_group {
-    uint8_t first, last;
+    _Alignas(2) uint8_t first; /* so that both are loaded at once */
+    uint8_t last;
 };
 
 /* The functions of struct hak_module_host with these names (hakmem/module.h).
@@ -53,7 +54,7 @@ struct hak_core {
     /* hak_os_barrier does not work here, so each refill has a fence of its
      * own: alloc.c and routing.h. */
     bool fences;
-    struct hak_lane_group group[HAK_LANES]; /* by size index */
+    struct hak_lane_group group[HAK_LANES]; /* by size index; atomic */
     /* One in `sample_every` allocations goes to this box first; 0: none. */
     struct hak_loaded *sample_box;
     uint32_t sample_every;

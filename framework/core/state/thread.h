@@ -36,7 +36,11 @@ struct hak_thread {
     /* Never NULL: hak_no_span where there is no span. The last lane, for sizes
      * above 256 KiB, is always hak_no_span. Atomic: hak_lane(). */
     struct hak_span *lane[HAK_LANES + 1];
+    /* By index of the box. heap_box: the box that the heap is of. It differs
+     * from the box of that index if the thread was late in an operation of a
+     * box that has left: attach.c. heap: atomic; NULL: there is none. */
     void *heap[HAK_MAX_BOXES];
+    struct hak_loaded *heap_box[HAK_MAX_BOXES];
     uint64_t epoch; /* of hak_policy, when the lanes were last compared */
     uint16_t tag;   /* in the directory; HAK_TAG_NONE: there are too many */
     /* Calls of foreign boxes that the thread is inside of. Never 0 in

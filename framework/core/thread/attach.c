@@ -23,7 +23,7 @@ static void park_heaps(struct hak_thread *t)
 {
     struct hak_op_scope scope;
     for (uint32_t i = 0; i < hak_nboxes(); i++) {
-        struct hak_loaded *b = hak_boxes.all[i];
+        struct hak_loaded *b = t->heap_box[i];
         if (t->heap[i] == NULL || b->ops.heap_park == NULL)
             continue;
         hak_op_begins(&scope, b, HAK_OP_heap_park, 0);
@@ -144,32 +144,52 @@ struct hak_thread *hak_thread_attach(void)
     return t;
 }
 
-void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open)
+void hak_thread_close_heap(struct hak_thread *t, uint32_t index)
 {
-    void **heap = &t->heap[b->box.index];
-    if (*heap == NULL && open && b->ops.heap_open != NULL) {
+    struct hak_loaded *b = t->heap_box[index];
+    if (b->ops.heap_close != NULL) {
         struct hak_op_scope scope;
-        hak_op_begins(&scope, b, HAK_OP_heap_open, 0);
-        *heap = b->ops.heap_open(&b->box, t);
+        hak_op_begins(&scope, b, HAK_OP_heap_close, 0);
+        b->ops.heap_close(&b->box, t->heap[index]);
         hak_op_ends(&scope);
     }
-    return *heap;
+    __atomic_store_n(&t->heap[index], NULL, __ATOMIC_RELEASE);
+}
+
+/*
+ * A box that is closed gives its index to another one when no thread has a heap
+ * in it. A thread that is late in an operation of the old box (shrink, trim, a
+ * free that adopts pages) may open one nevertheless. So each heap is taken only
+ * for the box that it is of: the old box gets none while the new box has one,
+ * and the old box's is closed before the new box opens one.
+ */
+void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open)
+{
+    uint32_t i = b->box.index;
+    void *heap = t->heap[i];
+    if (unlikely(heap != NULL && t->heap_box[i] != b)) {
+        if (!open || hak_state_of(b) == HAK_BOX_CLOSED)
+            return NULL;
+        hak_thread_close_heap(t, i);
+        heap = NULL;
+    }
+    if (heap == NULL && open && b->ops.heap_open != NULL) {
+        struct hak_op_scope scope;
+        hak_op_begins(&scope, b, HAK_OP_heap_open, 0);
+        heap = b->ops.heap_open(&b->box, t);
+        hak_op_ends(&scope);
+        t->heap_box[i] = b;
+        __atomic_store_n(&t->heap[i], heap, __ATOMIC_RELEASE);
+    }
+    return heap;
 }
 
 void hak_thread_leave_closed(struct hak_thread *t)
 {
     int kept = errno;
-    for (uint32_t i = 0; i < hak_nboxes(); i++) {
-        struct hak_loaded *b = hak_boxes.all[i];
-        if (b->box.state_now != HAK_BOX_CLOSED || t->heap[i] == NULL)
-            continue;
-        if (b->ops.heap_close != NULL) {
-            struct hak_op_scope scope;
-            hak_op_begins(&scope, b, HAK_OP_heap_close, 0);
-            b->ops.heap_close(&b->box, t->heap[i]);
-            hak_op_ends(&scope);
-        }
-        __atomic_store_n(&t->heap[i], NULL, __ATOMIC_RELEASE);
-    }
+    for (uint32_t i = 0; i < hak_nboxes(); i++)
+        if (t->heap[i] != NULL &&
+            hak_state_of(t->heap_box[i]) == HAK_BOX_CLOSED)
+            hak_thread_close_heap(t, i);
     errno = kept;
 }

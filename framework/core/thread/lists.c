@@ -208,6 +208,7 @@ void hak_thread_fork_child(struct hak_thread *forking)
         if (t == forking || t->parked)
             continue;
         hak_mailbox_abandon(t);
+        __atomic_store_n(&t->routing, 0, __ATOMIC_RELAXED); /* for drains */
         if (!t->left_behind && hak_lock_is_whole(&hak_lists.lock))
             leave_behind(t, now_ms);
     }

@@ -43,30 +43,27 @@ static bool rescue_left(uint64_t before_ms)
     struct hak_op_scope scope;
     hak_lanes_clear(t);
     for (uint32_t i = 0; i < hak_nboxes(); i++) {
-        struct hak_loaded *b = hak_boxes.all[i];
+        struct hak_loaded *b = t->heap_box[i];
         if (t->heap[i] != NULL && b->ops.heap_lost != NULL) {
             hak_op_begins(&scope, b, HAK_OP_heap_lost, 0);
             b->ops.heap_lost(&b->box, t->heap[i], t);
             hak_op_ends(&scope);
         }
-        t->heap[i] = NULL;
+        __atomic_store_n(&t->heap[i], NULL, __ATOMIC_RELEASE);
     }
     return true;
 }
 
+/* Without heap_close, a heap waits for the next thread, unless its box is
+ * closed. */
 static void close_heaps(struct hak_thread *t)
 {
-    struct hak_op_scope scope;
     hak_mailbox_post(t);
-    for (uint32_t i = 0; i < hak_nboxes(); i++) {
-        struct hak_loaded *b = hak_boxes.all[i];
-        if (t->heap[i] == NULL || b->ops.heap_close == NULL)
-            continue; /* without heap_close, it waits for the next thread */
-        hak_op_begins(&scope, b, HAK_OP_heap_close, 0);
-        b->ops.heap_close(&b->box, t->heap[i]);
-        hak_op_ends(&scope);
-        t->heap[i] = NULL;
-    }
+    for (uint32_t i = 0; i < hak_nboxes(); i++)
+        if (t->heap[i] != NULL &&
+            (t->heap_box[i]->ops.heap_close != NULL ||
+             hak_state_of(t->heap_box[i]) == HAK_BOX_CLOSED))
+            hak_thread_close_heap(t, i);
     hak_mailbox_close(t);
 }
 

@@ -20,6 +20,9 @@ struct hak_thread *hak_thread_attach(void);
 /* The heap of t, the calling thread, in box b. open: make one if there is none.
  * NULL: there is none, or no memory. */
 void *hak_thread_heap(struct hak_thread *t, struct hak_loaded *b, bool open);
+/* Close the heap of that index of t, which is the calling thread or one that
+ * has ended. t has one. */
+void hak_thread_close_heap(struct hak_thread *t, uint32_t index);
 /* Close the heaps that t, the calling thread, has in closed boxes. Keeps errno.
  */
 void hak_thread_leave_closed(struct hak_thread *t);
