@@ -7,6 +7,8 @@
  * It reads words from stdin, a line each, and answers each with a line:
  *
  *     run SECONDS   works so long; answers with the operations of all threads
+ *     start         works on; answers "started"
+ *     count         answers with the operations so far
  *     free          frees all blocks and ends the threads; answers "freed"
  *     touch         needs memory of each size; answers "touched"
  *
@@ -141,6 +143,18 @@ static void run(double seconds)
     printf("%llu\n", (unsigned long long)(after - before));
 }
 
+static void start(void)
+{
+    __atomic_store_n(&working, true, __ATOMIC_RELAXED);
+    puts("started");
+}
+
+static void count(void)
+{
+    uint64_t now = __atomic_load_n(&operations, __ATOMIC_RELAXED);
+    printf("%llu\n", (unsigned long long)now);
+}
+
 static void free_all(const pthread_t *thread, int n)
 {
     __atomic_store_n(&ending, true, __ATOMIC_RELAXED);
@@ -177,6 +191,10 @@ int main(int argc, char **argv)
             run(strtod(line + 4, NULL));
         else if (strcmp(line, "free\n") == 0)
             free_all(thread, n);
+        else if (strcmp(line, "start\n") == 0)
+            start();
+        else if (strcmp(line, "count\n") == 0)
+            count();
         else
             touch();
         fflush(stdout);

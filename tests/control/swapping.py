@@ -215,11 +215,18 @@ class Redis(Served):
         self.cli("flushall", "sync")
         self.cli("client", "kill", "type", "normal")
 
-    def benchmark(self, n):
+    def commands(self):
+        """How many it has carried out."""
+        for line in self.cli("info", "stats").splitlines():
+            if line.startswith("total_commands_processed:"):
+                return int(line.split(":")[1])
+        raise AssertionError("no total_commands_processed")
+
+    def benchmark(self, n, kinds=WORK):
         """n requests of each kind by 20 clients."""
         return subprocess.Popen(
             ["redis-benchmark", "-s", self.address, "-q", "-c", "20", "-n",
-             str(n), "-d", "200", "-r", "1000", "-t", ",".join(self.WORK)],
+             str(n), "-d", "200", "-r", "1000", "-t", ",".join(kinds)],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -302,6 +309,10 @@ class Postgres(Served):
             self.client("pgbench", "-n", "-c", "4", "-j", "2", *words,
                         "postgres"), cwd=self.place,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def transactions(self):
+        """How many of pgbench's it has committed."""
+        return int(self.psql("select count(*) from pgbench_history"))
 
     def clients(self):
         """The processes of pgbench's connections."""

@@ -98,7 +98,7 @@ def redis_under_its_benchmark(folder):
         legs = r.load_boxes()
         boxes = r.boxes()
         digest = r.fill()
-        load(r, 2000).communicate()
+        r.benchmark(2000).communicate()
         before = r.rss()
         pairs = plan(legs)
         same(under_load(r, boxes, pairs), len(pairs))
@@ -106,37 +106,26 @@ def redis_under_its_benchmark(folder):
         same(r.digest(), digest)
         flat(before, after, 24 * MIB)
         r.clear()
-        close_all(boxes, legs, lambda: load(r, 20).communicate() and r.clear())
+        close_all(boxes, legs, lambda: r.benchmark(20).communicate() and r.clear())
         r.lives()
         same("crash" in (folder.path / "redis.log").read_text(), False)
     return None if len(legs) == 3 else "no foreign box: no library for one"
-
-
-def load(redis, n):
-    return redis.benchmark(n)
 
 
 def under_load(redis, boxes, pairs):
     """Make the swaps while benchmarks run, one after the other."""
     made = 0
     while made < len(pairs):
-        run = load(redis, 5000)
+        run = redis.benchmark(5000)
         while made < len(pairs) and run.poll() is None:
             made += swap_all(boxes, pairs[made:made + 1], has_blocks)
-            before = commands(redis)
-            until(lambda before=before: commands(redis) > before + 400 or
+            before = redis.commands()
+            until(lambda before=before: redis.commands() > before + 400 or
                   run.poll() is not None, "commands")
         out, _ = run.communicate()
         same((run.returncode, "rror" in out), (0, False))
         same(out.count("requests per second"), len(Redis.WORK))
     return made
-
-
-def commands(redis):
-    for line in redis.cli("info", "stats").splitlines():
-        if line.startswith("total_commands_processed:"):
-            return int(line.split(":")[1])
-    raise AssertionError("no total_commands_processed")
 
 
 def postgres_under_pgbench(folder):
@@ -184,9 +173,8 @@ def sum_rss(pids):
 
 def history(postgres, run):
     """Wait for transactions."""
-    count = "select count(*) from pgbench_history"
-    before = int(postgres.psql(count))
-    until(lambda: int(postgres.psql(count)) > before + 20 or
+    before = postgres.transactions()
+    until(lambda: postgres.transactions() > before + 20 or
           run.poll() is not None, "transactions")
 
 
