@@ -207,12 +207,16 @@ static const struct command commands[] = {
      "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
      "usage.\n"},
     {"load", ctl_load_box,
-     "[--json] [--no-trial] PID NAME=FILE.so [KEY=VALUE...]",
+     "[--json] [--no-trial] PID NAME=FILE.so [KEY=VALUE...]\n"
+     "       hakctl load [--json] [--no-trial] PID NAME=foreign path=LIB "
+     "KEY=VALUE...",
      "put a new box into a running process",
      "The box gets no sizes yet. Before the process is asked, a child runs "
      "the\n"
      "properties of hakctl check-box that take a second or two; a box that\n"
-     "fails one is not loaded.\n"
+     "fails one is not loaded. NAME=foreign makes a box of another "
+     "allocator's\n"
+     "library, with the keys of docs/foreign.md.\n"
      "PID is a process, the name of a program that one process runs, or the\n"
      "path of a control socket.\n"
      "\n"

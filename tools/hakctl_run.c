@@ -391,6 +391,8 @@ int ctl_run(int argc, char **argv)
         ctl_die("no memory");
     int status = fused != NULL ? prepare_fused(fused, given, profile)
                                : prepare_conf(given, profile);
+    if (control)
+        ctl_foreign_tls_for_next(); /* a foreign box may be loaded later */
     if (status == CTL_OK)
         status = run_program(argv + optind, before);
     free(before);

@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: MIT
  * hakctl_swap.c - load, swap: puts another box into a running process.
  *
- * A box file is tried in a process of its own first, by properties of the
- * conformance suite that take a second or two together.
+ * A box is tried in a process of its own first, by properties of the
+ * conformance suite that take a second or two together. The file "foreign"
+ * stands for a foreign box, whose library the key path names.
  */
 #include "hakctl_control.h"
 #include "hakctl.h"
 
+#include <core/box/find.h>
+
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -26,24 +31,40 @@
         "blocks_outlive_their_thread"
 enum { TRIAL_S = 240 }; /* for all of them */
 
+static bool is_foreign(const char *file)
+{
+    return strcmp(file, "foreign") == 0;
+}
+
+/* Make room in static TLS for a foreign box's library, as in check-box -c. The
+ * running process has that room from hakctl run, or it refuses the library. */
 __attribute__((noreturn)) static void exec_trial(const char *file, int nkeys,
                                                  char **keys)
 {
     static char tried[][32] = {TRIED};
     enum { NTRIED = sizeof tried / sizeof tried[0] };
-    char dir[PATH_MAX], program[PATH_MAX + 32], name[] = "check-box";
+    char dir[PATH_MAX], program[PATH_MAX + 32], beside[PATH_MAX];
+    char name[] = "check-box";
+    bool foreign = is_foreign(file);
     char **args = calloc((size_t)nkeys + NTRIED + 3, sizeof *args);
     int n = 0;
     if (args == NULL || !ctl_own_dir(dir, sizeof dir))
         _exit(CTL_BAD);
     snprintf(program, sizeof program, "%s/hakctl-check-box", dir);
     args[n++] = name;
+    if (strchr(file, '/') == NULL) {
+        hak_box_path(foreign ? NULL : file, file, NULL, beside, sizeof beside);
+        file = beside;
+    }
     if ((args[n++] = strdup(file)) == NULL)
         _exit(CTL_BAD);
     for (int i = 0; i < nkeys; i++)
-        args[n++] = keys[i];
+        if (strncmp(keys[i], "lanes=", 6) != 0) /* a key of the core */
+            args[n++] = keys[i];
     for (int i = 0; i < NTRIED; i++)
         args[n++] = tried[i];
+    if (foreign)
+        ctl_foreign_tls_for_next();
     alarm(TRIAL_S);
     execv(program, args);
     ctl_say("cannot run %s: %s; --no-trial does without", program,
@@ -51,13 +72,16 @@ __attribute__((noreturn)) static void exec_trial(const char *file, int nkeys,
     _exit(CTL_BAD);
 }
 
-/* Print the lines that say what failed. */
+/* Print the lines that say what failed, and what the box said about it. */
 static void print_failures(FILE *in)
 {
+    static const char said[] = "#   hakmem: ";
     char line[1024];
     while (fgets(line, sizeof line, in) != NULL)
         if (strncmp(line, "not ok", 6) == 0)
             fputs(line, stderr);
+        else if (strncmp(line, said, sizeof said - 1) == 0)
+            fputs(line + 4, stderr);
 }
 
 /* Try a box file. Returns false, after messages: it must not be loaded. */
@@ -81,9 +105,14 @@ static bool try_box(const char *file, int nkeys, char **keys)
         return true;
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
         ctl_say("the trial of %s took more than %d s", file, TRIAL_S);
-    ctl_say("%s fails its trial, so the process was not asked; hakctl "
-            "check-box %s says more, --no-trial does without",
-            file, file);
+    if (is_foreign(file))
+        ctl_say("the foreign box fails its trial, so the process was not "
+                "asked; hakctl check-box -c INI BOX says more, --no-trial does "
+                "without");
+    else
+        ctl_say("%s fails its trial, so the process was not asked; hakctl "
+                "check-box %s says more, --no-trial does without",
+                file, file);
     return false;
 }
 
@@ -93,7 +122,8 @@ static bool try_box(const char *file, int nkeys, char **keys)
  * `path`. */
 static const char *whole_path(const char *file, char out[PATH_MAX])
 {
-    if (strchr(file, '/') == NULL && access(file, R_OK) != 0)
+    if (is_foreign(file) ||
+        (strchr(file, '/') == NULL && access(file, R_OK) != 0))
         return file;
     if (realpath(file, out) != NULL)
         return out;
@@ -101,13 +131,26 @@ static const char *whole_path(const char *file, char out[PATH_MAX])
     return NULL;
 }
 
-/* The file that the trial opens: a name alone is that of a box beside the
- * library, for which check-box has the same rule. */
+/* A foreign box's library as a process elsewhere can open it: of a path that is
+ * relative to this folder the whole one. Other keys stay as they are. */
+static char *whole_library(char *key)
+{
+    static char out[PATH_MAX + 8], whole[PATH_MAX];
+    bool relative = strncmp(key, "path=", 5) == 0 && key[5] != '/' &&
+                    strchr(key, '/') != NULL;
+    if (!relative || realpath(key + 5, whole) == NULL)
+        return key;
+    snprintf(out, sizeof out, "path=%s", whole);
+    return out;
+}
+
 static json_t *load_box(pid_t pid, const char *command, const char *name,
                         const char *file, int nkeys, char **keys, bool trial)
 {
     char whole[PATH_MAX], pair[PATH_MAX + 64], why[1024];
     const char *path = whole_path(file, whole);
+    for (int i = 0; i < nkeys && is_foreign(file); i++)
+        keys[i] = whole_library(keys[i]);
     if (path == NULL || (trial && !try_box(path, nkeys, keys)))
         return NULL;
     char *request = NULL;
@@ -182,10 +225,20 @@ int ctl_load_box(int argc, char **argv)
 
 struct swap {
     pid_t pid;
+    int pidfd; /* tells when the process has ended; -1: there is none */
     const char *old;
     bool json, trial, wait, back;
     json_t *all; /* with --json: the replies, by request */
 };
+
+/* Has the process ended? It removes its socket before it ends, so this waits a
+ * moment for the end. */
+static bool has_ended(const struct swap *s)
+{
+    enum { MOMENT_MS = 2000 };
+    struct pollfd p = {.fd = s->pidfd, .events = POLLIN};
+    return s->pidfd >= 0 && poll(&p, 1, MOMENT_MS) > 0;
+}
 
 /* Send a request of one or two words. NULL, after a message: it failed. */
 static json_t *ask(const struct swap *s, const char *command, const char *a,
@@ -197,7 +250,9 @@ static json_t *ask(const struct swap *s, const char *command, const char *a,
     if (b != NULL)
         ctl_word(&request, b);
     json_t *ok = ctl_ask_ok(s->pid, request, why, sizeof why);
-    if (ok == NULL)
+    if (ok == NULL && has_ended(s))
+        ctl_say("swap: process %d has ended", (int)s->pid);
+    else if (ok == NULL)
         ctl_say("swap: %s", why);
     free(request);
     return ok;
@@ -338,6 +393,7 @@ int ctl_swap(int argc, char **argv)
     s.pid = ctl_find(argv[optind]);
     if (s.pid == 0)
         return CTL_SOME;
+    s.pidfd = pidfd_open(s.pid, 0);
     s.all = json_object();
     int status = s.back
                      ? swap_back(&s)

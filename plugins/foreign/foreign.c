@@ -387,6 +387,20 @@ static int settle_all(struct foreign *f)
     return error;
 }
 
+/* With owns = region, a library that takes its memory from elsewhere would
+ * decline every request. */
+static int try_region(struct foreign *f)
+{
+    enum { TRIED_BYTES = 64 };
+    void *p = take(f, OP_ALLOC, TRIED_BYTES, 0);
+    if (p == NULL)
+        return REFUSE(f, "owns = region: alloc gave no block of the region; "
+                         "either init does not hand it over, or another box "
+                         "has this library");
+    drop(f, p);
+    return 0;
+}
+
 static int bind_all(struct foreign *f)
 {
     struct hak_bound *list = NULL;
@@ -408,7 +422,9 @@ static int bind_all(struct foreign *f)
         error = counters_init(f);
     if (error == 0)
         error = run_init(f, list, n);
-    return error == 0 ? settle_all(f) : error;
+    if (error == 0)
+        error = settle_all(f);
+    return error == 0 && f->owner == OWNER_REGION ? try_region(f) : error;
 }
 
 static void fill_tables(struct foreign *f)

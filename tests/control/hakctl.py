@@ -13,6 +13,7 @@ import threading
 
 from control import (HAKCTL, LIBRARY, PYTHON, ROOT, Folder, Program, holds,
                      main, same, until)
+from swapping import section
 
 CONF = str(ROOT / "conf/default.ini")
 BOXES = ROOT / "build/boxes"
@@ -331,6 +332,91 @@ def a_trial_goes_before_load(folder):
     return None
 
 
+def the_trial_knows_boxes_by_their_names(folder):
+    """A file without a slash is one beside the library, from any folder."""
+    fake = Swapped(folder)
+    for words in (("x=mid_v35.so",), ("x=mid_v35.so", "lanes=off")):
+        same(folder.hakctl("load", fake.path, *words)[0::2], (0, ""))
+        same(fake.asked[-1], " ".join(("load", *words)))
+
+
+MIMALLOC = section(ROOT / "conf/foreign/mimalloc-region.ini", "mimalloc")
+
+
+def a_foreign_box_is_tried_and_loaded(folder):
+    lint = folder.hakctl("lint", ROOT / "conf/foreign/mimalloc-region.ini")
+    if lint[0] != 0:
+        return "mimalloc is not installed"
+    with Program(folder) as p:
+        for change, part in (
+                ("alloc=mi_no_such(size) -> ptr", "mi_no_such"),
+                ("path=libnone.so.9", "libnone.so.9: cannot open"),
+                ("init=mi_version() -> i32", "alloc gave no block of the "
+                                             "region"),
+                ("usable=mi_free(ptr)", "usable")):
+            key = change.split("=")[0] + "="
+            words = [change if w.startswith(key) else w for w in MIMALLOC]
+            status, out, err = folder.hakctl("load", p.pid, "mi=foreign",
+                                             *words)
+            same((change, status, out), (change, 1, ""))
+            holds(part, err)
+            holds("the foreign box fails its trial, so the process was not "
+                  "asked", err)
+        same([b["name"] for b in p.ask("info")["ok"]["boxes"]],
+             ["ultra", "midmt", "large"])
+        status, out, err = folder.hakctl("load", p.pid, "mi=foreign",
+                                         *MIMALLOC)
+        same((status, err), (0, ""))
+        holds("mi is active: 0 blocks", out)
+        status, out, err = folder.hakctl("load", p.pid, "second=foreign",
+                                         *MIMALLOC)
+        same((status, out), (1, ""))
+        holds("or another box has this library", err)
+        same(folder.hakctl("swap", "--no-wait", p.pid, "ultra", "mi")[0::2],
+             (0, ""))
+        # Python serves objects of up to 512 bytes by itself.
+        p.run("same = [b'%04d' % n * 200 for n in range(3000)]")
+        live = {b["name"]: b["live"] for b in p.ask("info")["ok"]["boxes"]}
+        assert live["mi"] >= 3000, live
+        same(p.run("say(same == [b'%04d' % n * 200 for n in range(3000)])"),
+             ["True"])
+        p.lives()
+    return None
+
+
+def a_foreign_library_by_a_relative_path(folder):
+    fake = Swapped(folder)
+    (folder.path / "lib.so").touch()
+    here = os.getcwd()
+    os.chdir(folder.path)
+    try:
+        same(folder.hakctl("load", "--no-trial", fake.path, "x=foreign",
+                           "path=./lib.so", "free=f(ptr)")[0::2], (0, ""))
+        same(fake.asked[-1], "load x=foreign path="
+             f"{os.path.realpath('lib.so')} free=f(ptr)")
+    finally:
+        os.chdir(here)
+    same(folder.hakctl("load", "--no-trial", fake.path, "x=foreign",
+                       "path=lib.so")[0], 0)
+    same(fake.asked[-1], "load x=foreign path=lib.so")
+
+
+def the_process_ends_while_swap_waits(folder):
+    for end in (Program.end, Program.kill):
+        with Program(folder) as p:
+            same(folder.hakctl("load", p.pid, "copy=ultra.so")[0], 0)
+            env = {**os.environ, "XDG_RUNTIME_DIR": str(folder.path)}
+            swap = subprocess.Popen(
+                [HAKCTL, "swap", str(p.pid), "ultra", "copy"], text=True,
+                env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            holds("ultra -> copy", swap.stdout.readline())
+            holds("ultra is draining", swap.stdout.readline())
+            end(p)
+            _, err = swap.communicate(timeout=60)
+            same((swap.returncode, err),
+                 (1, f"hakctl: swap: process {p.pid} has ended\n"))
+
+
 def run_with_control(folder):
     env = folder.environment(control=None)
     del env["LD_PRELOAD"]
@@ -366,4 +452,7 @@ if __name__ == "__main__":
         who_cannot_be_asked, processes_of_others, bad_usage,
         changes_and_their_replies, refusals_are_told, show_prints_keys,
         save_writes_what_lint_accepts, swap_loads_and_waits,
-        a_trial_goes_before_load, run_with_control, run_with_control_warns]))
+        a_trial_goes_before_load,
+        the_trial_knows_boxes_by_their_names, a_foreign_box_is_tried_and_loaded,
+        a_foreign_library_by_a_relative_path, the_process_ends_while_swap_waits,
+        run_with_control, run_with_control_warns]))

@@ -164,6 +164,13 @@ alloc = malloc(size) -> ptr
 free = free(ptr)
 owns = region
 EOF
+bad 'a region that init does not hand over' 'x.ini:2: error: box x: owns = region: alloc gave no block of the region; either init does not hand it over, or another box has this library' <<EOF
+path = libc.so.6
+alloc = malloc(size) -> ptr
+free = free(ptr)
+owns = region
+init = abs(i32:1) -> i32
+EOF
 # What functions of ours are asked for, and what of it cannot be.
 hooked() { # NAME WANT KEYS
     bad "$1" "x.ini:2: error: box x: $2" <<EOF
