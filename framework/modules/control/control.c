@@ -105,6 +105,7 @@ static void *serve(void *unused)
 static int start(const struct hak_module_host *host)
 {
     self.host = host;
+    hak_control_read_environment();
     return 0;
 }
 

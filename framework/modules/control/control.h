@@ -113,6 +113,8 @@ struct hak_control_socket {
     } file;
 };
 
+/* Read what hak_control_listen needs of the environment. At start. */
+void hak_control_read_environment(void);
 /*
  * hak_control_listen - make the socket that [control] socket asks for.
  * where     auto or an absolute path, in which %p becomes the process id

@@ -42,13 +42,25 @@ static int check_dir(const char *dir, char *why, size_t why_bytes)
     return hak_refuse(-EPERM, why, why_bytes, "%s %s", dir, bad);
 }
 
+/* A program may change its environment at any time, so the value of start
+ * counts. "": there is none. */
+static char runtime[CONTROL_PATH_BYTES];
+
+void hak_control_read_environment(void)
+{
+    const char *value = getenv("XDG_RUNTIME_DIR");
+    bool usable = value != NULL && value[0] == '/' &&
+                  hak_text_join(runtime, sizeof runtime, value);
+    if (!usable)
+        runtime[0] = 0;
+}
+
 /* The first usable one of $XDG_RUNTIME_DIR/hakmem, for root /run/hakmem, and
  * /tmp/hakmem-UID. hakctl looks in the same places. */
 static int find_dir(char dir[CONTROL_PATH_BYTES], char *why, size_t why_bytes)
 {
-    const char *runtime = getenv("XDG_RUNTIME_DIR");
     char uid[24];
-    if (runtime != NULL && runtime[0] == '/' &&
+    if (runtime[0] != 0 &&
         hak_text_join(dir, CONTROL_PATH_BYTES, runtime, "/hakmem") &&
         check_dir(dir, why, why_bytes) == 0)
         return 0;
