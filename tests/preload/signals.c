@@ -130,6 +130,7 @@ static void start(const char *life, const char *on_signal, const char *on_term,
     EXPECT_EQ(pipe(ends), 0);
     one = (struct one){.pid = fork(), .from = ends[0]};
     if (one.pid == 0) {
+        signal(SIGHUP, SIG_DFL); /* nohup ignores it */
         setenv("HAKMEM_STATS_ON_SIGNAL", on_signal, 1);
         setenv("HAKMEM_STATS_ON_TERM", on_term, 1);
         setenv("HAKMEM_STATS_AT_EXIT", at_exit, 1);

@@ -177,6 +177,23 @@ TEST(tables_are_writable_where_the_window_is_in_use)
         EXPECT(table[i][0] == 1 && table[i][n * widths[i] / 64 - 1] == 3);
 }
 
+/* A chunk has the bits of 32 GiB. */
+TEST(a_table_of_bits_covers_a_large_window)
+{
+    const size_t bytes = (size_t)80 << 30, n = bytes / HAK_GRANULE_BYTES;
+    EXPECT_EQ(hak_directory_start(base, bytes), 0);
+    uint64_t *table[3];
+    for (int i = 0; i < 3; i++)
+        EXPECT((table[i] = hak_directory_table(1, NULL)) != NULL);
+    EXPECT(hak_directory_ready(at(0), bytes));
+    for (uint64_t i = 0; i < 3; i++)
+        for (size_t w = 0; w < n / 64; w++)
+            table[i][w] = i + 1;
+    for (uint64_t i = 0; i < 3; i++) /* none lies over another one */
+        for (size_t w = 0; w < n / 64; w++)
+            EXPECT_EQ(table[i][w], i + 1);
+}
+
 TEST_DIES(a_table_is_read_only_elsewhere, SIGSEGV, NULL)
 {
     start();

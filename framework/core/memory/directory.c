@@ -80,13 +80,12 @@ static void *take_spare(uint32_t shift, const void *owner)
     return NULL;
 }
 
-static void *add_table(uint32_t shift, const void *owner)
+static void *add_table(uint32_t bits, uint32_t shift, const void *owner)
 {
     struct table *t = &tables[ntables];
     size_t n = hak_directory.limit_real;
     if (ntables == TABLES_MOST)
         return NULL;
-    uint32_t bits = 8u << (CHUNK_SHIFT - shift);
     t->shift = shift;
     t->owner = owner;
     t->size_bytes = hak_round_up(hak_max(n * bits / 8, 1), CHUNK_BYTES);
@@ -106,7 +105,7 @@ void *hak_directory_table(uint32_t bits, const void *owner)
     uint32_t shift = CHUNK_SHIFT + 3 - (uint32_t)__builtin_ctz(bits);
     void *table = take_spare(shift, owner);
     if (table == NULL)
-        table = add_table(shift, owner);
+        table = add_table(bits, shift, owner);
     hak_lock_drop(&hak_window.mapping);
     hak_seal_close();
     return table;
