@@ -67,6 +67,8 @@ static void need_control(const char *name)
         SKIP("no boxes that can be loaded");
     if (given == NULL || strcmp(given, socket_name) != 0) {
         setenv("HAKMEM_CONTROL_SOCKET", socket_name, 1);
+        /* for libraries that are loaded, as hakctl run --control sets it */
+        setenv("GLIBC_TUNABLES", "glibc.rtld.optional_static_tls=16384", 1);
         /* jemalloc needs more, as hakctl run knows. */
         setenv("GLIBC_TUNABLES", "glibc.rtld.optional_static_tls=16384", 1);
         int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
@@ -263,7 +265,8 @@ TEST(boxes_that_are_loaded_anew_each_time)
     }
 }
 
-/* A load and a report call the library, whose locks a fork takes too. */
+/* A load and a report call the library, whose locks a fork takes too. 0x100 is
+ * MALLOCX_TCACHE_NONE: a cache would mix the blocks of the boxes. */
 TEST(a_foreign_box_is_loaded_under_forks)
 {
     need_control("a_foreign_box_is_loaded_under_forks");
@@ -279,8 +282,8 @@ TEST(a_foreign_box_is_loaded_under_forks)
                  " == 0\" "
                  "\"init=mallctl(cstr:\\\"arenas.create\\\", out u32=arena, "
                  "out size:4, out hooks, size:8) -> i32 == 0\" "
-                 "\"alloc=mallocx(size, i32:$arena*0x100000+0x100000) -> ptr\" "
-                 "\"free=dallocx(ptr, i32:0)\" "
+                 "\"alloc=mallocx(size, i32:$arena*0x100000+0x100100) -> ptr\" "
+                 "\"free=dallocx(ptr, i32:0x100)\" "
                  "\"usable=sallocx(ptr, i32:0) -> size\"",
                  i, JEMALLOC));
         for (int k = 0; k < 20; k++)
