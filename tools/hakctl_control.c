@@ -126,7 +126,9 @@ static void add_socket(struct list *l, const char *dir, const char *name)
     pid_t pid = pid_of_name(name);
     if (pid == 0)
         return;
-    snprintf(path, sizeof path, "%s/%s", dir, name);
+    int length = snprintf(path, sizeof path, "%s/%s", dir, name);
+    if (length < 0 || (size_t)length >= sizeof path)
+        return;
     int fd = connect_to(path, DO_NOT_WAIT);
     if (fd == -ECONNREFUSED)
         unlink(path);
