@@ -206,6 +206,23 @@ const void *hak_live_enter(const void *p, size_t size_bytes)
 /* ---- leaving --------------------------------------------------------------
  */
 
+/*
+ * The units of a word that are not live, or where a slot starts. A slot behind
+ * ours may come or go meanwhile. While its units are live its start is set, but
+ * the two are read one after the other. So both are read again: ours are live
+ * without a start at each look, and to be missed the other slot would have to
+ * come and go twice, between just these loads.
+ */
+static uint64_t ends_in(const struct leaf *leaf, uint32_t word)
+{
+    uint64_t ends = __atomic_load_n(&leaf->start[word], __ATOMIC_ACQUIRE);
+    for (int looks = 0; looks < 2; looks++) {
+        ends |= ~__atomic_load_n(&leaf->live[word], __ATOMIC_ACQUIRE);
+        ends |= __atomic_load_n(&leaf->start[word], __ATOMIC_ACQUIRE);
+    }
+    return ends;
+}
+
 /* Clear the units of a slot from `unit` on, up to its end or the end of the
  * granule. first: the slot begins there. Returns how many there were. */
 static uint32_t clear_live(struct leaf *leaf, uint32_t unit, bool first)
@@ -214,8 +231,7 @@ static uint32_t clear_live(struct leaf *leaf, uint32_t unit, bool first)
     while (unit < GRANULE_UNITS) {
         uint32_t word = unit / WORD_UNITS, bit = unit % WORD_UNITS;
         uint32_t room = WORD_UNITS - bit;
-        uint64_t ends = ~__atomic_load_n(&leaf->live[word], __ATOMIC_ACQUIRE) |
-                        __atomic_load_n(&leaf->start[word], __ATOMIC_ACQUIRE);
+        uint64_t ends = ends_in(leaf, word);
         if (first && unit == from)
             ends &= ~(1ull << bit);
         ends >>= bit;
