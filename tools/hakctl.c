@@ -23,6 +23,16 @@ struct command {
 
 static int help(int argc, char **argv);
 
+/* What the helps of commands that ask processes have in common. */
+#define PID_IS                                                                \
+    "PID is a process, the name of a program that one process runs, or the\n" \
+    "path of a control socket.\n"
+#define REPLY_AS_JSON                                                  \
+    "  -j, --json             the process's reply (docs/control.md)\n" \
+    "\n"
+#define STATUS_OF_ASKING \
+    "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad usage.\n"
+
 static const struct command commands[] = {
     {"run", ctl_run,
      "[-c INI] [-p PROFILE] [-f LIBRARY] [-s] [--control] -- PROGRAM [ARGS]",
@@ -161,51 +171,28 @@ static const struct command commands[] = {
      "system (mapped), memory (rss), boxes and INI.\n"
      "\n"
      "  -j, --json             an array of objects\n"
-     "\n"
-     "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
-     "usage.\n"},
+     "\n" STATUS_OF_ASKING},
     {"stats", ctl_stats, "[--json | --prometheus] PID",
      "the report of a running process, now",
-     "PID is a process, the name of a program that one process runs, or the\n"
-     "path of a control socket.\n"
+     PID_IS
      "\n"
      "  -j, --json             as with [stats] format = json\n"
      "  -p, --prometheus       as the metrics that hakctl exporter serves\n"
-     "\n"
-     "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
-     "usage.\n"},
+     "\n" STATUS_OF_ASKING},
     {"show", ctl_show, "[--json] PID", "each key of a process, and who gave it",
      "Prints SECTION.KEY = VALUE, the layer that gave the value, where, and\n"
-     "whether hakctl set may change it.\n"
-     "PID is a process, the name of a program that one process runs, or the\n"
-     "path of a control socket.\n"
-     "\n"
-     "  -j, --json             the process's reply (docs/control.md)\n"
-     "\n"
-     "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
-     "usage.\n"},
+     "whether hakctl set may change it.\n" PID_IS
+     "\n" REPLY_AS_JSON STATUS_OF_ASKING},
     {"set", ctl_set, "[--json] PID KEY=VALUE...",
      "change keys of a running process",
      "KEY is SECTION.KEY, as in core.purge_delay_ms or \"box ultra.warm\" (or\n"
-     "box:ultra.warm), or a key of [core]. hakctl show says which may change.\n"
-     "PID is a process, the name of a program that one process runs, or the\n"
-     "path of a control socket.\n"
-     "\n"
-     "  -j, --json             the process's reply (docs/control.md)\n"
-     "\n"
-     "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
-     "usage.\n"},
+     "box:ultra.warm), or a key of [core]. hakctl show says which may "
+     "change.\n" PID_IS "\n" REPLY_AS_JSON STATUS_OF_ASKING},
     {"route", ctl_route, "[--json] PID RANGE ROUTE",
      "route sizes elsewhere in a running process",
      "RANGE is C4, C4-C7, 257-1024 or 262145-; ROUTE a route or box of the\n"
-     "process. Blocks that are out stay where they are.\n"
-     "PID is a process, the name of a program that one process runs, or the\n"
-     "path of a control socket.\n"
-     "\n"
-     "  -j, --json             the process's reply (docs/control.md)\n"
-     "\n"
-     "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
-     "usage.\n"},
+     "process. Blocks that are out stay where they are.\n" PID_IS
+     "\n" REPLY_AS_JSON STATUS_OF_ASKING},
     {"load", ctl_load_box,
      "[--json] [--no-trial] PID NAME=FILE.so [KEY=VALUE...]\n"
      "       hakctl load [--json] [--no-trial] PID NAME=foreign path=LIB "
@@ -216,75 +203,42 @@ static const struct command commands[] = {
      "properties of hakctl check-box that take a second or two; a box that\n"
      "fails one is not loaded. NAME=foreign makes a box of another "
      "allocator's\n"
-     "library, with the keys of docs/foreign.md.\n"
-     "PID is a process, the name of a program that one process runs, or the\n"
-     "path of a control socket.\n"
-     "\n"
+     "library, with the keys of docs/foreign.md.\n" PID_IS "\n"
      "  KEY=VALUE              parameters of the box\n"
      "      --no-trial         ask at once\n"
      "  -j, --json             the process's reply (docs/control.md)\n"
-     "\n"
-     "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
-     "usage.\n"},
+     "\n" STATUS_OF_ASKING},
     {"swap", ctl_swap,
      "[OPTIONS] PID OLD FILE.so|BOX [KEY=VALUE...]\n"
      "       hakctl swap --back [--json] PID OLD",
      "another box in place of one, while the process runs",
      "Loads FILE.so as hakctl load does, under the name of the file, puts it\n"
      "wherever OLD is in a route, and waits until the blocks of OLD are "
-     "freed.\n"
-     "PID is a process, the name of a program that one process runs, or the\n"
-     "path of a control socket.\n"
-     "\n"
+     "freed.\n" PID_IS "\n"
      "      --no-trial         ask at once\n"
      "      --no-wait          do not wait for OLD to be empty\n"
      "      --back             give OLD its routes back, which drains or has\n"
      "                         drained\n"
      "  -j, --json             the replies by request, at the end\n"
-     "\n"
-     "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
-     "usage.\n"},
+     "\n" STATUS_OF_ASKING},
     {"drain", ctl_drain, "[--json] PID BOX",
      "take a box out of all routes of a process",
-     "Prints what is left in it; again, until the box is closed.\n"
-     "PID is a process, the name of a program that one process runs, or the\n"
-     "path of a control socket.\n"
-     "\n"
-     "  -j, --json             the process's reply (docs/control.md)\n"
-     "\n"
-     "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
-     "usage.\n"},
+     "Prints what is left in it; again, until the box is closed.\n" PID_IS
+     "\n" REPLY_AS_JSON STATUS_OF_ASKING},
     {"trim", ctl_trim, "[--json] PID", "let a process give free memory back",
-     "PID is a process, the name of a program that one process runs, or the\n"
-     "path of a control socket.\n"
-     "\n"
-     "  -j, --json             the process's reply (docs/control.md)\n"
-     "\n"
-     "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
-     "usage.\n"},
+     PID_IS "\n" REPLY_AS_JSON STATUS_OF_ASKING},
     {"learner", ctl_learner, "[--json] PID on|off|observe",
      "the learner of a running process",
-     "docs/learner.md says what it does; observe only logs.\n"
-     "PID is a process, the name of a program that one process runs, or the\n"
-     "path of a control socket.\n"
-     "\n"
-     "  -j, --json             the process's reply (docs/control.md)\n"
-     "\n"
-     "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
-     "usage.\n"},
+     "docs/learner.md says what it does; observe only logs.\n" PID_IS
+     "\n" REPLY_AS_JSON STATUS_OF_ASKING},
     {"save", ctl_save, "[--json] [-o FILE] PID",
      "a process as the INI that would start it so",
-     "Prints each key with its present value, whoever gave it.\n"
-     "PID is a process, the name of a program that one process runs, or the\n"
-     "path of a control socket.\n"
-     "\n"
+     "Prints each key with its present value, whoever gave it.\n" PID_IS "\n"
      "  -o, --output FILE      write it to FILE, and check that as hakctl "
      "lint\n"
      "                         does\n"
      "  -j, --json             as an object with the text\n"
-     "\n"
-     "Exit status: 0; 1 the process refuses or cannot be asked; 2 bad "
-     "usage.\n"},
+     "\n" STATUS_OF_ASKING},
     {"top", ctl_top,
      "[PID] [--interval SECONDS] [--sort KEY] [--once] [--json]",
      "live figures of running processes",

@@ -251,89 +251,7 @@ static int left_ms(const struct timespec *end)
     return ms > 0 ? (int)ms : 0;
 }
 
-/* Wait until fd is ready. False: not in time. */
-static bool wait_for(int fd, short events, const struct timespec *end)
-{
-    struct pollfd p = {.fd = fd, .events = events};
-    int n;
-    do
-        n = poll(&p, 1, left_ms(end));
-    while (n < 0 && errno == EINTR);
-    return n > 0;
-}
-
-static bool send_line(int fd, const char *request, const struct timespec *end)
-{
-    char *line = NULL;
-    int n = asprintf(&line, "%s\n", request);
-    if (n < 0)
-        ctl_die("no memory");
-    size_t sent = 0;
-    while (sent < (size_t)n && wait_for(fd, POLLOUT, end)) {
-        ssize_t done = send(fd, line + sent, (size_t)n - sent,
-                            MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (done < 0 && errno != EAGAIN && errno != EINTR)
-            break;
-        sent += done > 0 ? (size_t)done : 0;
-    }
-    free(line);
-    return sent == (size_t)n;
-}
-
-/* Read up to a newline, which is cut off. NULL: it did not come. */
-static char *read_line(int fd, const struct timespec *end)
-{
-    enum { STEP = 64 << 10 };
-    char *text = NULL;
-    size_t used = 0, size = 0;
-    while (wait_for(fd, POLLIN, end)) {
-        if (size - used < STEP) {
-            char *more = realloc(text, size += STEP);
-            if (more == NULL)
-                ctl_die("no memory");
-            text = more;
-        }
-        ssize_t n = recv(fd, text + used, size - used - 1, 0);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            break;
-        used += (size_t)n;
-        if (text[used - 1] == '\n') {
-            text[used - 1] = 0;
-            return text;
-        }
-    }
-    free(text);
-    return NULL;
-}
-
-/* A process that refuses a client sends an error and closes the connection, so
- * a reply is read even if the request could not be sent. */
-char *ctl_ask(pid_t pid, const char *request, char *why, size_t why_bytes)
-{
-    struct timespec end;
-    int fd = connect_to_process(pid, WAIT, why, why_bytes);
-    if (fd < 0)
-        return NULL;
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    end.tv_sec += limit_s();
-    send_line(fd, request, &end);
-    char *line = read_line(fd, &end);
-    close(fd);
-    if (line == NULL && left_ms(&end) == 0)
-        hak_refuse(0, why, why_bytes,
-                   "process %d has not answered for %d s; is it stopped?",
-                   (int)pid, limit_s());
-    else if (line == NULL)
-        hak_refuse(0, why, why_bytes,
-                   "process %d closed the connection without an answer; has "
-                   "it ended?",
-                   (int)pid);
-    return line;
-}
-
-/* ---- many processes ------------------------------------------------------ */
+/* ---- requests and replies ------------------------------------------------ */
 
 /* What is on its way to and from one process. */
 struct exchange {
@@ -449,6 +367,43 @@ void ctl_ask_all(struct ctl_answer *answer, size_t n, const char *request,
     free(line);
     free(p);
     free(x);
+}
+
+/* ---- one request --------------------------------------------------------- */
+
+/* A process that refuses a client sends an error and closes the connection, so
+ * a reply is read even if the request could not be sent. */
+char *ctl_ask(pid_t pid, const char *request, char *why, size_t why_bytes)
+{
+    struct ctl_answer answer = {.pid = pid};
+    struct exchange x = {.answer = &answer, .nlines = 1};
+    struct pollfd p = {.events = POLLOUT};
+    struct timespec end;
+    char *line = NULL;
+    p.fd = connect_to_process(pid, WAIT, why, why_bytes);
+    if (p.fd < 0)
+        return NULL;
+    if (asprintf(&line, "%s\n", request) < 0)
+        ctl_die("no memory");
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_sec += limit_s();
+    exchange_all(&x, &p, 1, line, &end);
+    bool late = p.fd >= 0;
+    if (late)
+        end_exchange(&x, &p);
+    free(line);
+    if (answer.text != NULL)
+        *strchr(answer.text, '\n') = 0;
+    else if (late)
+        hak_refuse(0, why, why_bytes,
+                   "process %d has not answered for %d s; is it stopped?",
+                   (int)pid, limit_s());
+    else
+        hak_refuse(0, why, why_bytes,
+                   "process %d closed the connection without an answer; has "
+                   "it ended?",
+                   (int)pid);
+    return answer.text;
 }
 
 /* ---- by name ------------------------------------------------------------- */

@@ -95,6 +95,8 @@ const char *ctl_text(const json_t *object, const char *key);
 
 /* Print what a change cost and whom it has reached. */
 void ctl_print_change(const json_t *ok);
+/* Print a value as a line of JSON. */
+void ctl_print_json(const json_t *value);
 /* Print a box of a reply on one line. */
 void ctl_print_box(const json_t *box);
 

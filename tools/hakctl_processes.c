@@ -56,6 +56,12 @@ static int take_process(int argc, char **argv, bool *json, pid_t *pid,
 
 /* ---- asking -------------------------------------------------------------- */
 
+void ctl_print_json(const json_t *value)
+{
+    json_dumpf(value, stdout, JSON_COMPACT | JSON_ENCODE_ANY);
+    putchar('\n');
+}
+
 /* Ask, and print the answer by `print`, or as JSON if json. Returns the exit
  * status. */
 static int ask_and_print(const char *command, pid_t pid, const char *request,
@@ -68,8 +74,7 @@ static int ask_and_print(const char *command, pid_t pid, const char *request,
         return CTL_SOME;
     }
     if (json) {
-        json_dumpf(ok, stdout, JSON_COMPACT | JSON_ENCODE_ANY);
-        putchar('\n');
+        ctl_print_json(ok);
     } else {
         print(ok);
     }
@@ -169,8 +174,7 @@ int ctl_ps(int argc, char **argv)
     }
     free(all);
     if (json) {
-        json_dumpf(list, stdout, JSON_COMPACT);
-        putchar('\n');
+        ctl_print_json(list);
     } else {
         printf("%7s %-15s %7s %7s %7s %8s %s\n", "pid", "program", "live",
                "mapped", "rss", "uptime", "boxes, INI");

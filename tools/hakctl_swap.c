@@ -166,12 +166,6 @@ static json_t *load_box(pid_t pid, const char *command, const char *name,
     return ok;
 }
 
-static void print_json(json_t *value)
-{
-    json_dumpf(value, stdout, JSON_COMPACT);
-    putchar('\n');
-}
-
 static bool are_keys(int n, char **words)
 {
     for (int i = 0; i < n; i++)
@@ -212,7 +206,7 @@ int ctl_load_box(int argc, char **argv)
     if (ok == NULL)
         return CTL_SOME;
     if (json) {
-        print_json(ok);
+        ctl_print_json(ok);
     } else {
         ctl_print_box(json_object_get(ok, "box"));
         ctl_print_change(ok);
@@ -399,7 +393,7 @@ int ctl_swap(int argc, char **argv)
                      ? swap_back(&s)
                      : swap_to(&s, argv[optind + 2], n - 3, argv + optind + 3);
     if (s.json && status != CTL_BAD)
-        print_json(s.all);
+        ctl_print_json(s.all);
     json_decref(s.all);
     return status;
 }

@@ -747,8 +747,7 @@ static int run_once(struct top *top, bool json)
         return CTL_OK;
     }
     json_t *all = fleet_json(&top->fleet);
-    json_dumpf(all, stdout, JSON_COMPACT);
-    putchar('\n');
+    ctl_print_json(all);
     json_decref(all);
     return CTL_OK;
 }

@@ -14,7 +14,7 @@
 
 #include <linux/close_range.h>
 
-int hak_helper_start(void *(*run)(void *), size_t stack_bytes)
+int hak_helper_start(const char *name, void *(*run)(void *), size_t stack_bytes)
 {
     pthread_attr_t attr;
     pthread_t thread;
@@ -28,7 +28,7 @@ int hak_helper_start(void *(*run)(void *), size_t stack_bytes)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     error = pthread_create(&thread, &attr, run, NULL);
     if (error == 0)
-        pthread_setname_np(thread, "hakmem");
+        pthread_setname_np(thread, name);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
     return -error;

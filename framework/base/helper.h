@@ -15,12 +15,14 @@
 #pragma GCC visibility push(hidden)
 
 /*
- * hak_helper_start - start a detached thread named "hakmem".
+ * hak_helper_start - start a detached thread.
+ * name     of at most 15 characters
  * All signals are blocked in it, so that the program's signals arrive at the
  * program's own threads.
  * Returns  0 or -errno
  */
-int hak_helper_start(void *(*run)(void *), size_t stack_bytes);
+int hak_helper_start(const char *name, void *(*run)(void *),
+                     size_t stack_bytes);
 
 /*
  * hak_helper_own_descriptors - give the calling thread an empty table of

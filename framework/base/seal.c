@@ -83,24 +83,18 @@ void *hak_sealed_memory(size_t size_bytes)
     return p;
 }
 
-/* Apply `to` to the section and to the first n chunks. False: it failed at one
- * of them, and those behind it are unchanged. */
-static bool protect(uint32_t n, bool (*to)(void *p, size_t size_bytes))
-{
-    bool done =
-        to(sealed_start, (uintptr_t)sealed_stop - (uintptr_t)sealed_start);
-    for (uint32_t i = 0; done && i < n; i++)
-        done = to(seal.chunk[i].at, seal.chunk[i].bytes);
-    return done;
-}
-
-/* As protect, for all chunks but the stage. */
+/* Apply `to` to the section and to all chunks but the stage. False: it failed
+ * at one of them, and those behind it are unchanged. */
 static bool protect_all(bool (*to)(void *p, size_t size_bytes))
 {
     hak_lock_take(&seal.memory_lock);
     uint32_t n = seal.staged ? seal.stage : seal.nchunks;
     hak_lock_drop(&seal.memory_lock);
-    return protect(n, to);
+    bool done =
+        to(sealed_start, (uintptr_t)sealed_stop - (uintptr_t)sealed_start);
+    for (uint32_t i = 0; done && i < n; i++)
+        done = to(seal.chunk[i].at, seal.chunk[i].bytes);
+    return done;
 }
 
 bool hak_seal_stage(void)

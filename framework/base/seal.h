@@ -29,7 +29,8 @@ void hak_seal_close(void);
 /*
  * hak_seal_stage - until hak_seal_staged, let all threads get sealed memory
  * that stays writable. What was sealed before stays read-only. One thread at a
- * time. Returns  false: no memory; hak_seal_staged must not be called
+ * time.
+ * Returns  false: no memory; hak_seal_staged must not be called
  */
 bool hak_seal_stage(void);
 void hak_seal_staged(void);

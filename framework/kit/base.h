@@ -75,4 +75,10 @@ static inline bool hak_is_power_of_two(size_t n)
     return n != 0 && (n & (n - 1)) == 0;
 }
 
+/* Is the box active? Another thread may change its state at any time. */
+static inline bool hak_box_is_active(const struct hak_box *box)
+{
+    return __atomic_load_n(&box->state_now, __ATOMIC_RELAXED) == HAK_BOX_ACTIVE;
+}
+
 #endif

@@ -234,4 +234,13 @@ static inline void hak_count_peak(uint64_t *peak, uint64_t value)
         ;
 }
 
+/* The larger of n and what was told before. A figure that is added up while
+ * others count may decrease for a moment, which looks like a restart to whoever
+ * computes rates. */
+static inline uint64_t hak_count_told(uint64_t *most, uint64_t n)
+{
+    hak_count_peak(most, n);
+    return hak_counted(most);
+}
+
 #endif

@@ -82,10 +82,8 @@ static inline void hak_class_finish(struct hak_class_figures *figures,
     out->live_count = out->allocs - out->frees;
     out->live_bytes = out->live_count * out->slot_bytes;
     out->mapped_bytes += hak_counted(&figures->in_use_bytes);
-    hak_count_peak(&figures->told_allocs, out->allocs);
-    hak_count_peak(&figures->told_frees, out->frees);
-    out->allocs = hak_counted(&figures->told_allocs);
-    out->frees = hak_counted(&figures->told_frees);
+    out->allocs = hak_count_told(&figures->told_allocs, out->allocs);
+    out->frees = hak_count_told(&figures->told_frees, out->frees);
 }
 
 /*

@@ -4,17 +4,11 @@
  */
 #include <base/export.h>
 #include <base/log.h>
-#include <base/os.h>
-#include <base/seal.h>
 #include <core/box/modules.h>
 #include <core/box/walk.h>
 #include <core/malloc/fast.h>
 #include <core/memory/space.h>
-#include <core/route/lanes.h>
-#include <core/route/policy.h>
 #include <core/state/ops.h>
-#include <core/thread/mailbox.h>
-#include <core/thread/thread.h>
 #include <hakmem/version.h>
 #include <hakmem/module.h>
 #include <report/report.h>
@@ -35,19 +29,9 @@ HAK_EXPORT int hak_report(int fd, bool json)
     return hak_report_write(fd, json);
 }
 
-static struct hak_loaded *box_of_name(const char *box)
-{
-    for (uint32_t i = 0; i < hak_nboxes(); i++) {
-        struct hak_loaded *b = hak_box_at(i);
-        if (b != &hak_vacant && strcmp(b->box.name, box) == 0)
-            return b;
-    }
-    return NULL;
-}
-
 HAK_EXPORT int hak_stats(const char *box, struct hak_stats *out)
 {
-    struct hak_loaded *b = box_of_name(box);
+    struct hak_loaded *b = hak_box_named(box);
     if (b == NULL)
         return -ENOENT;
     if (hak_is_forking())

@@ -24,15 +24,6 @@ void hak_counts_read(uint32_t index, struct hak_counts *sum)
     }
 }
 
-/* The larger of n and what was told before. A free is counted nowhere while its
- * parcel is being emptied, but a counter that decreases for a moment looks like
- * a restart to whoever computes rates. */
-static uint64_t told(uint64_t *most, uint64_t n)
-{
-    hak_count_peak(most, n);
-    return hak_counted(most);
-}
-
 /* The counts for b, without those of a box that had its index before. */
 static void read_counts(const struct hak_loaded *b, struct hak_counts *c)
 {
@@ -76,7 +67,8 @@ void hak_figures(struct hak_loaded *b, struct hak_stats *out)
         away = (struct hak_mailbox_figures){own.live_count, own.live_bytes};
     *out = (struct hak_stats){
         .allocs = own.allocs,
-        .frees = told(&b->now->told_frees, own.frees + away.n),
+        /* A free is counted nowhere while its parcel is being emptied. */
+        .frees = hak_count_told(&b->now->told_frees, own.frees + away.n),
         .live_count = own.live_count - away.n,
         .live_bytes = own.live_bytes - hak_min(away.bytes, own.live_bytes),
         .peak_bytes = own.peak_bytes,
@@ -85,7 +77,7 @@ void hak_figures(struct hak_loaded *b, struct hak_stats *out)
         .cached_bytes = own.cached_bytes,
         .refills = c.refills,
         .remote_frees =
-            told(&b->now->told_remote_frees, c.remote_frees + away.n),
+            hak_count_told(&b->now->told_remote_frees, c.remote_frees + away.n),
         .declines = c.declines,
         .retired_pages = own.retired_pages,
         .adopted_pages = own.adopted_pages,

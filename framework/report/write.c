@@ -39,7 +39,9 @@ void hak_report_lock(enum hak_fork_phase phase)
 /* The report that is being written. Guarded by lock, except at start. */
 static HAK_SPARSE struct hak_text text;
 
-int hak_report_write(int fd, bool json)
+/* Format the report into text. Returns 0 with the lock held, which the caller
+ * drops; -ENOSYS: no boxes; -EAGAIN: inside of a fork. */
+static int begin_report(bool json)
 {
     if (hak_core.mode != HAK_MODE_BOXES)
         return -ENOSYS;
@@ -48,20 +50,24 @@ int hak_report_write(int fd, bool json)
     hak_lock_take(&lock);
     text.used = 0;
     (json ? hak_report_json : hak_report_text)(&text);
-    int error = write_all(fd, text.bytes, text.used);
+    return 0;
+}
+
+int hak_report_write(int fd, bool json)
+{
+    int error = begin_report(json);
+    if (error != 0)
+        return error;
+    error = write_all(fd, text.bytes, text.used);
     hak_lock_drop(&lock);
     return error;
 }
 
 int64_t hak_report_copy(char *out, size_t out_bytes, bool json)
 {
-    if (hak_core.mode != HAK_MODE_BOXES)
-        return -ENOSYS;
-    if (hak_is_forking())
-        return -EAGAIN;
-    hak_lock_take(&lock);
-    text.used = 0;
-    (json ? hak_report_json : hak_report_text)(&text);
+    int error = begin_report(json);
+    if (error != 0)
+        return error;
     int64_t n = text.used < out_bytes ? (int64_t)text.used : -ENOSPC;
     if (n >= 0) {
         memcpy(out, text.bytes, (size_t)n);
@@ -95,10 +101,18 @@ static bool is_none(const char *to)
     return to == NULL || strcasecmp(to, "none") == 0 || is_of_another();
 }
 
+/* Where a report for stderr goes; -1: nowhere. If there was no report to write
+ * at start, stderr was not held. */
+static int stderr_now(void)
+{
+    return held_stderr.inode != 0 ? hak_held_stderr(&held_stderr)
+                                  : STDERR_FILENO;
+}
+
 static void report_failure(const char *key, const char *name, const char *what,
                            const char *why)
 {
-    int fd = hak_held_stderr(&held_stderr);
+    int fd = stderr_now();
     if (fd >= 0)
         hak_say_to(fd, "[stats] %s = %s: cannot be %s: %s", key, name, what,
                    why);
@@ -156,14 +170,6 @@ int hak_report_retarget(char *why, size_t n)
         .name = to, .fd = -1, .was_open = true, .pid = getpid()};
     hak_lock_drop(&lock);
     return 0;
-}
-
-/* Where a report for stderr goes; -1: nowhere. If there was no report to write
- * at start, stderr was not held. */
-static int stderr_now(void)
-{
-    return held_stderr.inode != 0 ? hak_held_stderr(&held_stderr)
-                                  : STDERR_FILENO;
 }
 
 /* Write the report of at_exit in one write, which appends, since many processes

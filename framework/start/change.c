@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * change.c - changes which boxes serve while the process runs.
+ * change.c - changes which boxes serve while the process runs. fused.c takes
+ * its place in a fused library, whose boxes and routes are fixed.
  *
  *     active --drain, swap--> draining --its last block was freed--> closed
  *        ^                       |                                     |
@@ -14,6 +15,7 @@
 
 #include <base/why.h>
 #include <conf/values.h>
+#include <core/box/walk.h>
 #include <core/malloc/slow.h>
 #include <core/route/lanes.h>
 #include <core/route/policy.h>
@@ -44,16 +46,6 @@ bool hak_change_is_mine(void)
 void hak_change_lock(enum hak_fork_phase phase)
 {
     hak_lock_fork(&changing, phase);
-}
-
-struct hak_loaded *hak_change_box(const char *name)
-{
-    for (uint32_t i = 0; i < hak_nboxes(); i++) {
-        struct hak_loaded *b = hak_box_at(i);
-        if (b != &hak_vacant && strcmp(b->box.name, name) == 0)
-            return b;
-    }
-    return NULL;
 }
 
 /* ---- the state of a box -------------------------------------------------- */
@@ -98,20 +90,12 @@ static int close_if_drained(struct hak_loaded *b)
         if (error != 0)
             return error;
         tell_box(b);
-        hak_trim_all(); /* it may keep free memory, and this thread's heap */
+        hak_trim_closed(b);
     }
     return b->box.state_now == HAK_BOX_CLOSED;
 }
 
 /* ---- routes and boxes ---------------------------------------------------- */
-
-static int is_fixed(char *why, size_t n)
-{
-    if (hak_routes_may_change())
-        return 0;
-    return hak_refuse(-ENOTSUP, why, n,
-                      "a fused library has fixed boxes and routes");
-}
 
 static int no_box(const char *name, char *why, size_t n)
 {
@@ -128,12 +112,9 @@ static int told(int error, char *why, size_t n)
 static int route(const char *range, const char *name, char *why, size_t n)
 {
     uint32_t first, last;
-    int error = is_fixed(why, n);
-    if (error != 0)
-        return error;
     if (hak_conf_range(range, &first, &last, why, n) != 0)
         return -EINVAL;
-    error = hak_policy_set(first, last, name);
+    int error = hak_policy_set(first, last, name);
     if (error == -ENOENT)
         hak_refuse(error, why, n, "there is no route or box %s", name);
     if (error == 0)
@@ -151,12 +132,9 @@ static int drain_box(struct hak_loaded *b)
 
 static int drain(const char *name, char *why, size_t n)
 {
-    int result = is_fixed(why, n);
-    if (result != 0)
-        return result;
     hak_change_begin();
-    struct hak_loaded *b = hak_change_box(name);
-    result = b == NULL ? no_box(name, why, n) : drain_box(b);
+    struct hak_loaded *b = hak_box_named(name);
+    int result = b == NULL ? no_box(name, why, n) : drain_box(b);
     hak_change_end();
     return told(result, why, n);
 }
@@ -212,14 +190,11 @@ static int swap_boxes(struct hak_loaded *from, struct hak_loaded *to, char *why,
 
 static int swap(const char *from, const char *to, char *why, size_t n)
 {
-    int error = is_fixed(why, n);
-    if (error != 0)
-        return error;
     hak_change_begin();
-    struct hak_loaded *a = hak_change_box(from), *b = hak_change_box(to);
-    error = a == NULL   ? no_box(from, why, n)
-            : b == NULL ? no_box(to, why, n)
-                        : swap_boxes(a, b, why, n);
+    struct hak_loaded *a = hak_box_named(from), *b = hak_box_named(to);
+    int error = a == NULL   ? no_box(from, why, n)
+                : b == NULL ? no_box(to, why, n)
+                            : swap_boxes(a, b, why, n);
     hak_change_end();
     return told(error, why, n);
 }
@@ -240,12 +215,9 @@ static int revive(struct hak_loaded *b, char *why, size_t n)
 
 static int back(const char *name, char *why, size_t n)
 {
-    int error = is_fixed(why, n);
-    if (error != 0)
-        return error;
     hak_change_begin();
-    struct hak_loaded *b = hak_change_box(name);
-    error = b == NULL ? no_box(name, why, n) : revive(b, why, n);
+    struct hak_loaded *b = hak_box_named(name);
+    int error = b == NULL ? no_box(name, why, n) : revive(b, why, n);
     hak_change_end();
     return told(error, why, n);
 }

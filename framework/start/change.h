@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * change.h - changes of the running process.
  *
- * The functions are those of struct hak_module_host (hakmem/module.h) with the
- * same names. They return 0 or more, or -errno with the reason in why, which
- * may be NULL. Any thread may call them.
+ * The functions are those of struct hak_changes (hakmem/module.h) with the same
+ * names. Any thread may call them.
  */
 #ifndef HAKMEM_START_CHANGE_H
 #define HAKMEM_START_CHANGE_H
@@ -24,8 +23,6 @@ void hak_change_end(void);
 bool hak_change_is_mine(void);
 /* The fork handlers' step on the lock. It comes before those of all others. */
 void hak_change_lock(enum hak_fork_phase phase);
-/* The box of that name, or NULL. */
-struct hak_loaded *hak_change_box(const char *name);
 
 /* ---- load.c ---- */
 

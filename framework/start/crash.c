@@ -36,16 +36,6 @@ static bool comes_again(int number, const siginfo_t *info)
            !(number == SIGBUS && info->si_code == BUS_MCEERR_AO);
 }
 
-static const char *name_of(int number)
-{
-    static const char *const names[NUMBERS] = {"SIGSEGV", "SIGBUS", "SIGFPE",
-                                               "SIGILL", "SIGABRT"};
-    for (size_t i = 0; i < NUMBERS; i++)
-        if (numbers[i] == number)
-            return names[i];
-    return "a signal";
-}
-
 static void tell_crash(int number, const siginfo_t *info,
                        const struct hak_op_call *call)
 {
@@ -54,7 +44,7 @@ static void tell_crash(int number, const siginfo_t *info,
     if (comes_again(number, info))
         hak_text_pointer(address, info->si_addr);
     hak_text_join(line, sizeof line - 1, "hakmem: box ", call->box->box.name,
-                  ": ", name_of(number), " in ", operation,
+                  ": SIG", sigabbrev_np(number), " in ", operation,
                   address[0] != 0 ? ", address " : "", address);
     size_t n = strlen(line);
     line[n++] = '\n';

@@ -14,6 +14,7 @@
 #include <base/why.h>
 #include <conf/values.h>
 #include <core/box/modules.h>
+#include <core/box/walk.h>
 #include <core/memory/space.h>
 #include <core/state/op_calls.h>
 #include <report/report.h>
@@ -96,20 +97,28 @@ static const struct settable *find_settable(const char *section,
 
 /* ---- setting one --------------------------------------------------------- */
 
-/* hak_conf_set, with its findings in why. */
-static int set_entry(const char *section, const char *key, const char *value,
-                     struct hak_conf_entry *old, const struct hak_param *param,
-                     char *why, size_t n)
+/* A text that is kept, or `there` if that is one. */
+static const char *keep(const char *there, const char *text)
 {
-    union hak_value parsed;
-    if (param != NULL && hak_conf_param(param, value, &parsed, why, n) != 0)
+    return there != NULL ? there : hak_meta_text(text);
+}
+
+/* Parse a value and give it to its key. *old: as for hak_conf_set. */
+static int set_entry(const char *section, const char *key, const char *value,
+                     const struct hak_param *param, union hak_value *parsed,
+                     struct hak_conf_entry *old, char *why, size_t n)
+{
+    const struct hak_conf_entry *e = hak_conf_find(&hak_conf, section, key);
+    if (hak_conf_param(param, value, parsed, why, n) != 0)
         return -EINVAL;
-    const char *kept_section = hak_meta_text(section);
-    const char *kept_key = hak_meta_text(key);
-    const char *kept = hak_meta_text(value);
-    if (kept_section == NULL || kept_key == NULL || kept == NULL)
+    section = keep(e != NULL ? e->section : NULL, section);
+    key = keep(e != NULL ? e->key : NULL, key);
+    value = hak_meta_text(value);
+    if (section == NULL || key == NULL || value == NULL)
         return hak_refuse(-ENOMEM, why, n, "no memory");
-    int error = hak_conf_set(&hak_conf, kept_section, kept_key, kept, old);
+    if (param->type == HAK_PARAM_TEXT || param->type == HAK_PARAM_CALL)
+        parsed->text = value;
+    int error = hak_conf_set(&hak_conf, section, key, value, old);
     if (error == -ENOSPC)
         hak_refuse(error, why, n, "there are too many keys in all");
     return error;
@@ -131,6 +140,7 @@ static int set_fixed(const char *section, const char *key, const char *value,
     const struct hak_param *keys = hak_conf_keys(section, &nkeys);
     const struct hak_param *param = param_of(keys, nkeys, key);
     const struct settable *s = find_settable(section, key);
+    union hak_value parsed;
     struct hak_conf_entry old;
     if (param == NULL)
         return hak_refuse(-ENOENT, why, n, "there is no key %s in [%s]", key,
@@ -139,7 +149,7 @@ static int set_fixed(const char *section, const char *key, const char *value,
         return hak_refuse(-EPERM, why, n,
                           "it is read at start only; change the INI and start "
                           "the program again");
-    int error = set_entry(section, key, value, &old, param, why, n);
+    int error = set_entry(section, key, value, param, &parsed, &old, why, n);
     if (error == 0 && (error = s->apply(why, n)) != 0)
         hak_conf_unset(&hak_conf, section, key, &old);
     return error;
@@ -184,12 +194,7 @@ static int set_of_box(struct hak_loaded *b, const char *section,
                           "another name with the new value, and swap");
     if (b->box.state_now != HAK_BOX_ACTIVE)
         return hak_refuse(-EBUSY, why, n, "box %s is not active", b->box.name);
-    const char *kept = hak_meta_text(text);
-    if (kept == NULL)
-        return hak_refuse(-ENOMEM, why, n, "no memory");
-    if (hak_conf_param(param, kept, &value, why, n) != 0)
-        return -EINVAL;
-    int error = set_entry(section, key, kept, &old, NULL, why, n);
+    int error = set_entry(section, key, text, param, &value, &old, why, n);
     if (error != 0)
         return error;
     error = change_param(b, (uint32_t)(param - params), value, why, n);
@@ -205,7 +210,7 @@ int hak_change_set(const char *section, const char *key, const char *value,
     struct hak_loaded *b = NULL;
     int error;
     hak_change_begin();
-    if (of_box && (b = hak_change_box(section + 4)) == NULL)
+    if (of_box && (b = hak_box_named(section + 4)) == NULL)
         error = hak_refuse(-ENOENT, why, n, "there is no box %s", section + 4);
     else if (of_box)
         error = set_of_box(b, section, key, value, why, n);
@@ -365,8 +370,7 @@ static void tell_unused(const struct tell *to)
 {
     for (uint32_t i = 0; i < hak_conf.nboxes; i++) {
         char section[TEXT_BYTES];
-        if (hak_conf.box[i].used ||
-            hak_change_box(hak_conf.box[i].name) != NULL)
+        if (hak_conf.box[i].used || hak_box_named(hak_conf.box[i].name) != NULL)
             continue;
         hak_text_join(section, sizeof section, "box ", hak_conf.box[i].name);
         tell_given(to, section);
@@ -387,11 +391,10 @@ static const struct hak_conf_entry changed = {.origin = {"control", 0},
  * if it is no box; NULL: none serves. */
 static const char *serving_name(const char *name)
 {
-    const struct hak_loaded *b = hak_change_box(name);
+    struct hak_loaded *b = hak_box_named(name);
     if (b == NULL)
         return name;
-    while (b != NULL && b->box.state_now != HAK_BOX_ACTIVE)
-        b = b->instead;
+    b = hak_serving(b);
     return b != NULL ? b->box.name : NULL;
 }
 
@@ -474,8 +477,7 @@ static void tell_policy(const struct tell *to)
             rule != NULL ? hak_conf_find(&hak_conf, "policy", rule->text)
                          : NULL;
         tell_key(to, "policy", whole ? rule->text : range, name,
-                 e != NULL ? e : &changed, hak_routes_may_change(),
-                 "a route or a box");
+                 e != NULL ? e : &changed, true, "a route or a box");
     }
 }
 

@@ -41,11 +41,10 @@ static bool has_heaps(uint32_t index)
     return false;
 }
 
-/* May another box take the place of b? */
+/* May another box take the place of b, which is closed? */
 static bool is_gone(const struct hak_loaded *b)
 {
-    return b != &hak_vacant && b->box.state_now == HAK_BOX_CLOSED &&
-           !b->residual && b != hak_core.sample_box &&
+    return !b->residual && b != hak_core.sample_box &&
            hak_counted(&b->now->mapped_bytes) == 0 && !has_heaps(b->box.index);
 }
 
@@ -71,13 +70,25 @@ static int vacant_index(void)
     return hak_nboxes() < HAK_MAX_BOXES ? (int)hak_nboxes() : -ENOSPC;
 }
 
-/* The same, after a closed box has left if there is no room. */
+/* Let b leave if it is closed. Returns 0; -EBUSY: it has to stay; -ENOMEM. */
+static int make_leave(struct hak_loaded *b)
+{
+    if (b == &hak_vacant || b->box.state_now != HAK_BOX_CLOSED)
+        return -EBUSY;
+    hak_trim_closed(b);
+    return is_gone(b) ? vacate(b) : -EBUSY;
+}
+
+/* The index of a place without a box, after a closed box has left if there is
+ * no room; or -errno. */
 static int make_room(void)
 {
     int index = vacant_index();
-    for (uint32_t i = 0; i < hak_nboxes() && index == -ENOSPC; i++)
-        if (is_gone(hak_box_at(i)) && (index = vacate(hak_box_at(i))) == 0)
-            index = (int)i;
+    for (uint32_t i = 0; i < hak_nboxes() && index == -ENOSPC; i++) {
+        int error = make_leave(hak_box_at(i));
+        if (error != -EBUSY)
+            index = error == 0 ? (int)i : error;
+    }
     return index;
 }
 
@@ -85,13 +96,10 @@ static int make_room(void)
  * name leaves. */
 static int find_index(const char *name, char *why, size_t n)
 {
-    struct hak_loaded *same = hak_change_box(name);
+    struct hak_loaded *same = hak_box_named(name);
     if (same != NULL && same->box.state_now != HAK_BOX_CLOSED)
         return hak_refuse(-EEXIST, why, n, "there is a box %s already", name);
-    hak_trim_all(); /* closed boxes give back what they kept */
-    if (same != NULL && is_gone(same) && vacate(same) == 0)
-        same = NULL;
-    if (same != NULL)
+    if (same != NULL && make_leave(same) != 0)
         return hak_refuse(-EBUSY, why, n,
                           "the closed box %s still holds memory, of its own or "
                           "in the heap of a thread that has not called malloc "
@@ -390,8 +398,6 @@ static int load_at(const struct hak_load *what, uint32_t index,
 int hak_change_load(const struct hak_load *what, char *why, size_t n)
 {
     size_t bytes = strlen(what->name) + sizeof "box ";
-    if (!hak_routes_may_change())
-        return hak_refuse(-ENOTSUP, why, n, "a fused library has fixed boxes");
     if (!is_name(what->name))
         return hak_refuse(-EINVAL, why, n,
                           "\"%s\" is no name for a box; it has letters, "

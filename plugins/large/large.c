@@ -353,8 +353,7 @@ static bool free_near(struct large *large, struct block *b)
     if (near == NULL)
         return false;
     near_age(large, near);
-    if (likely(__atomic_load_n(&large->box->state_now, __ATOMIC_RELAXED) ==
-               HAK_BOX_ACTIVE))
+    if (likely(hak_box_is_active(large->box)))
         return near_put(near, b);
     near_flush(large, near);
     return false;

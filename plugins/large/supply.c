@@ -201,8 +201,7 @@ void supply_free(struct large *large, struct block *b)
         supply_sweep(large, now_ms);
     uint32_t shard = shard_for(large, b->ngranules);
     bool direct = threshold_direct(&large->threshold, nbytes);
-    bool keep = !direct && __atomic_load_n(&box->state_now, __ATOMIC_RELAXED) ==
-                               HAK_BOX_ACTIVE;
+    bool keep = !direct && hak_box_is_active(box);
     if (likely(bigcache_free(&large->cache, shard, b, now_ms, keep)))
         return;
     if (keep && keep_slowly(large, shard, b, now_ms))

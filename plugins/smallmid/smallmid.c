@@ -362,14 +362,16 @@ static void smallmid_stats(struct hak_box *box, struct hak_box_stats *out)
     out->retired_pages = hak_counted(&supers->retired);
 }
 
-static uint64_t slab_bytes_of(const struct smallmid *sm, uint32_t c)
+/* Add the slabs to mapped_bytes of their classes. */
+static void add_slabs(const struct smallmid *sm, struct hak_class *out)
 {
-    uint64_t n = 0;
     const struct superslab *super = superslab_first(&sm->supers);
     for (; super != NULL; super = superslab_next(super))
-        for (size_t i = 0; i < SUPERSLAB_SLABS; i++)
-            n += slab_tag(&super->slab[i]) == sm->pool[c].tag;
-    return n * SLAB_BYTES;
+        for (size_t i = 0; i < SUPERSLAB_SLABS; i++) {
+            uint32_t c = slab_tag(&super->slab[i]) ^ SLAB_TAG;
+            if (c < sm->nclasses)
+                out[c].mapped_bytes += SLAB_BYTES;
+        }
 }
 
 static uint32_t read_classes(struct hak_box *box, struct hak_class *out,
@@ -384,13 +386,11 @@ static uint32_t read_classes(struct hak_box *box, struct hak_class *out,
         out[c].slot_bytes = pool->slot_bytes;
         out[c].live_count = taken > mine ? taken - mine : 0;
         out[c].live_bytes = out[c].live_count * pool->slot_bytes;
-        hak_count_peak(&pool->told_allocs, allocs);
-        hak_count_peak(&pool->told_frees,
-                       allocs - hak_min(out[c].live_count, allocs));
-        out[c].allocs = hak_counted(&pool->told_allocs);
-        out[c].frees = hak_counted(&pool->told_frees);
-        out[c].mapped_bytes = slab_bytes_of(sm, c);
+        out[c].allocs = hak_count_told(&pool->told_allocs, allocs);
+        out[c].frees = hak_count_told(
+            &pool->told_frees, allocs - hak_min(out[c].live_count, allocs));
     }
+    add_slabs(sm, out);
     return sm->nclasses;
 }
 

@@ -215,7 +215,7 @@ static void tiny_free(struct hak_box *box, void *p)
     if (unlikely(in_magazine(t, page, p)))
         hak_page_refuse(page, p, "freed twice");
     hak_page_expect_live(page, p);
-    if (__atomic_load_n(&box->state_now, __ATOMIC_RELAXED) != HAK_BOX_ACTIVE ||
+    if (!hak_box_is_active(box) ||
         !magazine_push(magazines_of(heap) + page->class_number, p))
         hak_heap_free(heap, page, p);
     else

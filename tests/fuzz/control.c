@@ -103,8 +103,7 @@ static int64_t host_report(char *out, size_t out_bytes, bool json)
 }
 
 static struct hak_conf conf = {.file = odd};
-static const struct hak_module_host host = {
-    .conf = &conf,
+static const struct hak_changes changes = {
     .route = host_route,
     .drain = host_one,
     .load = host_load,
@@ -113,12 +112,13 @@ static const struct hak_module_host host = {
     .set = host_set,
     .trim = host_trim,
     .each_key = host_each_key,
+};
+static const struct hak_module_host host = {
+    .conf = &conf,
+    .changes = &changes,
     .box = host_box,
     .report = host_report,
 };
-/* A core of an older version lacks what changes the process. */
-static const struct hak_module_host old_host = {
-    .conf = &conf, .box = host_box, .report = host_report};
 
 /* ---- requests -------------------------------------------------------------
  */
@@ -142,9 +142,9 @@ static void lend_stderr(bool lend)
     lent += lend ? 1 : -1;
 }
 
-static void ask(const struct hak_module_host *of, const uint8_t *line, size_t n)
+static void ask(const uint8_t *line, size_t n)
 {
-    const struct hak_control_self self = {of, "/run/hakmem/1.sock",
+    const struct hak_control_self self = {&host, "/run/hakmem/1.sock",
                                           lend_stderr};
     struct hak_control_reply reply = {0};
     char *copy = malloc(n + 2); /* no byte more than the server has */
@@ -163,8 +163,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         const uint8_t *newline = memchr(bytes, '\n', n);
         size_t line = newline != NULL ? (size_t)(newline - bytes) : n;
         size_t used = line < CONTROL_LINE_BYTES ? line : CONTROL_LINE_BYTES;
-        ask(&host, bytes, used);
-        ask(&old_host, bytes, used);
+        ask(bytes, used);
         line += newline != NULL;
         bytes += line;
         n -= line;

@@ -144,6 +144,29 @@ static inline struct block *swap_shared(struct block *b, size_t places,
                                __ATOMIC_ACQ_REL);
 }
 
+/* A turn of a thread: do something with the block that *at is, or make one of n
+ * bytes. */
+static inline void take_turn(struct block **at, size_t n, uint64_t *random)
+{
+    switch (random_next(random) % 8) {
+    case 0:
+    case 1:
+        *at = swap_shared(*at, SHARED, random);
+        break;
+    case 2:
+        if (*at != NULL)
+            *at = resize(*at, n, random);
+        break;
+    case 3:
+        drop(*at);
+        *at = NULL;
+        break;
+    default:
+        drop(*at);
+        *at = take(n, random);
+    }
+}
+
 static inline void drop_shared(void)
 {
     for (int i = 0; i < SHARED; i++)

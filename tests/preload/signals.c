@@ -120,8 +120,8 @@ struct one {
 };
 static struct one one;
 
-static void start(const char *life, const char *on_signal, const char *on_term,
-                  const char *at_exit)
+static void launch(const char *life, const char *on_signal, const char *on_term,
+                   const char *at_exit)
 {
     int ends[2];
     NEED_BOXES();
@@ -171,6 +171,14 @@ static void hear_until(const char *part, int times)
                       times, one.text);
 }
 
+/* Launch a program, and wait until it is under way. */
+static void start(const char *life, const char *on_signal, const char *on_term,
+                  const char *at_exit)
+{
+    launch(life, on_signal, on_term, at_exit);
+    hear_until("ready", 1);
+}
+
 static int ended(void)
 {
     int status;
@@ -204,7 +212,6 @@ static void expect_end_by(int number, int nreports)
 TEST(a_sleeping_program_reports_and_sleeps_on)
 {
     start("sleeping", "USR2", "no", "none");
-    hear_until("ready", 1);
     for (int i = 1; i <= 3; i++) {
         EXPECT_EQ(kill(one.pid, SIGUSR2), 0);
         hear_until(report, i);
@@ -218,7 +225,6 @@ TEST(any_signal_by_name_or_number)
     static const int numbers[] = {SIGHUP, SIGWINCH, SIGUSR1, 40};
     for (int i = 0; i < 4; i++) {
         start("sleeping", words[i], "no", "none");
-        hear_until("ready", 1);
         EXPECT_EQ(kill(one.pid, numbers[i]), 0);
         hear_until(report, 1);
         kill_it();
@@ -228,7 +234,6 @@ TEST(any_signal_by_name_or_number)
 TEST(without_the_key_the_signal_ends_the_program)
 {
     start("sleeping", "none", "no", "none");
-    hear_until("ready", 1);
     EXPECT_EQ(kill(one.pid, SIGUSR2), 0);
     expect_end_by(SIGUSR2, 0);
 }
@@ -236,7 +241,6 @@ TEST(without_the_key_the_signal_ends_the_program)
 TEST(the_handler_of_the_program_wins)
 {
     start("handling", "USR2", "no", "none");
-    hear_until("ready", 1);
     EXPECT_EQ(kill(one.pid, SIGUSR2), 0);
     int status = ended();
     EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 7);
@@ -247,7 +251,6 @@ TEST(the_handler_of_the_program_wins)
 TEST(threads_that_allocate_are_reported_and_go_on)
 {
     start("in_threads", "USR2", "no", "none");
-    hear_until("ready", 1);
     for (int i = 1; i <= 20; i++) {
         EXPECT_EQ(kill(one.pid, SIGUSR2), 0);
         hear_until(report, i);
@@ -261,7 +264,6 @@ TEST(a_child_of_fork_reports_for_itself)
 {
     char who[64];
     start("forking", "USR2", "no", "none");
-    hear_until("ready", 1);
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)one.pid,
              (int)one.pid);
@@ -291,7 +293,6 @@ TEST(the_report_goes_where_at_exit_goes)
     int fd = mkstemp(name);
     EXPECT_GE(fd, 0);
     start("sleeping", "USR2", "no", name);
-    hear_until("ready", 1);
     EXPECT_EQ(kill(one.pid, SIGUSR2), 0);
     while (strstr(text, report) == NULL) {
         EXPECT_GE(pread(fd, text, sizeof text - 1, 0), 0);
@@ -310,7 +311,6 @@ TEST(a_program_that_is_ended_reports)
     static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
     for (int i = 0; i < 3; i++) {
         start("sleeping", "none", "yes", "stderr");
-        hear_until("ready", 1);
         EXPECT_EQ(kill(one.pid, numbers[i]), 0);
         expect_end_by(numbers[i], 1);
     }
@@ -319,7 +319,6 @@ TEST(a_program_that_is_ended_reports)
 TEST(without_on_term_there_is_no_report)
 {
     start("sleeping", "none", "no", "stderr");
-    hear_until("ready", 1);
     EXPECT_EQ(kill(one.pid, SIGTERM), 0);
     expect_end_by(SIGTERM, 0);
 }
@@ -327,7 +326,6 @@ TEST(without_on_term_there_is_no_report)
 TEST(a_program_with_a_handler_ends_as_it_wants)
 {
     start("handling", "none", "yes", "stderr");
-    hear_until("ready", 1);
     EXPECT_EQ(kill(one.pid, SIGTERM), 0);
     int status = ended();
     EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 7);
@@ -339,7 +337,6 @@ TEST(a_signal_that_is_ignored_stays_so)
 {
     signal(SIGINT, SIG_IGN); /* the program inherits it */
     start("sleeping", "USR2", "yes", "stderr");
-    hear_until("ready", 1);
     EXPECT_EQ(kill(one.pid, SIGINT), 0);
     EXPECT_EQ(kill(one.pid, SIGUSR2), 0); /* it lives */
     hear_until(report, 1);
@@ -353,7 +350,6 @@ TEST(in_the_middle_of_malloc)
     for (int i = 0; i < 12; i++) {
         start(i % 2 == 0 ? "allocating" : "in_threads", "none", "yes",
               "stderr");
-        hear_until("ready", 1);
         EXPECT_EQ(kill(one.pid, SIGTERM), 0);
         expect_end_by(SIGTERM, 1);
     }

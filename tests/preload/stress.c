@@ -24,26 +24,9 @@ static void *run(void *which)
 {
     struct block *local[LOCAL] = {NULL};
     uint64_t random = random_mix(seed + (uintptr_t)which);
-    for (uint64_t step = 0; step % 256 != 0 || seconds() < deadline; step++) {
-        struct block **at = &local[random_below(&random, LOCAL)];
-        switch (random_next(&random) % 8) {
-        case 0:
-        case 1:
-            *at = swap_shared(*at, SHARED, &random);
-            break;
-        case 2:
-            if (*at != NULL)
-                *at = resize(*at, pick_size(&random), &random);
-            break;
-        case 3:
-            drop(*at);
-            *at = NULL;
-            break;
-        default:
-            drop(*at);
-            *at = take(pick_size(&random), &random);
-        }
-    }
+    for (uint64_t step = 0; step % 256 != 0 || seconds() < deadline; step++)
+        take_turn(&local[random_below(&random, LOCAL)], pick_size(&random),
+                  &random);
     for (int i = 0; i < LOCAL; i++)
         drop(local[i]);
     return NULL;

@@ -87,22 +87,9 @@ static uint64_t steps;
 
 static void work_for(uint64_t *random, struct block **local, uint64_t n)
 {
-    for (uint64_t i = 0; i < n; i++) {
-        struct block **at = &local[random_below(random, LOCAL)];
-        switch (random_next(random) % 8) {
-        case 0:
-        case 1:
-            *at = swap_shared(*at, SHARED, random);
-            break;
-        case 2:
-            if (*at != NULL)
-                *at = resize(*at, random_size(random, 0, 11), random);
-            break;
-        default:
-            drop(*at);
-            *at = take(random_size(random, 0, 11), random);
-        }
-    }
+    for (uint64_t i = 0; i < n; i++)
+        take_turn(&local[random_below(random, LOCAL)],
+                  random_size(random, 0, 11), random);
     __atomic_add_fetch(&steps, n, __ATOMIC_RELAXED);
 }
 

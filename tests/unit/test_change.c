@@ -6,6 +6,7 @@
 
 #include "random.h"
 
+#include <core/box/walk.h>
 #include <start/change.h>
 
 static char why[512];
@@ -162,7 +163,7 @@ TEST(figures_of_a_new_box_begin_at_zero)
     drop(take());
     hak_changes.trim();
     EXPECT_EQ(load("copy", "tiny.so", NULL), 0);
-    hak_figures(hak_change_box("copy"), &s);
+    hak_figures(hak_box_named("copy"), &s);
     EXPECT_EQ(s.refills, 0);
     EXPECT_EQ(s.remote_frees, 0);
     EXPECT_EQ(s.live_count, 0);
@@ -172,7 +173,7 @@ TEST(figures_of_a_new_box_begin_at_zero)
  * asks for the thread's heap when another box has the index. */
 static void *be_late(void *box)
 {
-    struct hak_loaded *old = box, *b = hak_change_box("copy");
+    struct hak_loaded *old = box, *b = hak_box_named("copy");
     struct hak_thread *t = hak_thread_attach();
     uint32_t i = old->box.index;
     EXPECT(t->heap[i] == NULL);
@@ -192,10 +193,10 @@ TEST(a_heap_is_not_taken_for_that_of_another_box)
     pthread_t thread;
     start();
     EXPECT_EQ(load("copy", "ultra.so", NULL), 0);
-    struct hak_loaded *old = hak_change_box("copy");
+    struct hak_loaded *old = hak_box_named("copy");
     EXPECT_EQ(drain("copy"), 1);
     EXPECT_EQ(load("copy", "tiny.so", NULL), 0);
-    EXPECT_EQ(hak_change_box("copy")->box.index, old->box.index);
+    EXPECT_EQ(hak_box_named("copy")->box.index, old->box.index);
     EXPECT_EQ(pthread_create(&thread, NULL, be_late, old), 0);
     pthread_join(thread, NULL);
 }
@@ -294,7 +295,7 @@ TEST(parameters_that_may_change)
 {
     start();
     EXPECT_EQ(load("big", "large.so", NULL), 0);
-    struct hak_loaded *b = hak_change_box("big");
+    struct hak_loaded *b = hak_box_named("big");
     EXPECT_EQ(set("box big", "cache_bytes", "1M"), 0);
     bool found = false;
     for (uint32_t i = 0; i < b->entry->nparams; i++)

@@ -189,9 +189,16 @@ static int64_t host_report(char *out, size_t out_bytes, bool json)
     return (int64_t)n;
 }
 
+static int refuse_drain(const char *box, char *text, size_t n)
+{
+    snprintf(text, n, "there is no box %s", box);
+    return -ENOENT;
+}
+
 static struct hak_conf conf;
+static const struct hak_changes changes = {.drain = refuse_drain};
 static const struct hak_module_host host = {
-    .conf = &conf, .box = host_box, .report = host_report};
+    .conf = &conf, .changes = &changes, .box = host_box, .report = host_report};
 static struct hak_control_socket server;
 
 static void lend_nothing(bool lend)
@@ -250,7 +257,7 @@ static void *ask(void *unused)
             expect_reply(fd, "info\n", "{\"ok\":{\"pid\":");
             expect_reply(fd, "stats\n", "{\"ok\":\"rrr");
             expect_reply(fd, "stats text\n", "{\"ok\":\"rrr");
-            expect_reply(fd, "trim\n", "{\"error\":");
+            expect_reply(fd, "drain x\n", "{\"error\":");
             expect_reply(fd, "\n", "{\"error\":");
         }
         close(fd);

@@ -62,12 +62,13 @@ static void want(const struct hak_module_host *host)
 }
 
 static struct hak_conf conf;
+static const struct hak_changes changes = {.trim = trim};
 static const struct hak_module_host host = {
     .version = HAK_MODULE_VERSION,
     .conf = &conf,
     .want = want,
     .age = age,
-    .trim = trim,
+    .changes = &changes,
     .trim_window = trim_window,
     .trim_boxes = trim_boxes,
     .limit_purge_delay = limit_purge_delay,

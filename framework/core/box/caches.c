@@ -43,9 +43,11 @@ size_t hak_boxes_give_back(void)
 {
     struct hak_space_figures before, after;
     hak_space_read(&before);
-    for (uint32_t i = 0; i < hak_nboxes(); i++)
-        if (hak_boxes.all[i]->ops.shrink != NULL)
-            hak_box_shrink(hak_boxes.all[i], SIZE_MAX);
+    for (uint32_t i = 0; i < hak_nboxes(); i++) {
+        struct hak_loaded *b = hak_box_at(i);
+        if (b->ops.shrink != NULL)
+            hak_box_shrink(b, SIZE_MAX);
+    }
     hak_space_trim();
     hak_space_read(&after);
     return after.purged_bytes - before.purged_bytes;

@@ -7,6 +7,8 @@
 #include <core/state/directory.h>
 #include <core/state/ops.h>
 
+#include <string.h>
+
 /*
  * The memory of most boxes is in the window. For a p outside of the window,
  * only boxes that may have memory there (`far`) are asked. A box with headers
@@ -88,6 +90,16 @@ void hak_walk_leave(const struct hak_loaded *b)
 {
     replace(b, b->box.index, &hak_vacant);
     __atomic_store_n(&hak_boxes.sole, find_sole(), __ATOMIC_RELEASE);
+}
+
+struct hak_loaded *hak_box_named(const char *name)
+{
+    for (uint32_t i = 0; i < hak_nboxes(); i++) {
+        struct hak_loaded *b = hak_box_at(i);
+        if (b != &hak_vacant && strcmp(b->box.name, name) == 0)
+            return b;
+    }
+    return NULL;
 }
 
 void hak_walk_enter(struct hak_loaded *b)

@@ -12,6 +12,8 @@
  * are residual or untrusted are not asked. Any p, any thread. Cost: one call
  * for each box. */
 struct hak_loaded *hak_walk(const void *p);
+/* The box of that name, or NULL. Any thread. */
+struct hak_loaded *hak_box_named(const char *name);
 /* Add b, which has been started, to hak_boxes, at its index. At start, or with
  * the seal open. Other threads may walk meanwhile if no box has a higher
  * priority than b. */

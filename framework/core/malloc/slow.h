@@ -59,6 +59,8 @@ void hak_tick(struct hak_thread *t);
 void hak_age_all(void);
 /* Give all free memory back to the system. Returns the bytes. Any thread. */
 size_t hak_trim_all(void);
+/* Let b, which is closed, give all its memory back to the system. */
+void hak_trim_closed(struct hak_loaded *b);
 /* If the memory of boxes has grown (hak_space_owed), give as much of the free
  * and kept memory back to the system. Keeps errno. */
 void hak_pay_for_growth(void);

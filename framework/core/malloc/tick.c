@@ -61,19 +61,34 @@ static void leave_closed(void)
         hak_thread_leave_closed(hak_self);
 }
 
+/* Close the heaps of parked threads, and of this thread in closed boxes. Their
+ * free pages go to the boxes. */
+static void close_heaps(void)
+{
+    hak_thread_reap(hak_os_now_ms(), true);
+    leave_closed();
+}
+
+void hak_trim_closed(struct hak_loaded *b)
+{
+    close_heaps();
+    if (b->ops.trim != NULL)
+        hak_box_trim(b);
+    leave_closed(); /* trim may have opened a heap */
+    hak_space_trim();
+}
+
 /*
- * Trim the boxes first and the window after them. Heaps of parked threads are
- * closed, so that their free pages go too. Running threads keep their lanes. A
- * box purges memory in place, or unmaps it and the window purges it. Both count
- * in the window's purged_bytes.
+ * Trim the boxes first and the window after them. Running threads keep their
+ * lanes. A box purges memory in place, or unmaps it and the window purges it.
+ * Both count in the window's purged_bytes.
  */
 size_t hak_trim_all(void)
 {
     struct hak_space_figures before, after;
     hak_space_read(&before);
     hak_mailbox_receive_all(hak_self);
-    hak_thread_reap(hak_os_now_ms(), true);
-    leave_closed(); /* its pages go to the box */
+    close_heaps();
     for (uint32_t i = 0; i < hak_nboxes(); i++) {
         struct hak_loaded *b = hak_box_at(i);
         if (b->ops.trim != NULL)

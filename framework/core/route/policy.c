@@ -141,15 +141,6 @@ int hak_policy_set(uint32_t first, uint32_t last, const char *name)
 
 /* ---- boxes that come and go ---------------------------------------------- */
 
-/* The box that serves where chains of the configuration name b: b itself, the
- * one that was put in its place, or NULL. */
-static struct hak_loaded *serving(struct hak_loaded *b)
-{
-    while (b != NULL && b->box.state_now != HAK_BOX_ACTIVE)
-        b = b->instead;
-    return b;
-}
-
 static bool chain_has_box(const struct hak_chain *chain,
                           const struct hak_loaded *b)
 {
@@ -159,13 +150,17 @@ static bool chain_has_box(const struct hak_chain *chain,
     return false;
 }
 
-/* Fill chain with the boxes that serve for those of `origin`, each once. */
-static void fill_chain(struct hak_chain *chain, const struct hak_chain *origin)
+/* Fill chain with the boxes of `origin`, each once. One that does not serve is
+ * replaced by the one that serves for it; if `only` is given, only this one. */
+static void fill_chain(struct hak_chain *chain, const struct hak_chain *origin,
+                       const struct hak_loaded *only)
 {
     uint32_t n = 0;
     *chain = (struct hak_chain){.last = origin->last, .route = origin->route};
     for (uint32_t i = 0; origin->box[i] != NULL; i++) {
-        struct hak_loaded *b = serving(origin->box[i]);
+        struct hak_loaded *b = origin->box[i];
+        if (only == NULL || b == only)
+            b = hak_serving(b);
         if (b != NULL && !chain_has_box(chain, b))
             chain->box[n++] = b;
     }
@@ -181,7 +176,7 @@ static bool same_boxes(const struct hak_chain *a, const struct hak_chain *b)
 static const struct hak_chain *chain_now(uint32_t r)
 {
     struct hak_chain now;
-    fill_chain(&now, routes.origin[r]);
+    fill_chain(&now, routes.origin[r], NULL);
     if (same_boxes(&now, routes.chain[r]))
         return routes.chain[r];
     struct hak_chain *chain = hak_sealed_memory(sizeof *chain);
@@ -328,14 +323,7 @@ static int forget_in_route(struct hak_loaded *b, uint32_t r)
     struct hak_chain *copy = hak_sealed_memory(sizeof *copy);
     if (copy == NULL)
         return -ENOMEM;
-    *copy = (struct hak_chain){.last = origin->last, .route = origin->route};
-    uint32_t n = 0;
-    for (uint32_t i = 0; origin->box[i] != NULL; i++) {
-        struct hak_loaded *at = origin->box[i];
-        at = at == b ? serving(b) : at;
-        if (at != NULL && !chain_has_box(copy, at))
-            copy->box[n++] = at;
-    }
+    fill_chain(copy, origin, b);
     routes.origin[r] = copy;
     return 0;
 }
@@ -361,7 +349,7 @@ int hak_policy_forget(struct hak_loaded *b)
             error = forget_in_route(b, r);
         for (uint32_t i = 0; i < hak_nboxes() && error == 0; i++)
             if (hak_box_at(i)->instead == b)
-                hak_box_at(i)->instead = serving(b);
+                hak_box_at(i)->instead = hak_serving(b);
         hak_seal_close();
     }
     hak_lock_drop(&lock);

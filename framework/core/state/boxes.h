@@ -98,6 +98,15 @@ static inline uint32_t hak_state_of(const struct hak_loaded *b)
     return __atomic_load_n(&b->box.state_now, __ATOMIC_RELAXED);
 }
 
+/* The box that serves where chains of the configuration name b: b itself, the
+ * one that was put in its place, or NULL. */
+static inline struct hak_loaded *hak_serving(struct hak_loaded *b)
+{
+    while (b != NULL && hak_state_of(b) != HAK_BOX_ACTIVE)
+        b = b->instead;
+    return b;
+}
+
 /* The struct around a box. */
 static inline struct hak_loaded *hak_loaded_of(struct hak_box *box)
 {

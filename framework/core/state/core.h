@@ -25,23 +25,7 @@ struct hak_lane_group {
     uint8_t last;
 };
 
-/* The functions of struct hak_module_host with these names (hakmem/module.h).
- */
-struct hak_key;
-struct hak_load;
-struct hak_changes {
-    int (*route)(const char *range, const char *route, char *why, size_t n);
-    int (*drain)(const char *box, char *why, size_t n);
-    int (*load)(const struct hak_load *what, char *why, size_t n);
-    int (*swap)(const char *from, const char *to, char *why, size_t n);
-    int (*back)(const char *box, char *why, size_t n);
-    int (*set)(const char *section, const char *key, const char *value,
-               char *why, size_t n);
-    size_t (*trim)(void);
-    void (*each_key)(void (*each)(void *context, const struct hak_key *key),
-                     void *context);
-};
-
+struct hak_changes;
 struct hak_loaded;
 struct hak_stats;
 
@@ -50,7 +34,7 @@ struct hak_core {
     enum hak_mode mode;
     enum hak_free_route free_route;
     bool verify;
-    bool blame; /* calls of boxes are noted: calls.h */
+    bool blame; /* calls of boxes are noted: op_calls.h */
     /* hak_os_barrier does not work here, so each refill has a fence of its
      * own: alloc.c and routing.h. */
     bool fences;
@@ -68,7 +52,7 @@ struct hak_core {
     const void *(*extension)(const char *id);
     bool (*fork_recover)(void);
     void (*age)(void);
-    /* Changes of the running process: start/change.c. */
+    /* hakmem/module.h; of start/change.c. */
     const struct hak_changes *changes;
     int64_t (*report)(char *out, size_t out_bytes, bool json);
     void (*figures)(struct hak_loaded *b, struct hak_stats *out);

@@ -9,8 +9,8 @@
  *
  * While it is off, a slow path pays for one test of hak_blames().
  */
-#ifndef HAKMEM_STATE_CALLS_H
-#define HAKMEM_STATE_CALLS_H
+#ifndef HAKMEM_STATE_OP_CALLS_H
+#define HAKMEM_STATE_OP_CALLS_H
 
 #include <core/state/build.h>
 

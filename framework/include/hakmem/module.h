@@ -27,12 +27,12 @@
 #include <hakmem/box.h>
 #include <hakmem/version.h>
 
-#define HAK_MODULE_VERSION 4
+#define HAK_MODULE_VERSION 5
 #define HAK_MODULES_MOST 8
 
 struct hak_conf;
 
-/* One key of the running process, as host->each_key tells it. The strings are
+/* One key of the running process, as each_key tells it. The strings are
  * valid during the call. */
 struct hak_key {
     const char *section, *key; /* "box ultra", "warm" */
@@ -41,7 +41,7 @@ struct hak_key {
                                   or learner: who gave the value */
     const char *file;          /* where it was given; NULL: nowhere */
     int line;                  /* 0: no line */
-    bool settable;             /* host->set may change it now */
+    bool settable;             /* changes->set may change it now */
     const char *bounds;        /* in words: "0..3600000 ms" */
 };
 
@@ -52,12 +52,42 @@ struct hak_box_now {
     uint64_t live_count, live_bytes, mapped_bytes;
 };
 
-/* A box to load, for host->load. */
+/* A box to load, for changes->load. */
 struct hak_load {
     const char *name;        /* as in [box NAME] */
     const char *file;        /* absolute path, or a name as in the key `path` */
     const char *const *keys; /* "KEY=VALUE", nkeys of them */
     uint32_t nkeys;
+};
+
+/*
+ * Changes of the running process. Each function returns 0 or more, or -errno
+ * with the reason in why, as the end of a message; why may be NULL. One change
+ * runs at a time; others wait for it.
+ */
+struct hak_changes {
+    /* route - as hak_route. */
+    int (*route)(const char *range, const char *route, char *why, size_t n);
+    /* drain - as hak_drain: 0 = it is draining, 1 = it is closed. */
+    int (*drain)(const char *box, char *why, size_t n);
+    /* load - open a box file, check it, start the box and try it. No size is
+     * routed to it yet. */
+    int (*load)(const struct hak_load *what, char *why, size_t n);
+    /* swap - put box `to` wherever box `from` is in a chain, and let `from`
+     * drain. `to` may be a box that was drained before. On success why gets a
+     * note if `to` does not serve all sizes, else "". */
+    int (*swap)(const char *from, const char *to, char *why, size_t n);
+    /* back - undo the swap or drain of a box that is still draining or is
+     * closed. */
+    int (*back)(const char *box, char *why, size_t n);
+    /* set - give a key that hak_key.settable says may change a new value. */
+    int (*set)(const char *section, const char *key, const char *value,
+               char *why, size_t n);
+    /* trim - as hak_trim. */
+    size_t (*trim)(void);
+    /* each_key - call each(context, key) for every effective key. */
+    void (*each_key)(void (*each)(void *context, const struct hak_key *key),
+                     void *context);
 };
 
 /*
@@ -67,7 +97,7 @@ struct hak_load {
 struct hak_module_host {
     uint32_t version; /* HAK_MODULE_VERSION */
     uint32_t index;   /* of the module, 0 .. HAK_MODULES_MOST - 1 */
-    /* The resolved configuration. It does not change while the process runs. */
+    /* The resolved configuration. changes->set may change values in it. */
     const struct hak_conf *conf;
 
     /* ---- memory ---- */
@@ -144,35 +174,9 @@ struct hak_module_host {
     const char *(*call_of)(const char *box, uint32_t n, const char **text,
                            bool *poll);
 
-    /*
-     * ---- changes of the running process ----
-     *
-     * Each returns 0 or more, or -errno with the reason in why, as the end of a
-     * message. One change runs at a time; others wait for it.
-     */
+    /* changes - functions that change the running process. */
+    const struct hak_changes *changes;
 
-    /* route - as hak_route. */
-    int (*route)(const char *range, const char *route, char *why, size_t n);
-    /* drain - as hak_drain: 0 = it is draining, 1 = it is closed. */
-    int (*drain)(const char *box, char *why, size_t n);
-    /* load - open a box file, check it, start the box and try it. No size is
-     * routed to it yet. */
-    int (*load)(const struct hak_load *what, char *why, size_t n);
-    /* swap - put box `to` wherever box `from` is in a chain, and let `from`
-     * drain. `to` may be a box that was drained before. On success why gets a
-     * note if `to` does not serve all sizes, else "". */
-    int (*swap)(const char *from, const char *to, char *why, size_t n);
-    /* back - undo the swap or drain of a box that is still draining or is
-     * closed. */
-    int (*back)(const char *box, char *why, size_t n);
-    /* set - give a key that hak_key.settable says may change a new value. */
-    int (*set)(const char *section, const char *key, const char *value,
-               char *why, size_t n);
-    /* trim - as hak_trim. */
-    size_t (*trim)(void);
-    /* each_key - call each(context, key) for every effective key. */
-    void (*each_key)(void (*each)(void *context, const struct hak_key *key),
-                     void *context);
     /* box - figures of the nth box, in the order of the owns() walk. Returns 0;
      * -ENOENT: there are no more; -ENOSYS: no boxes; -EAGAIN: a fork is under
      * way. */

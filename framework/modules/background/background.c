@@ -29,10 +29,10 @@ static const struct hak_module_host *host;
 __attribute__((noreturn)) static void *age_for_ever(void *unused)
 {
     (void)unused;
-    uint64_t ms = hak_max(host->conf->purge_delay_ms / 2, LEAST_MS);
-    struct timespec pause = {.tv_sec = (time_t)(ms / 1000),
-                             .tv_nsec = (long)(ms % 1000) * 1000000};
-    for (;;) {
+    for (;;) { /* the delay may be changed while the process runs */
+        uint64_t ms = hak_max(host->conf->purge_delay_ms / 2, LEAST_MS);
+        struct timespec pause = {.tv_sec = (time_t)(ms / 1000),
+                                 .tv_nsec = (long)(ms % 1000) * 1000000};
         nanosleep(&pause, NULL);
         host->age();
     }
@@ -45,7 +45,7 @@ static void ask_for_thread(void)
 
 static void slow_path(void)
 {
-    int error = hak_helper_start(age_for_ever, STACK_BYTES);
+    int error = hak_helper_start("hakmem", age_for_ever, STACK_BYTES);
     if (error != 0)
         hak_say("[core] background = yes: no thread: %s",
                 strerrordesc_np(-error));

@@ -150,9 +150,7 @@ static void add_key(void *context, const struct hak_key *key)
 
 void hak_control_show(struct hak_control_request *r)
 {
-    if (!hak_control_host_has(r, r->host->each_key != NULL))
-        return;
     print(r, "{\"ok\":[");
-    r->host->each_key(add_key, r);
+    r->host->changes->each_key(add_key, r);
     print(r, "]}");
 }

@@ -13,6 +13,17 @@
 static const char next_call[] = "every thread, from its next call of malloc on";
 static const char at_once[] = "every thread";
 
+/* Begin the reply of a change. False: it was refused, and the reply says why.
+ */
+static bool begin_change(struct hak_control_request *r, int result)
+{
+    if (result < 0)
+        hak_control_refuse(r, result);
+    else
+        hak_control_begin(r);
+    return result >= 0;
+}
+
 /* ---- keys ---- */
 
 /* Make one setting. Returns false after an error, which says that the settings
@@ -26,7 +37,8 @@ static bool set_one(struct hak_control_request *r, int i)
         hak_control_error(r->out, "%s%s", r->why, stay);
         return false;
     }
-    error = r->host->set(s.section, s.key, s.value, r->why, sizeof r->why);
+    error =
+        r->host->changes->set(s.section, s.key, s.value, r->why, sizeof r->why);
     if (error < 0) {
         hak_control_error(r->out, "%s.%s: %s%s", s.section, s.key,
                           r->why[0] != 0 ? r->why : strerrordesc_np(-error),
@@ -47,8 +59,6 @@ static bool set_one(struct hak_control_request *r, int i)
  * request. */
 void hak_control_set(struct hak_control_request *r)
 {
-    if (!hak_control_host_has(r, r->host->set != NULL))
-        return;
     hak_control_begin(r);
     print(r, "\"set\":[");
     for (int i = 1; i < r->nwords; i++)
@@ -73,14 +83,10 @@ void hak_control_learner(struct hak_control_request *r)
                           r->word[1]);
         return;
     }
-    if (!hak_control_host_has(r, r->host->set != NULL))
+    int error =
+        r->host->changes->set("learner", "mode", mode, r->why, sizeof r->why);
+    if (!begin_change(r, error))
         return;
-    int error = r->host->set("learner", "mode", mode, r->why, sizeof r->why);
-    if (error < 0) {
-        hak_control_refuse(r, error);
-        return;
-    }
-    hak_control_begin(r);
     hak_control_member(r, "mode", mode);
     print(r, ",");
     hak_control_end_change(r, at_once);
@@ -90,14 +96,10 @@ void hak_control_learner(struct hak_control_request *r)
 
 void hak_control_route(struct hak_control_request *r)
 {
-    if (!hak_control_host_has(r, r->host->route != NULL))
+    int error =
+        r->host->changes->route(r->word[1], r->word[2], r->why, sizeof r->why);
+    if (!begin_change(r, error))
         return;
-    int error = r->host->route(r->word[1], r->word[2], r->why, sizeof r->why);
-    if (error < 0) {
-        hak_control_refuse(r, error);
-        return;
-    }
-    hak_control_begin(r);
     hak_control_member(r, "range", r->word[1]);
     print(r, ",");
     hak_control_member(r, "route", r->word[2]);
@@ -140,8 +142,6 @@ void hak_control_load(struct hak_control_request *r)
                           r->word[1]);
         return;
     }
-    if (!hak_control_host_has(r, r->host->load != NULL))
-        return;
     *equal = 0;
     const struct hak_load what = {
         .name = r->word[1],
@@ -150,13 +150,13 @@ void hak_control_load(struct hak_control_request *r)
         .nkeys = (uint32_t)(r->nwords - 2),
     };
     int before = count_descriptors();
-    int error = r->host->load(&what, r->why, sizeof r->why);
+    int error = r->host->changes->load(&what, r->why, sizeof r->why);
     if (error < 0) {
         hak_control_refuse(r, error);
         return;
     }
     if (count_descriptors() > before) {
-        r->host->drain(what.name, r->why, sizeof r->why);
+        r->host->changes->drain(what.name, r->why, sizeof r->why);
         hak_control_error(r->out,
                           "box %s keeps a descriptor open, which other threads "
                           "could not use; name it in the INI and start again. "
@@ -171,14 +171,10 @@ void hak_control_load(struct hak_control_request *r)
 
 void hak_control_swap(struct hak_control_request *r)
 {
-    if (!hak_control_host_has(r, r->host->swap != NULL))
+    int error =
+        r->host->changes->swap(r->word[1], r->word[2], r->why, sizeof r->why);
+    if (!begin_change(r, error))
         return;
-    int error = r->host->swap(r->word[1], r->word[2], r->why, sizeof r->why);
-    if (error < 0) {
-        hak_control_refuse(r, error);
-        return;
-    }
-    hak_control_begin(r);
     add_box(r, "from", r->word[1]);
     add_box(r, "to", r->word[2]);
     if (r->why[0] != 0) {
@@ -190,28 +186,18 @@ void hak_control_swap(struct hak_control_request *r)
 
 void hak_control_back(struct hak_control_request *r)
 {
-    if (!hak_control_host_has(r, r->host->back != NULL))
+    int error = r->host->changes->back(r->word[1], r->why, sizeof r->why);
+    if (!begin_change(r, error))
         return;
-    int error = r->host->back(r->word[1], r->why, sizeof r->why);
-    if (error < 0) {
-        hak_control_refuse(r, error);
-        return;
-    }
-    hak_control_begin(r);
     add_box(r, "box", r->word[1]);
     hak_control_end_change(r, next_call);
 }
 
 void hak_control_drain(struct hak_control_request *r)
 {
-    if (!hak_control_host_has(r, r->host->drain != NULL))
+    int state = r->host->changes->drain(r->word[1], r->why, sizeof r->why);
+    if (!begin_change(r, state))
         return;
-    int state = r->host->drain(r->word[1], r->why, sizeof r->why);
-    if (state < 0) {
-        hak_control_refuse(r, state);
-        return;
-    }
-    hak_control_begin(r);
     print(r, "\"empty\":%s,", state > 0 ? "true" : "false");
     add_box(r, "box", r->word[1]);
     hak_control_end_change(r, next_call);
@@ -219,9 +205,7 @@ void hak_control_drain(struct hak_control_request *r)
 
 void hak_control_trim(struct hak_control_request *r)
 {
-    if (!hak_control_host_has(r, r->host->trim != NULL))
-        return;
-    size_t bytes = r->host->trim();
+    size_t bytes = r->host->changes->trim();
     hak_control_begin(r);
     print(r, "\"released_bytes\":%zu,", bytes);
     hak_control_end_change(r, at_once);

@@ -28,22 +28,11 @@ void hak_control_member(struct hak_control_request *r, const char *key,
         print(r, "null");
 }
 
-/* Make an error the reply. The host fills in why, but for a member that it does
- * not have. */
+/* Make an error the reply. A change fills in why, a report does not. */
 void hak_control_refuse(struct hak_control_request *r, int error)
 {
     hak_control_error(r->out, "%s",
                       r->why[0] != 0 ? r->why : strerrordesc_np(-error));
-}
-
-bool hak_control_host_has(struct hak_control_request *r, bool has)
-{
-    if (!has)
-        hak_control_error(r->out,
-                          "this library cannot %s while the process runs; "
-                          "start the process with another INI",
-                          r->word[0]);
-    return has;
 }
 
 void hak_control_begin(struct hak_control_request *r)

@@ -31,8 +31,6 @@ void hak_control_member(struct hak_control_request *r, const char *key,
                         const char *text);
 /* Make an error of the core the reply: r->why, or what error means. */
 void hak_control_refuse(struct hak_control_request *r, int error);
-/* Does the host have what the command needs? If not, that is the reply. */
-bool hak_control_host_has(struct hak_control_request *r, bool has);
 /* Begin a value of "ok" that is an object; end that of a change. */
 void hak_control_begin(struct hak_control_request *r);
 void hak_control_end_change(struct hak_control_request *r, const char *reached);

@@ -124,7 +124,7 @@ static void slow_path(void)
 {
     if (!__atomic_exchange_n(&self.wants_thread, false, __ATOMIC_RELAXED))
         return;
-    int error = hak_helper_start(serve, STACK_BYTES);
+    int error = hak_helper_start("hakmem", serve, STACK_BYTES);
     if (error != 0)
         tell("no thread: %s", strerrordesc_np(error));
 }

@@ -98,7 +98,7 @@ static size_t trim_boxes(void)
 
 static size_t trim_all(void)
 {
-    return self.host->trim();
+    return self.host->changes->trim();
 }
 
 static size_t (*const step[])(void) = {trim_window, trim_boxes, trim_all};
@@ -238,7 +238,7 @@ static void run(void)
 static void slow_path(void)
 {
     int kept = errno;
-    if (hak_helper_start(watch, STACK_BYTES) != 0)
+    if (hak_helper_start("hakmem", watch, STACK_BYTES) != 0)
         give_up("no thread can be started; memory pressure is not watched");
     errno = kept;
 }

@@ -17,6 +17,7 @@
  * thread starts. A process that has taken no slow path since its start or its
  * fork ends by SIGTERM without a report.
  */
+#include <base/helper.h>
 #include <base/log.h>
 #include <conf/conf.h>
 #include <hakmem/module.h>
@@ -153,31 +154,7 @@ __attribute__((noreturn)) static void *report_for_ever(void *unused)
     }
 }
 
-/* The thread is created with all signals blocked, so that the program's signals
- * arrive at the program's own threads. */
-static int start_thread(void)
-{
-    pthread_attr_t attr;
-    pthread_t thread;
-    sigset_t all, before;
-    int error = pthread_attr_init(&attr);
-    if (error != 0)
-        return error;
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attr, STACK_BYTES);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    error = pthread_create(&thread, &attr, report_for_ever, NULL);
-    if (error == 0)
-        pthread_setname_np(thread, "hakmem-signals");
-    __atomic_store_n(&thread_runs, error == 0, __ATOMIC_RELEASE);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
-    return error;
-}
-
-/* ---- entry
- * ------------------------------------------------------------------- */
+/* ---- entry --------------------------------------------------------------- */
 
 /* In a child of fork the thread is missing, and signals that came to the parent
  * are the parent's. */
@@ -197,9 +174,12 @@ static void run(void)
 static void slow_path(void)
 {
     int kept = errno;
-    int error = start_thread();
+    int error =
+        hak_helper_start("hakmem-signals", report_for_ever, STACK_BYTES);
+    __atomic_store_n(&thread_runs, error == 0, __ATOMIC_RELEASE);
     if (error != 0)
-        hak_say("[stats] on_signal, on_term: no thread: %s", strerror(error));
+        hak_say("[stats] on_signal, on_term: no thread: %s",
+                strerrordesc_np(-error));
     errno = kept;
 }
 
