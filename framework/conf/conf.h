@@ -104,6 +104,19 @@ enum hak_diag_level { HAK_DIAG_ERROR, HAK_DIAG_WARNING, HAK_DIAG_NOTE };
 typedef void hak_diag_fn(void *context, enum hak_diag_level level,
                          const char *file, int line, const char *text);
 
+/* [heap_profile], for module "heap_profile"; docs/ini.md has the keys. */
+struct hak_conf_heap_profile {
+    const char *file;         /* none | file name; default: none */
+    uint64_t every_bytes;     /* mean distance of samples; default: 512k */
+    uint32_t frames;          /* most of a stack that are kept; default: 64 */
+    uint64_t most_bytes;      /* of memory for the profile; default: 256m */
+    uint32_t cost_percent;    /* most time that samples take; default: 1 */
+    bool at_exit;             /* write it when the process ends; default: yes */
+    int on_signal;            /* write it at this signal; 0: none */
+    uint64_t on_growth_bytes; /* ... when so much more is in use; 0: never */
+    uint32_t on_peak_percent; /* ... at a peak so much higher; 0: never */
+};
+
 struct hak_conf {
     /* [core] */
     HAK_CORE_KEYS(HAK_CORE_MEMBER)
@@ -118,6 +131,9 @@ struct hak_conf {
     int stats_on_signal;        /* the report at this signal; 0: none */
     bool stats_on_term;         /* at_exit's at SIGTERM, SIGINT, SIGHUP too */
     uint32_t stats_pid;         /* the only process that reports; 0: all do */
+    const char *timeline;       /* none | file name; default: none */
+    uint32_t stats_every_ms;    /* period of the timeline; default: 1000 */
+    struct hak_conf_heap_profile heap_profile;
     const char *control_socket; /* [control] socket: none | auto | absolute
                                    path; default: none */
     const char *file;           /* path of the INI */

@@ -39,14 +39,15 @@ static struct hak_origin this_line(const struct lines *l)
 /* ---- sections ------------------------------------------------------------ */
 
 struct kind {
-    char word[8];
+    char word[16];
     bool named;
 };
-enum { NKINDS = 10 };
+enum { NKINDS = 11 };
 static const struct kind kinds[NKINDS] = {
-    {"core", false}, {"stats", false},   {"policy", false},  {"box", true},
-    {"route", true}, {"profile", true},  {"learner", false}, {"rule", true},
-    {"call", true},  {"control", false},
+    {"core", false},    {"stats", false},        {"policy", false},
+    {"box", true},      {"route", true},         {"profile", true},
+    {"learner", false}, {"rule", true},          {"call", true},
+    {"control", false}, {"heap_profile", false},
 };
 
 static void tell_unknown_section(const struct lines *l, const char *name,

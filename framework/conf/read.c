@@ -35,6 +35,31 @@ static const struct hak_param stats_keys[] = {
     {.name = "on_signal", .type = HAK_PARAM_TEXT, .def_text = "none"},
     {.name = "on_term", .type = HAK_PARAM_BOOL},
     {.name = "only_pid", .type = HAK_PARAM_INT, .min = 0, .max = INT32_MAX},
+    {.name = "timeline", .type = HAK_PARAM_TEXT, .def_text = "none"},
+    {.name = "every_ms",
+     .type = HAK_PARAM_MS,
+     .min = 10,
+     .max = 3600000,
+     .def = 1000},
+};
+static const struct hak_param heap_profile_keys[] = {
+    {.name = "file", .type = HAK_PARAM_TEXT, .def_text = "none"},
+    {.name = "every",
+     .type = HAK_PARAM_SIZE,
+     .min = 1,
+     .max = 1LL << 40,
+     .def = 512 << 10},
+    {.name = "frames", .type = HAK_PARAM_INT, .min = 1, .max = 256, .def = 64},
+    {.name = "most",
+     .type = HAK_PARAM_SIZE,
+     .min = 1 << 20,
+     .max = 1LL << 40,
+     .def = 256 << 20},
+    {.name = "cost", .type = HAK_PARAM_INT, .min = 0, .max = 100, .def = 1},
+    {.name = "at_exit", .type = HAK_PARAM_BOOL, .def = 1},
+    {.name = "on_signal", .type = HAK_PARAM_TEXT, .def_text = "none"},
+    {.name = "on_growth", .type = HAK_PARAM_SIZE, .min = 0, .max = 1LL << 50},
+    {.name = "on_peak", .type = HAK_PARAM_INT, .min = 0, .max = 1000},
 };
 static const struct hak_param control_keys[] = {
     {.name = "socket", .type = HAK_PARAM_TEXT, .def_text = "none"},
@@ -95,6 +120,8 @@ struct conf_vocabulary conf_vocabulary(const char *section)
         return VOCABULARY(core_keys);
     if (strcmp(section, "stats") == 0)
         return VOCABULARY(stats_keys);
+    if (strcmp(section, "heap_profile") == 0)
+        return VOCABULARY(heap_profile_keys);
     if (strcmp(section, "control") == 0)
         return VOCABULARY(control_keys);
     if (strcmp(section, "learner") == 0)

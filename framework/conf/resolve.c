@@ -207,7 +207,25 @@ static void resolve_core(struct hak_conf *c)
         c->stats_on_term = false;
     }
     c->stats_pid = (uint32_t)number_of_key(c, "stats", "only_pid");
+    c->timeline = text_of_key(c, "stats", "timeline");
+    c->stats_every_ms = (uint32_t)number_of_key(c, "stats", "every_ms");
     c->control_socket = text_of_key(c, "control", "socket");
+}
+
+static void resolve_heap_profile(struct hak_conf *c)
+{
+    static const char section[] = "heap_profile";
+    struct hak_conf_heap_profile *h = &c->heap_profile;
+    h->file = text_of_key(c, section, "file");
+    h->every_bytes = (uint64_t)number_of_key(c, section, "every");
+    h->frames = (uint32_t)number_of_key(c, section, "frames");
+    h->most_bytes = (uint64_t)number_of_key(c, section, "most");
+    h->cost_percent = (uint32_t)number_of_key(c, section, "cost");
+    h->at_exit = number_of_key(c, section, "at_exit") != 0;
+    h->on_growth_bytes = (uint64_t)number_of_key(c, section, "on_growth");
+    h->on_peak_percent = (uint32_t)number_of_key(c, section, "on_peak");
+    hak_conf_signal(text_of_key(c, section, "on_signal"), &h->on_signal, NULL,
+                    0);
 }
 
 static void resolve_learner(struct hak_conf *c)
@@ -247,6 +265,7 @@ int hak_conf_set(struct hak_conf *c, const char *section, const char *key,
     *(at != NULL ? at : &c->entry[c->nentries++]) = e;
     resolve_core(c);
     resolve_learner(c);
+    resolve_heap_profile(c);
     return 0;
 }
 
@@ -259,6 +278,7 @@ void hak_conf_unset(struct hak_conf *c, const char *section, const char *key,
     *at = old->value != NULL ? *old : c->entry[--c->nentries];
     resolve_core(c);
     resolve_learner(c);
+    resolve_heap_profile(c);
 }
 
 const struct hak_param *hak_conf_keys(const char *section, uint32_t *n)
@@ -462,6 +482,7 @@ void conf_resolve(struct hak_conf *c)
     check_calls(c);
     resolve_core(c);
     resolve_learner(c);
+    resolve_heap_profile(c);
     resolve_boxes(c);
     for (uint32_t i = 0; i < c->nroutes; i++)
         resolve_claim(c, &c->route[i]);

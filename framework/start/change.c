@@ -130,6 +130,14 @@ static int drain_box(struct hak_loaded *b)
     return error == 0 ? close_if_drained(b) : error;
 }
 
+static int module(const char *name, char *why, size_t n)
+{
+    hak_change_begin();
+    int error = hak_change_module(name, why, n);
+    hak_change_end();
+    return error;
+}
+
 static int drain(const char *name, char *why, size_t n)
 {
     hak_change_begin();
@@ -230,5 +238,6 @@ const struct hak_changes hak_changes = {
     .back = back,
     .set = hak_change_set,
     .trim = hak_trim_all,
+    .module = module,
     .each_key = hak_change_each_key,
 };

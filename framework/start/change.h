@@ -35,6 +35,9 @@ bool hak_change_is_loading(void);
 
 int hak_change_set(const char *section, const char *key, const char *value,
                    char *why, size_t n);
+/* Open module NAME, which the INI did not ask for, and run it. Between
+ * hak_change_begin and hak_change_end. */
+int hak_change_module(const char *name, char *why, size_t n);
 void hak_change_each_key(void (*each)(void *context, const struct hak_key *key),
                          void *context);
 

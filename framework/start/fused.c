@@ -161,6 +161,12 @@ static int no_set(const char *section, const char *key, const char *value,
     return refuse_change(why, n);
 }
 
+static int no_module(const char *name, char *why, size_t n)
+{
+    (void)name;
+    return refuse_change(why, n);
+}
+
 static void no_keys(void (*each)(void *context, const struct hak_key *key),
                     void *context)
 {
@@ -175,6 +181,7 @@ const struct hak_changes hak_changes = {
     .back = no_box,
     .set = no_set,
     .trim = hak_trim_all,
+    .module = no_module,
     .each_key = no_keys,
 };
 

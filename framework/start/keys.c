@@ -57,16 +57,24 @@ static int apply_nothing(char *why, size_t n)
     return 0;
 }
 
+int hak_change_module(const char *name, char *why, size_t n)
+{
+    if (!hak_seal_stage())
+        return hak_refuse(-ENOMEM, why, n, "no memory");
+    uint32_t before = hak_modules.n;
+    int error = hak_module_open(name, why, n);
+    hak_seal_staged();
+    if (hak_modules.n > before && hak_modules.entry[before]->run != NULL)
+        hak_modules.entry[before]->run();
+    return error;
+}
+
 /* A learner that was off at start has to be opened first. */
 static int apply_learner(char *why, size_t n)
 {
-    if (hak_conf.learner.mode == HAK_LEARN_OFF)
-        return 0;
-    if (!hak_seal_stage())
-        return hak_refuse(-ENOMEM, why, n, "no memory");
-    int error = hak_module_open("learner", why, n);
-    hak_seal_staged();
-    return error;
+    return hak_conf.learner.mode == HAK_LEARN_OFF
+               ? 0
+               : hak_change_module("learner", why, n);
 }
 
 static const struct settable {

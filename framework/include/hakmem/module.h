@@ -27,7 +27,7 @@
 #include <hakmem/box.h>
 #include <hakmem/version.h>
 
-#define HAK_MODULE_VERSION 5
+#define HAK_MODULE_VERSION 6
 #define HAK_MODULES_MOST 8
 
 struct hak_conf;
@@ -60,6 +60,51 @@ struct hak_load {
     uint32_t nkeys;
 };
 
+/* ---- sampled allocations ---- */
+
+/*
+ * One allocation that the core has sampled, host->sample_bytes.
+ *
+ * The program gets `block`. It lies offset_bytes behind the start of its slot,
+ * because free() of an address that is not a slot's start takes the slow path,
+ * where the core asks the module about it. offset_bytes is 0 in boxes without
+ * lanes, whose frees are slow paths anyway.
+ */
+struct hak_sample {
+    const void *block;
+    size_t offset_bytes;
+    size_t asked_bytes; /* of the request */
+    size_t slot_bytes;  /* of a slot for asked_bytes; 0: the box does not say */
+    double nblocks;     /* allocations that this one stands for, at least 1 */
+    const char *box;    /* "libc" for a block of libc; never freed */
+    uint32_t index;     /* size index of the request */
+};
+
+/* The functions of a module that samples. They may be called by any thread, in
+ * malloc or free but outside of boxes, also in a signal handler that has
+ * interrupted the program (not a malloc). They must not call malloc, and keep
+ * errno. */
+struct hak_sample_ops {
+    /* allocated - record a block that is about to be handed out. Returns true:
+     * it is recorded, and freed is called for it one day; false: there is no
+     * room, and the program gets a block that is not sampled. */
+    bool (*allocated)(const struct hak_sample *sample);
+    /* freed - the program gives `block` back: forget it. Returns its
+     * offset_bytes; -1: it is not recorded. Asked for each block that reaches
+     * free's slow path, so a miss has to be fast. */
+    int64_t (*freed)(const void *block);
+    /* offset - as freed, but the block stays recorded. */
+    int64_t (*offset)(const void *block);
+};
+
+/* The memory that a slot shares with others, host->page. */
+struct hak_page_now {
+    uintptr_t start;
+    size_t size_bytes;
+    size_t slot_bytes;
+    uint64_t nlive; /* slots of the page that are out, about */
+};
+
 /*
  * Changes of the running process. Each function returns 0 or more, or -errno
  * with the reason in why, as the end of a message; why may be NULL. One change
@@ -85,6 +130,8 @@ struct hak_changes {
                char *why, size_t n);
     /* trim - as hak_trim. */
     size_t (*trim)(void);
+    /* module - open module NAME, which the INI did not ask for. */
+    int (*module)(const char *name, char *why, size_t n);
     /* each_key - call each(context, key) for every effective key. */
     void (*each_key)(void (*each)(void *context, const struct hak_key *key),
                      void *context);
@@ -132,6 +179,28 @@ struct hak_module_host {
      * Cost  one atomic instruction
      */
     void (*want)(const struct hak_module_host *host);
+
+    /* extension - the table of a module that is open, by its id
+     * "hak.NAME/1"; NULL = there is none. */
+    const void *(*extension)(const char *id);
+
+    /* ---- samples ---- */
+
+    /*
+     * sample_bytes - sample one allocation in every_bytes bytes from now on
+     * (a Poisson process over the bytes that are allocated); 0: none any more.
+     * One module may sample. ops: valid for ever; asked about frees from now
+     * on, even when sampling has ended.
+     * cost_percent  the most time that samples may take, in percent of a
+     *               thread's time: it then samples less often, and nblocks of
+     *               its samples says so. 0: no limit
+     * Returns  0; -EBUSY: another module samples; -ENOTSUP: fused library
+     */
+    int (*sample_bytes)(const struct hak_sample_ops *ops, uint64_t every_bytes,
+                        uint32_t cost_percent);
+    /* page - the page of the slot at `slot` (block minus offset). Returns 0;
+     * -ENOENT: no page is known, as of a block of its own or of libc. */
+    int (*page)(const void *slot, struct hak_page_now *out);
 
     /* ---- threads ---- */
 
@@ -250,6 +319,24 @@ struct hak_module_entry {
 struct hak_learner_figures;
 struct hak_learner_1 {
     int (*read)(struct hak_learner_figures *out);
+};
+
+/*
+ * Extension "hak.heap_profile/1", which the module heap_profile offers, for
+ * module control. Each function returns 0, or -errno with the reason in why.
+ */
+#define HAK_HEAP_PROFILE_1 "hak.heap_profile/1"
+struct hak_heap_profile_1 {
+    /* start - begin to sample; every_bytes 0: as the INI says. */
+    int (*start)(uint64_t every_bytes, char *why, size_t n);
+    /* stop - sample no more; what is recorded stays until it is freed. */
+    int (*stop)(char *why, size_t n);
+    /* dump - write the profile to `file`; NULL: where the INI says. On success
+     * why gets the file's name. Its suffix is the format, as for the key
+     * `file` of [heap_profile]. */
+    int (*dump)(const char *file, char *why, size_t n);
+    /* state - add what is going on, as members of a JSON object. */
+    void (*state)(const struct hak_report_part *to);
 };
 
 /* The symbol of an entry: HAK_MODULE_ENTRY(learner) is
