@@ -95,15 +95,20 @@ static void sample(uint64_t every)
     EXPECT_EQ(hak_sample_bytes_start(&ops, every, 0), 0);
 }
 
-/* On boxes that serve all sizes. */
-static void start_sampling(uint64_t every)
+/* Start on boxes that serve all sizes. more: another variable, or NULL. */
+static void start_sampling_with(uint64_t every, char *more)
 {
     static char env[] = "HAKMEM_CONF=tests/loader/sizes.ini";
-    char *envp[] = {env, NULL};
+    char *envp[] = {env, more, NULL};
     hak_modules_link();
     hak_start(envp);
     EXPECT_EQ(hak_core.mode, HAK_MODE_BOXES);
     sample(every);
+}
+
+static void start_sampling(uint64_t every)
+{
+    start_sampling_with(every, NULL);
 }
 
 /* What entry.c does. */
@@ -343,8 +348,7 @@ TEST(a_block_that_is_not_recorded_is_like_any_other)
 enum { SITES = 4 };
 static const size_t site_bytes[SITES] = {97, 111, 320, 1000};
 
-/* Allocate as the program does. truth: blocks of each site; sample_error: sums
- * of the variance. Returns the number of blocks that stay. */
+/* Allocate as the program does. truth: counts the blocks of each site. */
 static void run_program(int n, double truth[SITES])
 {
     for (int i = 0; i < n; i++) {
@@ -371,7 +375,6 @@ TEST(sums_over_samples_are_unbiased)
         /* Variance of the estimate: n (1 - p) / p. Five deviations. */
         double variance = truth[site] * (1 - p) / p;
         double error = sum - truth[site];
-        printf("# %zu B: %.0f of %.0f\n", site_bytes[site], sum, truth[site]);
         EXPECT(error * error < 25 * variance);
     }
     EXPECT(live[97] == allocated[97]);
@@ -379,6 +382,31 @@ TEST(sums_over_samples_are_unbiased)
         EXPECT(is_near(live[site_bytes[site]], 0, 1e-3));
 }
 
-/* ---- beside another sampler ---------------------------------------------- */
+/* ---- beside a sampling box ----------------------------------------------- */
+
+TEST(a_box_and_a_module_sample_at_the_same_time)
+{
+    static char guard[] = "HAKMEM_CORE_SAMPLE=guard";
+    static void *kept[1000];
+    uint64_t nguarded = 0;
+    start_sampling_with(64 << 10, guard);
+    EXPECT_EQ(hak_core.sample_every, 5000);
+    for (int round = 0; round < 400; round++) {
+        for (size_t i = 0; i < 1000; i++) {
+            kept[i] = hak_malloc(BYTES);
+            fill(kept[i], BYTES);
+            nguarded +=
+                strcmp(hak_directory_get(kept[i])->box->name, "guard") == 0;
+        }
+        for (size_t i = 0; i < 1000; i++) {
+            expect_filled(kept[i], BYTES, BYTES);
+            hak_free(kept[i]);
+        }
+    }
+    /* 80 are expected, and 400,000 with a deviation of 4 %. */
+    EXPECT(nguarded >= 40 && nguarded <= 160);
+    EXPECT(is_near(allocated[BYTES], 400000, 80000));
+    EXPECT_EQ(nsampled, nfreed);
+}
 
 TEST_MAIN()

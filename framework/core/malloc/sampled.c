@@ -10,6 +10,7 @@
 #include <core/malloc/owner.h>
 #include <core/malloc/routing.h>
 #include <core/route/sample.h>
+#include <core/state/directory.h>
 
 #include <errno.h>
 
@@ -88,6 +89,9 @@ static void *by_bytes(struct hak_thread *t, size_t align, size_t size,
                      : hak_from_chain(t, hak_index_of(want), want, zero);
     if (slot == NULL)
         return NULL;
+    const struct hak_span *span = hak_directory_get(slot);
+    if (offset != 0 && span != NULL)
+        hak_sample_bytes_is_in(t, span);
     if (record(t, slot, offset, size, nblocks))
         return slot + offset;
     hak_free(slot);

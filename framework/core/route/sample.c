@@ -150,10 +150,12 @@ void hak_sample_lane(struct hak_thread *t, uint32_t index,
     struct hak_sampler *s = t->sampler;
     if (s == NULL)
         return;
-    hak_sample_took(t, index, span);
     struct hak_arm *a = hak_arm_of(s, span);
+    if (a->span == span)
+        a->seen++; /* the slot that was just taken is counted below */
     if (a->span != NULL)
         hak_arm_count(s, a);
+    hak_sample_took(t, index, span);
     a->span = span;
     a->seen = span->nalloc;
     arm_span(s, a);

@@ -142,12 +142,18 @@ static double take_due_slot(struct hak_sampler *s, struct hak_arm *a)
         a->steps--;
         return 0;
     }
+    a->left--; /* the sampled one, whose slot is of another size */
     for (; a->left <= 0; a->left += draw_slots(s, a))
         n++;
     n *= a->nblocks;
     a->nblocks = stands_for(s, a->slot_bytes);
     a->steps = (uint32_t)hak_random() % STEPS_MOST;
     return n;
+}
+
+void hak_sample_bytes_is_in(struct hak_thread *t, const struct hak_span *span)
+{
+    hak_arm_of(t->sampler, span)->left++;
 }
 
 /* ---- other requests ------------------------------------------------------ */
