@@ -281,7 +281,7 @@ $(B)/tests/foreign/%.so: tests/foreign/%.c
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
 FUZZ_TEXTS := conf signature control
 FUZZ_SRCS_control := $(addprefix framework/modules/control/,commands.c \
-    asking.c changing.c request.c reply.c) framework/base/os.c
+    asking.c changing.c profile.c request.c reply.c) framework/base/os.c
 FUZZ_LIBS_control := -l:libjansson.a
 FUZZ_SRCS_signature := framework/modules/foreign/signature.c
 FUZZ_SRCS_conf := $(wildcard framework/conf/*.c) framework/base/classes.c \
