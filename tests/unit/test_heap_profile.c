@@ -7,6 +7,7 @@
 #include "random.h"
 
 #include <dlfcn.h>
+#include <gnu/libc-version.h>
 
 /* ---- figures ------------------------------------------------------------- */
 
@@ -324,7 +325,7 @@ TEST(a_library_that_was_closed_keeps_its_name)
 TEST(mappings_have_files_offsets_and_build_ids)
 {
     start("x.pb.gz");
-    set_stack(1, (uintptr_t)&qsort);
+    set_stack(1, (uintptr_t)&gnu_get_libc_version);
     EXPECT(allocate(64, 10, 16, 1));
     const struct hak_profile_object *o = NULL;
     profile();
@@ -336,7 +337,8 @@ TEST(mappings_have_files_offsets_and_build_ids)
     EXPECT(o != NULL && strstr(o->name, "/libc.so.6") != NULL);
     EXPECT_EQ(o->id_bytes, 20);
     EXPECT_GT(o->file_offset, 0);
-    EXPECT(o->start <= (uintptr_t)&qsort && (uintptr_t)&qsort < o->limit);
+    EXPECT(o->start <= (uintptr_t)&gnu_get_libc_version &&
+           (uintptr_t)&gnu_get_libc_version < o->limit);
     EXPECT_CONTAINS(said, "stack=libc.so.6+0x");
     EXPECT_CONTAINS(said, "mapping 1 0x"); /* the program comes first */
     EXPECT_STR(
