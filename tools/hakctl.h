@@ -21,12 +21,18 @@
  *     hakctl_json.c       strings in JSON, for the conformance suite too
  *     hakctl_fleet.c      figures of many processes (hakctl_fleet.h)
  *     hakctl_prometheus.c  these figures in Prometheus's text format
- *     hakctl_beside.c     starts hakctl-monitor for top and exporter
+ *     hakctl_beside.c     starts the programs below for their commands
+ *     hakctl_profile.c    profile PID: heap profiles of a running process
  *
  * and of hakctl-monitor, which is hakctl with them:
  *
  *     hakctl_top.c        top: live figures in the terminal
  *     hakctl_exporter.c   exporter: serves Prometheus
+ *
+ * and of hakctl-profile, also hakctl with them:
+ *
+ *     hakctl_profile_*.c  profile FILE: reads a heap profile
+ *                         (hakctl_profile.h)
  *
  * A command gets argv with its own name as argv[0] and returns hakctl's exit
  * status. Output goes to stdout, messages go to stderr.
@@ -72,6 +78,7 @@ int ctl_learner(int argc, char **argv);
 int ctl_save(int argc, char **argv);
 int ctl_top(int argc, char **argv);
 int ctl_exporter(int argc, char **argv);
+int ctl_profile(int argc, char **argv);
 
 /* ---- hakctl.c ------------------------------------------------------------ */
 
