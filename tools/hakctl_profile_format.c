@@ -37,7 +37,7 @@ const char *pf_bytes_long(char out[32], double bytes)
                                         "GiB",   "TiB", "PiB"};
     size_t unit;
     double n = scale(bytes, &unit);
-    snprintf(out, 32, "%.*f %s", unit == 0 ? 0 : 1, n, units[unit]);
+    snprintf(out, 32, "%.*f %s", n == floor(n) ? 0 : 1, n, units[unit]);
     return out;
 }
 

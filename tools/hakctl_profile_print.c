@@ -86,15 +86,46 @@ static void print_overhead(const struct pf_values *v)
            pf_bytes_long(asked, v->bytes));
 }
 
+static struct pf_values minus(const struct pf_values *a,
+                              const struct pf_values *b)
+{
+    return (struct pf_values){.bytes = a->bytes - b->bytes,
+                              .objects = a->objects - b->objects,
+                              .slot = a->slot - b->slot,
+                              .page = a->page - b->page};
+}
+
+/* "2 MiB +- 1 MiB more than in OTHER: 12 MiB, was 10 MiB" */
+static void print_change(const struct pf_rows *rows)
+{
+    const struct pf_options *o = rows->options;
+    const struct pf_values none = {0};
+    struct pf_values change = rows->total;
+    bool less = pf_main(o, &change) < 0;
+    if (less) {
+        change = minus(&none, &rows->total);
+        change.variance_kib2 = rows->total.variance_kib2;
+    }
+    change.objects = o->objects ? change.objects : 0;
+    print_amount(rows, &change);
+    printf(" %s than in %s: ", less ? "less" : "more", o->other);
+    print_amount(rows, &rows->first);
+    printf(", was ");
+    struct pf_values was = minus(&rows->first, &rows->total);
+    was.variance_kib2 = rows->total.variance_kib2 - rows->first.variance_kib2;
+    print_amount(rows, &was);
+}
+
 static void print_totals(const struct pf_rows *rows)
 {
     const struct pf_options *o = rows->options;
     printf("%s: ", headings[o->view]);
-    print_amount(rows, &rows->total);
-    if (o->view == PF_OVERHEAD && !o->objects)
-        print_overhead(&rows->total);
     if (o->other != NULL)
-        printf(" more than in %s", o->other);
+        print_change(rows);
+    else
+        print_amount(rows, &rows->total);
+    if (o->view == PF_OVERHEAD && !o->objects && o->other == NULL)
+        print_overhead(&rows->total);
     putchar('\n');
     if (o->focus_text != NULL) {
         printf("only stacks that match \"%s\"; all stacks: ", o->focus_text);
@@ -140,19 +171,20 @@ static size_t print_group_head(const struct pf_rows *rows,
     static const char *const names[] = {"STACK", "FUNCTION", "THREAD", "BOX",
                                         "LIBRARY"};
     bool nested = g->by == PF_FUNCTION || g->by == PF_LIBRARY;
+    const char *percent = rows->options->other != NULL ? "" : "%";
     int n = 0;
     if (rows->options->view == PF_OVERHEAD && !rows->options->objects)
-        n = printf("%9s %6s %9s %9s %9s", "HELD", "%", "SLOTS", "PAGES",
+        n = printf("%9s %6s %9s %9s %9s", "HELD", percent, "SLOTS", "PAGES",
                    "ASKED");
     else
-        n = printf("%9s %6s", nested ? "SELF" : "ALL", "%");
+        n = printf("%9s %6s", nested ? "SELF" : "ALL", percent);
     if (pf_has_confidence(rows))
         n += printf(" %8s", "+-");
     if (rows->options->view == PF_LIFETIMES)
         for (size_t i = 0; i < PF_AGES; i++)
             n += printf(" %6s", pf_ages[i]);
     if (nested)
-        n += printf(" %9s %6s", "CUMUL", "%");
+        n += printf(" %9s %6s", "CUMUL", percent);
     printf("  %s\n", names[g->by]);
     return (size_t)n + 2;
 }

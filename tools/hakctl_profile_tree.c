@@ -93,8 +93,9 @@ static struct todo *push_children(struct tree *t, struct todo *todo, size_t *n,
         qsort(parent->child, parent->nchildren, sizeof *parent->child,
               by_value);
     for (uint32_t i = parent->nchildren; i-- > 0;) {
-        if (fabs(t->node[parent->child[i]].value) < t->least) {
-            t->nhidden++;
+        double value = fabs(t->node[parent->child[i]].value);
+        if (value < t->least || value == 0) {
+            t->nhidden += value != 0;
             continue;
         }
         todo = pf_grow(todo, *n, sizeof *todo);
@@ -140,11 +141,9 @@ void pf_print_tree(const struct pf_rows *rows)
     for (size_t i = 0; i < rows->n; i++)
         add_row(&t, &rows->at[i]);
     t.least = most_of(&t) / 200;
-    printf("%9s %6s  %s\n",
-           rows->options->other != NULL ? "CHANGE" : "CUMUL", "%",
-           "CALL SITE");
+    bool diff = rows->options->other != NULL;
+    printf("%9s %6s  CALL SITE\n", diff ? "CHANGE" : "CUMUL", diff ? "" : "%");
     print_all(&t);
     if (t.nhidden != 0)
-        printf("%*s  %zu branches below 0.5%% are left out\n", 16, "",
-               t.nhidden);
+        printf("%*s  branches below 0.5%% left out: %zu\n", 16, "", t.nhidden);
 }
