@@ -35,7 +35,8 @@ static int help(int argc, char **argv);
 
 static const struct command commands[] = {
     {"run", ctl_run,
-     "[-c INI] [-p PROFILE] [-f LIBRARY] [-s] [--control] -- PROGRAM [ARGS]",
+     "[-c INI] [-p PROFILE] [-f LIBRARY] [-s] [--control]\n"
+     "           [--heap-profile[=FILE]] -- PROGRAM [ARGS]",
      "run a program on hakmem",
      "Checks the configuration, then starts PROGRAM with libhakmem.so in\n"
      "LD_PRELOAD. Errors in the configuration: they are printed, and PROGRAM\n"
@@ -49,6 +50,11 @@ static const struct command commands[] = {
      "  -s, --stats            what each box did, on stderr at exit of "
      "PROGRAM\n"
      "      --stats-all        and of each process that it starts\n"
+     "      --heap-profile[=FILE]  whose memory it is: a profile at exit, for\n"
+     "                         hakctl profile; %p in FILE is the process id\n"
+     "                         (default: hakmem-heap.%p.pb.gz)\n"
+     "      --heap-profile-every=BYTES  one sample in so many (default: 512k;\n"
+     "                         1: each block)\n"
      "      --control          PROGRAM and what it starts can be asked and\n"
      "                         changed: hakctl ps, stats, set, swap ... Each\n"
      "                         gets a thread; programs that must have one\n"

@@ -3,6 +3,7 @@
  *
  *     hakctl.c            main, help, messages
  *     hakctl_run.c        run: runs a program on hakmem
+ *     hakctl_run_heap.c   run --heap-profile
  *     hakctl_boxes.c      boxes: describes box files
  *     hakctl_instances.c  boxes -c: describes the boxes of an INI
  *     hakctl_lint.c       lint: prints the findings in configurations
@@ -119,6 +120,15 @@ const char *ctl_conf(const char *given);
  * or to "". */
 void ctl_did_you_mean(char *text, size_t bytes, const char *word,
                       const char *const *candidates, size_t n);
+
+/* ---- hakctl_run_heap.c --------------------------------------------------- */
+
+/* Let the program that this process will exec write a heap profile. file NULL:
+ * the usual one; every NULL: as its configuration says. Returns the exit
+ * status, after a message if it is not CTL_OK. */
+int ctl_heap_profile(const char *file, const char *every);
+/* Say where the profile will be, and how it is read. */
+void ctl_heap_profile_tell(void);
 
 /* ---- hakctl_foreign.c ---------------------------------------------------- */
 

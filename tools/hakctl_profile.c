@@ -36,7 +36,8 @@ static bool is_live(int argc, char **argv)
     return false;
 }
 
-/* ---- the request ---------------------------------------------------------- */
+/* ---- the request ----------------------------------------------------------
+ */
 
 /* The process writes the file, and may have another working directory. */
 static const char *absolute(const char *file)
@@ -136,7 +137,8 @@ static int live(int argc, char **argv)
     return ask(pid, verb, dump ? file : every, json);
 }
 
-/* ---- the command ---------------------------------------------------------- */
+/* ---- the command ----------------------------------------------------------
+ */
 
 int ctl_profile(int argc, char **argv)
 {

@@ -33,7 +33,8 @@
 /* hakctl profile of a file; in hakctl itself it starts hakctl-profile. */
 int ctl_profile_file(int argc, char **argv);
 
-/* ---- hakctl_profile_unpack.c ---------------------------------------------- */
+/* ---- hakctl_profile_unpack.c ----------------------------------------------
+ */
 
 enum { PF_WHY_BYTES = 320 };
 
@@ -45,7 +46,8 @@ enum { PF_WHY_BYTES = 320 };
 uint8_t *pf_unpack(const char *file, size_t most_bytes, size_t *n,
                    char why[PF_WHY_BYTES]);
 
-/* ---- hakctl_profile_parse.c, hakctl_profile_tables.c ---------------------- */
+/* ---- hakctl_profile_parse.c, hakctl_profile_tables.c ----------------------
+ */
 
 /*
  * A profile as profile.proto has it. Strings are indexes into `string`, others
@@ -119,7 +121,8 @@ const char *pf_comment(const struct pf *p, const char *key);
 /* Make room for one more element in an array of n. Exits without memory. */
 void *pf_grow(void *array, size_t n, size_t element_bytes);
 
-/* ---- hakctl_profile_set.c ------------------------------------------------- */
+/* ---- hakctl_profile_set.c -------------------------------------------------
+ */
 
 /* A set of byte strings, numbered as they came. Zero at first. */
 struct pf_set {
@@ -127,7 +130,7 @@ struct pf_set {
         const void *bytes;
         size_t n;
         uint64_t hash;
-    } *entry;
+    } * entry;
     uint32_t n;
     uint32_t *slot; /* number of an entry + 1, or 0 */
     size_t nslots;
@@ -138,7 +141,8 @@ uint32_t pf_set_add(struct pf_set *set, const void *bytes, size_t n);
 /* A copy of the text that stays, the same for the same text. NULL gives "". */
 const char *pf_keep(const char *text);
 
-/* ---- frames --------------------------------------------------------------- */
+/* ---- frames ---------------------------------------------------------------
+ */
 
 /* One function in a stack. Texts are those of pf_keep, and equal frames have
  * one address. */
@@ -196,7 +200,8 @@ bool pf_is_wrapper(const char *function);
 /* Why a block that is left at exit is known to be harmless; NULL: it is not. */
 const char *pf_known_leak(const struct pf_stack *stack);
 
-/* ---- rows ----------------------------------------------------------------- */
+/* ---- rows -----------------------------------------------------------------
+ */
 
 enum pf_view {
     PF_IN_USE,
@@ -211,9 +216,9 @@ extern const char *const pf_ages[PF_AGES];
 
 struct pf_values {
     double bytes, objects;
-    double slot, page;    /* PF_OVERHEAD: what the blocks hold besides */
+    double slot, page;     /* PF_OVERHEAD: what the blocks hold besides */
     double freed[PF_AGES]; /* PF_LIFETIMES: by lifetime */
-    double variance_kib2; /* of bytes */
+    double variance_kib2;  /* of bytes */
 };
 
 struct pf_row {
@@ -255,25 +260,26 @@ double pf_main(const struct pf_options *o, const struct pf_values *v);
 void pf_values_add(struct pf_values *to, const struct pf_values *more);
 const char *pf_view_name(enum pf_view view);
 
-/* ---- groups --------------------------------------------------------------- */
+/* ---- groups ---------------------------------------------------------------
+ */
 
 enum pf_by { PF_STACK, PF_FUNCTION, PF_THREAD, PF_BOX, PF_LIBRARY };
 
 struct pf_group {
     const char *name, *library;
-    const struct pf_row *row;    /* PF_STACK: one of its rows */
-    struct pf_values self, cum;  /* cum: with what its callees asked for */
-    size_t last_row;             /* that was added to cum, + 1 */
+    const struct pf_row *row;   /* PF_STACK: one of its rows */
+    struct pf_values self, cum; /* cum: with what its callees asked for */
+    size_t last_row;            /* that was added to cum, + 1 */
 };
 struct pf_groups {
     enum pf_by by;
     struct pf_group *at; /* largest first */
     size_t n;
 };
-void pf_group(struct pf_groups *out, const struct pf_rows *rows,
-              enum pf_by by);
+void pf_group(struct pf_groups *out, const struct pf_rows *rows, enum pf_by by);
 
-/* ---- output --------------------------------------------------------------- */
+/* ---- output ---------------------------------------------------------------
+ */
 
 /* hakctl_profile_format.c */
 /* Format bytes with a binary unit, "12.3M"; with "+" in front if sign. */

@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- options -------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------
+ */
 
 enum format { DEFAULT, FLAT, TREE, COLLAPSED, TEXT, JSON };
 
@@ -21,7 +22,7 @@ struct request {
 };
 
 enum option_code {
-    OPTION_VIEW = 0x100, /* + enum pf_view */
+    OPTION_VIEW = 0x100,   /* + enum pf_view */
     OPTION_FORMAT = 0x200, /* + enum format */
     OPTION_OBJECTS = 0x300,
     OPTION_DIFF,
@@ -84,15 +85,29 @@ static bool take_by(struct request *r, const char *text)
 static bool take_option(struct request *r, int option)
 {
     switch (option) {
-    case OPTION_OBJECTS: r->o.objects = true; return true;
-    case OPTION_DIFF: r->o.other = optarg; return true;
-    case OPTION_FOCUS: return take_focus(r, optarg);
-    case OPTION_TOP: return take_top(r, optarg);
-    case OPTION_BY: return take_by(r, optarg);
-    case OPTION_DEBUGINFOD: r->debuginfod = true; return true;
-    case OPTION_NO_SYMBOLS: r->o.symbols = false; return true;
-    case OPTION_WRAPPERS: r->o.wrappers = true; return true;
-    default: break;
+    case OPTION_OBJECTS:
+        r->o.objects = true;
+        return true;
+    case OPTION_DIFF:
+        r->o.other = optarg;
+        return true;
+    case OPTION_FOCUS:
+        return take_focus(r, optarg);
+    case OPTION_TOP:
+        return take_top(r, optarg);
+    case OPTION_BY:
+        return take_by(r, optarg);
+    case OPTION_DEBUGINFOD:
+        r->debuginfod = true;
+        return true;
+    case OPTION_NO_SYMBOLS:
+        r->o.symbols = false;
+        return true;
+    case OPTION_WRAPPERS:
+        r->o.wrappers = true;
+        return true;
+    default:
+        break;
     }
     if (option >= OPTION_FORMAT && option < OPTION_OBJECTS) {
         r->format = (enum format)(option - OPTION_FORMAT);
@@ -106,8 +121,14 @@ static bool take_option(struct request *r, int option)
     return false;
 }
 
-#define FLAG(text, code) {text, no_argument, NULL, code}
-#define VALUE(text, code) {text, required_argument, NULL, code}
+#define FLAG(text, code)              \
+    {                                 \
+        text, no_argument, NULL, code \
+    }
+#define VALUE(text, code)                   \
+    {                                       \
+        text, required_argument, NULL, code \
+    }
 static const struct option longs[] = {
     FLAG("in-use", OPTION_VIEW + PF_IN_USE),
     FLAG("peak", OPTION_VIEW + PF_PEAK),
@@ -152,7 +173,8 @@ static bool take_options(struct request *r, int argc, char **argv)
     return true;
 }
 
-/* ---- files ---------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------
+ */
 
 static const size_t unpacked_most = (size_t)2 << 30;
 
@@ -210,7 +232,8 @@ static void choose_servers(const struct request *r)
                 "as in DEBUGINFOD_URLS=https://debuginfod.debian.net");
 }
 
-/* ---- the command ---------------------------------------------------------- */
+/* ---- the command ----------------------------------------------------------
+ */
 
 enum { TOP_DEFAULT = 20 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * hakctl_profile_frames.c - a location of a profile as frames with names.
  *
- * Names come from the profile itself if it has them (Go writes such files), else
- * from the mapped file, else from the list that a JIT writes to
+ * Names come from the profile itself if it has them (Go writes such files),
+ * else from the mapped file, else from the list that a JIT writes to
  * /tmp/perf-PID.map. What is found in none of them is shown by its address.
  */
 #include "hakctl_profile.h"
@@ -16,7 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- functions of a JIT --------------------------------------------------- */
+/* ---- functions of a JIT ---------------------------------------------------
+ */
 
 struct pf_jit {
     uint64_t start, bytes;
@@ -87,7 +88,8 @@ static const char *find_jit(const struct pf_names *names, uint64_t address)
     return j != NULL && address - j->start < j->bytes ? j->name : NULL;
 }
 
-/* ---- frames --------------------------------------------------------------- */
+/* ---- frames ---------------------------------------------------------------
+ */
 
 /* Add a frame; texts that are not kept are copied. */
 static void add_frame(struct pf_stack *s, const struct pf_frame *f)
@@ -116,11 +118,11 @@ static void add_given(const struct pf_names *names, const struct pf_location *l,
         const struct pf_line *line = &p->line[l->first_line + i];
         const struct pf_function *f = &p->function[line->function];
         const char *name = pf_text(p, f->name);
-        add_frame(out, &(struct pf_frame){
-                           pf_demangle(name[0] != 0
-                                           ? name
-                                           : pf_text(p, f->system_name)),
-                           pf_text(p, f->file), library, line->line});
+        add_frame(
+            out,
+            &(struct pf_frame){
+                pf_demangle(name[0] != 0 ? name : pf_text(p, f->system_name)),
+                pf_text(p, f->file), library, line->line});
     }
 }
 
@@ -160,8 +162,8 @@ static void add_unknown(const struct pf_names *names, uint64_t address,
         snprintf(text, sizeof text, "%s+0x%" PRIx64, library, offset);
     else
         snprintf(text, sizeof text, "[unknown] 0x%" PRIx64, address);
-    add_frame(out, &(struct pf_frame){text, "", jit != NULL ? "[JIT]" : library,
-                                      0});
+    add_frame(out,
+              &(struct pf_frame){text, "", jit != NULL ? "[JIT]" : library, 0});
 }
 
 static void name_location(const struct pf_names *names, uint32_t index,
@@ -180,8 +182,7 @@ static void name_location(const struct pf_names *names, uint32_t index,
         return;
     }
     uint64_t offset = m != NULL ? l->address - m->start + m->offset : 0;
-    if (m == NULL || !names->symbols ||
-        !add_found(m, p, library, &offset, out))
+    if (m == NULL || !names->symbols || !add_found(m, p, library, &offset, out))
         add_unknown(names, l->address, library, offset, out);
 }
 

@@ -26,9 +26,8 @@ static struct pf_group *group_of(struct pf_groups *g, struct pf_set *set,
 static struct pf_group *group_of_frame(struct pf_groups *g, struct pf_set *set,
                                        const struct pf_frame *f)
 {
-    return g->by == PF_LIBRARY
-               ? group_of(g, set, f->library, pf_keep(""))
-               : group_of(g, set, f->function, f->library);
+    return g->by == PF_LIBRARY ? group_of(g, set, f->library, pf_keep(""))
+                               : group_of(g, set, f->function, f->library);
 }
 
 /* Add a row to each function or library of its stack, once. */
@@ -88,10 +87,10 @@ void pf_group(struct pf_groups *out, const struct pf_rows *rows, enum pf_by by)
             continue;
         }
         struct pf_group *g =
-            by == PF_STACK ? group_of_stack(out, &set, row)
-                           : group_of(out, &set,
-                                      by == PF_THREAD ? row->thread : row->box,
-                                      pf_keep(""));
+            by == PF_STACK
+                ? group_of_stack(out, &set, row)
+                : group_of(out, &set, by == PF_THREAD ? row->thread : row->box,
+                           pf_keep(""));
         pf_values_add(&g->self, &row->v);
         pf_values_add(&g->cum, &row->v);
     }

@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the wire format ------------------------------------------------------ */
+/* ---- the wire format ------------------------------------------------------
+ */
 
 struct parse {
     struct pf *out;
@@ -131,7 +132,8 @@ static uint32_t string_of(const struct field *f)
     return f->value < PF_NONE ? (uint32_t)f->value : PF_NONE - 1;
 }
 
-/* ---- messages ------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------
+ */
 
 static bool take_type(struct parse *p, const struct field *f, void *context)
 {
@@ -179,13 +181,26 @@ static bool take_mapping(struct parse *p, const struct field *f, void *context)
     struct pf_mapping *m = context;
     (void)p;
     switch (f->number) {
-    case 1: m->id = f->value; break;
-    case 2: m->start = f->value; break;
-    case 3: m->limit = f->value; break;
-    case 4: m->offset = f->value; break;
-    case 5: m->file = string_of(f); break;
-    case 6: m->build_id = string_of(f); break;
-    default: break;
+    case 1:
+        m->id = f->value;
+        break;
+    case 2:
+        m->start = f->value;
+        break;
+    case 3:
+        m->limit = f->value;
+        break;
+    case 4:
+        m->offset = f->value;
+        break;
+    case 5:
+        m->file = string_of(f);
+        break;
+    case 6:
+        m->build_id = string_of(f);
+        break;
+    default:
+        break;
     }
     return true;
 }
@@ -225,11 +240,20 @@ static bool take_function(struct parse *p, const struct field *f, void *context)
     struct pf_function *n = context;
     (void)p;
     switch (f->number) {
-    case 1: n->id = f->value; break;
-    case 2: n->name = string_of(f); break;
-    case 3: n->system_name = string_of(f); break;
-    case 4: n->file = string_of(f); break;
-    default: break;
+    case 1:
+        n->id = f->value;
+        break;
+    case 2:
+        n->name = string_of(f);
+        break;
+    case 3:
+        n->system_name = string_of(f);
+        break;
+    case 4:
+        n->file = string_of(f);
+        break;
+    default:
+        break;
     }
     return true;
 }
@@ -262,19 +286,28 @@ static bool add_string(struct parse *p, const struct field *f)
 }
 
 /* Add an element to an array of the profile, and read it from a field. */
-#define ADD(array, count, take)                                          \
-    (o->array = pf_grow(o->array, o->count, sizeof *o->array),           \
-     memset(&o->array[o->count], 0, sizeof *o->array),                   \
+#define ADD(array, count, take)                                \
+    (o->array = pf_grow(o->array, o->count, sizeof *o->array), \
+     memset(&o->array[o->count], 0, sizeof *o->array),         \
      each(p, f->bytes, &o->array[o->count++], take))
 
 static bool take_number(struct pf *o, const struct field *f)
 {
     switch (f->number) {
-    case 9: o->time_ns = f->value; break;
-    case 10: o->duration_ns = f->value; break;
-    case 12: o->period = f->value; break;
-    case 14: o->default_type = string_of(f); break;
-    default: break;
+    case 9:
+        o->time_ns = f->value;
+        break;
+    case 10:
+        o->duration_ns = f->value;
+        break;
+    case 12:
+        o->period = f->value;
+        break;
+    case 14:
+        o->default_type = string_of(f);
+        break;
+    default:
+        break;
     }
     return true;
 }
@@ -296,13 +329,20 @@ static bool take_profile(struct parse *p, const struct field *f, void *context)
         return f->number > 6 ? take_number(o, f)
                              : fail(p, p->base, "it is no profile.proto");
     switch (f->number) {
-    case 1: return ADD(type, ntypes, take_type);
-    case 2: return add_sample(p, f);
-    case 3: return ADD(mapping, nmappings, take_mapping);
-    case 4: return ADD(location, nlocations, take_location);
-    case 5: return ADD(function, nfunctions, take_function);
-    case 6: return add_string(p, f);
-    default: return true;
+    case 1:
+        return ADD(type, ntypes, take_type);
+    case 2:
+        return add_sample(p, f);
+    case 3:
+        return ADD(mapping, nmappings, take_mapping);
+    case 4:
+        return ADD(location, nlocations, take_location);
+    case 5:
+        return ADD(function, nfunctions, take_function);
+    case 6:
+        return add_string(p, f);
+    default:
+        return true;
     }
 }
 

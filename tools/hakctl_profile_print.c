@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- header --------------------------------------------------------------- */
+/* ---- header ---------------------------------------------------------------
+ */
 
 static const char *reason_text(const char *reason)
 {
@@ -43,8 +44,8 @@ static void print_origin(const struct pf *p, const char *file)
     printf("%s%s%s%s\n", program, pid != NULL ? ", pid " : "",
            pid != NULL ? pid : "", reason_text(pf_comment(p, "reason")));
     printf("one sample every %s on average, %.0f samples, %.1f s",
-           pf_bytes_long(every, number_of(p, "every")),
-           number_of(p, "samples"), (double)p->duration_ns / 1e9);
+           pf_bytes_long(every, number_of(p, "every")), number_of(p, "samples"),
+           (double)p->duration_ns / 1e9);
     if (number_of(p, "peak") > 0)
         printf("; peak of %s after %.1f s",
                pf_bytes_long(peak, number_of(p, "peak")),
@@ -56,13 +57,15 @@ static void print_origin(const struct pf *p, const char *file)
                number_of(p, "lost_blocks"), number_of(p, "lost_stacks"));
 }
 
-static const char *const headings[] = {
-    "in use",          "in use at the peak",  "in use at exit",
-    "allocated since the start", "held besides what was asked for", "freed"};
+static const char *const headings[] = {"in use",
+                                       "in use at the peak",
+                                       "in use at exit",
+                                       "allocated since the start",
+                                       "held besides what was asked for",
+                                       "freed"};
 
 /* A total in words, with its confidence. */
-static void print_amount(const struct pf_rows *rows,
-                         const struct pf_values *v)
+static void print_amount(const struct pf_rows *rows, const struct pf_values *v)
 {
     const struct pf_options *o = rows->options;
     char amount[32], error[32];
@@ -163,7 +166,8 @@ void pf_print_header(const struct pf_rows *rows, const struct pf *p)
         print_ages(rows);
 }
 
-/* ---- lists ---------------------------------------------------------------- */
+/* ---- lists ----------------------------------------------------------------
+ */
 
 static size_t print_group_head(const struct pf_rows *rows,
                                const struct pf_groups *g)
@@ -276,7 +280,8 @@ void pf_print_stacks(const struct pf_rows *rows, const struct pf_groups *g,
         printf("... and %zu more stacks (--top 0 shows all)\n", left);
 }
 
-/* ---- collapsed stacks ----------------------------------------------------- */
+/* ---- collapsed stacks -----------------------------------------------------
+ */
 
 static void print_plain(FILE *out, const char *name)
 {

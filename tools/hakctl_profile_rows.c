@@ -15,7 +15,8 @@
 const char *const pf_ages[PF_AGES] = {"<1ms", "<10ms", "<100ms", "<1s",
                                       "<10s", "<100s", ">=100s"};
 
-/* ---- types of values ------------------------------------------------------ */
+/* ---- types of values ------------------------------------------------------
+ */
 
 /* Where the values of a view are in a sample; -1: nowhere. */
 struct columns {
@@ -82,8 +83,7 @@ static void say_no_view(const struct pf *p, const struct pf_options *o,
     size_t n = 0;
     for (uint32_t i = 0; i < p->ntypes && n < sizeof list; i++)
         n += (size_t)snprintf(list + n, sizeof list - n, "%s%s",
-                              i != 0 ? ", " : "",
-                              pf_text(p, p->type[i].type));
+                              i != 0 ? ", " : "", pf_text(p, p->type[i].type));
     ctl_say("%s: has no values for --%s%s; its types are %s", file,
             pf_view_name(o->view), o->objects ? " --objects" : "", list);
 }
@@ -108,7 +108,8 @@ static bool choose(struct pf_rows *rows, const struct pf *p, const char *file,
     return wanted >= 0;
 }
 
-/* ---- values --------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------
+ */
 
 double pf_main(const struct pf_options *o, const struct pf_values *v)
 {
@@ -170,7 +171,8 @@ static bool is_zero(const struct pf_values *v)
     return v->bytes == 0 && v->objects == 0 && v->slot == 0 && v->page == 0;
 }
 
-/* ---- rows ----------------------------------------------------------------- */
+/* ---- rows -----------------------------------------------------------------
+ */
 
 /* Does --focus match a function, a file or a library of the stack? */
 static bool is_in_focus(const struct pf_options *o, const struct pf_stack *s)

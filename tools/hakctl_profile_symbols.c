@@ -24,7 +24,8 @@ struct pf_library {
     Dwfl_Module *module; /* NULL: no symbols */
 };
 
-/* ---- opening -------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------
+ */
 
 static const char deleted[] = " (deleted)";
 
@@ -128,7 +129,8 @@ uint64_t pf_library_address(struct pf_library *l, uint64_t offset)
     return offset;
 }
 
-/* ---- functions ------------------------------------------------------------ */
+/* ---- functions ------------------------------------------------------------
+ */
 
 /* The unit of debug information that contains an address. Where the file has no
  * .debug_aranges, as from clang and rustc, libdw 0.188 finds none by itself. */

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- ids ------------------------------------------------------------------ */
+/* ---- ids ------------------------------------------------------------------
+ */
 
 struct id {
     uint64_t id;
@@ -49,7 +50,8 @@ static uint32_t index_of(const struct ids *ids, uint64_t id)
     return found != NULL ? found->index : PF_NONE;
 }
 
-/* ---- the check ------------------------------------------------------------ */
+/* ---- the check ------------------------------------------------------------
+ */
 
 static bool bad(char why[PF_WHY_BYTES], const char *what, uint64_t number)
 {
@@ -83,8 +85,7 @@ static bool check_strings(const struct pf *p, char why[PF_WHY_BYTES])
         good = has_string(p, p->label[i].key, why) &&
                has_string(p, p->label[i].text, why);
     for (uint32_t i = 0; i < p->ncomments && good; i++)
-        good = p->comment[i] < p->nstrings ||
-               bad(why, "string", p->comment[i]);
+        good = p->comment[i] < p->nstrings || bad(why, "string", p->comment[i]);
     return good;
 }
 
@@ -94,8 +95,8 @@ static bool link_locations(struct pf *p, char why[PF_WHY_BYTES])
     bool good = true;
     for (uint32_t i = 0; i < p->nlocations && good; i++) {
         struct pf_location *l = &p->location[i];
-        l->mapping = l->mapping_id != 0 ? index_of(&ids, l->mapping_id)
-                                        : PF_NONE;
+        l->mapping =
+            l->mapping_id != 0 ? index_of(&ids, l->mapping_id) : PF_NONE;
         good = l->mapping_id == 0 || l->mapping != PF_NONE ||
                bad(why, "mapping", l->mapping_id);
     }
@@ -142,7 +143,8 @@ bool pf_link(struct pf *p, char why[PF_WHY_BYTES])
            link_samples(p, why);
 }
 
-/* ---- access --------------------------------------------------------------- */
+/* ---- access ---------------------------------------------------------------
+ */
 
 const char *pf_text(const struct pf *p, uint32_t string)
 {

@@ -24,7 +24,7 @@ struct tree {
     struct node *node; /* 0 is the root, which has no frame */
     struct pf_set set; /* of (parent, frame) */
     const struct pf_rows *rows;
-    double least;      /* smaller nodes are not printed */
+    double least; /* smaller nodes are not printed */
     size_t nhidden;
 };
 

@@ -56,17 +56,17 @@ static bool can_write(const char *path)
         return false;
     }
     if (stat(path, &s) == 0 && S_ISDIR(s.st_mode)) {
-        ctl_say("run: --heap-profile=%s: is a folder; name a file in it",
-                path);
+        ctl_say("run: --heap-profile=%s: is a folder; name a file in it", path);
         return false;
     }
     return true;
 }
 
-/* Say what the file will be called. exec keeps the process id. */
-static void tell(const char *path)
+/* exec keeps the process id. */
+void ctl_heap_profile_tell(void)
 {
     char name[PATH_MAX + 16];
+    const char *path = getenv("HAKMEM_HEAP_PROFILE_FILE");
     const char *p = strstr(path, "%p");
     if (p != NULL)
         snprintf(name, sizeof name, "%.*s%d%s", (int)(p - path), path,
@@ -85,6 +85,5 @@ int ctl_heap_profile(const char *file, const char *every)
     if (setenv("HAKMEM_HEAP_PROFILE_FILE", path, 1) != 0 ||
         (every != NULL && setenv("HAKMEM_HEAP_PROFILE_EVERY", every, 1) != 0))
         ctl_die("no memory");
-    tell(path);
     return CTL_OK;
 }
