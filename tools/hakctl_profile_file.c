@@ -176,7 +176,8 @@ static bool take_options(struct request *r, int argc, char **argv)
 /* ---- files ----------------------------------------------------------------
  */
 
-static const size_t unpacked_most = (size_t)2 << 30;
+/* Of a profile, unpacked. Module heap_profile writes less by its key `most`. */
+static const size_t unpacked_most = (size_t)512 << 20;
 
 /* Read a profile. Returns false, after a message. */
 static bool read_profile(struct pf *p, const char *file)

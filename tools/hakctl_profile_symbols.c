@@ -146,16 +146,72 @@ static Dwarf_Die *unit_of(Dwfl_Module *module, Dwarf_Addr address,
     return NULL;
 }
 
-/* The name in the tables of the file, which has the types that tell functions
- * of C++ and Rust apart; else the name in the source. */
-static const char *name_of(Dwarf_Die *die)
+/* The definition or declaration that a function's entry refers to. */
+static Dwarf_Die origin_of(Dwarf_Die die)
+{
+    Dwarf_Attribute a;
+    Dwarf_Die next;
+    for (int i = 0; i < 8; i++) {
+        if (dwarf_attr(&die, DW_AT_abstract_origin, &a) == NULL &&
+            dwarf_attr(&die, DW_AT_specification, &a) == NULL)
+            break;
+        if (dwarf_formref_die(&a, &next) == NULL)
+            break;
+        die = next;
+    }
+    return die;
+}
+
+/* Print the namespaces and classes around a function, each with "::". */
+static void print_scopes(FILE *out, Dwarf_Die *function)
+{
+    Dwarf_Die origin = origin_of(*function), *scopes = NULL;
+    int n = dwarf_getscopes_die(&origin, &scopes);
+    for (int i = n - 1; i > 0; i--) {
+        int tag = dwarf_tag(&scopes[i]);
+        const char *name = dwarf_diename(&scopes[i]);
+        if (tag == DW_TAG_namespace || tag == DW_TAG_class_type ||
+            tag == DW_TAG_structure_type || tag == DW_TAG_union_type)
+            fprintf(out, "%s::", name != NULL ? name : "(anonymous namespace)");
+    }
+    free(scopes);
+}
+
+static bool is_of_c(Dwarf_Die *unit)
+{
+    int language = dwarf_srclang(unit);
+    return language == DW_LANG_C || language == DW_LANG_C89 ||
+           language == DW_LANG_C99 || language == DW_LANG_C11 ||
+           language == DW_LANG_Mips_Assembler;
+}
+
+/* The name in the tables of the file, which tells functions of C++ and Rust
+ * apart; else the name in the source, with its namespaces. Static functions
+ * that are inlined everywhere have no other. */
+static const char *name_of(Dwarf_Die *unit, Dwarf_Die *die)
 {
     Dwarf_Attribute a;
     const char *name = NULL;
     if (dwarf_attr_integrate(die, DW_AT_linkage_name, &a) != NULL ||
         dwarf_attr_integrate(die, DW_AT_MIPS_linkage_name, &a) != NULL)
         name = dwarf_formstring(&a);
-    return name != NULL ? name : dwarf_diename(die);
+    if (name != NULL)
+        return name;
+    name = dwarf_diename(die);
+    if (name == NULL || is_of_c(unit))
+        return name;
+    char *text = NULL;
+    size_t bytes;
+    FILE *out = open_memstream(&text, &bytes);
+    if (out == NULL)
+        ctl_die("no memory for the profile");
+    print_scopes(out, die);
+    fputs(name, out);
+    if (fclose(out) != 0)
+        ctl_die("no memory for the profile");
+    name = pf_keep(text);
+    free(text);
+    return name;
 }
 
 /* Where an inlined function was called. */
@@ -219,7 +275,7 @@ static size_t find_inlined(Dwfl_Module *module, uint64_t address,
         if (!is_function(&scopes[i]))
             continue;
         out[n] = place;
-        out[n++].name = name_of(&scopes[i]);
+        out[n++].name = name_of(unit, &scopes[i]);
         if (dwarf_tag(&scopes[i]) != DW_TAG_inlined_subroutine)
             break;
         place = (struct pf_found){0};
