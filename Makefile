@@ -387,7 +387,8 @@ soak: all $(B)/tests/preload/stress $(B)/tests/preload/churn
 
 # ---- demo, bench, lint, install ------------------------------------------------
 
-.PHONY: demo bench bench-pair bench-boxes bench-tuning bench-guard bench-profile bench-hardened lint install \
+.PHONY: demo bench bench-pair bench-boxes bench-tuning bench-guard bench-profile bench-stack \
+    bench-hardened lint install \
     clean help format
 demo: | $(B)/.deps-demo
 	$(MAKE) all
@@ -448,6 +449,10 @@ bench-guard: benches
 # bench-profile measures the cost of the heap profile and of the timeline.
 bench-profile: benches
 	bench/profile.py $(BENCH_ARGS)
+
+# bench-stack measures how fast module stack walks a stack.
+bench-stack: benches
+	$(B)/bench/bench_stack
 
 # bench-hardened runs conf/hardened.ini beside other allocators that check for
 # misuse. HARDENED_MALLOC=FILE adds hardened_malloc from the library FILE.
@@ -525,6 +530,7 @@ help:
 	@echo 'make bench-tuning  the constants that trade time for memory'
 	@echo 'make bench-guard  what samples against guard pages cost'
 	@echo 'make bench-profile  what the heap profile and the timeline cost'
+	@echo 'make bench-stack  how fast module stack walks a stack'
 	@echo 'make bench-hardened  conf/hardened.ini beside Scudo (HARDENED_MALLOC=FILE)'
 	@echo 'make bench-foreign  calls of other libraries, programs on them as boxes'
 	@echo 'make benches     the bench programs, into build/bench/'
