@@ -224,6 +224,7 @@ static int start_module(const struct hak_module_entry *entry, char *why,
         .box = box_at,
         .classes = classes_at,
         .space = space_now,
+        .resident = hak_space_resident,
         .report = hak_core.report,
         .write_report = hak_core.write_report,
     };

@@ -280,6 +280,10 @@ struct hak_module_host {
     /* space - figures of the window and of the core. Returns 0; -ENOSYS and
      * -EAGAIN as box. Cost: a lock for a moment, a walk over the threads. */
     int (*space)(struct hak_space_now *out);
+    /* resident - the bytes of the window that are in memory, by mincore(2); or
+     * -E2BIG: there is too much reserved address space. Cost: some ms for each
+     * GiB, without a lock. */
+    int64_t (*resident)(void);
     /* report - write the report of hak_report into out, with a 0 behind it.
      * Returns its length, which is less than out_bytes; -ENOSPC: it is longer;
      * -ENOSYS and -EAGAIN as hak_report. */

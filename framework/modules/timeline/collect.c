@@ -64,8 +64,8 @@ static void add_classes(struct timeline_point *p, struct timeline_box *to,
             p->nrows == TIMELINE_ROWS)
             continue;
         const uint64_t row[TIMELINE_ROW_NUMBERS] = {
-            c->slot_bytes,   c->live_count,   c->live_bytes, c->mapped_bytes,
-            c->cached_bytes, c->allocs,       c->frees};
+            c->slot_bytes,   c->live_count, c->live_bytes, c->mapped_bytes,
+            c->cached_bytes, c->allocs,     c->frees};
         memcpy(p->row[p->nrows++], row, sizeof row);
         to->nrows++;
     }
@@ -130,8 +130,8 @@ static void read_resident_set(struct timeline_point *p)
     char line[256];
     if (self.statm < 0)
         self.statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    ssize_t n = self.statm < 0 ? -1
-                               : pread(self.statm, line, sizeof line - 1, 0);
+    ssize_t n =
+        self.statm < 0 ? -1 : pread(self.statm, line, sizeof line - 1, 0);
     if (n <= 0)
         return;
     line[n] = 0;
@@ -160,9 +160,8 @@ static uint64_t since(uint64_t before, uint64_t now)
 static void set_changes(struct timeline_point *p)
 {
     static const enum timeline_number counted[] = {
-        TIMELINE_minflt, TIMELINE_majflt, TIMELINE_libc_allocs,
-        TIMELINE_purged, TIMELINE_purges, TIMELINE_maps,
-        TIMELINE_unmaps};
+        TIMELINE_minflt, TIMELINE_majflt, TIMELINE_libc_allocs, TIMELINE_purged,
+        TIMELINE_purges, TIMELINE_maps,   TIMELINE_unmaps};
     for (size_t i = 0; i < sizeof counted / sizeof counted[0]; i++) {
         enum timeline_number k = counted[i];
         p->of[k] = since(self.before.of[k], self.now.of[k]);
@@ -190,6 +189,15 @@ int timeline_collect(struct timeline_point *p, uint64_t now_ms,
     p->of[TIMELINE_span_ms] = now_ms - since_ms;
     set_changes(p);
     return 0;
+}
+
+bool timeline_collect_resident(struct timeline_point *p)
+{
+    int64_t bytes = self.host->resident();
+    if (bytes < 0)
+        return false;
+    p->of[TIMELINE_resident] = (uint64_t)bytes;
+    return true;
 }
 
 void timeline_collected(void)

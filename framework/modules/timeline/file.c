@@ -34,8 +34,8 @@ static int make_path(const struct timeline_file *f, bool with_pid,
                      char path[PATH_MAX])
 {
     char digits[24];
-    const char *name = f->name, *pid = hak_text_number(
-                                    digits, (unsigned long)getpid());
+    const char *name = f->name,
+               *pid = hak_text_number(digits, (unsigned long)getpid());
     const char *mark = strstr(name, "%p");
     const char *slash = strrchr(name, '/');
     const char *dot = strrchr(slash != NULL ? slash : name, '.');
@@ -45,10 +45,10 @@ static int make_path(const struct timeline_file *f, bool with_pid,
     if (head >= PATH_MAX)
         return -ENAMETOOLONG;
     hak_text_copy(path, PATH_MAX, name, head);
-    bool fits = mark != NULL ? hak_text_join(path, PATH_MAX, path, pid, mark + 2)
-                : with_pid ? hak_text_join(path, PATH_MAX, path, ".", pid,
-                                           name + head)
-                           : hak_text_join(path, PATH_MAX, name);
+    bool fits =
+        mark != NULL ? hak_text_join(path, PATH_MAX, path, pid, mark + 2)
+        : with_pid ? hak_text_join(path, PATH_MAX, path, ".", pid, name + head)
+                   : hak_text_join(path, PATH_MAX, name);
     return fits ? 0 : -ENAMETOOLONG;
 }
 
@@ -92,11 +92,11 @@ static int remove_old(const char *path, char *why, size_t why_bytes)
     struct stat s;
     int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT ? 0
-                               : hak_refuse(-errno, why, why_bytes, "%s",
-                                            errno == ELOOP
-                                                ? "is a link"
-                                                : strerrordesc_np(errno));
+        return errno == ENOENT
+                   ? 0
+                   : hak_refuse(-errno, why, why_bytes, "%s",
+                                errno == ELOOP ? "is a link"
+                                               : strerrordesc_np(errno));
     int error = fstat(fd, &s) == 0 ? 0 : -errno;
     const char *bad = error == 0 ? why_not_ours(fd, &s) : strerror(-error);
     if (bad != NULL)
@@ -104,8 +104,8 @@ static int remove_old(const char *path, char *why, size_t why_bytes)
     else if (!lock(fd))
         error = -EBUSY;
     else if (leads_to(path, &s) && unlink(path) != 0)
-        error = hak_refuse(-errno, why, why_bytes, "%s",
-                           strerrordesc_np(errno));
+        error =
+            hak_refuse(-errno, why, why_bytes, "%s", strerrordesc_np(errno));
     close(fd);
     return error;
 }

@@ -29,8 +29,7 @@ struct member {
 };
 
 #define MEMBER(name, rule, group) [TIMELINE_##name] = {#name, rule, group}
-#define MOST(name) \
-    [TIMELINE_most_##name] = {#name, RULE_MOST, GROUP_MOST}
+#define MOST(name) [TIMELINE_most_##name] = {#name, RULE_MOST, GROUP_MOST}
 static const struct member members[TIMELINE_NUMBERS] = {
     MEMBER(t, RULE_LATE, GROUP_POINT),
     MEMBER(span_ms, RULE_SUM, GROUP_POINT),

@@ -113,8 +113,8 @@ static void make_shorter(struct timeline_log *log)
     int error = timeline_merge(&log->file, &header);
     if (error != 0)
         fail(log, "cannot be made shorter", strerrordesc_np(-error));
-    log->merge_at = error == 0 ? log->file.points_most
-                               : log->file.npoints + RETRY_POINTS;
+    log->merge_at =
+        error == 0 ? log->file.points_most : log->file.npoints + RETRY_POINTS;
 }
 
 /* ---- points -------------------------------------------------------------- */
@@ -145,7 +145,6 @@ static void count_written(struct timeline_log *log, struct timeline_taken taken)
     log->file.nevents += taken.n + (taken.ndropped != 0);
     log->nnames = log->names.n;
     log->last_ms = point.of[TIMELINE_t];
-    log->since_classes = point.nrows != 0 ? 0 : log->since_classes + 1;
     log->failed = false;
 }
 
@@ -166,13 +165,14 @@ static int put_point(struct timeline_log *log, bool last)
     return error;
 }
 
-bool timeline_log_write(struct timeline_log *log, uint64_t now_ms, bool classes,
-                        bool last)
+void timeline_log_write(struct timeline_log *log, uint64_t now_ms,
+                        struct timeline_extra with, bool last)
 {
-    classes &= last || log->since_classes + 1 >= TIMELINE_CLASSES_EVERY;
-    if (timeline_collect(&point, now_ms, log->last_ms, classes) != 0 ||
+    if (timeline_collect(&point, now_ms, log->last_ms, with.classes) != 0 ||
         !have_file(log))
-        return false;
+        return;
+    if (with.resident)
+        timeline_collect_resident(&point);
     if (log->file.npoints < 2 * log->file.points_most) {
         int error = put_point(log, last);
         if (error != 0)
@@ -181,7 +181,6 @@ bool timeline_log_write(struct timeline_log *log, uint64_t now_ms, bool classes,
     if (!last && (log->file.npoints >= log->merge_at ||
                   log->file.nevents >= TIMELINE_EVENTS_MOST))
         make_shorter(log);
-    return point.nrows != 0;
 }
 
 /* The first file is opened at once, so that a wrong name is told at once. */
@@ -190,7 +189,6 @@ void timeline_log_start(struct timeline_log *log)
     log->file.fd = -1;
     log->file.path[0] = 0;
     log->last_ms = 0;
-    log->since_classes = TIMELINE_CLASSES_EVERY;
     log->failed = false;
     timeline_collect_start(log->host, &log->names);
     if (timeline_collect(&point, 0, 0, false) == 0)

@@ -83,8 +83,7 @@ static char *next_line(struct merge *m)
 static void flush(struct merge *m)
 {
     if (m->error == 0 && m->out.used != 0)
-        m->error =
-            timeline_file_append(&m->next, m->out.bytes, m->out.used);
+        m->error = timeline_file_append(&m->next, m->out.bytes, m->out.used);
     m->out.used = 0;
 }
 
@@ -210,8 +209,7 @@ int timeline_merge(struct timeline_file *f, const struct timeline_text *header)
     m->out = (struct timeline_text){.bytes = m->out_bytes, .room = OUT_BYTES};
     int error = timeline_file_begin(f, &m->next);
     if (error == 0) {
-        m->error =
-            timeline_file_append(&m->next, header->bytes, header->used);
+        m->error = timeline_file_append(&m->next, header->bytes, header->used);
         take_all_lines(m);
         error = timeline_file_end(f, &m->next, m->error);
     }

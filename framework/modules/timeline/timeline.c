@@ -35,21 +35,24 @@ enum {
      * children call exec at once. */
     CHILD_MS = 100,
     EXIT_MS = 1000, /* the most that an exit waits for the last point */
-    /* After a point that took 1 us of CPU time comes a pause of so many us: at
-     * most 0.15 % of a CPU for points, and 0.05 % for classes. */
-    POINT_PAUSE = 666,
-    CLASSES_PAUSE = 2000,
+    /* After a point that took 1 us of CPU time comes a pause of so many us; the
+     * same for classes, and for what is resident. So points take at most 0.1 %
+     * of a CPU, and the others 0.05 % each. */
+    POINT_PAUSE = 1000,
+    EXTRA_PAUSE = 2000,
+    RESIDENT_MS = 1000, /* the least between two looks at what is resident */
 };
 
 static struct {
     const struct hak_module_host *host;
-    pid_t pid;          /* of the process that the thread serves */
-    bool is_child;      /* of a fork */
-    bool wants_thread;  /* the next slow path is to start it; atomic */
-    bool runs;          /* the thread was started; atomic */
-    bool stopping;      /* the process exits; atomic */
-    sem_t wake, done;   /* to the thread; the end was written */
-    const char *named;  /* the value of the key that `name` was made of; atomic */
+    pid_t pid;         /* of the process that the thread serves */
+    bool is_child;     /* of a fork */
+    bool wants_thread; /* the next slow path is to start it; atomic */
+    bool runs;         /* the thread was started; atomic */
+    bool stopping;     /* the process exits; atomic */
+    sem_t wake, done;  /* to the thread; the end was written */
+    const char
+        *named; /* the value of the key that `name` was made of; atomic */
     char name[PATH_MAX]; /* of the file, absolute */
     struct timeline_log log;
 } self;
@@ -142,8 +145,9 @@ static uint64_t since_start(void)
 
 static void end_log(void)
 {
+    static const struct timeline_extra whole = {true, true};
     if (has_name())
-        timeline_log_write(&self.log, since_start(), true, true);
+        timeline_log_write(&self.log, since_start(), whole, true);
     timeline_file_close(&self.log.file);
 }
 
@@ -162,25 +166,40 @@ static void follow_key(void)
 
 /* ---- the thread ---------------------------------------------------------- */
 
-/* What points cost, and when the next one may come. */
+/* What points cost, and when the next one may come, alone or with more. */
 struct cost {
-    uint64_t point_us; /* mean CPU time of the points without classes */
-    uint64_t next_ms, next_classes_ms;
+    uint64_t point_us; /* mean CPU time of the points with nothing more */
+    uint64_t next_ms, classes_ms, resident_ms;
+    uint32_t since_classes; /* points since the last one with classes */
 };
+
+/* At most one of the two, so that the cost of each is known. */
+static struct timeline_extra choose_extra(const struct cost *cost, uint64_t now)
+{
+    bool classes = cost->since_classes + 1 >= TIMELINE_CLASSES_EVERY &&
+                   now >= cost->classes_ms;
+    return (struct timeline_extra){classes,
+                                   !classes && now >= cost->resident_ms};
+}
 
 static void write_point(struct cost *cost)
 {
     uint64_t now = now_ms(), before_us = cpu_us();
-    uint64_t merges = self.log.file.npoints;
-    bool classes = timeline_log_write(&self.log, since_start(),
-                                      now >= cost->next_classes_ms, false);
+    struct timeline_extra with = choose_extra(cost, now);
+    uint32_t npoints = self.log.file.npoints;
+    timeline_log_write(&self.log, since_start(), with, false);
+    if (self.log.file.npoints < npoints)
+        return; /* the file was made shorter, which is seldom */
     uint64_t took_us = cpu_us() - before_us;
-    if (self.log.file.npoints < merges)
-        return; /* it was made shorter, which is seldom */
-    if (classes)
-        cost->next_classes_ms = now + took_us * CLASSES_PAUSE / 1000;
+    uint64_t more_us = took_us - hak_min(took_us, cost->point_us);
+    if (with.classes)
+        cost->classes_ms = now + more_us * EXTRA_PAUSE / 1000;
+    else if (with.resident)
+        cost->resident_ms =
+            now + hak_max(more_us * EXTRA_PAUSE / 1000, RESIDENT_MS);
     else
         cost->point_us = (cost->point_us * 7 + took_us) / 8;
+    cost->since_classes = with.classes ? 0 : cost->since_classes + 1;
     cost->next_ms = now + cost->point_us * POINT_PAUSE / 1000;
 }
 
@@ -194,7 +213,7 @@ static uint64_t period_ms(void)
 /* Write points until the process exits. */
 static void write_points(void)
 {
-    struct cost cost = {0};
+    struct cost cost = {.since_classes = TIMELINE_CLASSES_EVERY};
     uint64_t last_ms = now_ms(); /* beginning of the present period */
     for (;;) {
         wait_until(&self.wake, last_ms + period_ms());

@@ -145,6 +145,9 @@ void timeline_collect_start(const struct hak_module_host *host,
  */
 int timeline_collect(struct timeline_point *p, uint64_t now_ms,
                      uint64_t since_ms, bool classes);
+/* Let the point say how much of the window is in memory. Returns false: the
+ * host cannot tell. */
+bool timeline_collect_resident(struct timeline_point *p);
 /* The last point was written. */
 void timeline_collected(void);
 
@@ -222,7 +225,6 @@ struct timeline_log {
     uint64_t start_unix_ms; /* the wall clock then */
     uint64_t last_ms;       /* t of the last point that was written */
     uint32_t merge_at;      /* points at which the file is made shorter */
-    uint32_t since_classes; /* points since the last one with classes */
     bool failed;            /* the message was printed */
     /* Prints a message about the file of that path. */
     void (*tell)(const char *path, const char *what, const char *why);
@@ -231,10 +233,13 @@ struct timeline_log {
 /* Begin. The members above `names` but file.fd are set by the caller, and so
  * are start_ms, start_unix_ms and tell. */
 void timeline_log_start(struct timeline_log *log);
-/* Write a point for now_ms, and events. last: also the line of the end.
- * classes: read classes if it is their turn. Returns: the point has classes. */
-bool timeline_log_write(struct timeline_log *log, uint64_t now_ms, bool classes,
-                        bool last);
+/* What a point has besides what each has. */
+struct timeline_extra {
+    bool classes, resident;
+};
+/* Write a point for now_ms, and events. last: also the line of the end. */
+void timeline_log_write(struct timeline_log *log, uint64_t now_ms,
+                        struct timeline_extra with, bool last);
 
 /* ---- merge.c ------------------------------------------------------------- */
 
