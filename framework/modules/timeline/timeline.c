@@ -35,11 +35,11 @@ enum {
      * children call exec at once. */
     CHILD_MS = 100,
     EXIT_MS = 1000, /* the most that an exit waits for the last point */
-    /* After a point that took 1 us of CPU time comes a pause of so many us; the
-     * same for classes, and for what is resident. So points take at most 0.1 %
-     * of a CPU, and the others 0.05 % each. */
-    POINT_PAUSE = 1000,
-    EXTRA_PAUSE = 2000,
+    /* After a point that took 1 us of CPU time comes a pause of so many us, and
+     * likewise after classes and a look at what is resident. So points take at
+     * most 0.125 % of a CPU, and the others 0.025 % each. */
+    POINT_PAUSE = 800,
+    EXTRA_PAUSE = 4000,
     RESIDENT_MS = 1000, /* the least between two looks at what is resident */
 };
 
@@ -168,7 +168,7 @@ static void follow_key(void)
 
 /* What points cost, and when the next one may come, alone or with more. */
 struct cost {
-    uint64_t point_us; /* mean CPU time of the points with nothing more */
+    uint64_t point_us; /* CPU time of a point with nothing more */
     uint64_t next_ms, classes_ms, resident_ms;
     uint32_t since_classes; /* points since the last one with classes */
 };
@@ -180,6 +180,15 @@ static struct timeline_extra choose_extra(const struct cost *cost, uint64_t now)
                    now >= cost->classes_ms;
     return (struct timeline_extra){classes,
                                    !classes && now >= cost->resident_ms};
+}
+
+/* The CPU time of a point, given what the last one took. Interrupts and other
+ * machines on this CPU are in a measured time. So the estimate falls at once,
+ * and rises slowly. */
+static uint64_t without_spikes(uint64_t before_us, uint64_t took_us)
+{
+    return before_us == 0 ? took_us
+                          : hak_min(took_us, before_us + before_us / 8 + 1);
 }
 
 static void write_point(struct cost *cost)
@@ -198,7 +207,7 @@ static void write_point(struct cost *cost)
         cost->resident_ms =
             now + hak_max(more_us * EXTRA_PAUSE / 1000, RESIDENT_MS);
     else
-        cost->point_us = (cost->point_us * 7 + took_us) / 8;
+        cost->point_us = without_spikes(cost->point_us, took_us);
     cost->since_classes = with.classes ? 0 : cost->since_classes + 1;
     cost->next_ms = now + cost->point_us * POINT_PAUSE / 1000;
 }
