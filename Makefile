@@ -380,7 +380,7 @@ soak: all $(B)/tests/preload/stress $(B)/tests/preload/churn
 
 # ---- demo, bench, lint, install ------------------------------------------------
 
-.PHONY: demo bench bench-pair bench-boxes bench-tuning bench-guard bench-hardened lint install \
+.PHONY: demo bench bench-pair bench-boxes bench-tuning bench-guard bench-profile bench-hardened lint install \
     clean help format
 demo: | $(B)/.deps-demo
 	$(MAKE) all
@@ -437,6 +437,10 @@ bench-tuning: benches
 # bench-guard measures the cost of sampling one in 5000 allocations.
 bench-guard: benches
 	bench/boxes.py --only guard $(BENCH_ARGS)
+
+# bench-profile measures the cost of the heap profile and of the timeline.
+bench-profile: benches
+	bench/profile.py $(BENCH_ARGS)
 
 # bench-hardened runs conf/hardened.ini beside other allocators that check for
 # misuse. HARDENED_MALLOC=FILE adds hardened_malloc from the library FILE.
@@ -513,6 +517,7 @@ help:
 	@echo 'make bench-boxes each box on its own sizes, options on and off'
 	@echo 'make bench-tuning  the constants that trade time for memory'
 	@echo 'make bench-guard  what samples against guard pages cost'
+	@echo 'make bench-profile  what the heap profile and the timeline cost'
 	@echo 'make bench-hardened  conf/hardened.ini beside Scudo (HARDENED_MALLOC=FILE)'
 	@echo 'make bench-foreign  calls of other libraries, programs on them as boxes'
 	@echo 'make benches     the bench programs, into build/bench/'
