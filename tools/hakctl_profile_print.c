@@ -41,6 +41,7 @@ static void print_origin(const struct pf *p, const char *file)
         printf("%s, of another tool than hakmem\n", file);
         return;
     }
+    pf_frame_program(program);
     printf("%s%s%s%s\n", program, pid != NULL ? ", pid " : "",
            pid != NULL ? pid : "", reason_text(pf_comment(p, "reason")));
     printf("one sample every %s on average, %.0f samples, %.1f s",
