@@ -166,7 +166,8 @@ void pf_print_header(const struct pf_rows *rows, const struct pf *p)
     print_origin(p, rows->options->file);
     print_totals(rows, p);
     if (rows->n == 0)
-        printf("no sample has such a value\n");
+        puts(rows->options->view == PF_LEAKS ? "nothing else is left"
+                                             : "no sample has such a value");
     else if (rows->options->view == PF_LIFETIMES)
         print_ages(rows);
 }
