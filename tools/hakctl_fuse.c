@@ -182,6 +182,7 @@ static void list_modules(char *out, size_t bytes, const char *before,
         {"background", hak_conf.background},
         {"pressure", hak_conf.on_pressure != HAK_PRESSURE_NONE},
         {"signals", hak_conf.stats_on_signal != 0 || hak_conf.stats_on_term},
+        {"timeline", strcmp(hak_conf.timeline, "none") != 0},
     };
     size_t used = 0;
     out[0] = 0;
@@ -197,7 +198,7 @@ static void write_mk(FILE *out, const struct fuse *f)
     for (uint32_t i = 0; i < hak_conf.nboxes; i++)
         if (is_first_of_kind(f, i))
             fprintf(out, " %s", f->kind[i]);
-    char modules[64];
+    char modules[128];
     list_modules(modules, sizeof modules, " ", "");
     fprintf(out, "\nFUSED_MODULES :=%s\nFUSED_CXX :=%s\n", modules,
             hak_conf.match_delete   ? " libhakmem-match.so"
@@ -330,7 +331,7 @@ static void write_source(FILE *out, const struct fuse *f)
     fputs("#include <core/state/build.h>\n"
           "#include <hakmem/version.h>\n\n",
           out);
-    char text[256];
+    char text[1024];
     list_modules(text, sizeof text,
                  "extern const struct hak_module_entry HAK_MODULE_ENTRY(",
                  ");\n");

@@ -272,6 +272,26 @@ static void ask_for_report(bool all)
         set_variable("HAKMEM_STATS_ONLY_PID", pid);
 }
 
+/* Ask for the memory of the program over time. file NULL: the usual name. The
+ * path is made absolute, since the program may start others from elsewhere.
+ * False, after a message: it is no name. */
+static bool ask_for_timeline(const char *file)
+{
+    char cwd[PATH_MAX], whole[2 * PATH_MAX];
+    if (file == NULL)
+        file = "hakmem.%p.timeline";
+    if (file[0] == 0 || strcmp(file, "none") == 0) {
+        ctl_say("run: --timeline=FILE needs the name of a file");
+        return false;
+    }
+    if (getcwd(cwd, sizeof cwd) == NULL)
+        ctl_die("cannot tell the working directory: %s", strerror(errno));
+    snprintf(whole, sizeof whole, "%s%s%s", file[0] == '/' ? "" : cwd,
+             file[0] == '/' ? "" : "/", file);
+    set_variable("HAKMEM_STATS_TIMELINE", whole);
+    return true;
+}
+
 /* Programs that make a namespace of users or change users by system calls of
  * their own. The kernel refuses that to a process of several threads, and the
  * control socket has one. */
@@ -353,10 +373,11 @@ int ctl_run(int argc, char **argv)
         {"stats", no_argument, NULL, 's'},
         {"stats-all", no_argument, NULL, 'a'},
         {"control", no_argument, NULL, 'C'},
+        {"timeline", optional_argument, NULL, 't'},
         {CTL_HELP},
         {NULL, 0, NULL, 0}};
     const char *given = NULL, *profile = NULL, *fused = NULL;
-    bool control = false;
+    bool control = false, timeline = false;
     int option;
     while ((option = ctl_option(argc, argv, "+:c:p:f:sh", longs)) != -1) {
         if (option == 'c')
@@ -369,16 +390,20 @@ int ctl_run(int argc, char **argv)
             ask_for_report(option == 'a');
         else if (option == 'C')
             control = true;
-        else
+        else if (option != 't' || !ask_for_timeline(optarg))
             return CTL_BAD;
+        timeline |= option == 't';
     }
     if (optind == argc) {
         ctl_say("run: no program given, as in hakctl run -- ls -l");
         return CTL_BAD;
     }
-    if (control && fused != NULL) {
-        ctl_say("run: --fused takes no --control: a fused library cannot be "
-                "changed while it runs; leave out --fused");
+    if (fused != NULL && (control || timeline)) {
+        ctl_say("run: --fused takes no --%s; leave out --fused",
+                control ? "control: a fused library cannot be changed while it "
+                          "runs"
+                        : "timeline: a fused library has its configuration in "
+                          "it");
         return CTL_BAD;
     }
     if (control) {
