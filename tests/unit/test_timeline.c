@@ -14,8 +14,8 @@
 
 /* ---- the host ------------------------------------------------------------ */
 
-/* Short, so that the times of 100000 periods are less than what passed since the
- * boot. */
+/* Short, so that the times of 100000 periods are less than what passed since
+ * the boot. */
 enum { PERIOD_MS = 1 };
 
 static struct {
@@ -379,6 +379,7 @@ TEST(an_event_that_comes_meanwhile_is_for_the_next_point)
     timeline.start_ms = between_ms - now_ms - PERIOD_MS;
     write_point(false, false);
     EXPECT_EQ(summary().nevents, 1);
+    now_ms += 1000;
     write_point(false, false);
     EXPECT_EQ(summary().nevents, 2);
     clean();
@@ -397,8 +398,7 @@ TEST(events_that_do_not_fit_are_counted)
     struct summary s = summary();
     EXPECT_EQ(s.nevents, 65);
     EXPECT_EQ(s.dropped, 36);
-    EXPECT_CONTAINS(read_file(path),
-                    "\"text\":\"many \\\"events\\\"\"}\n");
+    EXPECT_CONTAINS(read_file(path), "\"text\":\"many \\\"events\\\"\"}\n");
     clean();
 }
 

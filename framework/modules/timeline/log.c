@@ -152,9 +152,9 @@ static int put_point(struct timeline_log *log, bool last)
 {
     uint64_t now_ms = point.of[TIMELINE_t];
     struct timeline_text t = {.bytes = line_bytes, .room = sizeof line_bytes};
-    add_names(log, &t, now_ms);
     struct timeline_taken taken =
         timeline_events_add(&t, log->start_ms, now_ms);
+    add_names(log, &t, now_ms);
     timeline_add_point(&t, &point);
     if (last)
         add_end(&t, now_ms);
