@@ -86,7 +86,9 @@ static bool has_constant(const char *section, const char *key)
         const char *kind, *keys;
     } known[] = {
         {"core", HAK_CORE_KEYS(NAME_OF) " pressure_file "},
-        {"stats", " at_exit at_start format only_pid on_signal on_term "},
+        {"stats",
+         " at_exit at_start format only_pid on_signal on_term timeline "
+         "every_ms "},
         {"route", " box fallback enabled classes "},
         {"learner", " every settle margin log "}, /* mode must be off */
         {"rule", NULL},
@@ -301,6 +303,9 @@ static void write_core(FILE *out)
     fprintf(out, ",\n    .stats_json = %s,\n", bool_text(hak_conf.stats_json));
     fprintf(out, "    .stats_on_signal = %d,\n    .stats_on_term = %s,\n",
             hak_conf.stats_on_signal, bool_text(hak_conf.stats_on_term));
+    fputs("    .timeline = ", out);
+    write_string(out, hak_conf.timeline);
+    fprintf(out, ",\n    .stats_every_ms = %u,\n", hak_conf.stats_every_ms);
 }
 
 static void write_note(FILE *out, const struct fuse *f)

@@ -293,9 +293,9 @@ static bool ask_for_timeline(const char *file)
 }
 
 /* Programs that make a namespace of users or change users by system calls of
- * their own. The kernel refuses that to a process of several threads, and the
- * control socket has one. */
-static void warn_of_thread(const char *program)
+ * their own. The kernel refuses that to a process of several threads, and what
+ * this option asks for has one. */
+static void warn_of_thread(const char *program, const char *what)
 {
     static const char *const known[] = {"unshare",  "nsenter", "bwrap",
                                         "firejail", "runc",    "crun",
@@ -305,9 +305,9 @@ static void warn_of_thread(const char *program)
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcmp(name, known[i]) == 0)
             ctl_say("warning: %s needs to be single-threaded when it enters a "
-                    "namespace, and --control adds a thread; leave --control "
-                    "out if it fails",
-                    name);
+                    "namespace, and --%s adds a thread; leave it out if it "
+                    "fails",
+                    name, what);
 }
 
 /* Preload a fused library, which has its configuration built in. */
@@ -364,7 +364,14 @@ static int prepare_conf(const char *given, const char *profile)
     return status;
 }
 
-int ctl_run(int argc, char **argv)
+/* The command line. */
+struct request {
+    const char *conf, *profile, *fused;
+    bool control, heap, timeline;
+    const char *heap_file, *heap_every, *timeline_file;
+};
+
+static bool take_options(struct request *r, int argc, char **argv)
 {
     static const struct option longs[] = {
         {"conf", required_argument, NULL, 'c'},
@@ -374,50 +381,92 @@ int ctl_run(int argc, char **argv)
         {"stats-all", no_argument, NULL, 'a'},
         {"control", no_argument, NULL, 'C'},
         {"timeline", optional_argument, NULL, 't'},
+        {"heap-profile", optional_argument, NULL, 'H'},
+        {"heap-profile-every", required_argument, NULL, 'E'},
         {CTL_HELP},
         {NULL, 0, NULL, 0}};
-    const char *given = NULL, *profile = NULL, *fused = NULL;
-    bool control = false, timeline = false;
     int option;
     while ((option = ctl_option(argc, argv, "+:c:p:f:sh", longs)) != -1) {
-        if (option == 'c')
-            given = optarg;
-        else if (option == 'p')
-            profile = optarg;
-        else if (option == 'f')
-            fused = optarg;
-        else if (option == 's' || option == 'a')
+        switch (option) {
+        case 'c':
+            r->conf = optarg;
+            break;
+        case 'p':
+            r->profile = optarg;
+            break;
+        case 'f':
+            r->fused = optarg;
+            break;
+        case 's':
+        case 'a':
             ask_for_report(option == 'a');
-        else if (option == 'C')
-            control = true;
-        else if (option != 't' || !ask_for_timeline(optarg))
-            return CTL_BAD;
-        timeline |= option == 't';
+            break;
+        case 'C':
+            r->control = true;
+            break;
+        case 'E':
+            r->heap_every = optarg;
+            r->heap = true;
+            break;
+        case 'H':
+            r->heap = true;
+            r->heap_file = optarg;
+            break;
+        case 't':
+            r->timeline = true;
+            r->timeline_file = optarg;
+            break;
+        default:
+            return false;
+        }
     }
-    if (optind == argc) {
+    return true;
+}
+
+/* Check what options need of each other. */
+static bool check_request(const struct request *r, int nwords)
+{
+    if (nwords == 0) {
         ctl_say("run: no program given, as in hakctl run -- ls -l");
-        return CTL_BAD;
+        return false;
     }
-    if (fused != NULL && (control || timeline)) {
-        ctl_say("run: --fused takes no --%s; leave out --fused",
-                control ? "control: a fused library cannot be changed while it "
-                          "runs"
-                        : "timeline: a fused library has its configuration in "
-                          "it");
+    if (r->fused == NULL || (!r->control && !r->heap && !r->timeline))
+        return true;
+    if (r->control)
+        ctl_say("run: --fused takes no --control: a fused library cannot be "
+                "changed while it runs; leave out --fused");
+    else
+        ctl_say("run: --fused takes no --%s: a fused library has its "
+                "configuration in it; leave out --fused, or set %s in the INI "
+                "that it is made of",
+                r->heap ? "heap-profile" : "timeline",
+                r->heap ? "file of [heap_profile]" : "timeline of [stats]");
+    return false;
+}
+
+int ctl_run(int argc, char **argv)
+{
+    struct request r = {0};
+    if (!take_options(&r, argc, argv) || !check_request(&r, argc - optind))
         return CTL_BAD;
-    }
-    if (control) {
+    if (r.heap && ctl_heap_profile(r.heap_file, r.heap_every) != CTL_OK)
+        return CTL_BAD;
+    if (r.timeline && !ask_for_timeline(r.timeline_file))
+        return CTL_BAD;
+    if (r.control)
         set_variable("HAKMEM_CONTROL_SOCKET", "auto");
-        warn_of_thread(argv[optind]);
-    }
+    if (r.control || r.timeline)
+        warn_of_thread(argv[optind], r.control ? "control" : "timeline");
     const char *preload = getenv("LD_PRELOAD");
     char *before = strdup(preload != NULL ? preload : "");
     if (before == NULL)
         ctl_die("no memory");
-    int status = fused != NULL ? prepare_fused(fused, given, profile)
-                               : prepare_conf(given, profile);
-    if (control)
+    int status = r.fused != NULL ? prepare_fused(r.fused, r.conf, r.profile)
+                                 : prepare_conf(r.conf, r.profile);
+    if (r.control)
         ctl_foreign_tls_for_next(); /* a foreign box may be loaded later */
+    if (status == CTL_OK && r.heap)
+        ctl_heap_profile_tell();
     if (status == CTL_OK)
         status = run_program(argv + optind, before);
     free(before);

@@ -28,7 +28,7 @@
 #include <hakmem/version.h>
 
 #define HAK_MODULE_VERSION 7
-#define HAK_MODULES_MOST 8
+#define HAK_MODULES_MOST 16
 
 struct hak_conf;
 
@@ -309,6 +309,7 @@ struct hak_module_entry {
     uint32_t version;         /* HAK_MODULE_VERSION */
     const char *core_version; /* HAK_VERSION */
     const char *name;         /* of its file, without .so */
+    const char *needs;        /* a module that is opened before it */
 
     /*
      * start - set the module up. Called in the library's constructor, while the
