@@ -98,6 +98,23 @@ TEST(the_peak_of_each_stack_is_that_of_the_highest_sum)
     remove_folder();
 }
 
+TEST(what_has_not_changed_since_the_peak_was_so_at_the_peak)
+{
+    start("x.pb.gz");
+    set_stack(1, 0x100);
+    EXPECT(allocate(64, 100, 112, 1));
+    set_stack(1, 0x200);
+    EXPECT(allocate(128, 300, 320, 1));
+    EXPECT(give_back(128));
+    set_stack(1, 0x300);
+    EXPECT(allocate(192, 200, 208, 1));
+    profile();
+    EXPECT_EQ(sum_of("peak_space", "+0x100"), 100);
+    EXPECT_EQ(sum_of("peak_space", "+0x200"), 300);
+    EXPECT_EQ(sum_of("peak_space", "+0x300"), 0);
+    remove_folder();
+}
+
 TEST(lifetimes_by_decades)
 {
     static const struct {
@@ -319,6 +336,25 @@ TEST(a_library_that_was_closed_keeps_its_name)
     profile();
     EXPECT_EQ(sum_of("inuse_space", "stack=libresolv.so.2+0x"), 100);
     EXPECT_EQ(sum_of("inuse_space", "stack=libBrokenLocale.so.1+0x"), 100);
+    remove_folder();
+}
+
+/* As if another build of a library had come to the place of the first. */
+TEST(another_build_at_the_same_address_is_another_object)
+{
+    start("x.pb.gz");
+    set_stack(1, (uintptr_t)&gnu_get_libc_version);
+    EXPECT(allocate(64, 10, 16, 1));
+    uint32_t n = hak_profile_objects.n;
+    struct hak_profile_object *o = hak_profile_at(&hak_profile_objects, n - 1);
+    EXPECT(allocate(128, 10, 16, 1));
+    EXPECT_EQ(hak_profile_objects.n, n);
+    EXPECT_GT(o->id_bytes, 0);
+    o->id[0] ^= 1;
+    EXPECT(allocate(192, 10, 16, 1));
+    EXPECT_EQ(hak_profile_objects.n, n + 1);
+    profile();
+    EXPECT_EQ(sum_of("inuse_objects", "stack=libc.so.6+0x"), 3);
     remove_folder();
 }
 
