@@ -54,13 +54,10 @@ static const char *absolute(const char *file)
 
 static void print_started(const json_t *ok)
 {
-    double every = ctl_number(ok, "every");
-    if (every == 0)
-        every = ctl_number(ok, "every_bytes");
     printf("sampling");
-    if (every > 0)
-        printf(" one in %.0f bytes", every);
-    printf(": hakctl profile PID dump writes a profile\n");
+    if (ctl_number(ok, "every") > 0)
+        printf(", one in %.0f bytes", ctl_number(ok, "every"));
+    printf("; hakctl profile PID dump writes a profile\n");
 }
 
 static void print_dumped(const json_t *ok)
@@ -125,7 +122,8 @@ static int live(int argc, char **argv)
     const int words = argc - optind;
     const char *verb = argv[optind + 1];
     const bool dump = strcmp(verb, "dump") == 0;
-    if (words > (dump ? 3 : 2) || (every != NULL && strcmp(verb, "start"))) {
+    if (words > (dump ? 3 : 2) ||
+        (every != NULL && strcmp(verb, "start") != 0)) {
         ctl_say("profile: %s is not wanted here; see hakctl help profile",
                 words > (dump ? 3 : 2) ? argv[argc - 1] : "--every");
         return CTL_BAD;

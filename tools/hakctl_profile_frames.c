@@ -56,14 +56,14 @@ static void read_jit(struct pf_names *names)
     char *line = NULL;
     size_t size = 0;
     while (in != NULL && getline(&line, &size, in) > 0) {
-        struct pf_jit j;
-        int name = 0;
+        char *after_start, *after_bytes;
         line[strcspn(line, "\n")] = 0;
-        if (sscanf(line, "%" SCNx64 " %" SCNx64 " %n", &j.start, &j.bytes,
-                   &name) < 2 ||
-            name == 0)
+        struct pf_jit j = {.start = strtoull(line, &after_start, 16)};
+        j.bytes = strtoull(after_start, &after_bytes, 16);
+        if (after_start == line || after_bytes == after_start ||
+            *after_bytes != ' ')
             continue;
-        j.name = pf_demangle(line + name);
+        j.name = pf_demangle(after_bytes + 1);
         names->jit = pf_grow(names->jit, names->njit, sizeof *names->jit);
         names->jit[names->njit++] = j;
     }

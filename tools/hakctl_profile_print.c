@@ -315,13 +315,13 @@ static void print_plain(FILE *out, const char *name)
 void pf_print_collapsed(const struct pf_rows *rows)
 {
     struct pf_set set = {0};
-    double *value = NULL;
+    double *value = calloc(rows->n + 1, sizeof *value); /* by number of set */
     for (size_t i = 0; i < rows->n; i++) {
         const struct pf_stack *s = &rows->at[i].stack;
         char *text = NULL;
         size_t bytes = 0;
         FILE *out = open_memstream(&text, &bytes);
-        if (out == NULL)
+        if (out == NULL || value == NULL)
             ctl_die("no memory for the profile");
         for (size_t k = s->n; k-- > 0;) {
             print_plain(out, s->at[k]->function);
@@ -329,15 +329,11 @@ void pf_print_collapsed(const struct pf_rows *rows)
         }
         if (fclose(out) != 0)
             ctl_die("no memory for the profile");
-        uint32_t n = set.n, at = pf_set_add(&set, text, bytes);
+        uint32_t at = pf_set_add(&set, text, bytes);
         free(text);
-        if (at == n) {
-            value = pf_grow(value, n, sizeof *value);
-            value[n] = 0;
-        }
         value[at] += pf_main(rows->options, &rows->at[i].v);
     }
-    for (uint32_t i = 0; i < set.n; i++)
+    for (uint32_t i = 0; i < set.n && value != NULL; i++)
         if (value[i] >= 0.5)
             printf("%s %.0f\n", (const char *)set.entry[i].bytes, value[i]);
     free(value);

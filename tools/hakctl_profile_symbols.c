@@ -102,7 +102,7 @@ struct pf_library *pf_library(const char *file, const char *build_id)
     static struct pf_library **all;
     const char *key[2] = {pf_keep(file), pf_keep(build_id)};
     uint32_t n = set.n, i = pf_set_add(&set, key, sizeof key);
-    if (i == n) {
+    if (i == n || all == NULL) {
         all = pf_grow(all, n, sizeof(struct pf_library *));
         all[n] = calloc(1, sizeof **all);
         if (all[n] == NULL)

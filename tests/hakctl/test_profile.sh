@@ -293,6 +293,100 @@ if [ ! -e $jit ]; then
         '[["JS:*work app.js:3","[JIT]"],["other","[JIT]"]]'
 fi
 
+# ---- real profiles -----------------------------------------------------------
+
+"${CXX:-g++}" -std=c++17 -O1 -g -o "$tmp/leaks" tests/hakctl/leaks.cc 2>"$said"
+result $? 'leaks.cc is compiled'
+# FILE WORD...: run leaks, each block a sample
+run_leaks() {
+    file=$1
+    shift
+    try "$ctl" run --heap-profile="$file" --heap-profile-every=1 -- \
+        "$tmp/leaks" "$@"
+}
+run_leaks "$tmp/clean.pb.gz"
+holds 'run says how the profile is read' 0 err \
+    '^hakctl: heap profile at exit; read it by: hakctl profile TMP/clean.pb.gz$'
+try "$ctl" profile "$tmp/clean.pb.gz" --leaks --json
+json 'a program without leaks has none' 0 \
+    '[.total.bytes, (.left_out.objects > 10)]' '[0,true]'
+try "$ctl" profile "$tmp/clean.pb.gz" --leaks
+holds 'and it says so' 0 out '^nothing else is left$'
+run_leaks "$tmp/leaks.pb.gz" leak
+try "$ctl" profile "$tmp/leaks.pb.gz" --leaks --json
+json 'planted leaks are found, and no others' 0 \
+    '[.stacks[].frames | map(.function) | map(select(test("^leak_"))) | first] | sort | unique' \
+    '["leak_list","leak_new","leak_strdup"]'
+json 'with their sizes' 0 \
+    '[.functions[] | select(.function | test("leak_(new|strdup)")) | .self.bytes]' \
+    '[1000,11]'
+try "$ctl" profile "$tmp/leaks.pb.gz" --leaks --flat
+holds 'wrappers are not blamed' 0 out '^    1000B .*  leak_new$'
+
+# ---- a running process -------------------------------------------------------
+
+# A process that only writes down what it is asked.
+cat >"$tmp/server.py" <<'END'
+import socket, sys
+path, log = sys.argv[1:]
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(path)
+listener.listen(9)
+open(log, "w").close()
+while True:
+    client = listener.accept()[0]
+    line = client.makefile().readline()
+    open(log, "a").write(line)
+    if line.startswith("profile stop"):
+        client.sendall(b'{"error":"nothing is sampled"}\n')
+    elif line:
+        client.sendall(b'{"ok":{"file":"/srv/x.pb.gz","every":4096}}\n')
+    client.close()
+END
+python3 "$tmp/server.py" "$tmp/sock" "$tmp/asked" 2>"$said" &
+server=$!
+trap 'kill $server; rm -rf "$tmp"' EXIT
+tries=0
+while [ ! -e "$tmp/asked" ] && [ $tries -lt 100 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+done
+try "$ctl" profile "$tmp/sock" start --every 4k
+holds 'start' 0 out '^sampling, one in 4096 bytes'
+try "$ctl" profile "$tmp/sock" dump own.pb.gz
+says 'dump' 0 out <<'END'
+/srv/x.pb.gz
+read it by: hakctl profile /srv/x.pb.gz
+END
+try "$ctl" profile "$tmp/sock" dump
+try "$ctl" profile --json "$tmp/sock" start
+json '--json' 0 .every 4096
+try "$ctl" profile "$tmp/sock" stop
+says 'what the process refuses' 1 err <<'END'
+hakctl: profile: nothing is sampled
+END
+sed "s|$top|TOP|" "$tmp/asked" | grep . >"$tmp/requests"
+diff - "$tmp/requests" >"$tmp/why" <<'END'
+profile start 4k
+profile dump TOP/own.pb.gz
+profile dump
+profile start
+profile stop
+END
+judge 'the requests'
+try "$ctl" profile "$tmp/sock" stop now
+says 'a word too many' 2 err <<'END'
+hakctl: profile: now is not wanted here; see hakctl help profile
+END
+try "$ctl" profile "$tmp/sock" dump --every 4k
+says '--every without start' 2 err <<'END'
+hakctl: profile: --every is not wanted here; see hakctl help profile
+END
+try "$ctl" profile 4242
+says 'a process without a word of what to do' 2 err <<'END'
+hakctl: profile: there is no file 4242; of the process 4242, hakctl profile 4242 dump writes one
+END
+
 # ---- wrong use ---------------------------------------------------------------
 
 profile --focus '('
