@@ -214,6 +214,7 @@ of() {
 line_of() { grep -n "$1" tests/hakctl/profiled.cc | cut -d: -f1; }
 symbols() { # NAME OF THE CASE: all functions with lines
     try "$ctl" profile "$tmp/p.pb.gz" --json
+    # shellcheck disable=SC2016 # a variable of jq
     filter='[.stacks[] | select(.thread == $t) | .frames[] |
         "\(.function) \(.file // "-" | split("/")[-1]):\(.line // 0)"]'
     for case in "template|shop::basket<long>::add profiled.cc:$(at template)" \
