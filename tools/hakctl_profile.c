@@ -19,7 +19,7 @@
 static bool is_verb(const char *word)
 {
     return strcmp(word, "start") == 0 || strcmp(word, "stop") == 0 ||
-           strcmp(word, "dump") == 0;
+           strcmp(word, "dump") == 0 || strcmp(word, "state") == 0;
 }
 
 /* The words "PID VERB ..." ask a process. A file is never followed by a verb.
@@ -52,35 +52,31 @@ static const char *absolute(const char *file)
     return path;
 }
 
-static void print_started(const json_t *ok)
-{
-    printf("sampling");
-    if (ctl_number(ok, "every") > 0)
-        printf(", one in %.0f bytes", ctl_number(ok, "every"));
-    printf("; hakctl profile PID dump writes a profile\n");
-}
-
 static void print_dumped(const json_t *ok)
 {
     const char *file = ctl_text(ok, "file");
-    if (file[0] == 0) {
-        ctl_print_json(ok);
-        return;
-    }
     printf("%s\nread it by: hakctl profile %s\n", file, file);
 }
 
-static void print_reply(const char *verb, const json_t *ok)
+static void print_state(const json_t *ok)
 {
-    if (strcmp(verb, "start") == 0)
-        print_started(ok);
-    else if (strcmp(verb, "dump") == 0)
-        print_dumped(ok);
-    else
-        printf("stopped; what is recorded stays until it is freed\n");
+    if (!json_is_true(json_object_get(ok, "sampling"))) {
+        printf("nothing is sampled\n");
+        return;
+    }
+    printf("one sample every %.0f bytes on average: %.0f samples; about %.0f "
+           "bytes in use, %.0f at the peak\n",
+           ctl_number(ok, "every"), ctl_number(ok, "samples"),
+           ctl_number(ok, "live_bytes"), ctl_number(ok, "peak_bytes"));
+    if (ctl_number(ok, "lost_blocks") > 0)
+        printf("%.0f blocks had no room: a larger `most` of [heap_profile] "
+               "mends that\n",
+               ctl_number(ok, "lost_blocks"));
 }
 
-static int ask(pid_t pid, const char *verb, const char *word, bool json)
+/* Ask, and print the answer by `print`. Returns the exit status. */
+static int ask(pid_t pid, const char *verb, const char *word,
+               void (*print)(const json_t *ok))
 {
     char *request = NULL, why[1024];
     ctl_word(&request, "profile");
@@ -93,12 +89,24 @@ static int ask(pid_t pid, const char *verb, const char *word, bool json)
         ctl_say("profile: %s", why);
         return CTL_SOME;
     }
-    if (json)
-        ctl_print_json(ok);
-    else
-        print_reply(verb, ok);
+    if (print != NULL)
+        print(ok);
     json_decref(ok);
     return CTL_OK;
+}
+
+static int ask_and_tell(pid_t pid, const char *verb, const char *word)
+{
+    if (strcmp(verb, "dump") == 0)
+        return ask(pid, verb, word, print_dumped);
+    if (strcmp(verb, "state") == 0)
+        return ask(pid, verb, word, print_state);
+    int status = ask(pid, verb, word, NULL);
+    if (status == CTL_OK && strcmp(verb, "start") == 0)
+        status = ask(pid, "state", NULL, print_state);
+    else if (status == CTL_OK)
+        printf("stopped; what is recorded stays until it is freed\n");
+    return status;
 }
 
 static int live(int argc, char **argv)
@@ -132,7 +140,9 @@ static int live(int argc, char **argv)
     if (pid == 0)
         return CTL_SOME;
     const char *file = words == 3 ? absolute(argv[optind + 2]) : NULL;
-    return ask(pid, verb, dump ? file : every, json);
+    const char *word = dump ? file : every;
+    return json ? ask(pid, verb, word, ctl_print_json)
+                : ask_and_tell(pid, verb, word);
 }
 
 /* ---- the command ----------------------------------------------------------
@@ -146,9 +156,10 @@ static bool lacks_verb(int argc, char **argv)
     if (word[0] == 0 || strspn(word, "0123456789") != strlen(word) ||
         access(word, F_OK) == 0)
         return false;
-    ctl_say("profile: there is no file %s; of the process %s, hakctl profile "
-            "%s dump writes one",
-            word, word, word);
+    ctl_say(
+        "profile: there is no file %s; hakctl profile %s dump writes one of "
+        "the process %s",
+        word, word, word);
     return true;
 }
 

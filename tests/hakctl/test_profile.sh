@@ -341,7 +341,7 @@ while True:
     if line.startswith("profile stop"):
         client.sendall(b'{"error":"nothing is sampled"}\n')
     elif line:
-        client.sendall(b'{"ok":{"file":"/srv/x.pb.gz","every":4096}}\n')
+        client.sendall(b'{"ok":{"file":"/srv/x.pb.gz","sampling":true,"every":4096,"samples":7,"live_bytes":9000,"peak_bytes":9999}}\n')
     client.close()
 END
 python3 "$tmp/server.py" "$tmp/sock" "$tmp/asked" 2>"$said" &
@@ -353,7 +353,9 @@ while [ ! -e "$tmp/asked" ] && [ $tries -lt 100 ]; do
     tries=$((tries + 1))
 done
 try "$ctl" profile "$tmp/sock" start --every 4k
-holds 'start' 0 out '^sampling, one in 4096 bytes'
+says 'start' 0 out <<'END'
+one sample every 4096 bytes on average: 7 samples; about 9000 bytes in use, 9999 at the peak
+END
 try "$ctl" profile "$tmp/sock" dump own.pb.gz
 says 'dump' 0 out <<'END'
 /srv/x.pb.gz
@@ -369,6 +371,7 @@ END
 sed "s|$top|TOP|" "$tmp/asked" | grep . >"$tmp/requests"
 diff - "$tmp/requests" >"$tmp/why" <<'END'
 profile start 4k
+profile state
 profile dump TOP/own.pb.gz
 profile dump
 profile start
@@ -385,8 +388,49 @@ hakctl: profile: --every is not wanted here; see hakctl help profile
 END
 try "$ctl" profile 4242
 says 'a process without a word of what to do' 2 err <<'END'
-hakctl: profile: there is no file 4242; of the process 4242, hakctl profile 4242 dump writes one
+hakctl: profile: there is no file 4242; hakctl profile 4242 dump writes one of the process 4242
 END
+
+# A process of hakmem: 3000 blocks of 3 KB after the start of sampling.
+mkfifo "$tmp/fifo"
+"$ctl" run --control -- python3 -c '
+import sys
+kept = [bytes(3000) for i in range(2000)]
+print("ready", flush=True)
+sys.stdin.readline()
+kept += [bytes(3000) for i in range(3000)]
+print("more", flush=True)
+sys.stdin.readline()' >"$tmp/python.out" 2>"$said" <"$tmp/fifo" &
+python=$!
+exec 8>"$tmp/fifo"
+trap 'kill $server $python; rm -rf "$tmp"' EXIT
+until_line() { # WORD
+    tries=0
+    while ! grep -q "$1" "$tmp/python.out" && [ $tries -lt 600 ]; do
+        sleep 0.1
+        tries=$((tries + 1))
+    done
+}
+until_line ready
+try "$ctl" profile $python state
+says 'a process that samples nothing' 0 out <<'END'
+nothing is sampled
+END
+try "$ctl" profile $python start --every 1
+holds 'it starts' 0 out '^one sample every 1 bytes on average: '
+echo >&8
+until_line more
+try "$ctl" profile $python dump "$tmp/live.pb.gz"
+holds 'it writes a profile' 0 out '^read it by: hakctl profile TMP/live.pb.gz$'
+try "$ctl" profile "$tmp/live.pb.gz" --json
+json 'which has what came since' 0 \
+    '[.view, .profile.reason, .total.bytes > 8500000, .total.bytes < 10000000]' \
+    '["in-use","control",true,true]'
+try "$ctl" profile $python stop
+holds 'it stops' 0 out '^stopped; '
+exec 8>&-
+wait $python
+trap 'kill $server; rm -rf "$tmp"' EXIT
 
 # ---- wrong use ---------------------------------------------------------------
 
