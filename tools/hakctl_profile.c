@@ -36,8 +36,7 @@ static bool is_live(int argc, char **argv)
     return false;
 }
 
-/* ---- the request ----------------------------------------------------------
- */
+/* ---- the request --------------------------------------------------------- */
 
 /* The process writes the file, and may have another working directory. */
 static const char *absolute(const char *file)
@@ -145,8 +144,7 @@ static int live(int argc, char **argv)
                 : ask_and_tell(pid, verb, word);
 }
 
-/* ---- the command ----------------------------------------------------------
- */
+/* ---- the command --------------------------------------------------------- */
 
 /* A number that is no file is the process of somebody who has forgotten the
  * verb. */

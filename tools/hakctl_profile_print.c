@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- header ---------------------------------------------------------------
- */
+/* ---- header -------------------------------------------------------------- */
 
 static const char *reason_text(const char *reason)
 {
@@ -172,8 +171,7 @@ void pf_print_header(const struct pf_rows *rows, const struct pf *p)
         print_ages(rows);
 }
 
-/* ---- lists ----------------------------------------------------------------
- */
+/* ---- lists --------------------------------------------------------------- */
 
 static size_t print_ages_head(const char *name)
 {
@@ -302,8 +300,7 @@ void pf_print_stacks(const struct pf_rows *rows, const struct pf_groups *g,
         printf("... and %zu more stacks (--top 0 shows all)\n", left);
 }
 
-/* ---- collapsed stacks -----------------------------------------------------
- */
+/* ---- collapsed stacks ---------------------------------------------------- */
 
 static void print_plain(FILE *out, const char *name)
 {
