@@ -284,6 +284,50 @@ mv "$tmp/gone" "$program"
 try "$ctl" profile "$tmp/p.pb.gz" --no-symbols --flat
 holds '--no-symbols' 0 out '  profiled+0x'
 
+# A server that has nothing, and writes down that it was asked.
+cat >"$tmp/debuginfod.py" <<'END'
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        open(sys.argv[1], "a").write(self.path + "\n")
+        self.send_error(404)
+    def log_message(self, *args):
+        pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+print("http://127.0.0.1:%d" % server.server_port, flush=True)
+server.serve_forever()
+END
+cp "$program" "$tmp/profiled-nodebug"
+strip "$tmp/profiled-nodebug"
+of "$id" "$tmp/profiled-nodebug"
+try "$ctl" profile "$tmp/p.pb.gz" --debuginfod --flat
+holds '--debuginfod without a server' 0 err \
+    '^hakctl: warning: --debuginfod, but DEBUGINFOD_URLS names no server'
+: >"$tmp/asked.http"
+python3 "$tmp/debuginfod.py" "$tmp/asked.http" >"$tmp/url" 2>"$said" &
+web=$!
+trap 'kill $web; rm -rf "$tmp"' EXIT
+tries=0
+while [ ! -s "$tmp/url" ] && [ $tries -lt 100 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+done
+try env DEBUGINFOD_URLS="$(cat "$tmp/url")" \
+    DEBUGINFOD_CACHE_PATH="$tmp/cache" "$ctl" profile "$tmp/p.pb.gz"
+cp "$tmp/asked.http" "$tmp/why"
+judge 'no server is asked by itself'
+if ls /usr/lib/*/libdebuginfod.so.1 >/dev/null 2>&1; then
+    try env DEBUGINFOD_URLS="$(cat "$tmp/url")" \
+        DEBUGINFOD_CACHE_PATH="$tmp/cache" \
+        "$ctl" profile "$tmp/p.pb.gz" --debuginfod
+    grep -q "/buildid/$id/" "$tmp/asked.http"
+    result $? '--debuginfod asks it'
+else
+    skip '--debuginfod asks it' 'libdebuginfod1 is not installed'
+fi
+kill $web
+trap 'rm -rf "$tmp"' EXIT
+
 jit=/tmp/perf-$$.map
 if [ ! -e $jit ]; then
     printf '1200 100 JS:*work app.js:3\n4560 1 other\n' >$jit
