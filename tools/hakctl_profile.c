@@ -22,17 +22,13 @@ static bool is_verb(const char *word)
            strcmp(word, "dump") == 0 || strcmp(word, "state") == 0;
 }
 
-/* The words "PID VERB ..." ask a process. A file is never followed by a verb.
- */
+/* "PID VERB ..." asks a process: the word behind the first one that is no
+ * option is a verb. */
 static bool is_live(int argc, char **argv)
 {
-    int words = 0;
-    for (int i = 1; i < argc; i++) {
-        if (argv[i][0] == '-' && argv[i][1] != 0)
-            continue;
-        if (++words == 2)
-            return is_verb(argv[i]);
-    }
+    for (int i = 1; i < argc; i++)
+        if (argv[i][0] != '-' || argv[i][1] == 0)
+            return i + 1 < argc && is_verb(argv[i + 1]);
     return false;
 }
 

@@ -108,6 +108,8 @@ static bool take_option(struct request *r, int option)
     default:
         break;
     }
+    if (option == 'j')
+        option = OPTION_FORMAT + JSON;
     if (option >= OPTION_FORMAT && option < OPTION_OBJECTS) {
         r->format = (enum format)(option - OPTION_FORMAT);
         return true;

@@ -140,6 +140,13 @@ json '--json: a stack' 0 \
     '[2097152,2,"main","ultra",64,["read","main"]]'
 json '--json: the confidence' 0 .total.confidence_95_bytes 2055209
 
+profile -j --peak
+json '-j is --json' 0 .view '"peak"'
+try sh -c "'$ctl' profile - --collapsed --no-symbols <'$tmp/a.pb.gz'"
+holds '- is standard input' 0 out '^main;grow 10485760$'
+profile --focus start --in-use
+holds 'a value that is a verb elsewhere' 0 out '^in use: 1 KiB in 1 blocks$'
+
 # ---- differences -------------------------------------------------------------
 
 profile --in-use --diff "$tmp/b.pb.gz"
@@ -478,6 +485,10 @@ trap 'kill $server; rm -rf "$tmp"' EXIT
 
 # ---- wrong use ---------------------------------------------------------------
 
+in_use --peek
+says 'an unknown option' 2 err <<'END'
+hakctl: profile: unknown option "--peek"; see hakctl help profile
+END
 profile --focus '('
 says '--focus that is no expression' 2 err <<'END'
 hakctl: profile: --focus "(" is no extended regular expression: Unmatched ( or \(
