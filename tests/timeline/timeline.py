@@ -293,6 +293,29 @@ os.waitpid(pid, 0)
         same(p.lines()[0]["pid"], p.pid)
 
 
+def forks_beside_events_and_points(folder):
+    with Timed(folder, every_ms=10) as p:
+        p.run("""
+import threading
+def fork_many():
+    for _ in range(300):
+        pid = os.fork()
+        if pid == 0:
+            churn()
+            os._exit(0)
+        if os.waitpid(pid, 0)[1] != 0:
+            os.abort()
+forks = threading.Thread(target=fork_many)
+forks.start()
+""")
+        for i in range(150):
+            p.ask(f"route C{i % 8} {('midmt', 'ultra')[i % 2]}")
+        p.run("forks.join()")
+        until(lambda: len([e for e in p.lines() if e.get("event") == "route"])
+              == 150, "150 events")
+        p.lives()
+
+
 def a_program_that_it_starts_has_its_own_file(folder):
     with Timed(folder) as p:
         p.next_point()
@@ -437,6 +460,7 @@ sys.exit(main([
     the_period_is_changed_while_it_runs,
     it_is_begun_and_ended_while_the_program_runs,
     a_child_has_its_own_file,
+    forks_beside_events_and_points,
     a_program_that_it_starts_has_its_own_file,
     the_process_id_is_in_the_name,
     a_killed_program_leaves_whole_lines,
