@@ -298,7 +298,7 @@ def forks_beside_events_and_points(folder):
         p.run("""
 import threading
 def fork_many():
-    for _ in range(300):
+    for _ in range(100):
         pid = os.fork()
         if pid == 0:
             churn()
@@ -311,8 +311,9 @@ forks.start()
         for i in range(150):
             p.ask(f"route C{i % 8} {('midmt', 'ultra')[i % 2]}")
         p.run("forks.join()")
-        until(lambda: len([e for e in p.lines() if e.get("event") == "route"])
-              == 150, "150 events")
+        until(lambda: sum(
+            int(e["text"].split()[0]) if e["event"] == "dropped" else 1
+            for e in p.lines() if "event" in e) == 150, "150 events")
         p.lives()
 
 
