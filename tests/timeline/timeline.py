@@ -430,10 +430,12 @@ def hakctl_run_makes_one(folder):
         p = subprocess.run([HAKCTL, "run", *words], cwd=folder.path, text=True,
                            capture_output=True, check=False)
         return p.returncode, p.stderr
-    same(run("--timeline", "--", PYTHON, "-c", "pass"), (0, ""))
+    said = run("--timeline", "--", PYTHON, "-c", "pass")
     file, = folder.path.glob("hakmem.*.timeline")
+    same(said, (0, f"hakctl: memory over time: {file}\n"))
     same(file.name, f"hakmem.{read(file)[0]['pid']}.timeline")
-    same(run("--timeline=x", "--", PYTHON, "-c", "pass"), (0, ""))
+    same(run("--timeline=x", "--", PYTHON, "-c", "pass"),
+         (0, f"hakctl: memory over time: {folder.path / 'x'}\n"))
     same(read(folder.path / "x")[-1].get("end"), "exit")
     same(run("--timeline=", "--", "true"),
          (2, "hakctl: run: --timeline=FILE needs the name of a file\n"))

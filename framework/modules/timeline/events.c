@@ -35,8 +35,10 @@ static void copy(char *out, size_t bytes, const char *text)
 
 void timeline_event(const struct hak_event *event)
 {
-    uint64_t now_ms = hak_os_now_us() / 1000;
     hak_lock_take(&events.lock);
+    /* With the lock held, so that the times in the ring are in order, and none
+     * is before the point that was written last. */
+    uint64_t now_ms = hak_os_now_us() / 1000;
     if (events.n == ROOM) {
         events.ndropped++;
     } else {
