@@ -289,6 +289,12 @@ static bool ask_for_timeline(const char *file)
     snprintf(whole, sizeof whole, "%s%s%s", file[0] == '/' ? "" : cwd,
              file[0] == '/' ? "" : "/", file);
     set_variable("HAKMEM_STATS_TIMELINE", whole);
+    const char *p = strstr(whole, "%p");
+    if (p != NULL) /* exec keeps the process id */
+        ctl_say("memory over time: %.*s%d%s", (int)(p - whole), whole,
+                (int)getpid(), p + 2);
+    else
+        ctl_say("memory over time: %s", whole);
     return true;
 }
 
