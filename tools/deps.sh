@@ -8,7 +8,8 @@
 # package leave out what needs it.
 set -eu
 
-build='libinih-dev libffi-dev libjansson-dev libncurses-dev libmicrohttpd-dev'
+build='libinih-dev libffi-dev libjansson-dev libncurses-dev libmicrohttpd-dev
+libjs-chart.js'
 peers='libmimalloc2.0|libmimalloc3 libjemalloc2
 libtcmalloc-minimal4|libtcmalloc-minimal4t64 libtbbmalloc2'
 programs='perl python3 git sqlite3 redis-server redis-tools xz-utils'

@@ -273,6 +273,20 @@ static const struct command commands[] = {
      "\n"
      "Ends on SIGTERM and SIGINT. Exit status: 0; 1 it cannot listen; 2 bad\n"
      "usage.\n"},
+    {"report", ctl_report, "[-o PAGE] FILE... | PID",
+     "a page of HTML about the memory of a program",
+     "Makes one page of any timelines, heap profiles and JSON reports of a\n"
+     "program: memory over time, what it is held for, size classes, call sites\n"
+     "with a flame graph, and which keys of the INI would help. The page needs\n"
+     "no other file and no network (docs/report.md).\n"
+     "\n"
+     "FILE is what [stats] timeline, [heap_profile] file or [stats] at_exit with\n"
+     "format = json has written. " PID_IS
+     "\n"
+     "  -o, --output PAGE      default: report.html\n"
+     "\n"
+     "Exit status: 0; 1 a file cannot be read or is none of these, or the page\n"
+     "cannot be written; 2 bad usage.\n"},
     {"help", help, "[COMMAND]", "this text, or that of a command", ""},
 };
 enum { NCOMMANDS = sizeof commands / sizeof commands[0] };

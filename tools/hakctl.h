@@ -21,6 +21,7 @@
  *     hakctl_json.c       strings in JSON, for the conformance suite too
  *     hakctl_fleet.c      figures of many processes (hakctl_fleet.h)
  *     hakctl_prometheus.c  these figures in Prometheus's text format
+ *     hakctl_report*.c    report: a page about memory (hakctl_report.h)
  *     hakctl_beside.c     starts hakctl-monitor for top and exporter
  *
  * and of hakctl-monitor, which is hakctl with them:
@@ -72,6 +73,7 @@ int ctl_learner(int argc, char **argv);
 int ctl_save(int argc, char **argv);
 int ctl_top(int argc, char **argv);
 int ctl_exporter(int argc, char **argv);
+int ctl_report(int argc, char **argv);
 
 /* ---- hakctl.c ------------------------------------------------------------ */
 

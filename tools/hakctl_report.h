@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT
+ * hakctl_report.h - hakctl report: a page of HTML about the memory of a
+ * program.
+ *
+ * The page is made in three steps, each with files of its own:
+ *
+ *     hakctl_report_read.c     files -> struct report
+ *     hakctl_report_model.c    struct report -> the figures of the page, as
+ *                              JSON: summary, memory over time, the gap
+ *     hakctl_report_classes.c  the same: size classes over time
+ *     hakctl_report_sites.c    the same: call sites and the flame graph
+ *     hakctl_report_advice.c   the same: keys of the INI that would help
+ *     hakctl_report_tables.c   figures -> HTML: tables, bars, lists
+ *     hakctl_report_html.c     HTML's characters, and the frame of the page
+ *
+ * The page holds its figures as JSON too. All that it shows, the tables and
+ * what its script draws, comes from there, so that they agree. docs/report.md
+ * describes the page.
+ */
+#ifndef HAKMEM_HAKCTL_REPORT_H
+#define HAKMEM_HAKCTL_REPORT_H
+
+#include <jansson.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+/* What was read about one or several processes. Zero at first. */
+struct report {
+    json_t *timelines; /* {"pid", "header", "points", "events",
+                          "ended_ms" if it has ended} */
+    json_t *profiles;  /* {"pid", "comments", "views"}: what hakctl profile --json
+                          printed for each of four views */
+    json_t *stats;     /* reports of [stats] format = json */
+    json_t *sources;   /* names of the files */
+    json_t *notes;     /* sentences: what the page lacks, and how to get it */
+    pid_t pid;         /* the process that the page is about; 0: that of the
+                          first file */
+};
+
+/* ---- hakctl_report.c ------------------------------------------------------- */
+
+/* Make the page of what was read. Returns false, after a message. */
+bool report_make(struct report *r, const char *file);
+
+/* ---- hakctl_report_read.c ------------------------------------------------ */
+
+void report_start(struct report *r);
+void report_end(struct report *r);
+
+/*
+ * report_read - read a timeline, a heap profile or reports in JSON.
+ * Returns  false, after a message: the file cannot be read, is damaged, or is
+ *          none of these
+ */
+bool report_read(struct report *r, const char *file);
+
+/* Add a sentence to the notes. */
+void report_note(struct report *r, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* A number of a JSON object that is a count of something: 0 to 2^53. 0: there
+ * is no such member. */
+int64_t report_count(const json_t *object, const char *key);
+/* The same; -1: there is no such member, so the figure is not known. */
+int64_t report_known(const json_t *object, const char *key);
+/* A count as JSON; null for -1. */
+json_t *report_number(int64_t n);
+
+/* ---- hakctl_report_model.c and others ------------------------------------ */
+
+/*
+ * report_figures - all that the page shows. docs/report.md lists the members.
+ * Returns  the figures, the caller's; NULL, after a message: there are none of
+ *          that process
+ */
+json_t *report_figures(struct report *r);
+
+/* What hakctl_report_model.c hands on to the makers of the other members. */
+struct report_process {
+    const json_t *boxes;   /* names */
+    const json_t *points;  /* in order of time; one at least */
+    const json_t *profile; /* NULL: none */
+    const json_t *stats;   /* NULL: none */
+};
+
+/* The size classes of a point's box by its number; NULL: it has none. */
+json_t *report_heat(const struct report_process *p);
+json_t *report_sites(const json_t *profile);
+json_t *report_advice(const struct report_process *p, const json_t *page);
+
+/* ---- hakctl_report_tables.c ---------------------------------------------- */
+
+/* A slot {{NAME}} of report.html is filled in by the function of that name. */
+struct report_slot {
+    const char *name;
+    void (*write)(FILE *out, const json_t *page);
+};
+extern const struct report_slot report_slots[];
+extern const size_t report_nslots;
+
+/* ---- hakctl_report_html.c ------------------------------------------------ */
+
+/* Write text, which may come from anywhere, as text of HTML or as the value of
+ * an attribute in double quotes. */
+void html_text(FILE *out, const char *text);
+
+/* Write JSON so that it can stand in <script type="application/json">. */
+void html_json(FILE *out, const json_t *value);
+
+enum html_unit { HTML_TEXT, HTML_COUNT, HTML_BYTES, HTML_MS, HTML_PERCENT };
+
+/* Write a figure as people read it, in <data> with its exact value. A figure
+ * that is not known is a dash. */
+void html_figure(FILE *out, const json_t *value, enum html_unit unit);
+/* The same as plain text. */
+void html_figure_text(char *out, size_t bytes, const json_t *value,
+                      enum html_unit unit);
+
+/*
+ * report_write - write the page.
+ * file     is replaced as a whole, or left as it is
+ * Returns  false, after a message
+ */
+bool report_write(const json_t *page, const char *file);
+
+/* Can a page be written there? Returns false, after a message. */
+bool report_can_write(const char *file);
+
+#endif
