@@ -72,7 +72,8 @@ say = @$(if $(V),:,printf '  %-5s %s\n' $(1) '$@')
 
 .PHONY: all
 all: $(B)/libhakmem.so $(CXX_LIBS) $(MODULE_FILES) $(BOXES) $(B)/hakctl \
-    $(B)/hakctl-check-box $(B)/hakctl-monitor $(B)/share/report/report.html
+    $(B)/hakctl-check-box $(B)/hakctl-monitor $(B)/hakctl-profile \
+    $(B)/share/report/report.html
 	@echo 'built: $(B)/libhakmem.so, $(words $(BOXES)) boxes in $(B)/boxes/, modules in $(B)/modules/, $(B)/hakctl'
 
 # ---- library, tool -------------------------------------------------------
@@ -133,23 +134,29 @@ $(B)/obj/tools/%.o: tools/%.c | $(B)/.deps-build
 	$(call say,CC)
 	$(CC) $(ALL) $(CORE_INC) -c $< -o $@
 
-# hakctl-monitor is hakctl with the commands that need ncurses and
-# libmicrohttpd. hakctl itself starts it for them (tools/hakctl_beside.c), so
-# that hakctl run needs no shared library but libc.
+# hakctl-monitor and hakctl-profile are hakctl with the commands that need
+# ncurses and libmicrohttpd, or zlib and libdw. hakctl itself starts them for
+# these commands (tools/hakctl_beside.c), so that hakctl run needs no shared
+# library but libc.
 HAKCTL_LIBS  := -l:libjansson.a
 MONITOR_LIBS := -lmicrohttpd -lncursesw -ltinfo
 MONITOR_OBJS := $(patsubst %,$(B)/obj/tools/hakctl_%.o,top exporter)
-BESIDE_OBJS  := $(B)/obj/tools/hakctl_beside.o
-HAKCTL_OBJS  := $(filter-out $(MONITOR_OBJS) $(BESIDE_OBJS),\
+PROFILE_LIBS := -ldw -lelf -lz -l:libiberty.a -lm
+PROFILE_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/hakctl_profile_*.c))
+HAKCTL_OBJS  := $(filter-out $(MONITOR_OBJS) $(PROFILE_OBJS),\
     $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/hakctl*.c)))
 EXE_LINK := -pie -Wl,-z,now -Wl,-z,relro
-$(B)/hakctl: $(HAKCTL_OBJS) $(BESIDE_OBJS) $(WHOLE_OBJS)
+$(B)/hakctl: $(HAKCTL_OBJS) $(WHOLE_OBJS)
 	$(call say,LINK)
 	$(CC) $(EXE_LINK) -o $@ $^ $(WHOLE_LIBS) $(HAKCTL_LIBS)
 
 $(B)/hakctl-monitor: $(HAKCTL_OBJS) $(MONITOR_OBJS) $(WHOLE_OBJS)
 	$(call say,LINK)
 	$(CC) $(EXE_LINK) -o $@ $^ $(WHOLE_LIBS) $(HAKCTL_LIBS) $(MONITOR_LIBS)
+
+$(B)/hakctl-profile: $(HAKCTL_OBJS) $(PROFILE_OBJS) $(WHOLE_OBJS)
+	$(call say,LINK)
+	$(CC) $(EXE_LINK) -o $@ $^ $(WHOLE_LIBS) $(HAKCTL_LIBS) $(PROFILE_LIBS)
 
 # The files of the page of hakctl report, and the library that draws its charts.
 # Without the library the page has tables only.
@@ -285,7 +292,8 @@ $(B)/tests/foreign/%.so: tests/foreign/%.c
 # with the sanitizers, and `make fuzz` builds them with libFuzzer too. The
 # others are built without sanitizers.
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
-FUZZ_TEXTS := conf signature control
+FUZZ_TEXTS := conf signature control profile
+FUZZ_SRCS_profile := $(addprefix tools/hakctl_profile_,parse.c tables.c set.c)
 FUZZ_SRCS_control := $(addprefix framework/modules/control/,commands.c \
     asking.c changing.c request.c reply.c) framework/base/os.c
 FUZZ_LIBS_control := -l:libjansson.a
@@ -389,7 +397,8 @@ soak: all $(B)/tests/preload/stress $(B)/tests/preload/churn
 
 # ---- demo, bench, lint, install ------------------------------------------------
 
-.PHONY: demo bench bench-pair bench-boxes bench-tuning bench-guard bench-hardened lint install \
+.PHONY: demo bench bench-pair bench-boxes bench-tuning bench-guard bench-profile bench-stack \
+    bench-hardened lint install \
     clean help format
 demo: | $(B)/.deps-demo
 	$(MAKE) all
@@ -447,6 +456,14 @@ bench-tuning: benches
 bench-guard: benches
 	bench/boxes.py --only guard $(BENCH_ARGS)
 
+# bench-profile measures the cost of the heap profile and of the timeline.
+bench-profile: benches
+	bench/profile.py $(BENCH_ARGS)
+
+# bench-stack measures how fast module stack walks a stack.
+bench-stack: benches
+	$(B)/bench/bench_stack
+
 # bench-hardened runs conf/hardened.ini beside other allocators that check for
 # misuse. HARDENED_MALLOC=FILE adds hardened_malloc from the library FILE.
 bench-hardened: benches | $(B)/.deps-fuzz
@@ -480,7 +497,7 @@ install: all
 	install -m 755 $(BOXES) '$(DESTDIR)$(PREFIX)/lib/hakmem'
 	install -m 755 $(MODULE_FILES) '$(DESTDIR)$(PREFIX)/lib/hakmem/modules'
 	install -m 755 $(B)/hakctl $(B)/hakctl-check-box $(B)/hakctl-monitor \
-	    '$(DESTDIR)$(PREFIX)/bin'
+	    $(B)/hakctl-profile '$(DESTDIR)$(PREFIX)/bin'
 	install -m 644 framework/include/hakmem/*.h \
 	    '$(DESTDIR)$(PREFIX)/include/hakmem'
 	install -m 644 framework/kit/*.h '$(DESTDIR)$(PREFIX)/include/hakmem/kit'
@@ -525,6 +542,8 @@ help:
 	@echo 'make bench-boxes each box on its own sizes, options on and off'
 	@echo 'make bench-tuning  the constants that trade time for memory'
 	@echo 'make bench-guard  what samples against guard pages cost'
+	@echo 'make bench-profile  what the heap profile and the timeline cost'
+	@echo 'make bench-stack  how fast module stack walks a stack'
 	@echo 'make bench-hardened  conf/hardened.ini beside Scudo (HARDENED_MALLOC=FILE)'
 	@echo 'make bench-foreign  calls of other libraries, programs on them as boxes'
 	@echo 'make benches     the bench programs, into build/bench/'

@@ -35,7 +35,8 @@ static int help(int argc, char **argv);
 
 static const struct command commands[] = {
     {"run", ctl_run,
-     "[-c INI] [-p PROFILE] [-f LIBRARY] [-s] [--control] -- PROGRAM [ARGS]",
+     "[-c INI] [-p PROFILE] [-f LIBRARY] [-s] [--control]\n"
+     "           [--heap-profile[=FILE]] -- PROGRAM [ARGS]",
      "run a program on hakmem",
      "Checks the configuration, then starts PROGRAM with libhakmem.so in\n"
      "LD_PRELOAD. Errors in the configuration: they are printed, and PROGRAM\n"
@@ -49,6 +50,11 @@ static const struct command commands[] = {
      "  -s, --stats            what each box did, on stderr at exit of "
      "PROGRAM\n"
      "      --stats-all        and of each process that it starts\n"
+     "      --heap-profile[=FILE]  whose memory it is: a profile at exit, for\n"
+     "                         hakctl profile; %p in FILE is the process id\n"
+     "                         (default: hakmem-heap.%p.pb.gz)\n"
+     "      --heap-profile-every=BYTES  one sample in so many (default: 512k;\n"
+     "                         1: each block)\n"
      "      --control          PROGRAM and what it starts can be asked and\n"
      "                         changed: hakctl ps, stats, set, swap ... Each\n"
      "                         gets a thread; programs that must have one\n"
@@ -287,6 +293,48 @@ static const struct command commands[] = {
      "\n"
      "Exit status: 0; 1 a file cannot be read or is none of these, or the page\n"
      "cannot be written; 2 bad usage.\n"},
+    {"profile", ctl_profile,
+     "FILE [VIEW] [FORMAT] [OPTIONS]\n"
+     "       hakctl profile PID start [--every BYTES] | stop | dump [FILE]",
+     "whose memory it is: a heap profile as text",
+     "Reads a heap profile (profile.proto, as of hakctl run --heap-profile;\n"
+     "pprof reads the same files) and prints which functions asked for the\n"
+     "memory. \"-\" reads standard input. docs/heap-profile.md says more.\n"
+     "\n"
+     "VIEW, one of:\n"
+     "  --in-use               in use when the file was written (default)\n"
+     "  --peak                 in use when the most was in use\n"
+     "  --leaks                in use at exit, without what libc keeps\n"
+     "  --allocated            allocated since the start\n"
+     "  --overhead             what blocks hold besides what was asked for\n"
+     "  --lifetimes            how long freed blocks were in use\n"
+     "FORMAT, one of (default: a list of functions and a tree):\n"
+     "  --flat, --tree         only the one or the other\n"
+     "  --text                 each stack in full\n"
+     "  --collapsed            for flamegraph.pl and speedscope\n"
+     "  --json                 all of it, as one object\n"
+     "\n"
+     "  --by KEY               list by stack, function, thread, box, library\n"
+     "  --diff OTHER           how much more than in OTHER\n"
+     "  --focus RE             only stacks with a function, source file or\n"
+     "                         library that matches\n"
+     "  --objects              blocks instead of bytes\n"
+     "  --top N                lines of the list (default: 20; 0: all)\n"
+     "  --wrappers             show functions that only pass on to malloc\n"
+     "  --debuginfod           ask the servers of DEBUGINFOD_URLS for symbols\n"
+     "  --no-symbols           addresses only\n"
+     "\n"
+     "SELF is what a function asked for itself, CUMUL with its callees; +- is\n"
+     "the error that 95 of 100 profiles stay within.\n"
+     "\n" PID_IS
+     "  start                  begin to sample, one in BYTES (default: the "
+     "INI's)\n"
+     "  stop                   sample no more\n"
+     "  dump [FILE]            write a profile (default: where the INI says)\n"
+     "  -j, --json             the process's reply\n"
+     "\n"
+     "Exit status: 0; 1 the file cannot be read or has no such view, or the\n"
+     "process refuses; 2 bad usage.\n"},
     {"help", help, "[COMMAND]", "this text, or that of a command", ""},
 };
 enum { NCOMMANDS = sizeof commands / sizeof commands[0] };

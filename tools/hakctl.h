@@ -3,6 +3,7 @@
  *
  *     hakctl.c            main, help, messages
  *     hakctl_run.c        run: runs a program on hakmem
+ *     hakctl_run_heap.c   run --heap-profile
  *     hakctl_boxes.c      boxes: describes box files
  *     hakctl_instances.c  boxes -c: describes the boxes of an INI
  *     hakctl_lint.c       lint: prints the findings in configurations
@@ -22,12 +23,18 @@
  *     hakctl_fleet.c      figures of many processes (hakctl_fleet.h)
  *     hakctl_prometheus.c  these figures in Prometheus's text format
  *     hakctl_report*.c    report: a page about memory (hakctl_report.h)
- *     hakctl_beside.c     starts hakctl-monitor for top and exporter
+ *     hakctl_beside.c     starts the programs below for their commands
+ *     hakctl_profile.c    profile PID: heap profiles of a running process
  *
  * and of hakctl-monitor, which is hakctl with them:
  *
  *     hakctl_top.c        top: live figures in the terminal
  *     hakctl_exporter.c   exporter: serves Prometheus
+ *
+ * and of hakctl-profile, also hakctl with them:
+ *
+ *     hakctl_profile_*.c  profile FILE: reads a heap profile
+ *                         (hakctl_profile.h)
  *
  * A command gets argv with its own name as argv[0] and returns hakctl's exit
  * status. Output goes to stdout, messages go to stderr.
@@ -74,6 +81,7 @@ int ctl_save(int argc, char **argv);
 int ctl_top(int argc, char **argv);
 int ctl_exporter(int argc, char **argv);
 int ctl_report(int argc, char **argv);
+int ctl_profile(int argc, char **argv);
 
 /* ---- hakctl.c ------------------------------------------------------------ */
 
@@ -114,6 +122,15 @@ const char *ctl_conf(const char *given);
  * or to "". */
 void ctl_did_you_mean(char *text, size_t bytes, const char *word,
                       const char *const *candidates, size_t n);
+
+/* ---- hakctl_run_heap.c --------------------------------------------------- */
+
+/* Let the program that this process will exec write a heap profile. file NULL:
+ * the usual one; every NULL: as its configuration says. Returns the exit
+ * status, after a message if it is not CTL_OK. */
+int ctl_heap_profile(const char *file, const char *every);
+/* Say where the profile will be, and how it is read. */
+void ctl_heap_profile_tell(void);
 
 /* ---- hakctl_foreign.c ---------------------------------------------------- */
 

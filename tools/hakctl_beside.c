@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: MIT
- * hakctl_beside.c - hakctl top, hakctl exporter: starts hakctl-monitor beside
- * hakctl, which links the libraries that these commands need.
+ * hakctl_beside.c - commands that need libraries which hakctl itself does not
+ * link: starts the program beside hakctl that has them.
+ *
+ * Such a program is hakctl with the command's own files. There the functions of
+ * this file, which are weak, give way to those.
  */
 #include "hakctl.h"
+#include "hakctl_profile.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
-static int run_monitor(int argc, char **argv)
+static int run_beside(const char *name, int argc, char **argv)
 {
     char dir[PATH_MAX], path[PATH_MAX + 32];
     if (!ctl_own_dir(dir, sizeof dir))
@@ -19,7 +23,7 @@ static int run_monitor(int argc, char **argv)
         ctl_die("no memory");
     words[0] = "hakctl";
     memcpy(words + 1, argv, (size_t)argc * sizeof *words);
-    snprintf(path, sizeof path, "%s/hakctl-monitor", dir);
+    snprintf(path, sizeof path, "%s/%s", dir, name);
     execv(path, words);
     ctl_say("cannot run %s: %s; make builds it, make install puts it there",
             path, strerror(errno));
@@ -27,12 +31,19 @@ static int run_monitor(int argc, char **argv)
     return CTL_BAD;
 }
 
-int ctl_top(int argc, char **argv)
+#define WEAK __attribute__((weak))
+
+WEAK int ctl_top(int argc, char **argv)
 {
-    return run_monitor(argc, argv);
+    return run_beside("hakctl-monitor", argc, argv);
 }
 
-int ctl_exporter(int argc, char **argv)
+WEAK int ctl_exporter(int argc, char **argv)
 {
-    return run_monitor(argc, argv);
+    return run_beside("hakctl-monitor", argc, argv);
+}
+
+WEAK int ctl_profile_file(int argc, char **argv)
+{
+    return run_beside("hakctl-profile", argc, argv);
 }

@@ -344,7 +344,14 @@ static int prepare_conf(const char *given, const char *profile)
     return status;
 }
 
-int ctl_run(int argc, char **argv)
+/* The command line. */
+struct request {
+    const char *conf, *profile, *fused;
+    bool control, heap;
+    const char *heap_file, *heap_every;
+};
+
+static bool take_options(struct request *r, int argc, char **argv)
 {
     static const struct option longs[] = {
         {"conf", required_argument, NULL, 'c'},
@@ -353,35 +360,71 @@ int ctl_run(int argc, char **argv)
         {"stats", no_argument, NULL, 's'},
         {"stats-all", no_argument, NULL, 'a'},
         {"control", no_argument, NULL, 'C'},
+        {"heap-profile", optional_argument, NULL, 'H'},
+        {"heap-profile-every", required_argument, NULL, 'E'},
         {CTL_HELP},
         {NULL, 0, NULL, 0}};
-    const char *given = NULL, *profile = NULL, *fused = NULL;
-    bool control = false;
     int option;
     while ((option = ctl_option(argc, argv, "+:c:p:f:sh", longs)) != -1) {
-        if (option == 'c')
-            given = optarg;
-        else if (option == 'p')
-            profile = optarg;
-        else if (option == 'f')
-            fused = optarg;
-        else if (option == 's' || option == 'a')
+        switch (option) {
+        case 'c':
+            r->conf = optarg;
+            break;
+        case 'p':
+            r->profile = optarg;
+            break;
+        case 'f':
+            r->fused = optarg;
+            break;
+        case 's':
+        case 'a':
             ask_for_report(option == 'a');
-        else if (option == 'C')
-            control = true;
-        else
-            return CTL_BAD;
+            break;
+        case 'C':
+            r->control = true;
+            break;
+        case 'E':
+            r->heap_every = optarg;
+            r->heap = true;
+            break;
+        case 'H':
+            r->heap = true;
+            r->heap_file = optarg;
+            break;
+        default:
+            return false;
+        }
     }
-    if (optind == argc) {
+    return true;
+}
+
+/* Check what options need of each other. */
+static bool check_request(const struct request *r, int nwords)
+{
+    if (nwords == 0) {
         ctl_say("run: no program given, as in hakctl run -- ls -l");
-        return CTL_BAD;
+        return false;
     }
-    if (control && fused != NULL) {
+    if (r->fused == NULL || (!r->control && !r->heap))
+        return true;
+    if (r->control)
         ctl_say("run: --fused takes no --control: a fused library cannot be "
                 "changed while it runs; leave out --fused");
+    else
+        ctl_say("run: --fused takes no --heap-profile: a fused library has its "
+                "configuration in it; leave out --fused, or set file of "
+                "[heap_profile] in the INI that it is made of");
+    return false;
+}
+
+int ctl_run(int argc, char **argv)
+{
+    struct request r = {0};
+    if (!take_options(&r, argc, argv) || !check_request(&r, argc - optind))
         return CTL_BAD;
-    }
-    if (control) {
+    if (r.heap && ctl_heap_profile(r.heap_file, r.heap_every) != CTL_OK)
+        return CTL_BAD;
+    if (r.control) {
         set_variable("HAKMEM_CONTROL_SOCKET", "auto");
         warn_of_thread(argv[optind]);
     }
@@ -389,10 +432,12 @@ int ctl_run(int argc, char **argv)
     char *before = strdup(preload != NULL ? preload : "");
     if (before == NULL)
         ctl_die("no memory");
-    int status = fused != NULL ? prepare_fused(fused, given, profile)
-                               : prepare_conf(given, profile);
-    if (control)
+    int status = r.fused != NULL ? prepare_fused(r.fused, r.conf, r.profile)
+                                 : prepare_conf(r.conf, r.profile);
+    if (r.control)
         ctl_foreign_tls_for_next(); /* a foreign box may be loaded later */
+    if (status == CTL_OK && r.heap)
+        ctl_heap_profile_tell();
     if (status == CTL_OK)
         status = run_program(argv + optind, before);
     free(before);

@@ -131,11 +131,16 @@ uint64_t hak_os_now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-uint64_t hak_os_now_us(void)
+uint64_t hak_os_now_ns(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+uint64_t hak_os_now_us(void)
+{
+    return hak_os_now_ns() / 1000;
 }
 
 void *hak_os_map(size_t size_bytes, int prot)

@@ -22,6 +22,7 @@ bool hak_os_tsan(void);   /* does the program run under ThreadSanitizer? */
 bool hak_os_secure(void); /* AT_SECURE: the program runs with raised rights */
 uint64_t hak_os_now_ms(void); /* CLOCK_MONOTONIC_COARSE */
 uint64_t hak_os_now_us(void); /* CLOCK_MONOTONIC */
+uint64_t hak_os_now_ns(void); /* the same */
 /* Mappings are private, anonymous and without a commit reservation. */
 void *hak_os_map(size_t size_bytes, int prot); /* anywhere; NULL on failure */
 /* At p, readable and writable. 0; -EEXIST: something is mapped there; another

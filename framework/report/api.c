@@ -6,6 +6,7 @@
 #include <base/log.h>
 #include <core/box/modules.h>
 #include <core/box/walk.h>
+#include <core/malloc/sampled.h>
 #include <core/malloc/fast.h>
 #include <core/memory/space.h>
 #include <core/state/ops.h>
@@ -109,7 +110,8 @@ static void expect_maker(struct hak_loaded *b, void *p, uint32_t kind)
  */
 static void expect_class(struct hak_loaded *b, const void *p, size_t size)
 {
-    if (!HAK_BOX_HAS(b, slot_size) || hak_box_header_bytes(b) != 0)
+    if (!HAK_BOX_HAS(b, slot_size) || hak_box_header_bytes(b) != 0 ||
+        hak_sample_offset(p) != 0)
         return;
     size_t usable = hak_usable("operator delete", p);
     if (usable <= HAK_SMALL_MAX_BYTES &&

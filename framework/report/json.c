@@ -192,7 +192,7 @@ void hak_report_json(struct hak_text *t)
     hak_text_print(t, "]");
     if (hak_blames())
         json_stuck(t, stuck, nstuck);
-    if (hak_samples()) {
+    if (hak_samples_for_box()) {
         hak_text_print(
             t, ",\"sample\":{\"every\":%u,\"box\":", hak_core.sample_every);
         add_quoted(t, hak_core.sample_box->box.name);

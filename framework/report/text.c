@@ -171,7 +171,7 @@ static void text_routes(struct hak_text *t)
 
 static void text_sample(struct hak_text *t)
 {
-    if (hak_samples())
+    if (hak_samples_for_box())
         hak_text_print(t, "sample one in %u: %s, then as routed\n",
                        hak_core.sample_every, hak_core.sample_box->box.name);
 }

@@ -12,7 +12,9 @@
 #include <core/memory/space.h>
 #include <core/route/lanes.h>
 #include <core/route/policy.h>
+#include <core/route/sample.h>
 #include <core/state/build.h>
+#include <core/state/directory.h>
 #include <core/state/thread.h>
 #include <hakmem/hakmem.h>
 
@@ -107,6 +109,34 @@ static int box_at(uint32_t n, struct hak_box_now *out)
     return 0;
 }
 
+/* The granules around p whose entries name span. */
+static void granules_of(const struct hak_span *span, const void *p,
+                        struct hak_page_now *out)
+{
+    uintptr_t first = (uintptr_t)p & ~(uintptr_t)(HAK_GRANULE_BYTES - 1);
+    uintptr_t end = first + HAK_GRANULE_BYTES;
+    while (hak_directory_get((void *)(first - HAK_GRANULE_BYTES)) == span)
+        first -= HAK_GRANULE_BYTES;
+    while (hak_directory_get((void *)end) == span)
+        end += HAK_GRANULE_BYTES;
+    out->start = first;
+    out->size_bytes = end - first;
+}
+
+/* Other threads may change the span meanwhile, so nlive is approximate. */
+static int page_of_slot(const void *slot, struct hak_page_now *out)
+{
+    const struct hak_span *span = hak_directory_get(slot);
+    if (span == NULL || span->slot_bytes == 0)
+        return -ENOENT;
+    granules_of(span, slot, out);
+    out->slot_bytes = span->slot_bytes;
+    uint64_t nalloc = __atomic_load_n(&span->nalloc, __ATOMIC_RELAXED);
+    uint64_t nfree = __atomic_load_n(&span->nfree, __ATOMIC_RELAXED);
+    out->nlive = nalloc > nfree ? nalloc - nfree : 1;
+    return 0;
+}
+
 /* ---- opening ---- */
 
 static const struct hak_module_entry *find_linked(const char *name)
@@ -148,6 +178,8 @@ static int start_module(const struct hak_module_entry *entry, char *why,
         .sealed = hak_sealed_memory,
         .want = want_slow_path,
         .extension = hak_modules_extension,
+        .sample_bytes = hak_sample_bytes_start,
+        .page = page_of_slot,
         .slot = word_of_thread,
         .each_slot = each_word,
         .age = hak_core.age,

@@ -6,6 +6,7 @@
 #include <core/malloc/box_calls.h>
 #include <core/malloc/fast.h>
 #include <core/malloc/routing.h>
+#include <core/malloc/sampled.h>
 #include <core/memory/boot.h>
 #include <core/memory/libc.h>
 #include <core/thread/thread.h>
@@ -51,6 +52,14 @@ static void *aligned_from_chain(struct hak_thread *t, size_t align, size_t size)
     return hak_last_resort(t, chain, align, size, false);
 }
 
+void *hak_from_chain_aligned(struct hak_thread *t, size_t align, size_t size)
+{
+    hak_begin_routing(t);
+    void *p = aligned_from_chain(t, align, size);
+    hak_end_routing(t);
+    return p;
+}
+
 void *hak_alloc_aligned(size_t align, size_t size)
 {
     if (align > PTRDIFF_MAX || size > PTRDIFF_MAX - align) {
@@ -73,9 +82,7 @@ void *hak_alloc_aligned(size_t align, size_t size)
                              false);
     if (hak_samples() && (p = hak_sampled(t, align, size, false)) != NULL)
         return p;
-    hak_begin_routing(t);
-    p = aligned_from_chain(t, align, size == 0 ? 1 : size);
-    hak_end_routing(t);
+    p = hak_from_chain_aligned(t, align, size == 0 ? 1 : size);
     errno = p != NULL ? kept : ENOMEM;
     return p;
 }

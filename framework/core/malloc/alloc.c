@@ -8,6 +8,7 @@
 
 #include <core/box/modules.h>
 #include <core/malloc/box_calls.h>
+#include <core/malloc/sampled.h>
 #include <core/malloc/short_way.h>
 #include <core/malloc/verify.h>
 #include <core/route/lanes.h>
@@ -64,9 +65,11 @@ static void *refill_lanes(struct hak_thread *t, struct hak_loaded *b,
         return NULL;
     hak_count(&t->count[b->box.index].refills, 1);
     /* With verify no slot is taken inline, so that each is checked. */
-    if (hak_verifies() || (hak_samples() && hak_sample_is_near(t))) {
+    if (hak_verifies() || (hak_samples() && hak_sample_is_near(t, span))) {
         hak_lanes_drop(t, span);
         void *slot = hak_span_pop(span);
+        if (hak_samples())
+            hak_sample_took(t, index, span);
         if (hak_verifies())
             hak_verify_slot(b, "refill", slot, hak_lane_bytes(index));
         return slot;
@@ -86,7 +89,7 @@ static void *refill_lanes(struct hak_thread *t, struct hak_loaded *b,
     sync_epoch(t);
     void *p = hak_span_pop(span);
     if (hak_samples())
-        hak_sample_lane(t, span);
+        hak_sample_lane(t, index, span);
     return p;
 }
 
@@ -124,29 +127,6 @@ void *hak_last_resort(struct hak_thread *t, const struct hak_chain *chain,
                                    : hak_from_box(t, b, size, zero);
 }
 
-static void *sample(struct hak_thread *t, size_t align, size_t size, bool zero)
-{
-    struct hak_loaded *b = hak_core.sample_box;
-    size_t want = size == 0 ? 1 : size;
-    if (!hak_sample_due(t, hak_index_of(size)))
-        return NULL;
-    int kept = errno;
-    void *p = align > HAK_ALIGN_BYTES ? hak_from_box_aligned(t, b, align, want)
-                                      : hak_from_box(t, b, want, zero);
-    errno = kept;
-    if (p == NULL)
-        hak_count(&t->count[b->box.index].declines, 1);
-    return p;
-}
-
-void *hak_sampled(struct hak_thread *t, size_t align, size_t size, bool zero)
-{
-    hak_begin_routing(t); /* the box may be about to drain */
-    void *p = sample(t, align, size, zero);
-    hak_end_routing(t);
-    return p;
-}
-
 static void *down_the_chain(struct hak_thread *t, uint32_t index, size_t size,
                             bool zero)
 {
@@ -175,8 +155,8 @@ static void *down_the_chain(struct hak_thread *t, uint32_t index, size_t size,
     return p;
 }
 
-static void *from_chain(struct hak_thread *t, uint32_t index, size_t size,
-                        bool zero)
+void *hak_from_chain(struct hak_thread *t, uint32_t index, size_t size,
+                     bool zero)
 {
     hak_begin_routing(t);
     void *p = down_the_chain(t, index, size, zero);
@@ -222,7 +202,7 @@ __attribute__((noinline)) static void *alloc_by_route(struct hak_thread *t,
         if (p != NULL)
             return p;
     }
-    void *p = from_chain(t, hak_index_of(size), size, zero);
+    void *p = hak_from_chain(t, hak_index_of(size), size, zero);
     hak_pay_for_growth();
     return p;
 }

@@ -18,9 +18,13 @@ void *hak_from_libc(struct hak_thread *t, enum hak_fallback last, size_t align,
  */
 void *hak_last_resort(struct hak_thread *t, const struct hak_chain *chain,
                       size_t align, size_t size, bool zero);
-/* Get a slot from the sampling box if a sample is due. t: attached. NULL: none
- * is due, or the box declines. Keeps errno. */
-void *hak_sampled(struct hak_thread *t, size_t align, size_t size, bool zero);
+/* Get a block from the chain of that size index. t: attached. NULL: errno is
+ * ENOMEM. */
+void *hak_from_chain(struct hak_thread *t, uint32_t index, size_t size,
+                     bool zero);
+/* Like hak_from_chain, aligned to `align`, a power of two above 16. size > 0.
+ */
+void *hak_from_chain_aligned(struct hak_thread *t, size_t align, size_t size);
 
 #pragma GCC visibility pop
 

@@ -14,6 +14,7 @@
 #include <core/malloc/box_calls.h>
 #include <core/malloc/fast.h>
 #include <core/malloc/live.h>
+#include <core/malloc/sampled.h>
 #include <core/malloc/short_way.h>
 #include <core/malloc/verify.h>
 #include <core/memory/directory.h>
@@ -113,6 +114,31 @@ static void box_remote_free(struct hak_loaded *b, struct hak_span *span,
         hak_count(&t->count[b->box.index].remote_frees, 1);
 }
 
+/* Free p, a slot or any value but NULL. */
+static void free_slot(void *p)
+{
+    struct hak_span *span;
+    if (hak_verifies())
+        hak_verify_outside("free");
+    int kept = errno;
+    struct hak_loaded *b =
+        hak_core.mode == HAK_MODE_BOXES ? hak_owner_box(p, &span) : NULL;
+    if (b == NULL) {
+        free_unowned(p);
+    } else if (hak_box_lanes(b) && hak_free_route() == HAK_FREE_DIRECTORY &&
+               span != NULL && span != &b->slow) {
+        if (hak_verifies())
+            hak_live_leave(p);
+        if (hak_owner_of(span) != hak_self)
+            box_remote_free(b, span, p);
+        else /* with verify, or p may not be live: the box checks it */
+            hak_box_free(b, p);
+    } else {
+        hak_to_box(b, p);
+    }
+    errno = kept;
+}
+
 void hak_free_triggered(struct hak_span *span)
 {
     hak_span_triggered(span);
@@ -136,7 +162,10 @@ __attribute__((noinline)) static void free_remote_slow(uint64_t entry, void *p)
         return;
     }
     int kept = errno;
-    if (span == &b->slow) {
+    void *slot = hak_sample_forget(p);
+    if (unlikely(slot != p)) {
+        free_slot(slot);
+    } else if (span == &b->slow) {
         hak_to_box(b, p);
     } else {
         /* A thread that frees but never allocates attaches here, since it needs
@@ -158,7 +187,7 @@ void hak_free_remote(uint64_t entry, void *p)
     if (likely(hak_mailbox_put(t, entry, p)))
         return;
     struct hak_loaded *b = hak_loaded_of(hak_entry_span(entry)->box);
-    if (b->quick && t->abroad == 0)
+    if (b->quick && t->abroad == 0 && !hak_asks_frees())
         hak_free_short(t, b, p);
     else
         free_remote_slow(entry, p);
@@ -166,32 +195,12 @@ void hak_free_remote(uint64_t entry, void *p)
 
 __attribute__((noinline)) static void free_by_owner(void *p)
 {
-    struct hak_span *span;
     if (p == NULL || hak_boot_owns(p))
         return;
-    if (hak_is_forking()) {
+    if (hak_is_forking())
         hak_defer_free(p);
-        return;
-    }
-    if (hak_verifies())
-        hak_verify_outside("free");
-    int kept = errno;
-    struct hak_loaded *b =
-        hak_core.mode == HAK_MODE_BOXES ? hak_owner_box(p, &span) : NULL;
-    if (b == NULL) {
-        free_unowned(p);
-    } else if (hak_box_lanes(b) && hak_free_route() == HAK_FREE_DIRECTORY &&
-               span != NULL && span != &b->slow) {
-        if (hak_verifies())
-            hak_live_leave(p);
-        if (hak_owner_of(span) != hak_self)
-            box_remote_free(b, span, p);
-        else /* with verify, or p may not be live: the box checks it */
-            hak_box_free(b, p);
-    } else {
-        hak_to_box(b, p);
-    }
-    errno = kept;
+    else
+        free_slot(hak_sample_forget(p));
 }
 
 /* Free a slot from a parcel that came to a thread which does not own it, or

@@ -9,6 +9,7 @@
 #include <base/log.h>
 #include <core/box/walk.h>
 #include <core/malloc/box_calls.h>
+#include <core/malloc/sampled.h>
 #include <core/memory/boot.h>
 #include <core/memory/libc.h>
 #include <core/memory/other.h>
@@ -96,6 +97,9 @@ size_t hak_usable(const char *call, const void *p)
         return span->slot_bytes;
     if (hak_boot_owns(p))
         return hak_boot_usable(p);
+    size_t offset = hak_sample_offset(p);
+    if (unlikely(offset != 0))
+        return hak_usable(call, (const char *)p - offset) - offset;
     struct hak_loaded *b =
         hak_core.mode == HAK_MODE_BOXES ? hak_owner_box(p, &span) : NULL;
     return hak_usable_in(call, b, span, p);

@@ -6,6 +6,7 @@
 #include <core/malloc/box_calls.h>
 #include <core/malloc/fast.h>
 #include <core/malloc/live.h>
+#include <core/malloc/sampled.h>
 #include <core/malloc/short_way.h>
 #include <core/malloc/verify.h>
 #include <core/memory/boot.h>
@@ -26,6 +27,7 @@ static void *resize_in_box(struct hak_loaded *b, void *p, size_t had,
     if (b->foreign && hak_chain_of(hak_index_of(size))->box[0] != b)
         return NULL;
     struct hak_thread *t = hak_self;
+    hak_sample_forget(p);
     size_t entered = hak_verifies() ? hak_live_leave(p) : 0;
     hak_go_abroad(t, b);
     void *q = hak_box_resize(b, p, size);
@@ -39,6 +41,8 @@ static void *resize_in_box(struct hak_loaded *b, void *p, size_t had,
         hak_count(&t->count[b->box.index].bytes_out, had);
         hak_count(&t->count[b->box.index].bytes_in, hak_box_usable(b, q));
     }
+    if (q != NULL && hak_samples())
+        hak_sampled_resized(q, size);
     return q;
 }
 
@@ -47,7 +51,7 @@ static void *resize_in_box(struct hak_loaded *b, void *p, size_t had,
 static bool realloc_unowned(void *p, size_t size, void **out)
 {
     if (hak_may_be_others(p) && hak_other_realloc(p, size, out))
-        return true;
+        return true; /* never sampled */
     if (hak_core.mode == HAK_MODE_BOXES)
         return false;
     *out = hak_libc_realloc(p, size);
@@ -71,17 +75,20 @@ void *hak_realloc_slow(void *p, size_t size)
     if (q != NULL)
         return q;
     bool early = hak_boot_owns(p) || hak_self == &hak_forker;
+    /* A sampled block may lie inside of its slot. It is copied. */
+    size_t offset = early ? 0 : hak_sample_offset(p);
+    const char *slot = (char *)p - offset;
     if (!early && hak_core.mode == HAK_MODE_BOXES)
-        b = hak_owner_box(p, &span);
-    if (!early && b == NULL && realloc_unowned(p, size, &q))
+        b = hak_owner_box(slot, &span);
+    if (!early && b == NULL && offset == 0 && realloc_unowned(p, size, &q))
         return q;
-    size_t have =
-        early ? hak_usable("realloc", p) : hak_usable_in("realloc", b, span, p);
+    size_t have = early ? hak_usable("realloc", p)
+                        : hak_usable_in("realloc", b, span, slot) - offset;
     bool keeps_requests = b != NULL && b->requests != NULL;
     if (!keeps_requests && hak_fits(have, size))
         return p;
     int kept = errno;
-    q = resize_in_box(b, p, have, size);
+    q = offset == 0 ? resize_in_box(b, p, have, size) : NULL;
     errno = kept;
     if (q != NULL)
         return q;
@@ -97,7 +104,7 @@ void *hak_realloc_slow(void *p, size_t size)
         return p; /* shrinking does not fail: the slot stays too large */
     }
     memcpy(q, p, hak_min(have, size));
-    if (early || span != NULL || b == NULL)
+    if (early || span != NULL || b == NULL || hak_asks_frees())
         hak_free(p);
     else
         hak_to_box(b, p);

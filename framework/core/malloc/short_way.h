@@ -40,7 +40,7 @@ static inline void *alloc_by_chain(struct hak_thread *t, size_t size, bool zero)
 static inline void *hak_alloc_short(struct hak_thread *t, size_t size,
                                     bool zero)
 {
-    if (!hak_goes_abroad() || t->abroad != 0 || hak_samples() ||
+    if (!hak_goes_abroad() || t->abroad != 0 || hak_watches() ||
         size - 1 >= PTRDIFF_MAX)
         return NULL;
     hak_begin_routing(t);
@@ -69,8 +69,9 @@ static inline struct hak_loaded *hak_short_owner(const struct hak_thread *t,
                                                  const void *p)
 {
     struct hak_loaded *b =
-        hak_goes_abroad() ? __atomic_load_n(&hak_boxes.sole, __ATOMIC_ACQUIRE)
-                          : NULL;
+        hak_goes_abroad() && !hak_asks_frees()
+            ? __atomic_load_n(&hak_boxes.sole, __ATOMIC_ACQUIRE)
+            : NULL;
     if (likely(b == NULL) || t->abroad != 0 || p == NULL ||
         hak_directory_in_window(p) || hak_boot_owns(p) ||
         (hak_libc_keeps() && hak_libc_owns(p)))

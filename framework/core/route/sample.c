@@ -27,7 +27,7 @@
  * An armed span is in a lane of the thread and is owned by it. hak_lanes_drop,
  * which a box calls before it gives a span to another owner, disarms it.
  */
-#include <core/route/sample.h>
+#include <core/route/sampler.h>
 
 #include <base/meta.h>
 #include <base/random.h>
@@ -41,29 +41,11 @@ enum {
     DOUBLINGS = 5,    /* times that it is doubled, at most */
 };
 
-/* What is known of one span. Lanes share spans, so arms are found by slot size:
- * hak_index_of(slot_bytes). A span replaces another one of its slot size. */
-struct arm {
-    struct hak_span *span; /* NULL: none */
-    uint64_t seen;         /* value of its nalloc up to which it is counted */
-    uint64_t ours, boxs;   /* the trigger set here, and the box's own */
-    bool armed; /* span->trigger is `ours`, unless the box changed it since */
-};
-
-/* Sampling state of one thread, used by that thread only. */
-struct hak_sampler {
-    int64_t left;       /* allocations until the next sample; <= 0: due */
-    uint32_t steps;     /* mallocs that still pass before a due sample */
-    uint32_t every;     /* present mean interval */
-    uint32_t ndeclined; /* declines in a row, up to DECLINES + DOUBLINGS */
-    uint64_t declines;  /* the thread's count of them at the last sample */
-    struct arm arm[HAK_LANES + 1];
-};
-
 void hak_sample_start(struct hak_loaded *box, uint32_t every)
 {
     hak_core.sample_box = box;
-    hak_core.sample_every = box != NULL ? every : 0;
+    hak_core.sample_every = every;
+    hak_core.sampling |= HAK_SAMPLE_FOR_BOX;
 }
 
 /* Choose the next interval and the number of steps at random. */
@@ -74,13 +56,14 @@ static void draw_interval(struct hak_sampler *s)
     s->steps = (uint32_t)((bits & 0xff) % hak_min(STEPS_MOST, every));
 }
 
-static struct hak_sampler *sampler_of(struct hak_thread *t)
+struct hak_sampler *hak_sampler_of(struct hak_thread *t)
 {
     if (unlikely(t->sampler == NULL)) {
         t->sampler = hak_meta(sizeof *t->sampler);
         if (t->sampler != NULL) {
             t->sampler->every = hak_core.sample_every;
-            draw_interval(t->sampler);
+            if (hak_samples_for_box())
+                draw_interval(t->sampler);
         }
     }
     return t->sampler;
@@ -88,60 +71,91 @@ static struct hak_sampler *sampler_of(struct hak_thread *t)
 
 /* ---- arms ---------------------------------------------------------------- */
 
-static struct arm *arm_of(struct hak_sampler *s, const struct hak_span *span)
-{
-    return &s->arm[hak_index_of(span->slot_bytes)];
-}
-
 /* Give the span its box's trigger again. */
-static void disarm(struct arm *a)
+static void disarm(struct hak_arm *a)
 {
     if (a->armed && a->span->trigger == a->ours)
         a->span->trigger = a->boxs;
     a->armed = false;
 }
 
-/* Count what was allocated inline from the span since the last call. */
-static void count_inline_allocs(struct hak_sampler *s, struct arm *a)
+void hak_arm_count(struct hak_sampler *s, struct hak_arm *a)
 {
-    s->left -= (int64_t)(a->span->nalloc - a->seen);
+    disarm(a);
+    int64_t n = (int64_t)(a->span->nalloc - a->seen);
+    s->left -= n;
+    a->left -= n;
     a->seen = a->span->nalloc;
+}
+
+/* Frees of the span of arm a after which free() has to look at it. */
+static uint64_t frees_until_look(const struct hak_sampler *s,
+                                 const struct hak_arm *a)
+{
+    uint64_t n = UINT64_MAX;
+    if (hak_samples_for_box())
+        n = hak_min((uint64_t)(s->left > 0 ? s->left : 1),
+                    s->every / LOOKS_A_TIME + 1);
+    if (hak_samples_bytes() && a->slot_bytes != 0)
+        n = hak_min(n, (uint64_t)(a->left > 0 ? a->left : 1));
+    return n;
 }
 
 /* Lower span->trigger, so that free calls hak_sample_triggered after some
  * frees. Nothing is changed if the box's own trigger comes earlier. */
-static void arm_span(const struct hak_sampler *s, struct arm *a)
+static void arm_span(const struct hak_sampler *s, struct hak_arm *a)
 {
     struct hak_span *span = a->span;
-    uint64_t frees = hak_min((uint64_t)(s->left > 0 ? s->left : 1),
-                             s->every / LOOKS_A_TIME + 1);
-    if (span->trigger <= span->nfree + frees)
+    uint64_t frees = frees_until_look(s, a);
+    if (frees == UINT64_MAX || span->trigger <= span->nfree + frees)
         return;
     a->boxs = span->trigger;
     a->ours = span->trigger = span->nfree + frees;
     a->armed = true;
 }
 
+/* Is a sample due, so that the lane of arm a has to stay empty? */
+static bool is_near(const struct hak_sampler *s, const struct hak_arm *a)
+{
+    return (hak_samples_for_box() && s->left <= 0) ||
+           (hak_samples_bytes() && hak_bytes_are_near(s, a));
+}
+
+bool hak_sample_is_near(struct hak_thread *t, const struct hak_span *span)
+{
+    struct hak_sampler *s = t->sampler;
+    return s != NULL && is_near(s, hak_arm_of(s, span));
+}
+
 void hak_sample_drop(struct hak_thread *t, const struct hak_span *span)
 {
-    struct arm *a = t->sampler != NULL ? arm_of(t->sampler, span) : NULL;
+    struct hak_arm *a =
+        t->sampler != NULL ? hak_arm_of(t->sampler, span) : NULL;
     if (a == NULL || a->span != span)
         return;
-    disarm(a);
-    count_inline_allocs(t->sampler, a);
+    hak_arm_count(t->sampler, a);
     a->span = NULL;
 }
 
-void hak_sample_lane(struct hak_thread *t, struct hak_span *span)
+void hak_sample_took(struct hak_thread *t, uint32_t index,
+                     const struct hak_span *span)
+{
+    if (t->sampler != NULL && hak_samples_bytes())
+        hak_bytes_took(t->sampler, index, span);
+}
+
+void hak_sample_lane(struct hak_thread *t, uint32_t index,
+                     struct hak_span *span)
 {
     struct hak_sampler *s = t->sampler;
     if (s == NULL)
         return;
-    struct arm *a = arm_of(s, span);
-    if (a->span != NULL) {
-        disarm(a);
-        count_inline_allocs(s, a);
-    }
+    struct hak_arm *a = hak_arm_of(s, span);
+    if (a->span == span)
+        a->seen++; /* the slot that was just taken is counted below */
+    if (a->span != NULL)
+        hak_arm_count(s, a);
+    hak_sample_took(t, index, span);
     a->span = span;
     a->seen = span->nalloc;
     arm_span(s, a);
@@ -151,26 +165,25 @@ void hak_sample_triggered(struct hak_span *span)
 {
     struct hak_thread *t = hak_self;
     struct hak_sampler *s = t->sampler;
-    struct arm *a = s != NULL ? arm_of(s, span) : NULL;
+    struct hak_arm *a = s != NULL ? hak_arm_of(s, span) : NULL;
     if (a == NULL || a->span != span || !a->armed || span->trigger != a->ours) {
         hak_box_triggered(span);
-        if (a == NULL || a->span != span)
+        if (a == NULL || a->span != span) {
+            /* A lane of before samples by bytes began is counted from its next
+             * refill on. */
+            if (hak_samples_bytes())
+                hak_lanes_drop(t, span);
             return;
+        }
     }
-    disarm(a);
-    count_inline_allocs(s, a);
-    if (s->left <= 0)
+    hak_arm_count(s, a);
+    if (is_near(s, a))
         hak_lanes_drop(t, span);
     else
         arm_span(s, a);
 }
 
 /* ---- samples ------------------------------------------------------------- */
-
-bool hak_sample_is_near(const struct hak_thread *t)
-{
-    return t->sampler != NULL && t->sampler->left <= 0;
-}
 
 /* Set the mean interval: it grows while the box declines samples in a row. */
 static void set_interval(struct hak_sampler *s, const struct hak_thread *t)
@@ -189,15 +202,13 @@ static void set_interval(struct hak_sampler *s, const struct hak_thread *t)
 
 bool hak_sample_due(struct hak_thread *t, uint32_t index)
 {
-    struct hak_sampler *s = sampler_of(t);
+    struct hak_sampler *s = hak_sampler_of(t);
     if (s == NULL)
         return false;
     struct hak_span *span = hak_lane(t, index);
-    struct arm *a = arm_of(s, span);
-    if (a->span == span) { /* disarm it, as a refill may set its trigger */
-        disarm(a);
-        count_inline_allocs(s, a);
-    }
+    struct hak_arm *a = hak_arm_of(s, span);
+    if (a->span == span) /* a refill may set its trigger */
+        hak_arm_count(s, a);
     if (--s->left > 0)
         return false;
     if (s->steps != 0) {

@@ -99,7 +99,29 @@ static inline bool hak_opens_files(void)
     return false;
 }
 
+/* core.h, HAK_SAMPLE_: any of them, and each kind. */
 static inline bool hak_samples(void)
+{
+    return false;
+}
+
+static inline bool hak_watches(void)
+{
+    return false;
+}
+
+static inline bool hak_samples_for_box(void)
+{
+    return false;
+}
+
+static inline bool hak_samples_bytes(void)
+{
+    return false;
+}
+
+/* Does a module have to be asked about blocks that are freed? */
+static inline bool hak_asks_frees(void)
 {
     return false;
 }
@@ -158,9 +180,37 @@ static inline bool hak_opens_files(void)
     return true;
 }
 
+static inline uint32_t hak_sampling(void)
+{
+    return __atomic_load_n(&hak_core.sampling, __ATOMIC_RELAXED);
+}
+
 static inline bool hak_samples(void)
 {
-    return unlikely(hak_core.sample_every != 0);
+    return unlikely(hak_sampling() != 0);
+}
+
+/* Does malloc have to count requests? */
+static inline bool hak_watches(void)
+{
+    return unlikely(
+        (hak_sampling() & (HAK_SAMPLE_FOR_BOX | HAK_SAMPLE_BYTES)) != 0);
+}
+
+static inline bool hak_samples_for_box(void)
+{
+    return (hak_sampling() & HAK_SAMPLE_FOR_BOX) != 0;
+}
+
+static inline bool hak_samples_bytes(void)
+{
+    return unlikely((hak_sampling() & HAK_SAMPLE_BYTES) != 0);
+}
+
+static inline bool hak_asks_frees(void)
+{
+    return unlikely(__atomic_load_n(&hak_core.sample_ops, __ATOMIC_ACQUIRE) !=
+                    NULL);
 }
 
 /* Can there be a foreign box? */

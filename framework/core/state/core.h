@@ -25,8 +25,18 @@ struct hak_lane_group {
     uint8_t last;
 };
 
+/* Bits of hak_core.sampling. */
+enum {
+    HAK_SAMPLE_FOR_BOX = 1, /* one in N, for hak_core.sample_box */
+    HAK_SAMPLE_BYTES = 2,   /* by bytes, for a module */
+    /* Samples by bytes have ended. Spans may still have the triggers that were
+     * set for them. */
+    HAK_SAMPLE_ENDED = 4,
+};
+
 struct hak_changes;
 struct hak_loaded;
+struct hak_sample_ops;
 struct hak_stats;
 
 /* Sealed. */
@@ -39,9 +49,15 @@ struct hak_core {
      * own: alloc.c and routing.h. */
     bool fences;
     struct hak_lane_group group[HAK_LANES]; /* by size index; atomic */
-    /* One in `sample_every` allocations goes to this box first; 0: none. */
-    struct hak_loaded *sample_box;
+    uint32_t sampling;                      /* HAK_SAMPLE_ bits; atomic */
+    /* One in `sample_every` allocations goes to this box first. */
     uint32_t sample_every;
+    struct hak_loaded *sample_box;
+    /* host->sample_bytes. ops: not NULL once sampling has begun; atomic */
+    const struct hak_sample_ops *sample_ops;
+    uint64_t sample_bytes; /* mean distance; atomic */
+    uint32_t sample_cost;  /* percent; 0: no limit */
+    uint32_t sample_epoch; /* raised when these change; atomic */
     /*
      * Hooks, set at start. They let a folder call a function of a folder that
      * it may not include: host->get_extension calls `extension`, hak_is_forking

@@ -4,11 +4,13 @@
  * It is a module of its own, since it needs the unwinder and few boxes look at
  * stacks.
  *
- * The unwinder uses the unwind tables that every object of the x86-64 ABI has.
- * libgcc is linked statically. It finds the tables by _dl_find_object, without
- * a lock. It allocates for registered frames only, and this copy of libgcc has
- * none.
+ * The stack is walked by the unwind tables that every object of the x86-64 ABI
+ * has: quickly by walk.c, and where that cannot do it by libgcc. libgcc is
+ * linked statically. It finds the tables by _dl_find_object, without a lock. It
+ * allocates for registered frames only, and this copy of libgcc has none.
  */
+#include "walk.h"
+
 #include <hakmem/module.h>
 #include <hakmem/stack.h>
 
@@ -36,7 +38,7 @@ static _Unwind_Reason_Code add_frame(struct _Unwind_Context *context,
 static uint32_t take_stack(uintptr_t *out, uint32_t most)
 {
     struct walk w = {.out = out, .most = most};
-    if (most != 0)
+    if (most != 0 && !hak_stack_walk(out, most, &w.n))
         _Unwind_Backtrace(add_frame, &w);
     return w.n;
 }

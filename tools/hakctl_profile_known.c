@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT
+ * hakctl_profile_known.c - what is known of functions by their names: how they
+ * are demangled, which only pass requests on to malloc, and which ask for
+ * blocks that nobody needs to free.
+ *
+ * docs/heap-profile.md has both lists.
+ */
+#include "hakctl_profile.h"
+
+#include <fnmatch.h>
+#include <libiberty/demangle.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *pf_demangle(const char *name)
+{
+    char *plain = NULL;
+    if (name[0] == '_' && (name[1] == 'Z' || name[1] == 'R' || name[1] == '_'))
+        plain = cplus_demangle(name, DMGL_AUTO | DMGL_ANSI);
+    const char *kept = pf_keep(plain != NULL ? plain : name);
+    free(plain);
+    return kept;
+}
+
+static bool matches(const char *const *patterns, size_t n, const char *text)
+{
+    for (size_t i = 0; i < n; i++)
+        if (fnmatch(patterns[i], text, 0) == 0)
+            return true;
+    return false;
+}
+#define MATCHES(patterns, text) \
+    matches(patterns, sizeof(patterns) / sizeof(patterns)[0], text)
+
+/* "<" begins a method of Rust, as in <alloc::vec::Vec<T> as Clone>::clone. */
+bool pf_is_wrapper(const char *function)
+{
+    static const char *const patterns[] = {
+        "malloc",          "calloc",           "realloc",
+        "reallocarray",    "memalign",         "aligned_alloc",
+        "posix_memalign",  "valloc",           "pvalloc",
+        "strdup",          "strndup",          "__strdup",
+        "__strndup",       "_[_]libc_*alloc*", "operator new*",
+        "std::*",          "__gnu_cxx::*",     "x[mcr]*alloc",
+        "xstrdup",         "g_malloc*",        "g_realloc*",
+        "g_try_*alloc*",   "g_slice_alloc*",   "g_strdup",
+        "g_strndup",       "z[mcr]*alloc*",    "ztry*alloc*",
+        "__rust_alloc*",   "__rust_realloc*",  "__rdl_*",
+        "__rg_*",          "alloc::alloc::*",  "alloc::raw_vec::*",
+        "alloc::vec::*",   "alloc::string::*", "alloc::boxed::*",
+        "alloc::rc::*",    "alloc::sync::*",   "alloc::collections::*",
+        "alloc::fmt::*",   "alloc::slice::*",  "alloc::str::*",
+        "<alloc::*",       "hashbrown::*",     "<hashbrown::*",
+        "core::iter::*",   "<core::iter::*",   "<T as alloc::*",
+        "_Py*Mem_*lloc",   "Py*Mem_*lloc",     "Py*_Malloc",
+        "_Py*_Malloc",     "_Py*_Realloc",     "Py*_Realloc",
+        "_Py*_Calloc",     "Py*_Calloc",       "_PyObject_GC_Alloc",
+        "gc_alloc",        "sqlite3Mem*alloc", "sqlite3Malloc*",
+        "sqlite3_malloc*", "mallocWithAlarm",  "CRYPTO_*alloc",
+    };
+    return MATCHES(patterns, function);
+}
+
+/* Functions of glibc that keep what they ask for, once a process. */
+static const char *const once_functions[] = {
+    "_dl_*",
+    "dl_*open*",
+    "__tls_get_addr",
+    "setlocale",
+    "__setlocale*",
+    "_nl_*",
+    "newlocale",
+    "__newlocale*",
+    "__gconv*",
+    "iconv_open",
+    "bindtextdomain",
+    "textdomain",
+    "dcgettext",
+    "__dcigettext",
+    "tzset*",
+    "__tz*",
+    "localtime*",
+    "__nss_*",
+    "getpw*",
+    "getgr*",
+    "getaddrinfo*",
+    "_IO_file_doalloc*",
+    "__libc_freeres*",
+    "__cxa_get_globals",
+    "__gnu_cxx::__freeres",
+    "*::pool::pool*",
+    "__libc_setlocale*",
+    "init_cacheinfo",
+    "__libc_dl*",
+    "*_GLOBAL__sub_I_eh_*",
+};
+/* Libraries whose own start asks for blocks. */
+static const char *const start_libraries[] = {
+    "ld-linux*", "ld-2.*", "ld.so*", "libc.so*", "libc-2.*", "libstdc++.so*",
+};
+
+static bool is_of_loader(const char *library)
+{
+    return strncmp(library, "ld-", 3) == 0 || strncmp(library, "ld.so", 5) == 0;
+}
+
+/* Is each frame of glibc or libstdc++, as in the constructor that makes the
+ * pool for exceptions that are thrown when memory is short? */
+static bool is_start_alone(const struct pf_stack *stack)
+{
+    for (size_t i = 0; i < stack->n; i++)
+        if (!MATCHES(start_libraries, stack->at[i]->library))
+            return false;
+    return true;
+}
+
+/* Frames are looked at from the innermost one on until the first of another
+ * library: what a constructor of the program asks for while dlopen runs it is
+ * the program's. */
+const char *pf_known_leak(const struct pf_stack *stack)
+{
+    size_t i = 0;
+    while (i + 1 < stack->n && pf_is_wrapper(stack->at[i]->function))
+        i++;
+    if (is_of_loader(stack->at[i]->library))
+        return "the dynamic loader";
+    if (is_start_alone(stack))
+        return "the start of libc or libstdc++";
+    for (; i < stack->n && MATCHES(start_libraries, stack->at[i]->library); i++)
+        if (MATCHES(once_functions, stack->at[i]->function))
+            return stack->at[i]->function;
+    return NULL;
+}

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT
+ * hakctl_profile_symbols.c - addresses to functions and lines, by elfutils'
+ * libdw.
+ *
+ * Each library is a Dwfl of its own at its own addresses, so that two that were
+ * mapped at one place, one after the other, do not get into each other's way.
+ * An address of the process becomes one of the library by way of its offset in
+ * the file. libdw finds separate debug files by build id and by .gnu_debuglink,
+ * and asks servers only while DEBUGINFOD_URLS is set.
+ */
+#include "hakctl_profile.h"
+#include "hakctl.h"
+
+#include <dwarf.h>
+#include <elfutils/libdwfl.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct pf_library {
+    const char *file, *build_id; /* of pf_keep */
+    Dwfl *dwfl;
+    Dwfl_Module *module; /* NULL: no symbols */
+};
+
+/* ---- opening --------------------------------------------------------------
+ */
+
+static const char deleted[] = " (deleted)";
+
+/* The name of a file in /proc/PID/maps, without what the kernel adds. */
+static const char *path_of(const char *file)
+{
+    size_t n = strlen(file), m = sizeof deleted - 1;
+    if (n <= m || strcmp(file + n - m, deleted) != 0)
+        return file;
+    char *path = strndup(file, n - m);
+    const char *kept = pf_keep(path);
+    free(path);
+    return kept;
+}
+
+static void id_text(char *out, size_t bytes, const unsigned char *id, int n)
+{
+    out[0] = 0;
+    for (int i = 0; i < n && (size_t)i * 2 + 2 < bytes; i++)
+        snprintf(out + (ptrdiff_t)i * 2, 3, "%02x", id[i]);
+}
+
+/* Has the opened file that build id? Otherwise says so. */
+static bool is_same_build(const struct pf_library *l, const char *path)
+{
+    const unsigned char *id;
+    GElf_Addr at;
+    char text[130];
+    int n = dwfl_module_build_id(l->module, &id, &at);
+    if (l->build_id[0] == 0)
+        return true;
+    id_text(text, sizeof text, id, n > 0 ? n : 0);
+    if (strcmp(text, l->build_id) == 0)
+        return true;
+    ctl_say("%s: build id %s, but the profile is of build id %s; its functions "
+            "are shown as addresses",
+            path, n > 0 ? text : "none", l->build_id);
+    return false;
+}
+
+static void open_library(struct pf_library *l)
+{
+    static char *no_path; /* the default: .debug beside it, /usr/lib/debug */
+    static const Dwfl_Callbacks callbacks = {
+        .find_elf = dwfl_build_id_find_elf,
+        .find_debuginfo = dwfl_standard_find_debuginfo,
+        .section_address = dwfl_offline_section_address,
+        .debuginfo_path = &no_path,
+    };
+    const char *path = path_of(l->file);
+    if (path[0] != '/') /* [vdso], //anon, or nothing */
+        return;
+    l->dwfl = dwfl_begin(&callbacks);
+    if (l->dwfl == NULL)
+        ctl_die("libdw: %s", dwfl_errmsg(-1));
+    if (access(path, R_OK) != 0) {
+        ctl_say("%s: %s; its functions are shown as addresses", path,
+                strerror(errno));
+        return;
+    }
+    dwfl_report_begin(l->dwfl);
+    l->module = dwfl_report_elf(l->dwfl, path, path, -1, 0, true);
+    dwfl_report_end(l->dwfl, NULL, NULL);
+    if (l->module == NULL)
+        ctl_say("%s: %s; its functions are shown as addresses", path,
+                dwfl_errmsg(-1));
+    else if (!is_same_build(l, path))
+        l->module = NULL;
+}
+
+struct pf_library *pf_library(const char *file, const char *build_id)
+{
+    static struct pf_set set;
+    static struct pf_library **all;
+    const char *key[2] = {pf_keep(file), pf_keep(build_id)};
+    uint32_t n = set.n, i = pf_set_add(&set, key, sizeof key);
+    if (i == n) {
+        all = pf_grow(all, n, sizeof(struct pf_library *));
+        all[n] = calloc(1, sizeof **all);
+        if (all[n] == NULL)
+            ctl_die("no memory for the profile");
+        *all[n] = (struct pf_library){.file = key[0], .build_id = key[1]};
+        open_library(all[n]);
+    }
+    return all[i]->module != NULL ? all[i] : NULL;
+}
+
+uint64_t pf_library_address(struct pf_library *l, uint64_t offset)
+{
+    GElf_Addr bias = 0;
+    size_t n = 0;
+    Elf *elf = dwfl_module_getelf(l->module, &bias);
+    if (elf == NULL || elf_getphdrnum(elf, &n) != 0)
+        return offset;
+    for (size_t i = 0; i < n; i++) {
+        GElf_Phdr p;
+        if (gelf_getphdr(elf, (int)i, &p) != NULL && p.p_type == PT_LOAD &&
+            offset >= p.p_offset && offset - p.p_offset < p.p_filesz)
+            return offset - p.p_offset + p.p_vaddr + bias;
+    }
+    return offset;
+}
+
+/* ---- functions ------------------------------------------------------------
+ */
+
+/* The unit of debug information that contains an address. Where the file has no
+ * .debug_aranges, as from clang and rustc, libdw 0.188 finds none by itself. */
+static Dwarf_Die *unit_of(Dwfl_Module *module, Dwarf_Addr address,
+                          Dwarf_Addr *bias)
+{
+    Dwarf_Die *unit = dwfl_module_addrdie(module, address, bias);
+    if (unit != NULL)
+        return unit;
+    while ((unit = dwfl_module_nextcu(module, unit, bias)) != NULL)
+        if (dwarf_haspc(unit, address - *bias) > 0)
+            return unit;
+    return NULL;
+}
+
+/* The definition or declaration that a function's entry refers to. */
+static Dwarf_Die origin_of(Dwarf_Die die)
+{
+    Dwarf_Attribute a;
+    Dwarf_Die next;
+    for (int i = 0; i < 8; i++) {
+        if (dwarf_attr(&die, DW_AT_abstract_origin, &a) == NULL &&
+            dwarf_attr(&die, DW_AT_specification, &a) == NULL)
+            break;
+        if (dwarf_formref_die(&a, &next) == NULL)
+            break;
+        die = next;
+    }
+    return die;
+}
+
+/* Print the namespaces and classes around a function, each with "::". */
+static void print_scopes(FILE *out, Dwarf_Die *function)
+{
+    Dwarf_Die origin = origin_of(*function), *scopes = NULL;
+    int n = dwarf_getscopes_die(&origin, &scopes);
+    for (int i = n - 1; i > 0; i--) {
+        int tag = dwarf_tag(&scopes[i]);
+        const char *name = dwarf_diename(&scopes[i]);
+        if (tag == DW_TAG_namespace || tag == DW_TAG_class_type ||
+            tag == DW_TAG_structure_type || tag == DW_TAG_union_type)
+            fprintf(out, "%s::", name != NULL ? name : "(anonymous namespace)");
+    }
+    free(scopes);
+}
+
+static bool is_of_c(Dwarf_Die *unit)
+{
+    int language = dwarf_srclang(unit);
+    return language == DW_LANG_C || language == DW_LANG_C89 ||
+           language == DW_LANG_C99 || language == DW_LANG_C11 ||
+           language == DW_LANG_Mips_Assembler;
+}
+
+/* The name in the tables of the file, which tells functions of C++ and Rust
+ * apart; else the name in the source, with its namespaces. Static functions
+ * that are inlined everywhere have no other. */
+static const char *name_of(Dwarf_Die *unit, Dwarf_Die *die)
+{
+    Dwarf_Attribute a;
+    const char *name = NULL;
+    if (dwarf_attr_integrate(die, DW_AT_linkage_name, &a) != NULL ||
+        dwarf_attr_integrate(die, DW_AT_MIPS_linkage_name, &a) != NULL)
+        name = dwarf_formstring(&a);
+    if (name != NULL)
+        return name;
+    name = dwarf_diename(die);
+    if (name == NULL || is_of_c(unit))
+        return name;
+    char *text = NULL;
+    size_t bytes;
+    FILE *out = open_memstream(&text, &bytes);
+    if (out == NULL)
+        ctl_die("no memory for the profile");
+    print_scopes(out, die);
+    fputs(name, out);
+    if (fclose(out) != 0)
+        ctl_die("no memory for the profile");
+    name = pf_keep(text);
+    free(text);
+    return name;
+}
+
+/* Where an inlined function was called. */
+static void call_place(Dwarf_Die *unit, Dwarf_Die *inlined,
+                       struct pf_found *out)
+{
+    Dwarf_Attribute a;
+    Dwarf_Word file = 0, line = 0;
+    Dwarf_Files *files;
+    size_t n;
+    if (dwarf_formudata(dwarf_attr(inlined, DW_AT_call_file, &a), &file) == 0 &&
+        dwarf_getsrcfiles(unit, &files, &n) == 0 && file < n)
+        out->file = dwarf_filesrc(files, file, NULL, NULL);
+    if (dwarf_formudata(dwarf_attr(inlined, DW_AT_call_line, &a), &line) == 0)
+        out->line = line;
+}
+
+static bool is_function(Dwarf_Die *die)
+{
+    int tag = dwarf_tag(die);
+    return tag == DW_TAG_subprogram || tag == DW_TAG_entry_point ||
+           tag == DW_TAG_inlined_subroutine;
+}
+
+/* The scopes around an address as they are nested in the code. dwarf_getscopes
+ * alone continues with those around the inlined function's definition. */
+static int scopes_of(Dwfl_Module *module, Dwarf_Die *unit, Dwarf_Addr pc,
+                     Dwarf_Die **out)
+{
+    Dwarf_Die innermost, *scopes = NULL;
+    Dwarf_Addr bias;
+    Dwarf *dwarf = dwfl_module_getdwarf(module, &bias);
+    if (dwarf_getscopes(unit, pc, &scopes) <= 0)
+        return 0;
+    bool there =
+        dwarf_offdie(dwarf, dwarf_dieoffset(&scopes[0]), &innermost) != NULL;
+    free(scopes);
+    *out = NULL;
+    int n = there ? dwarf_getscopes_die(&innermost, out) : 0;
+    return n > 0 ? n : 0;
+}
+
+static size_t find_inlined(Dwfl_Module *module, uint64_t address,
+                           struct pf_found *out)
+{
+    Dwarf_Addr bias = 0;
+    Dwarf_Die *unit = unit_of(module, address, &bias), *scopes = NULL;
+    struct pf_found place = {0};
+    size_t n = 0;
+    if (unit == NULL)
+        return 0;
+    Dwarf_Line *line = dwarf_getsrc_die(unit, address - bias);
+    int number = 0;
+    if (line != NULL) {
+        place.file = dwarf_linesrc(line, NULL, NULL);
+        if (dwarf_lineno(line, &number) == 0)
+            place.line = (uint64_t)number;
+    }
+    int nscopes = scopes_of(module, unit, address - bias, &scopes);
+    for (int i = 0; i < nscopes && n < PF_INLINED_MOST; i++) {
+        if (!is_function(&scopes[i]))
+            continue;
+        out[n] = place;
+        out[n++].name = name_of(unit, &scopes[i]);
+        if (dwarf_tag(&scopes[i]) != DW_TAG_inlined_subroutine)
+            break;
+        place = (struct pf_found){0};
+        call_place(unit, &scopes[i], &place);
+    }
+    free(scopes);
+    if (n == 0 && place.line != 0) /* code of an assembler has lines only */
+        out[n++] = place;
+    return n;
+}
+
+size_t pf_library_find(struct pf_library *l, uint64_t address,
+                       struct pf_found *out)
+{
+    size_t n = find_inlined(l->module, address, out);
+    if (n == 0)
+        out[n++] = (struct pf_found){0};
+    if (out[n - 1].name == NULL)
+        out[n - 1].name = dwfl_module_addrname(l->module, address);
+    return out[n - 1].name != NULL || n > 1 ? n : 0;
+}
