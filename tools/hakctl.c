@@ -59,6 +59,9 @@ static const struct command commands[] = {
      "                         changed: hakctl ps, stats, set, swap ... Each\n"
      "                         gets a thread; programs that must have one\n"
      "                         thread only (unshare -U) fail then\n"
+     "      --report[=PAGE]    a page of HTML about its memory when it has ended\n"
+     "                         (default: hakmem-report.PID.html; hakctl help\n"
+     "                         report)\n"
      "\n"
      "Exit status: that of PROGRAM; 2 bad usage or configuration, 126 PROGRAM\n"
      "cannot be run, 127 it is not found.\n"},

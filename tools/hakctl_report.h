@@ -6,7 +6,8 @@
  *
  *     hakctl_report_read.c     files -> struct report
  *     hakctl_report_model.c    struct report -> the figures of the page, as
- *                              JSON: summary, memory over time, the gap
+ *                              JSON: the process, memory over time
+ *     hakctl_report_gap.c      the same: what memory is held for
  *     hakctl_report_classes.c  the same: size classes over time
  *     hakctl_report_sites.c    the same: call sites and the flame graph
  *     hakctl_report_advice.c   the same: keys of the INI that would help
@@ -61,6 +62,9 @@ bool report_read(struct report *r, const char *file);
 void report_note(struct report *r, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Say that n other processes left files too. */
+void report_note_others(struct report *r, size_t n);
+
 /* A number of a JSON object that is a count of something: 0 to 2^53. 0: there
  * is no such member. */
 int64_t report_count(const json_t *object, const char *key);
@@ -86,7 +90,25 @@ struct report_process {
     const json_t *stats;   /* NULL: none */
 };
 
-/* The size classes of a point's box by its number; NULL: it has none. */
+/* ---- hakctl_report_gap.c -------------------------------------------------- */
+
+/* The sum of a figure over the boxes of a point. */
+int64_t report_sum(const json_t *point, const char *key);
+/* The highest RSS and live bytes in the span of a point; -1: not known. */
+int64_t report_most_rss(const json_t *point);
+int64_t report_most_live(const json_t *point);
+/* The number of the point with the highest value, the first of several. */
+size_t report_peak(const json_t *points, int64_t (*most)(const json_t *));
+/* Was it measured how much of the window is in memory? */
+bool report_is_measured(const json_t *points);
+
+/* Memory divided by causes: at the peak of RSS and at the end, and the mean of
+ * each cause. rounding: bytes at the end, -1 = not known. */
+json_t *report_moments(const json_t *points, int64_t rounding);
+json_t *report_means(const json_t *points);
+
+/* ---- hakctl_report_classes.c, _sites.c, _advice.c -------------------------- */
+
 json_t *report_heat(const struct report_process *p);
 json_t *report_sites(const json_t *profile);
 json_t *report_advice(const struct report_process *p, const json_t *page);

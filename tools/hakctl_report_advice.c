@@ -113,54 +113,61 @@ static const char *size_text(char out[64], int64_t bytes)
 
 /* ---- figures ----------------------------------------------------------------- */
 
-/* The bytes of a cause at a moment; of what is mapped if RSS is not known. */
-static int64_t cause_at(const json_t *moment, const char *cause)
+/* Bytes at the peak of RSS, or at the only moment that there is, and their mean
+ * over time. What is there at the end alone does not count: then most programs
+ * have freed what they had. */
+struct bytes {
+    int64_t peak, mean;
+};
+
+static int64_t most(struct bytes b)
 {
+    return b.peak > b.mean ? b.peak : b.mean;
+}
+
+static const json_t *peak_moment(const struct advice *a)
+{
+    return json_array_get(json_object_get(a->page, "moments"), 0);
+}
+
+static struct bytes cause_of(const struct advice *a, const char *cause)
+{
+    struct bytes out = {
+        0, report_count(json_object_get(a->page, "means"), cause)};
     const json_t *part;
     size_t i;
-    json_array_foreach(json_object_get(moment, "parts"), i, part)
+    json_array_foreach(json_object_get(peak_moment(a), "parts"), i, part)
     {
         const char *name = json_string_value(json_object_get(part, "cause"));
         int64_t memory = report_known(part, "memory");
         if (name != NULL && strcmp(name, cause) == 0)
-            return memory >= 0 ? memory : report_count(part, "mapped");
+            out.peak = memory >= 0 ? memory : report_count(part, "mapped");
     }
-    return 0;
+    return out;
 }
 
-/* The most bytes of a cause, and the moment that has them. */
-static int64_t cause_of(const struct advice *a, const char *cause,
-                        const json_t **moment)
+/* The point of the peak of RSS. */
+static const json_t *peak_point(const struct advice *a)
 {
-    int64_t most = -1;
-    const json_t *one;
-    size_t i;
-    json_array_foreach(json_object_get(a->page, "moments"), i, one)
-        if (cause_at(one, cause) > most) {
-            most = cause_at(one, cause);
-            *moment = one;
-        }
-    return most;
+    return json_array_get(a->process->points,
+                          report_peak(a->process->points, report_most_rss));
 }
 
-/* "at the peak of RSS" */
-static const char *when(const json_t *moment)
-{
-    const char *key = json_string_value(json_object_get(moment, "key"));
-    return key != NULL && strcmp(key, "peak") == 0 ? "at the peak of RSS"
-                                                   : "at the end";
-}
+enum { WHEN_BYTES = 200 };
 
-/* The point of a moment. */
-static const json_t *point_of(const struct advice *a, const json_t *moment)
+/* "It was 3 MiB at the peak of RSS and 2 MiB in the mean over time." */
+static const char *when(const struct advice *a, char out[WHEN_BYTES], struct bytes b)
 {
-    int64_t t = report_count(moment, "t");
-    const json_t *point;
-    size_t i;
-    json_array_foreach(a->process->points, i, point)
-        if (report_count(point, "t") == t)
-            return point;
-    return NULL;
+    char peak[64], mean[64];
+    size_text(peak, b.peak);
+    size_text(mean, b.mean);
+    if (json_array_size(a->process->points) > 1)
+        snprintf(out, WHEN_BYTES,
+                 "It was %s at the peak of RSS and %s in the mean over time.",
+                 peak, mean);
+    else
+        snprintf(out, WHEN_BYTES, "It is %s.", peak);
+    return out;
 }
 
 /* ---- waiting for purge -------------------------------------------------------- */
@@ -170,31 +177,29 @@ static void advise_purge(struct advice *a)
     enum { DELAY_MS = 10, USUAL_MS = 100 };
     static const struct ini_line lines[] = {{"purge_delay_ms", "10"},
                                             {"background", "yes"}};
-    const json_t *moment = NULL;
-    char saved[64];
-    int64_t bytes = cause_of(a, "purge", &moment);
-    if (bytes < a->bound)
+    const struct bytes bytes = cause_of(a, "purge");
+    char saved[64], it_was[WHEN_BYTES];
+    if (most(bytes) < a->bound)
         return;
-    int64_t delay = report_known(
-        json_object_get(point_of(a, moment), "window"), "delay_ms");
+    int64_t delay = report_known(json_object_get(peak_point(a), "window"),
+                                 "delay_ms");
     if (delay < 0)
         delay = USUAL_MS;
-    bool end = strcmp(when(moment), "at the end") == 0;
-    size_t first = delay <= DELAY_MS, n = end ? 2 : 1;
+    bool sleeps = bytes.mean >= a->bound;
+    size_t first = delay <= DELAY_MS, n = sleeps ? 2 : 1;
     char *ini = first < n ? lines_of(a, "core", lines + first, n - first)
-                          : strdup("");
-    if (ini == NULL)
-        ctl_die("no memory");
-    int64_t less = first == 0 ? bytes - bytes * DELAY_MS / delay : bytes;
-    add(a, "Memory that waits for its purge", bytes, ini,
-        "Memory that boxes have given up stays resident for up to %lld ms, in "
-        "case it is needed again. %s this was the figure above. %s "
-        "The lines make it up to %s less; memory that is used again costs page "
-        "faults then.",
-        (long long)delay, end ? "At the end" : "At the peak of RSS",
-        end ? "A program that sleeps gives it back only with a background "
-              "thread."
-            : "A shorter delay gives it back sooner.",
+                          : lines_of(a, "core", lines, 0);
+    int64_t less = most(bytes);
+    if (first == 0)
+        less -= less * DELAY_MS / delay;
+    add(a, "Memory that waits for its purge", most(bytes), ini,
+        "What boxes have given up stays resident for up to %lld ms, in case it "
+        "is needed again. %s %s The lines make it up to %s less. Memory that "
+        "is used again then costs page faults.",
+        (long long)delay, when(a, it_was, bytes),
+        sleeps ? "A program that sleeps gives it back only with a background "
+                 "thread."
+               : "A shorter delay gives it back sooner.",
         size_text(saved, less));
     free(ini);
 }
@@ -238,47 +243,50 @@ static const struct cache *cache_of(const char *box)
     return NULL;
 }
 
-static void advise_cache(struct advice *a, const char *box, int64_t bytes,
-                         const char *moment)
+static void advise_cache(struct advice *a, const char *box, struct bytes bytes)
 {
-    char title[128], section[128], saved[64];
+    char title[128], section[80], saved[64], it_was[WHEN_BYTES];
     const struct cache *c = cache_of(box);
     snprintf(title, sizeof title, "The cache of box %.64s", box);
-    if (c == NULL || bytes <= c->left) {
-        add(a, title, bytes, "",
-            "The box keeps so much for reuse %s. Its own parameters may bound "
+    when(a, it_was, bytes);
+    if (c == NULL || most(bytes) <= c->left) {
+        add(a, title, most(bytes), "",
+            "The box keeps memory for reuse. %s Its own parameters may bound "
             "that: hakctl boxes lists them.",
-            moment);
+            it_was);
         return;
     }
     snprintf(section, sizeof section, "box %s", c->box);
     char *ini = lines_of(a, section, c->line, c->n);
-    add(a, title, bytes, ini,
-        "The box kept so much for reuse %s. %s With the lines it keeps up to "
-        "%s less, and asks the system more often.",
-        moment, c->text, size_text(saved, bytes - c->left));
+    add(a, title, most(bytes), ini,
+        "The box keeps memory for reuse. %s %s With the lines it keeps up to "
+        "%s less, and asks the system for memory more often.",
+        it_was, c->text, size_text(saved, most(bytes) - c->left));
     free(ini);
 }
 
-/* The cached bytes of a box, at the moment that has most of them. */
-static int64_t cached_of(const struct advice *a, size_t box,
-                         const json_t **moment)
+/* The cached bytes of a box. Not all of them need be in memory, so they are
+ * at most what the caches of all boxes have in memory. */
+static struct bytes cached_of(const struct advice *a, size_t box)
 {
-    int64_t most = 0;
-    const json_t *one;
+    const struct bytes all = cause_of(a, "caches");
+    const json_t *points = a->process->points, *point;
+    double sum = 0, whole = 0;
     size_t i;
-    json_array_foreach(json_object_get(a->page, "moments"), i, one)
+    json_array_foreach(points, i, point)
     {
-        const json_t *boxes = json_object_get(point_of(a, one), "boxes");
-        int64_t n = report_count(json_array_get(boxes, box), "cached");
-        if (n > cause_at(one, "caches")) /* the rest is not resident */
-            n = cause_at(one, "caches");
-        if (n > most) {
-            most = n;
-            *moment = one;
-        }
+        double span = (double)report_count(point, "span_ms") + 1;
+        const json_t *boxes = json_object_get(point, "boxes");
+        sum += span * (double)report_count(json_array_get(boxes, box),
+                                           "cached");
+        whole += span;
     }
-    return most;
+    const json_t *boxes = json_object_get(peak_point(a), "boxes");
+    struct bytes out = {report_count(json_array_get(boxes, box), "cached"),
+                        (int64_t)(sum / whole)};
+    out.peak = out.peak < all.peak ? out.peak : all.peak;
+    out.mean = out.mean < all.mean ? out.mean : all.mean;
+    return out;
 }
 
 static void advise_caches(struct advice *a)
@@ -287,10 +295,9 @@ static void advise_caches(struct advice *a)
     size_t i;
     json_array_foreach(a->process->boxes, i, name)
     {
-        const json_t *moment = NULL;
-        int64_t bytes = cached_of(a, i, &moment);
-        if (bytes >= a->bound && json_is_string(name))
-            advise_cache(a, json_string_value(name), bytes, when(moment));
+        struct bytes bytes = cached_of(a, i);
+        if (most(bytes) >= a->bound && json_is_string(name))
+            advise_cache(a, json_string_value(name), bytes);
     }
 }
 
@@ -301,7 +308,7 @@ static void advise_caches(struct advice *a)
 static int64_t free_of_mid(const struct advice *a)
 {
     const json_t *heat = json_object_get(a->page, "heat"), *row;
-    int64_t most = 0;
+    int64_t worst = 0;
     size_t k, i;
     for (k = 0; k < json_array_size(json_object_get(heat, "times")); k++) {
         int64_t sum = 0;
@@ -313,9 +320,9 @@ static int64_t free_of_mid(const struct advice *a)
                 sum += json_integer_value(
                     json_array_get(json_object_get(row, "cells"), k));
         }
-        most = sum > most ? sum : most;
+        worst = sum > worst ? sum : worst;
     }
-    return most;
+    return worst;
 }
 
 /* The class with most free bytes, as "64 B of box ultra". False: none. */
@@ -324,13 +331,13 @@ static bool worst_class(const struct advice *a, char *out, size_t bytes)
     const json_t *rows =
         json_object_get(json_object_get(a->page, "heat"), "rows");
     const json_t *row, *cell, *worst = NULL;
-    int64_t most = 0;
+    int64_t bytes_most = 0;
     char slot[64];
     size_t i, k;
     json_array_foreach(rows, i, row)
         json_array_foreach(json_object_get(row, "cells"), k, cell)
-            if (json_integer_value(cell) > most) {
-                most = json_integer_value(cell);
+            if (json_integer_value(cell) > bytes_most) {
+                bytes_most = json_integer_value(cell);
                 worst = row;
             }
     if (worst == NULL)
@@ -352,35 +359,36 @@ static void advise_pages(struct advice *a)
         "fallback = ultra\n"
         "classes = C5-C7\n"
         "enabled = yes\n";
-    const json_t *moment = NULL;
-    char worst[256] = "none that is known", saved[64];
-    int64_t bytes = cause_of(a, "pages", &moment), mid = free_of_mid(a);
-    if (bytes < a->bound)
+    char worst[256] = "none that is known", saved[64], it_was[WHEN_BYTES];
+    const struct bytes bytes = cause_of(a, "pages");
+    int64_t mid = free_of_mid(a);
+    if (most(bytes) < a->bound)
         return;
     worst_class(a, worst, sizeof worst);
+    when(a, it_was, bytes);
     if (mid >= a->bound)
-        add(a, "Free slots in pages of 257 to 1024 bytes", mid, ini,
+        add(a, "Free slots in pages of 257 to 1024 bytes", most(bytes), ini,
             "Box ultra has pages of its own for each multiple of 16 bytes. "
             "With the lines, eight sizes share the pages of box mid_v35. That "
             "saves up to %s where many sizes have few blocks each, and loses "
             "up to a fifth of a block to rounding. Compare two runs.",
-            size_text(saved, mid));
+            size_text(saved, mid < most(bytes) ? mid : most(bytes)));
     else
-        add(a, "Free slots in pages that hold live blocks", bytes, "",
-            "So much lay in free slots %s; the size class with most of it is "
-            "%s. A page goes back when its last block is freed, so blocks "
-            "that live long beside blocks that do not keep it. No key changes "
-            "that. The column Overhead of the call sites shows who keeps such "
-            "pages.",
-            when(moment), worst);
+        add(a, "Free slots in pages that hold live blocks", most(bytes), "",
+            "%s The size class with most of it is %s. A page goes back when "
+            "its last block is freed, so blocks that live long beside blocks "
+            "that do not keep it. No key changes that. The column Overhead of "
+            "the call sites shows who keeps such pages.",
+            it_was, worst);
 }
 
 /* ---- what no key changes --------------------------------------------------------- */
 
 static void advise_rounding(struct advice *a)
 {
-    const json_t *moment = NULL;
-    int64_t bytes = cause_of(a, "rounding", &moment);
+    const json_t *totals = json_object_get(
+        json_object_get(a->page, "profile"), "totals");
+    int64_t bytes = report_count(totals, "rounding");
     if (bytes >= a->bound)
         add(a, "Slots that are larger than what was asked for", bytes, "",
             "Blocks have so much more than the program asked for. ultra loses "
@@ -392,30 +400,45 @@ static void advise_rounding(struct advice *a)
 static void advise_other(struct advice *a)
 {
     enum { LARGE_PART = 4 }; /* a quarter of RSS */
-    const json_t *moment = NULL;
-    int64_t other = cause_of(a, "other", &moment);
-    int64_t rss = report_count(moment, "rss");
-    if (other >= a->bound && other >= rss / LARGE_PART)
-        add(a, "Memory that is not of hakmem", other, "",
-            "So much of RSS %s was neither hakmem's nor of files: stacks, "
-            "data of libraries, and what the program maps itself. pmap -x PID "
-            "lists it.",
-            when(moment));
+    char it_was[WHEN_BYTES];
+    const struct bytes other = cause_of(a, "other");
+    if (other.peak >= a->bound &&
+        other.peak >= report_count(peak_moment(a), "rss") / LARGE_PART)
+        add(a, "Memory that is not of hakmem", most(other), "",
+            "%s It is neither hakmem's nor of files: stacks, data of "
+            "libraries, and what the program maps itself. pmap -x PID lists "
+            "it. No key of hakmem changes it.",
+            when(a, it_was, other));
 }
 
 /* ---- all ------------------------------------------------------------------------- */
 
+/* Largest first. */
+static json_t *sorted(json_t *advice)
+{
+    json_t *out = json_array();
+    while (json_array_size(advice) != 0) {
+        size_t best = 0;
+        for (size_t i = 1; i < json_array_size(advice); i++)
+            if (report_count(json_array_get(advice, i), "bytes") >
+                report_count(json_array_get(advice, best), "bytes"))
+                best = i;
+        json_array_append(out, json_array_get(advice, best));
+        json_array_remove(advice, best);
+    }
+    json_decref(advice);
+    return out;
+}
+
 json_t *report_advice(const struct report_process *p, const json_t *page)
 {
-    const json_t *moment = NULL;
     struct advice a = {
         .process = p,
         .page = page,
         .out = json_array(),
         .conf = p->stats != NULL && read_conf(p->stats),
     };
-    int64_t whole = cause_of(&a, "sum", &moment);
-    a.bound = whole * MATTERS_PERCENT / 100;
+    a.bound = cause_of(&a, "sum").peak * MATTERS_PERCENT / 100;
     if (a.bound < MATTERS_BYTES)
         a.bound = MATTERS_BYTES;
     advise_purge(&a);
@@ -423,5 +446,5 @@ json_t *report_advice(const struct report_process *p, const json_t *page)
     advise_pages(&a);
     advise_rounding(&a);
     advise_other(&a);
-    return a.out;
+    return sorted(a.out);
 }

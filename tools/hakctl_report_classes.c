@@ -8,7 +8,7 @@
 #include "hakctl_report.h"
 #include "hakctl.h"
 
-enum { COLUMNS_MOST = 14, ROWS_MOST = 24, BOXES_MOST = 64 };
+enum { COLUMNS_MOST = 10, ROWS_MOST = 24, BOXES_MOST = 64 };
 enum { SLOT_BYTES, LIVE, LIVE_BYTES, MAPPED_BYTES, CACHED_BYTES };
 
 static int64_t item(const json_t *class, size_t i)

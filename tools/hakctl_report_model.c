@@ -12,246 +12,16 @@
 /* A timeline has up to 4096 points, and a chart is some 1000 pixels wide. */
 enum { ROWS_MOST = 400 };
 
-static int64_t at_least_0(int64_t n)
-{
-    return n > 0 ? n : 0;
-}
-
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 static int64_t larger(int64_t a, int64_t b)
 {
     return a > b ? a : b;
-}
-
-/* ---- points -------------------------------------------------------------- */
-
-/* The sum of a figure over the boxes of a point. */
-static int64_t sum_of(const json_t *point, const char *key)
-{
-    int64_t sum = 0;
-    size_t i;
-    const json_t *box;
-    json_array_foreach(json_object_get(point, "boxes"), i, box)
-        sum += report_count(box, key);
-    return sum;
-}
-
-/* The levels of a point in bytes; -1: not known. */
-struct levels {
-    int64_t rss, meta, file;
-    int64_t live, pages, cached; /* sums over boxes; pages: the rest of mapped */
-    int64_t dirty, purged;       /* of what no box has */
-    int64_t resident;            /* of the window */
-};
-
-static int64_t mapped_of(const struct levels *l)
-{
-    return l->live + l->pages + l->cached + l->dirty + l->purged;
-}
-
-static struct levels read_levels(const json_t *point)
-{
-    const json_t *window = json_object_get(point, "window");
-    struct levels l = {
-        .rss = report_known(point, "rss"),
-        .meta = report_count(point, "meta"),
-        .file = report_count(point, "file"),
-        .live = sum_of(point, "live"),
-        .cached = sum_of(point, "cached"),
-        .dirty = report_count(window, "dirty"),
-        .resident = report_known(window, "resident"),
-    };
-    l.pages = at_least_0(sum_of(point, "mapped") - l.live - l.cached);
-    l.purged = at_least_0(report_count(window, "free") - l.dirty);
-    return l;
-}
-
-/* The highest value of a figure in the span of a point. In a point that was
- * merged from several, that is in the member `most`. */
-static int64_t most_of(const json_t *point, const char *key, int64_t level)
-{
-    return larger(report_known(json_object_get(point, "most"), key), level);
-}
-
-static int64_t most_rss(const json_t *point)
-{
-    return most_of(point, "rss", report_known(point, "rss"));
-}
-
-static int64_t most_live(const json_t *point)
-{
-    return most_of(point, "live", sum_of(point, "live"));
-}
-
-/* The number of the point with the highest value, the first of several. */
-static size_t peak_of(const json_t *points, int64_t (*most)(const json_t *))
-{
-    size_t peak = 0, i;
-    const json_t *point;
-    json_array_foreach(points, i, point)
-        if (most(point) > most(json_array_get(points, peak)))
-            peak = i;
-    return peak;
-}
-
-/* The levels of the point with that number. The window is not measured at each
- * point, so the last measure before is carried over, or the first one. */
-static struct levels levels_at(const json_t *points, size_t number)
-{
-    struct levels l = read_levels(json_array_get(points, number));
-    for (size_t i = number; l.resident < 0 && i-- > 0;)
-        l.resident = read_levels(json_array_get(points, i)).resident;
-    for (size_t i = number; l.resident < 0 && i < json_array_size(points); i++)
-        l.resident = read_levels(json_array_get(points, i)).resident;
-    return l;
-}
-
-/* ---- the gap ------------------------------------------------------------- */
-
-/* What memory is held for. The order is that of the bars. */
-enum cause { LIVE, ROUNDING, PAGES, CACHES, PURGE, PURGED, META, FILES, OTHER };
-enum { NCAUSES = OTHER + 1 };
-
-static const struct {
-    const char *key, *label;
-} causes[NCAUSES] = {
-    [LIVE] = {"live", "Live blocks"},
-    [ROUNDING] = {"rounding", "Slot rounding"},
-    [PAGES] = {"pages", "Half-empty pages"},
-    [CACHES] = {"caches", "Caches of boxes"},
-    [PURGE] = {"purge", "Waiting for purge"},
-    [PURGED] = {"purged", "Purged, kept mapped"},
-    [META] = {"meta", "Metadata"},
-    [FILES] = {"files", "Files and code"},
-    [OTHER] = {"other", "Not of hakmem"},
-};
-
-struct gap {
-    int64_t mapped[NCAUSES]; /* -1: not in the window */
-    int64_t memory[NCAUSES]; /* resident; -1: not known */
-};
-
-/* Take up to *bytes from a part. */
-static void take(int64_t *part, int64_t *bytes)
-{
-    int64_t n = smaller(*part, *bytes);
-    *part -= n;
-    *bytes -= n;
-}
-
-/* Divide RSS. What of the window is not in memory was never touched or has been
- * purged in place. Nobody knows in which part it lies, so it is taken from the
- * parts in which that is likely, the likeliest first. */
-static void divide_memory(struct gap *g, const struct levels *l)
-{
-    static const enum cause order[] = {PURGED, PAGES, CACHES,
-                                       LIVE,   PURGE, ROUNDING};
-    const int64_t mapped = mapped_of(l);
-    int64_t meta = smaller(l->meta, l->rss);
-    int64_t ours = l->resident >= 0 ? l->resident : mapped - l->purged;
-    ours = smaller(ours, l->rss - meta);
-    int64_t absent = at_least_0(mapped - ours);
-    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
-        take(&g->memory[order[i]], &absent);
-    int64_t rest = at_least_0(l->rss - meta - smaller(ours, mapped));
-    g->memory[META] = meta;
-    g->memory[FILES] = smaller(l->file, rest);
-    g->memory[OTHER] = rest - g->memory[FILES];
-}
-
-/* rounding: -1 = not known. Then it is a part of the live blocks. */
-static struct gap divide(const struct levels *l, int64_t rounding)
-{
-    int64_t rounded = smaller(at_least_0(rounding), l->live);
-    struct gap g = {.mapped = {[LIVE] = l->live - rounded,
-                               [ROUNDING] = rounded,
-                               [PAGES] = l->pages,
-                               [CACHES] = l->cached,
-                               [PURGE] = l->dirty,
-                               [PURGED] = l->purged,
-                               [META] = -1,
-                               [FILES] = -1,
-                               [OTHER] = -1}};
-    for (int i = 0; i < NCAUSES; i++)
-        g.memory[i] = l->rss < 0 ? -1 : g.mapped[i];
-    if (l->rss >= 0)
-        divide_memory(&g, l);
-    if (rounding < 0)
-        g.mapped[ROUNDING] = g.memory[ROUNDING] = -1;
-    return g;
-}
-
-/* A share in percent with one decimal; null without a whole. */
-static json_t *share_of(int64_t part, int64_t whole)
-{
-    if (part < 0 || whole <= 0)
-        return json_null();
-    return json_real((double)(part * 1000 / whole) / 10);
-}
-
-static json_t *part_json(const char *key, const char *label, int64_t mapped,
-                         int64_t memory, int64_t rss)
-{
-    return json_pack("{s:s, s:s, s:o, s:o, s:o}", "cause", key, "label", label,
-                     "mapped", report_number(mapped), "memory",
-                     report_number(memory), "share", share_of(memory, rss));
-}
-
-/* One moment of the process: its memory, divided by causes. */
-static json_t *moment_json(const char *key, const char *title, int64_t t,
-                           const struct levels *l, int64_t rounding)
-{
-    struct gap g = divide(l, rounding);
-    json_t *parts = json_array();
-    for (int i = 0; i < NCAUSES; i++)
-        json_array_append_new(parts, part_json(causes[i].key, causes[i].label,
-                                               g.mapped[i], g.memory[i],
-                                               l->rss));
-    json_array_append_new(parts, part_json("sum", "Sum", mapped_of(l), l->rss,
-                                           l->rss));
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:o, s:b, s:o}", "key", key,
-                     "title", title, "t", (json_int_t)t, "live",
-                     (json_int_t)l->live, "mapped", (json_int_t)mapped_of(l),
-                     "rss", report_number(l->rss), "measured", l->resident >= 0,
-                     "parts", parts);
-}
-
-/* The bytes by which slots are larger than what was asked for, of the blocks
- * that are live at the end; -1: not known. */
-static int64_t rounding_of(const json_t *sites)
-{
-    return report_known(json_object_get(sites, "totals"), "rounding");
-}
-
-static json_t *moments_json(const json_t *points, int64_t rounding)
-{
-    json_t *moments = json_array();
-    size_t last = json_array_size(points) - 1;
-    size_t peak = peak_of(points, most_rss);
-    struct levels l = levels_at(points, peak);
-    if (peak != last && l.rss >= 0)
-        json_array_append_new(
-            moments,
-            moment_json("peak", "At the peak of RSS",
-                        report_count(json_array_get(points, peak), "t"), &l,
-                        -1));
-    l = levels_at(points, last);
-    json_array_append_new(
-        moments, moment_json("end", "At the end",
-                             report_count(json_array_get(points, last), "t"),
-                             &l, rounding));
-    return moments;
 }
 
 /* ---- memory over time ---------------------------------------------------- */
 
 static json_t *row_json(const json_t *point, size_t nboxes)
 {
-    struct levels l = read_levels(point);
+    const json_t *window = json_object_get(point, "window");
     json_t *mapped = json_array();
     for (size_t i = 0; i < nboxes; i++) {
         const json_t *box =
@@ -261,9 +31,11 @@ static json_t *row_json(const json_t *point, size_t nboxes)
     }
     return json_pack("{s:I, s:o, s:I, s:I, s:I, s:o}", "t",
                      (json_int_t)report_count(point, "t"), "rss",
-                     report_number(most_rss(point)), "live",
-                     (json_int_t)most_live(point), "dirty",
-                     (json_int_t)l.dirty, "mapped", (json_int_t)mapped_of(&l),
+                     report_number(report_most_rss(point)), "live",
+                     (json_int_t)report_most_live(point), "dirty",
+                     (json_int_t)report_count(window, "dirty"), "mapped",
+                     (json_int_t)(report_sum(point, "mapped") +
+                                  report_count(window, "free")),
                      "boxes", mapped);
 }
 
@@ -277,8 +49,8 @@ static json_t *rows_json(const json_t *points, size_t nboxes)
     for (size_t first = 0; first < n - 1; first += group) {
         size_t best = first;
         for (size_t i = first; i < first + group && i < n - 1; i++)
-            if (most_rss(json_array_get(points, i)) >
-                most_rss(json_array_get(points, best)))
+            if (report_most_rss(json_array_get(points, i)) >
+                report_most_rss(json_array_get(points, best)))
                 best = i;
         json_array_append_new(rows,
                               row_json(json_array_get(points, best), nboxes));
@@ -449,18 +221,18 @@ static json_t *tile(const char *label, const char *unit, int64_t value)
 static json_t *summary_json(const json_t *points)
 {
     const json_t *last = json_array_get(points, json_array_size(points) - 1);
-    const json_t *rss = json_array_get(points, peak_of(points, most_rss));
-    const json_t *live = json_array_get(points, peak_of(points, most_live));
+    const json_t *rss = json_array_get(points, report_peak(points, report_most_rss));
+    const json_t *live = json_array_get(points, report_peak(points, report_most_live));
     int64_t allocs = 0;
     size_t i;
     const json_t *point;
     json_array_foreach(points, i, point)
-        allocs += sum_of(point, "allocs");
+        allocs += report_sum(point, "allocs");
     return json_pack("[o, o, o, o, o]",
-                     tile("Peak RSS", "bytes", most_rss(rss)),
+                     tile("Peak RSS", "bytes", report_most_rss(rss)),
                      tile("RSS at the end", "bytes", report_known(last, "rss")),
-                     tile("Peak live", "bytes", most_live(live)),
-                     tile("Live at the end", "bytes", sum_of(last, "live")),
+                     tile("Peak live", "bytes", report_most_live(live)),
+                     tile("Live at the end", "bytes", report_sum(last, "live")),
                      tile("Allocations", "count", allocs));
 }
 
@@ -478,17 +250,20 @@ static void note_missing(struct report *r, const json_t *timeline,
                        "[heap_profile] file = FILE writes one, and so does "
                        "hakctl run --report.");
     size_t last = json_array_size(points) - 1;
-    if (levels_at(points, last).resident < 0 &&
-        levels_at(points, last).rss >= 0)
+    if (!report_is_measured(points) &&
+        report_known(json_array_get(points, last), "rss") >= 0)
         report_note(r, "It was not measured how much of hakmem's memory is "
                        "resident. So all that is mapped and not purged counts "
                        "as resident, and the part that is not of hakmem may "
                        "be larger than it is here.");
-    size_t others = count_others(r);
-    if (others != 0)
-        report_note(r, "%zu other process%s left files too. The page is about "
-                       "process %d alone.",
-                    others, others == 1 ? "" : "es", (int)r->pid);
+    report_note_others(r, count_others(r));
+}
+
+/* The bytes by which slots are larger than what was asked for, of the blocks
+ * that are live at the end; -1: not known. */
+static int64_t rounding_of(const json_t *sites)
+{
+    return report_known(json_object_get(sites, "totals"), "rounding");
 }
 
 /* Set the members that show figures. */
@@ -499,7 +274,8 @@ static void set_figures(json_t *page, const struct report_process *p,
     size_t nboxes = json_array_size(p->boxes);
     json_object_set_new(page, "summary", summary_json(p->points));
     json_object_set_new(page, "moments",
-                        moments_json(p->points, rounding_of(sites)));
+                        report_moments(p->points, rounding_of(sites)));
+    json_object_set_new(page, "means", report_means(p->points));
     json_object_set_new(page, "boxes", json_deep_copy(p->boxes));
     json_object_set_new(page, "time", rows_json(p->points, nboxes));
     json_object_set_new(page, "events", events_json(events));

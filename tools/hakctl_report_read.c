@@ -48,6 +48,15 @@ void report_note(struct report *r, const char *format, ...)
     free(text);
 }
 
+void report_note_others(struct report *r, size_t n)
+{
+    if (n != 0)
+        report_note(r,
+                    "%zu other process%s left files too. The page is about "
+                    "process %d alone.",
+                    n, n == 1 ? "" : "es", (int)r->pid);
+}
+
 int64_t report_known(const json_t *object, const char *key)
 {
     const double most = 9007199254740992.0; /* 2^53, as far as JSON is exact */

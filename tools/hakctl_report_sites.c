@@ -8,7 +8,7 @@
 #include "hakctl_report.h"
 #include "hakctl.h"
 
-enum { NVIEWS = 4, DEPTH_MOST = 128, SITES_MOST = 30 };
+enum { NVIEWS = 4, DEPTH_MOST = 128, SITES_MOST = 20 };
 
 /* A node is shown from one part in so many of the whole on. */
 enum { NODE_PART = 500 };

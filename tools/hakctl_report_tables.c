@@ -39,15 +39,18 @@ struct column {
     enum html_unit unit;
     /* Writes something in front of the cell's text; may be NULL. */
     void (*before)(FILE *out, const json_t *row);
+    /* Writes the attributes of the cell; may be NULL. */
+    void (*mark)(FILE *out, const json_t *page, const json_t *cell);
 };
+
+#define COLUMN(key_text, title_text, unit_of) \
+    {.key = key_text, .title = title_text, .unit = (unit_of)}
 
 struct table {
     const char *caption, *of; /* of: the path of the rows */
     const char *class;        /* NULL = none */
     const struct column *column;
     size_t ncolumns;
-    /* Writes the attributes of a cell; may be NULL. */
-    void (*mark)(FILE *out, const json_t *page, const json_t *cell);
 };
 
 static void write_cell(FILE *out, const json_t *page, const struct table *t,
@@ -59,8 +62,8 @@ static void write_cell(FILE *out, const json_t *page, const struct table *t,
     fprintf(out, "<%s%s", tag, i == 0 ? " scope=\"row\"" : "");
     if (c->unit == HTML_TEXT && i != 0)
         fputs(" class=\"text\"", out);
-    else if (t->mark != NULL)
-        t->mark(out, page, value);
+    else if (c->mark != NULL)
+        c->mark(out, page, value);
     fputc('>', out);
     if (c->before != NULL)
         c->before(out, row);
@@ -241,10 +244,10 @@ static void write_swatch(FILE *out, const json_t *row)
 static void write_moment(FILE *out, const json_t *page, size_t number)
 {
     static const struct column columns[] = {
-        {"label", "Part", HTML_TEXT, write_swatch},
-        {"memory", "In memory", HTML_BYTES, NULL},
-        {"share", "Of RSS", HTML_PERCENT, NULL},
-        {"mapped", "Mapped", HTML_BYTES, NULL},
+        {.key = "label", .title = "Part", .before = write_swatch},
+        COLUMN("memory", "In memory", HTML_BYTES),
+        COLUMN("share", "Of RSS", HTML_PERCENT),
+        COLUMN("mapped", "Mapped", HTML_BYTES),
     };
     char of[40], caption[128];
     const json_t *moment = json_array_get(json_object_get(page, "moments"),
@@ -280,14 +283,24 @@ static void write_moments(FILE *out, const json_t *page)
 
 /* ---- advice ----------------------------------------------------------------- */
 
+static bool has_lines(const json_t *advice)
+{
+    const json_t *one;
+    size_t i;
+    json_array_foreach(advice, i, one)
+        if (text_at(one, "ini")[0] != 0)
+            return true;
+    return false;
+}
+
 static void write_advice(FILE *out, const json_t *page)
 {
     const json_t *all = json_object_get(page, "advice"), *one;
     size_t i;
-    if (json_array_size(all) == 0)
-        fputs("<p class=\"fine\">Nothing to change: no part of the memory that "
-              "a key of the INI could make smaller is more than 1 MiB and 5 % "
-              "of RSS.</p>\n",
+    if (!has_lines(all))
+        fputs("<p class=\"fine\">There is nothing to change in the INI: no part "
+              "of the memory that one of its keys could make smaller is more "
+              "than 1 MiB and 5 % of RSS.</p>\n",
               out);
     json_array_foreach(all, i, one)
     {
@@ -315,11 +328,11 @@ static void write_time(FILE *out, const json_t *page)
 {
     enum { FIXED = 5, MOST = FIXED + 64 };
     struct column columns[MOST] = {
-        {"t", "Time", HTML_MS, NULL},
-        {"rss", "RSS", HTML_BYTES, NULL},
-        {"live", "Live", HTML_BYTES, NULL},
-        {"mapped", "Mapped in all", HTML_BYTES, NULL},
-        {"dirty", "Waiting for purge", HTML_BYTES, NULL},
+        COLUMN("t", "Time", HTML_MS),
+        COLUMN("rss", "RSS", HTML_BYTES),
+        COLUMN("live", "Live", HTML_BYTES),
+        COLUMN("mapped", "Mapped in all", HTML_BYTES),
+        COLUMN("dirty", "Waiting for purge", HTML_BYTES),
     };
     const json_t *boxes = json_object_get(page, "boxes"), *name;
     size_t n = FIXED, i;
@@ -343,17 +356,17 @@ static void write_time(FILE *out, const json_t *page)
 static void write_events(FILE *out, const json_t *page)
 {
     static const struct column columns[] = {
-        {"number", "No.", HTML_COUNT, NULL},
-        {"t", "Time", HTML_MS, NULL},
-        {"event", "Event", HTML_TEXT, NULL},
-        {"text", "What", HTML_TEXT, NULL},
+        COLUMN("number", "No.", HTML_COUNT),
+        COLUMN("t", "Time", HTML_MS),
+        COLUMN("event", "Event", HTML_TEXT),
+        COLUMN("text", "What", HTML_TEXT),
     };
     if (json_array_size(json_object_get(page, "events")) == 0)
         fputs("<p>There were no events: no route, box or key was changed while "
               "the program ran.</p>\n",
               out);
     else
-        WRITE_TABLE(out, page, columns, .caption = "Events", .of = "events");
+        WRITE_TABLE(out, page, columns, .caption = "What was changed while the program ran", .of = "events");
 }
 
 /* ---- size classes ------------------------------------------------------------ */
@@ -376,8 +389,8 @@ static void write_heat(FILE *out, const json_t *page)
 {
     enum { FIXED = 2, MOST = 24 };
     struct column columns[MOST] = {
-        {"slot", "Slot", HTML_BYTES, NULL},
-        {"box", "Box", HTML_TEXT, NULL},
+        COLUMN("slot", "Slot", HTML_BYTES),
+        COLUMN("box", "Box", HTML_TEXT),
     };
     const json_t *times = at_path(page, "heat/times"), *t;
     size_t n = FIXED, i;
@@ -390,20 +403,20 @@ static void write_heat(FILE *out, const json_t *page)
         if (n == MOST - 1)
             break;
         columns[n].unit = HTML_BYTES;
+        columns[n].mark = mark_heat;
         snprintf(columns[n].key, sizeof columns[n].key, "cells/%zu", i);
         html_figure_text(columns[n].title, sizeof columns[n].title, t,
                          HTML_MS);
         n++;
     }
-    columns[n] = (struct column){"share", "Free at the end", HTML_PERCENT, NULL};
+    columns[n] = (struct column)COLUMN("share", "Free at the end", HTML_PERCENT);
     write_table(out, page,
                 &(struct table){.caption = "Free bytes in the pages of each "
                                            "size class, over time",
                                 .of = "heat/rows",
                                 .class = "heatmap",
                                 .column = columns,
-                                .ncolumns = n + 1,
-                                .mark = mark_heat});
+                                .ncolumns = n + 1});
     if (report_count(json_object_get(page, "heat"), "left") != 0)
         fprintf(out, "<p>%lld classes with less are left out.</p>\n",
                 (long long)report_count(json_object_get(page, "heat"), "left"));
@@ -423,13 +436,13 @@ static bool has_profile(const json_t *page)
 static void write_sites(FILE *out, const json_t *page)
 {
     static const struct column columns[] = {
-        {"function", "Function", HTML_TEXT, NULL},
-        {"where", "Where", HTML_TEXT, NULL},
-        {"caller", "Called by", HTML_TEXT, NULL},
-        {"in_use", "In use", HTML_BYTES, NULL},
-        {"peak", "At the peak", HTML_BYTES, NULL},
-        {"allocated", "Allocated", HTML_BYTES, NULL},
-        {"overhead", "Overhead", HTML_BYTES, NULL},
+        COLUMN("function", "Function", HTML_TEXT),
+        COLUMN("where", "Where", HTML_TEXT),
+        COLUMN("caller", "Called by", HTML_TEXT),
+        COLUMN("in_use", "In use", HTML_BYTES),
+        COLUMN("peak", "At the peak", HTML_BYTES),
+        COLUMN("allocated", "Allocated", HTML_BYTES),
+        COLUMN("overhead", "Overhead", HTML_BYTES),
     };
     if (!has_profile(page))
         fputs(no_profile, out);

@@ -349,6 +349,8 @@ struct request {
     const char *conf, *profile, *fused;
     bool control, heap;
     const char *heap_file, *heap_every;
+    bool stats, report;
+    const char *report_file;
 };
 
 static bool take_options(struct request *r, int argc, char **argv)
@@ -362,6 +364,7 @@ static bool take_options(struct request *r, int argc, char **argv)
         {"control", no_argument, NULL, 'C'},
         {"heap-profile", optional_argument, NULL, 'H'},
         {"heap-profile-every", required_argument, NULL, 'E'},
+        {"report", optional_argument, NULL, 'R'},
         {CTL_HELP},
         {NULL, 0, NULL, 0}};
     int option;
@@ -379,6 +382,11 @@ static bool take_options(struct request *r, int argc, char **argv)
         case 's':
         case 'a':
             ask_for_report(option == 'a');
+            r->stats = true;
+            break;
+        case 'R':
+            r->report = true;
+            r->report_file = optarg;
             break;
         case 'C':
             r->control = true;
@@ -403,6 +411,14 @@ static bool check_request(const struct request *r, int nwords)
 {
     if (nwords == 0) {
         ctl_say("run: no program given, as in hakctl run -- ls -l");
+        return false;
+    }
+    if (r->report && (r->stats || r->heap || r->fused != NULL)) {
+        ctl_say("run: --report takes no %s",
+                r->stats  ? "--stats: its page is made of the same report"
+                : r->heap ? "--heap-profile: its page shows one"
+                          : "--fused: a fused library writes neither a timeline "
+                            "nor a heap profile");
         return false;
     }
     if (r->fused == NULL || (!r->control && !r->heap))
@@ -438,8 +454,11 @@ int ctl_run(int argc, char **argv)
         ctl_foreign_tls_for_next(); /* a foreign box may be loaded later */
     if (status == CTL_OK && r.heap)
         ctl_heap_profile_tell();
+    const struct ctl_reported reported = {run_program, argv + optind, before,
+                                          r.report_file};
     if (status == CTL_OK)
-        status = run_program(argv + optind, before);
+        status = r.report ? ctl_run_reported(&reported)
+                          : run_program(argv + optind, before);
     free(before);
     return status;
 }

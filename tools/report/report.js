@@ -90,8 +90,7 @@ function datasets() {
     const areas = data.boxes.map((name, i) =>
         area("mapped by " + name, i, row => row.boxes[i]));
     areas.push(area(dirtyName, data.boxes.length, row => row.dirty));
-    return [line("RSS", "rss", 2.5, []), line("live", "live", 2, [6, 4]),
-            ...areas];
+    return [...areas, line("RSS", "rss", 2.5, []), line("live", "live", 2, [6, 4])];
 }
 
 // Events are dashed lines with the number that the list has. A number that
@@ -143,7 +142,8 @@ function axes() {
                     callback: (v, i, all) =>
                         clockText(v, all.length > 1 ? all[1].value - all[0].value : 0)}},
         y: {stacked: true, beginAtZero: true, grid,
-            ticks: {...text, stepSize: bytesStep(most), callback: bytesText}},
+            ticks: {...text, stepSize: bytesStep(most),
+                    callback: v => bytesText(v).replace(/\.0+ /, " ")}},
     };
 }
 
@@ -455,7 +455,8 @@ function startFlame() {
         if (e.key === "Escape" && flame.zoom.parent)
             zoomTo(flame.zoom.parent);
     };
-    showView(0);
+    const total = data.profile.tree.slice(1, 5);
+    showView(Math.max(total.findIndex(n => n > 0), 0));
     new ResizeObserver(drawFlame).observe(at("graph"));
 }
 
