@@ -39,6 +39,9 @@ MODULES      := $(notdir $(patsubst %/,%,$(wildcard framework/modules/*/)))
 MODULE_FILES := $(MODULES:%=$(B)/modules/%.so)
 MODULE_OBJS  := $(patsubst %.c,$(B)/obj/%.o,$(wildcard framework/modules/*/*.c))
 foreign_LIBS := -l:libffi_pic.a
+# Static, as the program may define functions of zlib. Debian's archive links
+# into shared objects, since Debian compiles for -pie and zlib hides its data.
+heap_profile_LIBS := -l:libz.a
 # hakctl and the tests link the core and all modules into one program.
 WHOLE_OBJS   := $(CORE_OBJS) $(MODULE_OBJS) $(B)/obj/framework/modules/linked.o
 WHOLE_LIBS   := $(CORE_LIBS) $(foreach m,$(MODULES),$($(m)_LIBS))

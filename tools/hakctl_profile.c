@@ -140,8 +140,24 @@ static int live(int argc, char **argv)
 /* ---- the command ----------------------------------------------------------
  */
 
+/* A number that is no file is the process of somebody who has forgotten the
+ * verb. */
+static bool lacks_verb(int argc, char **argv)
+{
+    const char *word = argc == 2 ? argv[1] : "";
+    if (word[0] == 0 || strspn(word, "0123456789") != strlen(word) ||
+        access(word, F_OK) == 0)
+        return false;
+    ctl_say("profile: there is no file %s; of the process %s, hakctl profile "
+            "%s dump writes one",
+            word, word, word);
+    return true;
+}
+
 int ctl_profile(int argc, char **argv)
 {
+    if (lacks_verb(argc, argv))
+        return CTL_BAD;
     return is_live(argc, argv) ? live(argc, argv)
                                : ctl_profile_file(argc, argv);
 }

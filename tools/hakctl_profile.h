@@ -197,6 +197,9 @@ struct pf_stack pf_stack_of(const struct pf_names *names,
 const char *pf_demangle(const char *name); /* as pf_keep */
 /* Is the function one that only passes requests on to malloc? */
 bool pf_is_wrapper(const char *function);
+/* Is the function part of how every program or thread starts, or of the inner
+ * workings of a standard library? */
+bool pf_is_plumbing(const char *function);
 /* Why a block that is left at exit is known to be harmless; NULL: it is not. */
 const char *pf_known_leak(const struct pf_stack *stack);
 
@@ -259,6 +262,8 @@ bool pf_rows_add(struct pf_rows *rows, const struct pf *p,
 double pf_main(const struct pf_options *o, const struct pf_values *v);
 void pf_values_add(struct pf_values *to, const struct pf_values *more);
 const char *pf_view_name(enum pf_view view);
+/* The sum of all values of a type; 0: the profile has no such type. */
+double pf_sum(const struct pf *p, const char *type);
 
 /* ---- groups ---------------------------------------------------------------
  */
@@ -311,7 +316,8 @@ void pf_print_stacks(const struct pf_rows *rows, const struct pf_groups *g,
 void pf_print_collapsed(const struct pf_rows *rows);
 
 /* hakctl_profile_tree.c */
-void pf_print_tree(const struct pf_rows *rows);
+/* Print it with at most so many lines; 0: all. */
+void pf_print_tree(const struct pf_rows *rows, size_t top);
 
 /* hakctl_profile_json.c */
 void pf_print_json(const struct pf_rows *rows, const struct pf *p,

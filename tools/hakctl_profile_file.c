@@ -211,11 +211,21 @@ static bool is_of_exit(const struct pf *p, const struct pf_options *o,
     return false;
 }
 
+/* At exit most memory has been freed, so the moment of the peak tells more,
+ * unless a view was asked for. */
+static void choose_view(struct pf_options *o, const struct pf *p)
+{
+    const char *reason = pf_comment(p, "reason");
+    if (!o->view_given && reason != NULL && strcmp(reason, "exit") == 0 &&
+        pf_sum(p, "peak_space") > 0)
+        o->view = PF_PEAK;
+}
+
 static bool add_file(struct pf_rows *rows, struct pf *p, const char *file,
                      int sign)
 {
     struct pf_names names;
-    if (!read_profile(p, file) || !is_of_exit(p, rows->options, file))
+    if (!is_of_exit(p, rows->options, file))
         return false;
     pf_names(&names, p, rows->options->symbols);
     return pf_rows_add(rows, p, &names, file, sign);
@@ -236,7 +246,7 @@ static void choose_servers(const struct request *r)
 /* ---- the command ----------------------------------------------------------
  */
 
-enum { TOP_DEFAULT = 20 };
+enum { TOP_DEFAULT = 20, TREE_DEFAULT = 40 };
 
 static void print(const struct request *r, const struct pf_rows *rows,
                   const struct pf *p, const struct pf_groups *g)
@@ -262,9 +272,11 @@ static void print(const struct request *r, const struct pf_rows *rows,
         else
             pf_print_groups(rows, g, top);
     }
-    if (r->format == TREE || (r->format == DEFAULT && !r->by_given)) {
+    const bool both =
+        r->format == DEFAULT && !r->by_given && r->o.view != PF_LIFETIMES;
+    if (r->format == TREE || both) {
         putchar('\n');
-        pf_print_tree(rows);
+        pf_print_tree(rows, both && r->o.top == 0 ? TREE_DEFAULT : 0);
     }
 }
 
@@ -276,10 +288,14 @@ int ctl_profile_file(int argc, char **argv)
         return CTL_BAD;
     choose_servers(&r);
     struct pf_rows rows = {.options = &r.o};
+    if (!read_profile(&p, r.o.file))
+        return CTL_SOME;
+    choose_view(&r.o, &p);
     if (!add_file(&rows, &p, r.o.file, 1))
         return CTL_SOME;
     rows.first = rows.total;
-    if (r.o.other != NULL && !add_file(&rows, &other, r.o.other, -1))
+    if (r.o.other != NULL && (!read_profile(&other, r.o.other) ||
+                              !add_file(&rows, &other, r.o.other, -1)))
         return CTL_SOME;
     struct pf_groups g;
     pf_group(&g, &rows, r.format == TEXT ? PF_STACK : r.by);

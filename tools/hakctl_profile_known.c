@@ -61,6 +61,30 @@ bool pf_is_wrapper(const char *function)
     return MATCHES(patterns, function);
 }
 
+bool pf_is_plumbing(const char *function)
+{
+    static const char *const patterns[] = {
+        "_start",
+        "__libc_start_main*",
+        "__libc_start_call_main",
+        "start_thread",
+        "__clone3",
+        "clone3",
+        "__clone",
+        "clone",
+        "std::_*",
+        "std::thread::_*",
+        "std::*>::_[A-Z]*",
+        "__gnu_cxx::*",
+        "core::ops::function::*",
+        "<alloc::boxed::Box<F,A> as core::ops::*",
+        "std::sys*",
+        "std::rt::*",
+        "std::panic*",
+    };
+    return MATCHES(patterns, function);
+}
+
 /* Functions of glibc that keep what they ask for, once a process. */
 static const char *const once_functions[] = {
     "_dl_*",

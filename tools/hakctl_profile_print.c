@@ -46,10 +46,10 @@ static void print_origin(const struct pf *p, const char *file)
     printf("one sample every %s on average, %.0f samples, %.1f s",
            pf_bytes_long(every, number_of(p, "every")), number_of(p, "samples"),
            (double)p->duration_ns / 1e9);
+    double at_ms = number_of(p, "peak_time_ms") - number_of(p, "started_ms");
     if (number_of(p, "peak") > 0)
         printf("; peak of %s after %.1f s",
-               pf_bytes_long(peak, number_of(p, "peak")),
-               number_of(p, "peak_time_ms") / 1e3);
+               pf_bytes_long(peak, number_of(p, "peak")), at_ms / 1e3);
     putchar('\n');
     if (number_of(p, "lost_blocks") > 0 || number_of(p, "lost_stacks") > 0)
         printf("%.0f blocks and %.0f stacks had no room: the figures are too "
@@ -119,7 +119,7 @@ static void print_change(const struct pf_rows *rows)
     print_amount(rows, &was);
 }
 
-static void print_totals(const struct pf_rows *rows)
+static void print_totals(const struct pf_rows *rows, const struct pf *p)
 {
     const struct pf_options *o = rows->options;
     printf("%s: ", headings[o->view]);
@@ -136,6 +136,10 @@ static void print_totals(const struct pf_rows *rows)
         putchar('\n');
     }
     char known[32];
+    if (o->view == PF_PEAK && !o->view_given && o->other == NULL)
+        printf("in use at exit: %s in %.0f blocks (--leaks)\n",
+               pf_bytes_long(known, pf_sum(p, "inuse_space")),
+               pf_sum(p, "inuse_objects"));
     if (o->view == PF_LEAKS)
         printf("left out: %s in %.0f blocks that libc, libstdc++ and the "
                "loader ask for once\n",
@@ -159,7 +163,7 @@ static void print_ages(const struct pf_rows *rows)
 void pf_print_header(const struct pf_rows *rows, const struct pf *p)
 {
     print_origin(p, rows->options->file);
-    print_totals(rows);
+    print_totals(rows, p);
     if (rows->n == 0)
         printf("no sample has such a value\n");
     else if (rows->options->view == PF_LIFETIMES)
@@ -169,6 +173,22 @@ void pf_print_header(const struct pf_rows *rows, const struct pf *p)
 /* ---- lists ----------------------------------------------------------------
  */
 
+static size_t print_ages_head(const char *name)
+{
+    return (size_t)printf("%9s %5s %5s %5s %5s %5s %5s %5s  %s\n", "FREED",
+                          "<1ms", "<10ms", "<.1s", "<1s", "<10s", "<100s",
+                          "more", name) -
+           strlen(name) - 1;
+}
+
+static void print_ages_of(const struct pf_values *v)
+{
+    printf("%9.0f", v->objects);
+    for (size_t i = 0; i < PF_AGES; i++)
+        printf(" %4.0f%%",
+               v->objects != 0 ? 100 * v->freed[i] / v->objects : 0);
+}
+
 static size_t print_group_head(const struct pf_rows *rows,
                                const struct pf_groups *g)
 {
@@ -177,6 +197,8 @@ static size_t print_group_head(const struct pf_rows *rows,
     bool nested = g->by == PF_FUNCTION || g->by == PF_LIBRARY;
     const char *percent = rows->options->other != NULL ? "" : "%";
     int n = 0;
+    if (rows->options->view == PF_LIFETIMES)
+        return print_ages_head(names[g->by]);
     if (rows->options->view == PF_OVERHEAD && !rows->options->objects)
         n = printf("%9s %6s %9s %9s %9s", "HELD", percent, "SLOTS", "PAGES",
                    "ASKED");
@@ -184,9 +206,6 @@ static size_t print_group_head(const struct pf_rows *rows,
         n = printf("%9s %6s", nested ? "SELF" : "ALL", percent);
     if (pf_has_confidence(rows))
         n += printf(" %8s", "+-");
-    if (rows->options->view == PF_LIFETIMES)
-        for (size_t i = 0; i < PF_AGES; i++)
-            n += printf(" %6s", pf_ages[i]);
     if (nested)
         n += printf(" %9s %6s", "CUMUL", percent);
     printf("  %s\n", names[g->by]);
@@ -198,6 +217,10 @@ static void print_values(const struct pf_rows *rows, const struct pf_values *v)
     const struct pf_options *o = rows->options;
     char value[32], share[32], slot[32], page[32], asked[32], error[32];
     bool sign = o->other != NULL;
+    if (o->view == PF_LIFETIMES) {
+        print_ages_of(v);
+        return;
+    }
     printf("%9s %6s", pf_value(value, rows, pf_main(o, v)),
            pf_share(share, rows, pf_main(o, v)));
     if (o->view == PF_OVERHEAD && !o->objects)
@@ -207,10 +230,6 @@ static void print_values(const struct pf_rows *rows, const struct pf_values *v)
         printf(" %8s", v->variance_kib2 > 0
                            ? pf_bytes(error, pf_confidence(v), false)
                            : "");
-    if (o->view == PF_LIFETIMES)
-        for (size_t i = 0; i < PF_AGES; i++)
-            printf(" %5.1f%%",
-                   v->objects != 0 ? 100 * v->freed[i] / v->objects : 0);
 }
 
 static void print_group(const struct pf_rows *rows, const struct pf_groups *g,
@@ -219,7 +238,8 @@ static void print_group(const struct pf_rows *rows, const struct pf_groups *g,
     char value[32], share[32];
     double cum = pf_main(rows->options, &group->cum);
     print_values(rows, &group->self);
-    if (g->by == PF_FUNCTION || g->by == PF_LIBRARY)
+    if ((g->by == PF_FUNCTION || g->by == PF_LIBRARY) &&
+        rows->options->view != PF_LIFETIMES)
         printf(" %9s %6s", pf_value(value, rows, cum),
                pf_share(share, rows, cum));
     printf("  ");

@@ -31,6 +31,15 @@ static int column(const struct pf *p, const char *type)
     return -1;
 }
 
+double pf_sum(const struct pf *p, const char *type)
+{
+    int i = column(p, type);
+    double sum = 0;
+    for (uint32_t k = 0; k < p->nsamples && i >= 0; k++)
+        sum += (double)(int64_t)p->value[p->sample[k].first_value + (size_t)i];
+    return sum;
+}
+
 static int column_or(const struct pf *p, const char *type, const char *other)
 {
     int i = column(p, type);

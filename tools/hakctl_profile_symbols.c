@@ -162,17 +162,35 @@ static Dwarf_Die origin_of(Dwarf_Die die)
     return die;
 }
 
-/* Print the namespaces and classes around a function, each with "::". */
+/* The name of a namespace, class or function around another function; NULL: the
+ * entry is none of these. Only lambdas are functions of a class without a
+ * name. */
+static const char *scope_name(Dwarf_Die *die)
+{
+    const char *name = dwarf_diename(die);
+    switch (dwarf_tag(die)) {
+    case DW_TAG_namespace:
+        return name != NULL ? name : "(anonymous namespace)";
+    case DW_TAG_class_type:
+    case DW_TAG_structure_type:
+    case DW_TAG_union_type:
+        return name != NULL ? name : "{lambda}";
+    case DW_TAG_subprogram:
+        return name;
+    default:
+        return NULL;
+    }
+}
+
+/* Print what is around a function, each with "::". */
 static void print_scopes(FILE *out, Dwarf_Die *function)
 {
     Dwarf_Die origin = origin_of(*function), *scopes = NULL;
     int n = dwarf_getscopes_die(&origin, &scopes);
     for (int i = n - 1; i > 0; i--) {
-        int tag = dwarf_tag(&scopes[i]);
-        const char *name = dwarf_diename(&scopes[i]);
-        if (tag == DW_TAG_namespace || tag == DW_TAG_class_type ||
-            tag == DW_TAG_structure_type || tag == DW_TAG_union_type)
-            fprintf(out, "%s::", name != NULL ? name : "(anonymous namespace)");
+        const char *name = scope_name(&scopes[i]);
+        if (name != NULL)
+            fprintf(out, "%s::", name);
     }
     free(scopes);
 }

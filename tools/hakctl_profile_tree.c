@@ -51,6 +51,9 @@ static void add_row(struct tree *t, const struct pf_row *row)
     uint32_t at = 0;
     t->node[0].value += value;
     for (size_t i = row->stack.n; i-- > 0;) {
+        if (i != 0 && !t->rows->options->wrappers &&
+            pf_is_plumbing(row->stack.at[i]->function))
+            continue;
         at = child_of(t, at, row->stack.at[i]);
         t->node[at].value += value;
     }
@@ -109,18 +112,24 @@ static bool is_chain(const struct tree *t, const struct node *n)
     return n->nchildren == 1 && t->node[n->child[0]].value == n->value;
 }
 
-static void print_all(struct tree *t)
+/* Returns how many lines were left out. */
+static size_t print_all(struct tree *t, size_t top)
 {
+    size_t left = 0, line = 0;
     size_t n = 0;
     struct todo *todo = push_children(t, NULL, &n, &t->node[0], 0);
     while (n != 0) {
-        struct todo top = todo[--n];
-        const struct node *node = &t->node[top.node];
-        print_node(t, node, top.indent);
+        struct todo next = todo[--n];
+        const struct node *node = &t->node[next.node];
+        if (top == 0 || line++ < top)
+            print_node(t, node, next.indent);
+        else
+            left++;
         todo = push_children(t, todo, &n, node,
-                             top.indent + (is_chain(t, node) ? 0 : 2));
+                             next.indent + (is_chain(t, node) ? 0 : 2));
     }
     free(todo);
+    return left;
 }
 
 /* The largest value of a node, which the root need not have in a difference. */
@@ -133,7 +142,7 @@ static double most_of(const struct tree *t)
     return most;
 }
 
-void pf_print_tree(const struct pf_rows *rows)
+void pf_print_tree(const struct pf_rows *rows, size_t top)
 {
     struct tree t = {.rows = rows};
     t.node = pf_grow(NULL, 0, sizeof *t.node);
@@ -143,7 +152,9 @@ void pf_print_tree(const struct pf_rows *rows)
     t.least = most_of(&t) / 200;
     bool diff = rows->options->other != NULL;
     printf("%9s %6s  CALL SITE\n", diff ? "CHANGE" : "CUMUL", diff ? "" : "%");
-    print_all(&t);
+    size_t left = print_all(&t, top);
+    if (left != 0)
+        printf("%*s  ... and %zu more (--tree shows all)\n", 16, "", left);
     if (t.nhidden != 0)
         printf("%*s  branches below 0.5%% left out: %zu\n", 16, "", t.nhidden);
 }

@@ -64,8 +64,9 @@ int hak_change_module(const char *name, char *why, size_t n)
     uint32_t before = hak_modules.n;
     int error = hak_module_open(name, why, n);
     hak_seal_staged();
-    if (hak_modules.n > before && hak_modules.entry[before]->run != NULL)
-        hak_modules.entry[before]->run();
+    for (uint32_t i = before; i < hak_modules.n; i++)
+        if (hak_modules.entry[i]->run != NULL)
+            hak_modules.entry[i]->run();
     return error;
 }
 

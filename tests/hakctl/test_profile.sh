@@ -14,7 +14,7 @@ ctl=build/hakctl
 cat >"$tmp/a.json" <<'END'
 {"comments": ["hakmem heap profile 1", "program=/bin/shop", "pid=77",
   "reason=exit", "every=524288", "samples=120", "peak=20971520",
-  "peak_time_ms=1500"],
+  "peak_time_ms=4500", "started_ms=3000"],
  "duration_nanos": 12300000000,
  "mappings": [[4096, 8192, 0, "/none/libc.so.6", ""],
   [8192, 12288, 0, "/none/ld-linux-x86-64.so.2", ""]],
@@ -39,11 +39,22 @@ sed 's/"inuse_space": 8388608/"inuse_space": 1048576/
     s/"inuse_space": 1024/"inuse_space": 3145728/' "$tmp/a.json" |
     tests/lib/pprof_write.py >"$tmp/b.pb.gz"
 
-# OPTION...: profile a.pb.gz without symbols, since its libraries do not exist
+# OPTION...: what a.pb.gz tells, without symbols since its libraries do not exist
 profile() { try "$ctl" profile "$tmp/a.pb.gz" --no-symbols "$@"; }
+in_use() { profile --in-use "$@"; }
 
-profile
-says 'the default view' 0 out <<'END'
+profile --flat
+says 'a file of an exit: the peak' 0 out <<'END'
+/bin/shop, pid 77, written at its exit
+one sample every 512 KiB on average, 120 samples, 12.3 s; peak of 20 MiB after 1.5 s
+in use at the peak: 10 MiB
+in use at exit: 10.0 MiB in 10 blocks (--leaks)
+
+     SELF      %     CUMUL      %  FUNCTION
+    10.0M 100.0%     10.0M 100.0%  grow
+END
+profile --in-use
+says '--in-use' 0 out <<'END'
 /bin/shop, pid 77, written at its exit
 one sample every 512 KiB on average, 120 samples, 12.3 s; peak of 20 MiB after 1.5 s
 in use: 10.0 MiB +- 2.0 MiB in 10 blocks
@@ -61,7 +72,7 @@ in use: 10.0 MiB +- 2.0 MiB in 10 blocks
      2.0M  20.0%    read  given.go:7
                   branches below 0.5% left out: 4
 END
-profile --wrappers --flat
+in_use --wrappers --flat
 holds '--wrappers shows what only passes on' 0 out \
     '^     8.0M  80.0%     2.0M      8.0M  80.0%  operator new$'
 profile --peak
@@ -84,28 +95,28 @@ json '--leaks: what a function of ours asks libc for stays' 0 \
 profile --lifetimes
 holds '--lifetimes: all' 0 out '^<1ms                 30   75.0%  #\{30\}$'
 holds '--lifetimes of a function' 0 out \
-    '^       40 100.0%  75.0% .* 25.0%        40 100.0%  grow$'
-profile --objects --flat
+    '^       40   75%    0% .*   25%  grow$'
+in_use --objects --flat
 holds '--objects' 0 out '^        4  40.0%         4  40.0%  grow$'
-profile --by thread
+in_use --by thread
 holds '--by thread' 0 out '^     1.0K   0.0%           worker$'
 holds '--by thread: blocks of no thread that is known' 0 out '^     896B .* -$'
-profile --by box
+in_use --by box
 holds '--by box' 0 out '^     8.0M  80.0%     2.0M  large$'
-profile --by library
+in_use --by library
 holds '--by library' 0 out '640B .*  libc.so.6$'
-profile --top 1
+in_use --top 1
 holds '--top' 0 out '\.\.\. and 4 more (--top 0 shows all)$'
-profile --text
+in_use --text
 holds '--text has all stacks' 0 out '^                           fib  given.go:7$'
-profile --focus 'fi[b]|nothing'
+in_use --focus 'fi[b]|nothing'
 holds '--focus' 0 out '^in use: 1 KiB in 1 blocks$'
 holds '--focus says so' 0 out \
     '^only stacks that match "fi\[b\]|nothing"; all stacks: 10.0 MiB'
-profile --focus 'libc[.]so'
+in_use --focus 'libc[.]so'
 holds '--focus on a library' 0 out '^in use: 640 bytes in 2 blocks$'
 
-profile --collapsed
+in_use --collapsed
 says '--collapsed: outermost first, ; only between frames' 0 out <<'END'
 main;grow 8388608
 main;read 2097152
@@ -115,7 +126,7 @@ main;ld-linux-x86-64.so.2+0x8 256
 ld-linux-x86-64.so.2+0x8;libc.so.6+0x68 128
 END
 
-profile --json
+in_use --json
 json '--json: the file' 0 '[.profile.pid, .profile.reason, .view, .duration_ns]' \
     '[77,"exit","in-use",12300000000]'
 json '--json: stacks add up to the total' 0 \
@@ -131,7 +142,7 @@ json '--json: the confidence' 0 .total.confidence_95_bytes 2055209
 
 # ---- differences -------------------------------------------------------------
 
-profile --diff "$tmp/b.pb.gz"
+profile --in-use --diff "$tmp/b.pb.gz"
 says '--diff: signs, the largest change first' 0 out <<'END'
 /bin/shop, pid 77, written at its exit
 one sample every 512 KiB on average, 120 samples, 12.3 s; peak of 20 MiB after 1.5 s
@@ -149,9 +160,9 @@ in use: 4.0 MiB +- 2.8 MiB more than in TMP/b.pb.gz: 10.0 MiB +- 2.0 MiB in 10 b
     -3.0M         fib  given.go:7
     -3.0M         fib  given.go:7
 END
-try "$ctl" profile "$tmp/b.pb.gz" --no-symbols --diff "$tmp/a.pb.gz"
+try "$ctl" profile "$tmp/b.pb.gz" --no-symbols --in-use --diff "$tmp/a.pb.gz"
 holds '--diff the other way round' 0 out '^in use: 4.0 MiB +- 2.8 MiB less than'
-profile --diff "$tmp/a.pb.gz" --flat
+profile --in-use --diff "$tmp/a.pb.gz" --flat
 says '--diff of equals' 0 out <<'END'
 /bin/shop, pid 77, written at its exit
 one sample every 512 KiB on average, 120 samples, 12.3 s; peak of 20 MiB after 1.5 s
@@ -288,7 +299,7 @@ profile --focus '('
 says '--focus that is no expression' 2 err <<'END'
 hakctl: profile: --focus "(" is no extended regular expression: Unmatched ( or \(
 END
-profile --by threads
+in_use --by threads
 says '--by' 2 err <<'END'
 hakctl: profile: --by threads: not one of stack, function, thread, box, library; did you mean "thread"?
 END

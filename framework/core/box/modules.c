@@ -223,6 +223,8 @@ int hak_module_open(const char *name, char *why, size_t why_bytes)
                     : -ENOENT;
     if (error == 0)
         error = check_module_version(entry, name, why, why_bytes);
+    if (error == 0 && entry->needs != NULL)
+        error = hak_module_open(entry->needs, why, why_bytes);
     return error == 0 ? start_module(entry, why, why_bytes) : error;
 }
 

@@ -161,21 +161,29 @@ void hak_sample_lane(struct hak_thread *t, uint32_t index,
     arm_span(s, a);
 }
 
+/* A span of t that is in no arm has reached its trigger. A lane of before
+ * samples by bytes began is counted from its next refill on. */
+static void trigger_of_box(struct hak_thread *t, struct hak_span *span)
+{
+    hak_box_triggered(span);
+    if (hak_samples_bytes())
+        hak_lanes_drop(t, span);
+}
+
 void hak_sample_triggered(struct hak_span *span)
 {
     struct hak_thread *t = hak_self;
     struct hak_sampler *s = t->sampler;
-    struct hak_arm *a = s != NULL ? hak_arm_of(s, span) : NULL;
-    if (a == NULL || a->span != span || !a->armed || span->trigger != a->ours) {
-        hak_box_triggered(span);
-        if (a == NULL || a->span != span) {
-            /* A lane of before samples by bytes began is counted from its next
-             * refill on. */
-            if (hak_samples_bytes())
-                hak_lanes_drop(t, span);
-            return;
-        }
+    if (s == NULL || hak_arm_of(s, span)->span != span) {
+        trigger_of_box(t, span);
+        return;
     }
+    struct hak_arm *a = hak_arm_of(s, span);
+    bool ours = a->armed && span->trigger == a->ours;
+    if (!ours)
+        hak_box_triggered(span); /* it may drop the lane, and so the arm */
+    if (a->span != span)
+        return;
     hak_arm_count(s, a);
     if (is_near(s, a))
         hak_lanes_drop(t, span);

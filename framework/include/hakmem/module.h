@@ -275,6 +275,7 @@ struct hak_module_entry {
     uint32_t version;         /* HAK_MODULE_VERSION */
     const char *core_version; /* HAK_VERSION */
     const char *name;         /* of its file, without .so */
+    const char *needs;        /* a module that is opened before it */
 
     /*
      * start - set the module up. Called in the library's constructor, while the

@@ -26,8 +26,8 @@
 #include <string.h>
 #include <ucontext.h>
 
-/* Of glibc's loader. */
-extern void *__libc_stack_end;
+/* The end of the first thread's stack, a variable of glibc's loader. */
+extern void *stack_end __asm__("__libc_stack_end");
 
 struct frame {
     uintptr_t pc; /* of an instruction in the frame's function */
@@ -136,7 +136,7 @@ static struct hak_row row_of(uintptr_t pc)
 static uintptr_t end_of_stack(uintptr_t sp)
 {
     enum { STACK_MOST = 8 << 20 };
-    uintptr_t first = (uintptr_t)__libc_stack_end;
+    uintptr_t first = (uintptr_t)stack_end;
     uintptr_t own = (uintptr_t)__builtin_thread_pointer();
     if (first - sp < STACK_MOST)
         return first;
