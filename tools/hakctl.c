@@ -59,7 +59,8 @@ static const struct command commands[] = {
      "                         changed: hakctl ps, stats, set, swap ... Each\n"
      "                         gets a thread; programs that must have one\n"
      "                         thread only (unshare -U) fail then\n"
-     "      --report[=PAGE]    a page of HTML about its memory when it has ended\n"
+     "      --report[=PAGE]    a page of HTML about its memory when it has "
+     "ended\n"
      "                         (default: hakmem-report.PID.html; hakctl help\n"
      "                         report)\n"
      "\n"
@@ -285,16 +286,19 @@ static const struct command commands[] = {
     {"report", ctl_report, "[-o PAGE] FILE... | PID",
      "a page of HTML about the memory of a program",
      "Makes one page of any timelines, heap profiles and JSON reports of a\n"
-     "program: memory over time, what it is held for, size classes, call sites\n"
-     "with a flame graph, and which keys of the INI would help. The page needs\n"
+     "program: memory over time, what it is held for, size classes, call "
+     "sites\n"
+     "with a flame graph, and which keys of the INI would help. The page "
+     "needs\n"
      "no other file and no network (docs/report.md).\n"
      "\n"
-     "FILE is what [stats] timeline, [heap_profile] file or [stats] at_exit with\n"
-     "format = json has written. " PID_IS
-     "\n"
+     "FILE is what [stats] timeline, [heap_profile] file or [stats] at_exit "
+     "with\n"
+     "format = json has written. " PID_IS "\n"
      "  -o, --output PAGE      default: report.html\n"
      "\n"
-     "Exit status: 0; 1 a file cannot be read or is none of these, or the page\n"
+     "Exit status: 0; 1 a file cannot be read or is none of these, or the "
+     "page\n"
      "cannot be written; 2 bad usage.\n"},
     {"profile", ctl_profile,
      "FILE [VIEW] [FORMAT] [OPTIONS]\n"

@@ -9,7 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- a running process ----------------------------------------------------- */
+/* ---- a running process -----------------------------------------------------
+ */
 
 /* The present value of a key of a process. The caller frees it; NULL: the
  * process does not say. */
@@ -17,10 +18,10 @@ static char *value_of(const json_t *keys, const char *section, const char *key)
 {
     const json_t *one;
     size_t i;
-    json_array_foreach(keys, i, one)
-        if (strcmp(ctl_text(one, "section"), section) == 0 &&
-            strcmp(ctl_text(one, "key"), key) == 0)
-            return strdup(ctl_text(one, "value"));
+    json_array_foreach(
+        keys, i, one) if (strcmp(ctl_text(one, "section"), section) == 0 &&
+                          strcmp(ctl_text(one, "key"), key) ==
+                              0) return strdup(ctl_text(one, "value"));
     return NULL;
 }
 
@@ -51,8 +52,9 @@ static void read_own_timeline(struct report *r, const json_t *keys)
     if (file != NULL && access(file, R_OK) == 0)
         report_read(r, file);
     else if (file != NULL)
-        report_note(r, "Process %d writes a timeline to %s, which cannot be "
-                       "read from here: %s.",
+        report_note(r,
+                    "Process %d writes a timeline to %s, which cannot be "
+                    "read from here: %s.",
                     (int)r->pid, file, strerror(errno));
     free(file);
 }
@@ -115,7 +117,8 @@ static bool read_process(struct report *r, const char *word)
     return good;
 }
 
-/* ---- the command ------------------------------------------------------------ */
+/* ---- the command ------------------------------------------------------------
+ */
 
 /* Does the word name a process rather than a file? */
 static bool names_process(const char *word)
@@ -160,8 +163,9 @@ int ctl_report(int argc, char **argv)
             return CTL_BAD;
     }
     if (optind == argc) {
-        ctl_say("report: no FILE or PID given, as in hakctl report app.timeline "
-                "app.pb.gz -o report.html");
+        ctl_say(
+            "report: no FILE or PID given, as in hakctl report app.timeline "
+            "app.pb.gz -o report.html");
         return CTL_BAD;
     }
     report_start(&r);

@@ -32,8 +32,8 @@
 struct report {
     json_t *timelines; /* {"pid", "header", "points", "events",
                           "ended_ms" if it has ended} */
-    json_t *profiles;  /* {"pid", "comments", "views"}: what hakctl profile --json
-                          printed for each of four views */
+    json_t *profiles;  /* {"pid", "comments", "views"}: what hakctl profile
+                          --json  printed for each of four views */
     json_t *stats;     /* reports of [stats] format = json */
     json_t *sources;   /* names of the files */
     json_t *notes;     /* sentences: what the page lacks, and how to get it */
@@ -41,7 +41,8 @@ struct report {
                           first file */
 };
 
-/* ---- hakctl_report.c ------------------------------------------------------- */
+/* ---- hakctl_report.c -------------------------------------------------------
+ */
 
 /* Make the page of what was read. Returns false, after a message. */
 bool report_make(struct report *r, const char *file);
@@ -90,7 +91,8 @@ struct report_process {
     const json_t *stats;   /* NULL: none */
 };
 
-/* ---- hakctl_report_gap.c -------------------------------------------------- */
+/* ---- hakctl_report_gap.c --------------------------------------------------
+ */
 
 /* The sum of a figure over the boxes of a point. */
 int64_t report_sum(const json_t *point, const char *key);
@@ -107,7 +109,8 @@ bool report_is_measured(const json_t *points);
 json_t *report_moments(const json_t *points, int64_t rounding);
 json_t *report_means(const json_t *points);
 
-/* ---- hakctl_report_classes.c, _sites.c, _advice.c -------------------------- */
+/* ---- hakctl_report_classes.c, _sites.c, _advice.c --------------------------
+ */
 
 json_t *report_heat(const struct report_process *p);
 json_t *report_sites(const json_t *profile);

@@ -25,7 +25,8 @@ struct advice {
     bool conf;     /* hak_conf holds the INI of the process */
 };
 
-/* ---- the INI that the process has ------------------------------------------ */
+/* ---- the INI that the process has ------------------------------------------
+ */
 
 /* Read the INI of the process, if it is known which and it is still there. */
 static bool read_conf(const json_t *stats)
@@ -52,7 +53,8 @@ static bool has_value(const struct advice *a, const char *section,
     return has <= wanted;
 }
 
-/* ---- lines for the INI ------------------------------------------------------ */
+/* ---- lines for the INI ------------------------------------------------------
+ */
 
 struct ini_line {
     const char *key, *value;
@@ -96,10 +98,9 @@ static void add(struct advice *a, const char *title, int64_t bytes,
     va_end(ap);
     if (n < 0)
         ctl_die("no memory");
-    json_array_append_new(a->out,
-                          json_pack("{s:s, s:I, s:s, s:s}", "title", title,
-                                    "bytes", (json_int_t)bytes, "text", text,
-                                    "ini", ini));
+    json_array_append_new(a->out, json_pack("{s:s, s:I, s:s, s:s}", "title",
+                                            title, "bytes", (json_int_t)bytes,
+                                            "text", text, "ini", ini));
     free(text);
 }
 
@@ -111,7 +112,8 @@ static const char *size_text(char out[64], int64_t bytes)
     return out;
 }
 
-/* ---- figures ----------------------------------------------------------------- */
+/* ---- figures
+ * ----------------------------------------------------------------- */
 
 /* Bytes at the peak of RSS, or at the only moment that there is, and their mean
  * over time. What is there at the end alone does not count: then most programs
@@ -132,8 +134,8 @@ static const json_t *peak_moment(const struct advice *a)
 
 static struct bytes cause_of(const struct advice *a, const char *cause)
 {
-    struct bytes out = {
-        0, report_count(json_object_get(a->page, "means"), cause)};
+    struct bytes out = {0,
+                        report_count(json_object_get(a->page, "means"), cause)};
     const json_t *part;
     size_t i;
     json_array_foreach(json_object_get(peak_moment(a), "parts"), i, part)
@@ -156,7 +158,8 @@ static const json_t *peak_point(const struct advice *a)
 enum { WHEN_BYTES = 200 };
 
 /* "It was 3 MiB at the peak of RSS and 2 MiB in the mean over time." */
-static const char *when(const struct advice *a, char out[WHEN_BYTES], struct bytes b)
+static const char *when(const struct advice *a, char out[WHEN_BYTES],
+                        struct bytes b)
 {
     char peak[64], mean[64];
     size_text(peak, b.peak);
@@ -170,7 +173,8 @@ static const char *when(const struct advice *a, char out[WHEN_BYTES], struct byt
     return out;
 }
 
-/* ---- waiting for purge -------------------------------------------------------- */
+/* ---- waiting for purge
+ * -------------------------------------------------------- */
 
 static void advise_purge(struct advice *a)
 {
@@ -181,8 +185,8 @@ static void advise_purge(struct advice *a)
     char saved[64], it_was[WHEN_BYTES];
     if (most(bytes) < a->bound)
         return;
-    int64_t delay = report_known(json_object_get(peak_point(a), "window"),
-                                 "delay_ms");
+    int64_t delay =
+        report_known(json_object_get(peak_point(a), "window"), "delay_ms");
     if (delay < 0)
         delay = USUAL_MS;
     bool sleeps = bytes.mean >= a->bound;
@@ -204,7 +208,8 @@ static void advise_purge(struct advice *a)
     free(ini);
 }
 
-/* ---- caches of boxes ----------------------------------------------------------- */
+/* ---- caches of boxes
+ * ----------------------------------------------------------- */
 
 /* What bounds the cache of each box, and values that are a fraction of the
  * defaults. left: what may stay. */
@@ -215,22 +220,40 @@ static const struct cache {
     size_t n;
     const char *text;
 } caches[] = {
-    {"ultra", 2 << 20, {{"warm", "256k"}, {"depot", "2M"}}, 2,
+    {"ultra",
+     2 << 20,
+     {{"warm", "256k"}, {"depot", "2M"}},
+     2,
      "warm bounds the empty pages that each thread keeps, depot those for all "
      "threads."},
-    {"midmt", 1 << 20, {{"warm", "1M"}, {"empty_segments", "0"}}, 2,
+    {"midmt",
+     1 << 20,
+     {{"warm", "1M"}, {"empty_segments", "0"}},
+     2,
      "warm bounds the empty pages that each thread keeps, empty_segments the "
      "segments of 2 to 4 MiB without any block."},
-    {"large", 4 << 20, {{"cache_min_bytes", "4M"}, {"cache_share", "5"}}, 2,
+    {"large",
+     4 << 20,
+     {{"cache_min_bytes", "4M"}, {"cache_share", "5"}},
+     2,
      "Freed blocks are kept up to cache_min_bytes, and up to cache_share "
      "percent of the most that was live of late."},
-    {"mid_v35", 0, {{"empty_segments", "0"}}, 1,
+    {"mid_v35",
+     0,
+     {{"empty_segments", "0"}},
+     1,
      "empty_segments is how many segments of 2 MiB without any block are "
      "kept."},
-    {"tiny", 0, {{"empty_superslabs", "0"}}, 1,
+    {"tiny",
+     0,
+     {{"empty_superslabs", "0"}},
+     1,
      "empty_superslabs is how many SuperSlabs of 1 MiB without any block are "
      "kept."},
-    {"smallmid", 0, {{"warm", "0"}}, 1,
+    {"smallmid",
+     0,
+     {{"warm", "0"}},
+     1,
      "warm is how many SuperSlabs of 1 MiB without any block are kept."},
 };
 enum { NCACHES = sizeof caches / sizeof caches[0] };
@@ -277,8 +300,8 @@ static struct bytes cached_of(const struct advice *a, size_t box)
     {
         double span = (double)report_count(point, "span_ms") + 1;
         const json_t *boxes = json_object_get(point, "boxes");
-        sum += span * (double)report_count(json_array_get(boxes, box),
-                                           "cached");
+        sum +=
+            span * (double)report_count(json_array_get(boxes, box), "cached");
         whole += span;
     }
     const json_t *boxes = json_object_get(peak_point(a), "boxes");
@@ -301,7 +324,8 @@ static void advise_caches(struct advice *a)
     }
 }
 
-/* ---- half-empty pages ------------------------------------------------------------ */
+/* ---- half-empty pages
+ * ------------------------------------------------------------ */
 
 /* Free bytes in the pages of ultra's classes of 272 to 1024 bytes, in the worst
  * column of the heat map. */
@@ -335,11 +359,12 @@ static bool worst_class(const struct advice *a, char *out, size_t bytes)
     char slot[64];
     size_t i, k;
     json_array_foreach(rows, i, row)
-        json_array_foreach(json_object_get(row, "cells"), k, cell)
-            if (json_integer_value(cell) > bytes_most) {
-                bytes_most = json_integer_value(cell);
-                worst = row;
-            }
+        json_array_foreach(json_object_get(row, "cells"), k,
+                           cell) if (json_integer_value(cell) > bytes_most)
+    {
+        bytes_most = json_integer_value(cell);
+        worst = row;
+    }
     if (worst == NULL)
         return false;
     const char *box = json_string_value(json_object_get(worst, "box"));
@@ -351,14 +376,13 @@ static bool worst_class(const struct advice *a, char *out, size_t bytes)
 
 static void advise_pages(struct advice *a)
 {
-    static const char ini[] =
-        "[box mid_v35]\n"
-        "slots = 320,384,448,512,640,768,896,1024\n"
-        "[route MID_V35]\n"
-        "box = mid_v35\n"
-        "fallback = ultra\n"
-        "classes = C5-C7\n"
-        "enabled = yes\n";
+    static const char ini[] = "[box mid_v35]\n"
+                              "slots = 320,384,448,512,640,768,896,1024\n"
+                              "[route MID_V35]\n"
+                              "box = mid_v35\n"
+                              "fallback = ultra\n"
+                              "classes = C5-C7\n"
+                              "enabled = yes\n";
     char worst[256] = "none that is known", saved[64], it_was[WHEN_BYTES];
     const struct bytes bytes = cause_of(a, "pages");
     int64_t mid = free_of_mid(a);
@@ -382,12 +406,13 @@ static void advise_pages(struct advice *a)
             it_was, worst);
 }
 
-/* ---- what no key changes --------------------------------------------------------- */
+/* ---- what no key changes
+ * --------------------------------------------------------- */
 
 static void advise_rounding(struct advice *a)
 {
-    const json_t *totals = json_object_get(
-        json_object_get(a->page, "profile"), "totals");
+    const json_t *totals =
+        json_object_get(json_object_get(a->page, "profile"), "totals");
     int64_t bytes = report_count(totals, "rounding");
     if (bytes >= a->bound)
         add(a, "Slots that are larger than what was asked for", bytes, "",
@@ -411,7 +436,8 @@ static void advise_other(struct advice *a)
             when(a, it_was, other));
 }
 
-/* ---- all ------------------------------------------------------------------------- */
+/* ---- all
+ * ------------------------------------------------------------------------- */
 
 /* Largest first. */
 static json_t *sorted(json_t *advice)

@@ -24,7 +24,8 @@ static int64_t free_bytes(const json_t *class)
     return n > 0 ? n : 0;
 }
 
-/* ---- columns: the points to show ------------------------------------------ */
+/* ---- columns: the points to show ------------------------------------------
+ */
 
 static const json_t *classes_of(const json_t *point, size_t box)
 {
@@ -47,8 +48,7 @@ static size_t choose_columns(const json_t *points,
 {
     size_t have = 0, seen = 0, n = 0, i;
     const json_t *point;
-    json_array_foreach(points, i, point)
-        have += has_classes(point);
+    json_array_foreach(points, i, point) have += has_classes(point);
     json_array_foreach(points, i, point)
     {
         if (!has_classes(point))
@@ -60,7 +60,8 @@ static size_t choose_columns(const json_t *points,
     return n;
 }
 
-/* ---- rows: the classes ----------------------------------------------------- */
+/* ---- rows: the classes -----------------------------------------------------
+ */
 
 struct row {
     size_t box;
@@ -77,9 +78,8 @@ static const json_t *find_class(const json_t *point, size_t box, int64_t slot)
 {
     size_t i;
     const json_t *c;
-    json_array_foreach(classes_of(point, box), i, c)
-        if (item(c, SLOT_BYTES) == slot)
-            return c;
+    json_array_foreach(classes_of(point, box), i,
+                       c) if (item(c, SLOT_BYTES) == slot) return c;
     return NULL;
 }
 
@@ -121,7 +121,8 @@ static int by_place(const void *a, const void *b)
     return (x->slot_bytes > y->slot_bytes) - (x->slot_bytes < y->slot_bytes);
 }
 
-/* ---- JSON ------------------------------------------------------------------ */
+/* ---- JSON ------------------------------------------------------------------
+ */
 
 static json_t *row_json(const struct row *row, const json_t *boxes,
                         const json_t *const *column, size_t ncolumns)
@@ -134,10 +135,10 @@ static json_t *row_json(const struct row *row, const json_t *boxes,
     const json_t *last =
         find_class(column[ncolumns - 1], row->box, row->slot_bytes);
     int64_t live = item(last, LIVE_BYTES), vacant = free_bytes(last);
-    json_t *share = live + vacant > 0
-                        ? json_real((double)(vacant * 1000 / (live + vacant)) /
-                                    10)
-                        : json_null();
+    json_t *share =
+        live + vacant > 0
+            ? json_real((double)(vacant * 1000 / (live + vacant)) / 10)
+            : json_null();
     return json_pack("{s:O, s:I, s:o, s:I, s:o}", "box",
                      json_array_get(boxes, row->box), "slot",
                      (json_int_t)row->slot_bytes, "cells", cells, "live",

@@ -28,17 +28,18 @@ int64_t report_sum(const json_t *point, const char *key)
     int64_t sum = 0;
     size_t i;
     const json_t *box;
-    json_array_foreach(json_object_get(point, "boxes"), i, box)
-        sum += report_count(box, key);
+    json_array_foreach(json_object_get(point, "boxes"), i, box) sum +=
+        report_count(box, key);
     return sum;
 }
 
 /* The levels of a point in bytes; -1: not known. */
 struct levels {
     int64_t rss, meta, file;
-    int64_t live, pages, cached; /* sums over boxes; pages: the rest of mapped */
-    int64_t dirty, purged;       /* of what no box has */
-    int64_t resident;            /* of the window */
+    int64_t live, pages,
+        cached;            /* sums over boxes; pages: the rest of mapped */
+    int64_t dirty, purged; /* of what no box has */
+    int64_t resident;      /* of the window */
 };
 
 static int64_t mapped_of(const struct levels *l)
@@ -85,9 +86,9 @@ size_t report_peak(const json_t *points, int64_t (*most)(const json_t *))
 {
     size_t peak = 0, i;
     const json_t *point;
-    json_array_foreach(points, i, point)
-        if (most(point) > most(json_array_get(points, peak)))
-            peak = i;
+    json_array_foreach(points, i, point) if (most(point) >
+                                             most(json_array_get(points, peak)))
+        peak = i;
     return peak;
 }
 
@@ -206,11 +207,11 @@ static json_t *moment_json(const char *key, const char *title, int64_t t,
     struct gap g = divide(l, rounding);
     json_t *parts = json_array();
     for (int i = 0; i < NCAUSES; i++)
-        json_array_append_new(parts, part_json(causes[i].key, causes[i].label,
-                                               g.mapped[i], g.memory[i],
-                                               l->rss));
-    json_array_append_new(parts, part_json("sum", "Sum", mapped_of(l), l->rss,
-                                           l->rss));
+        json_array_append_new(parts,
+                              part_json(causes[i].key, causes[i].label,
+                                        g.mapped[i], g.memory[i], l->rss));
+    json_array_append_new(
+        parts, part_json("sum", "Sum", mapped_of(l), l->rss, l->rss));
     return json_pack("{s:s, s:s, s:I, s:I, s:I, s:o, s:b, s:o}", "key", key,
                      "title", title, "t", (json_int_t)t, "live",
                      (json_int_t)l->live, "mapped", (json_int_t)mapped_of(l),
@@ -218,7 +219,8 @@ static json_t *moment_json(const char *key, const char *title, int64_t t,
                      "parts", parts);
 }
 
-/* ---- moments and means ------------------------------------------------------ */
+/* ---- moments and means ------------------------------------------------------
+ */
 
 json_t *report_moments(const json_t *points, int64_t rounding)
 {

@@ -15,7 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- characters ----------------------------------------------------------- */
+/* ---- characters -----------------------------------------------------------
+ */
 
 static void write_character(FILE *out, const char *at, size_t n)
 {
@@ -46,8 +47,9 @@ void html_text(FILE *out, const char *text)
  * neither </script> nor <!-- can come. */
 void html_json(FILE *out, const json_t *value)
 {
-    char *text = json_dumps(value, JSON_COMPACT | JSON_ENSURE_ASCII |
-                                       JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
+    char *text =
+        json_dumps(value, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_ENCODE_ANY |
+                              JSON_REAL_PRECISION(6));
     if (text == NULL)
         ctl_die("no memory");
     for (const char *at = text; *at != 0; at++) {
@@ -59,7 +61,8 @@ void html_json(FILE *out, const json_t *value)
     free(text);
 }
 
-/* ---- figures -------------------------------------------------------------- */
+/* ---- figures --------------------------------------------------------------
+ */
 
 /* A number with thin groups of three digits: 1 234 567. */
 static void count_text(char *out, size_t bytes, int64_t n)
@@ -131,7 +134,8 @@ void html_figure(FILE *out, const json_t *value, enum html_unit unit)
         fputs("</data>", out);
 }
 
-/* ---- files of the page ----------------------------------------------------- */
+/* ---- files of the page -----------------------------------------------------
+ */
 
 /* Where the files of the page may be, from hakctl's own folder: in build/, and
  * as make install has them. */
@@ -175,14 +179,15 @@ static char *read_library(void)
     char *text = read_part("chart.min.js");
     if (text == NULL)
         text = read_text("/usr/share/javascript/chart.js/chart.min.js");
-    if (text == NULL || (strstr(text, "</script") == NULL &&
-                         strstr(text, "<!--") == NULL))
+    if (text == NULL ||
+        (strstr(text, "</script") == NULL && strstr(text, "<!--") == NULL))
         return text;
     free(text);
     return NULL;
 }
 
-/* ---- the frame ------------------------------------------------------------- */
+/* ---- the frame -------------------------------------------------------------
+ */
 
 struct frame {
     const json_t *page;
@@ -234,7 +239,8 @@ static void write_frame(FILE *out, const struct frame *f, const char *frame)
     fputs(frame, out);
 }
 
-/* ---- the file -------------------------------------------------------------- */
+/* ---- the file --------------------------------------------------------------
+ */
 
 /* The name that the page has until it is whole; the caller frees it. */
 static char *name_before(const char *file)

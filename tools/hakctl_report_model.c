@@ -24,8 +24,7 @@ static json_t *row_json(const json_t *point, size_t nboxes)
     const json_t *window = json_object_get(point, "window");
     json_t *mapped = json_array();
     for (size_t i = 0; i < nboxes; i++) {
-        const json_t *box =
-            json_array_get(json_object_get(point, "boxes"), i);
+        const json_t *box = json_array_get(json_object_get(point, "boxes"), i);
         json_array_append_new(mapped,
                               json_integer(report_count(box, "mapped")));
     }
@@ -55,7 +54,8 @@ static json_t *rows_json(const json_t *points, size_t nboxes)
         json_array_append_new(rows,
                               row_json(json_array_get(points, best), nboxes));
     }
-    json_array_append_new(rows, row_json(json_array_get(points, n - 1), nboxes));
+    json_array_append_new(rows,
+                          row_json(json_array_get(points, n - 1), nboxes));
     return rows;
 }
 
@@ -68,12 +68,12 @@ static json_t *events_json(const json_t *events)
     {
         const char *kind = json_string_value(json_object_get(event, "event"));
         const char *text = json_string_value(json_object_get(event, "text"));
-        json_array_append_new(
-            all, json_pack("{s:I, s:I, s:s, s:s}", "number",
-                           (json_int_t)(i + 1), "t",
-                           (json_int_t)report_count(event, "t"), "event",
-                           kind != NULL ? kind : "?", "text",
-                           text != NULL ? text : ""));
+        json_array_append_new(all,
+                              json_pack("{s:I, s:I, s:s, s:s}", "number",
+                                        (json_int_t)(i + 1), "t",
+                                        (json_int_t)report_count(event, "t"),
+                                        "event", kind != NULL ? kind : "?",
+                                        "text", text != NULL ? text : ""));
     }
     return all;
 }
@@ -99,14 +99,13 @@ static json_t *point_of_stats(const json_t *stats)
                           (json_int_t)report_count(c, "mapped_bytes"),
                           (json_int_t)report_count(c, "cached_bytes")));
         json_array_append_new(
-            boxes, json_pack("{s:I, s:I, s:I, s:I, s:o}", "live",
-                             (json_int_t)report_count(box, "live_bytes"),
-                             "mapped",
-                             (json_int_t)report_count(box, "mapped_bytes"),
-                             "cached",
-                             (json_int_t)report_count(box, "cached_bytes"),
-                             "allocs", (json_int_t)report_count(box, "allocs"),
-                             "classes", classes));
+            boxes,
+            json_pack("{s:I, s:I, s:I, s:I, s:o}", "live",
+                      (json_int_t)report_count(box, "live_bytes"), "mapped",
+                      (json_int_t)report_count(box, "mapped_bytes"), "cached",
+                      (json_int_t)report_count(box, "cached_bytes"), "allocs",
+                      (json_int_t)report_count(box, "allocs"), "classes",
+                      classes));
     }
     return json_pack("{s:i, s:o, s:I, s:{s:I, s:I}, s:o}", "t", 0, "rss",
                      report_number(report_known(stats, "rss_bytes")), "meta",
@@ -221,13 +220,14 @@ static json_t *tile(const char *label, const char *unit, int64_t value)
 static json_t *summary_json(const json_t *points)
 {
     const json_t *last = json_array_get(points, json_array_size(points) - 1);
-    const json_t *rss = json_array_get(points, report_peak(points, report_most_rss));
-    const json_t *live = json_array_get(points, report_peak(points, report_most_live));
+    const json_t *rss =
+        json_array_get(points, report_peak(points, report_most_rss));
+    const json_t *live =
+        json_array_get(points, report_peak(points, report_most_live));
     int64_t allocs = 0;
     size_t i;
     const json_t *point;
-    json_array_foreach(points, i, point)
-        allocs += report_sum(point, "allocs");
+    json_array_foreach(points, i, point) allocs += report_sum(point, "allocs");
     return json_pack("[o, o, o, o, o]",
                      tile("Peak RSS", "bytes", report_most_rss(rss)),
                      tile("RSS at the end", "bytes", report_known(last, "rss")),

@@ -138,10 +138,9 @@ static bool read_timeline(struct report *r, struct lines *l, json_t *header)
     json_t *line;
     if (!json_is_array(json_object_get(header, "boxes")))
         json_object_set_new(header, "boxes", json_array());
-    json_t *timeline = json_pack(
-        "{s:I, s:o, s:[], s:[]}", "pid",
-        (json_int_t)report_count(header, "pid"), "header", header, "points",
-        "events");
+    json_t *timeline = json_pack("{s:I, s:o, s:[], s:[]}", "pid",
+                                 (json_int_t)report_count(header, "pid"),
+                                 "header", header, "points", "events");
     while ((line = next_line(l, &bad)) != NULL) {
         add_line(timeline, line);
         json_decref(line);
@@ -237,11 +236,10 @@ static bool read_profile(struct report *r, const char *file)
         return false;
     }
     const json_t *comments = json_object_get(one, "profile");
-    json_array_append_new(
-        r->profiles,
-        json_pack("{s:I, s:O?, s:o}", "pid",
-                  (json_int_t)report_count(comments, "pid"), "comments",
-                  comments, "views", all));
+    json_array_append_new(r->profiles,
+                          json_pack("{s:I, s:O?, s:o}", "pid",
+                                    (json_int_t)report_count(comments, "pid"),
+                                    "comments", comments, "views", all));
     return true;
 }
 

@@ -16,7 +16,8 @@ enum { NODE_PART = 500 };
 static const char *const views[NVIEWS] = {"in_use", "peak", "allocated",
                                           "overhead"};
 
-/* ---- strings, each once ------------------------------------------------------ */
+/* ---- strings, each once
+ * ------------------------------------------------------ */
 
 struct names {
     json_t *index; /* name -> number */
@@ -51,7 +52,8 @@ static int64_t bytes_of(const json_t *stack, size_t view)
     return n;
 }
 
-/* ---- the tree ------------------------------------------------------------------ */
+/* ---- the tree
+ * ------------------------------------------------------------------ */
 
 struct node {
     uint32_t name;
@@ -85,15 +87,18 @@ static uint32_t child_of(struct tree *t, uint32_t parent, uint32_t name)
     return child;
 }
 
-/* A function with its library, as one name may be in several. */
+/* A function with its library, as one name may be in several. A function
+ * without a name is called after its library already. */
 static uint32_t name_of(struct tree *t, const json_t *frame)
 {
-    char name[512];
+    char name[1024];
+    const char *function = text_of(frame, "function");
     const char *library = text_of(frame, "library");
-    snprintf(name, sizeof name, "%.400s%s%.100s%s", text_of(frame, "function"),
-             library[0] != 0 ? " (" : "", library, library[0] != 0 ? ")" : "");
-    uint32_t known = number_of(&t->names, name);
-    return known;
+    bool named =
+        library[0] == 0 || strncmp(function, library, strlen(library)) == 0;
+    snprintf(name, sizeof name, "%s%s%s%s", function, named ? "" : " (",
+             named ? "" : library, named ? "" : ")");
+    return number_of(&t->names, name);
 }
 
 /* Add a stack, whose first frame is the innermost. */
@@ -133,7 +138,8 @@ static json_t *node_json(const struct tree *t, uint32_t number)
     return out;
 }
 
-/* ---- call sites ------------------------------------------------------------------ */
+/* ---- call sites
+ * ------------------------------------------------------------------ */
 
 struct site {
     const json_t *frame, *caller; /* caller: NULL = none */
@@ -195,8 +201,7 @@ static json_t *site_json(const struct site *site)
                             where_of(site->frame), "caller",
                             text_of(site->caller, "function"));
     for (size_t v = 0; v < NVIEWS; v++)
-        json_object_set_new(out, views[v],
-                            json_integer(site->bytes[v]));
+        json_object_set_new(out, views[v], json_integer(site->bytes[v]));
     return out;
 }
 
@@ -217,7 +222,9 @@ static json_t *sites_json(struct sites *s, const struct tree *t)
     return out;
 }
 
-/* ---- all --------------------------------------------------------------------------- */
+/* ---- all
+ * ---------------------------------------------------------------------------
+ */
 
 static json_t *totals_json(const json_t *profile, const struct tree *t)
 {
@@ -241,8 +248,8 @@ json_t *report_sites(const json_t *profile)
     const json_t *comments = json_object_get(profile, "comments");
     add_node(&t, number_of(&t.names, "all"));
     for (size_t v = 0; v < NVIEWS; v++) {
-        const json_t *view = json_object_get(json_object_get(profile, "views"),
-                                             views[v]);
+        const json_t *view =
+            json_object_get(json_object_get(profile, "views"), views[v]);
         const json_t *stack;
         size_t i;
         json_array_foreach(json_object_get(view, "stacks"), i, stack)
@@ -252,13 +259,13 @@ json_t *report_sites(const json_t *profile)
                 bytes_of(stack, v);
         }
     }
-    json_t *out = json_pack(
-        "{s:O?, s:I, s:I, s:o, s:o, s:O, s:o}", "reason",
-        json_object_get(comments, "reason"), "every",
-        (json_int_t)report_count(comments, "every"), "samples",
-        (json_int_t)report_count(comments, "samples"), "totals",
-        totals_json(profile, &t), "sites", sites_json(&s, &t), "names",
-        t.names.list, "tree", node_json(&t, 0));
+    json_t *out =
+        json_pack("{s:O?, s:I, s:I, s:o, s:o, s:O, s:o}", "reason",
+                  json_object_get(comments, "reason"), "every",
+                  (json_int_t)report_count(comments, "every"), "samples",
+                  (json_int_t)report_count(comments, "samples"), "totals",
+                  totals_json(profile, &t), "sites", sites_json(&s, &t),
+                  "names", t.names.list, "tree", node_json(&t, 0));
     json_decref(t.names.index);
     json_decref(t.names.list);
     json_decref(s.index);

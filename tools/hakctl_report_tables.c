@@ -8,7 +8,8 @@
 #include "hakctl_report.h"
 #include "hakctl.h"
 
-/* ---- JSON by path ---------------------------------------------------------- */
+/* ---- JSON by path ----------------------------------------------------------
+ */
 
 /* The value at a path such as "moments/0/parts". NULL: there is none. */
 static const json_t *at_path(const json_t *value, const char *path)
@@ -31,7 +32,8 @@ static const char *text_at(const json_t *value, const char *path)
     return text != NULL ? text : "";
 }
 
-/* ---- tables ---------------------------------------------------------------- */
+/* ---- tables ----------------------------------------------------------------
+ */
 
 struct column {
     char key[40]; /* a path in the row */
@@ -43,8 +45,10 @@ struct column {
     void (*mark)(FILE *out, const json_t *page, const json_t *cell);
 };
 
-#define COLUMN(key_text, title_text, unit_of) \
-    {.key = key_text, .title = title_text, .unit = (unit_of)}
+#define COLUMN(key_text, title_text, unit_of)                   \
+    {                                                           \
+        .key = key_text, .title = title_text, .unit = (unit_of) \
+    }
 
 struct table {
     const char *caption, *of; /* of: the path of the rows */
@@ -100,14 +104,15 @@ static void write_table(FILE *out, const json_t *page, const struct table *t)
     fputs("</tbody></table></div>\n", out);
 }
 
-#define WRITE_TABLE(out, page, columns, ...)                              \
-    write_table(out, page,                                                \
-                &(struct table){.column = (columns),                      \
-                                .ncolumns =                               \
-                                    sizeof(columns) / sizeof *(columns),  \
-                                __VA_ARGS__})
+#define WRITE_TABLE(out, page, columns, ...)                             \
+    write_table(                                                         \
+        out, page,                                                       \
+        &(struct table){.column = (columns),                             \
+                        .ncolumns = sizeof(columns) / sizeof *(columns), \
+                        __VA_ARGS__})
 
-/* ---- the head -------------------------------------------------------------- */
+/* ---- the head --------------------------------------------------------------
+ */
 
 static void write_title(FILE *out, const json_t *page)
 {
@@ -130,15 +135,13 @@ static void write_member(FILE *out, const json_t *page, const char *name,
 static void write_process(FILE *out, const json_t *page)
 {
     char pid[24];
-    snprintf(pid, sizeof pid, "%lld",
-             (long long)report_count(page, "pid"));
+    snprintf(pid, sizeof pid, "%lld", (long long)report_count(page, "pid"));
     write_member(out, page, "Program", "program", HTML_TEXT);
     fprintf(out, "<div><dt>Process</dt><dd>%s</dd></div>\n", pid);
     write_member(out, page, "Started", "date", HTML_TEXT);
     write_member(out, page,
-                 json_is_true(json_object_get(page, "exited"))
-                     ? "Ran for"
-                     : "Seen for",
+                 json_is_true(json_object_get(page, "exited")) ? "Ran for"
+                                                               : "Seen for",
                  "duration_ms", HTML_MS);
     write_member(out, page, "Command", "args", HTML_TEXT);
 }
@@ -191,7 +194,8 @@ static void write_sources(FILE *out, const json_t *page)
     }
 }
 
-/* ---- where memory is -------------------------------------------------------- */
+/* ---- where memory is --------------------------------------------------------
+ */
 
 /* Write a bar of one figure (mapped or memory) of the parts of a moment. */
 static void write_bar(FILE *out, const json_t *moment, const char *name,
@@ -201,8 +205,10 @@ static void write_bar(FILE *out, const json_t *moment, const char *name,
     char figure[64];
     double x = 0;
     size_t i;
-    fprintf(out, "<div class=\"bar\"><span class=\"name\">%s</span>"
-                 "<svg role=\"img\" height=\"34\" aria-label=\"%s", name, name);
+    fprintf(out,
+            "<div class=\"bar\"><span class=\"name\">%s</span>"
+            "<svg role=\"img\" height=\"34\" aria-label=\"%s",
+            name, name);
     json_array_foreach(json_object_get(moment, "parts"), i, part)
     {
         bool sum = strcmp(text_at(part, "cause"), "sum") == 0;
@@ -250,8 +256,8 @@ static void write_moment(FILE *out, const json_t *page, size_t number)
         COLUMN("mapped", "Mapped", HTML_BYTES),
     };
     char of[40], caption[128];
-    const json_t *moment = json_array_get(json_object_get(page, "moments"),
-                                          number);
+    const json_t *moment =
+        json_array_get(json_object_get(page, "moments"), number);
     double mapped = (double)report_count(moment, "mapped");
     double rss = (double)report_count(moment, "rss");
     double whole = mapped > rss ? mapped : rss;
@@ -281,15 +287,15 @@ static void write_moments(FILE *out, const json_t *page)
         write_moment(out, page, i);
 }
 
-/* ---- advice ----------------------------------------------------------------- */
+/* ---- advice -----------------------------------------------------------------
+ */
 
 static bool has_lines(const json_t *advice)
 {
     const json_t *one;
     size_t i;
-    json_array_foreach(advice, i, one)
-        if (text_at(one, "ini")[0] != 0)
-            return true;
+    json_array_foreach(advice, i,
+                       one) if (text_at(one, "ini")[0] != 0) return true;
     return false;
 }
 
@@ -298,10 +304,11 @@ static void write_advice(FILE *out, const json_t *page)
     const json_t *all = json_object_get(page, "advice"), *one;
     size_t i;
     if (!has_lines(all))
-        fputs("<p class=\"fine\">There is nothing to change in the INI: no part "
-              "of the memory that one of its keys could make smaller is more "
-              "than 1 MiB and 5 % of RSS.</p>\n",
-              out);
+        fputs(
+            "<p class=\"fine\">There is nothing to change in the INI: no part "
+            "of the memory that one of its keys could make smaller is more "
+            "than 1 MiB and 5 % of RSS.</p>\n",
+            out);
     json_array_foreach(all, i, one)
     {
         fprintf(out, "<article data-of=\"advice/%zu\">\n<h3>", i);
@@ -322,7 +329,8 @@ static void write_advice(FILE *out, const json_t *page)
     }
 }
 
-/* ---- over time --------------------------------------------------------------- */
+/* ---- over time
+ * --------------------------------------------------------------- */
 
 static void write_time(FILE *out, const json_t *page)
 {
@@ -366,23 +374,23 @@ static void write_events(FILE *out, const json_t *page)
               "the program ran.</p>\n",
               out);
     else
-        WRITE_TABLE(out, page, columns, .caption = "What was changed while the program ran", .of = "events");
+        WRITE_TABLE(out, page, columns,
+                    .caption = "What was changed while the program ran",
+                    .of = "events");
 }
 
-/* ---- size classes ------------------------------------------------------------ */
+/* ---- size classes
+ * ------------------------------------------------------------ */
 
-/* The colour of a cell is its share of the hottest one, halved five times. */
+/* The colour of a cell goes by its share of the hottest one. */
 static void mark_heat(FILE *out, const json_t *page, const json_t *cell)
 {
-    int64_t n = json_integer_value(cell);
+    static const int bounds[] = {3, 12, 25, 50, 75}; /* percent */
+    int64_t n = json_integer_value(cell), level = 0;
     int64_t most = report_count(json_object_get(page, "heat"), "most");
-    int level = 0;
-    if (!json_is_integer(cell))
-        return;
-    for (int64_t bound = most / 32; level < 5 && n > 0 && n >= bound;
-         bound *= 2)
-        level++;
-    fprintf(out, " class=\"heat h%d\"", level);
+    for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++)
+        level += n > 0 && n * 100 >= most * bounds[i];
+    fprintf(out, " class=\"heat h%d\"", (int)level);
 }
 
 static void write_heat(FILE *out, const json_t *page)
@@ -405,11 +413,11 @@ static void write_heat(FILE *out, const json_t *page)
         columns[n].unit = HTML_BYTES;
         columns[n].mark = mark_heat;
         snprintf(columns[n].key, sizeof columns[n].key, "cells/%zu", i);
-        html_figure_text(columns[n].title, sizeof columns[n].title, t,
-                         HTML_MS);
+        html_figure_text(columns[n].title, sizeof columns[n].title, t, HTML_MS);
         n++;
     }
-    columns[n] = (struct column)COLUMN("share", "Free at the end", HTML_PERCENT);
+    columns[n] =
+        (struct column)COLUMN("share", "Free at the end", HTML_PERCENT);
     write_table(out, page,
                 &(struct table){.caption = "Free bytes in the pages of each "
                                            "size class, over time",
@@ -422,7 +430,8 @@ static void write_heat(FILE *out, const json_t *page)
                 (long long)report_count(json_object_get(page, "heat"), "left"));
 }
 
-/* ---- call sites -------------------------------------------------------------- */
+/* ---- call sites
+ * -------------------------------------------------------------- */
 
 static const char no_profile[] =
     "<p>There is no heap profile. <code>[heap_profile] file = FILE</code> "
@@ -487,7 +496,8 @@ static void write_tree(FILE *out, const json_t *page)
     fputs("</ul>\n", out);
 }
 
-/* ---- all ---------------------------------------------------------------------- */
+/* ---- all
+ * ---------------------------------------------------------------------- */
 
 const struct report_slot report_slots[] = {
     {"title", write_title},     {"process", write_process},

@@ -415,10 +415,11 @@ static bool check_request(const struct request *r, int nwords)
     }
     if (r->report && (r->stats || r->heap || r->fused != NULL)) {
         ctl_say("run: --report takes no %s",
-                r->stats  ? "--stats: its page is made of the same report"
-                : r->heap ? "--heap-profile: its page shows one"
-                          : "--fused: a fused library writes neither a timeline "
-                            "nor a heap profile");
+                r->stats ? "--stats: its page is made of the same report"
+                : r->heap
+                    ? "--heap-profile: its page shows one"
+                    : "--fused: a fused library writes neither a timeline "
+                      "nor a heap profile");
         return false;
     }
     if (r->fused == NULL || (!r->control && !r->heap))

@@ -18,7 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* ---- the folder -------------------------------------------------------------- */
+/* ---- the folder
+ * -------------------------------------------------------------- */
 
 static char *make_folder(void)
 {
@@ -81,7 +82,8 @@ static void set_files(const char *folder)
         set_variable("HAKMEM_STATS_EVERY_MS", "100");
 }
 
-/* ---- the program -------------------------------------------------------------- */
+/* ---- the program
+ * -------------------------------------------------------------- */
 
 /* The signals that are passed on: all but those that are faults of hakctl
  * itself, and those that stop it together with the program. */
@@ -120,7 +122,8 @@ static int run_child(const struct ctl_reported *what, pid_t *pid)
     struct sigaction usual = {.sa_handler = SIG_DFL}, old;
     choose_signals(&set);
     sigprocmask(SIG_BLOCK, &set, &before);
-    sigaction(SIGCHLD, &usual, &old); /* if ignored, no child could be awaited */
+    sigaction(SIGCHLD, &usual,
+              &old); /* if ignored, no child could be awaited */
     fflush(NULL);
     *pid = fork();
     if (*pid < 0)
@@ -137,7 +140,8 @@ static int run_child(const struct ctl_reported *what, pid_t *pid)
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-/* ---- the page ------------------------------------------------------------------- */
+/* ---- the page
+ * ------------------------------------------------------------------- */
 
 static const char *path_of(char path[PATH_MAX], const char *folder, size_t file,
                            pid_t pid)

@@ -75,13 +75,13 @@ function pattern(base, kind) {
 
 function area(label, i, value) {
     const base = colour(areaColours[i % areaColours.length]);
-    return {label, fill: "stack", stack: "mapped", order: 2,
+    return {label, fill: i === 0 ? "origin" : "-1", stack: "mapped",
             backgroundColor: pattern(base, i % 6), borderColor: base,
             borderWidth: 1, data: data.time.map(row => ({x: row.t, y: value(row)}))};
 }
 
 function line(label, key, width, dash) {
-    return {label, fill: false, stack: key, order: 1, borderColor: colour("--text"),
+    return {label, fill: false, stack: key, borderColor: colour("--text"),
             borderWidth: width, borderDash: dash,
             data: data.time.map(row => ({x: row.t, y: row[key]}))};
 }
@@ -90,7 +90,9 @@ function datasets() {
     const areas = data.boxes.map((name, i) =>
         area("mapped by " + name, i, row => row.boxes[i]));
     areas.push(area(dirtyName, data.boxes.length, row => row.dirty));
-    return [...areas, line("RSS", "rss", 2.5, []), line("live", "live", 2, [6, 4])];
+    // The first is drawn last, on top.
+    return [line("RSS", "rss", 2.5, []), line("live", "live", 2, [6, 4]),
+            ...areas];
 }
 
 // Events are dashed lines with the number that the list has. A number that
@@ -138,7 +140,7 @@ function axes() {
     const text = {color: colour("--quiet")}, grid = {color: colour("--line")};
     return {
         x: {type: "linear", min: 0, max: data.time[data.time.length - 1].t, grid,
-            ticks: {...text, maxRotation: 0, autoSkipPadding: 24,
+            ticks: {...text, maxRotation: 0, autoSkipPadding: 24, includeBounds: false,
                     callback: (v, i, all) =>
                         clockText(v, all.length > 1 ? all[1].value - all[0].value : 0)}},
         y: {stacked: true, beginAtZero: true, grid,
@@ -276,7 +278,7 @@ function startChart() {
 
 const views = ["In use", "At the peak", "Allocated", "Overhead"];
 const flame = {root: null, zoom: null, focus: null, view: 0, word: ""};
-const rowHeight = 22;
+const rowHeight = 22, narrowest = 5; // pixels
 
 // [name, in use, peak, allocated, overhead, children] as objects.
 function nodeOf(raw, parent) {
@@ -290,13 +292,24 @@ const bytesOf = node => node.bytes[flame.view];
 const isHit = node => flame.word !== "" && node.depth > 0 &&
     node.name.toLowerCase().includes(flame.word);
 
+// The library of "f (libc.so.6)" and of "libc.so.6+0x12".
+function libraryOf(node) {
+    const found = /\(([^()]*)\)$|^(.*)\+0x[0-9a-f]+$/.exec(node.name);
+    return found ? found[1] || found[2] : "";
+}
+
 // A colour of four for a library, so that calls into another one are seen.
-function shade(name) {
-    const library = /\(([^()]*)\)$/.exec(name);
+function shade(node) {
     let sum = 0;
-    for (const c of library ? library[1] : "")
+    for (const c of libraryOf(node))
         sum = (sum * 31 + c.charCodeAt(0)) >>> 0;
     return "f" + sum % 4;
+}
+
+// A frame names its library only if its caller is in another one.
+function labelOf(node) {
+    const same = node.parent && libraryOf(node.parent) === libraryOf(node);
+    return same ? node.name.replace(/ \([^()]*\)$/, "") : node.name;
 }
 
 function describe(node) {
@@ -307,8 +320,8 @@ function describe(node) {
 function addFrame(graph, node, x, width, above) {
     const frame = make("button", {
         type: "button", title: describe(node), tabIndex: -1,
-        textContent: width > 24 ? node.name : "",
-        className: `${shade(node.name)}${width > 24 ? "" : " thin"}` +
+        textContent: width > 24 ? labelOf(node) : "",
+        className: `${shade(node)}${width > 24 ? "" : " thin"}` +
             `${above ? " above" : ""}${isHit(node) ? " hit" : ""}`,
     });
     frame.style.left = x + "px";
@@ -327,8 +340,8 @@ function addChildren(graph, parent, x, width) {
     let deepest = parent.depth;
     for (const node of order) {
         const part = bytesOf(parent) > 0 ? width * bytesOf(node) / bytesOf(parent) : 0;
-        if (part < 2)
-            continue;
+        if (part < narrowest)
+            break;
         addFrame(graph, node, x, part, false);
         deepest = Math.max(deepest, addChildren(graph, node, x, part));
         x += part;
