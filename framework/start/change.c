@@ -91,6 +91,7 @@ static int close_if_drained(struct hak_loaded *b)
             return error;
         tell_box(b);
         hak_trim_closed(b);
+        hak_change_made("closed", "%s", b->box.name);
     }
     return b->box.state_now == HAK_BOX_CLOSED;
 }
@@ -117,16 +118,21 @@ static int route(const char *range, const char *name, char *why, size_t n)
     int error = hak_policy_set(first, last, name);
     if (error == -ENOENT)
         hak_refuse(error, why, n, "there is no route or box %s", name);
-    if (error == 0)
+    if (error == 0) {
         hak_lanes_reroute(first, last);
+        hak_change_made("route", "%s -> %s", range, name);
+    }
     return told(error, why, n);
 }
 
 static int drain_box(struct hak_loaded *b)
 {
     int error = 0;
-    if (b->box.state_now == HAK_BOX_ACTIVE)
+    if (b->box.state_now == HAK_BOX_ACTIVE) {
         error = start_draining(b, NULL);
+        if (error == 0)
+            hak_change_made("drain", "%s", b->box.name);
+    }
     return error == 0 ? close_if_drained(b) : error;
 }
 
@@ -191,8 +197,10 @@ static int swap_boxes(struct hak_loaded *from, struct hak_loaded *to, char *why,
     int error = check_revival(to, why, n);
     if (error == 0)
         error = start_draining(from, to);
-    if (error == 0)
+    if (error == 0) {
+        hak_change_made("swap", "%s -> %s", from->box.name, to->box.name);
         note_declined(to, why, n);
+    }
     return error;
 }
 
@@ -218,6 +226,7 @@ static int revive(struct hak_loaded *b, char *why, size_t n)
         return error;
     hak_lanes_reroute(0, HAK_LANES);
     tell_box(b);
+    hak_change_made("back", "%s", b->box.name);
     return 0;
 }
 

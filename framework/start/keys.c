@@ -67,6 +67,8 @@ int hak_change_module(const char *name, char *why, size_t n)
     for (uint32_t i = before; i < hak_modules.n; i++)
         if (hak_modules.entry[i]->run != NULL)
             hak_modules.entry[i]->run();
+    if (hak_modules.n > before)
+        hak_change_made("module", "%s", name);
     return error;
 }
 
@@ -78,6 +80,13 @@ static int apply_learner(char *why, size_t n)
                : hak_change_module("learner", why, n);
 }
 
+static int apply_timeline(char *why, size_t n)
+{
+    return strcmp(hak_conf.timeline, "none") == 0
+               ? 0
+               : hak_change_module("timeline", why, n);
+}
+
 static const struct settable {
     const char *section, *key;
     int (*apply)(char *why, size_t n); /* 0, or -errno: the key stays */
@@ -87,6 +96,8 @@ static const struct settable {
     {"stats", "at_exit", apply_target},
     {"stats", "format", apply_nothing},
     {"stats", "only_pid", apply_nothing},
+    {"stats", "timeline", apply_timeline},
+    {"stats", "every_ms", apply_nothing},
     {"learner", "mode", apply_learner},
     {"learner", "every", apply_nothing},
     {"learner", "settle", apply_nothing},
@@ -225,6 +236,8 @@ int hak_change_set(const char *section, const char *key, const char *value,
         error = set_of_box(b, section, key, value, why, n);
     else
         error = set_fixed(section, key, value, why, n);
+    if (error == 0)
+        hak_change_made("set", "[%s] %s = %s", section, key, value);
     hak_change_end();
     return error;
 }

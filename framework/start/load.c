@@ -388,6 +388,8 @@ static int load_at(const struct hak_load *what, uint32_t index,
     hak_seal_staged();
     if (b != NULL)
         error = enter(b, why, n);
+    if (error == 0)
+        hak_change_made("load", "%s (%s)", what->name, what->file);
     if (error != 0) {
         forget_heaps(index);
         forget_keys(section);

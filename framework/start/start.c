@@ -126,6 +126,8 @@ void hak_start_links(void)
     hak_core.changes = &hak_changes;
     hak_core.report = hak_report_copy;
     hak_core.figures = hak_figures;
+    hak_core.classes = hak_classes;
+    hak_core.libc_allocs = hak_libc_allocs;
     hak_core.write_report = hak_report_to_target;
     hak_mailbox_start(hak_free_parcel);
 }

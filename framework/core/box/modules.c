@@ -19,6 +19,8 @@
 #include <hakmem/hakmem.h>
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- the host table ---- */
@@ -42,12 +44,28 @@ static void each_word(const struct hak_module_host *host,
              __atomic_load_n(&t->of_module[host->index], __ATOMIC_ACQUIRE));
 }
 
+/* Tell of a route that a module has set. A module that sets routes is the
+ * learner. */
+static void tell_of_route(uint32_t first, uint32_t last, const char *route)
+{
+    size_t from = first == 0 ? 0 : hak_index_bytes(first - 1) + 1;
+    char to[24] = "";
+    if (!hak_modules_hear_of_changes())
+        return;
+    if (last < HAK_LANES)
+        hak_text_join(to, sizeof to,
+                      hak_text_number((char[24]){0}, hak_index_bytes(last)));
+    hak_modules_tell("learner", "%zu-%s -> %s", from, to, route);
+}
+
 static int set_route(uint32_t first, uint32_t last, const char *route)
 {
     int error =
         hak_routes_may_change() ? hak_policy_set(first, last, route) : -ENOTSUP;
-    if (error == 0)
+    if (error == 0) {
         hak_lanes_reroute(first, last);
+        tell_of_route(first, last, route);
+    }
     return error;
 }
 
@@ -55,8 +73,10 @@ static int reset_route(uint32_t first, uint32_t last)
 {
     int error =
         hak_routes_may_change() ? hak_policy_reset(first, last) : -ENOTSUP;
-    if (error == 0)
+    if (error == 0) {
         hak_lanes_reroute(first, last);
+        tell_of_route(first, last, "(INI)");
+    }
     return error;
 }
 
@@ -88,14 +108,21 @@ static struct hak_loaded *nth_box(uint32_t n)
     return NULL;
 }
 
+/* Can figures be read? 0 or -errno. */
+static int check_readable(void)
+{
+    if (hak_core.mode != HAK_MODE_BOXES)
+        return -ENOSYS;
+    return hak_is_forking() ? -EAGAIN : 0;
+}
+
 static int box_at(uint32_t n, struct hak_box_now *out)
 {
     static const char states[][12] = {"loaded", "active", "draining", "closed"};
     struct hak_stats s;
-    if (hak_core.mode != HAK_MODE_BOXES)
-        return -ENOSYS;
-    if (hak_is_forking())
-        return -EAGAIN;
+    int error = check_readable();
+    if (error != 0)
+        return error;
     struct hak_loaded *b = nth_box(n);
     if (b == NULL)
         return -ENOENT;
@@ -106,6 +133,40 @@ static int box_at(uint32_t n, struct hak_box_now *out)
     out->live_count = s.live_count;
     out->live_bytes = s.live_bytes;
     out->mapped_bytes = s.mapped_bytes;
+    out->cached_bytes = s.cached_bytes;
+    out->allocs = s.allocs;
+    out->frees = s.frees;
+    return 0;
+}
+
+static int classes_at(uint32_t n, struct hak_class out[HAK_CLASSES_ROOM])
+{
+    int error = check_readable();
+    if (error != 0)
+        return error;
+    struct hak_loaded *b = nth_box(n);
+    return b != NULL ? (int)hak_core.classes(b, out) : -ENOENT;
+}
+
+static int space_now(struct hak_space_now *out)
+{
+    struct hak_space_figures f;
+    int error = check_readable();
+    if (error != 0)
+        return error;
+    hak_space_read(&f);
+    *out = (struct hak_space_now){
+        .used_bytes = f.used_bytes,
+        .free_bytes = f.free_bytes,
+        .dirty_bytes = f.dirty_bytes,
+        .meta_bytes = hak_meta_bytes(),
+        .purge_delay_ms = hak_space_purge_delay_ms(),
+        .purged_bytes = f.purged_bytes,
+        .purges = f.purges,
+        .maps = f.maps,
+        .unmaps = f.unmaps,
+        .libc_allocs = hak_core.libc_allocs(),
+    };
     return 0;
 }
 
@@ -193,6 +254,9 @@ static int start_module(const struct hak_module_entry *entry, char *why,
         .call_of = call_of,
         .changes = hak_core.changes,
         .box = box_at,
+        .classes = classes_at,
+        .space = space_now,
+        .resident = hak_space_resident,
         .report = hak_core.report,
         .write_report = hak_core.write_report,
     };
@@ -205,6 +269,7 @@ static int start_module(const struct hak_module_entry *entry, char *why,
                           entry->name, strerrordesc_np(-error));
     hak_modules.entry[i] = entry;
     hak_modules.nlisteners += entry->page_retired != NULL;
+    hak_modules.nwatchers += entry->event != NULL;
     __atomic_store_n(&hak_modules.n, i + 1, __ATOMIC_RELEASE);
     hak_seal_close();
     return 0;
@@ -274,4 +339,20 @@ void hak_modules_tell_of_page(const struct hak_retire *record)
     for (uint32_t i = 0; i < hak_modules.n; i++)
         if (hak_modules.entry[i]->page_retired != NULL)
             hak_modules.entry[i]->page_retired(record);
+}
+
+/* errno: the learner sets routes inside of malloc. */
+void hak_modules_tell(const char *kind, const char *format, ...)
+{
+    char text[512];
+    const struct hak_event event = {kind, text};
+    int kept = errno;
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    for (uint32_t i = 0; i < hak_modules.n; i++)
+        if (hak_modules.entry[i]->event != NULL)
+            hak_modules.entry[i]->event(&event);
+    errno = kept;
 }

@@ -5,12 +5,14 @@
 
 #include <base/os.h>
 #include <core/box/caches.h>
+#include <core/box/modules.h>
 #include <core/memory/space.h>
 #include <core/state/ops.h>
 #include <core/thread/mailbox.h>
 #include <core/thread/thread.h>
 
 #include <errno.h>
+#include <inttypes.h>
 
 /* One in so many slow paths of a thread does a tick. */
 enum { TICK_CALLS = 8 };
@@ -97,7 +99,10 @@ size_t hak_trim_all(void)
     leave_closed(); /* trim may have opened a heap */
     hak_space_trim();
     hak_space_read(&after);
-    return after.purged_bytes - before.purged_bytes;
+    uint64_t given = after.purged_bytes - before.purged_bytes;
+    if (hak_modules_hear_of_changes())
+        hak_modules_tell("trim", "%" PRIu64 " bytes", given);
+    return given;
 }
 
 void hak_age_all(void)

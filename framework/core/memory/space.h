@@ -63,6 +63,10 @@ int hak_space_purge(void *p, size_t size_bytes);
 /* The fork handlers' step on the three locks. */
 void hak_space_lock(enum hak_fork_phase phase);
 void hak_space_read(struct hak_space_figures *out);
+/* The bytes of the window that are in memory, by mincore(2). Granules that move
+ * meanwhile may be missed or counted twice. -E2BIG: there is too much reserved
+ * address space to look at. Cost: some ms for each GiB, without a lock. */
+int64_t hak_space_resident(void);
 /* The purge delay: what was set, but most_ms at most. UINT64_MAX: no limit. */
 uint64_t hak_space_purge_delay_ms(void);
 void hak_space_set_purge_delay(uint64_t ms);

@@ -37,6 +37,7 @@
  *     window.c    keeps bitmaps and counters, and measures growth
  *     take.c      hands out runs of granules, takes them back, moves them
  *     purge.c     gives memory back to the system
+ *     resident.c  asks the kernel how much of the window is in memory
  *     reserve.c   hands out address space without memory
  */
 #ifndef HAKMEM_MEMORY_WINDOW_H

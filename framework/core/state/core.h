@@ -35,6 +35,7 @@ enum {
 };
 
 struct hak_changes;
+struct hak_class;
 struct hak_loaded;
 struct hak_sample_ops;
 struct hak_stats;
@@ -62,8 +63,9 @@ struct hak_core {
      * Hooks, set at start. They let a folder call a function of a folder that
      * it may not include: host->get_extension calls `extension`, hak_is_forking
      * calls `fork_recover`, and for modules host->age calls `age`, host->report
-     * calls `report`, host->write_report calls `write_report`, and host->box
-     * calls `figures`.
+     * calls `report`, host->write_report calls `write_report`, host->box calls
+     * `figures`, host->classes calls `classes`, and host->space calls
+     * `libc_allocs`.
      */
     const void *(*extension)(const char *id);
     bool (*fork_recover)(void);
@@ -72,6 +74,8 @@ struct hak_core {
     const struct hak_changes *changes;
     int64_t (*report)(char *out, size_t out_bytes, bool json);
     void (*figures)(struct hak_loaded *b, struct hak_stats *out);
+    uint32_t (*classes)(struct hak_loaded *b, struct hak_class *out);
+    uint64_t (*libc_allocs)(void);
     void (*write_report)(void);
 };
 extern struct hak_core hak_core;

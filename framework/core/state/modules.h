@@ -18,6 +18,7 @@ struct hak_modules {
     const struct hak_module_entry *const *linked;
     uint32_t n;          /* open modules; atomic */
     uint32_t nlisteners; /* open modules with page_retired */
+    uint32_t nwatchers;  /* open modules with event */
     const struct hak_module_entry *entry[HAK_MODULES_MOST];
     struct hak_module_host host[HAK_MODULES_MOST];
 };

@@ -27,8 +27,8 @@
 #include <hakmem/box.h>
 #include <hakmem/version.h>
 
-#define HAK_MODULE_VERSION 6
-#define HAK_MODULES_MOST 8
+#define HAK_MODULE_VERSION 7
+#define HAK_MODULES_MOST 16
 
 struct hak_conf;
 
@@ -50,6 +50,29 @@ struct hak_box_now {
     char name[64];     /* cut to fit */
     const char *state; /* loaded, active, draining or closed; static */
     uint64_t live_count, live_bytes, mapped_bytes;
+    uint64_t cached_bytes;  /* of mapped_bytes: free as a whole, kept */
+    uint64_t allocs, frees; /* slots handed out and taken back, since start */
+};
+
+/* The memory of the whole process that the core knows of, host->space. */
+struct hak_space_now {
+    uint64_t used_bytes;  /* of the window: mapped, in use by boxes */
+    uint64_t free_bytes;  /* of the window: mapped, in no box's hands */
+    uint64_t dirty_bytes; /* of free_bytes: waiting for purge */
+    uint64_t meta_bytes;  /* metadata of the core */
+    uint64_t purge_delay_ms;
+    /* counted since start */
+    uint64_t purged_bytes, purges; /* given back, by boxes or the window */
+    uint64_t maps, unmaps;
+    uint64_t libc_allocs; /* allocations that libc served */
+};
+
+/* A change of the running process that was made, entry->event. The strings are
+ * valid during the call. */
+struct hak_event {
+    const char *kind; /* a name of struct hak_changes; or "closed": a box that
+                         drained; or "learner": set_route, reset_route */
+    const char *text; /* "257-1024 -> mid_v35" */
 };
 
 /* A box to load, for changes->load. */
@@ -250,6 +273,17 @@ struct hak_module_host {
      * -ENOENT: there are no more; -ENOSYS: no boxes; -EAGAIN: a fork is under
      * way. */
     int (*box)(uint32_t n, struct hak_box_now *out);
+    /* classes - figures by size class of the nth box; hakmem/box.h says what
+     * they mean. Returns how many, 0 if the box does not tell; or -errno as
+     * box. Cost: may be a walk over all pages of the box. */
+    int (*classes)(uint32_t n, struct hak_class out[HAK_CLASSES_ROOM]);
+    /* space - figures of the window and of the core. Returns 0; -ENOSYS and
+     * -EAGAIN as box. Cost: a lock for a moment, a walk over the threads. */
+    int (*space)(struct hak_space_now *out);
+    /* resident - the bytes of the window that are in memory, by mincore(2); or
+     * -E2BIG: there is too much reserved address space. Cost: some ms for each
+     * GiB, without a lock. */
+    int64_t (*resident)(void);
     /* report - write the report of hak_report into out, with a 0 behind it.
      * Returns its length, which is less than out_bytes; -ENOSPC: it is longer;
      * -ENOSYS and -EAGAIN as hak_report. */
@@ -306,6 +340,11 @@ struct hak_module_entry {
     /* page_retired - a box has called host->retired (box.h), perhaps under a
      * lock of its own. */
     void (*page_retired)(const struct hak_retire *record);
+
+    /* event - a change was made, by the calling thread. It may be in malloc,
+     * or hold the lock of changes, so the call must not allocate, must not call
+     * the host, and must not wait for long. */
+    void (*event)(const struct hak_event *event);
 
     /* fork - take or release every lock of the module, as op fork of a box. */
     void (*fork)(enum hak_fork_phase phase);
