@@ -9,38 +9,28 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- a running process -----------------------------------------------------
- */
+/* ---- a running process --------------------------------------------------- */
 
-/* The present value of a key of a process. The caller frees it; NULL: the
- * process does not say. */
-static char *value_of(const json_t *keys, const char *section, const char *key)
+/* The name of the timeline of a process, in which "%p" is its pid. The caller
+ * frees it. NULL: there is none. */
+static char *timeline_of(const json_t *keys, pid_t pid)
 {
+    const char *value = "";
     const json_t *one;
+    char *file = NULL;
     size_t i;
     json_array_foreach(
-        keys, i, one) if (strcmp(ctl_text(one, "section"), section) == 0 &&
-                          strcmp(ctl_text(one, "key"), key) ==
-                              0) return strdup(ctl_text(one, "value"));
-    return NULL;
-}
-
-/* The name of a file of a process: "%p" is its pid. The caller frees it. NULL:
- * there is no file. */
-static char *file_of(const json_t *keys, const char *section, const char *key,
-                     pid_t pid)
-{
-    char *value = value_of(keys, section, key), *file = NULL;
-    const char *mark = value != NULL ? strstr(value, "%p") : NULL;
-    if (value == NULL || value[0] == 0 || strcmp(value, "none") == 0)
-        free(value);
-    else if (mark == NULL)
-        file = value;
-    else if (asprintf(&file, "%.*s%d%s", (int)(mark - value), value, (int)pid,
-                      mark + 2) < 0)
+        keys, i, one) if (strcmp(ctl_text(one, "section"), "stats") == 0 &&
+                          strcmp(ctl_text(one, "key"), "timeline") == 0) value =
+        ctl_text(one, "value");
+    if (value[0] == 0 || strcmp(value, "none") == 0)
+        return NULL;
+    const char *mark = strstr(value, "%p");
+    int n = mark == NULL ? asprintf(&file, "%s", value)
+                         : asprintf(&file, "%.*s%d%s", (int)(mark - value),
+                                    value, (int)pid, mark + 2);
+    if (n < 0)
         ctl_die("no memory");
-    if (mark != NULL)
-        free(value);
     return file;
 }
 
@@ -48,7 +38,7 @@ static char *file_of(const json_t *keys, const char *section, const char *key,
  * folder in which the process was started, which may be another one by now. */
 static void read_own_timeline(struct report *r, const json_t *keys)
 {
-    char *file = file_of(keys, "stats", "timeline", r->pid);
+    char *file = timeline_of(keys, r->pid);
     if (file != NULL && access(file, R_OK) == 0)
         report_read(r, file);
     else if (file != NULL)
@@ -60,14 +50,11 @@ static void read_own_timeline(struct report *r, const json_t *keys)
 }
 
 /* Let the process write a fresh heap profile, and read it. */
-static void read_own_profile(struct report *r, const json_t *keys)
+static void read_own_profile(struct report *r)
 {
     char folder[] = "/tmp/hakmem-report-XXXXXX", why[512];
-    char *file = file_of(keys, "heap_profile", "file", r->pid);
     char *fresh = NULL, *request = NULL;
-    bool on = file != NULL;
-    free(file);
-    if (!on || mkdtemp(folder) == NULL)
+    if (mkdtemp(folder) == NULL)
         return;
     if (asprintf(&fresh, "%s/heap.pb.gz", folder) < 0)
         ctl_die("no memory");
@@ -75,11 +62,13 @@ static void read_own_profile(struct report *r, const json_t *keys)
     ctl_word(&request, "dump");
     ctl_word(&request, fresh);
     json_t *ok = ctl_ask_ok(r->pid, request, why, sizeof why);
-    if (ok == NULL)
-        report_note(r, "Process %d wrote no heap profile: %s.", (int)r->pid,
-                    why);
-    else
+    if (ok != NULL)
         report_read(r, fresh);
+    else
+        report_note(r,
+                    "Process %d was asked for a heap profile and answers: "
+                    "%s.",
+                    (int)r->pid, why);
     json_decref(ok);
     unlink(fresh);
     rmdir(folder);
@@ -109,7 +98,7 @@ static bool read_process(struct report *r, const char *word)
         json_array_append_new(r->sources,
                               json_sprintf("process %d", (int)r->pid));
         read_own_timeline(r, keys);
-        read_own_profile(r, keys);
+        read_own_profile(r);
     }
     json_decref(stats);
     json_decref(info);
@@ -117,8 +106,7 @@ static bool read_process(struct report *r, const char *word)
     return good;
 }
 
-/* ---- the command ------------------------------------------------------------
- */
+/* ---- the command --------------------------------------------------------- */
 
 /* Does the word name a process rather than a file? */
 static bool names_process(const char *word)

@@ -11,7 +11,10 @@
  *     hakctl_report_classes.c  the same: size classes over time
  *     hakctl_report_sites.c    the same: call sites and the flame graph
  *     hakctl_report_advice.c   the same: keys of the INI that would help
- *     hakctl_report_tables.c   figures -> HTML: tables, bars, lists
+ *     hakctl_report_rules.c    which ones
+ *     hakctl_report_parts.c    figures -> HTML: the upper half of the page
+ *     hakctl_report_charts.c   the same: the lower half
+ *     hakctl_report_tables.c   tables
  *     hakctl_report_html.c     HTML's characters, and the frame of the page
  *
  * The page holds its figures as JSON too. All that it shows, the tables and
@@ -41,8 +44,7 @@ struct report {
                           first file */
 };
 
-/* ---- hakctl_report.c -------------------------------------------------------
- */
+/* ---- hakctl_report.c ----------------------------------------------------- */
 
 /* Make the page of what was read. Returns false, after a message. */
 bool report_make(struct report *r, const char *file);
@@ -91,8 +93,7 @@ struct report_process {
     const json_t *stats;   /* NULL: none */
 };
 
-/* ---- hakctl_report_gap.c --------------------------------------------------
- */
+/* ---- hakctl_report_gap.c ------------------------------------------------- */
 
 /* The sum of a figure over the boxes of a point. */
 int64_t report_sum(const json_t *point, const char *key);
@@ -109,22 +110,11 @@ bool report_is_measured(const json_t *points);
 json_t *report_moments(const json_t *points, int64_t rounding);
 json_t *report_means(const json_t *points);
 
-/* ---- hakctl_report_classes.c, _sites.c, _advice.c --------------------------
- */
+/* ---- hakctl_report_classes.c, _sites.c, _advice.c ------------------------ */
 
 json_t *report_heat(const struct report_process *p);
 json_t *report_sites(const json_t *profile);
 json_t *report_advice(const struct report_process *p, const json_t *page);
-
-/* ---- hakctl_report_tables.c ---------------------------------------------- */
-
-/* A slot {{NAME}} of report.html is filled in by the function of that name. */
-struct report_slot {
-    const char *name;
-    void (*write)(FILE *out, const json_t *page);
-};
-extern const struct report_slot report_slots[];
-extern const size_t report_nslots;
 
 /* ---- hakctl_report_html.c ------------------------------------------------ */
 
@@ -153,5 +143,64 @@ bool report_write(const json_t *page, const char *file);
 
 /* Can a page be written there? Returns false, after a message. */
 bool report_can_write(const char *file);
+
+/* ---- hakctl_report_tables.c ---------------------------------------------- */
+
+/* The value at a path such as "moments/0/parts". NULL: there is none. */
+const json_t *report_at(const json_t *value, const char *path);
+/* The text at a path; "": there is none. */
+const char *report_text(const json_t *value, const char *path);
+
+struct html_column {
+    char key[40]; /* a path in the row */
+    char title[80];
+    enum html_unit unit;
+    /* Writes something in front of the cell's text; may be NULL. */
+    void (*before)(FILE *out, const json_t *row);
+    /* Writes the attributes of the cell; may be NULL. */
+    void (*mark)(FILE *out, const json_t *page, const json_t *cell);
+};
+
+#define COLUMN(key_text, title_text, unit_of)                   \
+    {                                                           \
+        .key = key_text, .title = title_text, .unit = (unit_of) \
+    }
+
+struct html_table {
+    const char *caption, *of; /* of: the path of the rows */
+    const char *class;        /* NULL = none */
+    const struct html_column *column;
+    size_t ncolumns;
+};
+
+/*
+ * html_table - write a table.
+ *
+ * A table names the array that it shows, and each column the member: data-of
+ * and data-key have them. tests/report/ compares each cell with the JSON.
+ */
+void html_table(FILE *out, const json_t *page, const struct html_table *t);
+#define HTML_TABLE(out, page, columns, ...)                                   \
+    html_table(                                                               \
+        out, page,                                                            \
+        &(struct html_table){.column = (columns),                             \
+                             .ncolumns = sizeof(columns) / sizeof *(columns), \
+                             __VA_ARGS__})
+
+/* ---- hakctl_report_parts.c, hakctl_report_charts.c ----------------------- */
+
+/* Fill the slot {{NAME}} of report.html. */
+void report_write_title(FILE *out, const json_t *page);
+void report_write_process(FILE *out, const json_t *page);
+void report_write_summary(FILE *out, const json_t *page);
+void report_write_notes(FILE *out, const json_t *page);
+void report_write_moments(FILE *out, const json_t *page);
+void report_write_advice(FILE *out, const json_t *page);
+void report_write_sources(FILE *out, const json_t *page);
+void report_write_time(FILE *out, const json_t *page);
+void report_write_events(FILE *out, const json_t *page);
+void report_write_heat(FILE *out, const json_t *page);
+void report_write_sites(FILE *out, const json_t *page);
+void report_write_tree(FILE *out, const json_t *page);
 
 #endif

@@ -24,8 +24,7 @@ static int64_t free_bytes(const json_t *class)
     return n > 0 ? n : 0;
 }
 
-/* ---- columns: the points to show ------------------------------------------
- */
+/* ---- columns: the points to show ----------------------------------------- */
 
 static const json_t *classes_of(const json_t *point, size_t box)
 {
@@ -60,8 +59,7 @@ static size_t choose_columns(const json_t *points,
     return n;
 }
 
-/* ---- rows: the classes -----------------------------------------------------
- */
+/* ---- rows: the classes --------------------------------------------------- */
 
 struct row {
     size_t box;
@@ -121,8 +119,7 @@ static int by_place(const void *a, const void *b)
     return (x->slot_bytes > y->slot_bytes) - (x->slot_bytes < y->slot_bytes);
 }
 
-/* ---- JSON ------------------------------------------------------------------
- */
+/* ---- JSON ---------------------------------------------------------------- */
 
 static json_t *row_json(const struct row *row, const json_t *boxes,
                         const json_t *const *column, size_t ncolumns)

@@ -219,8 +219,7 @@ static json_t *moment_json(const char *key, const char *title, int64_t t,
                      "parts", parts);
 }
 
-/* ---- moments and means ------------------------------------------------------
- */
+/* ---- moments and means --------------------------------------------------- */
 
 json_t *report_moments(const json_t *points, int64_t rounding)
 {

@@ -15,8 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- characters -----------------------------------------------------------
- */
+/* ---- characters ---------------------------------------------------------- */
 
 static void write_character(FILE *out, const char *at, size_t n)
 {
@@ -61,8 +60,7 @@ void html_json(FILE *out, const json_t *value)
     free(text);
 }
 
-/* ---- figures --------------------------------------------------------------
- */
+/* ---- figures ------------------------------------------------------------- */
 
 /* A number with thin groups of three digits: 1 234 567. */
 static void count_text(char *out, size_t bytes, int64_t n)
@@ -134,8 +132,7 @@ void html_figure(FILE *out, const json_t *value, enum html_unit unit)
         fputs("</data>", out);
 }
 
-/* ---- files of the page -----------------------------------------------------
- */
+/* ---- files of the page --------------------------------------------------- */
 
 /* Where the files of the page may be, from hakctl's own folder: in build/, and
  * as make install has them. */
@@ -186,8 +183,7 @@ static char *read_library(void)
     return NULL;
 }
 
-/* ---- the frame -------------------------------------------------------------
- */
+/* ---- the frame ----------------------------------------------------------- */
 
 struct frame {
     const json_t *page;
@@ -205,6 +201,26 @@ static void make_nonce(char out[33])
         snprintf(out + 2 * i, 3, "%02x", bytes[i]);
 }
 
+/* What fills a slot of the frame. */
+static const struct {
+    const char *name;
+    void (*write)(FILE *out, const json_t *page);
+} slots[] = {
+    {"title", report_write_title},
+    {"process", report_write_process},
+    {"summary", report_write_summary},
+    {"notes", report_write_notes},
+    {"moments", report_write_moments},
+    {"advice", report_write_advice},
+    {"time", report_write_time},
+    {"events", report_write_events},
+    {"heat", report_write_heat},
+    {"sites", report_write_sites},
+    {"tree", report_write_tree},
+    {"sources", report_write_sources},
+    {"data", html_json},
+};
+
 static void write_slot(FILE *out, const struct frame *f, const char *name,
                        size_t n)
 {
@@ -219,10 +235,9 @@ static void write_slot(FILE *out, const struct frame *f, const char *name,
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         if (strlen(texts[i].name) == n && memcmp(texts[i].name, name, n) == 0)
             fputs(texts[i].text, out);
-    for (size_t i = 0; i < report_nslots; i++)
-        if (strlen(report_slots[i].name) == n &&
-            memcmp(report_slots[i].name, name, n) == 0)
-            report_slots[i].write(out, f->page);
+    for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++)
+        if (strlen(slots[i].name) == n && memcmp(slots[i].name, name, n) == 0)
+            slots[i].write(out, f->page);
 }
 
 static void write_frame(FILE *out, const struct frame *f, const char *frame)
@@ -239,8 +254,7 @@ static void write_frame(FILE *out, const struct frame *f, const char *frame)
     fputs(frame, out);
 }
 
-/* ---- the file --------------------------------------------------------------
- */
+/* ---- the file ------------------------------------------------------------ */
 
 /* The name that the page has until it is whole; the caller frees it. */
 static char *name_before(const char *file)
@@ -258,8 +272,7 @@ bool report_can_write(const char *file)
     bool folder = stat(file, &s) == 0 && S_ISDIR(s.st_mode);
     FILE *out = folder ? NULL : fopen(before, "we");
     if (out == NULL)
-        ctl_say("cannot write %s: %s; -o FILE names another place", file,
-                strerror(folder ? EISDIR : errno));
+        ctl_say("cannot write %s: %s", file, strerror(folder ? EISDIR : errno));
     else {
         fclose(out);
         unlink(before);

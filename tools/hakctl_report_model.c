@@ -248,7 +248,8 @@ static void note_missing(struct report *r, const json_t *timeline,
         report_note(r, "There is no heap profile, so the page has no call "
                        "sites, no flame graph and no slot rounding. "
                        "[heap_profile] file = FILE writes one, and so does "
-                       "hakctl run --report.");
+                       "hakctl run --report, when the program exits. One "
+                       "that is killed or calls _exit writes none.");
     size_t last = json_array_size(points) - 1;
     if (!report_is_measured(points) &&
         report_known(json_array_get(points, last), "rss") >= 0)
@@ -295,8 +296,8 @@ json_t *report_figures(struct report *r)
     else
         json_incref(timeline);
     if (timeline == NULL) {
-        ctl_say("report: no timeline and no JSON report of process %d; a heap "
-                "profile alone is shown by hakctl profile",
+        ctl_say("report: no point of a timeline and no JSON report of process "
+                "%d; a heap profile alone is shown by hakctl profile",
                 (int)r->pid);
         return NULL;
     }

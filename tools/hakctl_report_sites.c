@@ -16,8 +16,7 @@ enum { NODE_PART = 500 };
 static const char *const views[NVIEWS] = {"in_use", "peak", "allocated",
                                           "overhead"};
 
-/* ---- strings, each once
- * ------------------------------------------------------ */
+/* ---- strings, each once -------------------------------------------------- */
 
 struct names {
     json_t *index; /* name -> number */
@@ -52,8 +51,7 @@ static int64_t bytes_of(const json_t *stack, size_t view)
     return n;
 }
 
-/* ---- the tree
- * ------------------------------------------------------------------ */
+/* ---- the tree ------------------------------------------------------------ */
 
 struct node {
     uint32_t name;
@@ -138,8 +136,7 @@ static json_t *node_json(const struct tree *t, uint32_t number)
     return out;
 }
 
-/* ---- call sites
- * ------------------------------------------------------------------ */
+/* ---- call sites ---------------------------------------------------------- */
 
 struct site {
     const json_t *frame, *caller; /* caller: NULL = none */
@@ -222,9 +219,7 @@ static json_t *sites_json(struct sites *s, const struct tree *t)
     return out;
 }
 
-/* ---- all
- * ---------------------------------------------------------------------------
- */
+/* ---- all ----------------------------------------------------------------- */
 
 static json_t *totals_json(const json_t *profile, const struct tree *t)
 {

@@ -15,11 +15,11 @@
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* ---- the folder
- * -------------------------------------------------------------- */
+/* ---- the folder ---------------------------------------------------------- */
 
 static char *make_folder(void)
 {
@@ -82,8 +82,7 @@ static void set_files(const char *folder)
         set_variable("HAKMEM_STATS_EVERY_MS", "100");
 }
 
-/* ---- the program
- * -------------------------------------------------------------- */
+/* ---- the program --------------------------------------------------------- */
 
 /* The signals that are passed on: all but those that are faults of hakctl
  * itself, and those that stop it together with the program. */
@@ -140,8 +139,7 @@ static int run_child(const struct ctl_reported *what, pid_t *pid)
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-/* ---- the page
- * ------------------------------------------------------------------- */
+/* ---- the page ------------------------------------------------------------ */
 
 static const char *path_of(char path[PATH_MAX], const char *folder, size_t file,
                            pid_t pid)
@@ -150,13 +148,20 @@ static const char *path_of(char path[PATH_MAX], const char *folder, size_t file,
     return path;
 }
 
+/* A process that was killed, or that calls _exit, leaves an empty report. */
+static bool is_written(const char *path)
+{
+    struct stat s;
+    return stat(path, &s) == 0 && s.st_size > 0;
+}
+
 /* Read the files of the process itself. Returns false, after a message. */
 static bool read_files(struct report *r, const char *folder)
 {
     char path[PATH_MAX];
     bool good = true;
     for (size_t i = 0; i < NFILES; i++) {
-        if (access(path_of(path, folder, i, r->pid), F_OK) == 0)
+        if (is_written(path_of(path, folder, i, r->pid)))
             good &= report_read(r, path);
     }
     return good;
@@ -184,7 +189,7 @@ static bool has_files(const char *folder, pid_t pid)
 {
     char path[PATH_MAX];
     for (size_t i = 0; i < NFILES; i++)
-        if (access(path_of(path, folder, i, pid), F_OK) == 0)
+        if (is_written(path_of(path, folder, i, pid)))
             return true;
     return false;
 }
@@ -236,6 +241,8 @@ int ctl_run_reported(const struct ctl_reported *what)
     set_files(folder);
     pid_t pid;
     int status = run_child(what, &pid);
+    /* What reads the profile is not to run on hakmem. */
+    set_variable("LD_PRELOAD", what->preload);
     page = name_page(what->page, pid);
     bool failed = status == CTL_NOT_FOUND || status == CTL_CANNOT_RUN;
     if (failed && !has_files(folder, pid))
