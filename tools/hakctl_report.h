@@ -102,6 +102,8 @@ int64_t report_most_rss(const json_t *point);
 int64_t report_most_live(const json_t *point);
 /* The number of the point with the highest value, the first of several. */
 size_t report_peak(const json_t *points, int64_t (*most)(const json_t *));
+/* The number of the point with most RSS that can be divided. */
+size_t report_peak_point(const json_t *points);
 /* Was it measured how much of the window is in memory? */
 bool report_is_measured(const json_t *points);
 

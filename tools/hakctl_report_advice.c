@@ -120,7 +120,7 @@ struct advice_bytes advice_cause(const struct advice *a, const char *cause)
 const json_t *advice_peak_point(const struct advice *a)
 {
     return json_array_get(a->process->points,
-                          report_peak(a->process->points, report_most_rss));
+                          report_peak_point(a->process->points));
 }
 
 const char *advice_when(const struct advice *a, char out[WHEN_BYTES],

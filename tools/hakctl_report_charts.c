@@ -67,42 +67,51 @@ static void mark_heat(FILE *out, const json_t *page, const json_t *cell)
     fprintf(out, " class=\"heat h%d\"", (int)level);
 }
 
-void report_write_heat(FILE *out, const json_t *page)
+enum { HEAT_COLUMNS_MOST = 24 };
+
+/* Fill in a column for each time. Returns the number of columns. */
+static size_t heat_columns(struct html_column columns[HEAT_COLUMNS_MOST],
+                           const json_t *times)
 {
-    enum { FIXED = 2, MOST = 24 };
-    struct html_column columns[MOST] = {
-        COLUMN("slot", "Slot", HTML_BYTES),
-        COLUMN("box", "Box", HTML_TEXT),
-    };
-    const json_t *times = report_at(page, "heat/times"), *t;
-    size_t n = FIXED, i;
-    if (json_array_size(times) == 0) {
-        fputs("<p>No figures of size classes were recorded.</p>\n", out);
-        return;
-    }
+    const json_t *t;
+    size_t n = 2, i;
+    columns[0] = (struct html_column)COLUMN("slot", "Slot", HTML_BYTES);
+    columns[1] = (struct html_column)COLUMN("box", "Box", HTML_TEXT);
     json_array_foreach(times, i, t)
     {
-        if (n == MOST - 1)
+        if (n == HEAT_COLUMNS_MOST - 1)
             break;
-        columns[n].unit = HTML_BYTES;
-        columns[n].mark = mark_heat;
+        columns[n] =
+            (struct html_column){.unit = HTML_BYTES, .mark = mark_heat};
         snprintf(columns[n].key, sizeof columns[n].key, "cells/%zu", i);
         html_figure_text(columns[n].title, sizeof columns[n].title, t, HTML_MS);
         n++;
     }
-    columns[n] =
+    columns[n++] =
         (struct html_column)COLUMN("share", "Free at the end", HTML_PERCENT);
-    html_table(out, page,
-               &(struct html_table){.caption =
-                                        "Free bytes in the pages of each "
-                                        "size class, over time",
-                                    .of = "heat/rows",
-                                    .class = "heatmap",
-                                    .column = columns,
-                                    .ncolumns = n + 1});
-    if (report_count(json_object_get(page, "heat"), "left") != 0)
+    return n;
+}
+
+void report_write_heat(FILE *out, const json_t *page)
+{
+    struct html_column columns[HEAT_COLUMNS_MOST];
+    const json_t *heat = json_object_get(page, "heat");
+    const json_t *times = json_object_get(heat, "times");
+    if (json_array_size(times) == 0) {
+        fputs("<p>No figures of size classes were recorded.</p>\n", out);
+        return;
+    }
+    const struct html_table table = {
+        .caption = "Free bytes in the pages of each size class, over time",
+        .of = "heat/rows",
+        .class = "heatmap",
+        .column = columns,
+        .ncolumns = heat_columns(columns, times),
+    };
+    html_table(out, page, &table);
+    if (report_count(heat, "left") != 0)
         fprintf(out, "<p>%lld classes with less are left out.</p>\n",
-                (long long)report_count(json_object_get(page, "heat"), "left"));
+                (long long)report_count(heat, "left"));
 }
 
 /* ---- call sites ---------------------------------------------------------- */

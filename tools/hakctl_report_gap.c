@@ -221,11 +221,23 @@ static json_t *moment_json(const char *key, const char *title, int64_t t,
 
 /* ---- moments and means --------------------------------------------------- */
 
+/* RSS at a point itself. That can be divided; the highest RSS in the span of a
+ * merged point cannot. */
+static int64_t level_rss(const json_t *point)
+{
+    return report_known(point, "rss");
+}
+
+size_t report_peak_point(const json_t *points)
+{
+    return report_peak(points, level_rss);
+}
+
 json_t *report_moments(const json_t *points, int64_t rounding)
 {
     json_t *moments = json_array();
     size_t last = json_array_size(points) - 1;
-    size_t peak = report_peak(points, report_most_rss);
+    size_t peak = report_peak_point(points);
     struct levels l = levels_at(points, peak);
     if (peak != last && l.rss >= 0)
         json_array_append_new(

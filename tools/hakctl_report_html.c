@@ -17,9 +17,21 @@
 
 /* ---- characters ---------------------------------------------------------- */
 
+/* Is it a control character, or one that turns the direction of the text around
+ * it? Those are U+202A to U+202E and U+2066 to U+2069. */
+static bool is_control(const char *at, size_t n)
+{
+    const unsigned char *c = (const unsigned char *)at;
+    if (n == 1)
+        return c[0] < 0x20 && c[0] != '\n' && c[0] != '\t';
+    return n == 3 && c[0] == 0xe2 &&
+           ((c[1] == 0x80 && c[2] >= 0xaa && c[2] <= 0xae) ||
+            (c[1] == 0x81 && c[2] >= 0xa6 && c[2] <= 0xa9));
+}
+
 static void write_character(FILE *out, const char *at, size_t n)
 {
-    if (n == 0 || ((unsigned char)*at < 0x20 && *at != '\n' && *at != '\t'))
+    if (n == 0 || is_control(at, n))
         fputs("\xef\xbf\xbd", out); /* U+FFFD */
     else if (*at == '&')
         fputs("&amp;", out);

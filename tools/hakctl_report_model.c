@@ -156,14 +156,14 @@ static size_t count_others(const struct report *r)
 }
 
 /* The process that the page is about: that of the first file, if nobody said.
- * Timelines go before profiles and these before reports. */
+ * Timelines go before reports and these before profiles. */
 static pid_t choose_pid(const struct report *r)
 {
     const json_t *first = json_array_get(r->timelines, 0);
     if (first == NULL)
-        first = json_array_get(r->profiles, 0);
-    if (first == NULL)
         first = json_array_get(r->stats, 0);
+    if (first == NULL)
+        first = json_array_get(r->profiles, 0);
     return (pid_t)report_count(first, "pid");
 }
 
@@ -236,6 +236,24 @@ static json_t *summary_json(const json_t *points)
                      tile("Allocations", "count", allocs));
 }
 
+/* Say so if RSS was higher between the points than at any of them. */
+static void note_merged(struct report *r, const json_t *points)
+{
+    char most[64], here[64];
+    const json_t *peak = json_array_get(points, report_peak_point(points));
+    json_t *highest = report_number(report_most_rss(
+        json_array_get(points, report_peak(points, report_most_rss))));
+    html_figure_text(most, sizeof most, highest, HTML_BYTES);
+    html_figure_text(here, sizeof here, json_object_get(peak, "rss"),
+                     HTML_BYTES);
+    if (json_is_integer(highest) && strcmp(most, here) != 0)
+        report_note(r,
+                    "RSS was %s at its peak, but points of the timeline near "
+                    "it were merged. What memory was held for is known at %s.",
+                    most, here);
+    json_decref(highest);
+}
+
 /* Say what the page cannot show. */
 static void note_missing(struct report *r, const json_t *timeline,
                          const json_t *profile, const json_t *points)
@@ -257,6 +275,7 @@ static void note_missing(struct report *r, const json_t *timeline,
                        "resident. So all that is mapped and not purged counts "
                        "as resident, and the part that is not of hakmem may "
                        "be larger than it is here.");
+    note_merged(r, points);
     report_note_others(r, count_others(r));
 }
 

@@ -89,6 +89,28 @@ void report_write_sources(FILE *out, const json_t *page)
 
 /* ---- where memory is ----------------------------------------------------- */
 
+static bool is_sum(const json_t *part)
+{
+    return strcmp(report_text(part, "cause"), "sum") == 0;
+}
+
+/* "; Live blocks: 3.00 MiB; Metadata: 64.0 KiB; in all: 3.06 MiB" */
+static void write_bar_text(FILE *out, const json_t *moment, const char *key)
+{
+    const json_t *part;
+    char figure[64];
+    size_t i;
+    json_array_foreach(json_object_get(moment, "parts"), i, part)
+    {
+        if (report_count(part, key) == 0)
+            continue;
+        html_figure_text(figure, sizeof figure, json_object_get(part, key),
+                         HTML_BYTES);
+        fprintf(out, "; %s: %s",
+                is_sum(part) ? "in all" : report_text(part, "label"), figure);
+    }
+}
+
 /* Write a bar of one figure (mapped or memory) of the parts of a moment. */
 static void write_bar(FILE *out, const json_t *moment, const char *name,
                       const char *key, double whole)
@@ -101,21 +123,12 @@ static void write_bar(FILE *out, const json_t *moment, const char *name,
             "<div class=\"bar\"><span class=\"name\">%s</span>"
             "<svg role=\"img\" height=\"34\" aria-label=\"%s",
             name, name);
-    json_array_foreach(json_object_get(moment, "parts"), i, part)
-    {
-        bool sum = strcmp(report_text(part, "cause"), "sum") == 0;
-        if (report_count(part, key) == 0)
-            continue;
-        html_figure_text(figure, sizeof figure, json_object_get(part, key),
-                         HTML_BYTES);
-        fprintf(out, "; %s: %s", sum ? "in all" : report_text(part, "label"),
-                figure);
-    }
+    write_bar_text(out, moment, key);
     fputs("\">", out);
     json_array_foreach(json_object_get(moment, "parts"), i, part)
     {
         double width = 100 * (double)report_count(part, key) / whole;
-        if (strcmp(report_text(part, "cause"), "sum") == 0 || width <= 0)
+        if (is_sum(part) || width <= 0)
             continue;
         html_figure_text(figure, sizeof figure, json_object_get(part, key),
                          HTML_BYTES);
@@ -131,7 +144,7 @@ static void write_bar(FILE *out, const json_t *moment, const char *name,
 
 static void write_swatch(FILE *out, const json_t *row)
 {
-    if (strcmp(report_text(row, "cause"), "sum") != 0)
+    if (!is_sum(row))
         fprintf(out,
                 "<svg class=\"swatch\" aria-hidden=\"true\" width=\"18\" "
                 "height=\"14\"><rect class=\"part c-%s\" width=\"100%%\" "

@@ -211,15 +211,17 @@ static bool worst_class(const struct advice *a, char *out, size_t bytes)
     return true;
 }
 
+/* Pages of box mid_v35 in place of those of ultra. */
+static const char shared_pages[] = "[box mid_v35]\n"
+                                   "slots = 320,384,448,512,640,768,896,1024\n"
+                                   "[route MID_V35]\n"
+                                   "box = mid_v35\n"
+                                   "fallback = ultra\n"
+                                   "classes = C5-C7\n"
+                                   "enabled = yes\n";
+
 static void advise_pages(struct advice *a)
 {
-    static const char ini[] = "[box mid_v35]\n"
-                              "slots = 320,384,448,512,640,768,896,1024\n"
-                              "[route MID_V35]\n"
-                              "box = mid_v35\n"
-                              "fallback = ultra\n"
-                              "classes = C5-C7\n"
-                              "enabled = yes\n";
     char worst[256] = "none that is known", saved[SIZE_BYTES],
          it_was[WHEN_BYTES];
     const struct advice_bytes bytes = advice_cause(a, "pages");
@@ -231,7 +233,7 @@ static void advise_pages(struct advice *a)
     if (mid >= a->bound)
         advice_add(
             a, "Free slots in pages of 257 to 1024 bytes", advice_most(bytes),
-            ini,
+            shared_pages,
             "Box ultra has pages of its own for each multiple of 16 bytes. "
             "With the lines, eight sizes share the pages of box mid_v35. That "
             "saves up to %s where many sizes have few blocks each, and loses "

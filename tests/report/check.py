@@ -9,6 +9,7 @@ import re
 import sys
 from html.parser import HTMLParser
 
+CONTROLS = "[\x00-\x08\x0b-\x1f\u202a-\u202e\u2066-\u2069]"
 VOID = {"meta", "link", "input", "br", "hr", "img"}
 
 
@@ -102,6 +103,8 @@ def at(value, path):
 
 def check_form(page):
     """Well-formed, with nothing that a content security policy would stop."""
+    for found in re.findall("[\u202a-\u202e\u2066-\u2069]", page.text):
+        page.say(f"U+{ord(found):04X} turns the direction of text")
     if not page.text.startswith("<!doctype html>\n<html lang="):
         page.say("no doctype or no language")
     policy = [m.attrs["content"] for m in page.root.all("meta")
@@ -189,7 +192,7 @@ def figure(page, cell, value, where):
     elif value is None:
         if data or cell.text.strip() != "\u2013":
             page.say(f"{where}: {cell.text!r} is not a dash")
-    elif cell.text.strip() != re.sub(r"[\x00-\x08\x0b-\x1f]", "\ufffd",
+    elif cell.text.strip() != re.sub(CONTROLS, "\ufffd",
                                      value).strip():
         page.say(f"{where}: {cell.text!r} is not {value!r}")
 
