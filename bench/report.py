@@ -90,7 +90,7 @@ def draw(page, picture):
     ground = Image.new("RGB", image.size, image.getpixel((5, image.height - 1)))
     bottom = ImageChops.difference(image, ground).getbbox()[3]
     image = image.crop((0, 0, image.width, min(bottom + 24, image.height)))
-    image.quantize(96).save(picture, optimize=True)
+    image.quantize(200).save(picture, optimize=True)
 
 
 def main():

@@ -468,8 +468,9 @@ function startFlame() {
         if (e.key === "Escape" && flame.zoom.parent)
             zoomTo(flame.zoom.parent);
     };
-    const total = data.profile.tree.slice(1, 5);
-    showView(Math.max(total.findIndex(n => n > 0), 0));
+    // Most programs have freed nearly all at their end.
+    const [inUse, peak] = data.profile.tree.slice(1, 3);
+    showView(inUse * 10 < peak ? 1 : 0);
     new ResizeObserver(drawFlame).observe(at("graph"));
 }
 
