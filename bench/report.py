@@ -65,7 +65,7 @@ def run(page):
 PICTURE_STYLE = """
 #advice, #classes, #sites, footer, nav, details, .hint, .zoom, section > p,
 #time > h3, #time > .scroll, .notes, .moment caption { display: none !important }
-.graph { max-height: 21rem !important; overflow: hidden !important }
+.graph { max-height: 27rem !important; overflow: hidden !important }
 body { font-size: 17px } section, .tiles { margin: .75rem 0 }
 </style>"""
 
