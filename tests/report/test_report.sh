@@ -83,6 +83,10 @@ is 'events are numbered' sample \
 is 'bytes of the profile' sample \
     '[n >> 20 for n in list(page["profile"]["totals"].values())[:4]]' \
     '[33, 42, 105, 4]'
+is 'what is not in memory is taken from pages, then caches, then live' sample \
+    '[[(p[k] or 0) >> 20 for k in ("mapped", "memory")]
+      for p in page["moments"][-1]["parts"]][:6]' \
+    '[[56, 56], [3, 3], [19, 0], [7, 0], [4, 4], [1, 0]]'
 is 'slot rounding is taken from live blocks' sample \
     '[p["mapped"] for p in page["moments"][-1]["parts"]][1]' 3211776
 is 'call sites have their callers' sample \
@@ -115,6 +119,10 @@ is 'nothing to change where nothing is large' quiet 'page["advice"]' '[]'
 is 'each cause has its advice' greedy \
     'sorted(a["title"].split()[-1] for a in page["advice"])' \
     "['bytes', 'hakmem', 'large', 'mid_v35', 'midmt', 'other', 'purge', 'smallmid', 'tiny', 'ultra']"
+is 'RSS is divided' greedy \
+    '[(p["cause"], p["memory"] >> 20)
+      for p in page["moments"][0]["parts"] if p["memory"]]' \
+    "[('live', 70), ('pages', 90), ('caches', 560), ('purge', 90), ('meta', 0), ('files', 2), ('other', 347), ('sum', 1160)]"
 is 'what no key changes has no lines' greedy \
     '[a["title"] for a in page["advice"] if not a["ini"]]' \
     "['Memory that is not of hakmem', 'The cache of box other']"
