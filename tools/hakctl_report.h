@@ -107,6 +107,9 @@ size_t report_peak_point(const json_t *points);
 /* Was it measured how much of the window is in memory? */
 bool report_is_measured(const json_t *points);
 
+/* A share in percent with one decimal; null without a whole. */
+json_t *report_share(int64_t part, int64_t whole);
+
 /* Memory divided by causes: at the peak of RSS and at the end, and the mean of
  * each cause. rounding: bytes at the end, -1 = not known. */
 json_t *report_moments(const json_t *points, int64_t rounding);
@@ -162,11 +165,6 @@ struct html_column {
     /* Writes the attributes of the cell; may be NULL. */
     void (*mark)(FILE *out, const json_t *page, const json_t *cell);
 };
-
-#define COLUMN(key_text, title_text, unit_of)                   \
-    {                                                           \
-        .key = key_text, .title = title_text, .unit = (unit_of) \
-    }
 
 struct html_table {
     const char *caption, *of; /* of: the path of the rows */

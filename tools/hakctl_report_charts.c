@@ -11,11 +11,11 @@ void report_write_time(FILE *out, const json_t *page)
 {
     enum { FIXED = 5, MOST = FIXED + 64 };
     struct html_column columns[MOST] = {
-        COLUMN("t", "Time", HTML_MS),
-        COLUMN("rss", "RSS", HTML_BYTES),
-        COLUMN("live", "Live", HTML_BYTES),
-        COLUMN("mapped", "Mapped in all", HTML_BYTES),
-        COLUMN("dirty", "Waiting for purge", HTML_BYTES),
+        {.key = "t", .title = "Time", .unit = HTML_MS},
+        {.key = "rss", .title = "RSS", .unit = HTML_BYTES},
+        {.key = "live", .title = "Live", .unit = HTML_BYTES},
+        {.key = "mapped", .title = "Mapped in all", .unit = HTML_BYTES},
+        {.key = "dirty", .title = "Waiting for purge", .unit = HTML_BYTES},
     };
     const json_t *boxes = json_object_get(page, "boxes"), *name;
     size_t n = FIXED, i;
@@ -39,10 +39,10 @@ void report_write_time(FILE *out, const json_t *page)
 void report_write_events(FILE *out, const json_t *page)
 {
     static const struct html_column columns[] = {
-        COLUMN("number", "No.", HTML_COUNT),
-        COLUMN("t", "Time", HTML_MS),
-        COLUMN("event", "Event", HTML_TEXT),
-        COLUMN("text", "What", HTML_TEXT),
+        {.key = "number", .title = "No.", .unit = HTML_COUNT},
+        {.key = "t", .title = "Time", .unit = HTML_MS},
+        {.key = "event", .title = "Event", .unit = HTML_TEXT},
+        {.key = "text", .title = "What", .unit = HTML_TEXT},
     };
     if (json_array_size(json_object_get(page, "events")) == 0)
         fputs("<p>There were no events: no route, box or key was changed while "
@@ -75,8 +75,10 @@ static size_t heat_columns(struct html_column columns[HEAT_COLUMNS_MOST],
 {
     const json_t *t;
     size_t n = 2, i;
-    columns[0] = (struct html_column)COLUMN("slot", "Slot", HTML_BYTES);
-    columns[1] = (struct html_column)COLUMN("box", "Box", HTML_TEXT);
+    columns[0] = (struct html_column){
+        .key = "slot", .title = "Slot", .unit = HTML_BYTES};
+    columns[1] =
+        (struct html_column){.key = "box", .title = "Box", .unit = HTML_TEXT};
     json_array_foreach(times, i, t)
     {
         if (n == HEAT_COLUMNS_MOST - 1)
@@ -87,8 +89,8 @@ static size_t heat_columns(struct html_column columns[HEAT_COLUMNS_MOST],
         html_figure_text(columns[n].title, sizeof columns[n].title, t, HTML_MS);
         n++;
     }
-    columns[n++] =
-        (struct html_column)COLUMN("share", "Free at the end", HTML_PERCENT);
+    columns[n++] = (struct html_column){
+        .key = "share", .title = "Free at the end", .unit = HTML_PERCENT};
     return n;
 }
 
@@ -128,13 +130,13 @@ static bool has_profile(const json_t *page)
 void report_write_sites(FILE *out, const json_t *page)
 {
     static const struct html_column columns[] = {
-        COLUMN("function", "Function", HTML_TEXT),
-        COLUMN("where", "Where", HTML_TEXT),
-        COLUMN("caller", "Called by", HTML_TEXT),
-        COLUMN("in_use", "In use", HTML_BYTES),
-        COLUMN("peak", "At the peak", HTML_BYTES),
-        COLUMN("allocated", "Allocated", HTML_BYTES),
-        COLUMN("overhead", "Overhead", HTML_BYTES),
+        {.key = "function", .title = "Function", .unit = HTML_TEXT},
+        {.key = "where", .title = "Where", .unit = HTML_TEXT},
+        {.key = "caller", .title = "Called by", .unit = HTML_TEXT},
+        {.key = "in_use", .title = "In use", .unit = HTML_BYTES},
+        {.key = "peak", .title = "At the peak", .unit = HTML_BYTES},
+        {.key = "allocated", .title = "Allocated", .unit = HTML_BYTES},
+        {.key = "overhead", .title = "Overhead", .unit = HTML_BYTES},
     };
     if (!has_profile(page))
         fputs(no_profile, out);

@@ -53,7 +53,7 @@ static size_t choose_columns(const json_t *points,
         if (!has_classes(point))
             continue;
         seen++;
-        if (seen * COLUMNS_MOST / have > n || have <= COLUMNS_MOST)
+        if (have <= COLUMNS_MOST || seen * COLUMNS_MOST / have > n)
             out[n++] = point;
     }
     return n;
@@ -132,10 +132,7 @@ static json_t *row_json(const struct row *row, const json_t *boxes,
     const json_t *last =
         find_class(column[ncolumns - 1], row->box, row->slot_bytes);
     int64_t live = item(last, LIVE_BYTES), vacant = free_bytes(last);
-    json_t *share =
-        live + vacant > 0
-            ? json_real((double)(vacant * 1000 / (live + vacant)) / 10)
-            : json_null();
+    json_t *share = report_share(vacant, live + vacant);
     return json_pack("{s:O, s:I, s:o, s:I, s:o}", "box",
                      json_array_get(boxes, row->box), "slot",
                      (json_int_t)row->slot_bytes, "cells", cells, "live",

@@ -184,12 +184,12 @@ static struct gap divide(const struct levels *l, int64_t rounding)
     return g;
 }
 
-/* A share in percent with one decimal; null without a whole. */
-static json_t *share_of(int64_t part, int64_t whole)
+json_t *report_share(int64_t part, int64_t whole)
 {
     if (part < 0 || whole <= 0)
         return json_null();
-    return json_real((double)(part * 1000 / whole) / 10);
+    int64_t tenths = part * 1000 / whole;
+    return json_real((double)tenths / 10);
 }
 
 static json_t *part_json(const char *key, const char *label, int64_t mapped,
@@ -197,7 +197,7 @@ static json_t *part_json(const char *key, const char *label, int64_t mapped,
 {
     return json_pack("{s:s, s:s, s:o, s:o, s:o}", "cause", key, "label", label,
                      "mapped", report_number(mapped), "memory",
-                     report_number(memory), "share", share_of(memory, rss));
+                     report_number(memory), "share", report_share(memory, rss));
 }
 
 /* One moment of the process: its memory, divided by causes. */

@@ -28,14 +28,13 @@ static json_t *row_json(const json_t *point, size_t nboxes)
         json_array_append_new(mapped,
                               json_integer(report_count(box, "mapped")));
     }
+    int64_t all = report_sum(point, "mapped") + report_count(window, "free");
     return json_pack("{s:I, s:o, s:I, s:I, s:I, s:o}", "t",
                      (json_int_t)report_count(point, "t"), "rss",
                      report_number(report_most_rss(point)), "live",
                      (json_int_t)report_most_live(point), "dirty",
                      (json_int_t)report_count(window, "dirty"), "mapped",
-                     (json_int_t)(report_sum(point, "mapped") +
-                                  report_count(window, "free")),
-                     "boxes", mapped);
+                     (json_int_t)all, "boxes", mapped);
 }
 
 /* The point with most RSS of each group of neighbours, so that the peak stays.
@@ -68,12 +67,11 @@ static json_t *events_json(const json_t *events)
     {
         const char *kind = json_string_value(json_object_get(event, "event"));
         const char *text = json_string_value(json_object_get(event, "text"));
-        json_array_append_new(all,
-                              json_pack("{s:I, s:I, s:s, s:s}", "number",
-                                        (json_int_t)(i + 1), "t",
-                                        (json_int_t)report_count(event, "t"),
-                                        "event", kind != NULL ? kind : "?",
-                                        "text", text != NULL ? text : ""));
+        json_array_append_new(
+            all, json_pack("{s:I, s:I, s:s, s:s}", "number", (json_int_t)i + 1,
+                           "t", (json_int_t)report_count(event, "t"), "event",
+                           kind != NULL ? kind : "?", "text",
+                           text != NULL ? text : ""));
     }
     return all;
 }

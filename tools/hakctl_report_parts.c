@@ -156,9 +156,9 @@ static void write_moment(FILE *out, const json_t *page, size_t number)
 {
     static const struct html_column columns[] = {
         {.key = "label", .title = "Part", .before = write_swatch},
-        COLUMN("memory", "In memory", HTML_BYTES),
-        COLUMN("share", "Of RSS", HTML_PERCENT),
-        COLUMN("mapped", "Mapped", HTML_BYTES),
+        {.key = "memory", .title = "In memory", .unit = HTML_BYTES},
+        {.key = "share", .title = "Of RSS", .unit = HTML_PERCENT},
+        {.key = "mapped", .title = "Mapped", .unit = HTML_BYTES},
     };
     char of[40], caption[128];
     const json_t *moment =
