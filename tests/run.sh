@@ -241,5 +241,6 @@ if [ $# != 0 ]; then
 fi
 [ -z "$list" ] || { echo "$chosen" && exit; }
 mkdir -p build/tests
+rm -rf build/tests/profiles # of modes.sh
 # shellcheck disable=SC2086
 exec prove -j2 --failures --timer --exec 'tests/run.sh --one' $chosen

@@ -36,7 +36,8 @@ static int help(int argc, char **argv);
 static const struct command commands[] = {
     {"run", ctl_run,
      "[-c INI] [-p PROFILE] [-f LIBRARY] [-s] [--control]\n"
-     "           [--heap-profile[=FILE]] -- PROGRAM [ARGS]",
+     "           [--heap-profile[=FILE]] [--timeline[=FILE]] -- PROGRAM "
+     "[ARGS]",
      "run a program on hakmem",
      "Checks the configuration, then starts PROGRAM with libhakmem.so in\n"
      "LD_PRELOAD. Errors in the configuration: they are printed, and PROGRAM\n"
@@ -59,6 +60,10 @@ static const struct command commands[] = {
      "                         changed: hakctl ps, stats, set, swap ... Each\n"
      "                         gets a thread; programs that must have one\n"
      "                         thread only (unshare -U) fail then\n"
+     "      --timeline[=FILE]  memory over time goes to FILE, a line a period\n"
+     "                         (default: hakmem.%p.timeline; %p becomes the\n"
+     "                         process id); what PROGRAM starts gets files of\n"
+     "                         its own (docs/timeline.md)\n"
      "      --report[=PAGE]    a page of HTML about its memory when it has "
      "ended\n"
      "                         (default: hakmem-report.PID.html; hakctl help\n"

@@ -86,7 +86,9 @@ static bool has_constant(const char *section, const char *key)
         const char *kind, *keys;
     } known[] = {
         {"core", HAK_CORE_KEYS(NAME_OF) " pressure_file "},
-        {"stats", " at_exit at_start format only_pid on_signal on_term "},
+        {"stats",
+         " at_exit at_start format only_pid on_signal on_term timeline "
+         "every_ms "},
         {"route", " box fallback enabled classes "},
         {"learner", " every settle margin log "}, /* mode must be off */
         {"rule", NULL},
@@ -182,6 +184,7 @@ static void list_modules(char *out, size_t bytes, const char *before,
         {"background", hak_conf.background},
         {"pressure", hak_conf.on_pressure != HAK_PRESSURE_NONE},
         {"signals", hak_conf.stats_on_signal != 0 || hak_conf.stats_on_term},
+        {"timeline", strcmp(hak_conf.timeline, "none") != 0},
     };
     size_t used = 0;
     out[0] = 0;
@@ -197,7 +200,7 @@ static void write_mk(FILE *out, const struct fuse *f)
     for (uint32_t i = 0; i < hak_conf.nboxes; i++)
         if (is_first_of_kind(f, i))
             fprintf(out, " %s", f->kind[i]);
-    char modules[64];
+    char modules[128];
     list_modules(modules, sizeof modules, " ", "");
     fprintf(out, "\nFUSED_MODULES :=%s\nFUSED_CXX :=%s\n", modules,
             hak_conf.match_delete   ? " libhakmem-match.so"
@@ -300,6 +303,9 @@ static void write_core(FILE *out)
     fprintf(out, ",\n    .stats_json = %s,\n", bool_text(hak_conf.stats_json));
     fprintf(out, "    .stats_on_signal = %d,\n    .stats_on_term = %s,\n",
             hak_conf.stats_on_signal, bool_text(hak_conf.stats_on_term));
+    fputs("    .timeline = ", out);
+    write_string(out, hak_conf.timeline);
+    fprintf(out, ",\n    .stats_every_ms = %u,\n", hak_conf.stats_every_ms);
 }
 
 static void write_note(FILE *out, const struct fuse *f)
@@ -330,7 +336,7 @@ static void write_source(FILE *out, const struct fuse *f)
     fputs("#include <core/state/build.h>\n"
           "#include <hakmem/version.h>\n\n",
           out);
-    char text[256];
+    char text[1024];
     list_modules(text, sizeof text,
                  "extern const struct hak_module_entry HAK_MODULE_ENTRY(",
                  ");\n");

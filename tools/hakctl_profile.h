@@ -304,6 +304,8 @@ bool pf_has_confidence(const struct pf_rows *rows);
 void pf_print_rest(size_t used, const char *text);
 /* "function file.c:12", "function (library)"; the caller frees it. */
 char *pf_frame_text(const struct pf_frame *f);
+/* The program whose own functions are shown without "(library)". */
+void pf_frame_program(const char *program);
 
 /* hakctl_profile_print.c */
 void pf_print_header(const struct pf_rows *rows, const struct pf *p);

@@ -98,15 +98,28 @@ void pf_print_rest(size_t used, const char *text)
         printf("%.*s...\n", (int)left - 3, text);
 }
 
+static const char *base_name(const char *file)
+{
+    const char *slash = strrchr(file, '/');
+    return slash != NULL ? slash + 1 : file;
+}
+
+static const char *own_library = "";
+
+void pf_frame_program(const char *program)
+{
+    own_library = base_name(program);
+}
+
 char *pf_frame_text(const struct pf_frame *f)
 {
-    const char *slash = strrchr(f->file, '/');
-    const char *file = slash != NULL ? slash + 1 : f->file;
+    const char *file = base_name(f->file);
     char *text = NULL;
     int n;
     if (file[0] != 0 && f->line != 0)
         n = asprintf(&text, "%s  %s:%" PRIu64, f->function, file, f->line);
-    else if (f->library[0] != 0 && strstr(f->function, f->library) == NULL)
+    else if (f->library[0] != 0 && strcmp(f->library, own_library) != 0 &&
+             strstr(f->function, f->library) == NULL)
         n = asprintf(&text, "%s  (%s)", f->function, f->library);
     else
         n = asprintf(&text, "%s", f->function);

@@ -32,33 +32,79 @@ static bool matches(const char *const *patterns, size_t n, const char *text)
 #define MATCHES(patterns, text) \
     matches(patterns, sizeof(patterns) / sizeof(patterns)[0], text)
 
-/* "<" begins a method of Rust, as in <alloc::vec::Vec<T> as Clone>::clone. */
+/* A name of C without the underscores and "__GI_" that glibc puts in front of
+ * its inner names. */
+static const char *bare(const char *function)
+{
+    if (strncmp(function, "__GI_", 5) == 0)
+        function += 5;
+    return function + strspn(function, "_");
+}
+
+/* Names are bare; "<" begins a method of Rust, as in
+ * <alloc::vec::Vec<T> as Clone>::clone. */
 bool pf_is_wrapper(const char *function)
 {
     static const char *const patterns[] = {
-        "malloc",          "calloc",           "realloc",
-        "reallocarray",    "memalign",         "aligned_alloc",
-        "posix_memalign",  "valloc",           "pvalloc",
-        "strdup",          "strndup",          "__strdup",
-        "__strndup",       "_[_]libc_*alloc*", "operator new*",
-        "std::*",          "__gnu_cxx::*",     "x[mcr]*alloc",
-        "xstrdup",         "g_malloc*",        "g_realloc*",
-        "g_try_*alloc*",   "g_slice_alloc*",   "g_strdup",
-        "g_strndup",       "z[mcr]*alloc*",    "ztry*alloc*",
-        "__rust_alloc*",   "__rust_realloc*",  "__rdl_*",
-        "__rg_*",          "alloc::alloc::*",  "alloc::raw_vec::*",
-        "alloc::vec::*",   "alloc::string::*", "alloc::boxed::*",
-        "alloc::rc::*",    "alloc::sync::*",   "alloc::collections::*",
-        "alloc::fmt::*",   "alloc::slice::*",  "alloc::str::*",
-        "<alloc::*",       "hashbrown::*",     "<hashbrown::*",
-        "core::iter::*",   "<core::iter::*",   "<T as alloc::*",
-        "_Py*Mem_*lloc",   "Py*Mem_*lloc",     "Py*_Malloc",
-        "_Py*_Malloc",     "_Py*_Realloc",     "Py*_Realloc",
-        "_Py*_Calloc",     "Py*_Calloc",       "_PyObject_GC_Alloc",
-        "gc_alloc",        "sqlite3Mem*alloc", "sqlite3Malloc*",
-        "sqlite3_malloc*", "mallocWithAlarm",  "CRYPTO_*alloc",
+        "malloc",
+        "calloc",
+        "realloc",
+        "reallocarray",
+        "memalign",
+        "aligned_alloc",
+        "posix_memalign",
+        "valloc",
+        "pvalloc",
+        "strdup",
+        "strndup",
+        "libc_*alloc*",
+        "operator new*",
+        "std::*",
+        "gnu_cxx::*",
+        "x[mcr]*alloc",
+        "xstrdup",
+        "g_malloc*",
+        "g_realloc*",
+        "g_try_*alloc*",
+        "g_slice_alloc*",
+        "g_strdup",
+        "g_strndup",
+        "z[mcr]*alloc*",
+        "ztry*alloc*",
+        "rust_alloc*",
+        "rust_realloc*",
+        "rdl_*",
+        "rg_*",
+        "alloc::alloc::*",
+        "alloc::raw_vec::*",
+        "alloc::vec::*",
+        "alloc::string::*",
+        "alloc::boxed::*",
+        "alloc::rc::*",
+        "alloc::sync::*",
+        "alloc::collections::*",
+        "alloc::fmt::*",
+        "alloc::slice::*",
+        "alloc::str::*",
+        "<alloc::*",
+        "hashbrown::*",
+        "<hashbrown::*",
+        "core::iter::*",
+        "<core::iter::*",
+        "<T as alloc::*",
+        "Py*Mem_*lloc",
+        "Py*_Malloc",
+        "Py*_Realloc",
+        "Py*_Calloc",
+        "PyObject_GC_Alloc",
+        "gc_alloc",
+        "sqlite3Mem*alloc",
+        "sqlite3Malloc*",
+        "sqlite3_malloc*",
+        "mallocWithAlarm",
+        "CRYPTO_*alloc",
     };
-    return MATCHES(patterns, function);
+    return MATCHES(patterns, bare(function));
 }
 
 bool pf_is_plumbing(const char *function)
@@ -85,38 +131,45 @@ bool pf_is_plumbing(const char *function)
     return MATCHES(patterns, function);
 }
 
-/* Functions of glibc that keep what they ask for, once a process. */
+/* Functions of glibc and libstdc++ that keep what they ask for, once a process.
+ * What they hand out for the program to free, as getaddrinfo does, is not among
+ * them. Names are bare. */
 static const char *const once_functions[] = {
-    "_dl_*",
-    "dl_*open*",
-    "__tls_get_addr",
+    "dl_*",
+    "tls_get_addr*",
     "setlocale",
-    "__setlocale*",
-    "_nl_*",
-    "newlocale",
-    "__newlocale*",
-    "__gconv*",
-    "iconv_open",
+    "nl_*",
+    "std::locale::*",
+    "std::ios_base::Init::*",
     "bindtextdomain",
+    "set_binding_values",
     "textdomain",
     "dcgettext",
-    "__dcigettext",
+    "dcigettext",
+    "wcsmbs_load_conv",
+    "gconv_load_*",
+    "gconv_read_conf",
+    "gconv_find_*",
+    "gconv_get_*",
+    "gconv_lookup_cache",
     "tzset*",
-    "__tz*",
+    "tz_*",
+    "tzfile_*",
     "localtime*",
-    "__nss_*",
+    "nss_*",
     "getpw*",
     "getgr*",
-    "getaddrinfo*",
-    "_IO_file_doalloc*",
-    "__libc_freeres*",
-    "__cxa_get_globals",
-    "__gnu_cxx::__freeres",
-    "*::pool::pool*",
-    "__libc_setlocale*",
-    "init_cacheinfo",
-    "__libc_dl*",
-    "*_GLOBAL__sub_I_eh_*",
+    "check_pf",
+    "res_*init",
+    "resolv_context*",
+    "resolv_conf*",
+    "IO_file_doallocate",
+    "IO_doallocbuf",
+    "add_to_environ",
+    "setenv",
+    "putenv",
+    "cxa_get_globals",
+    "cxa_thread_atexit_impl",
 };
 /* Libraries whose own start asks for blocks. */
 static const char *const start_libraries[] = {
@@ -150,8 +203,9 @@ const char *pf_known_leak(const struct pf_stack *stack)
         return "the dynamic loader";
     if (is_start_alone(stack))
         return "the start of libc or libstdc++";
-    for (; i < stack->n && MATCHES(start_libraries, stack->at[i]->library); i++)
-        if (MATCHES(once_functions, stack->at[i]->function))
+    for (i = 0; i < stack->n && MATCHES(start_libraries, stack->at[i]->library);
+         i++)
+        if (MATCHES(once_functions, bare(stack->at[i]->function)))
             return stack->at[i]->function;
     return NULL;
 }

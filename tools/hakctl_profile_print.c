@@ -41,6 +41,7 @@ static void print_origin(const struct pf *p, const char *file)
         printf("%s, of another tool than hakmem\n", file);
         return;
     }
+    pf_frame_program(program);
     printf("%s%s%s%s\n", program, pid != NULL ? ", pid " : "",
            pid != NULL ? pid : "", reason_text(pf_comment(p, "reason")));
     printf("one sample every %s on average, %.0f samples, %.1f s",
@@ -165,7 +166,8 @@ void pf_print_header(const struct pf_rows *rows, const struct pf *p)
     print_origin(p, rows->options->file);
     print_totals(rows, p);
     if (rows->n == 0)
-        printf("no sample has such a value\n");
+        puts(rows->options->view == PF_LEAKS ? "nothing else is left"
+                                             : "no sample has such a value");
     else if (rows->options->view == PF_LIFETIMES)
         print_ages(rows);
 }

@@ -36,10 +36,9 @@ int64_t report_sum(const json_t *point, const char *key)
 /* The levels of a point in bytes; -1: not known. */
 struct levels {
     int64_t rss, meta, file;
-    int64_t live, pages,
-        cached;            /* sums over boxes; pages: the rest of mapped */
-    int64_t dirty, purged; /* of what no box has */
-    int64_t resident;      /* of the window */
+    int64_t live, pages, cached; /* of the window, in the hands of boxes */
+    int64_t dirty, purged;       /* of the window, in no box's hands */
+    int64_t resident;            /* of the window */
 };
 
 static int64_t mapped_of(const struct levels *l)
@@ -47,19 +46,31 @@ static int64_t mapped_of(const struct levels *l)
     return l->live + l->pages + l->cached + l->dirty + l->purged;
 }
 
+/* Add what a box has of the window. A foreign box may have blocks elsewhere, and
+ * figures that are read one after the other need not agree. */
+static void add_box(struct levels *l, const json_t *box)
+{
+    int64_t mapped = report_count(box, "mapped");
+    int64_t cached = smaller(report_count(box, "cached"), mapped);
+    int64_t live = smaller(report_count(box, "live"), mapped - cached);
+    l->live += live;
+    l->cached += cached;
+    l->pages += mapped - cached - live;
+}
+
 static struct levels read_levels(const json_t *point)
 {
-    const json_t *window = json_object_get(point, "window");
+    const json_t *window = json_object_get(point, "window"), *box;
     struct levels l = {
         .rss = report_known(point, "rss"),
         .meta = report_count(point, "meta"),
         .file = report_count(point, "file"),
-        .live = report_sum(point, "live"),
-        .cached = report_sum(point, "cached"),
         .dirty = report_count(window, "dirty"),
         .resident = report_known(window, "resident"),
     };
-    l.pages = at_least_0(report_sum(point, "mapped") - l.live - l.cached);
+    size_t i;
+    json_array_foreach(json_object_get(point, "boxes"), i, box)
+        add_box(&l, box);
     l.purged = at_least_0(report_count(window, "free") - l.dirty);
     return l;
 }

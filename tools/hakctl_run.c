@@ -272,10 +272,30 @@ static void ask_for_report(bool all)
         set_variable("HAKMEM_STATS_ONLY_PID", pid);
 }
 
+/* Ask for the memory of the program over time. file NULL: the usual name. The
+ * path is made absolute, since the program may start others from elsewhere.
+ * False, after a message: it is no name. */
+static bool ask_for_timeline(const char *file)
+{
+    char cwd[PATH_MAX], whole[2 * PATH_MAX];
+    if (file == NULL)
+        file = "hakmem.%p.timeline";
+    if (file[0] == 0 || strcmp(file, "none") == 0) {
+        ctl_say("run: --timeline=FILE needs the name of a file");
+        return false;
+    }
+    if (getcwd(cwd, sizeof cwd) == NULL)
+        ctl_die("cannot tell the working directory: %s", strerror(errno));
+    snprintf(whole, sizeof whole, "%s%s%s", file[0] == '/' ? "" : cwd,
+             file[0] == '/' ? "" : "/", file);
+    set_variable("HAKMEM_STATS_TIMELINE", whole);
+    return true;
+}
+
 /* Programs that make a namespace of users or change users by system calls of
- * their own. The kernel refuses that to a process of several threads, and the
- * control socket has one. */
-static void warn_of_thread(const char *program)
+ * their own. The kernel refuses that to a process of several threads, and what
+ * this option asks for has one. */
+static void warn_of_thread(const char *program, const char *what)
 {
     static const char *const known[] = {"unshare",  "nsenter", "bwrap",
                                         "firejail", "runc",    "crun",
@@ -285,9 +305,9 @@ static void warn_of_thread(const char *program)
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcmp(name, known[i]) == 0)
             ctl_say("warning: %s needs to be single-threaded when it enters a "
-                    "namespace, and --control adds a thread; leave --control "
-                    "out if it fails",
-                    name);
+                    "namespace, and --%s adds a thread; leave it out if it "
+                    "fails",
+                    name, what);
 }
 
 /* Preload a fused library, which has its configuration built in. */
@@ -347,8 +367,8 @@ static int prepare_conf(const char *given, const char *profile)
 /* The command line. */
 struct request {
     const char *conf, *profile, *fused;
-    bool control, heap;
-    const char *heap_file, *heap_every;
+    bool control, heap, timeline;
+    const char *heap_file, *heap_every, *timeline_file;
     bool stats, report;
     const char *report_file;
 };
@@ -362,6 +382,7 @@ static bool take_options(struct request *r, int argc, char **argv)
         {"stats", no_argument, NULL, 's'},
         {"stats-all", no_argument, NULL, 'a'},
         {"control", no_argument, NULL, 'C'},
+        {"timeline", optional_argument, NULL, 't'},
         {"heap-profile", optional_argument, NULL, 'H'},
         {"heap-profile-every", required_argument, NULL, 'E'},
         {"report", optional_argument, NULL, 'R'},
@@ -399,11 +420,29 @@ static bool take_options(struct request *r, int argc, char **argv)
             r->heap = true;
             r->heap_file = optarg;
             break;
+        case 't':
+            r->timeline = true;
+            r->timeline_file = optarg;
+            break;
         default:
             return false;
         }
     }
     return true;
+}
+
+/* What cannot be combined with --report, and why; NULL: nothing is given. */
+static const char *not_beside_report(const struct request *r)
+{
+    if (r->stats)
+        return "--stats: its page is made of the same report";
+    if (r->heap)
+        return "--heap-profile: its page shows one";
+    if (r->timeline)
+        return "--timeline: its page shows one";
+    if (r->fused != NULL)
+        return "--fused: a fused library writes no heap profile";
+    return NULL;
 }
 
 /* Check what options need of each other. */
@@ -413,24 +452,22 @@ static bool check_request(const struct request *r, int nwords)
         ctl_say("run: no program given, as in hakctl run -- ls -l");
         return false;
     }
-    if (r->report && (r->stats || r->heap || r->fused != NULL)) {
-        ctl_say("run: --report takes no %s",
-                r->stats ? "--stats: its page is made of the same report"
-                : r->heap
-                    ? "--heap-profile: its page shows one"
-                    : "--fused: a fused library writes neither a timeline "
-                      "nor a heap profile");
+    const char *other = not_beside_report(r);
+    if (r->report && other != NULL) {
+        ctl_say("run: --report takes no %s", other);
         return false;
     }
-    if (r->fused == NULL || (!r->control && !r->heap))
+    if (r->fused == NULL || (!r->control && !r->heap && !r->timeline))
         return true;
     if (r->control)
         ctl_say("run: --fused takes no --control: a fused library cannot be "
                 "changed while it runs; leave out --fused");
     else
-        ctl_say("run: --fused takes no --heap-profile: a fused library has its "
-                "configuration in it; leave out --fused, or set file of "
-                "[heap_profile] in the INI that it is made of");
+        ctl_say("run: --fused takes no --%s: a fused library has its "
+                "configuration in it; leave out --fused, or set %s in the INI "
+                "that it is made of",
+                r->heap ? "heap-profile" : "timeline",
+                r->heap ? "file of [heap_profile]" : "timeline of [stats]");
     return false;
 }
 
@@ -441,10 +478,14 @@ int ctl_run(int argc, char **argv)
         return CTL_BAD;
     if (r.heap && ctl_heap_profile(r.heap_file, r.heap_every) != CTL_OK)
         return CTL_BAD;
-    if (r.control) {
+    if (r.timeline && !ask_for_timeline(r.timeline_file))
+        return CTL_BAD;
+    if (r.control)
         set_variable("HAKMEM_CONTROL_SOCKET", "auto");
-        warn_of_thread(argv[optind]);
-    }
+    if (r.control || r.timeline || r.report)
+        warn_of_thread(argv[optind], r.control    ? "control"
+                                     : r.timeline ? "timeline"
+                                                  : "report");
     const char *preload = getenv("LD_PRELOAD");
     char *before = strdup(preload != NULL ? preload : "");
     if (before == NULL)

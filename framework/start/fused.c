@@ -101,6 +101,8 @@ int hak_setup_conf(char *const *envp, hak_diag_fn *diag)
     hak_conf.control_socket = "none";
     hak_conf.stats_on_signal = hak_fused.stats_on_signal;
     hak_conf.stats_on_term = hak_fused.stats_on_term;
+    hak_conf.timeline = hak_fused.timeline;
+    hak_conf.stats_every_ms = hak_fused.stats_every_ms;
     if (!hak_os_secure())
         read_environment(envp, diag);
     return 0;

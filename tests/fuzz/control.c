@@ -72,6 +72,42 @@ static size_t host_trim(void)
     return 4096;
 }
 
+/* Modules that have no table, and the heap profile once it was asked for. */
+static bool profile_open;
+
+static int host_module(const char *name, char *why, size_t n)
+{
+    profile_open = strcmp(name, "heap_profile") == 0;
+    return take(name, "", why, n);
+}
+
+static int profile_start(uint64_t every, char *why, size_t n)
+{
+    return take("", every == 0 ? odd : "", why, n);
+}
+
+static int profile_stop(char *why, size_t n)
+{
+    return take("", "", why, n);
+}
+
+static int profile_dump(const char *file, char *why, size_t n)
+{
+    return take(file != NULL ? file : "", "", why, n);
+}
+
+static void profile_state(const struct hak_report_part *to)
+{
+    to->add(to->report, "\"every\":%d", 1);
+}
+
+static const void *host_extension(const char *id)
+{
+    static const struct hak_heap_profile_1 table = {
+        profile_start, profile_stop, profile_dump, profile_state};
+    return profile_open && strcmp(id, HAK_HEAP_PROFILE_1) == 0 ? &table : NULL;
+}
+
 static void host_each_key(void (*each)(void *context,
                                        const struct hak_key *key),
                           void *context)
@@ -111,9 +147,11 @@ static const struct hak_changes changes = {
     .back = host_one,
     .set = host_set,
     .trim = host_trim,
+    .module = host_module,
     .each_key = host_each_key,
 };
 static const struct hak_module_host host = {
+    .extension = host_extension,
     .conf = &conf,
     .changes = &changes,
     .box = host_box,

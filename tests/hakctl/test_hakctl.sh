@@ -35,6 +35,7 @@ usage: hakctl COMMAND [ARGS]
   save      a process as the INI that would start it so
   top       live figures of running processes
   exporter  serve the figures of all processes to Prometheus
+  profile   whose memory it is: a heap profile as text
   help      this text, or that of a command
 
 hakctl help COMMAND says more; hakctl --version says which.

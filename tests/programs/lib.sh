@@ -27,7 +27,7 @@ fi
 # shellcheck source-path=SCRIPTDIR source=modes.sh
 . "$here/modes.sh"
 # shellcheck disable=SC2034
-every='default verify owns lanes-off'
+every='default verify owns lanes-off profile-each'
 modes=default
 limit_seconds=60
 work=$(mktemp -d "${TMPDIR:-/tmp}/hakmem-programs.XXXXXX") || exit 1

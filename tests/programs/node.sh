@@ -5,6 +5,6 @@
 need node
 
 same 'work' node "$here/work.js" 60000
-modes='verify owns lanes-off'
+modes='verify owns lanes-off profile-each'
 same 'little work' node "$here/work.js" 2000
 finish

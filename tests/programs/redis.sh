@@ -5,6 +5,6 @@
 need redis-server redis-cli redis-benchmark awk
 
 same 'server and benchmark' sh "$here/work-redis.sh" 10000
-modes='verify owns lanes-off control'
+modes='verify owns lanes-off profile-each control'
 same 'short visit' sh "$here/work-redis.sh" 1000
 finish

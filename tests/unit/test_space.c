@@ -294,4 +294,36 @@ TEST(move_at_random)
     EXPECT_EQ(figures().used_bytes, used);
 }
 
+/* ---- what is in memory -----------------------------------------------------
+ */
+
+/* Pages count that were touched, in used and in free granules, also behind
+ * reserved ones; those that are open and untouched do not. */
+TEST(what_was_touched_is_resident)
+{
+    start(NEVER_MS);
+    int64_t before = hak_space_resident();
+    EXPECT_GE(before, 0);
+    char *p = take(200, 0, 0);
+    char *q = hak_space_reserve(10 * G, 0);
+    char *r = take(3, 0, 0);
+    EXPECT_EQ(hak_space_open(q + G, 2 * G + OS_PAGE, false), 0);
+    EXPECT_EQ(hak_space_resident(), before);
+    write_to(p + 70 * G, 100 * G, 1);
+    write_to(q + 3 * G, OS_PAGE, 1);
+    write_to(r + 2 * G + OS_PAGE, OS_PAGE, 1);
+    EXPECT_EQ(hak_space_resident(), before + 100 * (int64_t)G + 2 * OS_PAGE);
+    hak_space_give(p + 120 * G, 80 * G);
+    EXPECT_EQ(hak_space_resident(), before + 100 * (int64_t)G + 2 * OS_PAGE);
+    hak_space_trim();
+    EXPECT_EQ(hak_space_resident(), before + 50 * (int64_t)G + 2 * OS_PAGE);
+}
+
+TEST(much_reserved_address_space_is_not_looked_at)
+{
+    start(NEVER_MS);
+    EXPECT(hak_space_reserve(100000 * G, 0) != NULL);
+    EXPECT_EQ(hak_space_resident(), -E2BIG);
+}
+
 TEST_MAIN()

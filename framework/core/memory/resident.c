@@ -50,12 +50,12 @@ static bool add_pages(char *p, size_t size_bytes, uint64_t *pages)
 static bool add_parts(char *p, size_t size_bytes, uint64_t *pages,
                       uint32_t *failures)
 {
-    size_t half = size_bytes / 2;
+    size_t half = hak_round_down(size_bytes / 2, hak_os_page_bytes());
     if (add_pages(p, size_bytes, pages))
         return true;
     if (++*failures > FAILURES_MOST)
         return false;
-    return half < hak_os_page_bytes() ||
+    return half == 0 ||
            (add_parts(p, half, pages, failures) &&
             add_parts(p + half, size_bytes - half, pages, failures));
 }

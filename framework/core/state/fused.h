@@ -34,6 +34,8 @@ struct hak_fused {
     const char *stats_at_exit, *stats_at_start;
     bool stats_json, stats_on_term;
     int stats_on_signal;
+    const char *timeline;
+    uint32_t stats_every_ms;
     uint32_t nboxes;
     struct hak_fused_box box[HAK_MAX_BOXES]; /* by priority */
     /* The last one is for sizes without a rule. */

@@ -87,6 +87,9 @@ static const struct command commands[] = {
     {"trim", 0, 0, true, hak_control_trim, "", "give back free memory"},
     {"learner", 1, 1, true, hak_control_learner, "on|off|observe",
      "the learner's mode"},
+    {"profile", 1, 2, true, hak_control_profile,
+     "start [EVERY] | stop | dump [FILE] | state",
+     "the heap profile: sample one allocation in EVERY bytes; write it"},
 };
 enum { NCOMMANDS = sizeof commands / sizeof commands[0] };
 

@@ -4,6 +4,7 @@
  *     commands.c  the table of commands, help, parts of replies
  *     asking.c    info, stats, show
  *     changing.c  set, learner, route, load, swap, back, drain, trim
+ *     profile.c   profile
  */
 #ifndef HAKMEM_CONTROL_COMMANDS_H
 #define HAKMEM_CONTROL_COMMANDS_H
@@ -44,7 +45,7 @@ typedef void hak_control_command(struct hak_control_request *r);
 hak_control_command hak_control_info, hak_control_stats, hak_control_show;
 hak_control_command hak_control_set, hak_control_learner, hak_control_route,
     hak_control_load, hak_control_swap, hak_control_back, hak_control_drain,
-    hak_control_trim;
+    hak_control_trim, hak_control_profile;
 
 #pragma GCC visibility pop
 

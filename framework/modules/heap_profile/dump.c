@@ -18,7 +18,9 @@
 #include <sys/stat.h>
 #include <time.h>
 
-static struct hak_lock dumping; /* one dump at a time */
+/* One dump at a time. Guards all static variables of this file, which are
+ * static as a program may exit on a small stack. */
+static struct hak_lock dumping;
 
 void hak_profile_dump_forked(void)
 {
@@ -63,7 +65,7 @@ static size_t length_of_stem(const char *name)
 /* Replace the first %p or %n of a name. Returns false: it has none. */
 static bool replace(char name[PATH_MAX], const char *mark, const char *with)
 {
-    char rest[PATH_MAX];
+    static char rest[PATH_MAX];
     char *at = strstr(name, mark);
     if (at == NULL)
         return false;
@@ -75,7 +77,7 @@ static bool replace(char name[PATH_MAX], const char *mark, const char *with)
 
 static void insert_before_suffix(char name[PATH_MAX], const char *what)
 {
-    char rest[PATH_MAX];
+    static char rest[PATH_MAX];
     size_t stem = length_of_stem(name);
     hak_text_join(rest, sizeof rest, name + stem);
     name[stem] = 0;
@@ -113,7 +115,7 @@ struct target {
  * as for the reports of [stats]. */
 static int open_folder(struct target *t, const char *path, char *why, size_t n)
 {
-    char folder[PATH_MAX];
+    static char folder[PATH_MAX];
     const char *slash = strrchr(path, '/');
     t->dir = AT_FDCWD;
     t->name = path;
@@ -166,7 +168,8 @@ static int finish(const struct target *t, int error, char *why, size_t n)
 
 static int write_to(const char *path, const char *reason, char *why, size_t n)
 {
-    struct target t = {.fd = -1};
+    static struct target t;
+    t.fd = -1;
     int error = open_folder(&t, path, why, n);
     if (error == 0)
         error = check_replaced(&t, why, n);
@@ -204,11 +207,12 @@ int hak_profile_dump(const char *file, const char *reason, uint32_t number,
     path[0] = 0;
     if (!hak_profile_suffix_fits(file, why, why_bytes))
         return -EINVAL;
-    if (!make_path(file, number, path))
-        return hak_refuse(-ENAMETOOLONG, why, why_bytes, "%s: %s", file,
-                          strerrordesc_np(ENAMETOOLONG));
     hak_lock_take(&dumping);
-    int error = write_quietly(path, reason, text, sizeof text);
+    int error = make_path(file, number, path) ? 0 : -ENAMETOOLONG;
+    if (error == 0)
+        error = write_quietly(path, reason, text, sizeof text);
+    else
+        hak_text_join(text, sizeof text, strerrordesc_np(ENAMETOOLONG));
     hak_lock_drop(&dumping);
     if (error != 0)
         hak_refuse(error, why, why_bytes, "%s: %s", path, text);

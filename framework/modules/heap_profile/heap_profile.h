@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * heap_profile.h - what the files of module "heap_profile" share.
  *
- *     heap_profile.c  the module: samples, triggers, its thread, the extension
+ *     heap_profile.c  the module: triggers, its thread, the extension, report
+ *     samples.c       takes samples, for the core
  *     records.c       the sampled blocks that are live, by address
  *     tables.c        threads, boxes, stacks, and the figures of each
  *     objects.c       the shared objects that frames of stacks lie in
@@ -9,6 +10,8 @@
  *     pages.c         free memory in the pages that sampled blocks keep
  *     dump.c          the file: its name, its errors
  *     profile.c       what is in the file: profile.proto of pprof
+ *     copy.c          a copy of the figures, which is what is written
+ *     regions.c       code that lies in no shared object
  *     out.c           protobuf messages through gzip to a descriptor
  *
  * One lock, hak_profile.lock, guards all tables. A free never waits for it: it
@@ -109,6 +112,7 @@ struct hak_profile_object {
     uint32_t id_bytes; /* 0: it has no build id */
     uint8_t id[HAK_PROFILE_ID_BYTES];
     bool ours; /* this library, or one of its modules */
+    bool used; /* a location lies in it */
     /* To tell it from another object in its place. */
     const struct link_map *map;
     uintptr_t map_start, map_end;
@@ -116,8 +120,9 @@ struct hak_profile_object {
 };
 extern struct hak_profile_pool hak_profile_objects;
 
-/* Note which objects are ours, and the paths of the program and of its working
- * directory. At start. ours: addresses in them, the last one NULL. */
+/* Note which objects are ours, the paths of the program and of its working
+ * directory, and the program as object 0. At start. ours: addresses in our
+ * objects, the last one NULL. */
 void hak_profile_objects_start(const void *const *ours);
 /*
  * hak_profile_object_of - the object of an address in a stack of the calling
@@ -257,6 +262,42 @@ extern struct hak_profile hak_profile;
  */
 bool hak_profile_enter(void);
 void hak_profile_leave(bool entered);
+
+/* ---- heap_profile.c ------------------------------------------------------ */
+
+/* Why the module's thread is to write a profile: a set of bits. */
+enum { HAK_PROFILE_SIGNAL = 1, HAK_PROFILE_GROWTH = 2, HAK_PROFILE_PEAK = 4 };
+/* Ask the thread for a profile. Async-signal-safe. */
+void hak_profile_ask(uint32_t reasons);
+
+/* ---- samples.c ----------------------------------------------------------- */
+
+struct hak_stack_1;
+/* stack: NULL: stacks cannot be taken. At start. */
+void hak_profile_samples_start(const struct hak_stack_1 *stack);
+/* Begin to sample one allocation in so many bytes, and end it. 0, or -errno
+ * with the reason in why. */
+int hak_profile_begin(uint64_t every_bytes, char *why, size_t n);
+int hak_profile_end(char *why, size_t n);
+bool hak_profile_is_sampling(void);
+/* A profile is about to be written: let on_peak, and on_growth if `growth`,
+ * count from what is live. */
+void hak_profile_note_levels(bool growth);
+
+/* ---- copy.c -------------------------------------------------------------- */
+
+/* The figures of one moment. The tables have no more items than these numbers
+ * say. */
+struct hak_profile_copy {
+    size_t mapped_bytes;
+    struct hak_profile_totals totals;
+    uint32_t nentries, nlocations, nobjects, nthreads, nboxes;
+    double *page_overhead;               /* of each entry */
+    struct hak_profile_figures *figures; /* of each entry */
+};
+/* NULL: no memory. */
+struct hak_profile_copy *hak_profile_copy_take(void);
+void hak_profile_copy_drop(struct hak_profile_copy *copy);
 
 /* ---- pages.c ------------------------------------------------------------- */
 

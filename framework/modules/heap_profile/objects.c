@@ -13,6 +13,7 @@
 
 #include <dlfcn.h>
 #include <elf.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 enum { OURS_MOST = 8, PAGE_BYTES = 4096 };
@@ -56,6 +57,7 @@ void hak_profile_objects_start(const void *const *ours)
     text =
         getcwd(path, sizeof path) != NULL ? hak_profile_text(path, "/") : NULL;
     hak_profile_folder = text != NULL ? text : "";
+    hak_profile_object_of(getauxval(AT_ENTRY), HAK_PROFILE_NONE);
 }
 
 /* libhakmem-cxx.so and libhakmem-match.so have no part in this module. */

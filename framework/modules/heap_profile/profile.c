@@ -20,7 +20,6 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -99,72 +98,16 @@ static const uint8_t units[NTYPES] = {
     W_BYTES, W_BYTES, W_COUNT, W_KIB2,  W_COUNT,
 };
 
-/* What is written: the figures are a copy, and the tables have no more items
- * than these numbers say. */
-struct view {
+/* What is written. Static, as one dump runs at a time and may run on a small
+ * stack. */
+static struct view {
     struct hak_profile_out *out;
+    const struct hak_profile_copy *copy;
     struct hak_profile_message m, inner;
-    struct hak_profile_totals totals;
-    uint32_t nentries, nlocations, nobjects, nthreads, nboxes, nstrings;
-    size_t mapped_bytes;
-    double *page_overhead;               /* of each entry */
-    struct hak_profile_figures *figures; /* of each entry */
+    uint32_t nstrings;
     struct hak_profile_regions regions;
-};
-
-/* ---- the copy ------------------------------------------------------------ */
-
-static void copy_figures(struct view *v)
-{
-    for (uint32_t i = 0; i < v->nentries; i++) {
-        const struct hak_profile_entry *e =
-            hak_profile_at(&hak_profile_entries, i);
-        struct hak_profile_figures *f = &v->figures[i];
-        *f = e->figures;
-        if (e->of_peak != v->totals.npeaks) {
-            f->peak = f->live;
-            f->peak_bytes = f->live_bytes;
-        }
-    }
-}
-
-static size_t bytes_of_view(uint32_t nentries)
-{
-    return sizeof(struct view) +
-           (size_t)nentries *
-               (sizeof(struct hak_profile_figures) + sizeof(double));
-}
-
-/* Copy the figures into a mapping for at most `room` entries. */
-static struct view *copy_into(size_t bytes, uint32_t room)
-{
-    struct view *v = hak_os_map(bytes, PROT_READ | PROT_WRITE);
-    if (v == NULL)
-        return NULL;
-    madvise(v, bytes, MADV_DONTFORK);
-    v->mapped_bytes = bytes;
-    bool entered = hak_profile_enter();
-    v->totals = hak_profile.totals;
-    v->nentries = (uint32_t)hak_min(hak_profile_entries.n, room);
-    v->nlocations = hak_profile_locations.n;
-    v->nobjects = hak_profile_objects.n;
-    v->nthreads = hak_profile_threads.n;
-    v->nboxes = hak_profile_boxes.n;
-    v->figures = (struct hak_profile_figures *)(v + 1);
-    v->page_overhead = (double *)(v->figures + room);
-    copy_figures(v);
-    hak_profile_leave(entered);
-    return v;
-}
-
-/* There may be more entries by the time of the copy; these are new, and are
- * left out beyond 1024. */
-static struct view *take_view(void)
-{
-    uint32_t room =
-        __atomic_load_n(&hak_profile_entries.n, __ATOMIC_ACQUIRE) + 1024;
-    return copy_into(bytes_of_view(room), room);
-}
+    char text[PATH_MAX + 64];
+} view;
 
 /* ---- strings ------------------------------------------------------------- */
 
@@ -181,7 +124,7 @@ static uint32_t string_of_thread(uint32_t thread)
 
 static uint32_t string_of_box(const struct view *v, uint32_t box)
 {
-    return NWORDS + v->nthreads + box;
+    return NWORDS + v->copy->nthreads + box;
 }
 
 static void write_names(struct view *v)
@@ -190,9 +133,9 @@ static void write_names(struct view *v)
         write_string(v, words[i]);
     for (int i = 0; i < HAK_PROFILE_LIFETIMES; i++)
         write_string(v, hak_profile_lifetimes[i]);
-    for (uint32_t i = 0; i < v->nthreads; i++)
+    for (uint32_t i = 0; i < v->copy->nthreads; i++)
         write_string(v, hak_profile_at(&hak_profile_threads, i));
-    for (uint32_t i = 0; i < v->nboxes; i++)
+    for (uint32_t i = 0; i < v->copy->nboxes; i++)
         write_string(v, hak_profile_at(&hak_profile_boxes, i));
 }
 
@@ -275,7 +218,7 @@ static void write_sample(struct view *v, const struct hak_profile_entry *e,
 static void write_entry(struct view *v, uint32_t i)
 {
     const struct hak_profile_entry *e = hak_profile_at(&hak_profile_entries, i);
-    const struct hak_profile_figures *f = &v->figures[i];
+    const struct hak_profile_figures *f = &v->copy->figures[i];
     double slots = f->live * (double)e->slot_bytes;
     const uint64_t value[NTYPES] = {
         rounded(f->allocated),
@@ -285,7 +228,7 @@ static void write_entry(struct view *v, uint32_t i)
         rounded(f->peak),
         rounded(f->peak_bytes),
         rounded(slots - f->live_bytes),
-        rounded(v->page_overhead[i]),
+        rounded(v->copy->page_overhead[i]),
         f->nsamples,
         rounded_up(f->variance_kib2),
         0,
@@ -322,14 +265,17 @@ static void write_mapping(struct view *v, uint64_t id,
     hak_profile_write_message(v->out, PROFILE_MAPPING, &v->m);
 }
 
-/* The objects, then the regions of code that lie in none, then one for
- * addresses that are not mapped any more. */
+/* The objects, of which pprof takes the first for the program. Then the regions
+ * of code that lie in none, then one for addresses that are not mapped any
+ * more. */
 static void write_mappings(struct view *v)
 {
     static const struct hak_profile_region nowhere = {.name = "[anonymous]"};
-    for (uint32_t i = 0; i < v->nobjects; i++) {
+    for (uint32_t i = 0; i < v->copy->nobjects; i++) {
         const struct hak_profile_object *o =
             hak_profile_at(&hak_profile_objects, i);
+        if (i != 0 && !o->used)
+            continue;
         const struct hak_profile_region r = {
             .start = o->start,
             .limit = o->limit,
@@ -341,8 +287,8 @@ static void write_mappings(struct view *v)
         write_mapping(v, i + 1, &r);
     }
     for (uint32_t i = 0; i < v->regions.n; i++)
-        write_mapping(v, v->nobjects + i + 1, &v->regions.region[i]);
-    write_mapping(v, v->nobjects + v->regions.n + 1, &nowhere);
+        write_mapping(v, v->copy->nobjects + i + 1, &v->regions.region[i]);
+    write_mapping(v, v->copy->nobjects + v->regions.n + 1, &nowhere);
 }
 
 static uint32_t mapping_of(const struct view *v,
@@ -350,13 +296,13 @@ static uint32_t mapping_of(const struct view *v,
 {
     return l->object != HAK_PROFILE_NONE
                ? l->object + 1
-               : v->nobjects + hak_profile_region_of(&v->regions, l->address) +
-                     1;
+               : v->copy->nobjects +
+                     hak_profile_region_of(&v->regions, l->address) + 1;
 }
 
 static void write_locations(struct view *v)
 {
-    for (uint32_t i = 0; i < v->nlocations; i++) {
+    for (uint32_t i = 0; i < v->copy->nlocations; i++) {
         const struct hak_profile_location *l =
             hak_profile_at(&hak_profile_locations, i);
         v->m.n = 0;
@@ -372,18 +318,17 @@ static void write_locations(struct view *v)
 __attribute__((format(printf, 2, 3))) static void
 write_comment(struct view *v, const char *format, ...)
 {
-    char text[PATH_MAX + 64];
     va_list ap;
     va_start(ap, format);
-    vsnprintf(text, sizeof text, format, ap);
+    vsnprintf(v->text, sizeof v->text, format, ap);
     va_end(ap);
     hak_profile_write_number(v->out, PROFILE_COMMENT, v->nstrings);
-    write_string(v, text);
+    write_string(v, v->text);
 }
 
 static void write_comments(struct view *v, const char *reason)
 {
-    const struct hak_profile_totals *t = &v->totals;
+    const struct hak_profile_totals *t = &v->copy->totals;
     int64_t began_ms = hak_profile.began_ms;
     write_comment(v, "hakmem heap profile 1");
     write_comment(v, "program=%s", hak_profile_program);
@@ -421,12 +366,11 @@ static int write_view(struct view *v, int fd, const char *reason)
     v->out = hak_profile_out_open(fd);
     if (v->out == NULL)
         return -ENOMEM;
-    hak_profile_pages(v->page_overhead, v->nentries);
     hak_profile_regions_read(&v->regions);
     write_names(v);
     write_types(v);
     write_times(v);
-    for (uint32_t i = 0; i < v->nentries; i++)
+    for (uint32_t i = 0; i < v->copy->nentries; i++)
         write_entry(v, i);
     write_mappings(v);
     write_locations(v);
@@ -436,10 +380,13 @@ static int write_view(struct view *v, int fd, const char *reason)
 
 int hak_profile_profile(int fd, const char *reason)
 {
-    struct view *v = take_view();
-    if (v == NULL)
+    struct hak_profile_copy *copy = hak_profile_copy_take();
+    if (copy == NULL)
         return -ENOMEM;
-    int error = write_view(v, fd, reason);
-    hak_os_unmap(v, v->mapped_bytes);
+    memset(&view, 0, sizeof view);
+    view.copy = copy;
+    hak_profile_pages(copy->page_overhead, copy->nentries);
+    int error = write_view(&view, fd, reason);
+    hak_profile_copy_drop(copy);
     return error;
 }

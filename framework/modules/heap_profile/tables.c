@@ -120,7 +120,7 @@ static bool locate(const struct hak_profile_trace *trace, struct frames *out)
     for (uint32_t i = 0; i < trace->n && out->n < hak_profile.keys->frames;
          i++) {
         object = hak_profile_object_of(trace->frame[i], object);
-        const struct hak_profile_object *o =
+        struct hak_profile_object *o =
             object != HAK_PROFILE_NONE
                 ? hak_profile_at(&hak_profile_objects, object)
                 : NULL;
@@ -131,6 +131,8 @@ static bool locate(const struct hak_profile_trace *trace, struct frames *out)
         if (location == HAK_PROFILE_NONE)
             return false;
         out->location[out->n++] = location;
+        if (o != NULL)
+            o->used = true;
     }
     return true;
 }

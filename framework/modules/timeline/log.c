@@ -15,9 +15,9 @@
 
 enum {
     ARGS_BYTES = 1000,
-    /* After a merge that failed, so many points come before the next try. A
+    /* After a merge that failed, so many periods pass before the next try. A
      * file of twice points_most points gets no more of them. */
-    RETRY_POINTS = 64,
+    RETRY_PERIODS = 64,
 };
 
 /* Used by the module's thread. Most of it is never touched. */
@@ -85,9 +85,10 @@ static struct timeline_text make_header(const struct timeline_log *log)
 
 static void fail(struct timeline_log *log, const char *what, const char *why)
 {
-    if (!log->failed)
-        log->tell(log->file.path, what, why);
-    log->failed = true;
+    if (strcmp(log->told, why) == 0)
+        return;
+    hak_text_copy(log->told, sizeof log->told, why, strlen(why));
+    log->tell(log->file.path, what, why);
 }
 
 /* Returns false: there is no file to write to. */
@@ -103,7 +104,7 @@ static bool have_file(struct timeline_log *log)
         return false;
     }
     log->nnames = log->names.n;
-    log->merge_at = log->file.points_most;
+    log->merge_in = 0;
     return true;
 }
 
@@ -113,8 +114,7 @@ static void make_shorter(struct timeline_log *log)
     int error = timeline_merge(&log->file, &header);
     if (error != 0)
         fail(log, "cannot be made shorter", strerrordesc_np(-error));
-    log->merge_at =
-        error == 0 ? log->file.points_most : log->file.npoints + RETRY_POINTS;
+    log->merge_in = error == 0 ? 0 : RETRY_PERIODS;
 }
 
 /* ---- points -------------------------------------------------------------- */
@@ -145,7 +145,6 @@ static void count_written(struct timeline_log *log, struct timeline_taken taken)
     log->file.nevents += taken.n + (taken.ndropped != 0);
     log->nnames = log->names.n;
     log->last_ms = point.of[TIMELINE_t];
-    log->failed = false;
 }
 
 /* Write the point that was collected. Returns 0 or -errno. */
@@ -153,9 +152,9 @@ static int put_point(struct timeline_log *log, bool last)
 {
     uint64_t now_ms = point.of[TIMELINE_t];
     struct timeline_text t = {.bytes = line_bytes, .room = sizeof line_bytes};
-    add_names(log, &t, now_ms);
     struct timeline_taken taken =
         timeline_events_add(&t, log->start_ms, now_ms);
+    add_names(log, &t, now_ms);
     timeline_add_point(&t, &point);
     if (last)
         add_end(&t, now_ms);
@@ -163,6 +162,11 @@ static int put_point(struct timeline_log *log, bool last)
     if (error == 0)
         count_written(log, taken);
     return error;
+}
+
+static bool is_full(const struct timeline_file *f)
+{
+    return f->npoints >= f->points_most || f->nevents >= TIMELINE_EVENTS_MOST;
 }
 
 void timeline_log_write(struct timeline_log *log, uint64_t now_ms,
@@ -178,8 +182,9 @@ void timeline_log_write(struct timeline_log *log, uint64_t now_ms,
         if (error != 0)
             fail(log, "cannot be written", strerrordesc_np(-error));
     }
-    if (!last && (log->file.npoints >= log->merge_at ||
-                  log->file.nevents >= TIMELINE_EVENTS_MOST))
+    if (log->merge_in != 0)
+        log->merge_in--;
+    else if (!last && is_full(&log->file))
         make_shorter(log);
 }
 
@@ -189,7 +194,7 @@ void timeline_log_start(struct timeline_log *log)
     log->file.fd = -1;
     log->file.path[0] = 0;
     log->last_ms = 0;
-    log->failed = false;
+    log->told[0] = 0;
     timeline_collect_start(log->host, &log->names);
     if (timeline_collect(&point, 0, 0, false) == 0)
         timeline_collected();

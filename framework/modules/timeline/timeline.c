@@ -99,8 +99,8 @@ static bool is_stopping(void)
 static void tell(const char *path, const char *what, const char *why)
 {
     hak_helper_lend_stderr(true);
-    hak_say("[stats] timeline = %s: %s %s: %s; each period it is tried again",
-            self.named, path, what, why);
+    hak_say("[stats] timeline: %s %s: %s; it is tried again each period", path,
+            what, why);
     hak_helper_lend_stderr(false);
 }
 

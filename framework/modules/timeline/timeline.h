@@ -214,7 +214,8 @@ int timeline_file_end(struct timeline_file *f, struct timeline_file *next,
  * A timeline that is being written.
  *
  * When something cannot be written, the next point is the next try, and has all
- * that was counted meanwhile. One message is printed until a try succeeds.
+ * that was counted meanwhile. A message is printed once, until there is another
+ * reason.
  */
 struct timeline_log {
     const struct hak_module_host *host;
@@ -224,14 +225,14 @@ struct timeline_log {
     uint64_t start_ms;      /* of CLOCK_MONOTONIC: t = 0 */
     uint64_t start_unix_ms; /* the wall clock then */
     uint64_t last_ms;       /* t of the last point that was written */
-    uint32_t merge_at;      /* points at which the file is made shorter */
-    bool failed;            /* the message was printed */
+    uint32_t merge_in;      /* periods until a full file may be made shorter */
+    char told[256];         /* the reason in the last message, or "" */
     /* Prints a message about the file of that path. */
     void (*tell)(const char *path, const char *what, const char *why);
 };
 
-/* Begin. The members above `names` but file.fd are set by the caller, and so
- * are start_ms, start_unix_ms and tell. */
+/* Begin. The caller has set host, start_ms, start_unix_ms, tell, and of the
+ * file name, is_child and points_most. */
 void timeline_log_start(struct timeline_log *log);
 /* What a point has besides what each has. */
 struct timeline_extra {
