@@ -31,6 +31,10 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+/* More boxes than a process can have. Figures of others are left out, so that
+ * no file can make a sum overflow. */
+enum { REPORT_BOXES = 64 };
+
 /* What was read about one or several processes. Zero at first. */
 struct report {
     json_t *timelines; /* {"pid", "header", "points", "events",
@@ -75,6 +79,8 @@ int64_t report_count(const json_t *object, const char *key);
 int64_t report_known(const json_t *object, const char *key);
 /* A count as JSON; null for -1. */
 json_t *report_number(int64_t n);
+/* A text as JSON, in which bytes that are no UTF-8 become "?". */
+json_t *report_string(const char *text);
 
 /* ---- hakctl_report_model.c and others ------------------------------------ */
 

@@ -65,19 +65,39 @@ char *advice_lines(const struct advice *a, const char *section,
     return text;
 }
 
-void advice_add(struct advice *a, const char *title, int64_t bytes,
-                const char *ini, const char *format, ...)
+__attribute__((format(printf, 1, 0))) static char *
+format_args(const char *format, va_list ap)
 {
     char *text = NULL;
+    if (vasprintf(&text, format, ap) < 0)
+        ctl_die("no memory");
+    return text;
+}
+
+char *advice_format(const char *format, ...)
+{
     va_list ap;
     va_start(ap, format);
-    int n = vasprintf(&text, format, ap);
+    char *text = format_args(format, ap);
     va_end(ap);
-    if (n < 0)
-        ctl_die("no memory");
+    return text;
+}
+
+void advice_add(struct advice *a, const char *title, int64_t bytes,
+                const char *ini, const char *then, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    char *text = format_args(format, ap);
+    va_end(ap);
+    if (then != NULL && ini[0] == 0)
+        then = "The INI of the process bounds it as much already.";
+    char *all = advice_format("%s%s%s", text, then != NULL ? " " : "",
+                              then != NULL ? then : "");
     json_array_append_new(a->out, json_pack("{s:s, s:I, s:s, s:s}", "title",
                                             title, "bytes", (json_int_t)bytes,
-                                            "text", text, "ini", ini));
+                                            "text", all, "ini", ini));
+    free(all);
     free(text);
 }
 

@@ -29,10 +29,18 @@ struct ini_line {
 
 enum { WHEN_BYTES = 200, SIZE_BYTES = 64 };
 
-/* Add a piece of advice. ini: lines for the INI, or "". */
+/*
+ * advice_add - add a piece of advice.
+ * ini   lines for the INI, or ""
+ * then  what the lines do; if there are none, because the INI has them, the
+ *       advice says that instead. NULL: nothing is added to the text
+ */
 void advice_add(struct advice *a, const char *title, int64_t bytes,
-                const char *ini, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
+                const char *ini, const char *then, const char *format, ...)
+    __attribute__((format(printf, 6, 7)));
+/* A text by a format, which the caller frees. */
+char *advice_format(const char *format, ...)
+    __attribute__((format(printf, 1, 2)));
 
 /* The lines of one section that the INI of the process does not have; "" if it
  * has all. The caller frees the text. */

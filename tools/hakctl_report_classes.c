@@ -8,7 +8,7 @@
 #include "hakctl_report.h"
 #include "hakctl.h"
 
-enum { COLUMNS_MOST = 10, ROWS_MOST = 24, BOXES_MOST = 64 };
+enum { COLUMNS_MOST = 10, ROWS_MOST = 24 };
 enum { SLOT_BYTES, LIVE, LIVE_BYTES, MAPPED_BYTES, CACHED_BYTES };
 
 static int64_t item(const json_t *class, size_t i)
@@ -34,7 +34,7 @@ static const json_t *classes_of(const json_t *point, size_t box)
 
 static bool has_classes(const json_t *point)
 {
-    for (size_t i = 0; i < BOXES_MOST; i++)
+    for (size_t i = 0; i < REPORT_BOXES; i++)
         if (json_array_size(classes_of(point, i)) != 0)
             return true;
     return false;
@@ -152,7 +152,7 @@ static json_t *rows_json(const struct report_process *p,
     struct rows rows = {NULL, 0};
     json_t *out = json_array();
     for (size_t i = 0; i < ncolumns; i++)
-        for (size_t box = 0; box < json_array_size(p->boxes); box++)
+        for (size_t box = 0; box < REPORT_BOXES; box++)
             add_rows(&rows, column[i], box);
     if (rows.n != 0)
         qsort(rows.at, rows.n, sizeof *rows.at, by_most);

@@ -46,8 +46,8 @@ static int64_t mapped_of(const struct levels *l)
     return l->live + l->pages + l->cached + l->dirty + l->purged;
 }
 
-/* Add what a box has of the window. A foreign box may have blocks elsewhere, and
- * figures that are read one after the other need not agree. */
+/* Add what a box has of the window. A foreign box may have blocks elsewhere,
+ * and figures that are read one after the other need not agree. */
 static void add_box(struct levels *l, const json_t *box)
 {
     int64_t mapped = report_count(box, "mapped");
@@ -60,7 +60,7 @@ static void add_box(struct levels *l, const json_t *box)
 
 static struct levels read_levels(const json_t *point)
 {
-    const json_t *window = json_object_get(point, "window"), *box;
+    const json_t *window = json_object_get(point, "window");
     struct levels l = {
         .rss = report_known(point, "rss"),
         .meta = report_count(point, "meta"),
@@ -68,9 +68,9 @@ static struct levels read_levels(const json_t *point)
         .dirty = report_count(window, "dirty"),
         .resident = report_known(window, "resident"),
     };
-    size_t i;
-    json_array_foreach(json_object_get(point, "boxes"), i, box)
-        add_box(&l, box);
+    const json_t *boxes = json_object_get(point, "boxes");
+    for (size_t i = 0; i < json_array_size(boxes) && i < REPORT_BOXES; i++)
+        add_box(&l, json_array_get(boxes, i));
     l.purged = at_least_0(report_count(window, "free") - l.dirty);
     return l;
 }
@@ -199,7 +199,7 @@ json_t *report_share(int64_t part, int64_t whole)
 {
     if (part < 0 || whole <= 0)
         return json_null();
-    int64_t tenths = part * 1000 / whole;
+    int64_t tenths = (int64_t)(1000 * ((double)part / (double)whole));
     return json_real((double)tenths / 10);
 }
 

@@ -116,9 +116,7 @@ void html_figure_text(char *out, size_t bytes, const json_t *value,
                       enum html_unit unit)
 {
     double n = json_number_value(value);
-    if (json_is_string(value))
-        snprintf(out, bytes, "%s", json_string_value(value));
-    else if (!json_is_number(value))
+    if (!json_is_number(value))
         snprintf(out, bytes, "\xe2\x80\x93");
     else if (unit == HTML_BYTES)
         bytes_text(out, bytes, n);
@@ -132,16 +130,20 @@ void html_figure_text(char *out, size_t bytes, const json_t *value,
 
 void html_figure(FILE *out, const json_t *value, enum html_unit unit)
 {
-    char text[4096];
+    char text[64];
+    if (json_is_string(value)) {
+        html_text(out, json_string_value(value));
+        return;
+    }
     html_figure_text(text, sizeof text, value, unit);
     if (json_is_integer(value))
-        fprintf(out, "<data value=\"%lld\">",
-                (long long)json_integer_value(value));
+        fprintf(out, "<data value=\"%lld\">%s</data>",
+                (long long)json_integer_value(value), text);
     else if (json_is_real(value))
-        fprintf(out, "<data value=\"%.6g\">", json_real_value(value));
-    html_text(out, text);
-    if (json_is_number(value))
-        fputs("</data>", out);
+        fprintf(out, "<data value=\"%.6g\">%s</data>", json_real_value(value),
+                text);
+    else
+        fputs(text, out);
 }
 
 /* ---- files of the page --------------------------------------------------- */

@@ -222,16 +222,18 @@ static json_t *summary_json(const json_t *points)
         json_array_get(points, report_peak(points, report_most_rss));
     const json_t *live =
         json_array_get(points, report_peak(points, report_most_live));
-    int64_t allocs = 0;
+    const double most = 9e15;
+    double allocs = 0;
     size_t i;
     const json_t *point;
-    json_array_foreach(points, i, point) allocs += report_sum(point, "allocs");
-    return json_pack("[o, o, o, o, o]",
-                     tile("Peak RSS", "bytes", report_most_rss(rss)),
-                     tile("RSS at the end", "bytes", report_known(last, "rss")),
-                     tile("Peak live", "bytes", report_most_live(live)),
-                     tile("Live at the end", "bytes", report_sum(last, "live")),
-                     tile("Allocations", "count", allocs));
+    json_array_foreach(points, i, point) allocs +=
+        (double)report_sum(point, "allocs");
+    return json_pack(
+        "[o, o, o, o, o]", tile("Peak RSS", "bytes", report_most_rss(rss)),
+        tile("RSS at the end", "bytes", report_known(last, "rss")),
+        tile("Peak live", "bytes", report_most_live(live)),
+        tile("Live at the end", "bytes", report_sum(last, "live")),
+        tile("Allocations", "count", (int64_t)(allocs < most ? allocs : most)));
 }
 
 /* Say so if RSS was higher between the points than at any of them. */

@@ -30,16 +30,19 @@ static void advise_purge(struct advice *a)
     int64_t less = advice_most(bytes);
     if (first == 0)
         less -= less * DELAY_MS / delay;
-    advice_add(
-        a, "Memory that waits for its purge", advice_most(bytes), ini,
-        "What boxes have given up stays resident for up to %lld ms, in case it "
-        "is needed again. %s %s The lines make it up to %s less. Memory that "
-        "is used again then costs page faults.",
-        (long long)delay, advice_when(a, it_was, bytes),
-        sleeps ? "A program that sleeps gives it back only with a background "
-                 "thread."
-               : "A shorter delay gives it back sooner.",
+    char *then = advice_format(
+        "The lines make it up to %s less. Memory that is used again then costs "
+        "page faults.",
         advice_size(saved, less));
+    advice_add(a, "Memory that waits for its purge", advice_most(bytes), ini,
+               then,
+               "What boxes have given up stays resident for up to %lld ms, in "
+               "case it is needed again. %s %s",
+               (long long)delay, advice_when(a, it_was, bytes),
+               sleeps ? "A program that sleeps gives it back only with a "
+                        "background thread."
+                      : "A shorter delay gives it back sooner.");
+    free(then);
     free(ini);
 }
 
@@ -103,26 +106,29 @@ static const struct cache *cache_of(const char *box)
 static void advise_cache(struct advice *a, const char *box,
                          struct advice_bytes bytes)
 {
-    char title[128], section[80], saved[SIZE_BYTES], it_was[WHEN_BYTES];
+    char section[80], saved[SIZE_BYTES], it_was[WHEN_BYTES];
     const struct cache *c = cache_of(box);
-    snprintf(title, sizeof title, "The cache of box %.64s", box);
+    char *title = advice_format("The cache of box %s", box);
     advice_when(a, it_was, bytes);
     if (c == NULL || advice_most(bytes) <= c->left) {
-        advice_add(
-            a, title, advice_most(bytes), "",
-            "The box keeps memory for reuse. %s Its own parameters may bound "
-            "that: hakctl boxes lists them.",
-            it_was);
+        advice_add(a, title, advice_most(bytes), "", NULL,
+                   "The box keeps memory for reuse. %s Its own parameters may "
+                   "bound that: hakctl boxes lists them.",
+                   it_was);
+        free(title);
         return;
     }
     snprintf(section, sizeof section, "box %s", c->box);
     char *ini = advice_lines(a, section, c->line, c->n);
-    advice_add(
-        a, title, advice_most(bytes), ini,
-        "The box keeps memory for reuse. %s %s With the lines it keeps up to "
-        "%s less, and asks the system for memory more often.",
-        it_was, c->text, advice_size(saved, advice_most(bytes) - c->left));
+    char *then = advice_format(
+        "With the lines it keeps up to %s less, and asks the system for memory "
+        "more often.",
+        advice_size(saved, advice_most(bytes) - c->left));
+    advice_add(a, title, advice_most(bytes), ini, then,
+               "The box keeps memory for reuse. %s %s", it_was, c->text);
+    free(then);
     free(ini);
+    free(title);
 }
 
 /* The cached bytes of a box. Not all of them need be in memory, so they are
@@ -186,29 +192,27 @@ static int64_t free_of_mid(const struct advice *a)
     return worst;
 }
 
-/* The class with most free bytes, as "64 B of box ultra". False: none. */
-static bool worst_class(const struct advice *a, char *out, size_t bytes)
+/* The class with most free bytes, as "64 B of box ultra". The caller frees the
+ * text. */
+static char *worst_class(const struct advice *a)
 {
-    const json_t *rows =
-        json_object_get(json_object_get(a->page, "heat"), "rows");
+    const json_t *rows = report_at(a->page, "heat/rows");
     const json_t *row, *cell, *worst = NULL;
-    int64_t bytes_most = 0;
+    int64_t most = 0;
     char slot[SIZE_BYTES];
     size_t i, k;
     json_array_foreach(rows, i, row)
         json_array_foreach(json_object_get(row, "cells"), k,
-                           cell) if (json_integer_value(cell) > bytes_most)
+                           cell) if (json_integer_value(cell) > most)
     {
-        bytes_most = json_integer_value(cell);
+        most = json_integer_value(cell);
         worst = row;
     }
     if (worst == NULL)
-        return false;
-    const char *box = json_string_value(json_object_get(worst, "box"));
-    snprintf(out, bytes, "%s of box %s",
-             advice_size(slot, report_count(worst, "slot")),
-             box != NULL ? box : "?");
-    return true;
+        return advice_format("none that is known");
+    return advice_format("%s of box %s",
+                         advice_size(slot, report_count(worst, "slot")),
+                         report_text(worst, "box"));
 }
 
 /* Pages of box mid_v35 in place of those of ultra. */
@@ -222,49 +226,47 @@ static const char shared_pages[] = "[box mid_v35]\n"
 
 static void advise_pages(struct advice *a)
 {
-    char worst[256] = "none that is known", saved[SIZE_BYTES],
-         it_was[WHEN_BYTES];
+    char saved[SIZE_BYTES], it_was[WHEN_BYTES];
     const struct advice_bytes bytes = advice_cause(a, "pages");
-    int64_t mid = free_of_mid(a);
-    if (advice_most(bytes) < a->bound)
+    const int64_t most = advice_most(bytes), mid = free_of_mid(a);
+    if (most < a->bound)
         return;
-    worst_class(a, worst, sizeof worst);
     advice_when(a, it_was, bytes);
-    if (mid >= a->bound)
-        advice_add(
-            a, "Free slots in pages of 257 to 1024 bytes", advice_most(bytes),
-            shared_pages,
-            "Box ultra has pages of its own for each multiple of 16 bytes. "
-            "With the lines, eight sizes share the pages of box mid_v35. That "
-            "saves up to %s where many sizes have few blocks each, and loses "
-            "up to a fifth of a block to rounding. Compare two runs.",
-            advice_size(saved,
-                        mid < advice_most(bytes) ? mid : advice_most(bytes)));
-    else
-        advice_add(
-            a, "Free slots in pages that hold live blocks", advice_most(bytes),
-            "",
-            "%s The size class with most of it is %s. A page goes back when "
-            "its last block is freed, so blocks that live long beside blocks "
-            "that do not keep it. No key changes that. The column Overhead of "
-            "the call sites shows who keeps such pages.",
-            it_was, worst);
+    if (mid >= a->bound) {
+        advice_add(a, "Free slots in pages of 257 to 1024 bytes", most,
+                   shared_pages, NULL,
+                   "%s Box ultra has pages of its own for each multiple of 16 "
+                   "bytes. With the lines, eight sizes share the pages of box "
+                   "mid_v35. That saves up to %s where many sizes have few "
+                   "blocks each, and loses up to a fifth of a block to "
+                   "rounding. Compare two runs.",
+                   it_was, advice_size(saved, mid < most ? mid : most));
+        return;
+    }
+    char *worst = worst_class(a);
+    advice_add(a, "Free slots in pages that hold live blocks", most, "", NULL,
+               "%s The size class with most of it is %s. A page goes back when "
+               "its last block is freed, so blocks that live long beside "
+               "blocks that do not keep it. No key changes that. The column "
+               "Overhead of the call sites shows who keeps such pages.",
+               it_was, worst);
+    free(worst);
 }
 
 /* ---- what no key changes ------------------------------------------------- */
 
 static void advise_rounding(struct advice *a)
 {
-    const json_t *totals =
-        json_object_get(json_object_get(a->page, "profile"), "totals");
-    int64_t bytes = report_count(totals, "rounding");
+    int64_t bytes =
+        report_count(report_at(a->page, "profile/totals"), "rounding");
     if (bytes >= a->bound)
-        advice_add(
-            a, "Slots that are larger than what was asked for", bytes, "",
-            "Blocks have so much more than the program asked for. ultra loses "
-            "up to 15 bytes a block, midmt up to an eighth. hakctl explain "
-            "SIZE shows the slot of a size; the column Overhead of the call "
-            "sites shows who asks for sizes just above a slot.");
+        advice_add(a, "Slots that are larger than what was asked for", bytes,
+                   "", NULL,
+                   "Blocks have so much more than the program asked for. ultra "
+                   "loses up to 15 bytes a block, midmt up to an eighth. "
+                   "hakctl explain SIZE shows the slot of a size; the column "
+                   "Overhead of the call sites shows who asks for sizes just "
+                   "above a slot.");
 }
 
 static void advise_other(struct advice *a)
@@ -272,14 +274,14 @@ static void advise_other(struct advice *a)
     enum { LARGE_PART = 4 }; /* a quarter of RSS */
     char it_was[WHEN_BYTES];
     const struct advice_bytes other = advice_cause(a, "other");
-    if (other.peak >= a->bound &&
-        other.peak >= report_count(advice_peak_moment(a), "rss") / LARGE_PART)
-        advice_add(
-            a, "Memory that is not of hakmem", advice_most(other), "",
-            "%s It is neither hakmem's nor of files: stacks, data of "
-            "libraries, and what the program maps itself. pmap -x PID lists "
-            "it. No key of hakmem changes it.",
-            advice_when(a, it_was, other));
+    int64_t rss = report_count(advice_peak_moment(a), "rss");
+    if (other.peak >= a->bound && other.peak >= rss / LARGE_PART)
+        advice_add(a, "Memory that is not of hakmem", advice_most(other), "",
+                   NULL,
+                   "%s It is neither hakmem's nor of files: stacks, data of "
+                   "libraries, and what the program maps itself. pmap -x PID "
+                   "lists it. No key of hakmem changes it.",
+                   advice_when(a, it_was, other));
 }
 
 void advise(struct advice *a)

@@ -40,15 +40,20 @@ static const char *text_of(const json_t *frame, const char *key)
     return text != NULL ? text : "";
 }
 
-/* The bytes of a stack in a view. */
-static int64_t bytes_of(const json_t *stack, size_t view)
+/* The bytes of a stack in a view. Sums of them are doubles, as no file can make
+ * those overflow. */
+static double bytes_of(const json_t *stack, size_t view)
 {
-    bool overhead = strcmp(views[view], "overhead") == 0;
-    int64_t n = report_count(stack, "bytes");
-    if (overhead)
-        n = report_count(stack, "slot_overhead_bytes") +
-            report_count(stack, "page_overhead_bytes");
-    return n;
+    if (strcmp(views[view], "overhead") != 0)
+        return (double)report_count(stack, "bytes");
+    return (double)report_count(stack, "slot_overhead_bytes") +
+           (double)report_count(stack, "page_overhead_bytes");
+}
+
+static json_t *bytes_json(double bytes)
+{
+    const double most = 9e15;
+    return json_integer((json_int_t)(bytes < most ? bytes : most));
 }
 
 /* ---- the tree ------------------------------------------------------------ */
@@ -56,7 +61,7 @@ static int64_t bytes_of(const json_t *stack, size_t view)
 struct node {
     uint32_t name;
     uint32_t child, next; /* numbers of nodes; 0: none */
-    int64_t bytes[NVIEWS];
+    double bytes[NVIEWS];
 };
 
 struct tree {
@@ -89,14 +94,17 @@ static uint32_t child_of(struct tree *t, uint32_t parent, uint32_t name)
  * without a name is called after its library already. */
 static uint32_t name_of(struct tree *t, const json_t *frame)
 {
-    char name[1024];
+    char *name = NULL;
     const char *function = text_of(frame, "function");
     const char *library = text_of(frame, "library");
     bool named =
         library[0] == 0 || strncmp(function, library, strlen(library)) == 0;
-    snprintf(name, sizeof name, "%s%s%s%s", function, named ? "" : " (",
-             named ? "" : library, named ? "" : ")");
-    return number_of(&t->names, name);
+    if (asprintf(&name, "%s%s%s%s", function, named ? "" : " (",
+                 named ? "" : library, named ? "" : ")") < 0)
+        ctl_die("no memory");
+    uint32_t number = number_of(&t->names, name);
+    free(name);
+    return number;
 }
 
 /* Add a stack, whose first frame is the innermost. */
@@ -128,7 +136,7 @@ static json_t *node_json(const struct tree *t, uint32_t number)
     json_t *out = json_array(), *children = json_array();
     json_array_append_new(out, json_integer(node->name));
     for (size_t v = 0; v < NVIEWS; v++)
-        json_array_append_new(out, json_integer(node->bytes[v]));
+        json_array_append_new(out, bytes_json(node->bytes[v]));
     for (uint32_t i = node->child; i != 0; i = t->node[i].next)
         if (is_shown(t, &t->node[i]))
             json_array_append_new(children, node_json(t, i));
@@ -140,7 +148,7 @@ static json_t *node_json(const struct tree *t, uint32_t number)
 
 struct site {
     const json_t *frame, *caller; /* caller: NULL = none */
-    int64_t bytes[NVIEWS];
+    double bytes[NVIEWS];
 };
 
 struct sites {
@@ -149,25 +157,31 @@ struct sites {
     json_t *index; /* key -> number */
 };
 
-static struct site *site_of(struct sites *s, const json_t *frames)
+static struct site *add_site(struct sites *s, const json_t *frames)
 {
-    char key[1400];
-    const json_t *frame = json_array_get(frames, 0);
-    const json_t *caller = json_array_get(frames, 1);
-    snprintf(key, sizeof key, "%.400s|%.300s|%lld|%.400s|%.200s",
-             text_of(frame, "function"), text_of(frame, "file"),
-             (long long)report_count(frame, "line"),
-             text_of(caller, "function"), text_of(frame, "library"));
-    const json_t *known = json_object_get(s->index, key);
-    if (known != NULL)
-        return &s->at[json_integer_value(known)];
     s->at = reallocarray(s->at, s->n + 1, sizeof *s->at);
     if (s->at == NULL)
         ctl_die("no memory");
-    /* A key that was cut within a character is no UTF-8 and is not kept. */
-    json_object_set_new(s->index, key, json_integer((json_int_t)s->n));
-    s->at[s->n] = (struct site){.frame = frame, .caller = caller};
+    s->at[s->n] = (struct site){.frame = json_array_get(frames, 0),
+                                .caller = json_array_get(frames, 1)};
     return &s->at[s->n++];
+}
+
+static struct site *site_of(struct sites *s, const json_t *frames)
+{
+    char *key = NULL;
+    const json_t *frame = json_array_get(frames, 0);
+    const json_t *caller = json_array_get(frames, 1);
+    if (asprintf(&key, "%s|%s|%lld|%s|%s", text_of(frame, "function"),
+                 text_of(frame, "file"), (long long)report_count(frame, "line"),
+                 text_of(caller, "function"), text_of(frame, "library")) < 0)
+        ctl_die("no memory");
+    const json_t *known = json_object_get(s->index, key);
+    if (known == NULL)
+        json_object_set_new(s->index, key, json_integer((json_int_t)s->n));
+    free(key);
+    return known != NULL ? &s->at[json_integer_value(known)]
+                         : add_site(s, frames);
 }
 
 static int by_in_use(const void *a, const void *b)
@@ -198,7 +212,7 @@ static json_t *site_json(const struct site *site)
                             where_of(site->frame), "caller",
                             text_of(site->caller, "function"));
     for (size_t v = 0; v < NVIEWS; v++)
-        json_object_set_new(out, views[v], json_integer(site->bytes[v]));
+        json_object_set_new(out, views[v], bytes_json(site->bytes[v]));
     return out;
 }
 
@@ -228,8 +242,7 @@ static json_t *totals_json(const json_t *profile, const struct tree *t)
         json_object_get(json_object_get(profile, "views"), "overhead"),
         "total");
     for (size_t v = 0; v < NVIEWS; v++)
-        json_object_set_new(totals, views[v],
-                            json_integer(t->node[0].bytes[v]));
+        json_object_set_new(totals, views[v], bytes_json(t->node[0].bytes[v]));
     json_object_set_new(
         totals, "rounding",
         report_number(report_known(overhead, "slot_overhead_bytes")));
