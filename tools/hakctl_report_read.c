@@ -147,6 +147,14 @@ static void add_line(json_t *timeline, json_t *line)
         json_array_append(json_object_get(timeline, "points"), line);
 }
 
+/* Let each box have a name. */
+static void name_boxes(json_t *boxes)
+{
+    for (size_t i = 0; i < json_array_size(boxes); i++)
+        if (!json_is_string(json_array_get(boxes, i)))
+            json_array_set_new(boxes, i, json_string("?"));
+}
+
 /* Returns false, after a message. header is consumed. */
 static bool read_timeline(struct report *r, struct lines *l, json_t *header)
 {
@@ -161,6 +169,7 @@ static bool read_timeline(struct report *r, struct lines *l, json_t *header)
         add_line(timeline, line);
         json_decref(line);
     }
+    name_boxes(json_object_get(header, "boxes"));
     size_t n = json_array_size(json_object_get(timeline, "points"));
     if (!bad && n == 0)
         report_note(r,
