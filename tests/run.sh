@@ -182,6 +182,11 @@ one()
             on_ini "$1"
         fi
         ;;
+    conf/heap-profile.ini:*)
+        mkdir -p build/tests/profiles
+        export HAKMEM_HEAP_PROFILE_FILE="$PWD/build/tests/profiles/x.pb.gz"
+        on_ini "$1"
+        ;;
     conf/*:*) on_ini "$1" ;;
     *:*)
         # shellcheck disable=SC2046

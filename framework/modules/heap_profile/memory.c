@@ -7,6 +7,7 @@
 #include "heap_profile.h"
 
 #include <base/os.h>
+#include <base/text.h>
 #include <conf/conf.h>
 
 #include <sys/mman.h>
@@ -121,23 +122,29 @@ void hak_profile_index_add(struct hak_profile_index *index, uint32_t hash,
 
 /* ---- texts --------------------------------------------------------------- */
 
-const char *hak_profile_text(const char *text, const char *more)
+/* Room for a text of so many bytes. */
+static char *text_room(size_t bytes)
 {
     static char *room;
     static size_t left_bytes;
-    size_t n = strlen(text), whole = n + strlen(more) + 1;
-    if (whole > left_bytes) {
-        size_t bytes = hak_max(TEXT_BYTES, whole);
-        char *mapped = hak_profile_map(bytes);
+    if (room == NULL || bytes > left_bytes) {
+        size_t more = hak_max(TEXT_BYTES, bytes);
+        char *mapped = hak_profile_map(more);
         if (mapped == NULL)
             return NULL;
         room = mapped;
-        left_bytes = bytes;
+        left_bytes = more;
     }
-    char *copy = room;
-    memcpy(copy, text, n);
-    memcpy(copy + n, more, whole - n);
-    room += whole;
-    left_bytes -= whole;
+    room += bytes;
+    left_bytes -= bytes;
+    return room - bytes;
+}
+
+const char *hak_profile_text(const char *text, const char *more)
+{
+    size_t bytes = strlen(text) + strlen(more) + 1;
+    char *copy = text_room(bytes);
+    if (copy != NULL)
+        hak_text_join(copy, bytes, text, more);
     return copy;
 }

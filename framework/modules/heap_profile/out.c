@@ -96,7 +96,7 @@ static void write_all(struct hak_profile_out *out, const unsigned char *bytes,
 /* Compress what is in out->in. */
 static void flush(struct hak_profile_out *out, int how)
 {
-    int result;
+    int result = Z_OK;
     out->z.next_in = out->in;
     out->z.avail_in = (unsigned)out->nin;
     do {

@@ -247,12 +247,13 @@ static void write_entry(struct view *v, uint32_t i)
 static void write_mapping(struct view *v, uint64_t id,
                           const struct hak_profile_region *r)
 {
-    char hex[2 * HAK_PROFILE_ID_BYTES + 1] = "";
+    char hex[2 * HAK_PROFILE_ID_BYTES + 1];
+    size_t n = 0;
     for (uint32_t i = 0; i < r->id_bytes; i++) {
-        hex[2 * i] = "0123456789abcdef"[r->id[i] >> 4];
-        hex[2 * i + 1] = "0123456789abcdef"[r->id[i] & 15];
+        hex[n++] = "0123456789abcdef"[r->id[i] >> 4];
+        hex[n++] = "0123456789abcdef"[r->id[i] & 15];
     }
-    hex[2 * r->id_bytes] = 0;
+    hex[n] = 0;
     v->m.n = 0;
     hak_profile_put(&v->m, MAPPING_ID, id);
     hak_profile_put(&v->m, MAPPING_START, r->start);
