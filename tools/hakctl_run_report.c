@@ -66,8 +66,17 @@ static void set_variable(const char *name, const char *value)
         ctl_die("setenv: %s", strerror(errno));
 }
 
-/* Let the program write its files into the folder. The period of the timeline
- * is shorter than usual, unless somebody has chosen one. */
+/* Has somebody chosen a period for the timeline? conf/default.ini says what the
+ * default is. */
+static bool is_period_chosen(void)
+{
+    const struct hak_conf_entry *e =
+        hak_conf_find(&hak_conf, "stats", "every_ms");
+    return getenv("HAKMEM_STATS_EVERY_MS") != NULL ||
+           (e != NULL && strcmp(e->value, "1000") != 0);
+}
+
+/* Let the program write its files into the folder. */
 static void set_files(const char *folder)
 {
     char path[PATH_MAX];
@@ -77,8 +86,7 @@ static void set_files(const char *folder)
     }
     set_variable("HAKMEM_STATS_FORMAT", "json");
     unsetenv("HAKMEM_STATS_ONLY_PID");
-    if (getenv("HAKMEM_STATS_EVERY_MS") == NULL &&
-        hak_conf_find(&hak_conf, "stats", "every_ms") == NULL)
+    if (!is_period_chosen())
         set_variable("HAKMEM_STATS_EVERY_MS", "100");
 }
 

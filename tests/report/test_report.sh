@@ -198,7 +198,7 @@ run() { # STATUS PROGRAM...
     [ "$got" = "$want" ]
 }
 
-work='import sys; x = [str(i) * 9 for i in range(200000)]; print(len(x))
+work='import sys, time; time.sleep(.5); x = [str(i) * 9 for i in range(200000)]; print(len(x))
 print("to stderr", file=sys.stderr)'
 run 0 env PYTHONMALLOC=malloc python3 -c "$work"
 result $? 'a program, with its exit status'
@@ -208,6 +208,8 @@ grep -qF "report: $tmp/run.html" "$said"
 result $? 'the place of the page'
 # shellcheck disable=SC2086
 check run $all
+is 'its timeline has ten points a second' run \
+    'page["time"][0]["t"] < 400' True
 find "$tmp" -name 'hakmem-report-*' >"$said"
 [ ! -s "$said" ]
 result $? 'no files are left'
