@@ -19,10 +19,12 @@ static char *timeline_of(const json_t *keys, pid_t pid)
     const json_t *one;
     char *file = NULL;
     size_t i;
-    json_array_foreach(
-        keys, i, one) if (strcmp(ctl_text(one, "section"), "stats") == 0 &&
-                          strcmp(ctl_text(one, "key"), "timeline") == 0) value =
-        ctl_text(one, "value");
+    json_array_foreach(keys, i, one)
+    {
+        if (strcmp(ctl_text(one, "section"), "stats") == 0 &&
+            strcmp(ctl_text(one, "key"), "timeline") == 0)
+            value = ctl_text(one, "value");
+    }
     if (value[0] == 0 || strcmp(value, "none") == 0)
         return NULL;
     const char *mark = strstr(value, "%p");

@@ -163,7 +163,10 @@ static void write_node(FILE *out, const json_t *names, const json_t *node,
     if (json_array_size(children) != 0 && depth < DEPTH_MOST) {
         fputs("<ul>\n", out);
         json_array_foreach(children, i, child)
+        {
             write_node(out, names, child, depth + 1);
+        }
+
         fputs("</ul>", out);
     }
     fputs("</li>\n", out);

@@ -47,7 +47,11 @@ static size_t choose_columns(const json_t *points,
 {
     size_t have = 0, seen = 0, n = 0, i;
     const json_t *point;
-    json_array_foreach(points, i, point) have += has_classes(point);
+    json_array_foreach(points, i, point)
+    {
+        have += has_classes(point);
+    }
+
     json_array_foreach(points, i, point)
     {
         if (!has_classes(point))
@@ -76,8 +80,12 @@ static const json_t *find_class(const json_t *point, size_t box, int64_t slot)
 {
     size_t i;
     const json_t *c;
-    json_array_foreach(classes_of(point, box), i,
-                       c) if (item(c, SLOT_BYTES) == slot) return c;
+    json_array_foreach(classes_of(point, box), i, c)
+    {
+        if (item(c, SLOT_BYTES) == slot)
+            return c;
+    }
+
     return NULL;
 }
 

@@ -26,10 +26,9 @@ static int64_t larger(int64_t a, int64_t b)
 int64_t report_sum(const json_t *point, const char *key)
 {
     int64_t sum = 0;
-    size_t i;
-    const json_t *box;
-    json_array_foreach(json_object_get(point, "boxes"), i, box) sum +=
-        report_count(box, key);
+    const json_t *boxes = json_object_get(point, "boxes");
+    for (size_t i = 0; i < json_array_size(boxes) && i < REPORT_BOXES; i++)
+        sum += report_count(json_array_get(boxes, i), key);
     return sum;
 }
 
@@ -97,9 +96,12 @@ size_t report_peak(const json_t *points, int64_t (*most)(const json_t *))
 {
     size_t peak = 0, i;
     const json_t *point;
-    json_array_foreach(points, i, point) if (most(point) >
-                                             most(json_array_get(points, peak)))
-        peak = i;
+    json_array_foreach(points, i, point)
+    {
+        if (most(point) > most(json_array_get(points, peak)))
+            peak = i;
+    }
+
     return peak;
 }
 

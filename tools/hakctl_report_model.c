@@ -78,6 +78,17 @@ static json_t *events_json(const json_t *events)
 
 /* ---- the process --------------------------------------------------------- */
 
+/* A size class of a report in the form of a timeline. */
+static json_t *class_of_stats(const json_t *c)
+{
+    return json_pack("[I, I, I, I, I]",
+                     (json_int_t)report_count(c, "slot_bytes"),
+                     (json_int_t)report_count(c, "live"),
+                     (json_int_t)report_count(c, "live_bytes"),
+                     (json_int_t)report_count(c, "mapped_bytes"),
+                     (json_int_t)report_count(c, "cached_bytes"));
+}
+
 /* A report as the only point of a timeline. */
 static json_t *point_of_stats(const json_t *stats)
 {
@@ -88,14 +99,9 @@ static json_t *point_of_stats(const json_t *stats)
     {
         json_t *classes = json_array();
         json_array_foreach(json_object_get(box, "classes"), k, c)
-            json_array_append_new(
-                classes,
-                json_pack("[I, I, I, I, I]",
-                          (json_int_t)report_count(c, "slot_bytes"),
-                          (json_int_t)report_count(c, "live"),
-                          (json_int_t)report_count(c, "live_bytes"),
-                          (json_int_t)report_count(c, "mapped_bytes"),
-                          (json_int_t)report_count(c, "cached_bytes")));
+        {
+            json_array_append_new(classes, class_of_stats(c));
+        }
         json_array_append_new(
             boxes,
             json_pack("{s:I, s:I, s:I, s:I, s:o}", "live",
@@ -120,7 +126,10 @@ static json_t *timeline_of_stats(const json_t *stats)
     size_t i;
     const json_t *box;
     json_array_foreach(json_object_get(stats, "boxes"), i, box)
+    {
         json_array_append(names, json_object_get(box, "name"));
+    }
+
     return json_pack("{s:{s:O?, s:o}, s:[o], s:[]}", "header", "program",
                      json_object_get(stats, "program"), "boxes", names,
                      "points", point_of_stats(stats), "events");
@@ -226,8 +235,11 @@ static json_t *summary_json(const json_t *points)
     double allocs = 0;
     size_t i;
     const json_t *point;
-    json_array_foreach(points, i, point) allocs +=
-        (double)report_sum(point, "allocs");
+    json_array_foreach(points, i, point)
+    {
+        allocs += (double)report_sum(point, "allocs");
+    }
+
     return json_pack(
         "[o, o, o, o, o]", tile("Peak RSS", "bytes", report_most_rss(rss)),
         tile("RSS at the end", "bytes", report_known(last, "rss")),

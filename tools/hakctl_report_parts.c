@@ -198,8 +198,12 @@ static bool has_lines(const json_t *advice)
 {
     const json_t *one;
     size_t i;
-    json_array_foreach(advice, i,
-                       one) if (report_text(one, "ini")[0] != 0) return true;
+    json_array_foreach(advice, i, one)
+    {
+        if (report_text(one, "ini")[0] != 0)
+            return true;
+    }
+
     return false;
 }
 

@@ -202,11 +202,14 @@ static char *worst_class(const struct advice *a)
     char slot[SIZE_BYTES];
     size_t i, k;
     json_array_foreach(rows, i, row)
-        json_array_foreach(json_object_get(row, "cells"), k,
-                           cell) if (json_integer_value(cell) > most)
     {
-        most = json_integer_value(cell);
-        worst = row;
+        json_array_foreach(json_object_get(row, "cells"), k, cell)
+        {
+            if (json_integer_value(cell) > most) {
+                most = json_integer_value(cell);
+                worst = row;
+            }
+        }
     }
     if (worst == NULL)
         return advice_format("none that is known");

@@ -261,6 +261,7 @@ function startChart() {
         return;
     }
     at("time").querySelector(".script").hidden = false;
+    at("credit").hidden = false;
     at("time-chart").setAttribute("aria-label", summary());
     Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
     at("zoom-from").oninput = at("zoom-to").oninput = zoomChart;
