@@ -21,7 +21,7 @@ packages() { # GROUP
     demo) echo "$build python3" ;;
     check) echo "$build $programs g++ valgrind spin tar findutils coreutils jq
 tmux prometheus curl postgresql
-$peers libmemkind0" ;;
+libdebuginfod1|libdebuginfod1t64 $peers libmemkind0" ;;
     bench) echo "$build $programs $peers python3-matplotlib z3 postgresql" ;;
     fuzz) echo "$build clang libclang-rt-14-dev|libclang-rt-dev" ;;
     lint) echo "$build clang-format-14|clang-format clang-tidy cppcheck

@@ -307,7 +307,8 @@ static const struct command commands[] = {
      "cannot be written; 2 bad usage.\n"},
     {"profile", ctl_profile,
      "FILE [VIEW] [FORMAT] [OPTIONS]\n"
-     "       hakctl profile PID start [--every BYTES] | stop | dump [FILE]",
+     "       hakctl profile PID start [--every BYTES] | stop | state | dump "
+     "[FILE]",
      "whose memory it is: a heap profile as text",
      "Reads a heap profile (profile.proto, as of hakctl run --heap-profile;\n"
      "pprof reads the same files) and prints which functions asked for the\n"
@@ -343,6 +344,7 @@ static const struct command commands[] = {
      "  start                  begin to sample, one in BYTES (default: the "
      "INI's)\n"
      "  stop                   sample no more\n"
+     "  state                  how many samples there are, and what they say\n"
      "  dump [FILE]            write a profile (default: where the INI says)\n"
      "  -j, --json             the process's reply\n"
      "\n"

@@ -19,25 +19,20 @@
 static bool is_verb(const char *word)
 {
     return strcmp(word, "start") == 0 || strcmp(word, "stop") == 0 ||
-           strcmp(word, "dump") == 0;
+           strcmp(word, "dump") == 0 || strcmp(word, "state") == 0;
 }
 
-/* The words "PID VERB ..." ask a process. A file is never followed by a verb.
- */
+/* "PID VERB ..." asks a process: the word behind the first one that is no
+ * option is a verb. */
 static bool is_live(int argc, char **argv)
 {
-    int words = 0;
-    for (int i = 1; i < argc; i++) {
-        if (argv[i][0] == '-' && argv[i][1] != 0)
-            continue;
-        if (++words == 2)
-            return is_verb(argv[i]);
-    }
+    for (int i = 1; i < argc; i++)
+        if (argv[i][0] != '-' || argv[i][1] == 0)
+            return i + 1 < argc && is_verb(argv[i + 1]);
     return false;
 }
 
-/* ---- the request ----------------------------------------------------------
- */
+/* ---- the request --------------------------------------------------------- */
 
 /* The process writes the file, and may have another working directory. */
 static const char *absolute(const char *file)
@@ -52,38 +47,31 @@ static const char *absolute(const char *file)
     return path;
 }
 
-static void print_started(const json_t *ok)
-{
-    double every = ctl_number(ok, "every");
-    if (every == 0)
-        every = ctl_number(ok, "every_bytes");
-    printf("sampling");
-    if (every > 0)
-        printf(" one in %.0f bytes", every);
-    printf(": hakctl profile PID dump writes a profile\n");
-}
-
 static void print_dumped(const json_t *ok)
 {
     const char *file = ctl_text(ok, "file");
-    if (file[0] == 0) {
-        ctl_print_json(ok);
-        return;
-    }
     printf("%s\nread it by: hakctl profile %s\n", file, file);
 }
 
-static void print_reply(const char *verb, const json_t *ok)
+static void print_state(const json_t *ok)
 {
-    if (strcmp(verb, "start") == 0)
-        print_started(ok);
-    else if (strcmp(verb, "dump") == 0)
-        print_dumped(ok);
-    else
-        printf("stopped; what is recorded stays until it is freed\n");
+    if (!json_is_true(json_object_get(ok, "sampling"))) {
+        printf("nothing is sampled\n");
+        return;
+    }
+    printf("one sample every %.0f bytes on average: %.0f samples; about %.0f "
+           "bytes in use, %.0f at the peak\n",
+           ctl_number(ok, "every"), ctl_number(ok, "samples"),
+           ctl_number(ok, "live_bytes"), ctl_number(ok, "peak_bytes"));
+    if (ctl_number(ok, "lost_blocks") > 0)
+        printf("%.0f blocks had no room: a larger `most` of [heap_profile] "
+               "mends that\n",
+               ctl_number(ok, "lost_blocks"));
 }
 
-static int ask(pid_t pid, const char *verb, const char *word, bool json)
+/* Ask, and print the answer by `print`. Returns the exit status. */
+static int ask(pid_t pid, const char *verb, const char *word,
+               void (*print)(const json_t *ok))
 {
     char *request = NULL, why[1024];
     ctl_word(&request, "profile");
@@ -96,12 +84,24 @@ static int ask(pid_t pid, const char *verb, const char *word, bool json)
         ctl_say("profile: %s", why);
         return CTL_SOME;
     }
-    if (json)
-        ctl_print_json(ok);
-    else
-        print_reply(verb, ok);
+    if (print != NULL)
+        print(ok);
     json_decref(ok);
     return CTL_OK;
+}
+
+static int ask_and_tell(pid_t pid, const char *verb, const char *word)
+{
+    if (strcmp(verb, "dump") == 0)
+        return ask(pid, verb, word, print_dumped);
+    if (strcmp(verb, "state") == 0)
+        return ask(pid, verb, word, print_state);
+    int status = ask(pid, verb, word, NULL);
+    if (status == CTL_OK && strcmp(verb, "start") == 0)
+        status = ask(pid, "state", NULL, print_state);
+    else if (status == CTL_OK)
+        printf("stopped; what is recorded stays until it is freed\n");
+    return status;
 }
 
 static int live(int argc, char **argv)
@@ -125,7 +125,8 @@ static int live(int argc, char **argv)
     const int words = argc - optind;
     const char *verb = argv[optind + 1];
     const bool dump = strcmp(verb, "dump") == 0;
-    if (words > (dump ? 3 : 2) || (every != NULL && strcmp(verb, "start"))) {
+    if (words > (dump ? 3 : 2) ||
+        (every != NULL && strcmp(verb, "start") != 0)) {
         ctl_say("profile: %s is not wanted here; see hakctl help profile",
                 words > (dump ? 3 : 2) ? argv[argc - 1] : "--every");
         return CTL_BAD;
@@ -134,11 +135,12 @@ static int live(int argc, char **argv)
     if (pid == 0)
         return CTL_SOME;
     const char *file = words == 3 ? absolute(argv[optind + 2]) : NULL;
-    return ask(pid, verb, dump ? file : every, json);
+    const char *word = dump ? file : every;
+    return json ? ask(pid, verb, word, ctl_print_json)
+                : ask_and_tell(pid, verb, word);
 }
 
-/* ---- the command ----------------------------------------------------------
- */
+/* ---- the command --------------------------------------------------------- */
 
 /* A number that is no file is the process of somebody who has forgotten the
  * verb. */
@@ -148,9 +150,10 @@ static bool lacks_verb(int argc, char **argv)
     if (word[0] == 0 || strspn(word, "0123456789") != strlen(word) ||
         access(word, F_OK) == 0)
         return false;
-    ctl_say("profile: there is no file %s; of the process %s, hakctl profile "
-            "%s dump writes one",
-            word, word, word);
+    ctl_say(
+        "profile: there is no file %s; hakctl profile %s dump writes one of "
+        "the process %s",
+        word, word, word);
     return true;
 }
 

@@ -33,8 +33,7 @@
 /* hakctl profile of a file; in hakctl itself it starts hakctl-profile. */
 int ctl_profile_file(int argc, char **argv);
 
-/* ---- hakctl_profile_unpack.c ----------------------------------------------
- */
+/* ---- hakctl_profile_unpack.c --------------------------------------------- */
 
 enum { PF_WHY_BYTES = 320 };
 
@@ -46,8 +45,7 @@ enum { PF_WHY_BYTES = 320 };
 uint8_t *pf_unpack(const char *file, size_t most_bytes, size_t *n,
                    char why[PF_WHY_BYTES]);
 
-/* ---- hakctl_profile_parse.c, hakctl_profile_tables.c ----------------------
- */
+/* ---- hakctl_profile_parse.c, hakctl_profile_tables.c --------------------- */
 
 /*
  * A profile as profile.proto has it. Strings are indexes into `string`, others
@@ -121,8 +119,7 @@ const char *pf_comment(const struct pf *p, const char *key);
 /* Make room for one more element in an array of n. Exits without memory. */
 void *pf_grow(void *array, size_t n, size_t element_bytes);
 
-/* ---- hakctl_profile_set.c -------------------------------------------------
- */
+/* ---- hakctl_profile_set.c ------------------------------------------------ */
 
 /* A set of byte strings, numbered as they came. Zero at first. */
 struct pf_set {
@@ -141,8 +138,7 @@ uint32_t pf_set_add(struct pf_set *set, const void *bytes, size_t n);
 /* A copy of the text that stays, the same for the same text. NULL gives "". */
 const char *pf_keep(const char *text);
 
-/* ---- frames ---------------------------------------------------------------
- */
+/* ---- frames -------------------------------------------------------------- */
 
 /* One function in a stack. Texts are those of pf_keep, and equal frames have
  * one address. */
@@ -169,8 +165,10 @@ struct pf_library;
  * Returns   NULL: no symbols from it
  */
 struct pf_library *pf_library(const char *file, const char *build_id);
-/* The address of a file offset; the offset itself if no segment has it. */
-uint64_t pf_library_address(struct pf_library *l, uint64_t offset);
+/* The library's address of an address of the process, which lies at that offset
+ * of the file; the offset itself if no segment has it. */
+uint64_t pf_library_address(struct pf_library *l, uint64_t address,
+                            uint64_t offset);
 /* The functions at an address, innermost first: inlined ones, then the one
  * that contains them. Returns how many, at most PF_INLINED_MOST. */
 size_t pf_library_find(struct pf_library *l, uint64_t address,
@@ -203,8 +201,7 @@ bool pf_is_plumbing(const char *function);
 /* Why a block that is left at exit is known to be harmless; NULL: it is not. */
 const char *pf_known_leak(const struct pf_stack *stack);
 
-/* ---- rows -----------------------------------------------------------------
- */
+/* ---- rows ---------------------------------------------------------------- */
 
 enum pf_view {
     PF_IN_USE,
@@ -265,8 +262,7 @@ const char *pf_view_name(enum pf_view view);
 /* The sum of all values of a type; 0: the profile has no such type. */
 double pf_sum(const struct pf *p, const char *type);
 
-/* ---- groups ---------------------------------------------------------------
- */
+/* ---- groups -------------------------------------------------------------- */
 
 enum pf_by { PF_STACK, PF_FUNCTION, PF_THREAD, PF_BOX, PF_LIBRARY };
 
@@ -283,8 +279,7 @@ struct pf_groups {
 };
 void pf_group(struct pf_groups *out, const struct pf_rows *rows, enum pf_by by);
 
-/* ---- output ---------------------------------------------------------------
- */
+/* ---- output -------------------------------------------------------------- */
 
 /* hakctl_profile_format.c */
 /* Format bytes with a binary unit, "12.3M"; with "+" in front if sign. */

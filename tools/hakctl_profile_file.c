@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- options --------------------------------------------------------------
- */
+/* ---- options ------------------------------------------------------------- */
 
 enum format { DEFAULT, FLAT, TREE, COLLAPSED, TEXT, JSON };
 
@@ -109,6 +108,8 @@ static bool take_option(struct request *r, int option)
     default:
         break;
     }
+    if (option == 'j')
+        option = OPTION_FORMAT + JSON;
     if (option >= OPTION_FORMAT && option < OPTION_OBJECTS) {
         r->format = (enum format)(option - OPTION_FORMAT);
         return true;
@@ -173,8 +174,7 @@ static bool take_options(struct request *r, int argc, char **argv)
     return true;
 }
 
-/* ---- files ----------------------------------------------------------------
- */
+/* ---- files --------------------------------------------------------------- */
 
 /* Of a profile, unpacked. Module heap_profile writes less by its key `most`. */
 static const size_t unpacked_most = (size_t)512 << 20;
@@ -243,8 +243,7 @@ static void choose_servers(const struct request *r)
                 "as in DEBUGINFOD_URLS=https://debuginfod.debian.net");
 }
 
-/* ---- the command ----------------------------------------------------------
- */
+/* ---- the command --------------------------------------------------------- */
 
 enum { TOP_DEFAULT = 20, TREE_DEFAULT = 40 };
 

@@ -16,8 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- functions of a JIT ---------------------------------------------------
- */
+/* ---- functions of a JIT -------------------------------------------------- */
 
 struct pf_jit {
     uint64_t start, bytes;
@@ -56,14 +55,14 @@ static void read_jit(struct pf_names *names)
     char *line = NULL;
     size_t size = 0;
     while (in != NULL && getline(&line, &size, in) > 0) {
-        struct pf_jit j;
-        int name = 0;
+        char *after_start, *after_bytes;
         line[strcspn(line, "\n")] = 0;
-        if (sscanf(line, "%" SCNx64 " %" SCNx64 " %n", &j.start, &j.bytes,
-                   &name) < 2 ||
-            name == 0)
+        struct pf_jit j = {.start = strtoull(line, &after_start, 16)};
+        j.bytes = strtoull(after_start, &after_bytes, 16);
+        if (after_start == line || after_bytes == after_start ||
+            *after_bytes != ' ')
             continue;
-        j.name = pf_demangle(line + name);
+        j.name = pf_demangle(after_bytes + 1);
         names->jit = pf_grow(names->jit, names->njit, sizeof *names->jit);
         names->jit[names->njit++] = j;
     }
@@ -88,8 +87,7 @@ static const char *find_jit(const struct pf_names *names, uint64_t address)
     return j != NULL && address - j->start < j->bytes ? j->name : NULL;
 }
 
-/* ---- frames ---------------------------------------------------------------
- */
+/* ---- frames -------------------------------------------------------------- */
 
 /* Add a frame; texts that are not kept are copied. */
 static void add_frame(struct pf_stack *s, const struct pf_frame *f)
@@ -129,7 +127,7 @@ static void add_given(const struct pf_names *names, const struct pf_location *l,
 /* Add what the mapped file tells. Returns false: nothing. *offset becomes the
  * address within the file, if that is known. */
 static bool add_found(const struct pf_mapping *m, const struct pf *p,
-                      const char *library, uint64_t *offset,
+                      const char *library, uint64_t address, uint64_t *offset,
                       struct pf_stack *out)
 {
     struct pf_found found[PF_INLINED_MOST];
@@ -137,7 +135,7 @@ static bool add_found(const struct pf_mapping *m, const struct pf *p,
         pf_library(pf_text(p, m->file), pf_text(p, m->build_id));
     if (l == NULL)
         return false;
-    *offset = pf_library_address(l, *offset);
+    *offset = pf_library_address(l, address, *offset);
     size_t n = pf_library_find(l, *offset, found);
     for (size_t i = 0; i < n; i++) {
         char unknown[512];
@@ -175,14 +173,15 @@ static void name_location(const struct pf_names *names, uint32_t index,
         l->mapping != PF_NONE ? &p->mapping[l->mapping] : NULL;
     const char *file = m != NULL ? pf_text(p, m->file) : "";
     const char *library = base_name(file);
-    if (strncmp(file, "//", 2) == 0) /* //anon, as pprof calls it */
-        library = "";
+    if (strncmp(file, "//", 2) == 0 || strcmp(file, "[anonymous]") == 0)
+        library = ""; /* //anon is pprof's word */
     if (l->nlines != 0) {
         add_given(names, l, library, out);
         return;
     }
     uint64_t offset = m != NULL ? l->address - m->start + m->offset : 0;
-    if (m == NULL || !names->symbols || !add_found(m, p, library, &offset, out))
+    if (m == NULL || !names->symbols ||
+        !add_found(m, p, library, l->address, &offset, out))
         add_unknown(names, l->address, library, offset, out);
 }
 

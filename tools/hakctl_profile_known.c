@@ -41,140 +41,94 @@ static const char *bare(const char *function)
     return function + strspn(function, "_");
 }
 
-/* Names are bare; "<" begins a method of Rust, as in
+/* ---- wrappers ------------------------------------------------------------ */
+
+/* Bare names. "<" begins a method of Rust, as in
  * <alloc::vec::Vec<T> as Clone>::clone. */
+static const char *const wrappers[] = {
+    "malloc", "calloc", "realloc", "reallocarray", "memalign", "aligned_alloc",
+    "posix_memalign", "valloc", "pvalloc", "strdup", "strndup", "libc_*alloc*",
+    /* C++ */
+    "operator new*", "std::*", "gnu_cxx::*",
+    /* Rust */
+    "rust_alloc*", "rust_realloc*", "rdl_*", "rg_*", "alloc::alloc::*",
+    "alloc::raw_vec::*", "alloc::vec::*", "alloc::string::*", "alloc::boxed::*",
+    "alloc::rc::*", "alloc::sync::*", "alloc::collections::*", "alloc::fmt::*",
+    "alloc::slice::*", "alloc::str::*", "<alloc::*", "<* as alloc::*",
+    "hashbrown::*", "<hashbrown::*", "core::iter::*", "core::option::*",
+    "core::result::*", "<core::*", "<* as core::iter::*",
+    /* libraries and programs of C */
+    "x[mcr]*alloc", "xstrdup", "g_malloc*", "g_realloc*", "g_try_*alloc*",
+    "g_slice_alloc*", "g_strdup", "g_strndup", "z[mcr]*alloc*", "ztry*alloc*",
+    "Py*Mem_*lloc", "Py*_Malloc", "Py*_Realloc", "Py*_Calloc",
+    "PyObject_GC_Alloc", "gc_alloc", "sqlite3Mem*alloc", "sqlite3Malloc*",
+    "sqlite3_malloc*", "mallocWithAlarm", "CRYPTO_*alloc"};
+
 bool pf_is_wrapper(const char *function)
 {
-    static const char *const patterns[] = {
-        "malloc",
-        "calloc",
-        "realloc",
-        "reallocarray",
-        "memalign",
-        "aligned_alloc",
-        "posix_memalign",
-        "valloc",
-        "pvalloc",
-        "strdup",
-        "strndup",
-        "libc_*alloc*",
-        "operator new*",
-        "std::*",
-        "gnu_cxx::*",
-        "x[mcr]*alloc",
-        "xstrdup",
-        "g_malloc*",
-        "g_realloc*",
-        "g_try_*alloc*",
-        "g_slice_alloc*",
-        "g_strdup",
-        "g_strndup",
-        "z[mcr]*alloc*",
-        "ztry*alloc*",
-        "rust_alloc*",
-        "rust_realloc*",
-        "rdl_*",
-        "rg_*",
-        "alloc::alloc::*",
-        "alloc::raw_vec::*",
-        "alloc::vec::*",
-        "alloc::string::*",
-        "alloc::boxed::*",
-        "alloc::rc::*",
-        "alloc::sync::*",
-        "alloc::collections::*",
-        "alloc::fmt::*",
-        "alloc::slice::*",
-        "alloc::str::*",
-        "<alloc::*",
-        "hashbrown::*",
-        "<hashbrown::*",
-        "core::iter::*",
-        "<core::iter::*",
-        "<T as alloc::*",
-        "Py*Mem_*lloc",
-        "Py*_Malloc",
-        "Py*_Realloc",
-        "Py*_Calloc",
-        "PyObject_GC_Alloc",
-        "gc_alloc",
-        "sqlite3Mem*alloc",
-        "sqlite3Malloc*",
-        "sqlite3_malloc*",
-        "mallocWithAlarm",
-        "CRYPTO_*alloc",
-    };
-    return MATCHES(patterns, bare(function));
+    return MATCHES(wrappers, bare(function));
 }
+
+/* Whole names. */
+static const char *const plumbing[] = {
+    "_start", "__libc_start_main*", "__libc_start_call_main", "start_thread",
+    "__clone3", "clone3", "__clone", "clone",
+    /* C++ */
+    "std::_*", "std::thread::_*", "std::*>::_[A-Z]*", "__gnu_cxx::*",
+    /* Rust */
+    "core::ops::function::*", "<* as core::ops::function::Fn*", "std::sys*",
+    "std::rt::*", "std::panic*", "alloc::vec::*", "<alloc::*", "<* as alloc::*",
+    "core::iter::*", "<core::iter::*", "<* as core::iter::*",
+    "<core::option::*", "<hashbrown::*"};
 
 bool pf_is_plumbing(const char *function)
 {
-    static const char *const patterns[] = {
-        "_start",
-        "__libc_start_main*",
-        "__libc_start_call_main",
-        "start_thread",
-        "__clone3",
-        "clone3",
-        "__clone",
-        "clone",
-        "std::_*",
-        "std::thread::_*",
-        "std::*>::_[A-Z]*",
-        "__gnu_cxx::*",
-        "core::ops::function::*",
-        "<alloc::boxed::Box<F,A> as core::ops::*",
-        "std::sys*",
-        "std::rt::*",
-        "std::panic*",
-    };
-    return MATCHES(patterns, function);
+    return MATCHES(plumbing, function);
 }
 
-/* Functions of glibc and libstdc++ that keep what they ask for, once a process.
- * What they hand out for the program to free, as getaddrinfo does, is not among
- * them. Names are bare. */
-static const char *const once_functions[] = {
-    "dl_*",
-    "tls_get_addr*",
-    "setlocale",
-    "nl_*",
-    "std::locale::*",
-    "std::ios_base::Init::*",
-    "bindtextdomain",
-    "set_binding_values",
-    "textdomain",
-    "dcgettext",
-    "dcigettext",
-    "wcsmbs_load_conv",
-    "gconv_load_*",
-    "gconv_read_conf",
-    "gconv_find_*",
-    "gconv_get_*",
-    "gconv_lookup_cache",
-    "tzset*",
-    "tz_*",
-    "tzfile_*",
-    "localtime*",
-    "nss_*",
-    "getpw*",
-    "getgr*",
-    "check_pf",
-    "res_*init",
-    "resolv_context*",
-    "resolv_conf*",
-    "IO_file_doallocate",
-    "IO_doallocbuf",
-    "add_to_environ",
-    "setenv",
-    "putenv",
-    "cxa_get_globals",
-    "cxa_thread_atexit_impl",
-};
+/* ---- blocks that stay ---------------------------------------------------- */
+
+/* Bare names of functions of glibc and libstdc++ that keep what they ask for,
+ * once a process. What they hand out for the program to free, as getaddrinfo
+ * does, is not among them. */
+static const char *const once_functions[] = {"dl_*",
+                                             "tls_get_addr*",
+                                             "setlocale",
+                                             "nl_*",
+                                             "std::locale::*",
+                                             "std::ios_base::Init::*",
+                                             "bindtextdomain",
+                                             "set_binding_values",
+                                             "textdomain",
+                                             "dcgettext",
+                                             "dcigettext",
+                                             "wcsmbs_load_conv",
+                                             "gconv_load_*",
+                                             "gconv_read_conf",
+                                             "gconv_find_*",
+                                             "gconv_get_*",
+                                             "gconv_lookup_cache",
+                                             "tzset*",
+                                             "tz_*",
+                                             "tzfile_*",
+                                             "localtime*",
+                                             "nss_*",
+                                             "getpw*",
+                                             "getgr*",
+                                             "check_pf",
+                                             "res_*init",
+                                             "resolv_context*",
+                                             "resolv_conf*",
+                                             "IO_file_doallocate",
+                                             "IO_doallocbuf",
+                                             "add_to_environ",
+                                             "setenv",
+                                             "putenv",
+                                             "cxa_get_globals",
+                                             "cxa_thread_atexit_impl"};
 /* Libraries whose own start asks for blocks. */
 static const char *const start_libraries[] = {
-    "ld-linux*", "ld-2.*", "ld.so*", "libc.so*", "libc-2.*", "libstdc++.so*",
-};
+    "ld-linux*", "ld-2.*", "ld.so*", "libc.so*", "libc-2.*", "libstdc++.so*"};
 
 static bool is_of_loader(const char *library)
 {

@@ -13,8 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the wire format ------------------------------------------------------
- */
+/* ---- the wire format ----------------------------------------------------- */
 
 struct parse {
     struct pf *out;
@@ -132,8 +131,7 @@ static uint32_t string_of(const struct field *f)
     return f->value < PF_NONE ? (uint32_t)f->value : PF_NONE - 1;
 }
 
-/* ---- messages -------------------------------------------------------------
- */
+/* ---- messages ------------------------------------------------------------ */
 
 static bool take_type(struct parse *p, const struct field *f, void *context)
 {

@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- header ---------------------------------------------------------------
- */
+/* ---- header -------------------------------------------------------------- */
 
 static const char *reason_text(const char *reason)
 {
@@ -172,8 +171,7 @@ void pf_print_header(const struct pf_rows *rows, const struct pf *p)
         print_ages(rows);
 }
 
-/* ---- lists ----------------------------------------------------------------
- */
+/* ---- lists --------------------------------------------------------------- */
 
 static size_t print_ages_head(const char *name)
 {
@@ -302,8 +300,7 @@ void pf_print_stacks(const struct pf_rows *rows, const struct pf_groups *g,
         printf("... and %zu more stacks (--top 0 shows all)\n", left);
 }
 
-/* ---- collapsed stacks -----------------------------------------------------
- */
+/* ---- collapsed stacks ---------------------------------------------------- */
 
 static void print_plain(FILE *out, const char *name)
 {
@@ -315,13 +312,13 @@ static void print_plain(FILE *out, const char *name)
 void pf_print_collapsed(const struct pf_rows *rows)
 {
     struct pf_set set = {0};
-    double *value = NULL;
+    double *value = calloc(rows->n + 1, sizeof *value); /* by number of set */
     for (size_t i = 0; i < rows->n; i++) {
         const struct pf_stack *s = &rows->at[i].stack;
         char *text = NULL;
         size_t bytes = 0;
         FILE *out = open_memstream(&text, &bytes);
-        if (out == NULL)
+        if (out == NULL || value == NULL)
             ctl_die("no memory for the profile");
         for (size_t k = s->n; k-- > 0;) {
             print_plain(out, s->at[k]->function);
@@ -329,15 +326,11 @@ void pf_print_collapsed(const struct pf_rows *rows)
         }
         if (fclose(out) != 0)
             ctl_die("no memory for the profile");
-        uint32_t n = set.n, at = pf_set_add(&set, text, bytes);
+        uint32_t at = pf_set_add(&set, text, bytes);
         free(text);
-        if (at == n) {
-            value = pf_grow(value, n, sizeof *value);
-            value[n] = 0;
-        }
         value[at] += pf_main(rows->options, &rows->at[i].v);
     }
-    for (uint32_t i = 0; i < set.n; i++)
+    for (uint32_t i = 0; i < set.n && value != NULL; i++)
         if (value[i] >= 0.5)
             printf("%s %.0f\n", (const char *)set.entry[i].bytes, value[i]);
     free(value);

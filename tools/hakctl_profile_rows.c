@@ -15,8 +15,7 @@
 const char *const pf_ages[PF_AGES] = {"<1ms", "<10ms", "<100ms", "<1s",
                                       "<10s", "<100s", ">=100s"};
 
-/* ---- types of values ------------------------------------------------------
- */
+/* ---- types of values ----------------------------------------------------- */
 
 /* Where the values of a view are in a sample; -1: nowhere. */
 struct columns {
@@ -117,8 +116,7 @@ static bool choose(struct pf_rows *rows, const struct pf *p, const char *file,
     return wanted >= 0;
 }
 
-/* ---- values ---------------------------------------------------------------
- */
+/* ---- values -------------------------------------------------------------- */
 
 double pf_main(const struct pf_options *o, const struct pf_values *v)
 {
@@ -180,8 +178,7 @@ static bool is_zero(const struct pf_values *v)
     return v->bytes == 0 && v->objects == 0 && v->slot == 0 && v->page == 0;
 }
 
-/* ---- rows -----------------------------------------------------------------
- */
+/* ---- rows ---------------------------------------------------------------- */
 
 /* Does --focus match a function, a file or a library of the stack? */
 static bool is_in_focus(const struct pf_options *o, const struct pf_stack *s)

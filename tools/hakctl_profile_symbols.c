@@ -24,8 +24,7 @@ struct pf_library {
     Dwfl_Module *module; /* NULL: no symbols */
 };
 
-/* ---- opening --------------------------------------------------------------
- */
+/* ---- opening ------------------------------------------------------------- */
 
 static const char deleted[] = " (deleted)";
 
@@ -102,7 +101,7 @@ struct pf_library *pf_library(const char *file, const char *build_id)
     static struct pf_library **all;
     const char *key[2] = {pf_keep(file), pf_keep(build_id)};
     uint32_t n = set.n, i = pf_set_add(&set, key, sizeof key);
-    if (i == n) {
+    if (i == n || all == NULL) {
         all = pf_grow(all, n, sizeof(struct pf_library *));
         all[n] = calloc(1, sizeof **all);
         if (all[n] == NULL)
@@ -113,13 +112,19 @@ struct pf_library *pf_library(const char *file, const char *build_id)
     return all[i]->module != NULL ? all[i] : NULL;
 }
 
-uint64_t pf_library_address(struct pf_library *l, uint64_t offset)
+/* A program that is not position-independent lies where its file says. */
+uint64_t pf_library_address(struct pf_library *l, uint64_t address,
+                            uint64_t offset)
 {
     GElf_Addr bias = 0;
+    GElf_Ehdr header;
     size_t n = 0;
     Elf *elf = dwfl_module_getelf(l->module, &bias);
-    if (elf == NULL || elf_getphdrnum(elf, &n) != 0)
+    if (elf == NULL || elf_getphdrnum(elf, &n) != 0 ||
+        gelf_getehdr(elf, &header) == NULL)
         return offset;
+    if (header.e_type == ET_EXEC)
+        return address;
     for (size_t i = 0; i < n; i++) {
         GElf_Phdr p;
         if (gelf_getphdr(elf, (int)i, &p) != NULL && p.p_type == PT_LOAD &&
@@ -129,8 +134,7 @@ uint64_t pf_library_address(struct pf_library *l, uint64_t offset)
     return offset;
 }
 
-/* ---- functions ------------------------------------------------------------
- */
+/* ---- functions ----------------------------------------------------------- */
 
 /* The unit of debug information that contains an address. Where the file has no
  * .debug_aranges, as from clang and rustc, libdw 0.188 finds none by itself. */
@@ -247,62 +251,131 @@ static void call_place(Dwarf_Die *unit, Dwarf_Die *inlined,
         out->line = line;
 }
 
-static bool is_function(Dwarf_Die *die)
+/* Is the entry one that has functions in it? */
+static bool is_container(Dwarf_Die *die, bool types)
 {
-    int tag = dwarf_tag(die);
-    return tag == DW_TAG_subprogram || tag == DW_TAG_entry_point ||
-           tag == DW_TAG_inlined_subroutine;
+    switch (dwarf_tag(die)) {
+    case DW_TAG_namespace:
+    case DW_TAG_module:
+        return true;
+    case DW_TAG_class_type:
+    case DW_TAG_structure_type:
+    case DW_TAG_union_type:
+    case DW_TAG_enumeration_type:
+        return types;
+    default:
+        return false;
+    }
 }
 
-/* The scopes around an address as they are nested in the code. dwarf_getscopes
- * alone continues with those around the inlined function's definition. */
-static int scopes_of(Dwfl_Module *module, Dwarf_Die *unit, Dwarf_Addr pc,
-                     Dwarf_Die **out)
+/* Find the function that contains an address, in an entry and its namespaces.
+ * libdw's dwarf_getscopes looks into no namespace, where those of Rust are.
+ * types: look into types too, which are many. */
+static bool find_function(Dwarf_Die *parent, Dwarf_Addr pc, bool types,
+                          int depth, Dwarf_Die *out)
 {
-    Dwarf_Die innermost, *scopes = NULL;
-    Dwarf_Addr bias;
-    Dwarf *dwarf = dwfl_module_getdwarf(module, &bias);
-    if (dwarf_getscopes(unit, pc, &scopes) <= 0)
+    enum { DEPTH_MOST = 64 };
+    Dwarf_Die die;
+    if (depth == DEPTH_MOST || dwarf_child(parent, &die) != 0)
+        return false;
+    do {
+        if (dwarf_tag(&die) == DW_TAG_subprogram && dwarf_haspc(&die, pc) > 0) {
+            *out = die;
+            return true;
+        }
+        if (is_container(&die, types) &&
+            find_function(&die, pc, types, depth + 1, out))
+            return true;
+    } while (dwarf_siblingof(&die, &die) == 0);
+    return false;
+}
+
+/* The block or inlined function of an entry that contains an address. */
+static bool find_inner(Dwarf_Die *parent, Dwarf_Addr pc, Dwarf_Die *out)
+{
+    if (dwarf_child(parent, out) != 0)
+        return false;
+    do {
+        int tag = dwarf_tag(out);
+        if ((tag == DW_TAG_inlined_subroutine || tag == DW_TAG_lexical_block ||
+             tag == DW_TAG_try_block || tag == DW_TAG_catch_block) &&
+            dwarf_haspc(out, pc) > 0)
+            return true;
+    } while (dwarf_siblingof(out, out) == 0);
+    return false;
+}
+
+/* The functions at an address, outermost first. Returns how many. */
+static size_t functions_at(Dwarf_Die *unit, Dwarf_Addr pc,
+                           Dwarf_Die out[PF_INLINED_MOST])
+{
+    Dwarf_Die die;
+    size_t n = 0;
+    if (!find_function(unit, pc, false, 0, &die) &&
+        !find_function(unit, pc, true, 0, &die))
         return 0;
-    bool there =
-        dwarf_offdie(dwarf, dwarf_dieoffset(&scopes[0]), &innermost) != NULL;
-    free(scopes);
-    *out = NULL;
-    int n = there ? dwarf_getscopes_die(&innermost, out) : 0;
-    return n > 0 ? n : 0;
+    do {
+        Dwarf_Die inner;
+        if (dwarf_tag(&die) != DW_TAG_lexical_block &&
+            dwarf_tag(&die) != DW_TAG_try_block &&
+            dwarf_tag(&die) != DW_TAG_catch_block)
+            out[n++] = die;
+        if (!find_inner(&die, pc, &inner))
+            break;
+        die = inner;
+    } while (n < PF_INLINED_MOST);
+    return n;
+}
+
+/* The line of an address. */
+static struct pf_found line_of(Dwarf_Die *unit, Dwarf_Addr pc)
+{
+    struct pf_found place = {0};
+    int number = 0;
+    Dwarf_Line *line = dwarf_getsrc_die(unit, pc);
+    if (line == NULL)
+        return place;
+    place.file = dwarf_linesrc(line, NULL, NULL);
+    if (dwarf_lineno(line, &number) == 0)
+        place.line = (uint64_t)number;
+    return place;
 }
 
 static size_t find_inlined(Dwfl_Module *module, uint64_t address,
                            struct pf_found *out)
 {
     Dwarf_Addr bias = 0;
-    Dwarf_Die *unit = unit_of(module, address, &bias), *scopes = NULL;
-    struct pf_found place = {0};
-    size_t n = 0;
+    Dwarf_Die *unit = unit_of(module, address, &bias), at[PF_INLINED_MOST];
     if (unit == NULL)
         return 0;
-    Dwarf_Line *line = dwarf_getsrc_die(unit, address - bias);
-    int number = 0;
-    if (line != NULL) {
-        place.file = dwarf_linesrc(line, NULL, NULL);
-        if (dwarf_lineno(line, &number) == 0)
-            place.line = (uint64_t)number;
-    }
-    int nscopes = scopes_of(module, unit, address - bias, &scopes);
-    for (int i = 0; i < nscopes && n < PF_INLINED_MOST; i++) {
-        if (!is_function(&scopes[i]))
-            continue;
-        out[n] = place;
-        out[n++].name = name_of(unit, &scopes[i]);
-        if (dwarf_tag(&scopes[i]) != DW_TAG_inlined_subroutine)
-            break;
+    struct pf_found place = line_of(unit, address - bias);
+    size_t n = functions_at(unit, address - bias, at);
+    for (size_t i = 0; i < n; i++) {
+        Dwarf_Die *die = &at[n - 1 - i];
+        out[i] = place;
+        out[i].name = name_of(unit, die);
         place = (struct pf_found){0};
-        call_place(unit, &scopes[i], &place);
+        call_place(unit, die, &place);
     }
-    free(scopes);
     if (n == 0 && place.line != 0) /* code of an assembler has lines only */
         out[n++] = place;
     return n;
+}
+
+/* The name of the symbol that contains an address. Without a size, as
+ * assemblers write some, it reaches up to the next one: only a small distance
+ * is believed, since the next one may be stripped. */
+static const char *symbol_at(Dwfl_Module *module, uint64_t address)
+{
+    enum { UNSIZED_BYTES = 4096 };
+    GElf_Off offset = 0;
+    GElf_Sym symbol;
+    const char *name = dwfl_module_addrinfo(module, address, &offset, &symbol,
+                                            NULL, NULL, NULL);
+    if (name == NULL)
+        return NULL;
+    uint64_t size = symbol.st_size != 0 ? symbol.st_size : UNSIZED_BYTES;
+    return offset < size ? name : NULL;
 }
 
 size_t pf_library_find(struct pf_library *l, uint64_t address,
@@ -312,6 +385,6 @@ size_t pf_library_find(struct pf_library *l, uint64_t address,
     if (n == 0)
         out[n++] = (struct pf_found){0};
     if (out[n - 1].name == NULL)
-        out[n - 1].name = dwfl_module_addrname(l->module, address);
+        out[n - 1].name = symbol_at(l->module, address);
     return out[n - 1].name != NULL || n > 1 ? n : 0;
 }

@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- ids ------------------------------------------------------------------
- */
+/* ---- ids ----------------------------------------------------------------- */
 
 struct id {
     uint64_t id;
@@ -50,8 +49,7 @@ static uint32_t index_of(const struct ids *ids, uint64_t id)
     return found != NULL ? found->index : PF_NONE;
 }
 
-/* ---- the check ------------------------------------------------------------
- */
+/* ---- the check ----------------------------------------------------------- */
 
 static bool bad(char why[PF_WHY_BYTES], const char *what, uint64_t number)
 {
@@ -143,8 +141,7 @@ bool pf_link(struct pf *p, char why[PF_WHY_BYTES])
            link_samples(p, why);
 }
 
-/* ---- access ---------------------------------------------------------------
- */
+/* ---- access -------------------------------------------------------------- */
 
 const char *pf_text(const struct pf *p, uint32_t string)
 {

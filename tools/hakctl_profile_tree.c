@@ -153,6 +153,7 @@ void pf_print_tree(const struct pf_rows *rows, size_t top)
     bool diff = rows->options->other != NULL;
     printf("%9s %6s  CALL SITE\n", diff ? "CHANGE" : "CUMUL", diff ? "" : "%");
     size_t left = print_all(&t, top);
+    sorted = NULL;
     if (left != 0)
         printf("%*s  ... and %zu more (--tree shows all)\n", 16, "", left);
     if (t.nhidden != 0)

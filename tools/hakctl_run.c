@@ -289,6 +289,12 @@ static bool ask_for_timeline(const char *file)
     snprintf(whole, sizeof whole, "%s%s%s", file[0] == '/' ? "" : cwd,
              file[0] == '/' ? "" : "/", file);
     set_variable("HAKMEM_STATS_TIMELINE", whole);
+    const char *p = strstr(whole, "%p");
+    if (p != NULL) /* exec keeps the process id */
+        ctl_say("memory over time: %.*s%d%s", (int)(p - whole), whole,
+                (int)getpid(), p + 2);
+    else
+        ctl_say("memory over time: %s", whole);
     return true;
 }
 
@@ -373,60 +379,48 @@ struct request {
     const char *report_file;
 };
 
+static const struct option run_options[] = {
+    {"conf", required_argument, NULL, 'c'},
+    {"profile", required_argument, NULL, 'p'},
+    {"fused", required_argument, NULL, 'f'},
+    {"stats", no_argument, NULL, 's'},
+    {"stats-all", no_argument, NULL, 'a'},
+    {"control", no_argument, NULL, 'C'},
+    {"heap-profile", optional_argument, NULL, 'H'},
+    {"heap-profile-every", required_argument, NULL, 'E'},
+    {"timeline", optional_argument, NULL, 't'},
+    {"report", optional_argument, NULL, 'R'},
+    {CTL_HELP},
+    {NULL, 0, NULL, 0}};
+
 static bool take_options(struct request *r, int argc, char **argv)
 {
-    static const struct option longs[] = {
-        {"conf", required_argument, NULL, 'c'},
-        {"profile", required_argument, NULL, 'p'},
-        {"fused", required_argument, NULL, 'f'},
-        {"stats", no_argument, NULL, 's'},
-        {"stats-all", no_argument, NULL, 'a'},
-        {"control", no_argument, NULL, 'C'},
-        {"timeline", optional_argument, NULL, 't'},
-        {"heap-profile", optional_argument, NULL, 'H'},
-        {"heap-profile-every", required_argument, NULL, 'E'},
-        {"report", optional_argument, NULL, 'R'},
-        {CTL_HELP},
-        {NULL, 0, NULL, 0}};
     int option;
-    while ((option = ctl_option(argc, argv, "+:c:p:f:sh", longs)) != -1) {
-        switch (option) {
-        case 'c':
+    while ((option = ctl_option(argc, argv, "+:c:p:f:sh", run_options)) != -1) {
+        if (option == 'c')
             r->conf = optarg;
-            break;
-        case 'p':
+        else if (option == 'p')
             r->profile = optarg;
-            break;
-        case 'f':
+        else if (option == 'f')
             r->fused = optarg;
-            break;
-        case 's':
-        case 'a':
+        else if (option == 's' || option == 'a')
             ask_for_report(option == 'a');
-            r->stats = true;
-            break;
-        case 'R':
-            r->report = true;
-            r->report_file = optarg;
-            break;
-        case 'C':
+        else if (option == 'C')
             r->control = true;
-            break;
-        case 'E':
+        else if (option == 'E')
             r->heap_every = optarg;
-            r->heap = true;
-            break;
-        case 'H':
-            r->heap = true;
+        else if (option == 'H')
             r->heap_file = optarg;
-            break;
-        case 't':
-            r->timeline = true;
+        else if (option == 't')
             r->timeline_file = optarg;
-            break;
-        default:
+        else if (option == 'R')
+            r->report_file = optarg;
+        else
             return false;
-        }
+        r->stats |= option == 's' || option == 'a';
+        r->heap |= option == 'E' || option == 'H';
+        r->timeline |= option == 't';
+        r->report |= option == 'R';
     }
     return true;
 }

@@ -67,7 +67,9 @@ void ctl_heap_profile_tell(void)
 {
     char name[PATH_MAX + 16];
     const char *path = getenv("HAKMEM_HEAP_PROFILE_FILE");
-    const char *p = strstr(path, "%p");
+    const char *p = path != NULL ? strstr(path, "%p") : NULL;
+    if (path == NULL)
+        return;
     if (p != NULL)
         snprintf(name, sizeof name, "%.*s%d%s", (int)(p - path), path,
                  (int)getpid(), p + 2);

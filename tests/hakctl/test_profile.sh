@@ -140,6 +140,13 @@ json '--json: a stack' 0 \
     '[2097152,2,"main","ultra",64,["read","main"]]'
 json '--json: the confidence' 0 .total.confidence_95_bytes 2055209
 
+profile -j --peak
+json '-j is --json' 0 .view '"peak"'
+try sh -c "'$ctl' profile - --collapsed --no-symbols <'$tmp/a.pb.gz'"
+holds '- is standard input' 0 out '^main;grow 10485760$'
+profile --focus start --in-use
+holds 'a value that is a verb elsewhere' 0 out '^in use: 1 KiB in 1 blocks$'
+
 # ---- differences -------------------------------------------------------------
 
 profile --in-use --diff "$tmp/b.pb.gz"
@@ -214,6 +221,7 @@ of() {
 line_of() { grep -n "$1" tests/hakctl/profiled.cc | cut -d: -f1; }
 symbols() { # NAME OF THE CASE: all functions with lines
     try "$ctl" profile "$tmp/p.pb.gz" --json
+    # shellcheck disable=SC2016 # a variable of jq
     filter='[.stacks[] | select(.thread == $t) | .frames[] |
         "\(.function) \(.file // "-" | split("/")[-1]):\(.line // 0)"]'
     for case in "template|shop::basket<long>::add profiled.cc:$(at template)" \
@@ -283,6 +291,50 @@ mv "$tmp/gone" "$program"
 try "$ctl" profile "$tmp/p.pb.gz" --no-symbols --flat
 holds '--no-symbols' 0 out '  profiled+0x'
 
+# A server that has nothing, and writes down that it was asked.
+cat >"$tmp/debuginfod.py" <<'END'
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        open(sys.argv[1], "a").write(self.path + "\n")
+        self.send_error(404)
+    def log_message(self, *args):
+        pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+print("http://127.0.0.1:%d" % server.server_port, flush=True)
+server.serve_forever()
+END
+cp "$program" "$tmp/profiled-nodebug"
+strip "$tmp/profiled-nodebug"
+of "$id" "$tmp/profiled-nodebug"
+try "$ctl" profile "$tmp/p.pb.gz" --debuginfod --flat
+holds '--debuginfod without a server' 0 err \
+    '^hakctl: warning: --debuginfod, but DEBUGINFOD_URLS names no server'
+: >"$tmp/asked.http"
+python3 "$tmp/debuginfod.py" "$tmp/asked.http" >"$tmp/url" 2>"$said" &
+web=$!
+trap 'kill $web; rm -rf "$tmp"' EXIT
+tries=0
+while [ ! -s "$tmp/url" ] && [ $tries -lt 100 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+done
+try env DEBUGINFOD_URLS="$(cat "$tmp/url")" \
+    DEBUGINFOD_CACHE_PATH="$tmp/cache" "$ctl" profile "$tmp/p.pb.gz"
+cp "$tmp/asked.http" "$tmp/why"
+judge 'no server is asked by itself'
+if ls /usr/lib/*/libdebuginfod.so.1 >/dev/null 2>&1; then
+    try env DEBUGINFOD_URLS="$(cat "$tmp/url")" \
+        DEBUGINFOD_CACHE_PATH="$tmp/cache" \
+        "$ctl" profile "$tmp/p.pb.gz" --debuginfod
+    grep -q "/buildid/$id/" "$tmp/asked.http"
+    result $? '--debuginfod asks it'
+else
+    skip '--debuginfod asks it' 'libdebuginfod1 is not installed'
+fi
+kill $web
+trap 'rm -rf "$tmp"' EXIT
+
 jit=/tmp/perf-$$.map
 if [ ! -e $jit ]; then
     printf '1200 100 JS:*work app.js:3\n4560 1 other\n' >$jit
@@ -293,8 +345,150 @@ if [ ! -e $jit ]; then
         '[["JS:*work app.js:3","[JIT]"],["other","[JIT]"]]'
 fi
 
+# ---- real profiles -----------------------------------------------------------
+
+"${CXX:-g++}" -std=c++17 -O1 -g -o "$tmp/leaks" tests/hakctl/leaks.cc 2>"$said"
+result $? 'leaks.cc is compiled'
+# FILE WORD...: run leaks, each block a sample
+run_leaks() {
+    file=$1
+    shift
+    try "$ctl" run --heap-profile="$file" --heap-profile-every=1 -- \
+        "$tmp/leaks" "$@"
+}
+run_leaks "$tmp/clean.pb.gz"
+holds 'run says how the profile is read' 0 err \
+    '^hakctl: heap profile at exit; read it by: hakctl profile TMP/clean.pb.gz$'
+try "$ctl" profile "$tmp/clean.pb.gz" --leaks --json
+json 'a program without leaks has none' 0 \
+    '[.total.bytes, (.left_out.objects > 10)]' '[0,true]'
+try "$ctl" profile "$tmp/clean.pb.gz" --leaks
+holds 'and it says so' 0 out '^nothing else is left$'
+run_leaks "$tmp/leaks.pb.gz" leak
+try "$ctl" profile "$tmp/leaks.pb.gz" --leaks --json
+json 'planted leaks are found, and no others' 0 \
+    '[.stacks[].frames | map(.function) | map(select(test("^leak_"))) | first] | sort | unique' \
+    '["leak_list","leak_new","leak_strdup"]'
+json 'with their sizes' 0 \
+    '[.functions[] | select(.function | test("leak_(new|strdup)")) | .self.bytes]' \
+    '[1000,11]'
+try "$ctl" profile "$tmp/leaks.pb.gz" --leaks --flat
+holds 'wrappers are not blamed' 0 out '^    1000B .*  leak_new$'
+
+# ---- a running process -------------------------------------------------------
+
+# A process that only writes down what it is asked.
+cat >"$tmp/server.py" <<'END'
+import socket, sys
+path, log = sys.argv[1:]
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(path)
+listener.listen(9)
+open(log, "w").close()
+while True:
+    client = listener.accept()[0]
+    line = client.makefile().readline()
+    open(log, "a").write(line)
+    if line.startswith("profile stop"):
+        client.sendall(b'{"error":"nothing is sampled"}\n')
+    elif line:
+        client.sendall(b'{"ok":{"file":"/srv/x.pb.gz","sampling":true,"every":4096,"samples":7,"live_bytes":9000,"peak_bytes":9999}}\n')
+    client.close()
+END
+python3 "$tmp/server.py" "$tmp/sock" "$tmp/asked" 2>"$said" &
+server=$!
+trap 'kill $server; rm -rf "$tmp"' EXIT
+tries=0
+while [ ! -e "$tmp/asked" ] && [ $tries -lt 100 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+done
+try "$ctl" profile "$tmp/sock" start --every 4k
+says 'start' 0 out <<'END'
+one sample every 4096 bytes on average: 7 samples; about 9000 bytes in use, 9999 at the peak
+END
+try "$ctl" profile "$tmp/sock" dump own.pb.gz
+says 'dump' 0 out <<'END'
+/srv/x.pb.gz
+read it by: hakctl profile /srv/x.pb.gz
+END
+try "$ctl" profile "$tmp/sock" dump
+try "$ctl" profile --json "$tmp/sock" start
+json '--json' 0 .every 4096
+try "$ctl" profile "$tmp/sock" stop
+says 'what the process refuses' 1 err <<'END'
+hakctl: profile: nothing is sampled
+END
+sed "s|$top|TOP|" "$tmp/asked" | grep . >"$tmp/requests"
+diff - "$tmp/requests" >"$tmp/why" <<'END'
+profile start 4k
+profile state
+profile dump TOP/own.pb.gz
+profile dump
+profile start
+profile stop
+END
+judge 'the requests'
+try "$ctl" profile "$tmp/sock" stop now
+says 'a word too many' 2 err <<'END'
+hakctl: profile: now is not wanted here; see hakctl help profile
+END
+try "$ctl" profile "$tmp/sock" dump --every 4k
+says '--every without start' 2 err <<'END'
+hakctl: profile: --every is not wanted here; see hakctl help profile
+END
+try "$ctl" profile 4242
+says 'a process without a word of what to do' 2 err <<'END'
+hakctl: profile: there is no file 4242; hakctl profile 4242 dump writes one of the process 4242
+END
+
+# A process of hakmem: 3000 blocks of 3 KB after the start of sampling.
+mkfifo "$tmp/fifo"
+"$ctl" run --control -- python3 -c '
+import sys
+kept = [bytes(3000) for i in range(2000)]
+print("ready", flush=True)
+sys.stdin.readline()
+kept += [bytes(3000) for i in range(3000)]
+print("more", flush=True)
+sys.stdin.readline()' >"$tmp/python.out" 2>"$said" <"$tmp/fifo" &
+python=$!
+exec 8>"$tmp/fifo"
+trap 'kill $server $python; rm -rf "$tmp"' EXIT
+until_line() { # WORD
+    tries=0
+    while ! grep -q "$1" "$tmp/python.out" && [ $tries -lt 600 ]; do
+        sleep 0.1
+        tries=$((tries + 1))
+    done
+}
+until_line ready
+try "$ctl" profile $python state
+says 'a process that samples nothing' 0 out <<'END'
+nothing is sampled
+END
+try "$ctl" profile $python start --every 1
+holds 'it starts' 0 out '^one sample every 1 bytes on average: '
+echo >&8
+until_line more
+try "$ctl" profile $python dump "$tmp/live.pb.gz"
+holds 'it writes a profile' 0 out '^read it by: hakctl profile TMP/live.pb.gz$'
+try "$ctl" profile "$tmp/live.pb.gz" --json
+json 'which has what came since' 0 \
+    '[.view, .profile.reason, .total.bytes > 8500000, .total.bytes < 10000000]' \
+    '["in-use","control",true,true]'
+try "$ctl" profile $python stop
+holds 'it stops' 0 out '^stopped; '
+exec 8>&-
+wait $python
+trap 'kill $server; rm -rf "$tmp"' EXIT
+
 # ---- wrong use ---------------------------------------------------------------
 
+in_use --peek
+says 'an unknown option' 2 err <<'END'
+hakctl: profile: unknown option "--peek"; see hakctl help profile
+END
 profile --focus '('
 says '--focus that is no expression' 2 err <<'END'
 hakctl: profile: --focus "(" is no extended regular expression: Unmatched ( or \(

@@ -36,6 +36,38 @@ says 'run leaves the arguments alone' 0 out <<'EOF'
 3 -c -- x
 EOF
 
+# shellcheck disable=SC2016
+show='echo "$HAKMEM_HEAP_PROFILE_FILE|$HAKMEM_HEAP_PROFILE_EVERY"'
+try sh -c "cd '$tmp' && exec '$ctl' run --heap-profile -- sh -c '$show'"
+says_out() { # NAME: stdout as on stdin, whatever is on stderr
+    diff - "$tmp/out" >"$tmp/why"
+    judge "$1"
+}
+says_out 'run --heap-profile: an absolute path' <<'EOF'
+TMP/hakmem-heap.%p.pb.gz|
+EOF
+holds 'run --heap-profile says the file' 0 err \
+    'read it by: hakctl profile TMP/hakmem-heap.[0-9]*.pb.gz$'
+try "$ctl" run --heap-profile="$tmp/a.pb.gz" --heap-profile-every=4k -- \
+    sh -c "$show"
+says_out 'run --heap-profile=FILE --heap-profile-every' <<'EOF'
+TMP/a.pb.gz|4k
+EOF
+try "$ctl" run --heap-profile="$tmp/none/a.pb.gz" -- true
+says 'run --heap-profile in no folder' 2 err <<'EOF'
+hakctl: run: --heap-profile=TMP/none/a.pb.gz: TMP/none: No such file or directory
+EOF
+try "$ctl" run --heap-profile="$tmp" -- true
+says 'run --heap-profile of a folder' 2 err <<'EOF'
+hakctl: run: --heap-profile=TMP: is a folder; name a file in it
+EOF
+try "$ctl" run --heap-profile=a.folded -- true
+holds 'run --heap-profile of another format' 2 err 'FILE --collapsed or --text'
+try "$ctl" run --heap-profile-every=few -- true
+holds 'run --heap-profile-every=few' 2 err '"few" is not a size'
+try "$ctl" run --fused "$tmp" --heap-profile -- true
+holds 'run --fused --heap-profile' 2 err '^hakctl: run: --fused takes no --heap'
+
 try "$ctl" run
 says 'run of nothing' 2 err <<'EOF'
 hakctl: run: no program given, as in hakctl run -- ls -l

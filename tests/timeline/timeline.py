@@ -293,6 +293,30 @@ os.waitpid(pid, 0)
         same(p.lines()[0]["pid"], p.pid)
 
 
+def forks_beside_events_and_points(folder):
+    with Timed(folder, every_ms=10) as p:
+        p.run("""
+import threading
+def fork_many():
+    for _ in range(100):
+        pid = os.fork()
+        if pid == 0:
+            churn()
+            os._exit(0)
+        if os.waitpid(pid, 0)[1] != 0:
+            os.abort()
+forks = threading.Thread(target=fork_many)
+forks.start()
+""")
+        for i in range(150):
+            p.ask(f"route C{i % 8} {('midmt', 'ultra')[i % 2]}")
+        p.run("forks.join()")
+        until(lambda: sum(
+            int(e["text"].split()[0]) if e["event"] == "dropped" else 1
+            for e in p.lines() if "event" in e) == 150, "150 events")
+        p.lives()
+
+
 def a_program_that_it_starts_has_its_own_file(folder):
     with Timed(folder) as p:
         p.next_point()
@@ -406,10 +430,12 @@ def hakctl_run_makes_one(folder):
         p = subprocess.run([HAKCTL, "run", *words], cwd=folder.path, text=True,
                            capture_output=True, check=False)
         return p.returncode, p.stderr
-    same(run("--timeline", "--", PYTHON, "-c", "pass"), (0, ""))
+    said = run("--timeline", "--", PYTHON, "-c", "pass")
     file, = folder.path.glob("hakmem.*.timeline")
+    same(said, (0, f"hakctl: memory over time: {file}\n"))
     same(file.name, f"hakmem.{read(file)[0]['pid']}.timeline")
-    same(run("--timeline=x", "--", PYTHON, "-c", "pass"), (0, ""))
+    same(run("--timeline=x", "--", PYTHON, "-c", "pass"),
+         (0, f"hakctl: memory over time: {folder.path / 'x'}\n"))
     same(read(folder.path / "x")[-1].get("end"), "exit")
     same(run("--timeline=", "--", "true"),
          (2, "hakctl: run: --timeline=FILE needs the name of a file\n"))
@@ -437,6 +463,7 @@ sys.exit(main([
     the_period_is_changed_while_it_runs,
     it_is_begun_and_ended_while_the_program_runs,
     a_child_has_its_own_file,
+    forks_beside_events_and_points,
     a_program_that_it_starts_has_its_own_file,
     the_process_id_is_in_the_name,
     a_killed_program_leaves_whole_lines,

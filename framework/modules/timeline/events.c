@@ -35,8 +35,10 @@ static void copy(char *out, size_t bytes, const char *text)
 
 void timeline_event(const struct hak_event *event)
 {
-    uint64_t now_ms = hak_os_now_us() / 1000;
     hak_lock_take(&events.lock);
+    /* With the lock held, so that the times in the ring are in order, and none
+     * is before the point that was written last. */
+    uint64_t now_ms = hak_os_now_us() / 1000;
     if (events.n == ROOM) {
         events.ndropped++;
     } else {
@@ -93,18 +95,19 @@ void timeline_events_written(struct timeline_taken taken)
     hak_lock_drop(&events.lock);
 }
 
-/* Events of a fork's parent are the parent's. If the fork came from a signal
- * handler that has interrupted timeline_event, they stay, since that call goes
- * on. */
+/*
+ * The lock is not taken for a fork, as that of other modules. A caller of
+ * timeline_event may hold the lock of a module that was opened before or after
+ * this one, so there is no order in which fork could take both. In the child
+ * the ring is made anew, whoever held the lock, unless the forking thread does:
+ * then a signal handler forks that has interrupted timeline_event, and that
+ * call goes on.
+ */
 void timeline_events_forget(void)
 {
-    if (hak_lock_is_mine(&events.lock) && !hak_lock_is_whole(&events.lock))
+    if (hak_lock_is_mine(&events.lock))
         return;
     events.first = events.n = 0;
     events.ndropped = 0;
-}
-
-void timeline_events_fork(enum hak_fork_phase phase)
-{
-    hak_lock_fork(&events.lock, phase);
+    __atomic_store_n(&events.lock.word, 0, __ATOMIC_RELEASE);
 }

@@ -322,11 +322,6 @@ static void event(const struct hak_event *what)
 }
 
 HAK_MODULE(timeline) = {
-    HAK_MODULE_HEADER("timeline"),
-    .start = start,
-    .run = run,
-    .stop = stop,
-    .slow_path = slow_path,
-    .event = event,
-    .fork = timeline_events_fork,
+    HAK_MODULE_HEADER("timeline"), .start = start, .run = run, .stop = stop,
+    .slow_path = slow_path,        .event = event,
 };

@@ -153,9 +153,8 @@ void timeline_collected(void);
 
 /* ---- events.c ------------------------------------------------------------ */
 
-/* entry->event and entry->fork of the module. Any thread. */
+/* entry->event of the module. Any thread. */
 void timeline_event(const struct hak_event *event);
-void timeline_events_fork(enum hak_fork_phase phase);
 /* Forget all. In the child of a fork, before it has other threads. */
 void timeline_events_forget(void);
 
