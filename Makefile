@@ -75,7 +75,8 @@ say = @$(if $(V),:,printf '  %-5s %s\n' $(1) '$@')
 
 .PHONY: all
 all: $(B)/libhakmem.so $(CXX_LIBS) $(MODULE_FILES) $(BOXES) $(B)/hakctl \
-    $(B)/hakctl-check-box $(B)/hakctl-monitor $(B)/hakctl-profile
+    $(B)/hakctl-check-box $(B)/hakctl-monitor $(B)/hakctl-profile \
+    $(B)/share/report/report.html
 	@echo 'built: $(B)/libhakmem.so, $(words $(BOXES)) boxes in $(B)/boxes/, modules in $(B)/modules/, $(B)/hakctl'
 
 # ---- library, tool -------------------------------------------------------
@@ -159,6 +160,15 @@ $(B)/hakctl-monitor: $(HAKCTL_OBJS) $(MONITOR_OBJS) $(WHOLE_OBJS)
 $(B)/hakctl-profile: $(HAKCTL_OBJS) $(PROFILE_OBJS) $(WHOLE_OBJS)
 	$(call say,LINK)
 	$(CC) $(EXE_LINK) -o $@ $^ $(WHOLE_LIBS) $(HAKCTL_LIBS) $(PROFILE_LIBS)
+
+# The files of the page of hakctl report, and the library that draws its charts.
+# Without the library the page has tables only.
+REPORT_FILES := $(wildcard tools/report/*)
+CHART_JS := /usr/share/javascript/chart.js/chart.min.js
+$(B)/share/report/report.html: $(REPORT_FILES) | $(B)/.deps-build
+	@mkdir -p $(@D)
+	cp $(REPORT_FILES) $(wildcard $(CHART_JS)) $(@D)
+	@touch $@
 
 # hakctl-check-box is the conformance suite for boxes. testhost.a is a host for
 # one box; the suite and the boxes' own tests link it.
@@ -498,6 +508,9 @@ install: all
 	install -d '$(DESTDIR)$(PREFIX)/share/hakmem/monitoring'
 	install -m 644 conf/monitoring/* \
 	    '$(DESTDIR)$(PREFIX)/share/hakmem/monitoring'
+	install -d '$(DESTDIR)$(PREFIX)/share/hakmem/report'
+	install -m 644 $(B)/share/report/* \
+	    '$(DESTDIR)$(PREFIX)/share/hakmem/report'
 	install -d '$(DESTDIR)$(PREFIX)/share/hakmem/conf/foreign'
 	install -m 644 conf/foreign/*.ini \
 	    '$(DESTDIR)$(PREFIX)/share/hakmem/conf/foreign'

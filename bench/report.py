@@ -1,213 +1,108 @@
-"""report.py - the Markdown of `make bench`, from rows that have run."""
+#!/usr/bin/env python3
+"""bench/report.py [PICTURE] - make docs/report.png: the page of hakctl report
+about this script itself, as chromium draws it.
+
+With the argument --work it is the program that the page is about: it reads
+records, keeps an index of some and frees the rest, in rounds. Meanwhile keys and
+routes of it are changed, so that the page has events.
+"""
+import json
 import os
-import platform
+import random
 import subprocess
+import sys
+import tempfile
+import time
 
-import harness
-import marks
-from harness import geomean, markdown
-
-PACKAGES = ["libc6", "libmimalloc2.0", "libjemalloc2", "libtcmalloc-minimal4",
-            "libtbbmalloc2"]
-BASE = "hakmem"
+HAKCTL = "build/hakctl"
 
 
-def machine():
-    """The machine and the versions that the figures come from."""
-    model = "?"
-    with open("/proc/cpuinfo", encoding="utf-8") as f:
-        for line in f:
-            if line.startswith("model name"):
-                model = line.split(":", 1)[1].strip()
-                break
-    with open("/proc/meminfo", encoding="ascii") as f:
-        kib = int(f.readline().split()[1])
-    versions = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${Package} ${Version}, ", *PACKAGES],
-        capture_output=True, text=True, check=False).stdout
-    return {"processor": model, "cores": os.cpu_count(),
-            "memory_gib": round(kib / 2**20, 1), "kernel": platform.release(),
-            "packages": versions.rstrip(", "),
-            "load_at_start": round(os.getloadavg()[0], 1)}
+def make_records(n):
+    return [{"id": i, "name": f"user{i}",
+             "tags": ["x" * random.randint(1, 600) for _ in range(3)]}
+            for i in range(n)]
 
 
-def in_time(ns):
-    for limit, unit in ((1e3, "ns"), (1e6, "us"), (1e9, "ms")):
-        if ns < limit:
-            return f"{ns / limit * 1e3:.3g} {unit}"
-    return f"{ns / 1e9:.3g} s"
+def serve_round(kept):
+    records = make_records(12000)
+    blobs = [bytearray(random.randint(20000, 500000)) for _ in range(80)]
+    replies = [json.dumps(r) for r in records]
+    kept.append({r["name"]: r for r in records[::9]})
+    return len(blobs) + len(replies)
 
 
-def ratio(value, bold_below=0.0):
-    if value is None:
-        return "-"
-    return f"**{value:.2f}**" if value < bold_below else f"{value:.2f}"
+def work():
+    random.seed(7)
+    kept = []
+    for i in range(24):
+        serve_round(kept)
+        if i == 15:
+            del kept[:10]
+        time.sleep(.25)
+    time.sleep(1)
 
 
-def percent(value):
-    return f"{100 * value:.0f} %"
+def ask(*words):
+    subprocess.run([HAKCTL, *words], check=True, stdout=subprocess.DEVNULL)
 
 
-def base_cells(row):
-    """Time, spread, peak and faults of hakmem."""
-    if not row.took_part(BASE):
-        return ["failed", "", "", ""]
-    widest = max(row.spread(n) for n in row.runs if row.took_part(n))
-    return [in_time(row.time_ns(BASE)),
-            f"{percent(row.spread(BASE))}, {percent(widest)}",
-            f"{row.median(BASE, 'rss_bytes') / 2**20:.1f}",
-            f"{row.median(BASE, 'faults'):.0f}"]
+def run(page):
+    """Run the work, with changes at three moments."""
+    env = {**os.environ, "PYTHONMALLOC": "malloc"}
+    python = os.path.realpath("/usr/bin/python3")
+    process = subprocess.Popen([HAKCTL, "run", "--control", f"--report={page}",
+                                "--", python, os.path.relpath(__file__), "--work"],
+                               env=env)
+    name = os.path.basename(python)
+    for words in (["route", name, "257-1024", "MID_V35"],
+                  ["set", name, "purge_delay_ms=20"], ["trim", name]):
+        time.sleep(4)
+        ask(*words)
+    return process.wait()
 
 
-def peer_cell(row, name):
-    if name in row.failures:
-        return "failed"
-    return " / ".join([ratio(row.ratio(name, BASE), 0.995),
-                       ratio(row.ratio(name, BASE, "rss_bytes")),
-                       ratio(row.ratio(name, BASE, "faults"))])
+# The picture leaves out what is long: tables, lists and texts.
+PICTURE_STYLE = """
+#advice, #classes, #sites, footer, nav, details, .hint, .zoom, section > p,
+#time > h3, #time > .scroll, .notes, .moment caption { display: none !important }
+.graph { max-height: 27rem !important; overflow: hidden !important }
+body { font-size: 17px } section, .tiles { margin: .75rem 0 }
+</style>"""
 
 
-def groups(rows):
-    out = {}
-    for row in rows:
-        out.setdefault(row.group, []).append(row)
-    return out
+def draw(page, picture):
+    # Only here, as the work is to be without them.
+    from PIL import Image, ImageChops
+    with open(page, encoding="utf-8") as f:
+        text = f.read().replace("</style>", PICTURE_STYLE, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        with open(folder + "/page.html", "w", encoding="utf-8") as f:
+            f.write(text)
+        subprocess.run(["chromium", "--headless=new", "--no-sandbox",
+                        "--disable-gpu", "--hide-scrollbars",
+                        f"--user-data-dir={folder}/chromium",
+                        "--virtual-time-budget=3000", "--window-size=1240,2100",
+                        f"--screenshot={folder}/page.png",
+                        f"file://{folder}/page.html"],
+                       check=True, stderr=subprocess.DEVNULL)
+        image = Image.open(folder + "/page.png").convert("RGB")
+    # Below the last section the page is of one colour.
+    ground = Image.new("RGB", image.size, image.getpixel((5, image.height - 1)))
+    bottom = ImageChops.difference(image, ground).getbbox()[3]
+    image = image.crop((0, 0, image.width, min(bottom + 24, image.height)))
+    image.quantize(200).save(picture, optimize=True)
 
 
-def means(rows, names, what="time"):
-    """{group: {peer: mean}}, and the mean of the groups, with equal weights."""
-    table = {group: {n: geomean(r.ratio(n, BASE, what) for r in part)
-                     for n in names} for group, part in groups(rows).items()}
-    table["all groups"] = {n: geomean(part[n] for part in table.values())
-                           for n in names}
-    return table
+def main():
+    picture = sys.argv[1] if len(sys.argv) > 1 else "docs/report.png"
+    with tempfile.TemporaryDirectory() as folder:
+        page = folder + "/report.html"
+        run(page)
+        draw(page, picture)
 
 
-def summary(rows, names):
-    lines = []
-    for what, title in (("time", "time"), ("rss_bytes", "peak RSS"),
-                        ("faults", "minor faults")):
-        for group, mean in means(rows, names, what).items():
-            if what == "time" or group == "all groups":
-                lines.append([f"{title}, {group}",
-                              *(ratio(mean[n], 0.995) for n in names)])
-    return ("Geometric means of the ratios to hakmem; above 1: hakmem takes "
-            "less. \"All groups\"\nis the mean of the groups, so that a group "
-            "of many rows weighs no more.\n\n"
-            + markdown(["", *names], lines))
-
-
-def table(rows, names):
-    head = ["workload", "hakmem", "spread: hakmem, widest", "peak MiB",
-            "minor faults", *names]
-    lines = []
-    for group, part in groups(rows).items():
-        lines += [[row.name, *base_cells(row),
-                   *(peer_cell(row, n) for n in names)] for row in part]
-        mean = [means(part, names, what)[group]
-                for what in ("time", "rss_bytes", "faults")]
-        lines.append([f"*{group}, geometric mean*", "", "", "", "",
-                      *(" / ".join(ratio(m[n]) for m in mean)
-                        for n in names)])
-    return ("Peers: time / peak RSS / minor faults, in multiples of hakmem's; "
-            "above 1: hakmem takes\nless; bold: the peer is faster. Spread: "
-            "(worst - best) / median.\n\n" + markdown(head, lines))
-
-
-def kept(row, name):
-    """The RSS at the end; None if the row does not print it."""
-    if not row.took_part(name) or None in row.values(name, "after_bytes"):
-        return None
-    return row.median(name, "after_bytes")
-
-
-def after(rows, names):
-    """A table of the RSS after memory was freed; "" if no row prints it."""
-    lines = []
-    for row in rows:
-        cells = [kept(row, n) for n in (BASE, *names)]
-        if any(cells):
-            lines.append([row.name, *(f"{c / 2**20:.1f}" if c else "-"
-                                      for c in cells)])
-    if not lines:
-        return ""
-    return ("Resident one second after, MiB.\n\n"
-            + markdown(["workload", BASE, *names], lines))
-
-
-def curve_tables(rows):
-    """A table for each curve: the time of an operation at each point."""
-    curves = {}
-    for row in rows:
-        curves.setdefault(row.curve, []).append(row)
-    out = []
-    for curve, part in curves.items():
-        names = list(part[0].runs)
-        out.append(markdown(
-            [f"time of an operation; {curve}", *names],
-            [[str(row.x), *(in_time(row.time_ns(n)) if row.took_part(n)
-                            else "failed" for n in names)] for row in part]))
-    return "\n\n".join(out)
-
-
-def mechanisms(rows):
-    names = list(dict.fromkeys(n for row in rows for n in row.runs))
-    lines = []
-    for row in rows:
-        cells = [in_time(row.time_ns(BASE)) if row.took_part(BASE)
-                 else "failed"]
-        for n in names[1:]:
-            cells.append("failed" if n in row.failures
-                         else ratio(row.ratio(n, BASE)) if n in row.runs
-                         else "")
-        lines.append([row.name, *cells])
-    return ("hakmem's time, and that of its variants in multiples of it.\n\n"
-            + markdown(["", *names], lines))
-
-
-def failures(rows):
-    return "\n".join(f"- {row.name} on {name}: {why}" for row in rows
-                     for name, why in row.failures.items())
-
-
-def whole(rows, curves, variants, names, about, rounds):
-    """The whole report. names: the peers."""
-    parts = [f"{about['processor']}, {about['cores']} cores, "
-             f"{about['memory_gib']} GiB, Linux {about['kernel']}; load "
-             f"{about['load_at_start']} before the first run; "
-             f"{about['packages']}. Medians of {rounds} round"
-             f"{'s' * (rounds > 1)}."]
-    if rounds < 5:
-        parts.append("Fewer than 5 rounds: a glance, no figures to quote.")
-    if rows:
-        parts += ["### Means", summary(rows, names)]
-        if text := marks.table(rows, names):
-            parts += ["### Marks", text]
-        parts += ["### Rows", table(rows, names)]
-        if text := after(rows, names):
-            parts.append(text)
-    if curves:
-        parts += ["### How the cost grows", curve_tables(curves)]
-    if variants:
-        parts += ["### What each mechanism earns", mechanisms(variants)]
-    if text := failures(rows + curves + variants):
-        parts += ["### Runs that failed", text]
-    return "\n\n".join(parts) + "\n"
-
-
-def as_dict(rows, curves, variants, names, about, rounds):
-    """The report for programs to read: all figures of all runs."""
-    out = {"machine": about, "rounds": rounds, "base": BASE, "peers": names,
-           "means": {what: means(rows, names, what)
-                     for what in ("time", "rss_bytes", "faults")},
-           "rows": [], "curves": [], "mechanisms": []}
-    for key, part in (("rows", rows), ("curves", curves),
-                      ("mechanisms", variants)):
-        for row in part:
-            entry = harness.as_dict(row)
-            entry["time_ns"] = {n: row.time_ns(n) for n in row.runs
-                                if row.took_part(n)}
-            if key == "curves":
-                entry["curve"], entry["x"] = row.curve, row.x
-            out[key].append(entry)
-    return out
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--work"]:
+        work()
+    else:
+        main()

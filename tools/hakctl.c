@@ -64,6 +64,10 @@ static const struct command commands[] = {
      "                         (default: hakmem.%p.timeline; %p becomes the\n"
      "                         process id); what PROGRAM starts gets files of\n"
      "                         its own (docs/timeline.md)\n"
+     "      --report[=PAGE]    a page of HTML about its memory when it has "
+     "ended\n"
+     "                         (default: hakmem-report.PID.html; hakctl help\n"
+     "                         report)\n"
      "\n"
      "Exit status: that of PROGRAM; 2 bad usage or configuration, 126 PROGRAM\n"
      "cannot be run, 127 it is not found.\n"},
@@ -284,6 +288,23 @@ static const struct command commands[] = {
      "\n"
      "Ends on SIGTERM and SIGINT. Exit status: 0; 1 it cannot listen; 2 bad\n"
      "usage.\n"},
+    {"report", ctl_report, "[-o PAGE] FILE... | PID",
+     "a page of HTML about the memory of a program",
+     "Makes one page of any timelines, heap profiles and JSON reports of a\n"
+     "program: memory over time, what it is held for, size classes, call "
+     "sites\n"
+     "with a flame graph, and which keys of the INI would help. The page "
+     "needs\n"
+     "no other file and no network (docs/report.md).\n"
+     "\n"
+     "FILE is what [stats] timeline, [heap_profile] file or [stats] at_exit "
+     "with\n"
+     "format = json has written. " PID_IS "\n"
+     "  -o, --output PAGE      default: report.html\n"
+     "\n"
+     "Exit status: 0; 1 a file cannot be read or is none of these, or the "
+     "page\n"
+     "cannot be written; 2 bad usage.\n"},
     {"profile", ctl_profile,
      "FILE [VIEW] [FORMAT] [OPTIONS]\n"
      "       hakctl profile PID start [--every BYTES] | stop | state | dump "

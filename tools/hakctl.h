@@ -22,6 +22,8 @@
  *     hakctl_json.c       strings in JSON, for the conformance suite too
  *     hakctl_fleet.c      figures of many processes (hakctl_fleet.h)
  *     hakctl_prometheus.c  these figures in Prometheus's text format
+ *     hakctl_report*.c    report: a page about memory (hakctl_report.h)
+ *     hakctl_run_report.c  run --report
  *     hakctl_beside.c     starts the programs below for their commands
  *     hakctl_profile.c    profile PID: heap profiles of a running process
  *
@@ -79,6 +81,7 @@ int ctl_learner(int argc, char **argv);
 int ctl_save(int argc, char **argv);
 int ctl_top(int argc, char **argv);
 int ctl_exporter(int argc, char **argv);
+int ctl_report(int argc, char **argv);
 int ctl_profile(int argc, char **argv);
 
 /* ---- hakctl.c ------------------------------------------------------------ */
@@ -129,6 +132,20 @@ void ctl_did_you_mean(char *text, size_t bytes, const char *word,
 int ctl_heap_profile(const char *file, const char *every);
 /* Say where the profile will be, and how it is read. */
 void ctl_heap_profile_tell(void);
+
+/* ---- hakctl_run_report.c ------------------------------------------------- */
+
+/* What hakctl run --report runs. */
+struct ctl_reported {
+    int (*start)(char **argv, const char *preload); /* executes the program */
+    char **argv;
+    const char *preload; /* the LD_PRELOAD of before, for start */
+    const char *page;    /* NULL: hakmem-report.PID.html */
+};
+
+/* Run the program as a child, and make the page of what it leaves. Returns the
+ * exit status of the program, as a shell has it. */
+int ctl_run_reported(const struct ctl_reported *what);
 
 /* ---- hakctl_foreign.c ---------------------------------------------------- */
 

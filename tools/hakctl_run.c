@@ -375,6 +375,8 @@ struct request {
     const char *conf, *profile, *fused;
     bool control, heap, timeline;
     const char *heap_file, *heap_every, *timeline_file;
+    bool stats, report;
+    const char *report_file;
 };
 
 static const struct option run_options[] = {
@@ -386,6 +388,8 @@ static const struct option run_options[] = {
     {"control", no_argument, NULL, 'C'},
     {"heap-profile", optional_argument, NULL, 'H'},
     {"heap-profile-every", required_argument, NULL, 'E'},
+    {"timeline", optional_argument, NULL, 't'},
+    {"report", optional_argument, NULL, 'R'},
     {CTL_HELP},
     {NULL, 0, NULL, 0}};
 
@@ -407,11 +411,32 @@ static bool take_options(struct request *r, int argc, char **argv)
             r->heap_every = optarg;
         else if (option == 'H')
             r->heap_file = optarg;
+        else if (option == 't')
+            r->timeline_file = optarg;
+        else if (option == 'R')
+            r->report_file = optarg;
         else
             return false;
+        r->stats |= option == 's' || option == 'a';
         r->heap |= option == 'E' || option == 'H';
+        r->timeline |= option == 't';
+        r->report |= option == 'R';
     }
     return true;
+}
+
+/* What cannot be combined with --report, and why; NULL: nothing is given. */
+static const char *not_beside_report(const struct request *r)
+{
+    if (r->stats)
+        return "--stats: its page is made of the same report";
+    if (r->heap)
+        return "--heap-profile: its page shows one";
+    if (r->timeline)
+        return "--timeline: its page shows one";
+    if (r->fused != NULL)
+        return "--fused: a fused library writes no heap profile";
+    return NULL;
 }
 
 /* Check what options need of each other. */
@@ -419,6 +444,11 @@ static bool check_request(const struct request *r, int nwords)
 {
     if (nwords == 0) {
         ctl_say("run: no program given, as in hakctl run -- ls -l");
+        return false;
+    }
+    const char *other = not_beside_report(r);
+    if (r->report && other != NULL) {
+        ctl_say("run: --report takes no %s", other);
         return false;
     }
     if (r->fused == NULL || (!r->control && !r->heap && !r->timeline))
@@ -446,8 +476,10 @@ int ctl_run(int argc, char **argv)
         return CTL_BAD;
     if (r.control)
         set_variable("HAKMEM_CONTROL_SOCKET", "auto");
-    if (r.control || r.timeline)
-        warn_of_thread(argv[optind], r.control ? "control" : "timeline");
+    if (r.control || r.timeline || r.report)
+        warn_of_thread(argv[optind], r.control    ? "control"
+                                     : r.timeline ? "timeline"
+                                                  : "report");
     const char *preload = getenv("LD_PRELOAD");
     char *before = strdup(preload != NULL ? preload : "");
     if (before == NULL)
@@ -458,8 +490,11 @@ int ctl_run(int argc, char **argv)
         ctl_foreign_tls_for_next(); /* a foreign box may be loaded later */
     if (status == CTL_OK && r.heap)
         ctl_heap_profile_tell();
+    const struct ctl_reported reported = {run_program, argv + optind, before,
+                                          r.report_file};
     if (status == CTL_OK)
-        status = run_program(argv + optind, before);
+        status = r.report ? ctl_run_reported(&reported)
+                          : run_program(argv + optind, before);
     free(before);
     return status;
 }

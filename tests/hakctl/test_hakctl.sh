@@ -35,6 +35,7 @@ usage: hakctl COMMAND [ARGS]
   save      a process as the INI that would start it so
   top       live figures of running processes
   exporter  serve the figures of all processes to Prometheus
+  report    a page of HTML about the memory of a program
   profile   whose memory it is: a heap profile as text
   help      this text, or that of a command
 
