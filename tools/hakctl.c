@@ -54,6 +54,7 @@ static const struct command commands[] = {
      "      --heap-profile[=FILE]  whose memory it is: a profile at exit, for\n"
      "                         hakctl profile; %p in FILE is the process id\n"
      "                         (default: hakmem-heap.%p.pb.gz)\n"
+     "      --heap-profile-all[=FILE]  and of each process that it starts\n"
      "      --heap-profile-every=BYTES  one sample in so many (default: 512k;\n"
      "                         1: each block)\n"
      "      --control          PROGRAM and what it starts can be asked and\n"

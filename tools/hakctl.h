@@ -127,9 +127,9 @@ void ctl_did_you_mean(char *text, size_t bytes, const char *word,
 /* ---- hakctl_run_heap.c --------------------------------------------------- */
 
 /* Let the program that this process will exec write a heap profile. file NULL:
- * the usual one; every NULL: as its configuration says. Returns the exit
- * status, after a message if it is not CTL_OK. */
-int ctl_heap_profile(const char *file, const char *every);
+ * the usual one; every NULL: as its configuration says; all: what the program
+ * starts, too. Returns the exit status, after a message if it is not CTL_OK. */
+int ctl_heap_profile(const char *file, const char *every, bool all);
 /* Say where the profile will be, and how it is read. */
 void ctl_heap_profile_tell(void);
 

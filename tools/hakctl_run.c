@@ -373,7 +373,7 @@ static int prepare_conf(const char *given, const char *profile)
 /* The command line. */
 struct request {
     const char *conf, *profile, *fused;
-    bool control, heap, timeline;
+    bool control, heap, heap_all, timeline;
     const char *heap_file, *heap_every, *timeline_file;
     bool stats, report;
     const char *report_file;
@@ -387,6 +387,7 @@ static const struct option run_options[] = {
     {"stats-all", no_argument, NULL, 'a'},
     {"control", no_argument, NULL, 'C'},
     {"heap-profile", optional_argument, NULL, 'H'},
+    {"heap-profile-all", optional_argument, NULL, 'A'},
     {"heap-profile-every", required_argument, NULL, 'E'},
     {"timeline", optional_argument, NULL, 't'},
     {"report", optional_argument, NULL, 'R'},
@@ -409,7 +410,7 @@ static bool take_options(struct request *r, int argc, char **argv)
             r->control = true;
         else if (option == 'E')
             r->heap_every = optarg;
-        else if (option == 'H')
+        else if (option == 'H' || option == 'A')
             r->heap_file = optarg;
         else if (option == 't')
             r->timeline_file = optarg;
@@ -418,7 +419,8 @@ static bool take_options(struct request *r, int argc, char **argv)
         else
             return false;
         r->stats |= option == 's' || option == 'a';
-        r->heap |= option == 'E' || option == 'H';
+        r->heap |= option == 'E' || option == 'H' || option == 'A';
+        r->heap_all |= option == 'A';
         r->timeline |= option == 't';
         r->report |= option == 'R';
     }
@@ -470,7 +472,8 @@ int ctl_run(int argc, char **argv)
     struct request r = {0};
     if (!take_options(&r, argc, argv) || !check_request(&r, argc - optind))
         return CTL_BAD;
-    if (r.heap && ctl_heap_profile(r.heap_file, r.heap_every) != CTL_OK)
+    if (r.heap &&
+        ctl_heap_profile(r.heap_file, r.heap_every, r.heap_all) != CTL_OK)
         return CTL_BAD;
     if (r.timeline && !ask_for_timeline(r.timeline_file))
         return CTL_BAD;

@@ -78,13 +78,22 @@ void ctl_heap_profile_tell(void)
     ctl_say("heap profile at exit; read it by: hakctl profile %s", name);
 }
 
-int ctl_heap_profile(const char *file, const char *every)
+int ctl_heap_profile(const char *file, const char *every, bool all)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], pid[16];
+    snprintf(pid, sizeof pid, "%d", all ? 0 : (int)getpid());
     if (!make_absolute(file != NULL ? file : default_file, path, sizeof path) ||
         !can_write(path))
         return CTL_BAD;
+    if (all && strstr(path, "%p") == NULL) {
+        ctl_say(
+            "run: --heap-profile-all=%s: each process writes a file, so the "
+            "name needs a %%p, the process id",
+            file);
+        return CTL_BAD;
+    }
     if (setenv("HAKMEM_HEAP_PROFILE_FILE", path, 1) != 0 ||
+        setenv("HAKMEM_HEAP_PROFILE_ONLY_PID", pid, 1) != 0 ||
         (every != NULL && setenv("HAKMEM_HEAP_PROFILE_EVERY", every, 1) != 0))
         ctl_die("no memory");
     return CTL_OK;

@@ -115,6 +115,7 @@ struct hak_conf_heap_profile {
     int on_signal;            /* write it at this signal; 0: none */
     uint64_t on_growth_bytes; /* ... when so much more is in use; 0: never */
     uint32_t on_peak_percent; /* ... at a peak so much higher; 0: never */
+    uint32_t only_pid;        /* the one process that has one; 0: all do */
 };
 
 struct hak_conf {

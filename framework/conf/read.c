@@ -60,6 +60,7 @@ static const struct hak_param heap_profile_keys[] = {
     {.name = "on_signal", .type = HAK_PARAM_TEXT, .def_text = "none"},
     {.name = "on_growth", .type = HAK_PARAM_SIZE, .min = 0, .max = 1LL << 50},
     {.name = "on_peak", .type = HAK_PARAM_INT, .min = 0, .max = 1000},
+    {.name = "only_pid", .type = HAK_PARAM_INT, .min = 0, .max = INT32_MAX},
 };
 static const struct hak_param control_keys[] = {
     {.name = "socket", .type = HAK_PARAM_TEXT, .def_text = "none"},

@@ -224,6 +224,7 @@ static void resolve_heap_profile(struct hak_conf *c)
     h->at_exit = number_of_key(c, section, "at_exit") != 0;
     h->on_growth_bytes = (uint64_t)number_of_key(c, section, "on_growth");
     h->on_peak_percent = (uint32_t)number_of_key(c, section, "on_peak");
+    h->only_pid = (uint32_t)number_of_key(c, section, "only_pid");
     hak_conf_signal(text_of_key(c, section, "on_signal"), &h->on_signal, NULL,
                     0);
 }

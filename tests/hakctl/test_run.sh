@@ -65,6 +65,17 @@ try "$ctl" run --heap-profile=a.folded -- true
 holds 'run --heap-profile of another format' 2 err 'FILE --collapsed or --text'
 try "$ctl" run --heap-profile-every=few -- true
 holds 'run --heap-profile-every=few' 2 err '"few" is not a size'
+try "$ctl" run --heap-profile-all="$tmp/a.pb.gz" -- true
+holds 'run --heap-profile-all of one file' 2 err 'the name needs a %p'
+# A shell that lives on, and a program that it starts.
+mkdir "$tmp/one" "$tmp/all"
+work='python3 -c "x = [str(i) for i in range(100000)]"; exit'
+try "$ctl" run --heap-profile="$tmp/one/%p.pb.gz" -- bash -c "$work"
+try "$ctl" run --heap-profile-all="$tmp/all/%p.pb.gz" -- bash -c "$work"
+find "$tmp/one" "$tmp/all" -type f >"$tmp/why"
+[ "$(grep -c /one/ "$tmp/why")" = 1 ] &&
+    [ "$(grep -c /all/ "$tmp/why")" -gt 1 ] && : >"$tmp/why"
+judge 'run --heap-profile of the program alone, -all of what it starts too'
 try "$ctl" run --fused "$tmp" --heap-profile -- true
 holds 'run --fused --heap-profile' 2 err '^hakctl: run: --fused takes no --heap'
 

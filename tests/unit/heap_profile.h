@@ -72,6 +72,10 @@ static void want(const struct hak_module_host *host)
     nwanted++;
 }
 
+static void receive_nothing(void)
+{
+}
+
 static struct hak_conf conf;
 static const struct hak_module_host host = {
     .version = HAK_MODULE_VERSION,
@@ -80,6 +84,7 @@ static const struct hak_module_host host = {
     .extension = extension,
     .sample_bytes = sample_bytes,
     .page = page_of,
+    .receive_frees = receive_nothing,
 };
 
 /* ---- the module on it ---------------------------------------------------- */

@@ -16,6 +16,7 @@
 #include <core/state/build.h>
 #include <core/state/directory.h>
 #include <core/state/thread.h>
+#include <core/thread/mailbox.h>
 #include <hakmem/hakmem.h>
 
 #include <errno.h>
@@ -170,6 +171,12 @@ static int space_now(struct hak_space_now *out)
     return 0;
 }
 
+static void receive_frees(void)
+{
+    if (!hak_is_forking())
+        hak_mailbox_receive_all(hak_self);
+}
+
 /* The granules around p whose entries name span. */
 static void granules_of(const struct hak_span *span, const void *p,
                         struct hak_page_now *out)
@@ -241,6 +248,7 @@ static int start_module(const struct hak_module_entry *entry, char *why,
         .extension = hak_modules_extension,
         .sample_bytes = hak_sample_bytes_start,
         .page = page_of_slot,
+        .receive_frees = receive_frees,
         .slot = word_of_thread,
         .each_slot = each_word,
         .age = hak_core.age,

@@ -27,7 +27,7 @@
 #include <hakmem/box.h>
 #include <hakmem/version.h>
 
-#define HAK_MODULE_VERSION 7
+#define HAK_MODULE_VERSION 8
 #define HAK_MODULES_MOST 16
 
 struct hak_conf;
@@ -208,6 +208,10 @@ struct hak_module_host {
     const void *(*extension)(const char *id);
 
     /* ---- samples ---- */
+
+    /* receive_frees - let frees arrive that are on their way to the threads
+     * that own the slots. Those that a thread still gathers stay under way. */
+    void (*receive_frees)(void);
 
     /*
      * sample_bytes - sample one allocation in every_bytes bytes from now on

@@ -207,6 +207,9 @@ int hak_profile_dump(const char *file, const char *reason, uint32_t number,
     path[0] = 0;
     if (!hak_profile_suffix_fits(file, why, why_bytes))
         return -EINVAL;
+    /* A block that another thread has freed is in use until its free arrives.
+     */
+    hak_profile.host->receive_frees();
     hak_lock_take(&dumping);
     int error = make_path(file, number, path) ? 0 : -ENAMETOOLONG;
     if (error == 0)

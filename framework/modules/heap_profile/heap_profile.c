@@ -45,7 +45,9 @@ static struct {
 
 static bool has_file(void)
 {
-    return strcmp(hak_profile.keys->file, "none") != 0 && !self.off;
+    uint32_t only = hak_profile.keys->only_pid;
+    return strcmp(hak_profile.keys->file, "none") != 0 && !self.off &&
+           (only == 0 || only == (uint32_t)hak_profile.pid);
 }
 
 static bool has_sampled(void)

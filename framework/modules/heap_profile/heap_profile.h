@@ -131,7 +131,8 @@ void hak_profile_objects_start(const void *const *ours);
  * Returns  NONE: it lies in none
  */
 uint32_t hak_profile_object_of(uintptr_t address, uint32_t near);
-extern const char *hak_profile_program, *hak_profile_folder;
+extern const char *hak_profile_program, *hak_profile_command,
+    *hak_profile_folder;
 
 /* ---- tables.c ------------------------------------------------------------ */
 

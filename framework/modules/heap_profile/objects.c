@@ -21,7 +21,8 @@ enum { OURS_MOST = 8, PAGE_BYTES = 4096 };
 struct hak_profile_pool hak_profile_objects = {
     .item_bytes = sizeof(struct hak_profile_object)};
 static struct hak_profile_index by_map;
-const char *hak_profile_program = "", *hak_profile_folder = "";
+const char *hak_profile_program = "", *hak_profile_command = "",
+           *hak_profile_folder = "";
 /* Where our own objects begin. Written at start. */
 static uintptr_t ours_at[OURS_MOST];
 static uint32_t nours;
@@ -45,6 +46,18 @@ static void note_ours(const void *address)
         ours_at[nours++] = (uintptr_t)found.dlfo_map_start;
 }
 
+/* The path that the program was started by. It may be a link with another name
+ * than the file, as redis-server is. */
+static const char *name_of_command(void)
+{
+    const char *started = (const char *)getauxval(AT_EXECFN);
+    if (started == NULL || started[0] != '/' ||
+        strncmp(started, "/proc/", 6) == 0)
+        return hak_profile_program;
+    const char *text = hak_profile_text(started, "");
+    return text != NULL ? text : hak_profile_program;
+}
+
 void hak_profile_objects_start(const void *const *ours)
 {
     char path[PATH_MAX];
@@ -54,6 +67,7 @@ void hak_profile_objects_start(const void *const *ours)
     path[n > 0 ? n : 0] = 0;
     const char *text = hak_profile_text(path, "");
     hak_profile_program = text != NULL ? text : "";
+    hak_profile_command = name_of_command();
     text =
         getcwd(path, sizeof path) != NULL ? hak_profile_text(path, "/") : NULL;
     hak_profile_folder = text != NULL ? text : "";
@@ -88,6 +102,12 @@ static struct headers read_headers(const struct dl_find_object *found)
     struct headers h = {.base = found->dlfo_link_map->l_addr,
                         .start = (uintptr_t)found->dlfo_map_start,
                         .end = (uintptr_t)found->dlfo_map_end};
+    if (found->dlfo_link_map->l_name[0] == 0) {
+        /* The program, whose first segment need not be the one with code. */
+        h.header = (const Elf64_Phdr *)getauxval(AT_PHDR);
+        h.n = h.header != NULL ? (uint32_t)getauxval(AT_PHNUM) : 0;
+        return h;
+    }
     if (h.end - h.start < PAGE_BYTES ||
         memcmp(elf->e_ident, ELFMAG, SELFMAG) != 0 ||
         elf->e_phentsize != sizeof(Elf64_Phdr) || elf->e_phoff > PAGE_BYTES ||

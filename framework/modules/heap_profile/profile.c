@@ -332,7 +332,7 @@ static void write_comments(struct view *v, const char *reason)
     const struct hak_profile_totals *t = &v->copy->totals;
     int64_t began_ms = hak_profile.began_ms;
     write_comment(v, "hakmem heap profile 1");
-    write_comment(v, "program=%s", hak_profile_program);
+    write_comment(v, "program=%s", hak_profile_command);
     write_comment(v, "pid=%d", (int)getpid());
     write_comment(v, "reason=%s", reason);
     write_comment(v, "every=%" PRIu64, hak_counted(&hak_profile.every_bytes));
