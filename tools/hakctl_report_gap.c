@@ -105,15 +105,40 @@ size_t report_peak(const json_t *points, int64_t (*most)(const json_t *))
     return peak;
 }
 
-/* The levels of the point with that number. The window is not measured at each
- * point, so the last measure before is carried over, or the first one. */
+/* Find the measure of the window that is nearest to the point with that number.
+ * False: there is none. */
+static bool find_measure(const json_t *points, size_t number,
+                         struct levels *out)
+{
+    size_t n = json_array_size(points);
+    for (size_t away = 0; away < n; away++) {
+        if (away <= number) {
+            *out = read_levels(json_array_get(points, number - away));
+            if (out->resident >= 0)
+                return true;
+        }
+        if (away < n - number) {
+            *out = read_levels(json_array_get(points, number + away));
+            if (out->resident >= 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * The levels of the point with that number. The window is not measured at each
+ * point. What changes between two measures is mostly what hakmem has, so what
+ * the process has besides (libraries, stacks) is carried over from the nearest
+ * one, and the window has the rest of RSS.
+ */
 static struct levels levels_at(const json_t *points, size_t number)
 {
-    struct levels l = read_levels(json_array_get(points, number));
-    for (size_t i = number; l.resident < 0 && i-- > 0;)
-        l.resident = read_levels(json_array_get(points, i)).resident;
-    for (size_t i = number; l.resident < 0 && i < json_array_size(points); i++)
-        l.resident = read_levels(json_array_get(points, i)).resident;
+    struct levels there, l = read_levels(json_array_get(points, number));
+    if (l.resident >= 0 || l.rss < 0 || !find_measure(points, number, &there))
+        return l;
+    int64_t besides = at_least_0(there.rss - there.meta - there.resident);
+    l.resident = smaller(at_least_0(l.rss - l.meta - besides), mapped_of(&l));
     return l;
 }
 
@@ -270,17 +295,13 @@ json_t *report_moments(const json_t *points, int64_t rounding)
 json_t *report_means(const json_t *points)
 {
     double sum[NCAUSES] = {0}, whole = 0;
-    int64_t resident = levels_at(points, 0).resident;
     json_t *out = json_object();
     const json_t *point;
     size_t i;
     json_array_foreach(points, i, point)
     {
-        struct levels l = read_levels(point);
+        struct levels l = levels_at(points, i);
         double span = (double)larger(report_count(point, "span_ms"), 1);
-        if (l.resident < 0)
-            l.resident = resident;
-        resident = l.resident;
         struct gap g = divide(&l, -1);
         whole += span;
         for (int k = 0; k < NCAUSES; k++)

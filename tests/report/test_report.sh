@@ -86,7 +86,7 @@ is 'bytes of the profile' sample \
 is 'what is not in memory is taken from pages, then caches, then live' sample \
     '[[(p[k] or 0) >> 20 for k in ("mapped", "memory")]
       for p in page["moments"][-1]["parts"]][:6]' \
-    '[[56, 56], [3, 3], [19, 0], [7, 0], [4, 4], [1, 0]]'
+    '[[56, 56], [3, 3], [19, 0], [7, 5], [4, 4], [1, 0]]'
 is 'slot rounding is taken from live blocks' sample \
     '[p["mapped"] for p in page["moments"][-1]["parts"]][1]' 3211776
 is 'call sites have their callers' sample \
