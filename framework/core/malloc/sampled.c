@@ -104,44 +104,45 @@ static void give_back(const struct taken *b)
     hak_free(b->proxy);
 }
 
-/* See sampled.h. With FEW_BLOCKS the proxies are a sixteenth of the memory. */
-static bool take_inside(struct hak_thread *t, size_t align, size_t size,
-                        double nblocks, bool zero, struct taken *out)
+/* Take a block inside of a slot of box b, as in sampled.h. With FEW_BLOCKS the
+ * proxies are a sixteenth of the memory. */
+static struct taken take_inside(struct hak_thread *t, struct hak_loaded *b,
+                                size_t align, size_t size, double nblocks,
+                                bool zero)
 {
     enum { FEW_BLOCKS = 16 };
-    struct hak_loaded *b = laned_box(size);
     size_t least = slot_size(b, size);
     bool moves = least == 0 || slot_size(b, size + align) != least;
-    *out = (struct taken){.offset = align};
+    struct taken out = {.offset = align};
     if (moves && nblocks >= FEW_BLOCKS)
-        out->proxy = take(t, align, size, false);
-    out->slot = take(t, align, size + align, zero);
-    if (out->slot == NULL) {
-        give_back(out);
-        return false;
+        out.proxy = take(t, align, size, false);
+    out.slot = take(t, align, size + align, zero);
+    if (out.slot == NULL) {
+        give_back(&out);
+        return out;
     }
-    ((void **)(void *)out->slot)[0] = NULL; /* no mark of a free slot */
-    ((void **)(void *)out->slot)[1] = out->proxy;
-    return true;
+    void **start = (void **)(void *)out.slot;
+    start[0] = NULL; /* no mark of a free slot */
+    start[1] = out.proxy;
+    return out;
 }
 
 static void *by_bytes(struct hak_thread *t, size_t align, size_t size,
                       bool zero)
 {
     size_t want = hak_max(size, 1);
-    bool laned = laned_box(want) != NULL;
+    struct hak_loaded *laned = laned_box(want);
     struct taken b = {0};
-    double nblocks = hak_sample_bytes_due(t, hak_index_of(want), want, laned);
+    double nblocks =
+        hak_sample_bytes_due(t, hak_index_of(want), want, laned != NULL);
     if (nblocks == 0 || want > PTRDIFF_MAX - align)
         return NULL;
-    if (laned) {
-        if (!take_inside(t, align, want, nblocks, zero, &b))
-            return NULL;
-    } else {
+    if (laned != NULL)
+        b = take_inside(t, laned, align, want, nblocks, zero);
+    else
         b.slot = take(t, align, want, zero);
-        if (b.slot == NULL)
-            return NULL;
-    }
+    if (b.slot == NULL)
+        return NULL;
     if (record(t, &b, size, nblocks))
         return b.slot + b.offset;
     give_back(&b);
