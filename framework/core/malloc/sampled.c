@@ -98,10 +98,17 @@ static void *take(struct hak_thread *t, size_t align, size_t size, bool zero)
     return p;
 }
 
+/* Free a slot of these; NULL: there is none. */
+static void free_taken(void *slot)
+{
+    if (slot != NULL)
+        hak_free(slot);
+}
+
 static void give_back(const struct taken *b)
 {
-    hak_free(b->slot);
-    hak_free(b->proxy);
+    free_taken(b->slot);
+    free_taken(b->proxy);
 }
 
 /* Take a block inside of a slot of box b, as in sampled.h. With FEW_BLOCKS the
@@ -155,7 +162,7 @@ void *hak_sample_forget_slow(void *p)
     if (offset <= 0)
         return p;
     char *slot = (char *)p - offset;
-    hak_free(((void **)(void *)slot)[1]);
+    free_taken(((void **)(void *)slot)[1]);
     return slot;
 }
 
