@@ -41,95 +41,146 @@ static struct hak_loaded *laned_box(size_t size_bytes)
     return b != NULL && index < HAK_LANES && hak_box_lanes(b) ? b : NULL;
 }
 
-/* Fill in what the module has to know of a slot. */
-static struct hak_sample describe(const char *slot, size_t offset, size_t size,
+/* The size of the slot that b gives for size_bytes; 0: b does not say. */
+static size_t slot_size(struct hak_loaded *b, size_t size_bytes)
+{
+    return HAK_BOX_HAS(b, slot_size) ? hak_box_slot_size(b, size_bytes) : 0;
+}
+
+/* A block before the program has it. */
+struct taken {
+    char *slot;
+    size_t offset;
+    void *proxy; /* or NULL */
+};
+
+/* Fill in what the module has to know of a block. */
+static struct hak_sample describe(const struct taken *b, size_t size,
                                   double nblocks)
 {
     struct hak_span *span;
-    const struct hak_loaded *b = hak_owner_box(slot, &span);
+    const struct hak_loaded *owner = hak_owner_box(b->slot, &span);
     struct hak_loaded *laned = laned_box(hak_max(size, 1));
-    struct hak_sample s = {
-        .block = slot + offset,
-        .offset_bytes = offset,
+    return (struct hak_sample){
+        .block = b->slot + b->offset,
+        .offset_bytes = b->offset,
+        .place = b->proxy != NULL ? b->proxy : b->slot,
         .asked_bytes = size,
+        .slot_bytes = laned != NULL
+                          ? slot_size(laned, hak_max(size, 1))
+                          : hak_usable_in("malloc", owner, span, b->slot),
         .nblocks = nblocks,
-        .box = b != NULL ? b->box.name : "libc",
+        .box = owner != NULL ? owner->box.name : "libc",
         .index = hak_index_of(size),
     };
-    if (laned == NULL)
-        s.slot_bytes = hak_usable_in("malloc", b, span, slot);
-    else if (HAK_BOX_HAS(laned, slot_size))
-        s.slot_bytes = hak_box_slot_size(laned, hak_max(size, 1));
-    return s;
 }
 
 /* Tell the module. False: it has no room. */
-static bool record(struct hak_thread *t, const char *slot, size_t offset,
-                   size_t size, double nblocks)
+static bool record(struct hak_thread *t, const struct taken *b, size_t size,
+                   double nblocks)
 {
     uint64_t began_ns = hak_os_now_ns();
-    struct hak_sample s = describe(slot, offset, size, nblocks);
+    struct hak_sample s = describe(b, size, nblocks);
     bool recorded = hak_core.sample_ops->allocated(&s);
     hak_sample_bytes_took_ns(t, hak_os_now_ns() - began_ns);
     return recorded;
 }
 
-/* Does free() take its slow path for this block, and ask the module? It does
- * unless the address can be the start of a slot. */
-static bool free_notices(const char *block)
+/* Get memory for a sampled request, which is counted already. */
+static void *take(struct hak_thread *t, size_t align, size_t size, bool zero)
 {
-    const struct hak_span *span = hak_directory_get(block);
-    return span == NULL || !hak_span_has_slot_at(span, block);
+    void *p = align > HAK_ALIGN_BYTES
+                  ? hak_from_chain_aligned(t, align, size)
+                  : hak_from_chain(t, hak_index_of(size), size, zero);
+    const struct hak_span *span = hak_directory_get(p);
+    if (span != NULL)
+        hak_sample_bytes_is_in(t, span);
+    return p;
 }
 
-/* A slot for size bytes behind offset_bytes. */
-static char *take_slot(struct hak_thread *t, size_t offset_bytes, size_t align,
-                       size_t size, bool zero)
+/* Free a slot of these; NULL: there is none. */
+static void free_taken(void *slot)
 {
-    size_t want = offset_bytes + size;
-    char *slot = align > HAK_ALIGN_BYTES
-                     ? hak_from_chain_aligned(t, align, hak_max(want, 1))
-                     : hak_from_chain(t, hak_index_of(want), want, zero);
-    const struct hak_span *span = slot != NULL ? hak_directory_get(slot) : NULL;
-    if (offset_bytes != 0 && span != NULL)
-        hak_sample_bytes_is_in(t, span);
-    return slot;
+    if (slot != NULL)
+        hak_free(slot);
+}
+
+static void give_back(const struct taken *b)
+{
+    free_taken(b->slot);
+    free_taken(b->proxy);
+}
+
+/* Take a block inside of a slot of box b, as in sampled.h. With FEW_BLOCKS the
+ * proxies are a sixteenth of the memory. */
+static struct taken take_inside(struct hak_thread *t, struct hak_loaded *b,
+                                size_t align, size_t size, double nblocks,
+                                bool zero)
+{
+    enum { FEW_BLOCKS = 16 };
+    size_t least = slot_size(b, size);
+    bool moves = least == 0 || slot_size(b, size + align) != least;
+    struct taken out = {.offset = align};
+    if (moves && nblocks >= FEW_BLOCKS)
+        out.proxy = take(t, align, size, false);
+    out.slot = take(t, align, size + align, zero);
+    if (out.slot == NULL) {
+        give_back(&out);
+        return out;
+    }
+    void **start = (void **)(void *)out.slot;
+    start[0] = NULL; /* no mark of a free slot */
+    start[1] = out.proxy;
+    return out;
+}
+
+/* Does free() take its slow path for this block, and ask the module? It does
+ * unless the address can be the start of a slot. */
+static bool free_notices(const struct taken *b)
+{
+    const char *block = b->slot + b->offset;
+    const struct hak_span *span = hak_directory_get(block);
+    return b->slot == NULL || span == NULL ||
+           !hak_span_has_slot_at(span, block);
 }
 
 /*
- * Take a slot in which a block of size bytes is noticed by free(). Sets the
- * block's offset. It is 0 if the first box of the chain has no lanes; but that
- * box may decline, and another one of the chain have lanes. There are slots in
- * which no address with this alignment is noticed (smallmid's lists, whose
- * slots may start at any multiple of 16 to 1024). libc serves the block then.
+ * Take a block that free() notices. Boxes without lanes give it as it is. But
+ * the first box of the chain may decline, and another one of the chain have
+ * lanes. There are slots in which no address with this alignment is noticed
+ * (smallmid's lists, whose slots may start at any multiple of 16 to 1024). libc
+ * serves the block then.
  */
-static char *take_noticed(struct hak_thread *t, size_t *offset_bytes,
-                          size_t align, size_t size, bool zero)
+static struct taken take_noticed(struct hak_thread *t, size_t align,
+                                 size_t size, double nblocks, bool zero)
 {
-    bool laned = laned_box(hak_max(size, 1)) != NULL;
-    for (*offset_bytes = laned ? align : 0;; *offset_bytes = align) {
-        char *slot = take_slot(t, *offset_bytes, align, size, zero);
-        if (slot == NULL || free_notices(slot + *offset_bytes))
-            return slot;
-        hak_free(slot);
-        if (*offset_bytes != 0)
-            break;
+    size_t want = hak_max(size, 1);
+    struct hak_loaded *laned = laned_box(want);
+    struct taken b = {0};
+    if (laned == NULL) {
+        b.slot = take(t, align, align > HAK_ALIGN_BYTES ? want : size, zero);
+        if (free_notices(&b))
+            return b;
+        laned = hak_loaded_of(hak_directory_get(b.slot)->box);
+        give_back(&b);
     }
-    *offset_bytes = 0;
-    return hak_from_libc(t, hak_chain_of(hak_index_of(size))->last, align,
-                         hak_max(size, 1), zero);
+    b = take_inside(t, laned, align, want, nblocks, zero);
+    if (free_notices(&b))
+        return b;
+    give_back(&b);
+    enum hak_fallback last = hak_chain_of(hak_index_of(want))->last;
+    return (struct taken){.slot = hak_from_libc(t, last, align, want, zero)};
 }
 
 static void *by_bytes(struct hak_thread *t, size_t align, size_t size,
                       bool zero, double nblocks)
 {
-    size_t offset_bytes;
-    char *slot = take_noticed(t, &offset_bytes, align, size, zero);
-    if (slot == NULL)
+    struct taken b = take_noticed(t, align, size, nblocks, zero);
+    if (b.slot == NULL)
         return NULL;
-    if (record(t, slot, offset_bytes, size, nblocks))
-        return slot + offset_bytes;
-    hak_free(slot);
+    if (record(t, &b, size, nblocks))
+        return b.slot + b.offset;
+    give_back(&b);
     return NULL;
 }
 
@@ -143,15 +194,26 @@ static double due(struct hak_thread *t, size_t align, size_t size)
                                 laned_box(want) != NULL);
 }
 
+void *hak_sample_forget_slow(void *p)
+{
+    int64_t offset = hak_core.sample_ops->freed(p);
+    if (offset <= 0)
+        return p;
+    char *slot = (char *)p - offset;
+    free_taken(((void **)(void *)slot)[1]);
+    return slot;
+}
+
 void hak_sampled_resized(void *p, size_t size_bytes)
 {
     struct hak_thread *t = hak_self;
-    if (!hak_is_attached(t) || !hak_samples_bytes() || !free_notices(p))
+    const struct taken b = {.slot = p};
+    if (!hak_is_attached(t) || !hak_samples_bytes() || !free_notices(&b))
         return;
     double nblocks =
         hak_sample_bytes_due(t, hak_index_of(size_bytes), size_bytes, false);
     if (nblocks != 0)
-        record(t, p, 0, size_bytes, nblocks);
+        record(t, &b, size_bytes, nblocks);
 }
 
 /* A request of which both samples are due is the sampling box's, and recorded.
@@ -159,17 +221,17 @@ void hak_sampled_resized(void *p, size_t size_bytes)
 void *hak_sampled(struct hak_thread *t, size_t align, size_t size, bool zero)
 {
     int kept = errno;
-    void *p = NULL;
+    struct taken b = {0};
     double nblocks = due(t, align, size);
     if (hak_samples_for_box()) {
         hak_begin_routing(t); /* the box may be about to drain */
-        p = from_sampling_box(t, align, size, zero);
+        b.slot = from_sampling_box(t, align, size, zero);
         hak_end_routing(t);
     }
-    if (p == NULL && nblocks != 0)
-        p = by_bytes(t, align, size, zero, nblocks);
-    else if (nblocks != 0 && free_notices(p))
-        record(t, p, 0, size, nblocks);
+    if (b.slot == NULL && nblocks != 0)
+        b.slot = by_bytes(t, align, size, zero, nblocks);
+    else if (nblocks != 0 && free_notices(&b))
+        record(t, &b, size, nblocks);
     errno = kept;
-    return p;
+    return b.slot;
 }
