@@ -5,14 +5,15 @@
 
 static void init_list(struct list *list, struct hak_box *box, struct pool *pool)
 {
+    uint32_t slot_bytes = pool->slot_bytes;
     list->pool = pool;
-    bool even = SLAB_BYTES % pool->slot_bytes == 0;
     list->span.box = box;
     list->span.key = pool->key;
-    /* of several slabs: where slots start is one rule only if all fit */
-    hak_span_slots(&list->span, NULL,
-                   even ? pool->slot_bytes : HAK_ALIGN_BYTES);
-    list->span.slot_bytes = pool->slot_bytes;
+    /* The list has slots of several slabs, which start at multiples of
+     * SLAB_BYTES. One rule for all: slots start at multiples of the largest
+     * power of two that divides their size. */
+    hak_span_slots(&list->span, NULL, slot_bytes & -slot_bytes);
+    list->span.slot_bytes = slot_bytes;
     hak_link_init(&list->open);
     hak_link_init(&list->full);
 }

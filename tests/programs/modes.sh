@@ -13,7 +13,9 @@
 #   guard        as conf/guard.ini says, one in 20; guard-each: every one;
 #                guard-recheck: every one, and with signal_recheck
 #   profile      with a heap profile of one block in 64 KiB; profile-each: of
-#                every block. It is written when the program ends
+#                every block; profile-lists: of each in a box whose spans are
+#                lists (conf/smallmid.ini). It is written when the program
+#                ends
 
 # missing_library INI: what a box of the INI calls and this system does not
 # have, one name; fails if all is there or anything else is wrong.
@@ -65,13 +67,16 @@ environment()
         guard-recheck) echo HAKMEM_BOX_GUARD_SIGNAL_RECHECK=yes ;;
         esac
         ;;
-    profile | profile-each)
+    profile | profile-each | profile-lists)
         profiles=${root:-$PWD}/build/tests/profiles
         mkdir -p "$profiles"
         echo HAKMEM_HEAP_PROFILE_FILE="$profiles/%p.pb.gz" \
             HAKMEM_HEAP_PROFILE_COST=0
         case $1 in
         profile) echo HAKMEM_HEAP_PROFILE_EVERY=64k ;;
+        profile-lists)
+            echo HAKMEM_HEAP_PROFILE_EVERY=1 HAKMEM_CONF=conf/smallmid.ini
+            ;;
         *) echo HAKMEM_HEAP_PROFILE_EVERY=1 ;;
         esac
         ;;

@@ -453,4 +453,20 @@ TEST(a_box_and_a_module_sample_at_the_same_time)
     EXPECT_EQ(nsampled, nfreed);
 }
 
+/* Samples of each block leave the box its own. */
+TEST(a_request_of_which_both_samples_are_due_is_the_boxs)
+{
+    static char guard[] = "HAKMEM_CORE_SAMPLE=guard";
+    uint64_t nguarded = 0;
+    start_sampling_with(1, guard);
+    for (int i = 0; i < 400000; i++) {
+        char *p = hak_malloc(BYTES);
+        EXPECT(find(p) != NULL);
+        nguarded += strcmp(hak_directory_get(p)->box->name, "guard") == 0;
+        hak_free(p);
+    }
+    EXPECT(nguarded >= 40 && nguarded <= 160);
+    EXPECT_EQ(nsampled, nfreed);
+}
+
 TEST_MAIN()

@@ -134,26 +134,64 @@ static struct taken take_inside(struct hak_thread *t, struct hak_loaded *b,
     return out;
 }
 
-static void *by_bytes(struct hak_thread *t, size_t align, size_t size,
-                      bool zero)
+/* Does free() take its slow path for this block, and ask the module? It does
+ * unless the address can be the start of a slot. */
+static bool free_notices(const struct taken *b)
+{
+    const char *block = b->slot + b->offset;
+    const struct hak_span *span = hak_directory_get(block);
+    return b->slot == NULL || span == NULL ||
+           !hak_span_has_slot_at(span, block);
+}
+
+/*
+ * Take a block that free() notices. Boxes without lanes give it as it is. But
+ * the first box of the chain may decline, and another one of the chain have
+ * lanes. There are slots in which no address with this alignment is noticed
+ * (smallmid's lists, whose slots may start at any multiple of 16 to 1024). libc
+ * serves the block then.
+ */
+static struct taken take_noticed(struct hak_thread *t, size_t align,
+                                 size_t size, double nblocks, bool zero)
 {
     size_t want = hak_max(size, 1);
     struct hak_loaded *laned = laned_box(want);
     struct taken b = {0};
-    double nblocks =
-        hak_sample_bytes_due(t, hak_index_of(want), want, laned != NULL);
-    if (nblocks == 0 || want > PTRDIFF_MAX - align)
-        return NULL;
-    if (laned != NULL)
-        b = take_inside(t, laned, align, want, nblocks, zero);
-    else
-        b.slot = take(t, align, want, zero);
+    if (laned == NULL) {
+        b.slot = take(t, align, align > HAK_ALIGN_BYTES ? want : size, zero);
+        if (free_notices(&b))
+            return b;
+        laned = hak_loaded_of(hak_directory_get(b.slot)->box);
+        give_back(&b);
+    }
+    b = take_inside(t, laned, align, want, nblocks, zero);
+    if (free_notices(&b))
+        return b;
+    give_back(&b);
+    enum hak_fallback last = hak_chain_of(hak_index_of(want))->last;
+    return (struct taken){.slot = hak_from_libc(t, last, align, want, zero)};
+}
+
+static void *by_bytes(struct hak_thread *t, size_t align, size_t size,
+                      bool zero, double nblocks)
+{
+    struct taken b = take_noticed(t, align, size, nblocks, zero);
     if (b.slot == NULL)
         return NULL;
     if (record(t, &b, size, nblocks))
         return b.slot + b.offset;
     give_back(&b);
     return NULL;
+}
+
+/* 0: the request is not sampled; else the allocations that it stands for. */
+static double due(struct hak_thread *t, size_t align, size_t size)
+{
+    size_t want = hak_max(size, 1);
+    if (!hak_samples_bytes() || want > PTRDIFF_MAX - align)
+        return 0;
+    return hak_sample_bytes_due(t, hak_index_of(want), want,
+                                laned_box(want) != NULL);
 }
 
 void *hak_sample_forget_slow(void *p)
@@ -169,26 +207,31 @@ void *hak_sample_forget_slow(void *p)
 void hak_sampled_resized(void *p, size_t size_bytes)
 {
     struct hak_thread *t = hak_self;
-    if (!hak_is_attached(t) || !hak_samples_bytes())
+    const struct taken b = {.slot = p};
+    if (!hak_is_attached(t) || !hak_samples_bytes() || !free_notices(&b))
         return;
     double nblocks =
         hak_sample_bytes_due(t, hak_index_of(size_bytes), size_bytes, false);
-    const struct taken b = {.slot = p};
     if (nblocks != 0)
         record(t, &b, size_bytes, nblocks);
 }
 
+/* A request of which both samples are due is the sampling box's, and recorded.
+ */
 void *hak_sampled(struct hak_thread *t, size_t align, size_t size, bool zero)
 {
     int kept = errno;
-    void *p = NULL;
-    if (hak_samples_bytes())
-        p = by_bytes(t, align, size, zero);
-    if (p == NULL && hak_samples_for_box()) {
+    struct taken b = {0};
+    double nblocks = due(t, align, size);
+    if (hak_samples_for_box()) {
         hak_begin_routing(t); /* the box may be about to drain */
-        p = from_sampling_box(t, align, size, zero);
+        b.slot = from_sampling_box(t, align, size, zero);
         hak_end_routing(t);
     }
+    if (b.slot == NULL && nblocks != 0)
+        b.slot = by_bytes(t, align, size, zero, nblocks);
+    else if (nblocks != 0 && free_notices(&b))
+        record(t, &b, size, nblocks);
     errno = kept;
-    return p;
+    return b.slot;
 }
