@@ -183,11 +183,12 @@ static int run(struct compare *c)
     return compare_prepare(c) ? compare_rounds(c) : CTL_BAD;
 }
 
+/* Is there something to print? A first run that fails has been told. */
 static bool has_runs(const struct compare *c)
 {
     for (size_t i = 0; i < c->n; i++)
-        if (c->at[i].runs != NULL &&
-            compare_count(c, i, COMPARE_NOT_RUN) < c->rounds)
+        if (compare_count(c, i, COMPARE_DONE) != 0 ||
+            (c->ignore_failure && compare_count(c, i, COMPARE_FAILED) != 0))
             return true;
     return false;
 }
@@ -201,6 +202,9 @@ static int tell(const struct compare *c, int status)
         compare_print(stdout, c);
     if (c->json != NULL && !compare_json_write(c) && status == CTL_OK)
         status = CTL_BAD;
+    for (size_t i = 0; i < c->n && status == CTL_OK; i++)
+        if (compare_count(c, i, COMPARE_DONE) == 0)
+            status = CTL_SOME;
     return status;
 }
 
@@ -230,6 +234,7 @@ int ctl_compare(int argc, char **argv)
             status = run(&c);
         else if (compare_json_read(&c))
             status = CTL_OK;
+        c.ignore_failure |= c.from != NULL;
         if (status != CTL_BAD)
             status = tell(&c, status);
     }

@@ -98,7 +98,8 @@ struct compare_start {
     int in, out, err; /* -1: /dev/null */
 };
 
-/* Block the signals that are waited for. To be called once, before all others. */
+/* Block the signals that are waited for. To be called once, before all others.
+ */
 void compare_signals_start(void);
 /* Has a signal asked hakctl to end? */
 bool compare_interrupted(void);

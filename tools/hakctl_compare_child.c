@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,7 +28,10 @@ void compare_signals_start(void)
     sigaddset(&waited_for, SIGCHLD);
     sigaddset(&waited_for, SIGINT);
     sigaddset(&waited_for, SIGTERM);
-    sigaddset(&waited_for, SIGHUP);
+    if (signal(SIGHUP, SIG_DFL) != SIG_IGN)
+        sigaddset(&waited_for, SIGHUP);
+    else
+        signal(SIGHUP, SIG_IGN); /* as under nohup */
     sigprocmask(SIG_BLOCK, &waited_for, &before);
     /* What a server has started becomes a child of hakctl when the server
      * ends, so its end can be awaited. */
@@ -57,8 +61,8 @@ static void use_fd(int fd, int as)
 }
 
 /* In the child: execute. Only an error reaches the pipe. */
-__attribute__((noreturn)) static void
-become(const struct compare_start *how, pid_t parent, int to)
+__attribute__((noreturn)) static void become(const struct compare_start *how,
+                                             pid_t parent, int to)
 {
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -102,8 +106,7 @@ static void reap(struct compare_child *child)
 {
     if (child == NULL || child->ended)
         return;
-    if (wait4(child->pid, &child->status, WNOHANG, &child->usage) !=
-        child->pid)
+    if (wait4(child->pid, &child->status, WNOHANG, &child->usage) != child->pid)
         return;
     child->ended_ns = compare_now_ns();
     child->ended = true;
@@ -136,16 +139,26 @@ void compare_wait(struct compare_child *a, struct compare_child *b,
     }
 }
 
-/* Take the ended processes of the group. Returns whether none is left. */
+static void add_usage(struct rusage *sum, const struct rusage *more)
+{
+    timeradd(&sum->ru_utime, &more->ru_utime, &sum->ru_utime);
+    timeradd(&sum->ru_stime, &more->ru_stime, &sum->ru_stime);
+    sum->ru_minflt += more->ru_minflt;
+    if (more->ru_maxrss > sum->ru_maxrss)
+        sum->ru_maxrss = more->ru_maxrss;
+}
+
+/* Take the ended processes of the group, which are hakctl's children once the
+ * one that started them has ended. Returns whether none is left. */
 static bool is_group_gone(struct compare_child *child)
 {
     pid_t got;
+    struct rusage usage;
     reap(child);
     if (!child->ended)
         return false;
-    do
-        got = waitpid(-child->pid, NULL, WNOHANG);
-    while (got > 0);
+    while ((got = wait4(-child->pid, NULL, WNOHANG, &usage)) > 0)
+        add_usage(&child->usage, &usage);
     return got < 0 && errno == ECHILD;
 }
 

@@ -147,8 +147,7 @@ static bool judge(const struct compare_contender *contender, int error,
         ctl_say("compare: %s cannot be preloaded", contender->given);
     else if (WIFSIGNALED(status))
         ctl_say("compare: on %s even env is ended by signal %d (%s)",
-                contender->name, WTERMSIG(status),
-                strsignal(WTERMSIG(status)));
+                contender->name, WTERMSIG(status), strsignal(WTERMSIG(status)));
     else if (WEXITSTATUS(status) != 0)
         ctl_say("compare: %s cannot be used", contender->name);
     else
@@ -166,8 +165,8 @@ static bool ask(struct compare_contender *contender, char *const *argv,
                                       memory_file()};
     int error = compare_run_to_end(&child, &how);
     char *said = read_all(how.err, &bytes);
-    bool good = !compare_interrupted() &&
-                judge(contender, error, child.status, said);
+    bool good =
+        !compare_interrupted() && judge(contender, error, child.status, said);
     free(said);
     if (good) {
         char *text = read_all(how.out, &bytes);
@@ -216,8 +215,14 @@ static char **preloading(const char *library)
 
 static bool prepare_one(struct compare_contender *contender)
 {
-    char *on_hakmem[] = {"/proc/self/exe", "run", "-c", contender->given, "--",
-                         "env", "-0", NULL};
+    char *on_hakmem[] = {"/proc/self/exe",
+                         "run",
+                         "-c",
+                         contender->given,
+                         "--",
+                         "env",
+                         "-0",
+                         NULL};
     char *plain[] = {"env", "-0", NULL};
     if (contender->kind == COMPARE_INI)
         return ask(contender, on_hakmem, environ);

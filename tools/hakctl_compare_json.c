@@ -13,8 +13,8 @@
 
 /* The values of a run, by their keys. Times and sizes are whole numbers. */
 static const char *const keys[COMPARE_MEASURES] = {
-    [COMPARE_WALL] = "wall_ns",        [COMPARE_CPU] = "cpu_us",
-    [COMPARE_RSS] = "peak_rss_kib",    [COMPARE_FAULTS] = "minor_faults",
+    [COMPARE_WALL] = "wall_ns",     [COMPARE_CPU] = "cpu_us",
+    [COMPARE_RSS] = "peak_rss_kib", [COMPARE_FAULTS] = "minor_faults",
     [COMPARE_FIGURE] = "figure",
 };
 static const char *const kinds[] = {
@@ -71,8 +71,8 @@ static json_t *contender_as_json(const struct compare *c, size_t i)
     double median;
     for (size_t round = 0; round < c->rounds; round++)
         if (c->at[i].runs[round].state != COMPARE_NOT_RUN)
-            json_array_append_new(
-                runs, run_as_json(c, &c->at[i].runs[round], round));
+            json_array_append_new(runs,
+                                  run_as_json(c, &c->at[i].runs[round], round));
     for (size_t m = 0; m < compare_measures(c); m++)
         if (compare_median(c, i, (enum compare_measure)m, &median))
             json_object_set_new(medians, keys[m], json_real(median));
@@ -88,16 +88,14 @@ static json_t *verdict_as_json(const struct compare *c, size_t i,
     char text[512];
     struct compare_ratio r = compare_ratio(c, i, m);
     compare_verdict(c, i, m, text, sizeof text);
-    json_t *o = json_pack("{s:o, s:s, s:I, s:s, s:o}", "contender",
-                          string_of(c->at[i].name), "measure", keys[m], "pairs",
-                          (json_int_t)r.pairs, "result",
-                          compare_verdict_word(c, i, m), "text",
-                          string_of(text));
+    json_t *o = json_pack(
+        "{s:o, s:s, s:I, s:s, s:o}", "contender", string_of(c->at[i].name),
+        "measure", keys[m], "pairs", (json_int_t)r.pairs, "result",
+        compare_verdict_word(c, i, m), "text", string_of(text));
     if (r.pairs != 0)
         json_object_set_new(o, "ratio", json_real(r.median));
     if (r.pairs >= COMPARE_LEAST_PAIRS)
-        json_object_set_new(o, "interval",
-                            json_pack("[f, f]", r.low, r.high));
+        json_object_set_new(o, "interval", json_pack("[f, f]", r.low, r.high));
     return o;
 }
 
@@ -121,11 +119,14 @@ static json_t *as_json(const struct compare *c)
     return all;
 }
 
-/* FILE.tmp beside FILE, which the file is until it is whole; free it. */
+/* FILE.tmp beside FILE, which the file is until it is whole; free it. A device
+ * or a pipe is written as it is. */
 static char *name_before(const char *file)
 {
     char *name = NULL;
-    if (asprintf(&name, "%s.tmp", file) < 0)
+    struct stat s;
+    bool other = stat(file, &s) == 0 && !S_ISREG(s.st_mode);
+    if (asprintf(&name, "%s%s", file, other ? "" : ".tmp") < 0)
         ctl_die("no memory");
     return name;
 }
@@ -141,7 +142,8 @@ bool compare_json_can_write(const char *file)
                 strerror(folder ? EISDIR : errno));
     else {
         fclose(out);
-        unlink(before);
+        if (strcmp(before, file) != 0)
+            unlink(before);
     }
     free(before);
     return out != NULL;
@@ -160,10 +162,11 @@ static bool write_file(const json_t *all, const char *file)
     bool good = out != NULL && write_whole(all, out);
     if (out != NULL)
         good = fclose(out) == 0 && good;
-    good = good && rename(before, file) == 0;
+    bool apart = strcmp(before, file) != 0;
+    good = good && (!apart || rename(before, file) == 0);
     if (!good) {
         ctl_say("compare: cannot write %s: %s", file, strerror(errno));
-        if (out != NULL)
+        if (out != NULL && apart)
             unlink(before);
     }
     free(before);
@@ -207,7 +210,8 @@ static bool take_count(const json_t *o, const char *key, size_t least,
 static char *take_text(const json_t *o, const char *key)
 {
     const json_t *value = json_object_get(o, key);
-    char *copy = json_is_string(value) ? strdup(json_string_value(value)) : NULL;
+    char *copy =
+        json_is_string(value) ? strdup(json_string_value(value)) : NULL;
     if (json_is_string(value) && copy == NULL)
         ctl_die("no memory");
     return copy;
@@ -256,8 +260,8 @@ static bool read_contender(struct compare *c, const json_t *o)
 {
     struct compare_contender *contender = &c->at[c->n];
     const char *kind = json_string_value(json_object_get(o, "kind"));
-    *contender = (struct compare_contender){
-        .name = take_text(o, "name"), .given = take_text(o, "file")};
+    *contender = (struct compare_contender){.name = take_text(o, "name"),
+                                            .given = take_text(o, "file")};
     for (size_t i = 0; kind != NULL && i < sizeof kinds / sizeof kinds[0]; i++)
         if (strcmp(kind, kinds[i]) == 0)
             contender->kind = (enum compare_kind)i;

@@ -17,7 +17,10 @@ static void print_scaled(char *text, size_t bytes, double value, double step,
         value /= step;
         i++;
     }
-    snprintf(text, bytes, "%.*f %s", value < 10 ? 2 : value < 1000 ? 1 : 0,
+    snprintf(text, bytes, "%.*f %s",
+             value < 10     ? 2
+             : value < 1000 ? 1
+                            : 0,
              value, units[i]);
 }
 
@@ -65,8 +68,11 @@ static size_t fill_cells(const struct compare *c, size_t contender,
     size_t n = 0;
     for (size_t m = 0; m < compare_measures(c); m++)
         print_median(cells[n++], CELL, c, contender, (enum compare_measure)m);
-    snprintf(cells[n++], CELL, "%.1f %%",
-             100 * compare_spread(c, contender, compare_main_measure(c)));
+    if (compare_count(c, contender, COMPARE_DONE) != 0)
+        snprintf(cells[n++], CELL, "%.1f %%",
+                 100 * compare_spread(c, contender, compare_main_measure(c)));
+    else
+        snprintf(cells[n++], CELL, "-");
     return n;
 }
 
@@ -96,8 +102,8 @@ static void print_table(FILE *out, const struct compare *c)
         size_t n = fill_cells(c, i, cells);
         bool cut = strlen(c->at[i].name) > (size_t)width;
         fprintf(out, "%.*s%s%*s", cut ? width - 2 : width, c->at[i].name,
-                cut ? ".." : "",
-                cut ? 0 : width - (int)strlen(c->at[i].name), "");
+                cut ? ".." : "", cut ? 0 : width - (int)strlen(c->at[i].name),
+                "");
         for (size_t k = 0; k < n; k++)
             fprintf(out, "  %*s", k + 1 == n ? 6 : 9, cells[k]);
         fputc('\n', out);
@@ -152,8 +158,7 @@ static void print_verdicts(FILE *out, const struct compare *c, size_t i)
 {
     char text[512];
     enum compare_measure first = compare_main_measure(c);
-    snprintf(text, sizeof text, "%s against %s:", c->at[i].name,
-             c->at[0].name);
+    snprintf(text, sizeof text, "%s against %s:", c->at[i].name, c->at[0].name);
     fputc('\n', out);
     if (c->markdown)
         print_escaped(out, text);
@@ -188,8 +193,8 @@ static void print_outliers(FILE *out, const struct compare *c, size_t i)
     if (n == 0)
         return;
     char line[512];
-    snprintf(line, sizeof line, "%s: %zu outlier%s in %s: %s%s",
-             c->at[i].name, n, n == 1 ? "" : "s", compare_measure_name(m), text,
+    snprintf(line, sizeof line, "%s: %zu outlier%s in %s: %s%s", c->at[i].name,
+             n, n == 1 ? "" : "s", compare_measure_name(m), text,
              n > 3 ? ", ..." : "");
     print_line(out, c, line);
 }
@@ -243,11 +248,22 @@ static void print_notes(FILE *out, const struct compare *c)
     print_noise(notes, c);
     fclose(notes);
     if (bytes != 0)
-        fprintf(out, "\n%s%s", c->markdown ? "" : "Notes:\n", text);
+        fprintf(out, "\nNotes:\n%s%s", c->markdown ? "\n" : "", text);
     free(text);
 }
 
 /* ---- all of it ----------------------------------------------------------- */
+
+/* The command line, without newlines, in at most so many characters. */
+static void print_command(FILE *out, const char *text, size_t width)
+{
+    size_t n = strlen(text);
+    bool cut = n > width;
+    for (size_t i = 0; i < (cut ? width - 3 : n); i++)
+        fputc((unsigned char)text[i] < ' ' ? ' ' : text[i], out);
+    if (cut)
+        fputs("...", out);
+}
 
 static void print_title(FILE *out, const struct compare *c)
 {
@@ -255,13 +271,12 @@ static void print_title(FILE *out, const struct compare *c)
     for (size_t i = 0; i < c->n; i++)
         if (compare_count(c, i, COMPARE_DONE) > done)
             done = compare_count(c, i, COMPARE_DONE);
-    if (c->markdown)
-        fprintf(out, "`%s`\n\n", c->title);
-    else
-        fprintf(out, "%s\n", c->title);
+    fputs(c->markdown ? "`" : "", out);
+    print_command(out, c->title, 78);
+    fputs(c->markdown ? "`\n\n" : "\n", out);
     fprintf(out, "%zu round%s after %zu of warm-up, medians, base %s%s\n\n",
             done, done == 1 ? "" : "s", c->warmup, c->at[0].name,
-            c->interrupted   ? "; interrupted"
+            c->interrupted     ? "; interrupted"
             : done < c->rounds ? "; not all were run"
                                : "");
 }

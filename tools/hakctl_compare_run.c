@@ -21,8 +21,8 @@ enum { READY_SECONDS = 30 };
 
 /* ---- how runs end -------------------------------------------------------- */
 
-__attribute__((format(printf, 2, 3))) static void
-fail(struct compare_run *run, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void fail(struct compare_run *run,
+                                                       const char *format, ...)
 {
     va_list ap;
     if (run->state == COMPARE_FAILED)
@@ -62,7 +62,8 @@ static double micro(struct timeval t)
 }
 
 /* The figures of a run that has not failed. */
-static void take_cost(struct compare_run *run, const struct compare_child *timed,
+static void take_cost(struct compare_run *run,
+                      const struct compare_child *timed,
                       const struct compare_child *program)
 {
     if (run->state == COMPARE_FAILED)
@@ -108,8 +109,7 @@ static void close_output(const struct compare *c, struct compare_run *run,
     if (c->show_output)
         show(fd);
     if (run->state == COMPARE_DONE) {
-        char *why =
-            compare_metric_find(c, fd, &run->value[COMPARE_FIGURE]);
+        char *why = compare_metric_find(c, fd, &run->value[COMPARE_FIGURE]);
         if (why != NULL) {
             run->state = COMPARE_FAILED;
             run->why = why;
@@ -141,8 +141,8 @@ static int start_program(const struct compare *c,
                          struct compare_child *child)
 {
     int input = open_input(c);
-    const struct compare_start how = {
-        c->program, contender->environment, input, output, output};
+    const struct compare_start how = {c->program, contender->environment, input,
+                                      output, output};
     int error = compare_start(child, &how);
     if (input >= 0)
         close(input);
@@ -223,11 +223,11 @@ int compare_run_once(const struct compare *c,
     bool beside = c->load != NULL;
     int output = open_output(c);
     *run = (struct compare_run){0};
-    int status = start_program(
-        c, contender, beside && !c->show_output ? -1
-                      : beside                  ? STDERR_FILENO
-                                                : output,
-        &program);
+    int status = start_program(c, contender,
+                               beside && !c->show_output ? -1
+                               : beside                  ? STDERR_FILENO
+                                                         : output,
+                               &program);
     if (status == CTL_OK && beside) {
         run_load(c, &program, output, &load, run);
     } else if (status == CTL_OK) {

@@ -7,6 +7,11 @@
  * bootstrap (Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979;
  * Kalibera and Jones, "Rigorous Benchmarking in Reasonable Time", 2013).
  *
+ * With 7 to 15 rounds that interval alone finds a difference in 7 to 10 of
+ * 100 cases without one, since the medians of resamples take few values. So it
+ * is widened to the order statistics that hold the median with at least 95 %,
+ * whatever the distribution is (the sign test turned round).
+ *
  * No logarithm is taken. It keeps the order, so the middle of an odd number of
  * logarithms is that of the ratio in the middle, and the mean of the two in the
  * middle of an even number is that of their geometric mean.
@@ -48,7 +53,7 @@ static double middle_ratio(const double *ratios, size_t n)
 {
     if (n % 2 == 1)
         return ratios[n / 2];
-    return square_root(ratios[n / 2 - 1]) * square_root(ratios[n / 2]);
+    return square_root(ratios[n / 2 - 1] * ratios[n / 2]);
 }
 
 /* The value below which that share of the sorted values lies, between two by a
@@ -138,7 +143,8 @@ bool compare_is_outlier(const struct compare *c, size_t contender,
             values[i] = distance(values[i], median);
         sort(values, n);
         double usual = middle(values, n);
-        is = usual > 0 && 0.6745 * distance(run->value[m], median) > 3.5 * usual;
+        is =
+            usual > 0 && 0.6745 * distance(run->value[m], median) > 3.5 * usual;
     }
     free(values);
     return is;
@@ -193,6 +199,36 @@ static void bootstrap(const double *ratios, struct compare_ratio *out)
     free(medians);
 }
 
+/* The number of sorted values to pass over at either end, such that the median
+ * is within the rest with at least 95 %. Of n values, those below the median
+ * are binomial with 1/2. */
+static size_t values_outside(size_t n)
+{
+    size_t k = 0;
+    double chance = 1, sum;
+    for (size_t i = 0; i < n; i++)
+        chance /= 2;
+    for (sum = chance; 2 * sum <= 0.05 && k < n / 2; sum += chance) {
+        chance = chance * (double)(n - k) / (double)(k + 1);
+        k++;
+    }
+    return k == 0 ? 0 : k - 1;
+}
+
+/* Beyond so many pairs the bootstrap alone is close, and 2^-n too small. */
+enum { WIDENED_PAIRS = 1000 };
+
+static void widen(const double *ratios, struct compare_ratio *out)
+{
+    size_t n = out->pairs, k = values_outside(n);
+    if (n > WIDENED_PAIRS)
+        return;
+    if (ratios[k] < out->low)
+        out->low = ratios[k];
+    if (ratios[n - 1 - k] > out->high)
+        out->high = ratios[n - 1 - k];
+}
+
 struct compare_ratio compare_ratio(const struct compare *c, size_t contender,
                                    enum compare_measure m)
 {
@@ -208,8 +244,10 @@ struct compare_ratio compare_ratio(const struct compare *c, size_t contender,
     sort(ratios, out.pairs);
     if (out.pairs != 0)
         out.median = middle_ratio(ratios, out.pairs);
-    if (out.pairs >= COMPARE_LEAST_PAIRS)
+    if (out.pairs >= COMPARE_LEAST_PAIRS) {
         bootstrap(ratios, &out);
+        widen(ratios, &out);
+    }
     free(ratios);
     return out;
 }

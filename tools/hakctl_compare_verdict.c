@@ -81,8 +81,8 @@ static void say_percent(const struct compare *c, size_t contender,
     int digits = digits_of(percent(r->median));
     snprintf(text, bytes, "%s %s %.*f %% %s than %s (95 %%: %.*f .. %.*f)",
              c->at[contender].name, words[m].verb, digits, percent(r->median),
-             more != turned ? words[m].more : words[m].less, c->at[0].name, digits, near,
-             digits, far);
+             more != turned ? words[m].more : words[m].less, c->at[0].name,
+             digits, near, digits, far);
 }
 
 /* Few pairs: too few runs, or figures of 0 and below, which have no ratio. */
@@ -116,12 +116,17 @@ void compare_verdict(const struct compare *c, size_t contender,
     struct compare_ratio r = compare_ratio(c, contender, m);
     if (r.pairs < COMPARE_LEAST_PAIRS)
         say_unknown(c, contender, m, &r, text, bytes);
+    else if (!is_different(&r) && (r.low < 0.5 || r.high > 2))
+        snprintf(text, bytes,
+                 "%s: too noisy to tell (95 %%: %.3g .. %.3g times that of %s)",
+                 words[m].name, r.low, r.high, c->at[0].name);
     else if (!is_different(&r))
         snprintf(text, bytes, "%s: no difference above %.1f %% was found",
                  words[m].name, bound(&r));
     else if (r.median > 2 || r.median < 0.5)
-        snprintf(text, bytes, "%s has %.3g times the %s of %s (95 %%: %.3g .. "
-                              "%.3g)",
+        snprintf(text, bytes,
+                 "%s has %.3g times the %s of %s (95 %%: %.3g .. "
+                 "%.3g)",
                  c->at[contender].name, r.median, words[m].name, c->at[0].name,
                  r.low, r.high);
     else
