@@ -157,14 +157,24 @@ static bool check(struct compare *c)
 
 /* ---- what is done -------------------------------------------------------- */
 
+/* Print a word as a shell reads it back, unless a quote is in it. */
+static void print_word(FILE *out, const char *word)
+{
+    bool plain = word[0] != 0 && strpbrk(word, " \t\n;&|<>()$`\"*?") == NULL;
+    const char *quote = plain || strchr(word, '\'') != NULL ? "" : "'";
+    fprintf(out, "%s%s%s", quote, word, quote);
+}
+
 /* The words of the program with blanks between. */
 static char *make_title(char **words)
 {
     char *text = NULL;
     size_t bytes = 0;
     FILE *out = open_memstream(&text, &bytes);
-    for (size_t i = 0; out != NULL && words[i] != NULL; i++)
-        fprintf(out, "%s%s", i != 0 ? " " : "", words[i]);
+    for (size_t i = 0; out != NULL && words[i] != NULL; i++) {
+        fputs(i != 0 ? " " : "", out);
+        print_word(out, words[i]);
+    }
     if (out == NULL || fclose(out) != 0)
         ctl_die("no memory");
     return text;
