@@ -21,8 +21,8 @@ import subprocess
 import sys
 
 import harness
-import report
 import rows
+import tables
 
 PLOT_PYTHON = "/usr/bin/python3"  # Debian's, which has Debian's matplotlib
 
@@ -105,13 +105,13 @@ def main():
     is_part = bool(args.bench or args.command or args.quick)
     out = args.out or os.path.join(harness.BENCH, "part" if is_part else "")
     os.makedirs(out, exist_ok=True)
-    about = report.machine()
+    about = tables.machine()
     good = harness.run_rows(every, args.rounds)
-    text = report.whole(*parts, names, about, args.rounds)
+    text = tables.whole(*parts, names, about, args.rounds)
     print(text)
     write(out, "bench.md", text)
     write(out, "bench.json", json.dumps(
-        report.as_dict(*parts, names, about, args.rounds), indent=1) + "\n")
+        tables.as_dict(*parts, names, about, args.rounds), indent=1) + "\n")
     plot(out)
     return 0 if good else 1
 
