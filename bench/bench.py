@@ -33,7 +33,7 @@ def options():
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bench", default="", metavar="WORDS")
     parser.add_argument("--peers", default="", metavar="LIST")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--quick", action="store_true",
                         help="a little of everything, to see that it runs")
     parser.add_argument("--list", action="store_true", help="name the rows")

@@ -59,10 +59,20 @@ def base_cells(row):
             f"{row.median(BASE, 'faults'):.0f}"]
 
 
+def time_ratio(row, name):
+    """In bold if the peer is faster; with ~ if its interval has both sides."""
+    value, sure = row.ratio(name, BASE), row.time_interval(name, BASE)
+    if value is None or sure is None:
+        return ratio(value, 0.995)
+    if sure[0] <= 1 <= sure[1]:
+        return "~" + ratio(value)
+    return ratio(value, 0.995)
+
+
 def peer_cell(row, name):
     if name in row.failures:
         return "failed"
-    return " / ".join([ratio(row.ratio(name, BASE), 0.995),
+    return " / ".join([time_ratio(row, name),
                        ratio(row.ratio(name, BASE, "rss_bytes")),
                        ratio(row.ratio(name, BASE, "faults"))])
 
@@ -110,7 +120,8 @@ def table(rows, names):
                       *(" / ".join(ratio(m[n]) for m in mean)
                         for n in names)])
     return ("Peers: time / peak RSS / minor faults, in multiples of hakmem's; "
-            "above 1: hakmem takes\nless; bold: the peer is faster. Spread: "
+            "above 1: hakmem takes\nless; bold: the peer is faster; ~: the 95 % "
+            "interval of the time's ratio has 1 in it.\nSpread: "
             "(worst - best) / median.\n\n" + markdown(head, lines))
 
 
@@ -177,8 +188,9 @@ def whole(rows, curves, variants, names, about, rounds):
              f"{about['load_at_start']} before the first run; "
              f"{about['packages']}. Medians of {rounds} round"
              f"{'s' * (rounds > 1)}."]
-    if rounds < 5:
-        parts.append("Fewer than 5 rounds: a glance, no figures to quote.")
+    if rounds < harness.LEAST_ROUNDS:
+        parts.append(f"Fewer than {harness.LEAST_ROUNDS} rounds: a glance, no "
+                     "figures to quote.")
     if rows:
         parts += ["### Means", summary(rows, names)]
         if text := marks.table(rows, names):
@@ -207,6 +219,8 @@ def as_dict(rows, curves, variants, names, about, rounds):
             entry = harness.as_dict(row)
             entry["time_ns"] = {n: row.time_ns(n) for n in row.runs
                                 if row.took_part(n)}
+            entry["time_intervals"] = {n: row.time_interval(n, BASE)
+                                       for n in row.runs}
             if key == "curves":
                 entry["curve"], entry["x"] = row.curve, row.x
             out[key].append(entry)

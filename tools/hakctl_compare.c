@@ -49,11 +49,12 @@ static bool take_count(const char *option, const char *text, size_t least,
     return false;
 }
 
-static bool take_metric(struct compare *c, const char *text)
+/* Keep a copy in place of the one before. */
+static bool keep(char **copy, const char *text)
 {
-    free(c->metric);
-    c->metric = strdup(text);
-    if (c->metric == NULL)
+    free(*copy);
+    *copy = strdup(text);
+    if (*copy == NULL)
         ctl_die("no memory");
     return true;
 }
@@ -71,10 +72,9 @@ static bool take_value(struct compare *c, int option)
     case WARMUP:
         return take_count("--warmup", optarg, 0, &c->warmup);
     case METRIC:
-        return take_metric(c, optarg);
+        return keep(&c->metric, optarg);
     case LOAD:
-        c->load = optarg;
-        return true;
+        return keep(&c->load, optarg);
     case READY:
         c->ready = optarg;
         return true;
@@ -232,6 +232,7 @@ static void forget(struct compare *c)
         free(at->given);
     }
     free(c->metric);
+    free(c->load);
     free(c->title);
 }
 

@@ -63,7 +63,8 @@ struct compare {
     regex_t metric_compiled;
     bool smaller_is_better;
     char **program;
-    const char *load, *ready, *input; /* NULL: none */
+    char *load;                /* allocated; NULL: none */
+    const char *ready, *input; /* NULL: none */
     bool show_output, ignore_failure, markdown;
     const char *json; /* NULL: none; "-": stdout */
     const char *from; /* NULL: run the program */

@@ -40,11 +40,12 @@ static char *make_name(enum compare_kind kind, const char *given)
     const char *end = name + strlen(name), *mark;
     if (kind == COMPARE_INI && end - name > 4 && strcmp(end - 4, ".ini") == 0)
         end -= 4;
-    if (kind == COMPARE_LIBRARY && strncmp(name, "lib", 3) == 0)
-        name += 3;
     if (kind == COMPARE_LIBRARY && (mark = strstr(name, ".so")) != NULL &&
         mark != name)
         end = mark;
+    if (kind == COMPARE_LIBRARY && strncmp(name, "lib", 3) == 0 &&
+        end - name > 4) /* libc stays */
+        name += 3;
     return copy_of(name, (size_t)(end - name));
 }
 

@@ -289,6 +289,7 @@ static bool read_all(struct compare *c, const json_t *all)
     if (c->title == NULL)
         c->title = strdup("?");
     c->metric = take_text(all, "metric");
+    c->load = take_text(all, "load");
     c->smaller_is_better =
         json_is_true(json_object_get(all, "smaller_is_better"));
     c->interrupted = json_is_true(json_object_get(all, "interrupted"));

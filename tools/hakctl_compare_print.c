@@ -254,15 +254,16 @@ static void print_notes(FILE *out, const struct compare *c)
 
 /* ---- all of it ----------------------------------------------------------- */
 
-/* The command line, without newlines, in at most so many characters. */
-static void print_command(FILE *out, const char *text, size_t width)
+/* A command line as a line, cut to 80 characters. */
+static void print_command(FILE *out, const struct compare *c,
+                          const char *before, const char *text)
 {
-    size_t n = strlen(text);
+    size_t n = strlen(text), width = 78 - strlen(before);
     bool cut = n > width;
+    fprintf(out, "%s%s", before, c->markdown ? "`" : "");
     for (size_t i = 0; i < (cut ? width - 3 : n); i++)
         fputc((unsigned char)text[i] < ' ' ? ' ' : text[i], out);
-    if (cut)
-        fputs("...", out);
+    fprintf(out, "%s%s", cut ? "..." : "", c->markdown ? "`\n\n" : "\n");
 }
 
 static void print_title(FILE *out, const struct compare *c)
@@ -271,9 +272,9 @@ static void print_title(FILE *out, const struct compare *c)
     for (size_t i = 0; i < c->n; i++)
         if (compare_count(c, i, COMPARE_DONE) > done)
             done = compare_count(c, i, COMPARE_DONE);
-    fputs(c->markdown ? "`" : "", out);
-    print_command(out, c->title, 78);
-    fputs(c->markdown ? "`\n\n" : "\n", out);
+    print_command(out, c, "", c->title);
+    if (c->load != NULL)
+        print_command(out, c, "under ", c->load);
     fprintf(out, "%zu round%s after %zu of warm-up, medians, base %s%s\n\n",
             done, done == 1 ? "" : "s", c->warmup, c->at[0].name,
             c->interrupted     ? "; interrupted"
