@@ -178,14 +178,11 @@ static bool ask(struct compare_contender *contender, char *const *argv,
     return good;
 }
 
-/* The environment with a library in front of LD_PRELOAD. NULL, after a message:
- * it cannot stand there. */
-static char **preloading(const char *library)
+/* What LD_PRELOAD needs for a library. NULL, after a message: it cannot stand
+ * there. A name without a slash is searched for by ld.so, if it is not in this
+ * folder. */
+static const char *find_library(const char *library, char whole[PATH_MAX])
 {
-    size_t n = 0, used = 0;
-    const char *old = "";
-    char *variable = NULL, whole[PATH_MAX];
-    /* A name without a slash is searched for by ld.so, not in this folder. */
     if (strchr(library, '/') != NULL || access(library, R_OK) == 0) {
         if (realpath(library, whole) == NULL) {
             ctl_say("compare: --lib %s: %s", library, strerror(errno));
@@ -193,12 +190,24 @@ static char **preloading(const char *library)
         }
         library = whole;
     }
-    if (strpbrk(library, " :") != NULL) {
-        ctl_say("compare: %s cannot be preloaded: blank and \":\" separate "
-                "names in LD_PRELOAD",
-                library);
+    if (strpbrk(library, " :") == NULL)
+        return library;
+    ctl_say("compare: %s cannot be preloaded: blank and \":\" separate names "
+            "in LD_PRELOAD",
+            library);
+    return NULL;
+}
+
+/* The environment with a library in front of LD_PRELOAD. NULL, after a message.
+ */
+static char **preloading(const char *library)
+{
+    size_t n = 0, used = 0;
+    const char *old = "";
+    char *variable = NULL, whole[PATH_MAX];
+    library = find_library(library, whole);
+    if (library == NULL)
         return NULL;
-    }
     while (environ[n] != NULL)
         n++;
     char **all = calloc(n + 2, sizeof *all);

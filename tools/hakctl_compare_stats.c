@@ -205,11 +205,13 @@ static void bootstrap(const double *ratios, struct compare_ratio *out)
 static size_t values_outside(size_t n)
 {
     size_t k = 0;
-    double chance = 1, sum;
+    double chance = 1;
     for (size_t i = 0; i < n; i++)
         chance /= 2;
-    for (sum = chance; 2 * sum <= 0.05 && k < n / 2; sum += chance) {
+    double sum = chance; /* of up to k values below the median */
+    while (2 * sum <= 0.05 && k < n / 2) {
         chance = chance * (double)(n - k) / (double)(k + 1);
+        sum += chance;
         k++;
     }
     return k == 0 ? 0 : k - 1;

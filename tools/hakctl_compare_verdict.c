@@ -47,8 +47,8 @@ static double percent(double ratio)
 static int digits_of(double percents)
 {
     int digits = 1;
-    for (double least = 0.095; percents < least && digits < 6; least /= 10)
-        digits++;
+    for (; percents < 0.095 && digits < 6; digits++)
+        percents *= 10;
     return digits;
 }
 
