@@ -155,7 +155,7 @@ int hak_setup_boxes(void)
     if (hak_nboxes() == 0)
         return -ENOENT;
     hak_policy_build(&hak_conf, loaded);
-    if (hak_conf.sample >= 0)
+    if (hak_conf.sample >= 0 && loaded[hak_conf.sample] != NULL)
         hak_sample_start(loaded[hak_conf.sample], hak_conf.sample_every);
     return 0;
 }

@@ -133,6 +133,7 @@ static bool allocate(uintptr_t block, size_t asked, size_t slot, double n)
     const struct hak_sample s = {
         .block = (const void *)block,
         .offset_bytes = 16,
+        .place = (const void *)(block - 16),
         .asked_bytes = asked,
         .slot_bytes = slot,
         .nblocks = n,

@@ -207,6 +207,19 @@ TEST(freed_blocks_give_their_slots_back)
     EXPECT(figures().mapped_bytes < 4 << 20);
 }
 
+TEST(proxies_give_their_slots_back)
+{
+    static void *kept[100000];
+    start_sampling(64 << 10);
+    for (size_t i = 0; i < 100000; i++)
+        kept[i] = hak_malloc(BYTES);
+    EXPECT(nsampled > 0);
+    EXPECT(figures().live_count > 100000);
+    for (size_t i = 0; i < 100000; i++)
+        hak_free(kept[i]);
+    EXPECT_EQ(figures().live_count, 0);
+}
+
 TEST(realloc_moves_a_sampled_block)
 {
     start_sampling(1);
@@ -380,6 +393,37 @@ TEST(sums_over_samples_are_unbiased)
     EXPECT(live[97] == allocated[97]);
     for (int site = 1; site < SITES; site++)
         EXPECT(is_near(live[site_bytes[site]], 0, 1e-3));
+}
+
+/* The pages that live blocks are in: each block counts as a part of its page.
+ */
+static double estimated_pages(void)
+{
+    double npages = 0;
+    for (size_t i = 0; i < TABLE; i++) {
+        if (table[i].block == NULL || table[i].block == GONE)
+            continue;
+        const struct hak_sample *s = &table[i].sample;
+        const struct hak_span *span = span_of(s->place);
+        EXPECT(span->slot_bytes == s->slot_bytes);
+        npages += s->nblocks / (double)(span->nalloc - span->nfree);
+    }
+    return npages;
+}
+
+TEST(a_sample_tells_how_full_the_page_is)
+{
+    enum { N = 100000 };
+    double npages = 0;
+    start_sampling(64 << 10);
+    for (size_t i = 0; i < N; i++) {
+        const struct hak_span *span = span_of(hak_malloc(BYTES));
+        if (span->slot_bytes == 112)
+            npages += span->nalloc - span->nfree == 1;
+    }
+    double estimate = estimated_pages();
+    EXPECT(npages > 100);
+    EXPECT(is_near(estimate, npages, npages / 2.5));
 }
 
 /* ---- beside a sampling box ----------------------------------------------- */

@@ -6,12 +6,19 @@
  * test. So the program gets an address inside of the slot:
  *
  *     slot             block
- *     | offset_bytes   | asked_bytes ...            |
+ *     | 0 | proxy |    | asked_bytes ...            |
+ *     | offset_bytes   |
  *
  * free() checks inline whether its argument is the start of a slot. This one is
  * not, so free takes the slow path and asks the module, which knows the block
  * and its offset. Other blocks cost nothing more. In boxes without lanes each
  * free is a slow path, so blocks of these have no offset.
+ *
+ * Such a slot is mostly of a larger size than the request would get, in a page
+ * of that size. The proxy is an empty slot of the right size. It stays as long
+ * as the block, so that pages are as full, and kept by the same blocks, as
+ * without samples; and the module can tell how full they are. Blocks that stand
+ * for few others have none, as they are a large part of the memory.
  */
 #ifndef HAKMEM_MALLOC_SAMPLED_H
 #define HAKMEM_MALLOC_SAMPLED_H
@@ -34,13 +41,12 @@ void *hak_sampled(struct hak_thread *t, size_t align, size_t size, bool zero)
  * What was recorded of the old block is forgotten already. */
 void hak_sampled_resized(void *p, size_t size_bytes) __attribute__((cold));
 
-/* Forget block p, which is about to be given back. Returns its slot. Any p. */
+void *hak_sample_forget_slow(void *p);
+/* Forget block p, which is about to be given back, and free its proxy. Returns
+ * its slot. Any p. */
 static inline void *hak_sample_forget(void *p)
 {
-    if (likely(!hak_asks_frees()))
-        return p;
-    int64_t offset = hak_core.sample_ops->freed(p);
-    return offset > 0 ? (char *)p - offset : p;
+    return likely(!hak_asks_frees()) ? p : hak_sample_forget_slow(p);
 }
 
 /* The bytes between the slot of block p and p. Any p. */

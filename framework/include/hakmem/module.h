@@ -27,7 +27,7 @@
 #include <hakmem/box.h>
 #include <hakmem/version.h>
 
-#define HAK_MODULE_VERSION 8
+#define HAK_MODULE_VERSION 9
 #define HAK_MODULES_MOST 16
 
 struct hak_conf;
@@ -96,6 +96,9 @@ struct hak_load {
 struct hak_sample {
     const void *block;
     size_t offset_bytes;
+    /* The slot in whose page the block would lie if it was not sampled, for
+     * host->page. It stays until the block is freed. */
+    const void *place;
     size_t asked_bytes; /* of the request */
     size_t slot_bytes;  /* of a slot for asked_bytes; 0: the box does not say */
     double nblocks;     /* allocations that this one stands for, at least 1 */
@@ -225,9 +228,9 @@ struct hak_module_host {
      */
     int (*sample_bytes)(const struct hak_sample_ops *ops, uint64_t every_bytes,
                         uint32_t cost_percent);
-    /* page - the page of the slot at `slot` (block minus offset). Returns 0;
-     * -ENOENT: no page is known, as of a block of its own or of libc. */
-    int (*page)(const void *slot, struct hak_page_now *out);
+    /* page - the page of the slot at `place`, as in struct hak_sample. Returns
+     * 0; -ENOENT: no page is known, as of a block of its own or of libc. */
+    int (*page)(const void *place, struct hak_page_now *out);
 
     /* ---- threads ---- */
 

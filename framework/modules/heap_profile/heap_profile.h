@@ -203,6 +203,7 @@ struct hak_profile_record {
     /* Its address; with HAK_PROFILE_FREED in it once it was freed; 0: the
      * record is not in use. Atomic. */
     uintptr_t block;
+    uintptr_t place; /* as in struct hak_sample */
     uint64_t asked_bytes;
     double nblocks;
     uint64_t born_us;

@@ -22,7 +22,7 @@ enum {
 };
 
 struct block {
-    uintptr_t slot;
+    uintptr_t place;
     double nblocks;
     uint32_t entry;
 };
@@ -79,8 +79,7 @@ static uint32_t read_piece(struct block *out, uint32_t first, uint32_t end)
             hak_profile_at(&hak_profile_records, i);
         uintptr_t block = __atomic_load_n(&r->block, __ATOMIC_RELAXED);
         if (block != 0 && (block & HAK_PROFILE_FREED) == 0)
-            out[n++] =
-                (struct block){block - r->offset_bytes, r->nblocks, r->entry};
+            out[n++] = (struct block){r->place, r->nblocks, r->entry};
     }
     hak_profile_leave(entered);
     return n;
@@ -97,7 +96,7 @@ void hak_profile_pages(double *out, uint32_t nentries)
         for (uint32_t i = 0; i < n; i++) {
             struct hak_page_now page;
             if (block[i].entry < nentries &&
-                hak_profile.host->page((void *)block[i].slot, &page) == 0)
+                hak_profile.host->page((void *)block[i].place, &page) == 0)
                 out[block[i].entry] +=
                     cached_share(cache, &page) * block[i].nblocks;
         }

@@ -198,6 +198,7 @@ bool hak_profile_record(const struct hak_sample *sample, uint32_t entry,
     if (number == HAK_PROFILE_NONE)
         return false;
     struct hak_profile_record *r = record_at(number);
+    r->place = (uintptr_t)sample->place;
     r->asked_bytes = sample->asked_bytes;
     r->nblocks = sample->nblocks;
     r->born_us = now_us;
