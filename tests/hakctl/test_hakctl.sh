@@ -48,7 +48,7 @@ try "$ctl" help
 says 'help' 0 out <"$tmp/usage"
 try "$ctl" --help
 says '--help' 0 out <"$tmp/usage"
-for command in run boxes lint explain fuse version check-box top \
+for command in run boxes lint explain fuse version check-box top compare \
     exporter help; do
     try "$ctl" help $command
     holds "help $command" 0 out "^usage: hakctl $command "
