@@ -133,6 +133,14 @@ void ctl_did_you_mean(char *text, size_t bytes, const char *word,
  * name, as in "NAME is ..."; NULL: it can, or there is no such program. */
 const char *ctl_why_not_preloadable(const char *program);
 
+/* ---- hakctl_files.c ------------------------------------------------------ */
+
+/* FILE.tmp, which a file is until it is whole and gets its name; the caller
+ * frees it. A device or a pipe is written as it is, so that is its own name. */
+char *ctl_name_before(const char *file);
+/* Can such a file be written? 0 or -errno. */
+int ctl_can_write(const char *file);
+
 /* ---- hakctl_run_heap.c --------------------------------------------------- */
 
 /* Let the program that this process will exec write a heap profile. file NULL:

@@ -119,34 +119,12 @@ static json_t *as_json(const struct compare *c)
     return all;
 }
 
-/* FILE.tmp beside FILE, which the file is until it is whole; free it. A device
- * or a pipe is written as it is. */
-static char *name_before(const char *file)
-{
-    char *name = NULL;
-    struct stat s;
-    bool other = stat(file, &s) == 0 && !S_ISREG(s.st_mode);
-    if (asprintf(&name, "%s%s", file, other ? "" : ".tmp") < 0)
-        ctl_die("no memory");
-    return name;
-}
-
 bool compare_json_can_write(const char *file)
 {
-    struct stat s;
-    char *before = name_before(file);
-    bool folder = stat(file, &s) == 0 && S_ISDIR(s.st_mode);
-    FILE *out = folder ? NULL : fopen(before, "we");
-    if (out == NULL)
-        ctl_say("compare: cannot write %s: %s", file,
-                strerror(folder ? EISDIR : errno));
-    else {
-        fclose(out);
-        if (strcmp(before, file) != 0)
-            unlink(before);
-    }
-    free(before);
-    return out != NULL;
+    int error = ctl_can_write(file);
+    if (error != 0)
+        ctl_say("compare: cannot write %s: %s", file, strerror(-error));
+    return error == 0;
 }
 
 static bool write_whole(const json_t *all, FILE *out)
@@ -157,7 +135,7 @@ static bool write_whole(const json_t *all, FILE *out)
 
 static bool write_file(const json_t *all, const char *file)
 {
-    char *before = name_before(file);
+    char *before = ctl_name_before(file);
     FILE *out = fopen(before, "we");
     bool good = out != NULL && write_whole(all, out);
     if (out != NULL)

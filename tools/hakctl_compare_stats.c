@@ -7,7 +7,7 @@
  * bootstrap (Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979;
  * Kalibera and Jones, "Rigorous Benchmarking in Reasonable Time", 2013).
  *
- * With 7 to 15 rounds that interval alone finds a difference in 7 to 10 of
+ * With 7 to 15 rounds that interval alone finds a difference in 7 to 13 of
  * 100 cases without one, since the medians of resamples take few values. So it
  * is widened to the order statistics that hold the median with at least 95 %,
  * whatever the distribution is (the sign test turned round).

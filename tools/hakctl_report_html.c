@@ -270,35 +270,18 @@ static void write_frame(FILE *out, const struct frame *f, const char *frame)
 
 /* ---- the file ------------------------------------------------------------ */
 
-/* The name that the page has until it is whole; the caller frees it. */
-static char *name_before(const char *file)
-{
-    char *name = NULL;
-    if (asprintf(&name, "%s.tmp", file) < 0)
-        ctl_die("no memory");
-    return name;
-}
-
 bool report_can_write(const char *file)
 {
-    struct stat s;
-    char *before = name_before(file);
-    bool folder = stat(file, &s) == 0 && S_ISDIR(s.st_mode);
-    FILE *out = folder ? NULL : fopen(before, "we");
-    if (out == NULL)
-        ctl_say("cannot write %s: %s", file, strerror(folder ? EISDIR : errno));
-    else {
-        fclose(out);
-        unlink(before);
-    }
-    free(before);
-    return out != NULL;
+    int error = ctl_can_write(file);
+    if (error != 0)
+        ctl_say("cannot write %s: %s", file, strerror(-error));
+    return error == 0;
 }
 
 static bool write_file(const char *file, const struct frame *f,
                        const char *frame)
 {
-    char *before = name_before(file);
+    char *before = ctl_name_before(file);
     FILE *out = fopen(before, "we");
     bool good = out != NULL;
     if (good) {
@@ -306,10 +289,11 @@ static bool write_file(const char *file, const struct frame *f,
         good = fflush(out) == 0 && !ferror(out);
         good = fclose(out) == 0 && good;
     }
-    good = good && rename(before, file) == 0;
+    bool apart = strcmp(before, file) != 0;
+    good = good && (!apart || rename(before, file) == 0);
     if (!good) {
         ctl_say("cannot write %s: %s", file, strerror(errno));
-        if (out != NULL)
+        if (out != NULL && apart)
             unlink(before);
     }
     free(before);

@@ -89,6 +89,11 @@ is 'what is not in memory is taken from pages, then caches, then live' sample \
     '[[56, 56], [3, 3], [19, 0], [7, 5], [4, 4], [1, 0]]'
 is 'slot rounding is taken from live blocks' sample \
     '[p["mapped"] for p in page["moments"][-1]["parts"]][1]' 3211776
+mkfifo "$tmp/pipe"
+cat "$tmp/pipe" >"$tmp/piped.html" &
+"$ctl" report "$tmp/sample.timeline" -o "$tmp/pipe" 2>"$tmp/err" &&
+    wait && [ -p "$tmp/pipe" ] && grep -q '</html>' "$tmp/piped.html"
+result $? 'a pipe is written, and no file put in its place'
 is 'call sites have their callers' sample \
     '[(s["function"], s["caller"], s["where"])
       for s in page["profile"]["sites"]][1:]' \
