@@ -21,8 +21,8 @@ import subprocess
 import sys
 
 import harness
-import report
 import rows
+import tables
 
 PLOT_PYTHON = "/usr/bin/python3"  # Debian's, which has Debian's matplotlib
 
@@ -33,7 +33,7 @@ def options():
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bench", default="", metavar="WORDS")
     parser.add_argument("--peers", default="", metavar="LIST")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--quick", action="store_true",
                         help="a little of everything, to see that it runs")
     parser.add_argument("--list", action="store_true", help="name the rows")
@@ -105,13 +105,13 @@ def main():
     is_part = bool(args.bench or args.command or args.quick)
     out = args.out or os.path.join(harness.BENCH, "part" if is_part else "")
     os.makedirs(out, exist_ok=True)
-    about = report.machine()
+    about = tables.machine()
     good = harness.run_rows(every, args.rounds)
-    text = report.whole(*parts, names, about, args.rounds)
+    text = tables.whole(*parts, names, about, args.rounds)
     print(text)
     write(out, "bench.md", text)
     write(out, "bench.json", json.dumps(
-        report.as_dict(*parts, names, about, args.rounds), indent=1) + "\n")
+        tables.as_dict(*parts, names, about, args.rounds), indent=1) + "\n")
     plot(out)
     return 0 if good else 1
 

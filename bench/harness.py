@@ -4,10 +4,12 @@ A run is a process of its own, started by build/bench/measure, which measures
 its cost. In every round the contenders of a row take turns, so that other load
 on the machine affects all alike. Tables show medians of the rounds.
 """
+import functools
 import hashlib
 import json
 import math
 import os
+import random
 import re
 import signal
 import statistics
@@ -154,6 +156,26 @@ class Process:
         return out, cost
 
 
+LEAST_ROUNDS = 6  # with fewer, 95 % cannot be had: 2 / 2^5 is above 0.05
+
+
+@functools.lru_cache(maxsize=None)
+def interval(ratios):
+    """The 95 % interval of the median of ratios, as of hakctl compare: the
+    percentile bootstrap, widened to the order statistics that hold it whatever
+    the distribution (tools/hakctl_compare_stats.c). None: too few."""
+    n, rng = len(ratios), random.Random(17)
+    if n < LEAST_ROUNDS:
+        return None
+    logs = sorted(math.log(max(r, 1e-300)) for r in ratios)
+    medians = sorted(statistics.median(rng.choices(logs, k=n))
+                     for _ in range(10000))
+    outside = max(k for k in range(n) if 2 * sum(
+        math.comb(n, i) for i in range(k + 1)) <= 0.05 * 2 ** n)
+    return (math.exp(min(medians[250], logs[outside])),
+            math.exp(max(medians[9749], logs[n - 1 - outside])))
+
+
 class Row:
     """A workload and its contenders.
 
@@ -208,11 +230,22 @@ class Row:
     def median(self, name, what="value"):
         return statistics.median(self.values(name, what))
 
-    def time_ns(self, name):
-        """The median ns of an operation, or of the process."""
-        value = self.median(name)
+    def in_ns(self, value):
         return {"ns": value, "op/s": 1e9 / max(value, 1e-9),
                 "s": value * 1e9}[self.unit]
+
+    def time_ns(self, name):
+        """The median ns of an operation, or of the process."""
+        return self.in_ns(self.median(name))
+
+    def time_interval(self, name, base):
+        """Where the median of the rounds' ratios of times lies with 95 %: (low,
+        high). None: one of them failed, or there are too few rounds."""
+        if not (self.took_part(name) and self.took_part(base)):
+            return None
+        return interval(tuple(
+            self.in_ns(value) / max(self.in_ns(of), 1e-9)
+            for value, of in zip(self.values(name), self.values(base))))
 
     def spread(self, name):
         """The spread of the rounds: (worst - best) / median."""

@@ -351,6 +351,42 @@ static const struct command commands[] = {
      "\n"
      "Exit status: 0; 1 the file cannot be read or has no such view, or the\n"
      "process refuses; 2 bad usage.\n"},
+    {"compare", ctl_compare,
+     "-c INI | --lib LIBRARY | --libc ... [OPTIONS] -- PROGRAM\n"
+     "           [ARGS]\n"
+     "       hakctl compare --from FILE [--json FILE] [--markdown]",
+     "configurations and allocators side by side",
+     "Runs PROGRAM on each contender in turn, round after round, and says\n"
+     "which differ from the first in time, memory and faults, and how surely\n"
+     "(docs/compare.md).\n"
+     "\n"
+     "Contenders, at least two; the first is the base:\n"
+     "  -c, --conf INI         hakmem with that configuration\n"
+     "      --lib LIBRARY      another allocator, by LD_PRELOAD\n"
+     "      --libc             nothing preloaded\n"
+     "\n"
+     "  -n, --rounds N         default: 10\n"
+     "      --warmup N         rounds before that do not count (default: 1)\n"
+     "      --metric RE        compare a figure that is printed: the first\n"
+     "                         group of RE's last match; larger is better\n"
+     "      --smaller-is-better  of the figure\n"
+     "      --load COMMAND     PROGRAM is a server: sh runs COMMAND beside "
+     "it,\n"
+     "                         whose time and output count; then PROGRAM gets\n"
+     "                         SIGTERM\n"
+     "      --ready COMMAND    is tried until it succeeds, before the load\n"
+     "                         (default: wait for a second)\n"
+     "      --input FILE       stdin of PROGRAM (default: /dev/null)\n"
+     "      --output           show what PROGRAM prints, on stderr\n"
+     "      --ignore-failure   leave failed runs out and go on\n"
+     "  -j, --json FILE        each run, too; \"-\": stdout, without the "
+     "table\n"
+     "      --markdown         the table as Markdown\n"
+     "      --from FILE        print the comparison of a file of --json again\n"
+     "\n"
+     "Exit status: 0 it was compared; 1 a run failed; 2 bad usage or\n"
+     "configuration; 126 PROGRAM cannot be run, 127 it is not found; 130 it\n"
+     "was interrupted. A comparison that ends early prints what there is.\n"},
     {"help", help, "[COMMAND]", "this text, or that of a command", ""},
 };
 enum { NCOMMANDS = sizeof commands / sizeof commands[0] };

@@ -24,6 +24,8 @@
  *     hakctl_prometheus.c  these figures in Prometheus's text format
  *     hakctl_report*.c    report: a page about memory (hakctl_report.h)
  *     hakctl_run_report.c  run --report
+ *     hakctl_compare*.c   compare: configurations and allocators side by side
+ *                         (hakctl_compare.h)
  *     hakctl_beside.c     starts the programs below for their commands
  *     hakctl_profile.c    profile PID: heap profiles of a running process
  *
@@ -83,6 +85,7 @@ int ctl_top(int argc, char **argv);
 int ctl_exporter(int argc, char **argv);
 int ctl_report(int argc, char **argv);
 int ctl_profile(int argc, char **argv);
+int ctl_compare(int argc, char **argv);
 
 /* ---- hakctl.c ------------------------------------------------------------ */
 
@@ -123,6 +126,12 @@ const char *ctl_conf(const char *given);
  * or to "". */
 void ctl_did_you_mean(char *text, size_t bytes, const char *word,
                       const char *const *candidates, size_t n);
+
+/* ---- hakctl_run.c -------------------------------------------------------- */
+
+/* Why a library cannot be preloaded into the program that execvp finds by that
+ * name, as in "NAME is ..."; NULL: it can, or there is no such program. */
+const char *ctl_why_not_preloadable(const char *program);
 
 /* ---- hakctl_run_heap.c --------------------------------------------------- */
 

@@ -241,6 +241,13 @@ static const char *why_not_preloadable(const char *path)
     return why;
 }
 
+const char *ctl_why_not_preloadable(const char *program)
+{
+    char path[PATH_MAX];
+    return find_program(program, path, sizeof path) ? why_not_preloadable(path)
+                                                    : NULL;
+}
+
 /* Execute the program. before: the former LD_PRELOAD, to go back to if the
  * program cannot be preloaded. */
 static int run_program(char **argv, const char *before)

@@ -37,6 +37,7 @@ usage: hakctl COMMAND [ARGS]
   exporter  serve the figures of all processes to Prometheus
   report    a page of HTML about the memory of a program
   profile   whose memory it is: a heap profile as text
+  compare   configurations and allocators side by side
   help      this text, or that of a command
 
 hakctl help COMMAND says more; hakctl --version says which.
@@ -47,7 +48,7 @@ try "$ctl" help
 says 'help' 0 out <"$tmp/usage"
 try "$ctl" --help
 says '--help' 0 out <"$tmp/usage"
-for command in run boxes lint explain fuse version check-box top \
+for command in run boxes lint explain fuse version check-box top compare \
     exporter help; do
     try "$ctl" help $command
     holds "help $command" 0 out "^usage: hakctl $command "

@@ -43,6 +43,7 @@ same 'find' sh -c 'cd "$1" && find . -type f -size +2k -printf "%p %s\n" |
     find . -empty | sort' find "$work/tree"
 modes=$every
 same 'small sort' sort --parallel=2 -S 1M -T . -o sorted "$work/small"
-same 'small xz -T2' \
+# The sandbox of xz 5.6 and later lets no file be made at its end.
+same 'small xz -T2' HAKMEM_HEAP_PROFILE_AT_EXIT=no \
     sh -c "xz -T2 -0 --block-size=64KiB -c '$work/small' >packed.xz"
 finish

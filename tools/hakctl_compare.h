@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT
+ * hakctl_compare.h - functions and types that the files of hakctl compare
+ * share.
+ *
+ *     hakctl_compare.c             the command line, and what is done in order
+ *     hakctl_compare_contenders.c  names, and the environment of each contender
+ *     hakctl_compare_rounds.c      runs the rounds
+ *     hakctl_compare_child.c       starts, awaits and ends processes
+ *     hakctl_compare_run.c         one run, and its cost
+ *     hakctl_compare_metric.c      the figure in what a program printed
+ *     hakctl_compare_stats.c       medians, intervals, outliers
+ *     hakctl_compare_verdict.c     the same in words
+ *     hakctl_compare_print.c       the table, as text and as Markdown
+ *     hakctl_compare_json.c        all runs as JSON, written and read
+ */
+#ifndef HAKMEM_HAKCTL_COMPARE_H
+#define HAKMEM_HAKCTL_COMPARE_H
+
+#include <regex.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+/* What is measured of a run. */
+enum compare_measure {
+    COMPARE_WALL,   /* ns */
+    COMPARE_CPU,    /* us, user and system */
+    COMPARE_RSS,    /* KiB, the peak */
+    COMPARE_FAULTS, /* minor page faults */
+    COMPARE_FIGURE, /* what --metric found */
+    COMPARE_MEASURES
+};
+
+enum compare_state { COMPARE_NOT_RUN, COMPARE_DONE, COMPARE_FAILED };
+
+struct compare_run {
+    enum compare_state state;
+    double value[COMPARE_MEASURES]; /* once it is done */
+    double user_us, system_us;
+    char *why; /* once it failed; allocated */
+};
+
+enum compare_kind { COMPARE_INI, COMPARE_LIBRARY, COMPARE_LIBC };
+
+struct compare_contender {
+    char *name; /* allocated */
+    enum compare_kind kind;
+    char *given;              /* the INI or library; allocated; NULL: none */
+    char **environment;       /* what its runs get */
+    struct compare_run *runs; /* one for each round */
+};
+
+enum { COMPARE_MAX_CONTENDERS = 32, COMPARE_MAX_ROUNDS = 100000 };
+
+/* The command line, and all that came of it. */
+struct compare {
+    struct compare_contender at[COMPARE_MAX_CONTENDERS]; /* the first: base */
+    size_t n, rounds, warmup;
+    char *metric; /* allocated; NULL: no figure */
+    regex_t metric_compiled;
+    bool smaller_is_better;
+    char **program;
+    char *load;                /* allocated; NULL: none */
+    const char *ready, *input; /* NULL: none */
+    bool show_output, ignore_failure, markdown;
+    const char *json; /* NULL: none; "-": stdout */
+    const char *from; /* NULL: run the program */
+    char *title;      /* the command line of the program; allocated */
+    bool interrupted;
+};
+
+/* ---- hakctl_compare_contenders.c ----------------------------------------- */
+
+/* Add a contender. Returns false, after a message: there are too many. */
+bool compare_add(struct compare *c, enum compare_kind kind, const char *given);
+/* Make the names differ. */
+void compare_name_apart(struct compare *c);
+/* Set the environment of each contender, by starting a small program on it.
+ * Returns false, after a message: a contender cannot be used. */
+bool compare_prepare(struct compare *c);
+
+/* ---- hakctl_compare_child.c ---------------------------------------------- */
+
+/* A process, which is the leader of a process group of its own. */
+struct compare_child {
+    pid_t pid;
+    bool ended;
+    int status; /* of waitpid, once it has ended */
+    struct rusage usage;
+    int64_t started_ns, ended_ns;
+};
+
+/* What a child gets. */
+struct compare_start {
+    char *const *argv, *const *environment;
+    int in, out, err; /* -1: /dev/null */
+};
+
+/* Block the signals that are waited for. To be called once, before all others.
+ */
+void compare_signals_start(void);
+/* Has a signal asked hakctl to end? */
+bool compare_interrupted(void);
+int64_t compare_now_ns(void);
+/* Start a child. Returns 0, or -errno of the system call that failed. */
+int compare_start(struct compare_child *child, const struct compare_start *how);
+/* Wait until one of the children has ended (b may be NULL), the time has come,
+ * or a signal asks hakctl to end. */
+void compare_wait(struct compare_child *a, struct compare_child *b,
+                  int64_t until_ns);
+/* End a child and what it has started, by SIGTERM, and by SIGKILL what is left
+ * 10 s later. Does nothing but wait if all have ended. Returns whether SIGKILL
+ * was needed. */
+bool compare_end(struct compare_child *child);
+/* Start a child and wait for its end. Returns 0 or -errno. */
+int compare_run_to_end(struct compare_child *child,
+                       const struct compare_start *how);
+
+/* ---- hakctl_compare_run.c ------------------------------------------------ */
+
+/* Run the program once for a contender. The result is in run: done, failed with
+ * the reason, or not run if it was interrupted. Returns hakctl's exit status,
+ * which is CTL_OK unless the program cannot be started at all. */
+int compare_run_once(const struct compare *c,
+                     const struct compare_contender *contender,
+                     struct compare_run *run);
+
+/* ---- hakctl_compare_rounds.c --------------------------------------------- */
+
+/* Run all rounds. Returns hakctl's exit status. */
+int compare_rounds(struct compare *c);
+
+/* ---- hakctl_compare_metric.c --------------------------------------------- */
+
+/* Compile c->metric. Returns false, after a message. */
+bool compare_metric_compile(struct compare *c);
+/* The first group of the last match in a file. Returns NULL, or why there is
+ * none (allocated). */
+char *compare_metric_find(const struct compare *c, int fd, double *figure);
+
+/* ---- hakctl_compare_stats.c ---------------------------------------------- */
+
+/* The least number of pairs for an interval: the median of fewer is outside of
+ * all their values in more than 5 of 100 cases (2 / 2^n). */
+enum { COMPARE_LEAST_PAIRS = 6 };
+
+/* The values of a measure of one contender, or their ratios to another's. */
+struct compare_ratio {
+    size_t pairs;             /* rounds in which both are done and above 0 */
+    double median, low, high; /* low and high: with COMPARE_LEAST_PAIRS only */
+};
+
+/* The number of runs in that state. */
+size_t compare_count(const struct compare *c, size_t contender,
+                     enum compare_state state);
+/* The median of the done runs; false: there are none. */
+bool compare_median(const struct compare *c, size_t contender,
+                    enum compare_measure m, double *median);
+/* The distance of the quartiles, as a share of the median. 0: no runs. */
+double compare_spread(const struct compare *c, size_t contender,
+                      enum compare_measure m);
+/* Is the run of a round an outlier among the contender's runs? */
+bool compare_is_outlier(const struct compare *c, size_t contender,
+                        enum compare_measure m, size_t round);
+/* The ratio of a contender to the base, round by round. */
+struct compare_ratio compare_ratio(const struct compare *c, size_t contender,
+                                   enum compare_measure m);
+
+/* ---- hakctl_compare_verdict.c -------------------------------------------- */
+
+/* The name of a measure, as in a sentence. */
+const char *compare_measure_name(enum compare_measure m);
+/* How many measures there are: the figure is the last. */
+size_t compare_measures(const struct compare *c);
+/* The measure that the comparison is about: the figure, else the wall time. */
+enum compare_measure compare_main_measure(const struct compare *c);
+/* Write a verdict as a sentence without its full stop. */
+void compare_verdict(const struct compare *c, size_t contender,
+                     enum compare_measure m, char *text, size_t bytes);
+/* "no difference", "better" or "worse" than the base, or "unknown". */
+const char *compare_verdict_word(const struct compare *c, size_t contender,
+                                 enum compare_measure m);
+
+/* ---- hakctl_compare_print.c ---------------------------------------------- */
+
+void compare_print(FILE *out, const struct compare *c);
+
+/* ---- hakctl_compare_json.c ----------------------------------------------- */
+
+/* Can the file be written? Otherwise says so. */
+bool compare_json_can_write(const char *file);
+/* Write all runs into c->json. Returns false, after a message. */
+bool compare_json_write(const struct compare *c);
+/* Read contenders and runs from c->from. Returns false, after a message. */
+bool compare_json_read(struct compare *c);
+
+#endif

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT
+ * hakctl_compare_json.c - all runs of a comparison as JSON: written by --json,
+ * read by --from. docs/compare.md describes the object.
+ */
+#include "hakctl_compare.h"
+#include "hakctl.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The values of a run, by their keys. Times and sizes are whole numbers. */
+static const char *const keys[COMPARE_MEASURES] = {
+    [COMPARE_WALL] = "wall_ns",     [COMPARE_CPU] = "cpu_us",
+    [COMPARE_RSS] = "peak_rss_kib", [COMPARE_FAULTS] = "minor_faults",
+    [COMPARE_FIGURE] = "figure",
+};
+static const char *const kinds[] = {
+    [COMPARE_INI] = "ini", [COMPARE_LIBRARY] = "lib", [COMPARE_LIBC] = "libc"};
+static const char version_key[] = "hakctl_compare";
+
+/* ---- writing ------------------------------------------------------------- */
+
+/* Text that may not be UTF-8. */
+static json_t *string_of(const char *text)
+{
+    if (text == NULL)
+        return json_null();
+    json_t *string = json_string(text);
+    if (string != NULL)
+        return string;
+    char *copy = strdup(text);
+    for (char *at = copy; at != NULL && *at != 0; at++)
+        if ((unsigned char)*at >= 0x80)
+            *at = '?';
+    string = copy != NULL ? json_string(copy) : NULL;
+    free(copy);
+    if (string == NULL)
+        ctl_die("no memory");
+    return string;
+}
+
+static json_t *whole(double value)
+{
+    return json_integer((json_int_t)value);
+}
+
+static json_t *run_as_json(const struct compare *c,
+                           const struct compare_run *run, size_t round)
+{
+    json_t *o = json_pack("{s:I}", "round", (json_int_t)round + 1);
+    if (run->state == COMPARE_FAILED) {
+        json_object_set_new(o, "failed", string_of(run->why));
+        return o;
+    }
+    for (size_t m = 0; m < COMPARE_FIGURE; m++)
+        json_object_set_new(o, keys[m], whole(run->value[m]));
+    json_object_set_new(o, "user_us", whole(run->user_us));
+    json_object_set_new(o, "system_us", whole(run->system_us));
+    if (c->metric != NULL)
+        json_object_set_new(o, keys[COMPARE_FIGURE],
+                            json_real(run->value[COMPARE_FIGURE]));
+    return o;
+}
+
+static json_t *contender_as_json(const struct compare *c, size_t i)
+{
+    json_t *runs = json_array(), *medians = json_object();
+    double median;
+    for (size_t round = 0; round < c->rounds; round++)
+        if (c->at[i].runs[round].state != COMPARE_NOT_RUN)
+            json_array_append_new(runs,
+                                  run_as_json(c, &c->at[i].runs[round], round));
+    for (size_t m = 0; m < compare_measures(c); m++)
+        if (compare_median(c, i, (enum compare_measure)m, &median))
+            json_object_set_new(medians, keys[m], json_real(median));
+    return json_pack("{s:o, s:s, s:o, s:o, s:o}", "name",
+                     string_of(c->at[i].name), "kind", kinds[c->at[i].kind],
+                     "file", string_of(c->at[i].given), "medians", medians,
+                     "runs", runs);
+}
+
+static json_t *verdict_as_json(const struct compare *c, size_t i,
+                               enum compare_measure m)
+{
+    char text[512];
+    struct compare_ratio r = compare_ratio(c, i, m);
+    compare_verdict(c, i, m, text, sizeof text);
+    json_t *o = json_pack(
+        "{s:o, s:s, s:I, s:s, s:o}", "contender", string_of(c->at[i].name),
+        "measure", keys[m], "pairs", (json_int_t)r.pairs, "result",
+        compare_verdict_word(c, i, m), "text", string_of(text));
+    if (r.pairs != 0)
+        json_object_set_new(o, "ratio", json_real(r.median));
+    if (r.pairs >= COMPARE_LEAST_PAIRS)
+        json_object_set_new(o, "interval", json_pack("[f, f]", r.low, r.high));
+    return o;
+}
+
+static json_t *as_json(const struct compare *c)
+{
+    json_t *contenders = json_array(), *verdicts = json_array();
+    for (size_t i = 0; i < c->n; i++)
+        json_array_append_new(contenders, contender_as_json(c, i));
+    for (size_t i = 1; i < c->n; i++)
+        for (size_t m = 0; m < compare_measures(c); m++)
+            json_array_append_new(
+                verdicts, verdict_as_json(c, i, (enum compare_measure)m));
+    json_t *all = json_pack(
+        "{s:i, s:o, s:o, s:I, s:I, s:b, s:o, s:b, s:o, s:o}", version_key, 1,
+        "program", string_of(c->title), "load", string_of(c->load), "rounds",
+        (json_int_t)c->rounds, "warmup", (json_int_t)c->warmup, "interrupted",
+        c->interrupted, "metric", string_of(c->metric), "smaller_is_better",
+        c->smaller_is_better, "contenders", contenders, "verdicts", verdicts);
+    if (all == NULL)
+        ctl_die("no memory");
+    return all;
+}
+
+/* FILE.tmp beside FILE, which the file is until it is whole; free it. A device
+ * or a pipe is written as it is. */
+static char *name_before(const char *file)
+{
+    char *name = NULL;
+    struct stat s;
+    bool other = stat(file, &s) == 0 && !S_ISREG(s.st_mode);
+    if (asprintf(&name, "%s%s", file, other ? "" : ".tmp") < 0)
+        ctl_die("no memory");
+    return name;
+}
+
+bool compare_json_can_write(const char *file)
+{
+    struct stat s;
+    char *before = name_before(file);
+    bool folder = stat(file, &s) == 0 && S_ISDIR(s.st_mode);
+    FILE *out = folder ? NULL : fopen(before, "we");
+    if (out == NULL)
+        ctl_say("compare: cannot write %s: %s", file,
+                strerror(folder ? EISDIR : errno));
+    else {
+        fclose(out);
+        if (strcmp(before, file) != 0)
+            unlink(before);
+    }
+    free(before);
+    return out != NULL;
+}
+
+static bool write_whole(const json_t *all, FILE *out)
+{
+    bool good = json_dumpf(all, out, JSON_INDENT(2)) == 0;
+    return fputc('\n', out) != EOF && fflush(out) == 0 && good;
+}
+
+static bool write_file(const json_t *all, const char *file)
+{
+    char *before = name_before(file);
+    FILE *out = fopen(before, "we");
+    bool good = out != NULL && write_whole(all, out);
+    if (out != NULL)
+        good = fclose(out) == 0 && good;
+    bool apart = strcmp(before, file) != 0;
+    good = good && (!apart || rename(before, file) == 0);
+    if (!good) {
+        ctl_say("compare: cannot write %s: %s", file, strerror(errno));
+        if (out != NULL && apart)
+            unlink(before);
+    }
+    free(before);
+    return good;
+}
+
+bool compare_json_write(const struct compare *c)
+{
+    json_t *all = as_json(c);
+    bool to_stdout = strcmp(c->json, "-") == 0;
+    bool good = to_stdout ? write_whole(all, stdout) /* main tells errors */
+                          : write_file(all, c->json);
+    json_decref(all);
+    return good || to_stdout;
+}
+
+/* ---- reading ------------------------------------------------------------- */
+
+/* A number that is not negative; false: it is not there or is none. */
+static bool take_number(const json_t *o, const char *key, double *out)
+{
+    const json_t *value = json_object_get(o, key);
+    if (!json_is_number(value) || json_number_value(value) < 0)
+        return false;
+    *out = json_number_value(value);
+    return true;
+}
+
+static bool take_count(const json_t *o, const char *key, size_t least,
+                       size_t *out)
+{
+    double value = 0;
+    if (!take_number(o, key, &value) || value < (double)least ||
+        value > COMPARE_MAX_ROUNDS)
+        return false;
+    *out = (size_t)value;
+    return true;
+}
+
+/* A text of an object as a copy; NULL: there is none. */
+static char *take_text(const json_t *o, const char *key)
+{
+    const json_t *value = json_object_get(o, key);
+    char *copy =
+        json_is_string(value) ? strdup(json_string_value(value)) : NULL;
+    if (json_is_string(value) && copy == NULL)
+        ctl_die("no memory");
+    return copy;
+}
+
+static bool read_run(const struct compare *c, const json_t *o,
+                     struct compare_run *run)
+{
+    const json_t *figure = json_object_get(o, keys[COMPARE_FIGURE]);
+    run->why = take_text(o, "failed");
+    if (run->why != NULL) {
+        run->state = COMPARE_FAILED;
+        return true;
+    }
+    for (size_t m = 0; m < COMPARE_FIGURE; m++)
+        if (!take_number(o, keys[m], &run->value[m]))
+            return false;
+    run->state = COMPARE_DONE;
+    run->value[COMPARE_FIGURE] = json_number_value(figure);
+    return take_number(o, "user_us", &run->user_us) &&
+           take_number(o, "system_us", &run->system_us) &&
+           (c->metric == NULL || json_is_number(figure));
+}
+
+static bool read_runs(const struct compare *c, const json_t *runs,
+                      struct compare_contender *contender)
+{
+    contender->runs = calloc(c->rounds, sizeof *contender->runs);
+    if (contender->runs == NULL)
+        ctl_die("no memory");
+    for (size_t i = 0; i < json_array_size(runs); i++) {
+        size_t round = 0;
+        const json_t *run = json_array_get(runs, i);
+        if (!take_count(run, "round", 1, &round) || round > c->rounds ||
+            contender->runs[round - 1].state != COMPARE_NOT_RUN ||
+            !read_run(c, run, &contender->runs[round - 1])) {
+            ctl_say("compare: %s: run %zu of %s is damaged", c->from, i + 1,
+                    contender->name);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool read_contender(struct compare *c, const json_t *o)
+{
+    struct compare_contender *contender = &c->at[c->n];
+    const char *kind = json_string_value(json_object_get(o, "kind"));
+    *contender = (struct compare_contender){.name = take_text(o, "name"),
+                                            .given = take_text(o, "file")};
+    for (size_t i = 0; kind != NULL && i < sizeof kinds / sizeof kinds[0]; i++)
+        if (strcmp(kind, kinds[i]) == 0)
+            contender->kind = (enum compare_kind)i;
+    if (contender->name == NULL) {
+        free(contender->given);
+        ctl_say("compare: %s: contender %zu has no name", c->from, c->n + 1);
+        return false;
+    }
+    c->n++;
+    return read_runs(c, json_object_get(o, "runs"), contender);
+}
+
+static bool read_all(struct compare *c, const json_t *all)
+{
+    const json_t *contenders = json_object_get(all, "contenders");
+    size_t n = json_array_size(contenders);
+    if (json_object_get(all, version_key) == NULL || n < 2 ||
+        n > COMPARE_MAX_CONTENDERS ||
+        !take_count(all, "rounds", 1, &c->rounds) ||
+        !take_count(all, "warmup", 0, &c->warmup)) {
+        ctl_say("compare: %s: is no file of hakctl compare --json", c->from);
+        return false;
+    }
+    c->title = take_text(all, "program");
+    if (c->title == NULL)
+        c->title = strdup("?");
+    c->metric = take_text(all, "metric");
+    c->load = take_text(all, "load");
+    c->smaller_is_better =
+        json_is_true(json_object_get(all, "smaller_is_better"));
+    c->interrupted = json_is_true(json_object_get(all, "interrupted"));
+    for (size_t i = 0; i < n; i++)
+        if (!read_contender(c, json_array_get(contenders, i)))
+            return false;
+    return true;
+}
+
+bool compare_json_read(struct compare *c)
+{
+    json_error_t error;
+    FILE *in = strcmp(c->from, "-") == 0 ? stdin : fopen(c->from, "re");
+    if (in == NULL) {
+        ctl_say("compare: %s: %s", c->from, strerror(errno));
+        return false;
+    }
+    json_t *all = json_loadf(in, 0, &error);
+    if (in != stdin)
+        fclose(in);
+    if (all == NULL) {
+        ctl_say("compare: %s:%d: %s", c->from, error.line, error.text);
+        return false;
+    }
+    bool good = read_all(c, all);
+    json_decref(all);
+    return good;
+}

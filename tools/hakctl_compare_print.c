@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT
+ * hakctl_compare_print.c - prints a comparison: a table of medians, what was
+ * found, and what to think of it. As text or as Markdown.
+ */
+#include "hakctl_compare.h"
+#include "hakctl.h"
+
+#include <stdlib.h>
+
+/* ---- values -------------------------------------------------------------- */
+
+static void print_scaled(char *text, size_t bytes, double value, double step,
+                         const char *const *units, size_t nunits)
+{
+    size_t i = 0;
+    while (value >= step && i + 1 < nunits) {
+        value /= step;
+        i++;
+    }
+    snprintf(text, bytes, "%.*f %s",
+             value < 10     ? 2
+             : value < 1000 ? 1
+                            : 0,
+             value, units[i]);
+}
+
+static void print_figure(char *text, size_t bytes, double value)
+{
+    double size = value < 0 ? -value : value;
+    if (size >= 1e4 && size < 1e8)
+        snprintf(text, bytes, "%.0f", value);
+    else
+        snprintf(text, bytes, "%.4g", value);
+}
+
+/* A value with its unit, in at most 9 characters. */
+static void print_value(char *text, size_t bytes, enum compare_measure m,
+                        double value)
+{
+    static const char *const times[] = {"ns", "us", "ms", "s"};
+    static const char *const sizes[] = {"KiB", "MiB", "GiB", "TiB"};
+    if (m == COMPARE_WALL)
+        print_scaled(text, bytes, value, 1000, times, 4);
+    else if (m == COMPARE_CPU)
+        print_scaled(text, bytes, value, 1000, times + 1, 3);
+    else if (m == COMPARE_RSS)
+        print_scaled(text, bytes, value, 1024, sizes, 4);
+    else
+        print_figure(text, bytes, value);
+}
+
+static void print_median(char *text, size_t bytes, const struct compare *c,
+                         size_t contender, enum compare_measure m)
+{
+    double median;
+    if (compare_median(c, contender, m, &median))
+        print_value(text, bytes, m, median);
+    else
+        snprintf(text, bytes, "-");
+}
+
+/* The columns behind the name: medians, and the spread of the main measure. */
+enum { COLUMNS = COMPARE_MEASURES + 1, CELL = 24 };
+
+static size_t fill_cells(const struct compare *c, size_t contender,
+                         char cells[COLUMNS][CELL])
+{
+    size_t n = 0;
+    for (size_t m = 0; m < compare_measures(c); m++)
+        print_median(cells[n++], CELL, c, contender, (enum compare_measure)m);
+    if (compare_count(c, contender, COMPARE_DONE) != 0)
+        snprintf(cells[n++], CELL, "%.1f %%",
+                 100 * compare_spread(c, contender, compare_main_measure(c)));
+    else
+        snprintf(cells[n++], CELL, "-");
+    return n;
+}
+
+/* ---- the table ----------------------------------------------------------- */
+
+static const char *const heads[] = {"wall time", "CPU time", "peak RSS",
+                                    "faults", "figure"};
+
+static int name_width(const struct compare *c)
+{
+    size_t width = 9;
+    for (size_t i = 0; i < c->n; i++)
+        if (strlen(c->at[i].name) > width)
+            width = strlen(c->at[i].name);
+    return width > 17 ? 17 : (int)width;
+}
+
+static void print_table(FILE *out, const struct compare *c)
+{
+    int width = name_width(c);
+    fprintf(out, "%-*s", width, "contender");
+    for (size_t m = 0; m < compare_measures(c); m++)
+        fprintf(out, "  %9s", heads[m]);
+    fprintf(out, "  %6s\n", "spread");
+    for (size_t i = 0; i < c->n; i++) {
+        char cells[COLUMNS][CELL];
+        size_t n = fill_cells(c, i, cells);
+        bool cut = strlen(c->at[i].name) > (size_t)width;
+        fprintf(out, "%.*s%s%*s", cut ? width - 2 : width, c->at[i].name,
+                cut ? ".." : "", cut ? 0 : width - (int)strlen(c->at[i].name),
+                "");
+        for (size_t k = 0; k < n; k++)
+            fprintf(out, "  %*s", k + 1 == n ? 6 : 9, cells[k]);
+        fputc('\n', out);
+    }
+}
+
+/* A text in a cell of Markdown. */
+static void print_escaped(FILE *out, const char *text)
+{
+    for (; *text != 0; text++) {
+        if (strchr("|*_`<\\", *text) != NULL)
+            fputc('\\', out);
+        fputc(*text, out);
+    }
+}
+
+static void print_markdown_table(FILE *out, const struct compare *c)
+{
+    fprintf(out, "| contender |");
+    for (size_t m = 0; m < compare_measures(c); m++)
+        fprintf(out, " %s |", heads[m]);
+    fprintf(out, " spread |\n|---|");
+    for (size_t m = 0; m <= compare_measures(c); m++)
+        fprintf(out, "---:|");
+    fputc('\n', out);
+    for (size_t i = 0; i < c->n; i++) {
+        char cells[COLUMNS][CELL];
+        size_t n = fill_cells(c, i, cells);
+        fprintf(out, "| ");
+        print_escaped(out, c->at[i].name);
+        for (size_t k = 0; k < n; k++)
+            fprintf(out, " | %s", cells[k]);
+        fprintf(out, " |\n");
+    }
+}
+
+/* ---- lines --------------------------------------------------------------- */
+
+/* A line of what was found or of what to think of it. */
+static void print_line(FILE *out, const struct compare *c, const char *text)
+{
+    if (!c->markdown) {
+        fprintf(out, "  %s\n", text);
+        return;
+    }
+    fprintf(out, "- ");
+    print_escaped(out, text);
+    fputc('\n', out);
+}
+
+static void print_verdicts(FILE *out, const struct compare *c, size_t i)
+{
+    char text[512];
+    enum compare_measure first = compare_main_measure(c);
+    snprintf(text, sizeof text, "%s against %s:", c->at[i].name, c->at[0].name);
+    fputc('\n', out);
+    if (c->markdown)
+        print_escaped(out, text);
+    else
+        fputs(text, out);
+    fputs(c->markdown ? "\n\n" : "\n", out);
+    compare_verdict(c, i, first, text, sizeof text);
+    print_line(out, c, text);
+    for (size_t m = 0; m < compare_measures(c); m++) {
+        if (m == first)
+            continue;
+        compare_verdict(c, i, (enum compare_measure)m, text, sizeof text);
+        print_line(out, c, text);
+    }
+}
+
+static void print_outliers(FILE *out, const struct compare *c, size_t i)
+{
+    char text[256], value[CELL];
+    size_t used = 0, n = 0;
+    enum compare_measure m = compare_main_measure(c);
+    text[0] = 0;
+    for (size_t round = 0; round < c->rounds; round++) {
+        if (!compare_is_outlier(c, i, m, round))
+            continue;
+        print_value(value, sizeof value, m, c->at[i].runs[round].value[m]);
+        if (n++ < 3)
+            used += (size_t)snprintf(text + used, sizeof text - used,
+                                     "%sround %zu (%s)", n > 1 ? ", " : "",
+                                     round + 1, value);
+    }
+    if (n == 0)
+        return;
+    char line[512];
+    snprintf(line, sizeof line, "%s: %zu outlier%s in %s: %s%s", c->at[i].name,
+             n, n == 1 ? "" : "s", compare_measure_name(m), text,
+             n > 3 ? ", ..." : "");
+    print_line(out, c, line);
+}
+
+static void print_failures(FILE *out, const struct compare *c, size_t i)
+{
+    char line[512];
+    size_t n = compare_count(c, i, COMPARE_FAILED), round = 0;
+    if (n == 0)
+        return;
+    while (c->at[i].runs[round].state != COMPARE_FAILED)
+        round++;
+    snprintf(line, sizeof line, "%s: %zu run%s failed; round %zu: %s",
+             c->at[i].name, n, n == 1 ? "" : "s", round + 1,
+             c->at[i].runs[round].why);
+    print_line(out, c, line);
+}
+
+/* Above this share of its median, the spread of the base says that the machine
+ * or the program is noisy. */
+static const double noisy = 0.05;
+
+static void print_noise(FILE *out, const struct compare *c)
+{
+    char line[256];
+    enum compare_measure m = compare_main_measure(c);
+    double spread = compare_spread(c, 0, m);
+    if (spread <= noisy)
+        return;
+    snprintf(line, sizeof line,
+             "Noisy: the middle half of the runs of %s spans %.1f %% of the "
+             "%s.",
+             c->at[0].name, 100 * spread, compare_measure_name(m));
+    print_line(out, c, line);
+    print_line(out, c,
+               "Close other programs, pin this one by taskset, or raise "
+               "--rounds.");
+}
+
+static void print_notes(FILE *out, const struct compare *c)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *notes = open_memstream(&text, &bytes);
+    if (notes == NULL)
+        ctl_die("no memory");
+    for (size_t i = 0; i < c->n; i++) {
+        print_outliers(notes, c, i);
+        print_failures(notes, c, i);
+    }
+    print_noise(notes, c);
+    fclose(notes);
+    if (bytes != 0)
+        fprintf(out, "\nNotes:\n%s%s", c->markdown ? "\n" : "", text);
+    free(text);
+}
+
+/* ---- all of it ----------------------------------------------------------- */
+
+/* A command line as a line, cut to 80 characters. */
+static void print_command(FILE *out, const struct compare *c,
+                          const char *before, const char *text)
+{
+    size_t n = strlen(text), width = 78 - strlen(before);
+    bool cut = n > width;
+    fprintf(out, "%s%s", before, c->markdown ? "`" : "");
+    for (size_t i = 0; i < (cut ? width - 3 : n); i++)
+        fputc((unsigned char)text[i] < ' ' ? ' ' : text[i], out);
+    fprintf(out, "%s%s", cut ? "..." : "", c->markdown ? "`\n\n" : "\n");
+}
+
+static void print_title(FILE *out, const struct compare *c)
+{
+    size_t done = 0;
+    for (size_t i = 0; i < c->n; i++)
+        if (compare_count(c, i, COMPARE_DONE) > done)
+            done = compare_count(c, i, COMPARE_DONE);
+    print_command(out, c, "", c->title);
+    if (c->load != NULL)
+        print_command(out, c, "under ", c->load);
+    fprintf(out, "%zu round%s after %zu of warm-up, medians, base %s%s\n\n",
+            done, done == 1 ? "" : "s", c->warmup, c->at[0].name,
+            c->interrupted     ? "; interrupted"
+            : done < c->rounds ? "; not all were run"
+                               : "");
+}
+
+void compare_print(FILE *out, const struct compare *c)
+{
+    print_title(out, c);
+    if (c->markdown)
+        print_markdown_table(out, c);
+    else
+        print_table(out, c);
+    for (size_t i = 1; i < c->n; i++)
+        print_verdicts(out, c, i);
+    print_notes(out, c);
+}
