@@ -95,15 +95,20 @@ static void sample(uint64_t every)
     EXPECT_EQ(hak_sample_bytes_start(&ops, every, 0), 0);
 }
 
-/* Start on boxes that serve all sizes. more: another variable, or NULL. */
-static void start_sampling_with(uint64_t every, char *more)
+static void start_sampling_on(char *conf, char *more, uint64_t every)
 {
-    static char env[] = "HAKMEM_CONF=tests/loader/sizes.ini";
-    char *envp[] = {env, more, NULL};
+    char *envp[] = {conf, more, NULL};
     hak_modules_link();
     hak_start(envp);
     EXPECT_EQ(hak_core.mode, HAK_MODE_BOXES);
     sample(every);
+}
+
+/* Start on boxes that serve all sizes. more: another variable, or NULL. */
+static void start_sampling_with(uint64_t every, char *more)
+{
+    static char conf[] = "HAKMEM_CONF=tests/loader/sizes.ini";
+    start_sampling_on(conf, more, every);
 }
 
 static void start_sampling(uint64_t every)
@@ -256,6 +261,43 @@ TEST(calloc_and_aligned_blocks_are_sampled)
         }
     }
     EXPECT_EQ(nsampled, nfreed);
+}
+
+/* Sample each block, and expect free to find all of them. */
+static void expect_all_freed(void)
+{
+    static char *p[64];
+    for (size_t align = 16; align <= 2048; align *= 2) {
+        for (size_t size = 200; size < 1024; size += 13) {
+            for (size_t i = 0; i < 64; i++) {
+                p[i] = align == 16 ? hak_malloc(size)
+                                   : hak_alloc_aligned(align, size);
+                EXPECT_EQ((uintptr_t)p[i] % align, 0);
+                fill(p[i], size);
+            }
+            for (size_t i = 0; i < 64; i++) {
+                expect_filled(p[i], size, size);
+                hak_free(p[i]);
+            }
+        }
+    }
+    EXPECT(nsampled > 10000);
+    EXPECT_EQ(nsampled, nfreed);
+}
+
+/* The spans of smallmid have slots of several slabs. */
+TEST(free_finds_sampled_blocks_in_spans_that_are_lists)
+{
+    static char conf[] = "HAKMEM_CONF=tests/loader/lists.ini";
+    start_sampling_on(conf, NULL, 1);
+    expect_all_freed();
+}
+
+TEST(free_finds_sampled_blocks_that_the_first_box_declined)
+{
+    static char conf[] = "HAKMEM_CONF=tests/loader/declines.ini";
+    start_sampling_on(conf, NULL, 1);
+    expect_all_freed();
 }
 
 TEST_DIES(a_sampled_block_is_freed_twice, SIGABRT, "hakmem")
