@@ -138,10 +138,11 @@ static struct taken take_inside(struct hak_thread *t, struct hak_loaded *b,
  * unless the address can be the start of a slot. */
 static bool free_notices(const struct taken *b)
 {
+    if (b->slot == NULL)
+        return true;
     const char *block = b->slot + b->offset;
     const struct hak_span *span = hak_directory_get(block);
-    return b->slot == NULL || span == NULL ||
-           !hak_span_has_slot_at(span, block);
+    return span == NULL || !hak_span_has_slot_at(span, block);
 }
 
 /*
