@@ -12,15 +12,15 @@ import json
 import os
 import pathlib
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-import traceback
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/lib"))
+import tap  # noqa: E402  pylint: disable=wrong-import-position
 LIBRARY = os.environ.get("HAKMEM_LIB", str(ROOT / "build/libhakmem.so"))
 HAKCTL = str(ROOT / "build/hakctl")
 # Another user must be able to run it.
@@ -236,20 +236,4 @@ class Program:
 
 def main(tests):
     """Run the functions of a list, each with a Folder of its own."""
-    failed = 0
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    for n, test in enumerate(tests, 1):
-        folder = Folder()
-        name = test.__name__.replace("_", " ")
-        try:
-            skipped = test(folder)
-            print(f"ok {n} - {name}" + (f" # SKIP {skipped}" if skipped else ""))
-        except Exception:
-            failed = 1
-            print(f"not ok {n} - {name}")
-            print("# " + traceback.format_exc().replace("\n", "\n# "))
-        finally:
-            folder.remove()
-        sys.stdout.flush()
-    print(f"1..{len(tests)}")
-    return failed
+    return tap.run(tests, Folder)

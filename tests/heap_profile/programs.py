@@ -8,11 +8,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import traceback
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIBRARY = os.environ.get("HAKMEM_LIB", str(ROOT / "build/libhakmem.so"))
 sys.path.insert(0, str(ROOT / "tests/lib"))
+import tap  # noqa: E402  pylint: disable=wrong-import-position
 from pprof import Profile  # noqa: E402  pylint: disable=wrong-import-position
 
 
@@ -230,24 +230,10 @@ TESTS = [
 
 
 def main():
-    failed = 0
     programs = pathlib.Path(tempfile.mkdtemp(prefix="hakmem-test-"))
     build(programs)
-    for n, test in enumerate(TESTS, 1):
-        work = Work(programs)
-        name = test.__name__.replace("_", " ")
-        try:
-            skipped = test(work)
-            print(f"ok {n} - {name}" + (f" # SKIP {skipped}" if skipped else ""))
-        except Exception:
-            failed = 1
-            print(f"not ok {n} - {name}")
-            print("# " + traceback.format_exc().replace("\n", "\n# "))
-        finally:
-            work.remove()
-        sys.stdout.flush()
+    failed = tap.run(TESTS, lambda: Work(programs))
     shutil.rmtree(programs)
-    print(f"1..{len(TESTS)}")
     return failed
 
 
