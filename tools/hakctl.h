@@ -135,11 +135,22 @@ const char *ctl_why_not_preloadable(const char *program);
 
 /* ---- hakctl_files.c ------------------------------------------------------ */
 
-/* FILE.tmp, which a file is until it is whole and gets its name; the caller
- * frees it. A device or a pipe is written as it is, so that is its own name. */
-char *ctl_name_before(const char *file);
+/*
+ * ctl_write_whole - write a file by `write`, which returns false after an
+ * error. Until it is whole it is FILE.tmp. A device or a pipe is written as it
+ * is. Returns  0 or -errno; after an error there is no new FILE
+ */
+int ctl_write_whole(const char *file,
+                    bool (*write)(FILE *out, const void *context),
+                    const void *context);
 /* Can such a file be written? 0 or -errno. */
 int ctl_can_write(const char *file);
+/* The path with the working directory in front of it if it is relative. The
+ * caller frees it. */
+char *ctl_absolute(const char *path);
+/* The path with the process id in place of its first %p. The caller frees it.
+ */
+char *ctl_with_pid(const char *path, pid_t pid);
 
 /* ---- hakctl_run_heap.c --------------------------------------------------- */
 

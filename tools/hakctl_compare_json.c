@@ -4,6 +4,7 @@
  */
 #include "hakctl_compare.h"
 #include "hakctl.h"
+#include "hakctl_control.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -23,25 +24,6 @@ static const char version_key[] = "hakctl_compare";
 
 /* ---- writing ------------------------------------------------------------- */
 
-/* Text that may not be UTF-8. */
-static json_t *string_of(const char *text)
-{
-    if (text == NULL)
-        return json_null();
-    json_t *string = json_string(text);
-    if (string != NULL)
-        return string;
-    char *copy = strdup(text);
-    for (char *at = copy; at != NULL && *at != 0; at++)
-        if ((unsigned char)*at >= 0x80)
-            *at = '?';
-    string = copy != NULL ? json_string(copy) : NULL;
-    free(copy);
-    if (string == NULL)
-        ctl_die("no memory");
-    return string;
-}
-
 static json_t *whole(double value)
 {
     return json_integer((json_int_t)value);
@@ -52,7 +34,7 @@ static json_t *run_as_json(const struct compare *c,
 {
     json_t *o = json_pack("{s:I}", "round", (json_int_t)round + 1);
     if (run->state == COMPARE_FAILED) {
-        json_object_set_new(o, "failed", string_of(run->why));
+        json_object_set_new(o, "failed", ctl_json_string(run->why));
         return o;
     }
     for (size_t m = 0; m < COMPARE_FIGURE; m++)
@@ -76,10 +58,10 @@ static json_t *contender_as_json(const struct compare *c, size_t i)
     for (size_t m = 0; m < compare_measures(c); m++)
         if (compare_median(c, i, (enum compare_measure)m, &median))
             json_object_set_new(medians, keys[m], json_real(median));
-    return json_pack("{s:o, s:s, s:o, s:o, s:o}", "name",
-                     string_of(c->at[i].name), "kind", kinds[c->at[i].kind],
-                     "file", string_of(c->at[i].given), "medians", medians,
-                     "runs", runs);
+    return json_pack(
+        "{s:o, s:s, s:o, s:o, s:o}", "name", ctl_json_string(c->at[i].name),
+        "kind", kinds[c->at[i].kind], "file", ctl_json_string(c->at[i].given),
+        "medians", medians, "runs", runs);
 }
 
 static json_t *verdict_as_json(const struct compare *c, size_t i,
@@ -88,10 +70,11 @@ static json_t *verdict_as_json(const struct compare *c, size_t i,
     char text[512];
     struct compare_ratio r = compare_ratio(c, i, m);
     compare_verdict(c, i, m, text, sizeof text);
-    json_t *o = json_pack(
-        "{s:o, s:s, s:I, s:s, s:o}", "contender", string_of(c->at[i].name),
-        "measure", keys[m], "pairs", (json_int_t)r.pairs, "result",
-        compare_verdict_word(c, i, m), "text", string_of(text));
+    json_t *o =
+        json_pack("{s:o, s:s, s:I, s:s, s:o}", "contender",
+                  ctl_json_string(c->at[i].name), "measure", keys[m], "pairs",
+                  (json_int_t)r.pairs, "result", compare_verdict_word(c, i, m),
+                  "text", ctl_json_string(text));
     if (r.pairs != 0)
         json_object_set_new(o, "ratio", json_real(r.median));
     if (r.pairs >= COMPARE_LEAST_PAIRS)
@@ -110,10 +93,11 @@ static json_t *as_json(const struct compare *c)
                 verdicts, verdict_as_json(c, i, (enum compare_measure)m));
     json_t *all = json_pack(
         "{s:i, s:o, s:o, s:I, s:I, s:b, s:o, s:b, s:o, s:o}", version_key, 1,
-        "program", string_of(c->title), "load", string_of(c->load), "rounds",
-        (json_int_t)c->rounds, "warmup", (json_int_t)c->warmup, "interrupted",
-        c->interrupted, "metric", string_of(c->metric), "smaller_is_better",
-        c->smaller_is_better, "contenders", contenders, "verdicts", verdicts);
+        "program", ctl_json_string(c->title), "load", ctl_json_string(c->load),
+        "rounds", (json_int_t)c->rounds, "warmup", (json_int_t)c->warmup,
+        "interrupted", c->interrupted, "metric", ctl_json_string(c->metric),
+        "smaller_is_better", c->smaller_is_better, "contenders", contenders,
+        "verdicts", verdicts);
     if (all == NULL)
         ctl_die("no memory");
     return all;
@@ -127,7 +111,7 @@ bool compare_json_can_write(const char *file)
     return error == 0;
 }
 
-static bool write_whole(const json_t *all, FILE *out)
+static bool write_whole(FILE *out, const void *all)
 {
     bool good = json_dumpf(all, out, JSON_INDENT(2)) == 0;
     return fputc('\n', out) != EOF && fflush(out) == 0 && good;
@@ -135,27 +119,17 @@ static bool write_whole(const json_t *all, FILE *out)
 
 static bool write_file(const json_t *all, const char *file)
 {
-    char *before = ctl_name_before(file);
-    FILE *out = fopen(before, "we");
-    bool good = out != NULL && write_whole(all, out);
-    if (out != NULL)
-        good = fclose(out) == 0 && good;
-    bool apart = strcmp(before, file) != 0;
-    good = good && (!apart || rename(before, file) == 0);
-    if (!good) {
-        ctl_say("compare: cannot write %s: %s", file, strerror(errno));
-        if (out != NULL && apart)
-            unlink(before);
-    }
-    free(before);
-    return good;
+    int error = ctl_write_whole(file, write_whole, all);
+    if (error != 0)
+        ctl_say("compare: cannot write %s: %s", file, strerror(-error));
+    return error == 0;
 }
 
 bool compare_json_write(const struct compare *c)
 {
     json_t *all = as_json(c);
     bool to_stdout = strcmp(c->json, "-") == 0;
-    bool good = to_stdout ? write_whole(all, stdout) /* main tells errors */
+    bool good = to_stdout ? write_whole(stdout, all) /* main tells errors */
                           : write_file(all, c->json);
     json_decref(all);
     return good || to_stdout;

@@ -533,3 +533,19 @@ const char *ctl_text(const json_t *object, const char *key)
     const char *text = json_string_value(json_object_get(object, key));
     return text != NULL ? text : "";
 }
+
+json_t *ctl_json_string(const char *text)
+{
+    json_t *string = text != NULL ? json_string(text) : json_null();
+    if (string != NULL)
+        return string;
+    char *copy = strdup(text);
+    for (char *at = copy; at != NULL && *at != 0; at++)
+        if ((unsigned char)*at >= 0x80)
+            *at = '?';
+    string = copy != NULL ? json_string(copy) : NULL;
+    free(copy);
+    if (string == NULL)
+        ctl_die("no memory");
+    return string;
+}

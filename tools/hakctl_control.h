@@ -90,6 +90,9 @@ void ctl_word(char **request, const char *word);
  * is none. */
 double ctl_number(const json_t *object, const char *key);
 const char *ctl_text(const json_t *object, const char *key);
+/* A text as JSON; NULL: null. In one that is not UTF-8, other bytes than those
+ * of ASCII become "?". */
+json_t *ctl_json_string(const char *text);
 
 /* ---- hakctl_processes.c -------------------------------------------------- */
 

@@ -34,19 +34,6 @@ static bool is_live(int argc, char **argv)
 
 /* ---- the request --------------------------------------------------------- */
 
-/* The process writes the file, and may have another working directory. */
-static const char *absolute(const char *file)
-{
-    static char path[2 * PATH_MAX];
-    char cwd[PATH_MAX];
-    if (file[0] == '/')
-        return file;
-    if (getcwd(cwd, sizeof cwd) == NULL)
-        ctl_die("cannot tell the working directory: %s", strerror(errno));
-    snprintf(path, sizeof path, "%s/%s", cwd, file);
-    return path;
-}
-
 static void print_dumped(const json_t *ok)
 {
     const char *file = ctl_text(ok, "file");
@@ -134,10 +121,13 @@ static int live(int argc, char **argv)
     pid_t pid = ctl_find(argv[optind]);
     if (pid == 0)
         return CTL_SOME;
-    const char *file = words == 3 ? absolute(argv[optind + 2]) : NULL;
+    /* The process writes the file, and may have another working directory. */
+    char *file = words == 3 ? ctl_absolute(argv[optind + 2]) : NULL;
     const char *word = dump ? file : every;
-    return json ? ask(pid, verb, word, ctl_print_json)
-                : ask_and_tell(pid, verb, word);
+    int status = json ? ask(pid, verb, word, ctl_print_json)
+                      : ask_and_tell(pid, verb, word);
+    free(file);
+    return status;
 }
 
 /* ---- the command --------------------------------------------------------- */

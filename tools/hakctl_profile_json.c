@@ -4,33 +4,17 @@
  */
 #include "hakctl_profile.h"
 #include "hakctl.h"
+#include "hakctl_control.h"
 
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A text as JSON; bytes that are no UTF-8 become "?". */
-static json_t *text_of(const char *text)
-{
-    json_t *s = json_string(text);
-    if (s != NULL)
-        return s;
-    char *copy = strdup(text);
-    for (char *at = copy; at != NULL && *at != 0; at++)
-        if ((unsigned char)*at >= 0x80)
-            *at = '?';
-    s = copy != NULL ? json_string(copy) : NULL;
-    free(copy);
-    if (s == NULL)
-        ctl_die("no memory for the profile");
-    return s;
-}
-
 static void set_text(json_t *to, const char *key, const char *text)
 {
     if (text[0] != 0)
-        json_object_set_new(to, key, text_of(text));
+        json_object_set_new(to, key, ctl_json_string(text));
 }
 
 static void set_number(json_t *to, const char *key, double value)
@@ -74,7 +58,7 @@ static json_t *group_json(const struct pf_rows *rows, const struct pf_groups *g,
     static const char *const names[] = {"stack", "function", "thread", "box",
                                         "library"};
     json_t *out = json_object();
-    json_object_set_new(out, names[g->by], text_of(group->name));
+    json_object_set_new(out, names[g->by], ctl_json_string(group->name));
     set_text(out, "library", group->library);
     json_object_set_new(out, "self", values_of(rows, &group->self));
     if (g->by == PF_FUNCTION || g->by == PF_LIBRARY)
@@ -87,7 +71,7 @@ static json_t *frames_json(const struct pf_stack *s)
     json_t *out = json_array();
     for (size_t i = 0; i < s->n; i++) {
         json_t *f = json_object();
-        json_object_set_new(f, "function", text_of(s->at[i]->function));
+        json_object_set_new(f, "function", ctl_json_string(s->at[i]->function));
         set_text(f, "file", s->at[i]->file);
         if (s->at[i]->line != 0)
             set_number(f, "line", (double)s->at[i]->line);
@@ -121,7 +105,7 @@ static json_t *comments_json(const struct pf *p)
         double number = strtod(equals + 1, &end);
         json_t *value = end != equals + 1 && *end == 0 && isfinite(number)
                             ? json_integer((json_int_t)number)
-                            : text_of(equals + 1);
+                            : ctl_json_string(equals + 1);
         /* A key that is no UTF-8 is left out. */
         json_object_set_new(out, key, value);
         free(key);
@@ -134,16 +118,16 @@ static json_t *head_json(const struct pf_rows *rows, const struct pf *p)
 {
     const struct pf_options *o = rows->options;
     json_t *out = json_object();
-    json_object_set_new(out, "file", text_of(o->file));
+    json_object_set_new(out, "file", ctl_json_string(o->file));
     if (o->other != NULL)
-        json_object_set_new(out, "compared_with", text_of(o->other));
-    json_object_set_new(out, "view", text_of(pf_view_name(o->view)));
+        json_object_set_new(out, "compared_with", ctl_json_string(o->other));
+    json_object_set_new(out, "view", ctl_json_string(pf_view_name(o->view)));
     json_object_set_new(out, "profile", comments_json(p));
     json_object_set_new(out, "duration_ns",
                         json_integer((json_int_t)p->duration_ns));
     json_object_set_new(out, "total", values_of(rows, &rows->total));
     if (o->focus_text != NULL) {
-        json_object_set_new(out, "focus", text_of(o->focus_text));
+        json_object_set_new(out, "focus", ctl_json_string(o->focus_text));
         json_object_set_new(out, "total_without_focus",
                             values_of(rows, &rows->all));
     }

@@ -17,7 +17,6 @@ static char *timeline_of(const json_t *keys, pid_t pid)
 {
     const char *value = "";
     const json_t *one;
-    char *file = NULL;
     size_t i;
     json_array_foreach(keys, i, one)
     {
@@ -27,13 +26,7 @@ static char *timeline_of(const json_t *keys, pid_t pid)
     }
     if (value[0] == 0 || strcmp(value, "none") == 0)
         return NULL;
-    const char *mark = strstr(value, "%p");
-    int n = mark == NULL ? asprintf(&file, "%s", value)
-                         : asprintf(&file, "%.*s%d%s", (int)(mark - value),
-                                    value, (int)pid, mark + 2);
-    if (n < 0)
-        ctl_die("no memory");
-    return file;
+    return ctl_with_pid(value, pid);
 }
 
 /* Read the timeline that a process writes. A relative name counts from the

@@ -79,8 +79,6 @@ int64_t report_count(const json_t *object, const char *key);
 int64_t report_known(const json_t *object, const char *key);
 /* A count as JSON; null for -1. */
 json_t *report_number(int64_t n);
-/* A text as JSON, in which bytes that are no UTF-8 become "?". */
-json_t *report_string(const char *text);
 
 /* ---- hakctl_report_model.c and others ------------------------------------ */
 

@@ -201,7 +201,8 @@ static char *read_library(void)
 
 struct frame {
     const json_t *page;
-    char *style, *script, *library;
+    char *text, *style, *script,
+        *library; /* text: with places for the others */
     char nonce[33];
 };
 
@@ -254,8 +255,10 @@ static void write_slot(FILE *out, const struct frame *f, const char *name,
             slots[i].write(out, f->page);
 }
 
-static void write_frame(FILE *out, const struct frame *f, const char *frame)
+static bool write_frame(FILE *out, const void *context)
 {
+    const struct frame *f = context;
+    const char *frame = f->text;
     const char *slot;
     while ((slot = strstr(frame, "{{")) != NULL) {
         const char *end = strstr(slot, "}}");
@@ -265,7 +268,7 @@ static void write_frame(FILE *out, const struct frame *f, const char *frame)
         write_slot(out, f, slot + 2, (size_t)(end - slot) - 2);
         frame = end + 2;
     }
-    fputs(frame, out);
+    return fputs(frame, out) != EOF;
 }
 
 /* ---- the file ------------------------------------------------------------ */
@@ -278,49 +281,35 @@ bool report_can_write(const char *file)
     return error == 0;
 }
 
-static bool write_file(const char *file, const struct frame *f,
-                       const char *frame)
+static bool write_file(const char *file, const struct frame *f)
 {
-    char *before = ctl_name_before(file);
-    FILE *out = fopen(before, "we");
-    bool good = out != NULL;
-    if (good) {
-        write_frame(out, f, frame);
-        good = fflush(out) == 0 && !ferror(out);
-        good = fclose(out) == 0 && good;
-    }
-    bool apart = strcmp(before, file) != 0;
-    good = good && (!apart || rename(before, file) == 0);
-    if (!good) {
-        ctl_say("cannot write %s: %s", file, strerror(errno));
-        if (out != NULL && apart)
-            unlink(before);
-    }
-    free(before);
-    return good;
+    int error = ctl_write_whole(file, write_frame, f);
+    if (error != 0)
+        ctl_say("cannot write %s: %s", file, strerror(-error));
+    return error == 0;
 }
 
 bool report_write(const json_t *page, const char *file)
 {
     struct frame f = {
         .page = page,
+        .text = read_part("report.html"),
         .style = read_part("report.css"),
         .script = read_part("report.js"),
         .library = read_library(),
     };
-    char *frame = read_part("report.html");
-    bool good = frame != NULL && f.style != NULL && f.script != NULL;
+    bool good = f.text != NULL && f.style != NULL && f.script != NULL;
     make_nonce(f.nonce);
     if (!good)
         ctl_say("report: report.html, report.css and report.js are not in "
                 "share/report beside hakctl nor in ../share/hakmem/report; "
                 "make puts them there, as does make install");
     else
-        good = write_file(file, &f, frame);
+        good = write_file(file, &f);
     if (good && f.library == NULL)
         ctl_say("report: package libjs-chart.js is not installed, so the page "
                 "shows memory over time as a table only");
-    free(frame);
+    free(f.text);
     free(f.style);
     free(f.script);
     free(f.library);

@@ -6,6 +6,7 @@
  */
 #include "hakctl_report.h"
 #include "hakctl.h"
+#include "hakctl_control.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -44,7 +45,7 @@ void report_note(struct report *r, const char *format, ...)
     va_end(ap);
     if (n < 0)
         ctl_die("no memory");
-    json_array_append_new(r->notes, report_string(text));
+    json_array_append_new(r->notes, ctl_json_string(text));
     free(text);
 }
 
@@ -76,22 +77,6 @@ int64_t report_count(const json_t *object, const char *key)
 json_t *report_number(int64_t n)
 {
     return n < 0 ? json_null() : json_integer(n);
-}
-
-json_t *report_string(const char *text)
-{
-    json_t *string = json_string(text);
-    if (string != NULL)
-        return string;
-    char *copy = strdup(text);
-    for (char *at = copy; at != NULL && *at != 0; at++)
-        if ((unsigned char)*at >= 0x80)
-            *at = '?';
-    string = copy != NULL ? json_string(copy) : NULL;
-    free(copy);
-    if (string == NULL)
-        ctl_die("no memory");
-    return string;
 }
 
 /* ---- lines of JSON ------------------------------------------------------- */
@@ -338,6 +323,6 @@ bool report_read(struct report *r, const char *file)
     bool good = zipped ? read_profile(r, file) : read_json(r, file, text);
     free(text);
     if (good)
-        json_array_append_new(r->sources, report_string(file));
+        json_array_append_new(r->sources, ctl_json_string(file));
     return good;
 }

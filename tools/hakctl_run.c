@@ -57,15 +57,9 @@ static void set_variable(const char *name, const char *value)
  * the path by which it was named. */
 static void set_conf(const char *path)
 {
-    char cwd[PATH_MAX], whole[2 * PATH_MAX];
-    if (path[0] == '/') {
-        set_variable("HAKMEM_CONF", path);
-        return;
-    }
-    if (getcwd(cwd, sizeof cwd) == NULL)
-        ctl_die("cannot tell the working directory: %s", strerror(errno));
-    snprintf(whole, sizeof whole, "%s/%s", cwd, path);
+    char *whole = ctl_absolute(path);
     set_variable("HAKMEM_CONF", whole);
+    free(whole);
 }
 
 /* libhakmem.so beside hakctl, or installed with it. NULL, after a message:
@@ -284,24 +278,18 @@ static void ask_for_report(bool all)
  * False, after a message: it is no name. */
 static bool ask_for_timeline(const char *file)
 {
-    char cwd[PATH_MAX], whole[2 * PATH_MAX];
     if (file == NULL)
         file = "hakmem.%p.timeline";
     if (file[0] == 0 || strcmp(file, "none") == 0) {
         ctl_say("run: --timeline=FILE needs the name of a file");
         return false;
     }
-    if (getcwd(cwd, sizeof cwd) == NULL)
-        ctl_die("cannot tell the working directory: %s", strerror(errno));
-    snprintf(whole, sizeof whole, "%s%s%s", file[0] == '/' ? "" : cwd,
-             file[0] == '/' ? "" : "/", file);
+    char *whole = ctl_absolute(file);
+    char *name = ctl_with_pid(whole, getpid()); /* exec keeps the process id */
     set_variable("HAKMEM_STATS_TIMELINE", whole);
-    const char *p = strstr(whole, "%p");
-    if (p != NULL) /* exec keeps the process id */
-        ctl_say("memory over time: %.*s%d%s", (int)(p - whole), whole,
-                (int)getpid(), p + 2);
-    else
-        ctl_say("memory over time: %s", whole);
+    ctl_say("memory over time: %s", name);
+    free(whole);
+    free(name);
     return true;
 }
 

@@ -6,28 +6,12 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 static const char default_file[] = "hakmem-heap.%p.pb.gz";
-
-/* The file with an absolute path, since the program may change its folder. */
-static bool make_absolute(const char *file, char *out, size_t bytes)
-{
-    char cwd[PATH_MAX] = "";
-    const char *slash = "";
-    if (file[0] != '/') {
-        slash = "/";
-        if (getcwd(cwd, sizeof cwd) == NULL)
-            ctl_die("cannot tell the working directory: %s", strerror(errno));
-    }
-    int n = snprintf(out, bytes, "%s%s%s", cwd, slash, file);
-    if (n > 0 && (size_t)n < bytes)
-        return true;
-    ctl_say("run: --heap-profile: the file's name is too long");
-    return false;
-}
 
 static bool ends_in(const char *text, const char *end)
 {
@@ -41,6 +25,10 @@ static bool can_write(const char *path)
 {
     char dir[PATH_MAX];
     struct stat s;
+    if (strlen(path) >= sizeof dir) {
+        ctl_say("run: --heap-profile: the file's name is too long");
+        return false;
+    }
     if (ends_in(path, ".folded") || ends_in(path, ".txt")) {
         ctl_say("run: --heap-profile=%s: profiles are written as pprof's "
                 ".pb.gz; hakctl profile FILE --collapsed or --text makes this "
@@ -65,36 +53,32 @@ static bool can_write(const char *path)
 /* exec keeps the process id. */
 void ctl_heap_profile_tell(void)
 {
-    char name[PATH_MAX + 16];
     const char *path = getenv("HAKMEM_HEAP_PROFILE_FILE");
-    const char *p = path != NULL ? strstr(path, "%p") : NULL;
     if (path == NULL)
         return;
-    if (p != NULL)
-        snprintf(name, sizeof name, "%.*s%d%s", (int)(p - path), path,
-                 (int)getpid(), p + 2);
-    else
-        snprintf(name, sizeof name, "%s", path);
+    char *name = ctl_with_pid(path, getpid());
     ctl_say("heap profile at exit; read it by: hakctl profile %s", name);
+    free(name);
 }
 
 int ctl_heap_profile(const char *file, const char *every, bool all)
 {
-    char path[PATH_MAX], pid[16];
+    char pid[16];
+    char *path = ctl_absolute(file != NULL ? file : default_file);
+    bool good = can_write(path);
     snprintf(pid, sizeof pid, "%d", all ? 0 : (int)getpid());
-    if (!make_absolute(file != NULL ? file : default_file, path, sizeof path) ||
-        !can_write(path))
-        return CTL_BAD;
-    if (all && strstr(path, "%p") == NULL) {
+    if (good && all && strstr(path, "%p") == NULL) {
         ctl_say(
             "run: --heap-profile-all=%s: each process writes a file, so the "
             "name needs a %%p, the process id",
             file);
-        return CTL_BAD;
+        good = false;
     }
-    if (setenv("HAKMEM_HEAP_PROFILE_FILE", path, 1) != 0 ||
-        setenv("HAKMEM_HEAP_PROFILE_ONLY_PID", pid, 1) != 0 ||
-        (every != NULL && setenv("HAKMEM_HEAP_PROFILE_EVERY", every, 1) != 0))
+    if (good &&
+        (setenv("HAKMEM_HEAP_PROFILE_FILE", path, 1) != 0 ||
+         setenv("HAKMEM_HEAP_PROFILE_ONLY_PID", pid, 1) != 0 ||
+         (every != NULL && setenv("HAKMEM_HEAP_PROFILE_EVERY", every, 1) != 0)))
         ctl_die("no memory");
-    return CTL_OK;
+    free(path);
+    return good ? CTL_OK : CTL_BAD;
 }

@@ -226,16 +226,7 @@ static bool make_page(const char *folder, pid_t pid, const char *file)
 /* The name of the page: the first %p is the pid. The caller frees it. */
 static char *name_page(const char *given, pid_t pid)
 {
-    char *name = NULL;
-    if (given == NULL)
-        given = "hakmem-report.%p.html";
-    const char *mark = strstr(given, "%p");
-    int n = mark == NULL ? asprintf(&name, "%s", given)
-                         : asprintf(&name, "%.*s%d%s", (int)(mark - given),
-                                    given, (int)pid, mark + 2);
-    if (n < 0)
-        ctl_die("no memory");
-    return name;
+    return ctl_with_pid(given != NULL ? given : "hakmem-report.%p.html", pid);
 }
 
 int ctl_run_reported(const struct ctl_reported *what)

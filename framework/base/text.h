@@ -54,6 +54,19 @@ static inline void hak_text_add(char *out, size_t bytes, const char *text,
     hak_text_copy(out + used, bytes - used, text, n);
 }
 
+/* Copy text to out[bytes], with `with` in place of its first `mark`, if it has
+ * one; cut to fit. Returns false: the result was cut. */
+static inline bool hak_text_replace(char *out, size_t bytes, const char *text,
+                                    const char *mark, const char *with)
+{
+    const char *at = strstr(text, mark);
+    if (at == NULL)
+        return hak_text_join(out, bytes, text);
+    size_t n = (size_t)(at - text);
+    hak_text_copy(out, bytes, text, n);
+    return n < bytes && hak_text_join(out, bytes, out, with, at + strlen(mark));
+}
+
 /* The number of characters before the first ch, or before the end. */
 static inline size_t hak_text_until(const char *text, char ch)
 {
