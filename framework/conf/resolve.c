@@ -240,6 +240,14 @@ static void resolve_learner(struct hak_conf *c)
     l->log = text_of_key(c, "learner", "log");
 }
 
+/* Resolve all sections whose keys are those of the core. */
+static void resolve_keys(struct hak_conf *c)
+{
+    resolve_core(c);
+    resolve_learner(c);
+    resolve_heap_profile(c);
+}
+
 /* ---- changes of the running process -------------------------------------- */
 
 static struct hak_conf_entry *entry_of(struct hak_conf *c, const char *section,
@@ -264,9 +272,7 @@ int hak_conf_set(struct hak_conf *c, const char *section, const char *key,
     if (at == NULL && c->nentries == HAK_CONF_ENTRIES)
         return -ENOSPC;
     *(at != NULL ? at : &c->entry[c->nentries++]) = e;
-    resolve_core(c);
-    resolve_learner(c);
-    resolve_heap_profile(c);
+    resolve_keys(c);
     return 0;
 }
 
@@ -277,9 +283,7 @@ void hak_conf_unset(struct hak_conf *c, const char *section, const char *key,
     if (at == NULL)
         return;
     *at = old->value != NULL ? *old : c->entry[--c->nentries];
-    resolve_core(c);
-    resolve_learner(c);
-    resolve_heap_profile(c);
+    resolve_keys(c);
 }
 
 const struct hak_param *hak_conf_keys(const char *section, uint32_t *n)
@@ -481,9 +485,7 @@ static void check_calls(struct hak_conf *c)
 void conf_resolve(struct hak_conf *c)
 {
     check_calls(c);
-    resolve_core(c);
-    resolve_learner(c);
-    resolve_heap_profile(c);
+    resolve_keys(c);
     resolve_boxes(c);
     for (uint32_t i = 0; i < c->nroutes; i++)
         resolve_claim(c, &c->route[i]);

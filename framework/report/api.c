@@ -6,8 +6,8 @@
 #include <base/log.h>
 #include <core/box/modules.h>
 #include <core/box/walk.h>
-#include <core/malloc/sampled.h>
 #include <core/malloc/fast.h>
+#include <core/malloc/sampled.h>
 #include <core/memory/space.h>
 #include <core/state/ops.h>
 #include <hakmem/version.h>

@@ -15,6 +15,7 @@
 
 #include <base/why.h>
 #include <conf/values.h>
+#include <core/box/modules.h>
 #include <core/box/walk.h>
 #include <core/malloc/slow.h>
 #include <core/route/lanes.h>
@@ -91,7 +92,7 @@ static int close_if_drained(struct hak_loaded *b)
             return error;
         tell_box(b);
         hak_trim_closed(b);
-        hak_change_made("closed", "%s", b->box.name);
+        hak_modules_tell("closed", "%s", b->box.name);
     }
     return b->box.state_now == HAK_BOX_CLOSED;
 }
@@ -120,7 +121,7 @@ static int route(const char *range, const char *name, char *why, size_t n)
         hak_refuse(error, why, n, "there is no route or box %s", name);
     if (error == 0) {
         hak_lanes_reroute(first, last);
-        hak_change_made("route", "%s -> %s", range, name);
+        hak_modules_tell("route", "%s -> %s", range, name);
     }
     return told(error, why, n);
 }
@@ -131,7 +132,7 @@ static int drain_box(struct hak_loaded *b)
     if (b->box.state_now == HAK_BOX_ACTIVE) {
         error = start_draining(b, NULL);
         if (error == 0)
-            hak_change_made("drain", "%s", b->box.name);
+            hak_modules_tell("drain", "%s", b->box.name);
     }
     return error == 0 ? close_if_drained(b) : error;
 }
@@ -198,7 +199,7 @@ static int swap_boxes(struct hak_loaded *from, struct hak_loaded *to, char *why,
     if (error == 0)
         error = start_draining(from, to);
     if (error == 0) {
-        hak_change_made("swap", "%s -> %s", from->box.name, to->box.name);
+        hak_modules_tell("swap", "%s -> %s", from->box.name, to->box.name);
         note_declined(to, why, n);
     }
     return error;
@@ -226,7 +227,7 @@ static int revive(struct hak_loaded *b, char *why, size_t n)
         return error;
     hak_lanes_reroute(0, HAK_LANES);
     tell_box(b);
-    hak_change_made("back", "%s", b->box.name);
+    hak_modules_tell("back", "%s", b->box.name);
     return 0;
 }
 
@@ -247,6 +248,7 @@ const struct hak_changes hak_changes = {
     .back = back,
     .set = hak_change_set,
     .trim = hak_trim_all,
+    .bytes = hak_conf_bytes,
     .module = module,
     .each_key = hak_change_each_key,
 };

@@ -7,7 +7,6 @@
 #ifndef HAKMEM_START_CHANGE_H
 #define HAKMEM_START_CHANGE_H
 
-#include <core/box/modules.h>
 #include <core/state/boxes.h>
 #include <core/state/core.h>
 #include <hakmem/module.h>
@@ -22,10 +21,6 @@ void hak_change_begin(void);
 void hak_change_end(void);
 /* Is the calling thread between them? */
 bool hak_change_is_mine(void);
-/* Tell the modules of a change that was made: kind and text of struct
- * hak_event. */
-#define hak_change_made(...) \
-    (hak_modules_hear_of_changes() ? hak_modules_tell(__VA_ARGS__) : (void)0)
 /* The fork handlers' step on the lock. It comes before those of all others. */
 void hak_change_lock(enum hak_fork_phase phase);
 

@@ -68,7 +68,7 @@ int hak_change_module(const char *name, char *why, size_t n)
         if (hak_modules.entry[i]->run != NULL)
             hak_modules.entry[i]->run();
     if (hak_modules.n > before)
-        hak_change_made("module", "%s", name);
+        hak_modules_tell("module", "%s", name);
     return error;
 }
 
@@ -237,7 +237,7 @@ int hak_change_set(const char *section, const char *key, const char *value,
     else
         error = set_fixed(section, key, value, why, n);
     if (error == 0)
-        hak_change_made("set", "[%s] %s = %s", section, key, value);
+        hak_modules_tell("set", "[%s] %s = %s", section, key, value);
     hak_change_end();
     return error;
 }

@@ -13,6 +13,7 @@
 #include <base/why.h>
 #include <conf/values.h>
 #include <core/box/load.h>
+#include <core/box/modules.h>
 #include <core/box/walk.h>
 #include <core/malloc/box_calls.h>
 #include <core/malloc/slow.h>
@@ -389,7 +390,7 @@ static int load_at(const struct hak_load *what, uint32_t index,
     if (b != NULL)
         error = enter(b, why, n);
     if (error == 0)
-        hak_change_made("load", "%s (%s)", what->name, what->file);
+        hak_modules_tell("load", "%s (%s)", what->name, what->file);
     if (error != 0) {
         forget_heaps(index);
         forget_keys(section);

@@ -101,6 +101,12 @@ static void profile_state(const struct hak_report_part *to)
     to->add(to->report, "\"every\":%d", 1);
 }
 
+static int host_bytes(const char *text, uint64_t *out)
+{
+    *out = (uint64_t)*text;
+    return *text >= '0' && *text <= '9' ? 0 : -EINVAL;
+}
+
 static const void *host_extension(const char *id)
 {
     static const struct hak_heap_profile_1 table = {
@@ -147,6 +153,7 @@ static const struct hak_changes changes = {
     .back = host_one,
     .set = host_set,
     .trim = host_trim,
+    .bytes = host_bytes,
     .module = host_module,
     .each_key = host_each_key,
 };

@@ -51,8 +51,6 @@ static void tell_of_route(uint32_t first, uint32_t last, const char *route)
 {
     size_t from = first == 0 ? 0 : hak_index_bytes(first - 1) + 1;
     char to[24] = "";
-    if (!hak_modules_hear_of_changes())
-        return;
     if (last < HAK_LANES)
         hak_text_join(to, sizeof to,
                       hak_text_number((char[24]){0}, hak_index_bytes(last)));
@@ -356,6 +354,8 @@ void hak_modules_tell(const char *kind, const char *format, ...)
     const struct hak_event event = {kind, text};
     int kept = errno;
     va_list ap;
+    if (likely(hak_modules.nwatchers == 0))
+        return;
     va_start(ap, format);
     vsnprintf(text, sizeof text, format, ap);
     va_end(ap);

@@ -42,12 +42,8 @@ static inline bool hak_modules_hear_of_pages(void)
 }
 void hak_modules_tell_of_page(const struct hak_retire *record);
 
-/* Does a module have event? Then whoever has made a change tells it, by
- * hak_modules_tell. kind: as in struct hak_event. */
-static inline bool hak_modules_hear_of_changes(void)
-{
-    return unlikely(hak_modules.nwatchers != 0);
-}
+/* Tell the modules with `event` of a change that was made. kind: as in struct
+ * hak_event. Keeps errno. */
 void hak_modules_tell(const char *kind, const char *format, ...)
     __attribute__((format(printf, 2, 3), cold));
 

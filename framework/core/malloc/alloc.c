@@ -197,12 +197,10 @@ __attribute__((noinline)) static void *alloc_by_route(struct hak_thread *t,
     sync_epoch(t);
     hak_tick(t);
     hak_mailbox_receive(t);
-    if (hak_samples()) {
-        void *p = hak_sampled(t, HAK_ALIGN_BYTES, size, zero);
-        if (p != NULL)
-            return p;
-    }
-    void *p = hak_from_chain(t, hak_index_of(size), size, zero);
+    void *p =
+        hak_samples() ? hak_sampled(t, HAK_ALIGN_BYTES, size, zero) : NULL;
+    if (p == NULL)
+        p = hak_from_chain(t, hak_index_of(size), size, zero);
     hak_pay_for_growth();
     return p;
 }

@@ -82,7 +82,7 @@ static bool record(struct hak_thread *t, const struct taken *b, size_t size,
     uint64_t began_ns = hak_os_now_ns();
     struct hak_sample s = describe(b, size, nblocks);
     bool recorded = hak_core.sample_ops->allocated(&s);
-    hak_sample_bytes_took_ns(t, hak_os_now_ns() - began_ns);
+    hak_sample_bytes_timed(t, began_ns);
     return recorded;
 }
 

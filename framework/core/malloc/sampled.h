@@ -41,7 +41,7 @@ void *hak_sampled(struct hak_thread *t, size_t align, size_t size, bool zero)
  * What was recorded of the old block is forgotten already. */
 void hak_sampled_resized(void *p, size_t size_bytes) __attribute__((cold));
 
-void *hak_sample_forget_slow(void *p);
+void *hak_sample_forget_slow(void *p); /* hak_sample_forget, sampled or not */
 /* Forget block p, which is about to be given back, and free its proxy. Returns
  * its slot. Any p. */
 static inline void *hak_sample_forget(void *p)

@@ -100,8 +100,7 @@ size_t hak_trim_all(void)
     hak_space_trim();
     hak_space_read(&after);
     uint64_t given = after.purged_bytes - before.purged_bytes;
-    if (hak_modules_hear_of_changes())
-        hak_modules_tell("trim", "%" PRIu64 " bytes", given);
+    hak_modules_tell("trim", "%" PRIu64 " bytes", given);
     return given;
 }
 

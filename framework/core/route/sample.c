@@ -35,7 +35,6 @@
 #include <core/state/ops.h>
 
 enum {
-    STEPS_MOST = 8,   /* slow-path mallocs before a sample, at most */
     LOOKS_A_TIME = 4, /* times that free counts a lane in an interval, about */
     DECLINES = 8,     /* declines in a row before the interval is doubled */
     DOUBLINGS = 5,    /* times that it is doubled, at most */
@@ -53,10 +52,10 @@ static void draw_interval(struct hak_sampler *s)
 {
     uint64_t bits = hak_random(), every = s->every;
     s->left += 1 + (int64_t)((bits >> 8) % (2 * every - 1));
-    s->steps = (uint32_t)((bits & 0xff) % hak_min(STEPS_MOST, every));
+    s->steps = (uint32_t)((bits & 0xff) % hak_min(HAK_SAMPLE_STEPS, every));
 }
 
-struct hak_sampler *hak_sampler_of(struct hak_thread *t)
+static struct hak_sampler *sampler_of(struct hak_thread *t)
 {
     if (unlikely(t->sampler == NULL)) {
         t->sampler = hak_meta(sizeof *t->sampler);
@@ -71,21 +70,27 @@ struct hak_sampler *hak_sampler_of(struct hak_thread *t)
 
 /* ---- arms ---------------------------------------------------------------- */
 
-/* Give the span its box's trigger again. */
-static void disarm(struct hak_arm *a)
+/* Give the span its box's trigger again, and count what was allocated inline
+ * from it. */
+static void count_arm(struct hak_sampler *s, struct hak_arm *a)
 {
     if (a->armed && a->span->trigger == a->ours)
         a->span->trigger = a->boxs;
     a->armed = false;
-}
-
-void hak_arm_count(struct hak_sampler *s, struct hak_arm *a)
-{
-    disarm(a);
     int64_t n = (int64_t)(a->span->nalloc - a->seen);
     s->left -= n;
     a->left -= n;
     a->seen = a->span->nalloc;
+}
+
+/* The box's trigger has to be there, as a refill may set it. */
+struct hak_sampler *hak_sampler_counted(struct hak_thread *t, uint32_t index)
+{
+    struct hak_sampler *s = sampler_of(t);
+    struct hak_span *span = hak_lane(t, index);
+    if (s != NULL && hak_arm_of(s, span)->span == span)
+        count_arm(s, hak_arm_of(s, span));
+    return s;
 }
 
 /* Frees of the span of arm a after which free() has to look at it. */
@@ -133,7 +138,7 @@ void hak_sample_drop(struct hak_thread *t, const struct hak_span *span)
         t->sampler != NULL ? hak_arm_of(t->sampler, span) : NULL;
     if (a == NULL || a->span != span)
         return;
-    hak_arm_count(t->sampler, a);
+    count_arm(t->sampler, a);
     a->span = NULL;
 }
 
@@ -154,7 +159,7 @@ void hak_sample_lane(struct hak_thread *t, uint32_t index,
     if (a->span == span)
         a->seen++; /* the slot that was just taken is counted below */
     if (a->span != NULL)
-        hak_arm_count(s, a);
+        count_arm(s, a);
     hak_sample_took(t, index, span);
     a->span = span;
     a->seen = span->nalloc;
@@ -184,7 +189,7 @@ void hak_sample_triggered(struct hak_span *span)
         hak_box_triggered(span); /* it may drop the lane, and so the arm */
     if (a->span != span)
         return;
-    hak_arm_count(s, a);
+    count_arm(s, a);
     if (is_near(s, a))
         hak_lanes_drop(t, span);
     else
@@ -210,13 +215,9 @@ static void set_interval(struct hak_sampler *s, const struct hak_thread *t)
 
 bool hak_sample_due(struct hak_thread *t, uint32_t index)
 {
-    struct hak_sampler *s = hak_sampler_of(t);
+    struct hak_sampler *s = hak_sampler_counted(t, index);
     if (s == NULL)
         return false;
-    struct hak_span *span = hak_lane(t, index);
-    struct hak_arm *a = hak_arm_of(s, span);
-    if (a->span == span) /* a refill may set its trigger */
-        hak_arm_count(s, a);
     if (--s->left > 0)
         return false;
     if (s->steps != 0) {

@@ -62,8 +62,9 @@ double hak_sample_bytes_due(struct hak_thread *t, uint32_t index,
 /* The block for which hak_sample_bytes_due was not 0 is a slot of span, which
  * is for larger requests. That slot is not counted. t: as above. */
 void hak_sample_bytes_is_in(struct hak_thread *t, const struct hak_span *span);
-/* A sample of t, the calling thread, has taken ns of its time. */
-void hak_sample_bytes_took_ns(struct hak_thread *t, uint64_t ns);
+/* A sample of t, the calling thread, has ended that began at began_ns, a time
+ * of hak_os_now_ns. */
+void hak_sample_bytes_timed(struct hak_thread *t, uint64_t began_ns);
 
 #pragma GCC visibility pop
 

@@ -40,7 +40,6 @@
 
 enum {
     LANES_LEAST = 64 << 10, /* mean below which lanes stay empty */
-    STEPS_MOST = 8,         /* slow-path mallocs before a due sample, at most */
     TIMED = 8,              /* samples after which their cost is judged */
     DOUBLINGS = 16,         /* of the mean, at most */
 };
@@ -107,7 +106,7 @@ static void begin_arm(struct hak_sampler *s, struct hak_arm *a,
     a->slot_bytes = slot_bytes;
     a->left = draw_slots(s, a);
     a->nblocks = stands_for(s, slot_bytes);
-    a->steps = (uint32_t)hak_random() % STEPS_MOST;
+    a->steps = (uint32_t)hak_random() % HAK_SAMPLE_STEPS;
 }
 
 void hak_bytes_took(struct hak_sampler *s, uint32_t index,
@@ -147,7 +146,7 @@ static double take_due_slot(struct hak_sampler *s, struct hak_arm *a)
         n++;
     n *= a->nblocks;
     a->nblocks = stands_for(s, a->slot_bytes);
-    a->steps = (uint32_t)hak_random() % STEPS_MOST;
+    a->steps = (uint32_t)hak_random() % HAK_SAMPLE_STEPS;
     return n;
 }
 
@@ -172,14 +171,10 @@ static double take_due_bytes(struct hak_sampler *s, size_t size_bytes)
 double hak_sample_bytes_due(struct hak_thread *t, uint32_t index,
                             size_t size_bytes, bool laned)
 {
-    struct hak_sampler *s = hak_sampler_of(t);
+    struct hak_sampler *s = hak_sampler_counted(t, index);
     if (s == NULL)
         return 0;
     sync_epoch(s);
-    struct hak_span *span = hak_lane(t, index);
-    struct hak_arm *a = hak_arm_of(s, span);
-    if (a->span == span) /* a refill may set its trigger */
-        hak_arm_count(s, a);
     if (laned && !keeps_lanes_empty(s))
         return take_due_slot(s, &s->arm[s->arm_of[index]]);
     return take_due_bytes(s, size_bytes);
@@ -200,13 +195,13 @@ static void set_mean(struct hak_sampler *s, uint64_t now_ns)
         s->mean_bytes /= 2;
 }
 
-void hak_sample_bytes_took_ns(struct hak_thread *t, uint64_t ns)
+void hak_sample_bytes_timed(struct hak_thread *t, uint64_t began_ns)
 {
     struct hak_sampler *s = t->sampler;
-    uint64_t now_ns = hak_os_now_ns();
     if (s == NULL || hak_core.sample_cost == 0)
         return;
-    s->spent_ns += ns;
+    uint64_t now_ns = hak_os_now_ns();
+    s->spent_ns += now_ns - began_ns;
     if (s->since_ns != 0 && ++s->ntimed < TIMED)
         return;
     if (s->since_ns != 0 && now_ns > s->since_ns)

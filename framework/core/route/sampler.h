@@ -44,8 +44,13 @@ struct hak_sampler {
     struct hak_arm arm[HAK_LANES + 1];
 };
 
-/* The sampler of t, the calling thread. NULL: no memory. */
-struct hak_sampler *hak_sampler_of(struct hak_thread *t);
+/* A sample that is due is one of the next few mallocs on the slow path, so many
+ * at most. */
+enum { HAK_SAMPLE_STEPS = 8 };
+
+/* The sampler of t, the calling thread, with what was allocated inline from the
+ * lane of that size index counted. NULL: no memory. */
+struct hak_sampler *hak_sampler_counted(struct hak_thread *t, uint32_t index);
 
 static inline uint32_t hak_arm_index(const struct hak_span *span)
 {
@@ -57,10 +62,6 @@ static inline struct hak_arm *hak_arm_of(struct hak_sampler *s,
 {
     return &s->arm[hak_arm_index(span)];
 }
-
-/* Give the span in a lane its box's trigger again, and count what was allocated
- * inline from it. */
-void hak_arm_count(struct hak_sampler *s, struct hak_arm *a);
 
 /* ---- sample_bytes.c ---- */
 

@@ -27,7 +27,7 @@
 #include <hakmem/box.h>
 #include <hakmem/version.h>
 
-#define HAK_MODULE_VERSION 9
+#define HAK_MODULE_VERSION 10
 #define HAK_MODULES_MOST 16
 
 struct hak_conf;
@@ -156,6 +156,9 @@ struct hak_changes {
                char *why, size_t n);
     /* trim - as hak_trim. */
     size_t (*trim)(void);
+    /* bytes - parse a size as an INI has it, "512k". Returns 0; -EINVAL: it is
+     * none; -ERANGE. */
+    int (*bytes)(const char *text, uint64_t *out);
     /* module - open module NAME, which the INI did not ask for. */
     int (*module)(const char *name, char *why, size_t n);
     /* each_key - call each(context, key) for every effective key. */

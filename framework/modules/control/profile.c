@@ -8,31 +8,12 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 static const struct hak_heap_profile_1 *
 table_now(const struct hak_control_request *r)
 {
     return r->host->extension(HAK_HEAP_PROFILE_1);
-}
-
-/* "512k" and the like, as in an INI. Returns 0: it is none. */
-static uint64_t read_size(const char *text)
-{
-    static const char letters[] = "kmgt";
-    char *end;
-    if (*text < '0' || *text > '9')
-        return 0;
-    uint64_t size = strtoull(text, &end, 10);
-    const char *letter = *end != 0 ? strchr(letters, *end | 0x20) : NULL;
-    uint32_t shift = 0;
-    if (letter != NULL) {
-        shift = 10 * (uint32_t)(letter - letters + 1);
-        end += strncasecmp(end + 1, "iB", 2) == 0 ? 3 : 1;
-    }
-    return *end == 0 && size <= UINT64_MAX >> shift ? size << shift : 0;
 }
 
 /* For hak_report_part: the reply takes the place of a report. */
@@ -62,8 +43,9 @@ static void state(struct hak_control_request *r)
 
 static void start(struct hak_control_request *r)
 {
-    uint64_t every = r->nwords > 2 ? read_size(r->word[2]) : 0;
-    if (r->nwords > 2 && every == 0) {
+    uint64_t every = 0;
+    if (r->nwords > 2 &&
+        (r->host->changes->bytes(r->word[2], &every) != 0 || every == 0)) {
         hak_control_error(r->out,
                           "\"%s\" is no number of bytes between samples, as "
                           "512k",
