@@ -11,19 +11,11 @@ void ctl_json(FILE *out, const char *text)
         fputs("null", out);
         return;
     }
-    const char *at = text;
+    char character[8];
     fputc('"', out);
-    while (*at != 0) {
-        size_t n = hak_utf8_length(at);
-        if (n == 0)
-            fputs("\\ufffd", out);
-        else if (*at == '"' || *at == '\\')
-            fprintf(out, "\\%c", *at);
-        else if ((unsigned char)*at < 0x20)
-            fprintf(out, "\\u%04x", (unsigned)*at);
-        else
-            fwrite(at, 1, n, out);
-        at += n == 0 ? 1 : n;
+    while (*text != 0) {
+        text += hak_json_character(character, text);
+        fputs(character, out);
     }
     fputc('"', out);
 }

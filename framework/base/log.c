@@ -113,14 +113,9 @@ static int open_trusted(char *path, char *why, size_t why_bytes)
 int hak_log_open(const char *name, char *path, size_t path_bytes, char *why,
                  size_t why_bytes)
 {
-    const char *mark = strstr(name, "%p");
-    int n;
-    if (mark != NULL)
-        n = snprintf(path, path_bytes, "%.*s%d%s", (int)(mark - name), name,
-                     (int)getpid(), mark + 2);
-    else
-        n = snprintf(path, path_bytes, "%s", name);
-    if (n < 0 || (size_t)n >= path_bytes)
+    char digits[24];
+    if (!hak_text_replace(path, path_bytes, name, "%p",
+                          hak_text_number(digits, (unsigned long)getpid())))
         return hak_refuse(-ENAMETOOLONG, why, why_bytes, "%s",
                           strerrordesc_np(ENAMETOOLONG));
     return hak_os_secure() ? open_trusted(path, why, why_bytes)

@@ -4,6 +4,7 @@
 #include <base/os.h>
 
 #include <base/text.h>
+#include <kit/base.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -211,6 +212,38 @@ bool hak_os_read_only(void *p, size_t size_bytes)
 {
     int kept = errno;
     return error_of_call(mprotect(p, size_bytes, PROT_READ) == 0, kept) == 0;
+}
+
+bool hak_os_resident(void *p, size_t size_bytes, size_t *npages)
+{
+    enum { LOOK = 1024 }; /* pages in one call */
+    unsigned char in_memory[LOOK];
+    size_t page = hak_os_page_bytes(), left = size_bytes / page;
+    for (char *at = p; left != 0;) {
+        size_t n = hak_min(left, LOOK);
+        if (mincore(at, n * page, in_memory) != 0)
+            return false;
+        for (size_t i = 0; i < n; i++)
+            *npages += in_memory[i] & 1;
+        at += n * page;
+        left -= n;
+    }
+    return true;
+}
+
+int hak_os_write(int fd, const void *bytes, size_t n)
+{
+    const char *at = bytes;
+    while (n != 0) {
+        ssize_t done = write(fd, at, n);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0)
+            return done < 0 ? -errno : -EIO;
+        at += done;
+        n -= (size_t)done;
+    }
+    return 0;
 }
 
 void hak_os_huge(void *p, size_t size_bytes)

@@ -36,7 +36,12 @@ int hak_os_purge(void *p, size_t size_bytes); /* MADV_DONTNEED; 0 or -errno */
 bool hak_os_writable(void *p, size_t size_bytes); /* mprotect */
 bool hak_os_is_mapped(void *p);                   /* p is the start of a page */
 bool hak_os_read_only(void *p, size_t size_bytes); /* mprotect */
-void hak_os_huge(void *p, size_t size_bytes);      /* MADV_HUGEPAGE */
+/* Count the pages in memory of [p, p + size_bytes), whole pages, in *npages
+ * (mincore). False: not all of it is mapped. */
+bool hak_os_resident(void *p, size_t size_bytes, size_t *npages);
+/* Write all bytes to a descriptor. 0 or -errno, after a part perhaps. */
+int hak_os_write(int fd, const void *bytes, size_t n);
+void hak_os_huge(void *p, size_t size_bytes); /* MADV_HUGEPAGE */
 /* Move a mapping to `to`, in place of what is mapped there, and resize it
  * (mremap). False: nothing was moved. */
 bool hak_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes);

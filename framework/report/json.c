@@ -13,21 +13,13 @@
 #include <inttypes.h>
 #include <unistd.h>
 
-/* Bytes that are not UTF-8 become U+FFFD. */
 static void add_quoted(struct hak_text *t, const char *s)
 {
+    char character[8];
     hak_text_print(t, "\"");
     while (*s != 0) {
-        size_t n = hak_utf8_length(s);
-        if (n == 0)
-            hak_text_print(t, "\\ufffd");
-        else if (*s == '"' || *s == '\\')
-            hak_text_print(t, "\\%c", *s);
-        else if ((unsigned char)*s < 0x20)
-            hak_text_print(t, "\\u%04x", (unsigned)*s);
-        else
-            hak_text_print(t, "%.*s", (int)n, s);
-        s += n == 0 ? 1 : n;
+        s += hak_json_character(character, s);
+        hak_text_print(t, "%s", character);
     }
     hak_text_print(t, "\"");
 }

@@ -5,6 +5,7 @@
 #include <report/report.h>
 
 #include <base/log.h>
+#include <base/os.h>
 #include <base/sections.h>
 #include <base/why.h>
 #include <core/state/core.h>
@@ -14,20 +15,6 @@
 #include <strings.h>
 #include <unistd.h>
 #include <string.h>
-
-static int write_all(int fd, const char *bytes, size_t n)
-{
-    while (n != 0) {
-        ssize_t done = write(fd, bytes, n);
-        if (done < 0 && errno != EINTR)
-            return -errno;
-        if (done > 0) {
-            bytes += done;
-            n -= (size_t)done;
-        }
-    }
-    return 0;
-}
 
 static struct hak_lock lock;
 
@@ -58,7 +45,7 @@ int hak_report_write(int fd, bool json)
     int error = begin_report(json);
     if (error != 0)
         return error;
-    error = write_all(fd, text.bytes, text.used);
+    error = hak_os_write(fd, text.bytes, text.used);
     hak_lock_drop(&lock);
     return error;
 }
@@ -131,7 +118,7 @@ static void routes_at_start(const char *to)
     }
     text.used = 0;
     hak_report_routes(&text);
-    int error = write_all(fd, text.bytes, text.used);
+    int error = hak_os_write(fd, text.bytes, text.used);
     if (error != 0)
         report_failure("at_start", to, "written", strerrordesc_np(-error));
     if (!is_stderr(to))

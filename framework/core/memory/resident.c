@@ -9,11 +9,9 @@
 #include <core/memory/window.h>
 
 #include <errno.h>
-#include <sys/mman.h>
 
 enum {
     PIECE_GRANULES = 64, /* a word of the bitmaps */
-    PIECE_PAGES = PIECE_GRANULES << (HAK_GRANULE_SHIFT - 12),
     /* A range with a page that is not mapped is looked at page by page. Much
      * reserved address space would take seconds. */
     FAILURES_MOST = 20000,
@@ -32,27 +30,17 @@ static uint64_t granules_of(size_t word, bool *end)
     return bits;
 }
 
-/* Add the pages in memory of [p, p + size_bytes) to *pages. Returns false: not
- * all of it is mapped. */
-static bool add_pages(char *p, size_t size_bytes, uint64_t *pages)
-{
-    unsigned char in_memory[PIECE_PAGES];
-    size_t page = hak_os_page_bytes();
-    if (mincore(p, size_bytes, in_memory) != 0)
-        return false;
-    for (size_t i = 0; i < size_bytes / page; i++)
-        *pages += in_memory[i] & 1;
-    return true;
-}
-
-/* The same in halves, where not all of it is mapped. Returns false: it has
- * taken too many calls. */
-static bool add_parts(char *p, size_t size_bytes, uint64_t *pages,
+/* Add the pages in memory of [p, p + size_bytes) to *pages; in halves, where
+ * not all of it is mapped. Returns false: it has taken too many calls. */
+static bool add_parts(char *p, size_t size_bytes, size_t *pages,
                       uint32_t *failures)
 {
     size_t half = hak_round_down(size_bytes / 2, hak_os_page_bytes());
-    if (add_pages(p, size_bytes, pages))
+    size_t npages = 0;
+    if (hak_os_resident(p, size_bytes, &npages)) {
+        *pages += npages;
         return true;
+    }
     if (++*failures > FAILURES_MOST)
         return false;
     return half == 0 ||
@@ -61,7 +49,7 @@ static bool add_parts(char *p, size_t size_bytes, uint64_t *pages,
 }
 
 /* Add the runs of set bits of a word. */
-static bool add_runs(size_t word, uint64_t bits, uint64_t *pages,
+static bool add_runs(size_t word, uint64_t bits, size_t *pages,
                      uint32_t *failures)
 {
     while (bits != 0) {
@@ -79,7 +67,7 @@ static bool add_runs(size_t word, uint64_t bits, uint64_t *pages,
 
 int64_t hak_space_resident(void)
 {
-    uint64_t pages = 0;
+    size_t pages = 0;
     uint32_t failures = 0;
     bool end = false;
     for (size_t word = 0; !end; word++)

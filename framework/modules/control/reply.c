@@ -78,21 +78,16 @@ static void add(struct hak_control_reply *r, const char *bytes, size_t n)
 
 void hak_control_quote(struct hak_control_reply *r, const char *text)
 {
+    char character[8];
     add(r, "\"", 1);
     while (*text != 0 && !r->failed) {
-        size_t n = hak_utf8_length(text);
-        if (n == 0)
-            add(r, "\\ufffd", 6);
-        else if (*text == '\n')
+        if (*text == '\n') {
             add(r, "\\n", 2);
-        else if ((unsigned char)*text < 0x20)
-            hak_control_print(r, "\\u%04x", (unsigned)*text);
-        else {
-            if (*text == '"' || *text == '\\')
-                add(r, "\\", 1);
-            add(r, text, n);
+            text++;
+            continue;
         }
-        text += n == 0 ? 1 : n;
+        text += hak_json_character(character, text);
+        add(r, character, strlen(character));
     }
     add(r, "\"", 1);
 }

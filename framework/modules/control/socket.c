@@ -88,13 +88,7 @@ static int socket_path(const char *where, char path[CONTROL_PATH_BYTES],
         fits =
             hak_text_join(path, CONTROL_PATH_BYTES, dir, "/", number, ".sock");
     } else {
-        const char *mark = strstr(where, "%p");
-        size_t n = mark != NULL ? (size_t)(mark - where) : strlen(where);
-        fits = n < CONTROL_PATH_BYTES;
-        hak_text_copy(path, CONTROL_PATH_BYTES, where, n);
-        if (fits && mark != NULL)
-            fits =
-                hak_text_join(path, CONTROL_PATH_BYTES, path, number, mark + 2);
+        fits = hak_text_replace(path, CONTROL_PATH_BYTES, where, "%p", number);
     }
     if (fits)
         return 0;

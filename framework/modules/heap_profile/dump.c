@@ -65,14 +65,10 @@ static size_t length_of_stem(const char *name)
 /* Replace the first %p or %n of a name. Returns false: it has none. */
 static bool replace(char name[PATH_MAX], const char *mark, const char *with)
 {
-    static char rest[PATH_MAX];
-    char *at = strstr(name, mark);
-    if (at == NULL)
-        return false;
-    hak_text_join(rest, sizeof rest, at + strlen(mark));
-    *at = 0;
-    hak_text_join(name, PATH_MAX, name, with, rest);
-    return true;
+    static char before[PATH_MAX];
+    hak_text_copy(before, sizeof before, name, strlen(name));
+    hak_text_replace(name, PATH_MAX, before, mark, with);
+    return strstr(before, mark) != NULL;
 }
 
 static void insert_before_suffix(char name[PATH_MAX], const char *what)

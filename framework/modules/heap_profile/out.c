@@ -79,20 +79,6 @@ void hak_profile_put_bytes(struct hak_profile_message *m, uint32_t field,
 
 /* ---- gzip ---------------------------------------------------------------- */
 
-static void write_all(struct hak_profile_out *out, const unsigned char *bytes,
-                      size_t n)
-{
-    while (n != 0 && out->error == 0) {
-        ssize_t done = write(out->fd, bytes, n);
-        if (done > 0) {
-            bytes += done;
-            n -= (size_t)done;
-        } else if (done == 0 || errno != EINTR) {
-            out->error = done == 0 ? -EIO : -errno;
-        }
-    }
-}
-
 /* Compress what is in out->in. */
 static void flush(struct hak_profile_out *out, int how)
 {
@@ -103,7 +89,9 @@ static void flush(struct hak_profile_out *out, int how)
         out->z.next_out = out->out;
         out->z.avail_out = OUT_BYTES;
         result = deflate(&out->z, how);
-        write_all(out, out->out, OUT_BYTES - out->z.avail_out);
+        if (out->error == 0)
+            out->error =
+                hak_os_write(out->fd, out->out, OUT_BYTES - out->z.avail_out);
     } while (out->error == 0 && result != Z_STREAM_ERROR &&
              out->z.avail_out == 0);
     if (out->error == 0 && result == Z_STREAM_ERROR)

@@ -13,12 +13,9 @@
 
 #include <base/os.h>
 
-#include <sys/mman.h>
-
 enum {
     PIECE = 256,  /* records that are read at once */
     CACHE = 1024, /* pages whose figures are kept */
-    LOOK = 64,    /* OS pages that mincore tells at once */
 };
 
 struct block {
@@ -36,19 +33,11 @@ struct cache {
 /* The resident bytes of [start, start + n), whole OS pages. */
 static size_t resident_bytes(uintptr_t start, size_t n)
 {
-    unsigned char there[LOOK];
-    size_t page = hak_os_page_bytes(), bytes = 0;
+    size_t page = hak_os_page_bytes(), npages = 0;
     uintptr_t end = hak_round_up(start + n, page);
     start = hak_round_down(start, page);
-    while (start < end) {
-        size_t pages = hak_min((end - start) / page, LOOK);
-        if (mincore((void *)start, pages * page, there) != 0)
-            return 0;
-        for (size_t i = 0; i < pages; i++)
-            bytes += (there[i] & 1) != 0 ? page : 0;
-        start += pages * page;
-    }
-    return bytes;
+    return hak_os_resident((void *)start, end - start, &npages) ? npages * page
+                                                                : 0;
 }
 
 static double share_of(const struct hak_page_now *page)

@@ -12,6 +12,7 @@
  */
 #include "timeline.h"
 
+#include <base/os.h>
 #include <base/text.h>
 #include <base/why.h>
 #include <kit/base.h>
@@ -36,20 +37,19 @@ static int make_path(const struct timeline_file *f, bool with_pid,
     char digits[24];
     const char *name = f->name,
                *pid = hak_text_number(digits, (unsigned long)getpid());
-    const char *mark = strstr(name, "%p");
     const char *slash = strrchr(name, '/');
     const char *dot = strrchr(slash != NULL ? slash : name, '.');
-    size_t head = mark != NULL  ? (size_t)(mark - name)
-                  : dot != NULL ? (size_t)(dot - name)
-                                : strlen(name);
-    if (head >= PATH_MAX)
+    size_t stem = dot != NULL ? (size_t)(dot - name) : strlen(name);
+    if (!with_pid || strstr(name, "%p") != NULL)
+        return hak_text_replace(path, PATH_MAX, name, "%p", pid)
+                   ? 0
+                   : -ENAMETOOLONG;
+    if (stem >= PATH_MAX)
         return -ENAMETOOLONG;
-    hak_text_copy(path, PATH_MAX, name, head);
-    bool fits =
-        mark != NULL ? hak_text_join(path, PATH_MAX, path, pid, mark + 2)
-        : with_pid ? hak_text_join(path, PATH_MAX, path, ".", pid, name + head)
-                   : hak_text_join(path, PATH_MAX, name);
-    return fits ? 0 : -ENAMETOOLONG;
+    hak_text_copy(path, PATH_MAX, name, stem);
+    return hak_text_join(path, PATH_MAX, path, ".", pid, name + stem)
+               ? 0
+               : -ENAMETOOLONG;
 }
 
 /* ---- opening ------------------------------------------------------------- */
@@ -199,17 +199,10 @@ bool timeline_file_is_whole(struct timeline_file *f)
  * not end the program (SIGXFSZ). */
 int timeline_file_append(struct timeline_file *f, const char *bytes, size_t n)
 {
-    size_t done = 0;
-    while (done < n) {
-        ssize_t now = write(f->fd, bytes + done, n - done);
-        if (now < 0 && errno == EINTR)
-            continue;
-        if (now <= 0) {
-            int error = now < 0 ? -errno : -ENOSPC;
-            (void)!ftruncate(f->fd, (off_t)f->size_bytes);
-            return error;
-        }
-        done += (size_t)now;
+    int error = hak_os_write(f->fd, bytes, n);
+    if (error != 0) {
+        (void)!ftruncate(f->fd, (off_t)f->size_bytes);
+        return error;
     }
     f->size_bytes += n;
     return 0;

@@ -72,18 +72,14 @@ void timeline_clear(struct timeline_point *p)
 
 /* ---- writing ------------------------------------------------------------- */
 
-static void add_bytes(struct timeline_text *t, const char *bytes, size_t n)
+void timeline_add(struct timeline_text *t, const char *text)
 {
+    size_t n = strlen(text);
     t->full |= n > t->room - t->used;
     if (t->full)
         return;
-    memcpy(t->bytes + t->used, bytes, n);
+    memcpy(t->bytes + t->used, text, n);
     t->used += n;
-}
-
-void timeline_add(struct timeline_text *t, const char *text)
-{
-    add_bytes(t, text, strlen(text));
 }
 
 void timeline_add_number(struct timeline_text *t, uint64_t number)
@@ -92,29 +88,13 @@ void timeline_add_number(struct timeline_text *t, uint64_t number)
     timeline_add(t, hak_text_number(digits, number));
 }
 
-/* A character below 0x20, as \u00XX. */
-static void add_control(struct timeline_text *t, unsigned char ch)
-{
-    static const char hex[] = "0123456789abcdef";
-    const char text[] = {'\\', 'u', '0', '0', hex[ch >> 4], hex[ch & 15], 0};
-    timeline_add(t, text);
-}
-
 void timeline_add_quoted(struct timeline_text *t, const char *text)
 {
+    char character[8];
     timeline_add(t, "\"");
     while (*text != 0) {
-        size_t n = hak_utf8_length(text);
-        if (n == 0) {
-            timeline_add(t, "\\ufffd");
-        } else if ((unsigned char)*text < 0x20) {
-            add_control(t, (unsigned char)*text);
-        } else {
-            if (*text == '"' || *text == '\\')
-                timeline_add(t, "\\");
-            add_bytes(t, text, n);
-        }
-        text += n == 0 ? 1 : n;
+        text += hak_json_character(character, text);
+        timeline_add(t, character);
     }
     timeline_add(t, "\"");
 }
