@@ -7,9 +7,9 @@
  * bootstrap (Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979;
  * Kalibera and Jones, "Rigorous Benchmarking in Reasonable Time", 2013).
  *
- * With 7 to 15 rounds that interval alone finds a difference in 7 to 13 of
- * 100 cases without one, since the medians of resamples take few values. So it
- * is widened to the order statistics that hold the median with at least 95 %,
+ * With few rounds that interval alone finds a difference in more than 5 of 100
+ * cases without one, since the medians of resamples take few values. So it is
+ * widened to the order statistics that hold the median with at least 95 %,
  * whatever the distribution is (the sign test turned round).
  *
  * No logarithm is taken. It keeps the order, so the middle of an odd number of
