@@ -12,16 +12,17 @@
  *     slots of lanes    Each slot is a trial with the probability p, so the
  *                       number of slots until the next sample is drawn
  *                       (hak_arm.left). Inline allocations are counted late:
- *                       sample.c says when. If the sample was among them, the
- *                       next malloc of this slot size but a few is taken
+ *                       sample.c says when. If the sample was among them, one
+ *                       of the next few mallocs of this slot size is taken
  *                       instead, so that figures of each size are unbiased.
- *                       "But a few": the malloc that finds a lane empty would
- *                       often be of the same call site.
+ *                       Chance says which one, because the malloc that finds a
+ *                       lane empty is often of the same call site.
  *     other requests    The bytes until the next point are counted down
  *                       exactly.
  *
  * If the mean is below LANES_LEAST, all lanes stay empty, so that each request
- * is an "other" one. A mean of 1 byte stands for each block, whatever its size.
+ * is an "other" one. With a mean of 1 byte every block is sampled, whatever its
+ * size.
  *
  * A sample costs a microsecond or more, as a stack is taken. A program that
  * allocates gigabytes a second would be slowed down, so the mean is doubled
