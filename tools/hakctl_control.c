@@ -536,7 +536,9 @@ const char *ctl_text(const json_t *object, const char *key)
 
 json_t *ctl_json_string(const char *text)
 {
-    json_t *string = text != NULL ? json_string(text) : json_null();
+    if (text == NULL)
+        return json_null();
+    json_t *string = json_string(text);
     if (string != NULL)
         return string;
     char *copy = strdup(text);
