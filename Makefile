@@ -76,7 +76,7 @@ say = @$(if $(V),:,printf '  %-5s %s\n' $(1) '$@')
 .PHONY: all
 all: $(B)/libhakmem.so $(CXX_LIBS) $(MODULE_FILES) $(BOXES) $(B)/hakctl \
     $(B)/hakctl-check-box $(B)/hakctl-monitor $(B)/hakctl-profile \
-    $(B)/share/report/report.html
+    $(B)/hakctl-trace $(B)/share/report/report.html
 	@echo 'built: $(B)/libhakmem.so, $(words $(BOXES)) boxes in $(B)/boxes/, modules in $(B)/modules/, $(B)/hakctl'
 
 # ---- library, tool -------------------------------------------------------
@@ -160,6 +160,13 @@ $(B)/hakctl-monitor: $(HAKCTL_OBJS) $(MONITOR_OBJS) $(WHOLE_OBJS)
 $(B)/hakctl-profile: $(HAKCTL_OBJS) $(PROFILE_OBJS) $(WHOLE_OBJS)
 	$(call say,LINK)
 	$(CC) $(EXE_LINK) -o $@ $^ $(WHOLE_LIBS) $(HAKCTL_LIBS) $(PROFILE_LIBS)
+
+# hakctl-trace is hakctl with record, replay, tune and trace, which need zstd.
+TRACE_LIBS := -lzstd -lm
+TRACE_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/trace/*.c))
+$(B)/hakctl-trace: $(HAKCTL_OBJS) $(TRACE_OBJS) $(WHOLE_OBJS)
+	$(call say,LINK)
+	$(CC) $(EXE_LINK) -o $@ $^ $(WHOLE_LIBS) $(HAKCTL_LIBS) $(TRACE_LIBS)
 
 # The files of the page of hakctl report, and the library that draws its charts.
 # Without the library the page has tables only.
@@ -500,7 +507,7 @@ install: all
 	install -m 755 $(BOXES) '$(DESTDIR)$(PREFIX)/lib/hakmem'
 	install -m 755 $(MODULE_FILES) '$(DESTDIR)$(PREFIX)/lib/hakmem/modules'
 	install -m 755 $(B)/hakctl $(B)/hakctl-check-box $(B)/hakctl-monitor \
-	    $(B)/hakctl-profile '$(DESTDIR)$(PREFIX)/bin'
+	    $(B)/hakctl-profile $(B)/hakctl-trace '$(DESTDIR)$(PREFIX)/bin'
 	install -m 644 framework/include/hakmem/*.h \
 	    '$(DESTDIR)$(PREFIX)/include/hakmem'
 	install -m 644 framework/kit/*.h '$(DESTDIR)$(PREFIX)/include/hakmem/kit'

@@ -9,7 +9,7 @@
 set -eu
 
 build='libinih-dev libffi-dev libjansson-dev libncurses-dev libmicrohttpd-dev
-libdw-dev libelf-dev zlib1g-dev libiberty-dev
+libdw-dev libelf-dev zlib1g-dev libiberty-dev libzstd-dev
 libjs-chart.js'
 peers='libmimalloc2.0|libmimalloc3 libjemalloc2
 libtcmalloc-minimal4|libtcmalloc-minimal4t64 libtbbmalloc2'

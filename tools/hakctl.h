@@ -39,6 +39,11 @@
  *     hakctl_profile_*.c  profile FILE: reads a heap profile
  *                         (hakctl_profile.h)
  *
+ * and of hakctl-trace, also hakctl with them:
+ *
+ *     trace/              record, replay, tune, trace: what a program asks of
+ *                         its allocator (trace/trace.h)
+ *
  * A command gets argv with its own name as argv[0] and returns hakctl's exit
  * status. Output goes to stdout, messages go to stderr.
  */
@@ -86,6 +91,10 @@ int ctl_exporter(int argc, char **argv);
 int ctl_report(int argc, char **argv);
 int ctl_profile(int argc, char **argv);
 int ctl_compare(int argc, char **argv);
+int ctl_record(int argc, char **argv);
+int ctl_replay(int argc, char **argv);
+int ctl_tune(int argc, char **argv);
+int ctl_trace(int argc, char **argv);
 
 /* ---- hakctl.c ------------------------------------------------------------ */
 

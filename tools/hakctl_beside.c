@@ -47,3 +47,23 @@ WEAK int ctl_profile_file(int argc, char **argv)
 {
     return run_beside("hakctl-profile", argc, argv);
 }
+
+WEAK int ctl_record(int argc, char **argv)
+{
+    return run_beside("hakctl-trace", argc, argv);
+}
+
+WEAK int ctl_replay(int argc, char **argv)
+{
+    return run_beside("hakctl-trace", argc, argv);
+}
+
+WEAK int ctl_tune(int argc, char **argv)
+{
+    return run_beside("hakctl-trace", argc, argv);
+}
+
+WEAK int ctl_trace(int argc, char **argv)
+{
+    return run_beside("hakctl-trace", argc, argv);
+}
