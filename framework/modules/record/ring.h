@@ -20,6 +20,9 @@
 #ifndef HAKMEM_RECORD_RING_H
 #define HAKMEM_RECORD_RING_H
 
+#include <linux/futex.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
@@ -86,7 +89,10 @@ struct record_ring {
 
 /* The area. */
 struct record_area {
-    uint64_t magic;
+    uint64_t magic; /* set last, when all else is */
+    /* Robust and shared. The writer holds it as long as it lives, by
+     * record_writer_begins. */
+    pthread_mutex_t writer;
     uint32_t version;
     uint32_t nrings, ring_entries; /* RECORD_RINGS, RECORD_RING_ENTRIES */
     uint32_t nused;                /* rings from this number on were never
@@ -116,6 +122,29 @@ static inline struct record_entry *record_entries(struct record_area *area,
     struct record_entry *first =
         (struct record_entry *)((char *)area + RECORD_HEAD_BYTES);
     return first + (size_t)ring * RECORD_RING_ENTRIES;
+}
+
+/* Called by the thread of the writer that lives longest, before others map the
+ * area. 0 or an errno. */
+static inline int record_writer_begins(struct record_area *area)
+{
+    pthread_mutexattr_t of;
+    pthread_mutexattr_init(&of);
+    pthread_mutexattr_setpshared(&of, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&of, PTHREAD_MUTEX_ROBUST);
+    int error = pthread_mutex_init(&area->writer, &of);
+    pthread_mutexattr_destroy(&of);
+    return error != 0 ? error : pthread_mutex_lock(&area->writer);
+}
+
+/* Does that thread live? When it ends, however that is, the kernel sets
+ * FUTEX_OWNER_DIED in the mutex: at once, while kill(2) takes a process that
+ * nobody has waited for to be alive, and for threads of any pid namespace. */
+static inline bool record_writer_lives(const struct record_area *area)
+{
+    uint32_t word = (uint32_t)__atomic_load_n(&area->writer.__data.__lock,
+                                              __ATOMIC_RELAXED);
+    return (word & FUTEX_TID_MASK) != 0 && (word & FUTEX_OWNER_DIED) == 0;
 }
 
 /* A clock that is cheap to read: of the processor where it has one. */
