@@ -32,11 +32,11 @@
 struct recorder;
 
 struct recorder_options {
-    const char *file;     /* of the first process */
     const char *conf;     /* of the program, for the file; may be NULL */
+    char *const *program; /* its words, in case /proc has them no more; may be
+                             NULL */
     uint64_t calls;       /* record so many and stop; 0: all */
     uint64_t duration_ns; /* record so long and stop; 0: no limit */
-    pid_t first;          /* process of `file`; 0: recorder_first says it */
 };
 
 /* ---- one process --------------------------------------------------------- */
@@ -72,10 +72,10 @@ struct recorded {
     struct recorded *link; /* the next one of the recorder */
     struct recorder *recorder;
     pid_t pid;
-    uint64_t process; /* as in its rings */
-    int pidfd;        /* -1: unknown, or the process has ended */
-    bool gone;        /* it puts no more entries */
-    bool drained;     /* it was gone before the rings were read */
+    uint64_t process;              /* as in its rings */
+    int pidfd;                     /* -1: unknown, or the process has ended */
+    bool gone;                     /* it puts no more entries */
+    bool drained;                  /* it was gone before the rings were read */
     struct record_stream **stream; /* those of its rings */
     uint32_t nstreams, stream_room;
     struct record_stream *last; /* whose entry was taken last; may be NULL */
@@ -87,7 +87,7 @@ struct recorded {
     bool unflushed;              /* something was put since the last flush */
     uint64_t ncalls, nobjects, time_ns, lost;
     uint32_t nthreads, thread; /* thread: of the last operation */
-    uint64_t resident_at_ns;   /* when its memory was read */
+    uint64_t ncalls_looked;    /* when its memory was read last */
 };
 
 /*
@@ -106,8 +106,8 @@ struct recorded *recorded_of(struct recorder *r, pid_t pid, uint64_t process);
 /* Add a ring to its process, or take it away. Returns false: no memory. */
 bool recorded_add(struct recorded *p, struct record_stream *s);
 void recorded_remove(struct recorded *p, struct record_stream *s);
-/* Write an operation of a process. Its time and its number of the block are
- * filled in. */
+/* Write an operation of a process. Its time is filled in; ticks 0: that of the
+ * operation before. */
 void recorded_put(struct recorded *p, struct trace_op *op, uint64_t ticks);
 /* See which processes have ended, and read how much memory the others have. */
 void recorded_look(struct recorder *r);
@@ -119,10 +119,10 @@ void recorded_flush(struct recorder *r);
 /* ---- the recorder -------------------------------------------------------- */
 
 enum {
-    RECORD_SHARES = 4096,       /* a power of two */
-    RECORD_QUANTUM_NS = 10000,  /* see record_merge.c */
-    RECORD_SLACK_NS = 2000,     /* clocks of processors differ by less */
-    RECORD_LOOK_NS = 10000000,  /* between two looks at the processes */
+    RECORD_SHARES = 4096,      /* a power of two */
+    RECORD_QUANTUM_NS = 10000, /* see record_merge.c */
+    RECORD_SLACK_NS = 2000,    /* clocks of processors differ by less */
+    RECORD_LOOK_NS = 10000000, /* between two looks at the processes */
     RECORD_FLUSH_NS = 1000000000,
     RECORD_SLEEP_NS = 4000000,
 };
@@ -148,14 +148,17 @@ struct recorder {
     struct recorder_options options;
     struct record_area *area;
     int fd;
-    char path[64]; /* for HAKMEM_RECORD_RING */
+    char path[64];    /* for HAKMEM_RECORD_RING */
+    const char *file; /* of the first process */
+    pid_t first;
     struct record_stream stream[RECORD_RINGS];
     struct recorded *processes;
-    uint16_t *images;  /* by pid: programs that it has been */
-    bool first_seen;   /* the first process has its file */
-    bool stopped;      /* no more is recorded */
-    bool failed;       /* as a file could not be written */
-    uint64_t left;     /* calls to be recorded; UINT64_MAX: all */
+    uint16_t *images; /* by pid: programs that it has been */
+    bool one_file;    /* FILE is no regular file, so there are no others */
+    bool told;        /* that a file could not be begun */
+    bool stopped;     /* no more is recorded */
+    bool failed;      /* as a file could not be written */
+    uint64_t left;    /* calls to be recorded; UINT64_MAX: all */
     double ns_per_tick;
     uint64_t begun_ns, looked_ns, flushed_ns;
     uint64_t ended_ns; /* when recording stopped */
@@ -167,8 +170,9 @@ struct recorder {
 /* Make the memory. NULL, with the reason in why. */
 struct recorder *recorder_new(const struct recorder_options *options, char *why,
                               size_t n);
-/* Say which process `file` is for. */
-void recorder_first(struct recorder *r, pid_t pid);
+/* Say which process is the first one, and what its file is. The name stays the
+ * caller's. Must be called before the first recorder_pass. */
+void recorder_first(struct recorder *r, pid_t pid, const char *file);
 /* Read what the rings have. Returns how many entries that were. */
 uint64_t recorder_pass(struct recorder *r);
 /* Wait until there is more to read, for some milliseconds. */

@@ -42,6 +42,7 @@ int record_area_new(struct record_area **area, char *path, size_t n)
     a->nrings = RECORD_RINGS;
     a->ring_entries = RECORD_RING_ENTRIES;
     a->writer_pid = (uint32_t)getpid();
+    record_writer_begins(a); /* cannot fail: nobody else knows the area */
     a->begun_ticks = record_ticks();
     a->begun_ns = record_now_ns();
     __atomic_store_n(&a->magic, RECORD_MAGIC, __ATOMIC_RELEASE);

@@ -145,8 +145,7 @@ static void put(const struct merge *m, struct record_stream *s,
 static void set_live(const struct merge *m, uint64_t address, uint64_t object)
 {
     if (trace_table_put(&m->p->live, key_of(address), object) != 0)
-        ctl_die("record: no memory for the table of %zu blocks",
-                m->p->live.n);
+        ctl_die("record: no memory for the table of %zu blocks", m->p->live.n);
 }
 
 static bool take_made(const struct merge *m, struct record_stream *s,
@@ -185,8 +184,8 @@ static bool take_given(const struct merge *m, const struct record_stream *s,
 static bool take_free(const struct merge *m, struct record_stream *s,
                       bool force)
 {
-    struct trace_op op = {
-        .kind = s->next.address != 0 ? TRACE_FREE : TRACE_FREE_NULL};
+    struct trace_op op = {.kind = s->next.address != 0 ? TRACE_FREE
+                                                       : TRACE_FREE_NULL};
     if (!take_given(m, s, force, &op.object))
         return false;
     put(m, s, &op);

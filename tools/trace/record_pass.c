@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -46,9 +47,12 @@ struct recorder *recorder_new(const struct recorder_options *options, char *why,
     return r;
 }
 
-void recorder_first(struct recorder *r, pid_t pid)
+void recorder_first(struct recorder *r, pid_t pid, const char *file)
 {
-    r->options.first = pid;
+    struct stat s;
+    r->first = pid;
+    r->file = file;
+    r->one_file = stat(file, &s) == 0 && !S_ISREG(s.st_mode);
 }
 
 void recorder_free(struct recorder *r)
@@ -93,7 +97,8 @@ static void give_back(struct recorder *r, struct record_stream *s)
     __atomic_store_n(&ring->ended, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&ring->pid, 0, __ATOMIC_RELEASE);
     *s = (struct record_stream){
-        .ring = ring, .entry = record_entries(r->area, number_in(r, s))};
+        .ring = ring,
+        .entry = record_entries(r->area, (uint32_t)(s - r->stream))};
 }
 
 /* Begin to read a ring that a thread has taken. Returns false: there is nothing
