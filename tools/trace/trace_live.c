@@ -3,11 +3,15 @@
  */
 #include "trace_live.h"
 
+#include <errno.h>
+
 static void give_back(struct trace_live *live, uint64_t object)
 {
-    uint64_t bytes;
-    if (trace_table_take(&live->blocks, object, &bytes))
-        live->bytes -= bytes;
+    const uint64_t *bytes = trace_blocks_find(&live->blocks, object);
+    if (bytes == NULL)
+        return;
+    live->bytes -= *bytes;
+    trace_blocks_remove(&live->blocks, object);
 }
 
 int trace_live_step(struct trace_live *live, const struct trace_op *op)
@@ -17,9 +21,10 @@ int trace_live_step(struct trace_live *live, const struct trace_op *op)
         give_back(live, given);
     if (!trace_makes(op->kind) || op->object == 0)
         return 0;
-    int error = trace_table_put(&live->blocks, op->object, op->size);
-    if (error != 0)
-        return error;
+    uint64_t *bytes = trace_blocks_add(&live->blocks, op->object);
+    if (bytes == NULL)
+        return -ENOMEM;
+    *bytes = op->size;
     live->bytes += op->size;
     if (live->bytes > live->peak_bytes)
         live->peak_bytes = live->bytes;
@@ -30,6 +35,6 @@ int trace_live_step(struct trace_live *live, const struct trace_op *op)
 
 void trace_live_clear(struct trace_live *live)
 {
-    trace_table_clear(&live->blocks);
-    *live = (struct trace_live){0};
+    trace_blocks_clear(&live->blocks);
+    *live = TRACE_LIVE;
 }

@@ -5,14 +5,20 @@
 #define HAKMEM_TRACE_LIVE_H
 
 #include "trace.h"
-#include "trace_table.h"
+#include "trace_blocks.h"
 
-/* Zero at first. */
+/* Begins with TRACE_LIVE. */
 struct trace_live {
-    struct trace_table blocks; /* number of a block -> its size in bytes */
+    struct trace_blocks blocks; /* uint64_t: the size in bytes */
     uint64_t bytes;
     uint64_t peak_bytes, peak_blocks;
 };
+
+#define TRACE_LIVE                                    \
+    (struct trace_live)                               \
+    {                                                 \
+        .blocks = {.record_bytes = sizeof(uint64_t) } \
+    }
 
 /* Go on by one operation. A block that is not live is not freed. Returns 0 or
  * -ENOMEM. */

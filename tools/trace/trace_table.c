@@ -9,14 +9,14 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { GROUP = 8, FIRST_SLOTS = 1024 };
+enum { FIRST_SLOTS = 1024 };
 
-/* The slot where the search for a key begins. Groups of eight keys are
- * scattered by Fibonacci hashing (Knuth, volume 3, 6.4). */
+/* The slot where the search for a key begins: Fibonacci hashing (Knuth, The Art
+ * of Computer Programming, volume 3, 6.4). */
 static size_t home(const struct trace_table *t, uint64_t key)
 {
-    uint64_t hash = (key / GROUP) * UINT64_C(0x9e3779b97f4a7c15);
-    return (((hash >> 32) * GROUP) | (key % GROUP)) & (t->nslots - 1);
+    uint64_t hash = key * UINT64_C(0x9e3779b97f4a7c15);
+    return (size_t)(hash >> 20) & (t->nslots - 1);
 }
 
 static size_t next(const struct trace_table *t, size_t i)

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * trace_table.h - a table from numbers to numbers, of blocks that are live.
- *
- * It is made for keys of which neighbours are used together, such as the
- * numbers of blocks: eight neighbours lie beside each other. One thread.
+ * trace_table.h - a hash table from numbers to numbers. One thread.
  */
 #ifndef HAKMEM_TRACE_TABLE_H
 #define HAKMEM_TRACE_TABLE_H

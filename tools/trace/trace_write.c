@@ -110,6 +110,7 @@ struct trace_writer *trace_create(const char *path, const char *about,
         return NULL;
     }
     w->fd = -1;
+    w->live = TRACE_LIVE;
     int error = begin(w, path, about);
     if (error == 0)
         return w;
