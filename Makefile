@@ -270,6 +270,15 @@ $(TRACE_TESTS): $(B)/%: %.c tests/unit/traces.h \
 	$(call say,LINK)
 	$(CC) $(ALL) $(TEST_INC) -Itools -o $@ $(filter %.c %.o %.a,$^) $(TRACE_LIBS)
 
+# Those of the recorder have its rings filled by the test itself.
+$(B)/tests/unit/test_recorder: tests/unit/test_recorder.c \
+    $(patsubst %,$(B)/obj/tools/trace/record_%.o,area merge pass process) \
+    $(TRACE_FORMAT:%.c=$(B)/obj/%.o) $(B)/obj/tools/hakctl_json.o $(B)/base.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(CC) $(ALL) $(TEST_INC) -Itools -o $@ $(filter %.c %.o %.a,$^) \
+	    $(TRACE_LIBS) -lpthread
+
 # Boxes that the tests of the loader and of the conformance suite use.
 TEST_BOXES := $(patsubst tests/boxes/%.c,$(B)/tests/boxes/%.so,$(wildcard tests/boxes/*.c))
 $(B)/tests/boxes/%.so: tests/boxes/%.c framework/include/hakmem/box.h
