@@ -11,11 +11,14 @@
  * producer and one consumer.
  *
  * Order. An entry of a block that was made is put after the call of the
- * allocator, and an entry of a block that is given back before it. So if a
- * thread frees, or gets the address of, a block of another thread, the other
- * thread's entry was put before. The reader relies on that, not on clocks: it
- * reads all `head`s, then all `head`s again. What an entry of the first reading
- * depends on is among the entries of the second.
+ * allocator, and before malloc returns. An entry of a block that is given back
+ * is put before the call. So if a thread frees a block of another thread, or
+ * gets the address of one, the other's entry was put before, and its ticks,
+ * which are read anew for each entry, are lower. The reader takes the entries
+ * that are older than a moment before it read the heads of all rings: all
+ * entries that they follow from are there. It puts entries of one address into
+ * the order of their ticks. Addresses alone would not tell it to which of two
+ * blocks that had one address in turn a free belongs.
  */
 #ifndef HAKMEM_RECORD_RING_H
 #define HAKMEM_RECORD_RING_H
