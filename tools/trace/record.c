@@ -151,6 +151,14 @@ static void tell_others(const struct recorder_totals *t)
             t->largest.ncalls);
 }
 
+static double used_seconds(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
 static void tell(const struct recorder *r, size_t nrunning)
 {
     const struct recorder_totals *t = &r->totals;
