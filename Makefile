@@ -250,6 +250,8 @@ COLD := conf core/box report start
 objs = $(foreach f,$(1),$(B)/obj/framework/$(f) $(FUSED)/obj/$(f))
 $(call objs,$(FAST:%=%/%.o)): FOR_FILE := -falign-functions=64
 $(call objs,$(COLD:%=%/%.o) modules/%.o): FOR_FILE := -Os
+# This file runs in each call while a program is recorded.
+$(call objs,modules/record/put.o): FOR_FILE := -O2
 # The calls in dlopen.c must become jumps whatever CFLAGS says. The file itself
 # explains why.
 $(call objs,start/dlopen.o): FOR_FILE := -O2 -foptimize-sibling-calls

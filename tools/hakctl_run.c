@@ -492,8 +492,7 @@ int ctl_run(int argc, char **argv)
         ctl_foreign_tls_for_next(); /* a foreign box may be loaded later */
     if (status == CTL_OK && r.heap)
         ctl_heap_profile_tell();
-    const struct ctl_reported reported = {argv + optind, before,
-                                          r.report_file};
+    const struct ctl_reported reported = {argv + optind, before, r.report_file};
     if (status == CTL_OK)
         status = r.report ? ctl_run_reported(&reported)
                           : ctl_run_program(argv + optind, before);

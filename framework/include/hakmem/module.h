@@ -442,6 +442,20 @@ struct hak_heap_profile_1 {
     void (*state)(const struct hak_report_part *to);
 };
 
+/*
+ * Extension "hak.record/1", which the module record offers, for module control.
+ * start and stop return 0, or -errno with the reason in why.
+ */
+#define HAK_RECORD_1 "hak.record/1"
+struct hak_record_1 {
+    /* start - record into the memory of hakctl record at path (ring.h). */
+    int (*start)(const char *path, char *why, size_t n);
+    /* stop - record no more, and let the writer end. */
+    int (*stop)(char *why, size_t n);
+    /* state - add what is going on, as members of a JSON object. */
+    void (*state)(const struct hak_report_part *to);
+};
+
 /* The symbol of an entry: HAK_MODULE_ENTRY(learner) is
  * hak_module_entry_learner. */
 #define HAK_MODULE_PREFIX "hak_module_entry_"

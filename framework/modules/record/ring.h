@@ -68,11 +68,11 @@ struct record_entry {
 /*
  * A ring, of one thread. A thread takes the free one of the lowest number: it
  * changes pid from 0, raises `nused` of the area where that is too low, fills
- * in tid, process and started_ticks, and then puts entries. The writer of the
- * trace looks at these when head has changed or `ended` is set. It gives the
- * ring back when that is empty and `ended` is set, or when the process is gone:
- * it sets lost, ended, tid and process to 0 and then pid. head and tail go on
- * from where they are.
+ * in tid, process, pid_space and started_ticks, and then puts entries. The
+ * writer of the trace looks at these when head has changed or `ended` is set.
+ * It gives the ring back when that is empty and `ended` is set, or when the
+ * process is gone: it sets lost, ended, tid and process to 0 and then pid. head
+ * and tail go on from where they are.
  *
  * A program that calls exec keeps its pid, and its rings stay behind without
  * `ended`. So `process` has another value in the new program. The writer takes
@@ -81,8 +81,10 @@ struct record_entry {
 struct record_ring {
     _Alignas(64) uint32_t pid; /* 0: it is free; atomic */
     uint32_t tid;
-    uint64_t process; /* record_ticks() when this process or, after exec, this
-                         program began to record; not 0 */
+    uint64_t process;   /* record_ticks() when this process or, after exec, this
+                           program began to record; not 0 */
+    uint64_t pid_space; /* st_ino of /proc/self/ns/pid, in which pid and tid
+                           are meant; 0: unknown */
     uint64_t started_ticks;     /* of the first entry's `ticks` */
     uint32_t ended;             /* the thread puts no more entries; atomic */
     _Alignas(64) uint64_t head; /* entries that were put; atomic */
