@@ -89,6 +89,7 @@ static struct thread take_ring(pid_t pid, uint64_t process)
                                             __ATOMIC_RELEASE, __ATOMIC_RELAXED))
             ;
         ring->process = process;
+        ring->pid_space = recorder->pid_space;
         ring->started_ticks = a->begun_ticks;
         return (struct thread){ring, record_entries(a, i), ring->head,
                                a->begun_ticks};
@@ -614,6 +615,25 @@ TEST(a_ring_is_free_again_when_its_process_put_nothing)
     EXPECT_EQ(recorder->area->ring[0].pid, 0);
     recorder_end(recorder);
     EXPECT_EQ(access(file, F_OK), -1);
+}
+
+/* Its pid may be that of nobody here, or of somebody else. */
+TEST(a_process_of_another_namespace_lives)
+{
+    char path[256];
+    begin();
+    struct thread a = take_ring(1234567, 9);
+    a.ring->pid_space = 1;
+    put(&a, 1, RECORD_MALLOC, 0x1000, 1);
+    for (unsigned i = 0; i < 3; i++) {
+        usleep(RECORD_LOOK_NS / 1000);
+        recorder_pass(recorder);
+    }
+    EXPECT_EQ(a.ring->pid, 1234567);
+    put(&a, 2, RECORD_FREE, 0x1000, 0);
+    recorder_end(recorder);
+    snprintf(path, sizeof path, "%s/x.1234567.trace", folder);
+    EXPECT_STR(read_ops(path, NULL), "0m1=1 0f1");
 }
 
 TEST(a_thread_that_ended_gives_its_ring_and_number_away)

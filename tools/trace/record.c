@@ -171,10 +171,11 @@ static void tell(const struct recorder *r, size_t nrunning)
         return;
     }
     ctl_say("recorded %" PRIu64 " call%s of %" PRIu32
-            " thread%s in %.2f s: %s, %" PRIu64 " bytes, %.2f a call; %" PRIu64
-            " call%s lost",
+            " thread%s in %.2f s (hakctl: %.2f s of CPU): %s, %" PRIu64
+            " bytes, %.2f a call; %" PRIu64 " call%s lost",
             f->ncalls, plural(f->ncalls), f->nthreads, plural(f->nthreads),
-            (double)(r->ended_ns - r->begun_ns) / 1e9, f->path, f->bytes,
+            (double)(r->ended_ns - r->begun_ns) / 1e9, used_seconds(), f->path,
+            f->bytes,
             f->ncalls != 0 ? (double)f->bytes / (double)f->ncalls : 0.0,
             t->lost, plural(t->lost));
     tell_others(t);

@@ -102,7 +102,8 @@ uint64_t record_merge(struct recorded *p, uint64_t cut_ticks);
 /* ---- record_process.c ---------------------------------------------------- */
 
 /* The process of a ring, known or new. NULL: no memory. */
-struct recorded *recorded_of(struct recorder *r, pid_t pid, uint64_t process);
+struct recorded *recorded_of(struct recorder *r,
+                             const struct record_ring *ring);
 /* Add a ring to its process, or take it away. Returns false: no memory. */
 bool recorded_add(struct recorded *p, struct record_stream *s);
 void recorded_remove(struct recorded *p, struct record_stream *s);
@@ -151,6 +152,7 @@ struct recorder {
     char path[64];    /* for HAKMEM_RECORD_RING */
     const char *file; /* of the first process */
     pid_t first;
+    uint64_t pid_space; /* as in rings */
     struct record_stream stream[RECORD_RINGS];
     struct recorded *processes;
     uint16_t *images; /* by pid: programs that it has been */

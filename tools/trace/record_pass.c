@@ -17,8 +17,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { PIDS = 1 << 22 }; /* PID_MAX_LIMIT of Linux */
-
 /* ---- begin and end ------------------------------------------------------- */
 
 struct recorder *recorder_new(const struct recorder_options *options, char *why,
@@ -26,7 +24,7 @@ struct recorder *recorder_new(const struct recorder_options *options, char *why,
 {
     struct recorder *r = calloc(1, sizeof *r);
     if (r != NULL)
-        r->images = calloc(PIDS, sizeof *r->images);
+        r->images = calloc(RECORD_PIDS, sizeof *r->images);
     if (r == NULL || r->images == NULL)
         ctl_die("no memory");
     r->fd = record_area_new(&r->area, r->path, sizeof r->path);
@@ -37,6 +35,9 @@ struct recorder *recorder_new(const struct recorder_options *options, char *why,
         free(r);
         return NULL;
     }
+    struct stat space;
+    if (stat("/proc/self/ns/pid", &space) == 0)
+        r->pid_space = space.st_ino;
     r->options = *options;
     r->left = options->calls != 0 ? options->calls : UINT64_MAX;
     r->begun_ns = r->looked_ns = r->flushed_ns = r->area->begun_ns;
@@ -94,6 +95,7 @@ static void give_back(struct recorder *r, struct record_stream *s)
     ring->lost = 0;
     ring->tid = 0;
     ring->process = 0;
+    ring->pid_space = 0;
     __atomic_store_n(&ring->ended, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&ring->pid, 0, __ATOMIC_RELEASE);
     *s = (struct record_stream){
@@ -111,11 +113,11 @@ static bool adopt(struct recorder *r, struct record_stream *s, pid_t pid,
     s->tail = __atomic_load_n(&ring->tail, __ATOMIC_RELAXED);
     if (head == s->tail &&
         __atomic_load_n(&ring->ended, __ATOMIC_ACQUIRE) == 0) {
-        if (look && !is_there(pid))
+        if (look && ring->pid_space == r->pid_space && !is_there(pid))
             give_back(r, s);
         return false;
     }
-    struct recorded *p = recorded_of(r, pid, ring->process);
+    struct recorded *p = recorded_of(r, ring);
     if (p == NULL || !recorded_add(p, s))
         ctl_die("no memory");
     s->thread = UINT32_MAX;

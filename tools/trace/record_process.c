@@ -62,7 +62,7 @@ static char *read_words(pid_t pid, size_t *n)
 static void print_words(FILE *out, const struct recorded *p)
 {
     size_t n = 0;
-    char *words = read_words(p->pid, &n);
+    char *words = p->elsewhere ? NULL : read_words(p->pid, &n);
     const char *comma = "";
     fputs(",\"program\":[", out);
     for (size_t at = 0; at < n; at += strlen(words + at) + 1, comma = ",") {
@@ -191,26 +191,36 @@ void recorded_flush(struct recorder *r)
 /* ---- the list ------------------------------------------------------------ */
 
 /* The pid of a program that has called exec is that of the new program, too. */
-static void end_former(struct recorder *r, pid_t pid)
+static void end_former(const struct recorder *r, const struct recorded *latter)
 {
     for (struct recorded *p = r->processes; p != NULL; p = p->link)
-        p->gone |= p->pid == pid;
+        p->gone |= p->pid == latter->pid && !p->elsewhere;
 }
 
-struct recorded *recorded_of(struct recorder *r, pid_t pid, uint64_t process)
+static void find_process(struct recorded *p)
 {
+    p->pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0);
+    p->gone = p->pidfd < 0 && errno == ESRCH;
+}
+
+struct recorded *recorded_of(struct recorder *r, const struct record_ring *ring)
+{
+    const pid_t pid = (pid_t)(ring->pid % RECORD_PIDS);
     for (struct recorded *p = r->processes; p != NULL; p = p->link)
-        if (p->pid == pid && p->process == process)
+        if (p->pid == pid && p->process == ring->process)
             return p;
     struct recorded *p = calloc(1, sizeof *p);
     if (p == NULL)
         return NULL;
-    end_former(r, pid);
     p->recorder = r;
     p->pid = pid;
-    p->process = process;
-    p->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    p->gone = p->pidfd < 0 && errno == ESRCH;
+    p->process = ring->process;
+    p->elsewhere = ring->pid_space != 0 && ring->pid_space != r->pid_space;
+    p->pidfd = -1;
+    if (!p->elsewhere) {
+        end_former(r, p);
+        find_process(p);
+    }
     p->file = name_of(r, pid, ++r->images[pid]);
     p->link = r->processes;
     r->processes = p;
@@ -249,6 +259,8 @@ void recorded_remove(struct recorded *p, struct record_stream *s)
 static bool has_ended(const struct recorded *p)
 {
     struct pollfd end = {.fd = p->pidfd, .events = POLLIN};
+    if (p->elsewhere)
+        return false;
     if (p->pidfd < 0)
         return kill(p->pid, 0) != 0 && errno == ESRCH;
     return poll(&end, 1, 0) == 1;
@@ -274,7 +286,8 @@ static uint64_t resident_bytes(pid_t pid)
 static void note_resident(struct recorded *p)
 {
     struct trace_op op = {.kind = TRACE_RESIDENT, .thread = p->thread};
-    if (p->writer == NULL || p->failed || p->ncalls == p->ncalls_looked)
+    if (p->writer == NULL || p->failed || p->elsewhere ||
+        p->ncalls == p->ncalls_looked)
         return;
     p->ncalls_looked = p->ncalls;
     op.size = resident_bytes(p->pid);
