@@ -18,6 +18,11 @@ static const char *size_text(char out[SIZE_BYTES], uint64_t bytes)
     return advice_size(out, bytes > INT64_MAX ? INT64_MAX : (int64_t)bytes);
 }
 
+static const char *plural(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 /* ---- where it comes from ------------------------------------------------- */
 
 static void print_about(const char *file, const char *about)
@@ -59,10 +64,12 @@ static void print_calls(const struct trace_counts *c)
 static void print_live(const struct trace_counts *c)
 {
     char peak[SIZE_BYTES], now[SIZE_BYTES];
-    printf("live at the peak: %s; %" PRIu64 " blocks\n",
-           size_text(peak, c->peak_bytes), c->peak_blocks);
-    printf("live at the end: %s; %" PRIu64 " blocks\n",
-           size_text(now, c->live_bytes), c->live_blocks);
+    printf("live at the peak: %s in %" PRIu64 " block%s\n",
+           size_text(peak, c->peak_bytes), c->peak_blocks,
+           plural(c->peak_blocks));
+    printf("live at the end: %s in %" PRIu64 " block%s\n",
+           size_text(now, c->live_bytes), c->live_blocks,
+           plural(c->live_blocks));
     if (c->peak_resident_bytes != 0)
         printf("anonymous memory in RAM at the peak: %s\n",
                size_text(peak, c->peak_resident_bytes));
@@ -129,9 +136,11 @@ void trace_ctl_print(const struct trace_words *words, const char *about,
                      const struct trace_counts *c)
 {
     print_about(words->file, about);
-    printf("%" PRIu64 " operations of %" PRIu32 " thread%s in %.3f s\n",
-           c->nops, c->threads, c->threads == 1 ? "" : "s",
-           (double)c->time_ns / 1e9);
+    printf("%" PRIu64 " operation%s of %" PRIu32 " thread%s", c->nops,
+           plural(c->nops), c->threads, plural(c->threads));
+    if (c->time_ns != 0)
+        printf(" in %.3f s", (double)c->time_ns / 1e9);
+    putchar('\n');
     if (c->cut)
         printf("The file was cut: there may have been more operations.\n");
     if (c->damaged)
