@@ -324,7 +324,9 @@ $(B)/tests/foreign/%.so: tests/foreign/%.c
 # with the sanitizers, and `make fuzz` builds them with libFuzzer too. The
 # others are built without sanitizers.
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
-FUZZ_TEXTS := conf signature control profile
+FUZZ_TEXTS := conf signature control profile trace
+FUZZ_SRCS_trace := $(TRACE_FORMAT) framework/base/os.c
+FUZZ_LIBS_trace := -lzstd -lz
 FUZZ_SRCS_profile := $(addprefix tools/hakctl_profile_,parse.c tables.c set.c)
 FUZZ_SRCS_control := $(addprefix framework/modules/control/,commands.c \
     asking.c changing.c profile.c request.c reply.c) framework/base/os.c
