@@ -516,8 +516,7 @@ TEST(threads_that_pass_blocks_on)
     for (uintptr_t i = 0; i < NTHREADS; i++)
         pthread_create(&thread[i], NULL, work, (void *)i); /* NOLINT */
     while (__atomic_load_n(&nworking, __ATOMIC_ACQUIRE) != 0) {
-        recorder_pass(recorder);
-        recorder_sleep(recorder);
+        recorder_sleep(recorder, recorder_pass(recorder));
     }
     recorder_end(recorder);
     EXPECT_EQ(recorder->totals.lost, 0);

@@ -207,8 +207,7 @@ static void raise_limit_of_files(void)
 static void record_child(struct recorder *r, struct ctl_child *child)
 {
     while (recorder_runs(r) && !ctl_child_look(child, false)) {
-        recorder_pass(r);
-        recorder_sleep(r);
+        recorder_sleep(r, recorder_pass(r));
     }
     end(r, child->ended);
     ctl_child_look(child, true);
@@ -274,8 +273,7 @@ static void record_process(struct recorder *r, pid_t pid, const sigset_t *ends)
     bool ended = false;
     while (recorder_runs(r) && !(ended = pidfd < 0 || has_ended(pidfd)) &&
            sigtimedwait(ends, NULL, &none) < 0) {
-        recorder_pass(r);
-        recorder_sleep(r);
+        recorder_sleep(r, recorder_pass(r));
     }
     bool asked = !recorder_runs(r) && !r->stopped; /* by record PID stop */
     recorder_stop(r);

@@ -10,8 +10,7 @@
  *     struct recorder *r = recorder_new(&options, why, sizeof why);
  *     ... start a program with HAKMEM_RECORD_RING = r->path ...
  *     while (recorder_runs(r))
- *         if (recorder_pass(r) == 0)
- *             recorder_sleep(r);
+ *         recorder_sleep(r, recorder_pass(r));
  *     recorder_end(r);
  *     recorder_free(r);
  *
@@ -121,6 +120,7 @@ void recorded_flush(struct recorder *r);
 
 enum {
     RECORD_SHARES = 4096,      /* a power of two */
+    RECORD_PIDS = 1 << 22,     /* PID_MAX_LIMIT of Linux */
     RECORD_QUANTUM_NS = 10000, /* see record_merge.c */
     RECORD_SLACK_NS = 2000,    /* clocks of processors differ by less */
     RECORD_LOOK_NS = 10000000, /* between two looks at the processes */
@@ -177,8 +177,9 @@ struct recorder *recorder_new(const struct recorder_options *options, char *why,
 void recorder_first(struct recorder *r, pid_t pid, const char *file);
 /* Read what the rings have. Returns how many entries that were. */
 uint64_t recorder_pass(struct recorder *r);
-/* Wait until there is more to read, for some milliseconds. */
-void recorder_sleep(struct recorder *r);
+/* Wait until a ring is half full, for some milliseconds. taken: what
+ * recorder_pass has returned. */
+void recorder_sleep(struct recorder *r, uint64_t taken);
 /* Let programs put no more entries. */
 void recorder_stop(struct recorder *r);
 /* Does it still record? */

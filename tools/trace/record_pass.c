@@ -218,12 +218,14 @@ uint64_t recorder_pass(struct recorder *r)
     return taken;
 }
 
-void recorder_sleep(struct recorder *r)
+/* If nothing could be taken, a ring that is half full is no reason not to wait.
+ */
+void recorder_sleep(struct recorder *r, uint64_t taken)
 {
     const struct timespec most = {.tv_nsec = RECORD_SLEEP_NS};
     uint32_t seen = __atomic_load_n(&r->area->wake, __ATOMIC_ACQUIRE);
     uint32_t nused = __atomic_load_n(&r->area->nused, __ATOMIC_ACQUIRE);
-    for (uint32_t i = 0; i < nused && i < RECORD_RINGS; i++) {
+    for (uint32_t i = 0; taken != 0 && i < nused && i < RECORD_RINGS; i++) {
         const struct record_ring *ring = &r->area->ring[i];
         if (__atomic_load_n(&ring->head, __ATOMIC_ACQUIRE) -
                 __atomic_load_n(&ring->tail, __ATOMIC_RELAXED) >=
