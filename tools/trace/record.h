@@ -71,10 +71,12 @@ struct recorded {
     struct recorded *link; /* the next one of the recorder */
     struct recorder *recorder;
     pid_t pid;
-    uint64_t process;              /* as in its rings */
-    int pidfd;                     /* -1: unknown, or the process has ended */
-    bool gone;                     /* it puts no more entries */
-    bool drained;                  /* it was gone before the rings were read */
+    uint64_t process; /* as in its rings */
+    bool elsewhere;   /* its pid is of another namespace, so that neither its
+                         end nor its memory can be seen */
+    int pidfd;        /* -1: unknown, or the process has ended */
+    bool gone;        /* it puts no more entries */
+    bool drained;     /* it was gone before the rings were read */
     struct record_stream **stream; /* those of its rings */
     uint32_t nstreams, stream_room;
     struct record_stream *last; /* whose entry was taken last; may be NULL */
