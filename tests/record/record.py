@@ -281,7 +281,8 @@ def hakctl_is_killed(place):
 
 
 def file_limit():
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100000, 100000))
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30000, hard))
 
 
 def a_file_that_may_not_grow(place):

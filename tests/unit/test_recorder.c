@@ -460,6 +460,7 @@ static void *work(void *number)
 {
     struct thread t = take_ring(getpid(), SELF);
     uint32_t id = (uint32_t)(uintptr_t)number << 24;
+    t.ring->tid = id;
     for (unsigned i = 0; i < TEST_TURNS(NTURNS); i++) {
         struct block b = make_block(&t, ++id);
         if (i % 3 == 0)
@@ -641,13 +642,28 @@ TEST(a_thread_that_ended_gives_its_ring_and_number_away)
     for (unsigned i = 0; i < 3; i++) {
         struct thread a = take_ring(getpid(), SELF);
         EXPECT_EQ(a.ring - recorder->area->ring, 0);
+        a.ring->tid = i;
         put(&a, 1 + i, RECORD_FREE, 0, 0);
         a.ring->lost = 2;
         __atomic_store_n(&a.ring->ended, 1, __ATOMIC_RELEASE);
         recorder_pass(recorder);
     }
-    EXPECT_STR(end(), "0n 0. 1n 1. 2n 2.");
+    EXPECT_STR(end(), "0n 1n 2n 0. 1. 2.");
     EXPECT_EQ(recorder->totals.lost, 6);
+}
+
+/* glibc frees what a thread had when the thread has ended already. */
+TEST(a_thread_that_ends_may_take_a_ring_once_more)
+{
+    begin();
+    for (unsigned i = 0; i < 3; i++) {
+        struct thread a = take_ring(getpid(), SELF);
+        a.ring->tid = 7;
+        put(&a, 1 + i, RECORD_FREE, 0, 0);
+        __atomic_store_n(&a.ring->ended, 1, __ATOMIC_RELEASE);
+        recorder_pass(recorder);
+    }
+    EXPECT_STR(end(), "0n 0n 0n 0.");
 }
 
 /* ---- limits -------------------------------------------------------------- */

@@ -65,6 +65,13 @@ struct record_stream {
     struct record_next next;
 };
 
+/* A thread that has ended, or seems to have: while it ends, glibc frees what
+ * the thread had, and it takes a ring once more. */
+struct record_ended {
+    uint32_t tid, thread;
+    uint32_t nlooks; /* that were made since */
+};
+
 /* A process that is recorded: from its start, or from exec or fork, to its end,
  * or to exec. */
 struct recorded {
@@ -79,6 +86,8 @@ struct recorded {
     bool drained;     /* it was gone before the rings were read */
     struct record_stream **stream; /* those of its rings */
     uint32_t nstreams, stream_room;
+    struct record_ended *ended;
+    uint32_t nended, ended_room;
     struct record_stream *last; /* whose entry was taken last; may be NULL */
 
     struct trace_table live; /* address / 16 -> number of the block */
@@ -107,6 +116,8 @@ struct recorded *recorded_of(struct recorder *r,
                              const struct record_ring *ring);
 /* Add a ring to its process, or take it away. Returns false: no memory. */
 bool recorded_add(struct recorded *p, struct record_stream *s);
+/* Note that the thread of a ring has ended. Returns false: no memory. */
+bool recorded_ended(struct recorded *p, const struct record_stream *s);
 void recorded_remove(struct recorded *p, struct record_stream *s);
 /* Write an operation of a process. Its time is filled in; ticks 0: that of the
  * operation before. */

@@ -120,7 +120,6 @@ static bool adopt(struct recorder *r, struct record_stream *s, pid_t pid,
     struct recorded *p = recorded_of(r, ring);
     if (p == NULL || !recorded_add(p, s))
         ctl_die("no memory");
-    s->thread = UINT32_MAX;
     s->ticks = ring->started_ticks;
     return true;
 }
@@ -156,10 +155,8 @@ static void return_rings(struct recorder *r, struct recorded *p)
             s->tail == __atomic_load_n(&s->ring->head, __ATOMIC_ACQUIRE);
         if ((!ended && !p->drained) || (!empty && !p->drained))
             continue;
-        if (ended && s->thread != UINT32_MAX) {
-            struct trace_op op = {.kind = TRACE_ENDED, .thread = s->thread};
-            recorded_put(p, &op, s->ticks);
-        }
+        if (ended && s->thread != UINT32_MAX && !recorded_ended(p, s))
+            ctl_die("no memory");
         give_back(r, s);
     }
 }
