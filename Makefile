@@ -329,7 +329,7 @@ FUZZ_SRCS_trace := $(TRACE_FORMAT) framework/base/os.c
 FUZZ_LIBS_trace := -lzstd -lz
 FUZZ_SRCS_profile := $(addprefix tools/hakctl_profile_,parse.c tables.c set.c)
 FUZZ_SRCS_control := $(addprefix framework/modules/control/,commands.c \
-    asking.c changing.c profile.c request.c reply.c) framework/base/os.c
+    asking.c changing.c profile.c record.c request.c reply.c) framework/base/os.c
 FUZZ_LIBS_control := -l:libjansson.a
 FUZZ_SRCS_signature := framework/modules/foreign/signature.c
 FUZZ_SRCS_conf := $(wildcard framework/conf/*.c) framework/base/classes.c \

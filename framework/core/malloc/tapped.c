@@ -90,9 +90,15 @@ void *hak_tapped_realloc(const struct hak_call_ops *tap, void *p, size_t size)
     return q;
 }
 
-/* In a fork the free is kept, and told when it is carried out. */
+/*
+ * In a fork the free is kept, and told when it is carried out. At the end of
+ * each thread libc frees a few pointers that are NULL. The thread has parked
+ * its structure by then, and takes none for that.
+ */
 void hak_tapped_free(const struct hak_call_ops *tap, void *p)
 {
+    if (p == NULL && !hak_is_attached(hak_self))
+        return;
     struct hak_thread *t = attached(hak_self);
     if (likely(t != NULL)) {
         tap->freeing(word_of(t), p);

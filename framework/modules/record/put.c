@@ -84,7 +84,7 @@ static inline void put(struct record_thread *th, uint64_t head,
 {
     uint64_t now = ticks_now(th), passed = now - th->last_ticks;
     if (unlikely(size >= UINT32_MAX))
-        put_value(th, &head, RECORD_LONG, size);
+        put_value(th, &head, RECORD_LONG, hak_min(size, UINT64_MAX >> 4));
     if (unlikely(passed >= UINT32_MAX))
         put_value(th, &head, RECORD_TIME, now);
     *entry_at(th, head) = (struct record_entry){
