@@ -32,8 +32,7 @@ struct recorder;
 
 struct recorder_options {
     const char *conf;     /* of the program, for the file; may be NULL */
-    char *const *program; /* its words, in case /proc has them no more; may be
-                             NULL */
+    char *const *program; /* the words of the first one; NULL: unknown */
     uint64_t calls;       /* record so many and stop; 0: all */
     uint64_t duration_ns; /* record so long and stop; 0: no limit */
 };
