@@ -439,7 +439,7 @@ demo: | $(B)/.deps-demo
 	tools/demo.sh
 
 BENCH_PROGS := $(patsubst bench/%.c,$(B)/bench/%,\
-    $(filter-out bench/foreign_calls.c bench/calls.c,$(wildcard bench/*.c))) \
+    $(filter-out bench/foreign_calls.c bench/calls.c bench/trace_file.c,$(wildcard bench/*.c))) \
     $(B)/bench/calls.so
 $(B)/bench/%: bench/%.c
 	@mkdir -p $(@D)
@@ -469,6 +469,16 @@ bench-foreign: | $(B)/.deps-bench
 	$(MAKE) all $(B)/bench/foreign_calls $(B)/bench/pair
 	$(B)/bench/foreign_calls
 	bench/foreign.py $(BENCH_ARGS)
+
+# bench-trace measures what traces cost to write and to read. TRACES lists them.
+$(B)/bench/trace_file: bench/trace_file.c $(TRACE_FORMAT:%.c=$(B)/obj/%.o) \
+    $(B)/base.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(CC) $(BASE) $(WARN) -Itools -o $@ $(filter %.c %.o %.a,$^) $(TRACE_LIBS)
+.PHONY: bench-trace
+bench-trace: $(B)/bench/trace_file
+	$(B)/bench/trace_file $(TRACES)
 
 .PHONY: benches
 benches: | $(B)/.deps-bench
@@ -585,6 +595,7 @@ help:
 	@echo 'make bench-stack  how fast module stack walks a stack'
 	@echo 'make bench-hardened  conf/hardened.ini beside Scudo (HARDENED_MALLOC=FILE)'
 	@echo 'make bench-foreign  calls of other libraries, programs on them as boxes'
+	@echo 'make bench-trace TRACES="FILE ..."  what traces cost to write and read'
 	@echo 'make benches     the bench programs, into build/bench/'
 	@echo 'make fused       CONF=conf/default.ini and its boxes as one library'
 	@echo 'make check-fused CONF=conf/default.ini   tests on that library'

@@ -167,12 +167,13 @@ struct recorder {
     uint64_t pid_space; /* as in rings */
     struct record_stream stream[RECORD_RINGS];
     struct recorded *processes;
-    uint16_t *images; /* by pid: programs that it has been */
-    bool one_file;    /* FILE is no regular file, so there are no others */
-    bool told;        /* that a file could not be begun */
-    bool stopped;     /* no more is recorded */
-    bool failed;      /* as a file could not be written */
-    uint64_t left;    /* calls to be recorded; UINT64_MAX: all */
+    uint16_t *images;    /* by pid: programs that it has been */
+    bool one_file;       /* FILE is no regular file, so there are no others */
+    bool told;           /* that a file could not be begun */
+    bool stopped;        /* no more is recorded */
+    bool failed;         /* as a file could not be written */
+    uint64_t read_ticks; /* when the heads of all rings were read */
+    uint64_t left;       /* calls to be recorded; UINT64_MAX: all */
     double ns_per_tick;
     uint64_t begun_ns, looked_ns, flushed_ns;
     uint64_t ended_ns; /* when recording stopped */

@@ -182,6 +182,7 @@ static uint64_t take_all(struct recorder *r, bool look, bool all)
     for (struct recorded *p = r->processes; p != NULL; p = p->link)
         p->drained = p->gone;
     read_heads(r, look);
+    r->read_ticks = record_ticks() + slack;
     for (struct recorded *p = r->processes; p != NULL; p = p->link) {
         if (r->left != 0)
             taken += record_merge(p, all || p->drained ? UINT64_MAX : cut);

@@ -4,7 +4,6 @@
 #include "trace_ctl.h"
 
 #include <jansson.h>
-#include <math.h>
 
 static void number(json_t *to, const char *key, uint64_t value)
 {
@@ -37,15 +36,14 @@ static json_t *sizes(const struct trace_counts *c)
 }
 
 /* The rows have an upper limit, which is not reached, but the last one. */
-static json_t *lives(const uint64_t *rows, double limit)
+static json_t *lives(const uint64_t *rows, json_int_t limit)
 {
     json_t *all = json_array();
     for (unsigned i = 0; i < TRACE_LIFE_ROWS; i++, limit *= 10) {
         json_t *row = json_object();
         json_object_set_new(row, "under",
-                            i < TRACE_LIFE_ROWS - 1
-                                ? json_integer((json_int_t)llround(limit))
-                                : json_null());
+                            i < TRACE_LIFE_ROWS - 1 ? json_integer(limit)
+                                                    : json_null());
         number(row, "blocks", rows[i]);
         json_array_append_new(all, row);
     }

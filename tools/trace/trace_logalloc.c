@@ -126,37 +126,56 @@ static int parse(struct trace *t, struct trace_call *call, char *why, size_t n)
 
 /* ---- the process --------------------------------------------------------- */
 
+/* Lines of each process. */
+struct counts {
+    struct trace_table lines; /* pid + 1 -> how many */
+    uint64_t most, most_pid;
+};
+
+/* Count the line of a process. Returns 0 or -ENOMEM. */
+static int count_line(struct counts *c, uint64_t pid)
+{
+    const uint64_t *before = trace_table_find(&c->lines, pid + 1);
+    uint64_t now = before != NULL ? *before + 1 : 1;
+    if (now > c->most) {
+        c->most = now;
+        c->most_pid = pid;
+    }
+    return trace_table_put(&c->lines, pid + 1, now);
+}
+
+/* Count the lines of the whole file. Returns 0 or -errno. */
+static int count_lines(struct trace *t, struct counts *c, char *why, size_t n)
+{
+    struct trace_text *x = t->reader;
+    uint64_t pid;
+    int got;
+    while ((got = trace_text_line(t, why, n)) == 1) {
+        const char *at = x->line;
+        if (trace_text_number(&at, &pid) && pid != UINT64_MAX &&
+            count_line(c, pid) != 0)
+            return trace_fail(-ENOMEM, why, n, "%s", strerror(ENOMEM));
+    }
+    return got;
+}
+
 /* Choose the process: read the file once and count. */
 static int choose(struct trace *t, char *why, size_t n)
 {
     struct trace_text *x = t->reader;
-    struct trace_table counts = {0};
-    uint64_t pid, most = 0, most_pid = 0;
-    int got;
-    while ((got = trace_text_line(t, why, n)) == 1) {
-        const char *at = x->line;
-        if (!trace_text_number(&at, &pid) || pid == UINT64_MAX)
-            continue;
-        uint64_t *count = trace_table_find(&counts, pid + 1);
-        uint64_t now = count != NULL ? *count + 1 : 1;
-        if (trace_table_put(&counts, pid + 1, now) != 0)
-            got = -ENOMEM;
-        if (now > most) {
-            most = now;
-            most_pid = pid;
-        }
-    }
+    struct counts c = {0};
     uint64_t wanted = t->options.pid;
-    bool there = trace_table_find(&counts, wanted + 1) != NULL;
-    trace_table_clear(&counts);
-    x->chosen = wanted != 0 ? wanted : most_pid;
-    if (got == 0 && wanted != 0 && !there)
+    int error = count_lines(t, &c, why, n);
+    bool there = trace_table_find(&c.lines, wanted + 1) != NULL;
+    trace_table_clear(&c.lines);
+    x->chosen = wanted != 0 ? wanted : c.most_pid;
+    if (error == 0 && wanted != 0 && !there)
         return trace_fail(-ENOENT, why, n,
                           "has no process %llu; most of its lines are of "
                           "process %llu",
                           (unsigned long long)wanted,
-                          (unsigned long long)most_pid);
-    return got;
+                          (unsigned long long)c.most_pid);
+    return error;
 }
 
 /* ---- the format ---------------------------------------------------------- */

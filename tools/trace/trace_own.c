@@ -124,10 +124,11 @@ static int read_about(struct trace *t, char *why, size_t n)
         return trace_fail(-EBADMSG, why, n, "was cut before its first block");
     if (error != 0)
         return error;
+    const char *text = (char *)r->body.at;
     if (h.kind != TRACE_BLOCK_ABOUT || h.bytes > TRACE_ABOUT_BYTES ||
-        memchr(r->body.at, 0, h.bytes) != NULL)
+        text == NULL || memchr(text, 0, h.bytes) != NULL)
         return damaged(r, why, n, "the first block does not describe a trace");
-    t->about = strndup((char *)r->body.at, h.bytes);
+    t->about = strndup(text, h.bytes);
     return t->about != NULL ? 0 : -ENOMEM;
 }
 
