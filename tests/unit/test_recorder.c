@@ -298,6 +298,10 @@ TEST(no_nonsense_holds_up_a_ring)
     }
     EXPECT_EQ(a.ring->tail, a.ring->head);
     EXPECT_LE(b.ring->head - b.ring->tail, 8);
+    b.head += 3 * RECORD_RING_ENTRIES;
+    publish(&b);
+    recorder_pass(recorder);
+    EXPECT_EQ(b.ring->tail, b.ring->head);
 }
 
 /* So hakctl is not busy with a ring that it can take nothing from. */

@@ -137,8 +137,10 @@ static uint64_t read_heads(struct recorder *r, bool look)
         if (pid == 0 || (s->of == NULL && !adopt(r, s, (pid_t)pid, look)))
             continue;
         s->head = __atomic_load_n(&s->ring->head, __ATOMIC_ACQUIRE);
-        if (s->head - s->tail > RECORD_RING_ENTRIES) /* nothing else is sane */
+        if (s->head - s->tail > RECORD_RING_ENTRIES) { /* a fault's work */
             s->tail = s->head;
+            __atomic_store_n(&s->ring->tail, s->tail, __ATOMIC_RELEASE);
+        }
         n += s->head - s->tail;
     }
     return n;
