@@ -324,17 +324,17 @@ static bool has_ended(const struct recorded *p)
  * shared. 0: unknown. */
 static uint64_t resident_bytes(pid_t pid)
 {
-    char path[32], line[128];
-    unsigned long long pages, shared;
+    char path[32], line[128], *at = line;
     snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd >= 0 ? read(fd, line, sizeof line - 1) : 0;
     if (fd >= 0)
         close(fd);
     line[n > 0 ? n : 0] = 0;
-    if (sscanf(line, "%*u %llu %llu", &pages, &shared) != 2 || shared > pages)
-        return 0;
-    return (pages - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
+    strtoull(at, &at, 10); /* the address space */
+    uint64_t pages = strtoull(at, &at, 10), shared = strtoull(at, &at, 10);
+    return pages > shared ? (pages - shared) * (uint64_t)sysconf(_SC_PAGESIZE)
+                          : 0;
 }
 
 static void note_resident(struct recorded *p)
