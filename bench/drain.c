@@ -6,8 +6,8 @@
  *
  * Prints user and system time of PROGRAM and its children in seconds. --off:
  * without recording; this process polls all the same, as that alone slows down
- * a program on the other half of a core. The environment of PROGRAM has BENCH_PRELOAD as its
- * LD_PRELOAD.
+ * a program on the other half of a core. The environment of PROGRAM has
+ * BENCH_PRELOAD as its LD_PRELOAD.
  */
 #include "../framework/modules/record/ring.h"
 
