@@ -151,6 +151,14 @@ static void tell_others(const struct recorder_totals *t)
             t->largest.ncalls);
 }
 
+static double used_seconds(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
 static void tell(const struct recorder *r, size_t nrunning)
 {
     const struct recorder_totals *t = &r->totals;
@@ -163,10 +171,11 @@ static void tell(const struct recorder *r, size_t nrunning)
         return;
     }
     ctl_say("recorded %" PRIu64 " call%s of %" PRIu32
-            " thread%s in %.2f s: %s, %" PRIu64 " bytes, %.2f a call; %" PRIu64
-            " call%s lost",
+            " thread%s in %.2f s (hakctl: %.2f s of CPU): %s, %" PRIu64
+            " bytes, %.2f a call; %" PRIu64 " call%s lost",
             f->ncalls, plural(f->ncalls), f->nthreads, plural(f->nthreads),
-            (double)(r->ended_ns - r->begun_ns) / 1e9, f->path, f->bytes,
+            (double)(r->ended_ns - r->begun_ns) / 1e9, used_seconds(), f->path,
+            f->bytes,
             f->ncalls != 0 ? (double)f->bytes / (double)f->ncalls : 0.0,
             t->lost, plural(t->lost));
     tell_others(t);
@@ -198,8 +207,7 @@ static void raise_limit_of_files(void)
 static void record_child(struct recorder *r, struct ctl_child *child)
 {
     while (recorder_runs(r) && !ctl_child_look(child, false)) {
-        recorder_pass(r);
-        recorder_sleep(r);
+        recorder_sleep(r, recorder_pass(r));
     }
     end(r, child->ended);
     ctl_child_look(child, true);
@@ -265,8 +273,7 @@ static void record_process(struct recorder *r, pid_t pid, const sigset_t *ends)
     bool ended = false;
     while (recorder_runs(r) && !(ended = pidfd < 0 || has_ended(pidfd)) &&
            sigtimedwait(ends, NULL, &none) < 0) {
-        recorder_pass(r);
-        recorder_sleep(r);
+        recorder_sleep(r, recorder_pass(r));
     }
     bool asked = !recorder_runs(r) && !r->stopped; /* by record PID stop */
     recorder_stop(r);

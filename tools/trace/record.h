@@ -10,8 +10,7 @@
  *     struct recorder *r = recorder_new(&options, why, sizeof why);
  *     ... start a program with HAKMEM_RECORD_RING = r->path ...
  *     while (recorder_runs(r))
- *         if (recorder_pass(r) == 0)
- *             recorder_sleep(r);
+ *         recorder_sleep(r, recorder_pass(r));
  *     recorder_end(r);
  *     recorder_free(r);
  *
@@ -33,8 +32,7 @@ struct recorder;
 
 struct recorder_options {
     const char *conf;     /* of the program, for the file; may be NULL */
-    char *const *program; /* its words, in case /proc has them no more; may be
-                             NULL */
+    char *const *program; /* the words of the first one; NULL: unknown */
     uint64_t calls;       /* record so many and stop; 0: all */
     uint64_t duration_ns; /* record so long and stop; 0: no limit */
 };
@@ -66,18 +64,29 @@ struct record_stream {
     struct record_next next;
 };
 
+/* A thread that has ended, or seems to have: while it ends, glibc frees what
+ * the thread had, and it takes a ring once more. */
+struct record_ended {
+    uint32_t tid, thread;
+    uint32_t nlooks; /* that were made since */
+};
+
 /* A process that is recorded: from its start, or from exec or fork, to its end,
  * or to exec. */
 struct recorded {
     struct recorded *link; /* the next one of the recorder */
     struct recorder *recorder;
     pid_t pid;
-    uint64_t process;              /* as in its rings */
-    int pidfd;                     /* -1: unknown, or the process has ended */
-    bool gone;                     /* it puts no more entries */
-    bool drained;                  /* it was gone before the rings were read */
+    uint64_t process; /* as in its rings */
+    bool elsewhere;   /* its pid is of another namespace, so that neither its
+                         end nor its memory can be seen */
+    int pidfd;        /* -1: unknown, or the process has ended */
+    bool gone;        /* it puts no more entries */
+    bool drained;     /* it was gone before the rings were read */
     struct record_stream **stream; /* those of its rings */
     uint32_t nstreams, stream_room;
+    struct record_ended *ended;
+    uint32_t nended, ended_room;
     struct record_stream *last; /* whose entry was taken last; may be NULL */
 
     struct trace_table live; /* address / 16 -> number of the block */
@@ -102,9 +111,12 @@ uint64_t record_merge(struct recorded *p, uint64_t cut_ticks);
 /* ---- record_process.c ---------------------------------------------------- */
 
 /* The process of a ring, known or new. NULL: no memory. */
-struct recorded *recorded_of(struct recorder *r, pid_t pid, uint64_t process);
+struct recorded *recorded_of(struct recorder *r,
+                             const struct record_ring *ring);
 /* Add a ring to its process, or take it away. Returns false: no memory. */
 bool recorded_add(struct recorded *p, struct record_stream *s);
+/* Note that the thread of a ring has ended. Returns false: no memory. */
+bool recorded_ended(struct recorded *p, const struct record_stream *s);
 void recorded_remove(struct recorded *p, struct record_stream *s);
 /* Write an operation of a process. Its time is filled in; ticks 0: that of the
  * operation before. */
@@ -120,6 +132,7 @@ void recorded_flush(struct recorder *r);
 
 enum {
     RECORD_SHARES = 4096,      /* a power of two */
+    RECORD_PIDS = 1 << 22,     /* PID_MAX_LIMIT of Linux */
     RECORD_QUANTUM_NS = 10000, /* see record_merge.c */
     RECORD_SLACK_NS = 2000,    /* clocks of processors differ by less */
     RECORD_LOOK_NS = 10000000, /* between two looks at the processes */
@@ -151,14 +164,16 @@ struct recorder {
     char path[64];    /* for HAKMEM_RECORD_RING */
     const char *file; /* of the first process */
     pid_t first;
+    uint64_t pid_space; /* as in rings */
     struct record_stream stream[RECORD_RINGS];
     struct recorded *processes;
-    uint16_t *images; /* by pid: programs that it has been */
-    bool one_file;    /* FILE is no regular file, so there are no others */
-    bool told;        /* that a file could not be begun */
-    bool stopped;     /* no more is recorded */
-    bool failed;      /* as a file could not be written */
-    uint64_t left;    /* calls to be recorded; UINT64_MAX: all */
+    uint16_t *images;    /* by pid: programs that it has been */
+    bool one_file;       /* FILE is no regular file, so there are no others */
+    bool told;           /* that a file could not be begun */
+    bool stopped;        /* no more is recorded */
+    bool failed;         /* as a file could not be written */
+    uint64_t read_ticks; /* when the heads of all rings were read */
+    uint64_t left;       /* calls to be recorded; UINT64_MAX: all */
     double ns_per_tick;
     uint64_t begun_ns, looked_ns, flushed_ns;
     uint64_t ended_ns; /* when recording stopped */
@@ -175,8 +190,9 @@ struct recorder *recorder_new(const struct recorder_options *options, char *why,
 void recorder_first(struct recorder *r, pid_t pid, const char *file);
 /* Read what the rings have. Returns how many entries that were. */
 uint64_t recorder_pass(struct recorder *r);
-/* Wait until there is more to read, for some milliseconds. */
-void recorder_sleep(struct recorder *r);
+/* Wait until a ring is half full, for some milliseconds. taken: what
+ * recorder_pass has returned. */
+void recorder_sleep(struct recorder *r, uint64_t taken);
 /* Let programs put no more entries. */
 void recorder_stop(struct recorder *r);
 /* Does it still record? */

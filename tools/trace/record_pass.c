@@ -17,8 +17,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { PIDS = 1 << 22 }; /* PID_MAX_LIMIT of Linux */
-
 /* ---- begin and end ------------------------------------------------------- */
 
 struct recorder *recorder_new(const struct recorder_options *options, char *why,
@@ -26,7 +24,7 @@ struct recorder *recorder_new(const struct recorder_options *options, char *why,
 {
     struct recorder *r = calloc(1, sizeof *r);
     if (r != NULL)
-        r->images = calloc(PIDS, sizeof *r->images);
+        r->images = calloc(RECORD_PIDS, sizeof *r->images);
     if (r == NULL || r->images == NULL)
         ctl_die("no memory");
     r->fd = record_area_new(&r->area, r->path, sizeof r->path);
@@ -37,6 +35,9 @@ struct recorder *recorder_new(const struct recorder_options *options, char *why,
         free(r);
         return NULL;
     }
+    struct stat space;
+    if (stat("/proc/self/ns/pid", &space) == 0)
+        r->pid_space = space.st_ino;
     r->options = *options;
     r->left = options->calls != 0 ? options->calls : UINT64_MAX;
     r->begun_ns = r->looked_ns = r->flushed_ns = r->area->begun_ns;
@@ -94,6 +95,7 @@ static void give_back(struct recorder *r, struct record_stream *s)
     ring->lost = 0;
     ring->tid = 0;
     ring->process = 0;
+    ring->pid_space = 0;
     __atomic_store_n(&ring->ended, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&ring->pid, 0, __ATOMIC_RELEASE);
     *s = (struct record_stream){
@@ -111,14 +113,13 @@ static bool adopt(struct recorder *r, struct record_stream *s, pid_t pid,
     s->tail = __atomic_load_n(&ring->tail, __ATOMIC_RELAXED);
     if (head == s->tail &&
         __atomic_load_n(&ring->ended, __ATOMIC_ACQUIRE) == 0) {
-        if (look && !is_there(pid))
+        if (look && ring->pid_space == r->pid_space && !is_there(pid))
             give_back(r, s);
         return false;
     }
-    struct recorded *p = recorded_of(r, pid, ring->process);
+    struct recorded *p = recorded_of(r, ring);
     if (p == NULL || !recorded_add(p, s))
         ctl_die("no memory");
-    s->thread = UINT32_MAX;
     s->ticks = ring->started_ticks;
     return true;
 }
@@ -136,8 +137,10 @@ static uint64_t read_heads(struct recorder *r, bool look)
         if (pid == 0 || (s->of == NULL && !adopt(r, s, (pid_t)pid, look)))
             continue;
         s->head = __atomic_load_n(&s->ring->head, __ATOMIC_ACQUIRE);
-        if (s->head - s->tail > RECORD_RING_ENTRIES) /* nothing else is sane */
+        if (s->head - s->tail > RECORD_RING_ENTRIES) { /* a fault's work */
             s->tail = s->head;
+            __atomic_store_n(&s->ring->tail, s->tail, __ATOMIC_RELEASE);
+        }
         n += s->head - s->tail;
     }
     return n;
@@ -154,10 +157,8 @@ static void return_rings(struct recorder *r, struct recorded *p)
             s->tail == __atomic_load_n(&s->ring->head, __ATOMIC_ACQUIRE);
         if ((!ended && !p->drained) || (!empty && !p->drained))
             continue;
-        if (ended && s->thread != UINT32_MAX) {
-            struct trace_op op = {.kind = TRACE_ENDED, .thread = s->thread};
-            recorded_put(p, &op, s->ticks);
-        }
+        if (ended && s->thread != UINT32_MAX && !recorded_ended(p, s))
+            ctl_die("no memory");
         give_back(r, s);
     }
 }
@@ -183,6 +184,7 @@ static uint64_t take_all(struct recorder *r, bool look, bool all)
     for (struct recorded *p = r->processes; p != NULL; p = p->link)
         p->drained = p->gone;
     read_heads(r, look);
+    r->read_ticks = record_ticks() + slack;
     for (struct recorded *p = r->processes; p != NULL; p = p->link) {
         if (r->left != 0)
             taken += record_merge(p, all || p->drained ? UINT64_MAX : cut);
@@ -216,12 +218,14 @@ uint64_t recorder_pass(struct recorder *r)
     return taken;
 }
 
-void recorder_sleep(struct recorder *r)
+/* If nothing could be taken, a ring that is half full is no reason not to wait.
+ */
+void recorder_sleep(struct recorder *r, uint64_t taken)
 {
     const struct timespec most = {.tv_nsec = RECORD_SLEEP_NS};
     uint32_t seen = __atomic_load_n(&r->area->wake, __ATOMIC_ACQUIRE);
     uint32_t nused = __atomic_load_n(&r->area->nused, __ATOMIC_ACQUIRE);
-    for (uint32_t i = 0; i < nused && i < RECORD_RINGS; i++) {
+    for (uint32_t i = 0; taken != 0 && i < nused && i < RECORD_RINGS; i++) {
         const struct record_ring *ring = &r->area->ring[i];
         if (__atomic_load_n(&ring->head, __ATOMIC_ACQUIRE) -
                 __atomic_load_n(&ring->tail, __ATOMIC_RELAXED) >=

@@ -59,23 +59,32 @@ static char *read_words(pid_t pid, size_t *n)
     return words;
 }
 
+static void print_word(FILE *out, const char **comma, const char *word)
+{
+    fputs(*comma, out);
+    ctl_json(out, word);
+    *comma = ",";
+}
+
+/* The words of the first program are those that hakctl was given, since it may
+ * have called exec before it is seen. For the same reason those of a program
+ * that is gone are not in /proc any more. */
 static void print_words(FILE *out, const struct recorded *p)
 {
-    size_t n = 0;
-    char *words = read_words(p->pid, &n);
+    const struct recorder *r = p->recorder;
     const char *comma = "";
+    char *const *given = NULL;
+    size_t n = 0;
+    if (strcmp(p->file, r->file) == 0)
+        given = r->options.program;
+    char *words = given != NULL || p->elsewhere || p->gone
+                      ? NULL
+                      : read_words(p->pid, &n);
     fputs(",\"program\":[", out);
-    for (size_t at = 0; at < n; at += strlen(words + at) + 1, comma = ",") {
-        fputs(comma, out);
-        ctl_json(out, words + at);
-    }
-    char *const *given = p->recorder->options.program;
-    bool first = p->pid == p->recorder->first;
-    for (; n == 0 && first && given != NULL && *given != NULL; given++) {
-        fputs(comma, out);
-        ctl_json(out, *given);
-        comma = ",";
-    }
+    for (; given != NULL && *given != NULL; given++)
+        print_word(out, &comma, *given);
+    for (size_t at = 0; at < n; at += strlen(words + at) + 1)
+        print_word(out, &comma, words + at);
     fputc(']', out);
     free(words);
 }
@@ -191,30 +200,84 @@ void recorded_flush(struct recorder *r)
 /* ---- the list ------------------------------------------------------------ */
 
 /* The pid of a program that has called exec is that of the new program, too. */
-static void end_former(struct recorder *r, pid_t pid)
+static void end_former(const struct recorder *r, const struct recorded *latter)
 {
     for (struct recorded *p = r->processes; p != NULL; p = p->link)
-        p->gone |= p->pid == pid;
+        p->gone |= p->pid == latter->pid && !p->elsewhere;
 }
 
-struct recorded *recorded_of(struct recorder *r, pid_t pid, uint64_t process)
+static void find_process(struct recorded *p)
 {
+    p->pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0);
+    p->gone = p->pidfd < 0 && errno == ESRCH;
+}
+
+struct recorded *recorded_of(struct recorder *r, const struct record_ring *ring)
+{
+    const pid_t pid = (pid_t)(ring->pid % RECORD_PIDS);
     for (struct recorded *p = r->processes; p != NULL; p = p->link)
-        if (p->pid == pid && p->process == process)
+        if (p->pid == pid && p->process == ring->process)
             return p;
     struct recorded *p = calloc(1, sizeof *p);
     if (p == NULL)
         return NULL;
-    end_former(r, pid);
     p->recorder = r;
     p->pid = pid;
-    p->process = process;
-    p->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    p->gone = p->pidfd < 0 && errno == ESRCH;
+    p->process = ring->process;
+    p->elsewhere = ring->pid_space != 0 && ring->pid_space != r->pid_space;
+    p->pidfd = -1;
+    if (!p->elsewhere) {
+        end_former(r, p);
+        find_process(p);
+    }
     p->file = name_of(r, pid, ++r->images[pid]);
     p->link = r->processes;
     r->processes = p;
     return p;
+}
+
+/* The number that a thread had before it took another ring; UINT32_MAX: it is
+ * new. */
+static uint32_t resume(struct recorded *p, uint32_t tid)
+{
+    for (uint32_t i = 0; i < p->nended; i++)
+        if (p->ended[i].tid == tid) {
+            uint32_t thread = p->ended[i].thread;
+            p->ended[i] = p->ended[--p->nended];
+            return thread;
+        }
+    return UINT32_MAX;
+}
+
+bool recorded_ended(struct recorded *p, const struct record_stream *s)
+{
+    if (p->nended == p->ended_room) {
+        uint32_t room = p->ended_room == 0 ? 8 : 2 * p->ended_room;
+        void *more = reallocarray(p->ended, room, sizeof *p->ended);
+        if (more == NULL)
+            return false;
+        p->ended = more;
+        p->ended_room = room;
+    }
+    p->ended[p->nended++] =
+        (struct record_ended){.tid = s->ring->tid, .thread = s->thread};
+    return true;
+}
+
+/* Write of threads that they have ended. all: also of those that have just done
+ * so. */
+static void put_ended(struct recorded *p, bool all)
+{
+    uint32_t nkept = 0;
+    for (uint32_t i = 0; i < p->nended; i++) {
+        struct record_ended *e = &p->ended[i];
+        struct trace_op op = {.kind = TRACE_ENDED, .thread = e->thread};
+        if (all || e->nlooks++ != 0)
+            recorded_put(p, &op, 0);
+        else
+            p->ended[nkept++] = *e;
+    }
+    p->nended = nkept;
 }
 
 bool recorded_add(struct recorded *p, struct record_stream *s)
@@ -229,6 +292,7 @@ bool recorded_add(struct recorded *p, struct record_stream *s)
     }
     p->stream[p->nstreams++] = s;
     s->of = p;
+    s->thread = resume(p, s->ring->tid);
     return true;
 }
 
@@ -249,6 +313,8 @@ void recorded_remove(struct recorded *p, struct record_stream *s)
 static bool has_ended(const struct recorded *p)
 {
     struct pollfd end = {.fd = p->pidfd, .events = POLLIN};
+    if (p->elsewhere)
+        return false;
     if (p->pidfd < 0)
         return kill(p->pid, 0) != 0 && errno == ESRCH;
     return poll(&end, 1, 0) == 1;
@@ -274,7 +340,8 @@ static uint64_t resident_bytes(pid_t pid)
 static void note_resident(struct recorded *p)
 {
     struct trace_op op = {.kind = TRACE_RESIDENT, .thread = p->thread};
-    if (p->writer == NULL || p->failed || p->ncalls == p->ncalls_looked)
+    if (p->writer == NULL || p->failed || p->elsewhere ||
+        p->ncalls == p->ncalls_looked)
         return;
     p->ncalls_looked = p->ncalls;
     op.size = resident_bytes(p->pid);
@@ -287,6 +354,7 @@ void recorded_look(struct recorder *r)
     for (struct recorded *p = r->processes; p != NULL; p = p->link) {
         if (!p->gone)
             note_resident(p);
+        put_ended(p, false);
         p->gone |= has_ended(p);
     }
 }
@@ -315,6 +383,7 @@ static void count_totals(struct recorder *r, const struct recorded *p)
 static void finish(struct recorder *r, struct recorded *p)
 {
     r->totals.lost += p->lost;
+    put_ended(p, true);
     int error = p->writer != NULL ? trace_finish(p->writer, p->lost) : 0;
     if (error != 0 && !p->failed)
         fail(p, error);
@@ -324,6 +393,7 @@ static void finish(struct recorder *r, struct recorded *p)
         close(p->pidfd);
     trace_table_clear(&p->live);
     free(p->stream);
+    free(p->ended);
     free(p->file);
     free(p);
 }

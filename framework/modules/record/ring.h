@@ -31,7 +31,7 @@
 #include <time.h>
 
 enum {
-    RECORD_VERSION = 1,
+    RECORD_VERSION = 2,
     RECORD_RINGS = 1024,           /* rings of one area */
     RECORD_RING_ENTRIES = 1 << 14, /* 256 KiB of memory, once it is used */
 };
