@@ -67,11 +67,13 @@ static int map_area(int fd, struct record_area **out, char *why, size_t n)
     if (p == MAP_FAILED)
         return refuse(-errno, why, n);
     int error = check_area(p, why, n);
-    if (error != 0)
+    if (error != 0) {
         munmap(p, RECORD_AREA_BYTES);
-    else
-        *out = p;
-    return error;
+        return error;
+    }
+    madvise(p, RECORD_AREA_BYTES, MADV_DONTDUMP); /* no part of a core dump */
+    *out = p;
+    return 0;
 }
 
 /* A file that is no memory, as a pipe, must not block the program. */
