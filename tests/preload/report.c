@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 
 enum { LIMIT_SECONDS = 60, DESCRIPTORS = 1024 };
+/* Of files: less than a report, and more than a message. */
+enum { LIMIT_BYTES = 300 };
 
 /* ---- lives --------------------------------------------------------------- */
 
@@ -84,6 +86,17 @@ static void live_executing(void)
     _exit(9);
 }
 
+static void live_under_a_limit(void)
+{
+    limit_files(LIMIT_BYTES);
+}
+
+static void live_forking_under_a_limit(void)
+{
+    live_forking();
+    live_under_a_limit();
+}
+
 static void live_making_the_directory(void)
 {
     EXPECT_EQ(mkdir("later", 0700), 0);
@@ -99,6 +112,7 @@ static const struct {
     {LIFE(closing_standard)}, {LIFE(closing_all_but_standard)},
     {LIFE(after_unlink)},     {LIFE(forking)},
     {LIFE(executing)},        {LIFE(making_the_directory)},
+    {LIFE(under_a_limit)},    {LIFE(forking_under_a_limit)},
 };
 
 static int live(const char *name)
@@ -296,6 +310,29 @@ TEST(what_cannot_be_written_is_one_line)
     EXPECT_EQ(count(in("err"), "\n"), 1);
     EXPECT_CONTAINS(in("err"), "hakmem: [stats] at_exit = ");
     EXPECT_CONTAINS(in("err"), "none/report: cannot be opened: No such file");
+    remove_directory();
+}
+
+/* What others have written before stays. */
+TEST(a_report_that_does_not_fit_is_cut_off_again)
+{
+    start_in_empty_directory();
+    run("under_a_limit", "report", DESCRIPTORS);
+    EXPECT_STR(in("report"), "");
+    EXPECT_EQ(count(in("err"), "\n"), 1);
+    EXPECT_CONTAINS(in("err"), "report: cannot be written: File too large");
+    EXPECT_EQ(unlink("err"), 0);
+    run("forking_under_a_limit", "report", DESCRIPTORS);
+    EXPECT_EQ(reports_in("report"), 1);
+    EXPECT_CONTAINS(in("err"), "report: cannot be written: File too large");
+    remove_directory();
+}
+
+TEST(stderr_that_is_a_full_file)
+{
+    start_in_empty_directory();
+    run("under_a_limit", "stderr", DESCRIPTORS);
+    EXPECT_EQ(strlen(in("err")), LIMIT_BYTES);
     remove_directory();
 }
 
