@@ -164,8 +164,11 @@ $(B)/hakctl-profile: $(HAKCTL_OBJS) $(PROFILE_OBJS) $(WHOLE_OBJS)
 	$(CC) $(EXE_LINK) -o $@ $^ $(WHOLE_LIBS) $(HAKCTL_LIBS) $(PROFILE_LIBS)
 
 # hakctl-trace is hakctl with record, replay, tune and trace, which need zstd.
-TRACE_LIBS := -lzstd -lm
+TRACE_LIBS := -lzstd -lz -lm
 TRACE_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/trace/*.c))
+# Those that read and write traces: trace.h. The others belong to commands.
+TRACE_FORMAT := $(filter-out tools/trace/trace_ctl%,\
+    $(wildcard tools/trace/trace_*.c))
 $(B)/hakctl-trace: $(HAKCTL_OBJS) $(TRACE_OBJS) $(WHOLE_OBJS)
 	$(call say,LINK)
 	$(CC) $(EXE_LINK) -o $@ $^ $(WHOLE_LIBS) $(HAKCTL_LIBS) $(TRACE_LIBS)
@@ -261,6 +264,14 @@ $(B)/tests/unit/%: tests/unit/%.c $(WHOLE_OBJS)
 	$(call say,LINK)
 	$(CC) $(ALL) $(TEST_INC) -o $@ $< $(WHOLE_OBJS) $(WHOLE_LIBS) -lpthread
 
+# Tests of traces need no more of the core than base/.
+TRACE_TESTS := $(filter $(B)/tests/unit/test_trace%,$(UNIT_TESTS))
+$(TRACE_TESTS): $(B)/%: %.c tests/unit/traces.h \
+    $(TRACE_FORMAT:%.c=$(B)/obj/%.o) $(B)/base.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(CC) $(ALL) $(TEST_INC) -Itools -o $@ $(filter %.c %.o %.a,$^) $(TRACE_LIBS)
+
 # Boxes that the tests of the loader and of the conformance suite use.
 TEST_BOXES := $(patsubst tests/boxes/%.c,$(B)/tests/boxes/%.so,$(wildcard tests/boxes/*.c))
 $(B)/tests/boxes/%.so: tests/boxes/%.c framework/include/hakmem/box.h
@@ -304,7 +315,9 @@ $(B)/tests/foreign/%.so: tests/foreign/%.c
 # with the sanitizers, and `make fuzz` builds them with libFuzzer too. The
 # others are built without sanitizers.
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
-FUZZ_TEXTS := conf signature control profile
+FUZZ_TEXTS := conf signature control profile trace
+FUZZ_SRCS_trace := $(TRACE_FORMAT) framework/base/os.c
+FUZZ_LIBS_trace := -lzstd -lz
 FUZZ_SRCS_profile := $(addprefix tools/hakctl_profile_,parse.c tables.c set.c)
 FUZZ_SRCS_control := $(addprefix framework/modules/control/,commands.c \
     asking.c changing.c profile.c request.c reply.c) framework/base/os.c
@@ -417,7 +430,7 @@ demo: | $(B)/.deps-demo
 	tools/demo.sh
 
 BENCH_PROGS := $(patsubst bench/%.c,$(B)/bench/%,\
-    $(filter-out bench/foreign_calls.c bench/calls.c,$(wildcard bench/*.c))) \
+    $(filter-out bench/foreign_calls.c bench/calls.c bench/trace_file.c,$(wildcard bench/*.c))) \
     $(B)/bench/calls.so
 $(B)/bench/%: bench/%.c
 	@mkdir -p $(@D)
@@ -447,6 +460,16 @@ bench-foreign: | $(B)/.deps-bench
 	$(MAKE) all $(B)/bench/foreign_calls $(B)/bench/pair
 	$(B)/bench/foreign_calls
 	bench/foreign.py $(BENCH_ARGS)
+
+# bench-trace measures what traces cost to write and to read. TRACES lists them.
+$(B)/bench/trace_file: bench/trace_file.c $(TRACE_FORMAT:%.c=$(B)/obj/%.o) \
+    $(B)/base.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(CC) $(BASE) $(WARN) -Itools -o $@ $(filter %.c %.o %.a,$^) $(TRACE_LIBS)
+.PHONY: bench-trace
+bench-trace: $(B)/bench/trace_file
+	$(B)/bench/trace_file $(TRACES)
 
 .PHONY: benches
 benches: | $(B)/.deps-bench
@@ -558,6 +581,7 @@ help:
 	@echo 'make bench-stack  how fast module stack walks a stack'
 	@echo 'make bench-hardened  conf/hardened.ini beside Scudo (HARDENED_MALLOC=FILE)'
 	@echo 'make bench-foreign  calls of other libraries, programs on them as boxes'
+	@echo 'make bench-trace TRACES="FILE ..."  what traces cost to write and read'
 	@echo 'make benches     the bench programs, into build/bench/'
 	@echo 'make fused       CONF=conf/default.ini and its boxes as one library'
 	@echo 'make check-fused CONF=conf/default.ini   tests on that library'
