@@ -140,8 +140,10 @@ $(B)/obj/tools/%.o: tools/%.c | $(B)/.deps-build
 # hakctl-monitor and hakctl-profile are hakctl with the commands that need
 # ncurses and libmicrohttpd, or zlib and libdw. hakctl itself starts them for
 # these commands (tools/hakctl_beside.c), so that hakctl run needs no shared
-# library but libc.
-HAKCTL_LIBS  := -l:libjansson.a
+# library but libc. sqrt is an instruction where it need not set errno, so libm
+# is loaded only where the processor or the compiler has none.
+HAKCTL_LIBS  := -l:libjansson.a -Wl,--as-needed -lm -Wl,--no-as-needed
+$(B)/obj/tools/hakctl_compare_stats.o: FOR_FILE := -fno-math-errno
 MONITOR_LIBS := -lmicrohttpd -lncursesw -ltinfo
 MONITOR_OBJS := $(patsubst %,$(B)/obj/tools/hakctl_%.o,top exporter)
 PROFILE_LIBS := -ldw -lelf -lz -l:libiberty.a -lm

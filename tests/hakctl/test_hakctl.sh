@@ -94,4 +94,9 @@ hakctl: cannot write the output: No space left on device
 EOF
 fi
 
+# hakctl run is in front of every program: another library is time at its start.
+readelf -d "$ctl" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' |
+    grep -v -e '^libc\.so' -e '^ld-linux' >"$tmp/why"
+judge 'it needs no library but libc'
+
 finish
