@@ -217,12 +217,12 @@ def verdicts(done):
 
 
 def single(done):
-    """Each contender over all programs, time and memory with equal weights."""
+    """Each contender over all rows, time and memory with equal weights."""
     names = list(done[0].runs)
     means = {n: [geomean(ratio(r, n, what) for r in done) for what, _ in WHAT]
              for n in names}
     order = sorted(names, key=lambda n: geomean(means[n]))
-    return markdown(["over all programs", "CPU time", "peak RSS", "both"], [
+    return markdown(["over all rows", "CPU time", "peak RSS", "both"], [
         [n, *(f"{v:.3f}" for v in (*means[n], geomean(means[n])))]
         for n in order])
 
@@ -233,6 +233,7 @@ def report(done):
         parts += [f"### {group.capitalize()}"]
         parts += [all_ratios(part, what, title) for what, title in WHAT]
         parts += [verdicts(part), single(part)]
+    parts += ["### All groups", single(done)]
     return "\n\n".join(parts)
 
 

@@ -527,13 +527,14 @@ TEST(flapping)
 /* ---- the rules of conf/learner.ini -------------------------------------- */
 
 /* Decisions in a run of 80 evaluations of traffic with these shares. */
-static uint64_t decisions(const double share[HAK_CLASSES], uint64_t seed)
+static uint64_t decisions(const double share[HAK_CLASSES], double free_hit,
+                          uint64_t seed)
 {
     noise = seed * 0x9e3779b97f4a7c15ull;
     memset(tally, 0, sizeof tally);
     hak_learner_begin(&engine, &conf);
     for (int i = 0; i < EVALUATIONS; i++)
-        add_interval(share, 0.97, 1);
+        add_interval(share, free_hit, 1);
     return engine.decisions;
 }
 
@@ -544,10 +545,11 @@ TEST(rules_for_users_move_what_has_many_pages_and_little_traffic)
                         c5_c6[HAK_CLASSES] = {[5] = 50, [6] = 50};
     EXPECT_EQ(read_file(TEST_TOP "/conf/learner.ini", NULL, NULL), 0);
     for (uint64_t s = 1; s <= SEEDS; s++) {
-        EXPECT_EQ(decisions(uniform, s), 0);
-        EXPECT_EQ(decisions(c5_c6, s), 0);
-        EXPECT_EQ(decisions(c7_light, s), 1);
+        EXPECT_EQ(decisions(uniform, 0.97, s), 0);
+        EXPECT_EQ(decisions(c5_c6, 0.97, s), 0);
+        EXPECT_EQ(decisions(c7_light, 0.97, s), 1);
         EXPECT_STR(route_of(7), "mid_v35");
+        EXPECT_EQ(decisions(c7_light, 0.65, s), 0);
     }
 }
 
@@ -558,6 +560,7 @@ TEST(rules_for_users_move_a_class_back_only_when_most_traffic_is_of_it)
     hak_learner_begin(&engine, &conf);
     EXPECT_EQ(judge(2500, 9000, 10000, 10000), -1);
     EXPECT_EQ(judge(2499, 3000, 10000, 10000), -1);
+    EXPECT_EQ(judge(2499, 3001, 10000, 9000), -1);
     EXPECT_EQ(judge(2499, 3001, 10000, 10000), 0);
     EXPECT_STR(route_of(6), "mid_v35");
     EXPECT_EQ(judge(7000, 10, 10000, 10000), 0);
