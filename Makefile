@@ -434,7 +434,7 @@ soak: all $(B)/tests/preload/stress $(B)/tests/preload/churn
 # ---- demo, bench, lint, install ------------------------------------------------
 
 .PHONY: demo bench bench-pair bench-boxes bench-tuning bench-guard bench-profile bench-record \
-    bench-stack bench-hardened lint install \
+    bench-stack bench-learner bench-hardened lint install \
     clean help format
 demo: | $(B)/.deps-demo
 	$(MAKE) all
@@ -505,6 +505,10 @@ bench-guard: benches
 # bench-profile measures the cost of the heap profile and of the timeline.
 bench-profile: benches
 	bench/profile.py $(BENCH_ARGS)
+
+# bench-learner measures whether routes matter, and whether the learner pays.
+bench-learner: benches
+	bench/learner.py $(BENCH_ARGS)
 
 # bench-record measures the cost of hakctl record.
 bench-record: benches
@@ -593,6 +597,7 @@ help:
 	@echo 'make bench-tuning  the constants that trade time for memory'
 	@echo 'make bench-guard  what samples against guard pages cost'
 	@echo 'make bench-profile  what the heap profile and the timeline cost'
+	@echo 'make bench-learner  programs on fixed routes and under the learner'
 	@echo 'make bench-record  what hakctl record costs'
 	@echo 'make bench-stack  how fast module stack walks a stack'
 	@echo 'make bench-hardened  conf/hardened.ini beside Scudo (HARDENED_MALLOC=FILE)'
