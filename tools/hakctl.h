@@ -184,6 +184,11 @@ struct ctl_reported {
  * exit status of the program, as a shell has it. */
 int ctl_run_reported(const struct ctl_reported *what);
 
+/* ---- hakctl_boxes.c ------------------------------------------------------ */
+
+/* Format a value of a parameter that is no text, as in an INI. */
+void ctl_value_text(char out[32], const struct hak_param *p, int64_t value);
+
 /* ---- hakctl_foreign.c ---------------------------------------------------- */
 
 /* Keep main's argv, for ctl_foreign_tls(). */

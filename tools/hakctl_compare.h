@@ -165,6 +165,14 @@ double compare_spread(const struct compare *c, size_t contender,
 /* Is the run of a round an outlier among the contender's runs? */
 bool compare_is_outlier(const struct compare *c, size_t contender,
                         enum compare_measure m, size_t round);
+/* Compares two doubles, for qsort. */
+int compare_values(const void *a, const void *b);
+/* The next random number of a sequence that *state, the seed at first, stands
+ * for. */
+uint64_t compare_random(uint64_t *state);
+/* The middle of n ratios and its interval, without low and high if they are
+ * fewer than COMPARE_LEAST_PAIRS. Sorts the ratios, which are above 0. */
+struct compare_ratio compare_ratio_of(double *ratios, size_t n);
 /* The ratio of a contender to the base, round by round. */
 struct compare_ratio compare_ratio(const struct compare *c, size_t contender,
                                    enum compare_measure m);

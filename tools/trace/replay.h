@@ -21,13 +21,13 @@ struct replay_options {
 
 /* What one run gave. */
 struct replay_figures {
-    uint64_t nops;           /* that were measured */
-    double alloc_ns;         /* in all calls of the allocator, all threads */
-    double wall_ns;          /* of the part that counts */
-    double malloc_ns[3];     /* p50, p99, p99.9 of calls that make a block */
-    double free_ns[3];       /* and of free */
-    uint64_t peak_rss_bytes; /* anonymous memory of the allocator alone */
-    uint64_t mean_rss_bytes; /* over the operations */
+    uint64_t nops;            /* that were measured */
+    double alloc_ns;          /* in all calls of the allocator, all threads */
+    double wall_ns;           /* of the part that counts */
+    double malloc_ns[3];      /* p50, p99, p99.9 of calls that make a block */
+    double free_ns[3];        /* and of free */
+    uint64_t peak_rss_bytes;  /* anonymous memory of the allocator alone */
+    uint64_t mean_rss_bytes;  /* over the operations */
     uint64_t peak_live_bytes; /* of the program's blocks */
     uint64_t mean_live_bytes;
     uint64_t faults; /* page faults without reading */

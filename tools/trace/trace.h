@@ -20,12 +20,12 @@
 #include <stdint.h>
 
 enum trace_kind {
-    TRACE_MALLOC,  /* malloc(size), and operator new */
-    TRACE_CALLOC,  /* calloc; size is the product */
-    TRACE_ALIGNED, /* memalign and kin, with `align` above 16 */
-    TRACE_REALLOC, /* realloc(old, size) */
-    TRACE_FREE,    /* free(object); object 0: a block that was made before the
-                      recording, or by another allocator */
+    TRACE_MALLOC,    /* malloc(size), and operator new */
+    TRACE_CALLOC,    /* calloc; size is the product */
+    TRACE_ALIGNED,   /* memalign and kin, with `align` above 16 */
+    TRACE_REALLOC,   /* realloc(old, size) */
+    TRACE_FREE,      /* free(object); object 0: a block that was made before the
+                        recording, or by another allocator */
     TRACE_FREE_NULL, /* free(NULL) */
     TRACE_TOUCHED,   /* not a call: of block `object`, which is about to be
                         freed, the pages of `size` bytes were touched */

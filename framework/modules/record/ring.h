@@ -25,7 +25,7 @@
 
 enum {
     RECORD_VERSION = 1,
-    RECORD_RINGS = 1024,          /* rings of one area */
+    RECORD_RINGS = 1024,           /* rings of one area */
     RECORD_RING_ENTRIES = 1 << 14, /* 256 KiB of memory, once it is used */
 };
 #define RECORD_MAGIC UINT64_C(0x31474e49524b4148) /* "HAKRING1" */
@@ -48,7 +48,8 @@ enum record_kind {
     RECORD_TIME,         /* as RECORD_VALUE: ticks, absolute, of this entry */
 };
 
-/* One entry. Addresses are multiples of 16, so the kind is in their low bits. */
+/* One entry. Addresses are multiples of 16, so the kind is in their low bits.
+ */
 struct record_entry {
     uint64_t at;    /* address | kind */
     uint32_t size;  /* bytes; UINT32_MAX: RECORD_LONG is before it */
@@ -62,8 +63,8 @@ struct record_entry {
 struct record_ring {
     _Alignas(64) uint32_t pid; /* 0: it is free; atomic */
     uint32_t tid;
-    uint64_t started_ticks; /* of the first entry's `ticks` */
-    uint32_t ended;         /* the thread puts no more entries; atomic */
+    uint64_t started_ticks;     /* of the first entry's `ticks` */
+    uint32_t ended;             /* the thread puts no more entries; atomic */
     _Alignas(64) uint64_t head; /* entries that were put; atomic */
     uint64_t lost;              /* calls that were not put, of this thread */
     _Alignas(64) uint64_t tail; /* entries that were read; atomic */
