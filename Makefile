@@ -162,8 +162,11 @@ $(B)/hakctl-profile: $(HAKCTL_OBJS) $(PROFILE_OBJS) $(WHOLE_OBJS)
 	$(CC) $(EXE_LINK) -o $@ $^ $(WHOLE_LIBS) $(HAKCTL_LIBS) $(PROFILE_LIBS)
 
 # hakctl-trace is hakctl with record, replay, tune and trace, which need zstd.
-TRACE_LIBS := -lzstd -lm
+TRACE_LIBS := -lzstd -lz -lm
 TRACE_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/trace/*.c))
+# Those that read and write traces: trace.h. The others belong to commands.
+TRACE_FORMAT := $(filter-out tools/trace/trace_ctl%,\
+    $(wildcard tools/trace/trace_*.c))
 $(B)/hakctl-trace: $(HAKCTL_OBJS) $(TRACE_OBJS) $(WHOLE_OBJS)
 	$(call say,LINK)
 	$(CC) $(EXE_LINK) -o $@ $^ $(WHOLE_LIBS) $(HAKCTL_LIBS) $(TRACE_LIBS)
@@ -258,6 +261,14 @@ $(B)/tests/unit/%: tests/unit/%.c $(WHOLE_OBJS)
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(CC) $(ALL) $(TEST_INC) -o $@ $< $(WHOLE_OBJS) $(WHOLE_LIBS) -lpthread
+
+# Tests of traces need no more of the core than base/.
+TRACE_TESTS := $(filter $(B)/tests/unit/test_trace%,$(UNIT_TESTS))
+$(TRACE_TESTS): $(B)/%: %.c tests/unit/traces.h \
+    $(TRACE_FORMAT:%.c=$(B)/obj/%.o) $(B)/base.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(CC) $(ALL) $(TEST_INC) -Itools -o $@ $(filter %.c %.o %.a,$^) $(TRACE_LIBS)
 
 # Boxes that the tests of the loader and of the conformance suite use.
 TEST_BOXES := $(patsubst tests/boxes/%.c,$(B)/tests/boxes/%.so,$(wildcard tests/boxes/*.c))
