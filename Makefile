@@ -270,6 +270,15 @@ $(TRACE_TESTS): $(B)/%: %.c tests/unit/traces.h \
 	$(call say,LINK)
 	$(CC) $(ALL) $(TEST_INC) -Itools -o $@ $(filter %.c %.o %.a,$^) $(TRACE_LIBS)
 
+# The search of hakctl tune, without traces and INIs.
+TUNE_SEARCH := $(patsubst %,tools/trace/tune_%.c,choice lab race duel search \
+    confirm) tools/hakctl_compare_stats.c
+$(B)/tests/unit/test_tune: tests/unit/test_tune.c \
+    $(TUNE_SEARCH:%.c=$(B)/obj/%.o) $(WHOLE_OBJS)
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(CC) $(ALL) $(TEST_INC) -Itools -o $@ $(filter %.c %.o,$^) $(WHOLE_LIBS) -lm
+
 # Boxes that the tests of the loader and of the conformance suite use.
 TEST_BOXES := $(patsubst tests/boxes/%.c,$(B)/tests/boxes/%.so,$(wildcard tests/boxes/*.c))
 $(B)/tests/boxes/%.so: tests/boxes/%.c framework/include/hakmem/box.h

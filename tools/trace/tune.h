@@ -173,7 +173,8 @@ struct tune {
     double search_to;  /* the search sees the traces up to this share ... */
     double confirm_to; /* ... and the confirmation from there to this one */
     double budget_s;
-    uint64_t random; /* state of compare_random */
+    size_t most_lines; /* that there is time to confirm; set by tune_search */
+    uint64_t random;   /* state of compare_random */
 
     tune_measure_fn *measure;
     double (*now_s)(void *context);
@@ -215,6 +216,10 @@ double tune_ratio(const struct tune *t, const struct tune_figures *a,
 double tune_objective(const struct tune *t, const double ratio[TUNE_MEASURES]);
 /* By how much a measure that counts is worse than it may be; 0: none is. */
 double tune_excess(const struct tune *t, const double ratio[TUNE_MEASURES]);
+/* Is a measure that counts worse than it may be, beyond the noise? r: to the
+ * base. */
+bool tune_is_loss(const struct tune *t, enum tune_measure m,
+                  const struct compare_ratio *r);
 /* What is left of the budget. */
 double tune_left_s(const struct tune *t);
 void tune_tell(struct tune *t, const char *stage, size_t done, size_t of);
@@ -258,20 +263,25 @@ struct tune_pairs {
 
 /*
  * Compare a choice with `old` in pairs of runs of the search's part, until the
- * question is decided or most_pairs are made. Returns false: interrupted, or
- * one of them cannot be used; then *out says that it does not pay.
+ * question is decided, most_pairs are made, or until_s of the budget are used.
+ * Only the objective of *out is set. Returns false: it was not decided, as the
+ * time is up, it was interrupted, or one of them cannot be used; then *out says
+ * that the choice does not pay.
  */
 bool tune_duel(struct tune *t, const struct tune_choice *old,
                const struct tune_choice *choice, size_t most_pairs,
-               struct tune_pairs *out);
+               double until_s, struct tune_pairs *out);
 
 /* ---- tune_search.c ------------------------------------------------------- */
 
-/* Search until nothing is found any more or until_s of the budget are used.
- * Returns false: interrupted; *best is the best so far. */
-bool tune_search(struct tune *t, double until_s, struct tune_choice *best);
+/* Search until nothing is found any more, or until what is left of the budget
+ * is needed to confirm it. *best is the best so far. Returns false: it was
+ * interrupted, or the base cannot be used. */
+bool tune_search(struct tune *t, struct tune_choice *best);
 
 /* ---- tune_confirm.c ------------------------------------------------------ */
+
+enum { TUNE_LEAST_ROUNDS = COMPARE_LEAST_PAIRS };
 
 struct tune_verdict {
     struct tune_choice choice;

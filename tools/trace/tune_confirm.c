@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 
-enum { LEAST_ROUNDS = COMPARE_LEAST_PAIRS, ROUNDS = 24 };
+enum { ROUNDS = 24 };
 enum { BASE, CHOICE, LESS }; /* places; LESS + i is without line i */
 
 struct table {
@@ -50,7 +50,7 @@ static void run_rounds(struct tune *t, struct table *table)
         double each_s = table->rounds == 0
                             ? 0
                             : (t->elapsed_s - start_s) / (double)table->rounds;
-        if (table->rounds >= LEAST_ROUNDS && each_s > tune_left_s(t))
+        if (table->rounds >= TUNE_LEAST_ROUNDS && each_s > tune_left_s(t))
             break;
         if (!one_round(t, table))
             break;
@@ -64,8 +64,7 @@ static struct tune_pairs compare(const struct tune *t,
                                  const struct table *table, size_t a, size_t b)
 {
     double objective[ROUNDS], ratio[TUNE_MEASURES][ROUNDS];
-    double middle[TUNE_MEASURES];
-    struct tune_pairs p;
+    struct tune_pairs p = {.pays = table->rounds >= TUNE_LEAST_ROUNDS};
     for (size_t i = 0; i < table->rounds; i++) {
         double each[TUNE_MEASURES];
         for (enum tune_measure m = 0; m < TUNE_MEASURES; m++)
@@ -76,10 +75,9 @@ static struct tune_pairs compare(const struct tune *t,
     p.objective = compare_ratio_of(objective, table->rounds);
     for (size_t m = 0; m < TUNE_MEASURES; m++) {
         p.measure[m] = compare_ratio_of(ratio[m], table->rounds);
-        middle[m] = p.measure[m].median;
+        p.pays &= !tune_is_loss(t, (enum tune_measure)m, &p.measure[m]);
     }
-    p.pays = table->rounds >= LEAST_ROUNDS && p.objective.high < 1 &&
-             tune_excess(t, middle) <= 0;
+    p.pays &= p.objective.high < 1;
     return p;
 }
 

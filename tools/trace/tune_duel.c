@@ -17,9 +17,8 @@ enum { ROUNDS = 60, EACH = 4 }; /* rounds between two looks */
 struct duel {
     const struct tune_choice *side[SIDES];
     size_t nsides; /* 2, if the old one is the base */
-    /* New to old, and new to base. */
-    double objective[ROUNDS], to_old[TUNE_MEASURES][ROUNDS],
-        to_base[TUNE_MEASURES][ROUNDS];
+    /* Of new to old, and of new to base. */
+    double objective[ROUNDS], to_base[TUNE_MEASURES][ROUNDS];
     size_t n;
 };
 
@@ -39,7 +38,6 @@ static bool one_round(struct tune *t, struct duel *d)
     size_t base = first == BASE ? BASE : OLD;
     for (enum tune_measure m = 0; m < TUNE_MEASURES; m++) {
         ratio[m] = tune_ratio(t, figures[OLD], figures[NEW], m);
-        d->to_old[m][d->n] = ratio[m];
         d->to_base[m][d->n] = tune_ratio(t, figures[base], figures[NEW], m);
     }
     d->objective[d->n++] = tune_objective(t, ratio);
@@ -53,18 +51,22 @@ static struct compare_ratio ratio_of(const double *ratios, size_t n)
     return compare_ratio_of(copy, n);
 }
 
+/* Is a measure that counts worse than it may be, beyond the noise? */
+static bool is_worse(const struct tune *t, const struct duel *d)
+{
+    for (size_t m = 0; m < TUNE_MEASURES; m++) {
+        struct compare_ratio r = ratio_of(d->to_base[m], d->n);
+        if (tune_is_loss(t, (enum tune_measure)m, &r))
+            return true;
+    }
+    return false;
+}
+
 static struct tune_pairs look(const struct tune *t, const struct duel *d)
 {
-    struct tune_pairs p;
-    double to_base[TUNE_MEASURES];
-    p.objective = ratio_of(d->objective, d->n);
-    for (size_t m = 0; m < TUNE_MEASURES; m++) {
-        p.measure[m] = ratio_of(d->to_old[m], d->n);
-        to_base[m] = ratio_of(d->to_base[m], d->n).median;
-    }
+    struct tune_pairs p = {.objective = ratio_of(d->objective, d->n)};
     p.pays = d->n >= COMPARE_LEAST_PAIRS && p.objective.high < 1 &&
-             p.objective.median < 1 - t->least_gain &&
-             tune_excess(t, to_base) <= 0;
+             p.objective.median < 1 - t->least_gain && !is_worse(t, d);
     return p;
 }
 
@@ -77,7 +79,7 @@ static bool is_decided(const struct tune *t, const struct tune_pairs *p)
 
 bool tune_duel(struct tune *t, const struct tune_choice *old,
                const struct tune_choice *choice, size_t most_pairs,
-               struct tune_pairs *out)
+               double until_s, struct tune_pairs *out)
 {
     struct tune_choice base = tune_base(&t->space);
     struct duel d = {.side = {&base, old, choice}, .nsides = SIDES};
@@ -85,7 +87,7 @@ bool tune_duel(struct tune *t, const struct tune_choice *old,
     *out = (struct tune_pairs){.pays = false};
     if (most_pairs > ROUNDS)
         most_pairs = ROUNDS;
-    while (d.n < most_pairs) {
+    while (d.n < most_pairs && t->elapsed_s < until_s) {
         tune_tell(t, "duel", d.n, most_pairs);
         if (!one_round(t, &d))
             return false;
@@ -95,6 +97,8 @@ bool tune_duel(struct tune *t, const struct tune_choice *old,
         if (is_decided(t, out))
             return true;
     }
+    if (d.n != most_pairs)
+        return false;
     *out = look(t, &d);
     return true;
 }

@@ -195,6 +195,12 @@ double tune_excess(const struct tune *t, const double ratio[TUNE_MEASURES])
     return excess;
 }
 
+bool tune_is_loss(const struct tune *t, enum tune_measure m,
+                  const struct compare_ratio *r)
+{
+    return t->weight[m] > 0 && r->median > 1 + t->most_loss && r->low > 1;
+}
+
 double tune_left_s(const struct tune *t)
 {
     return t->budget_s - t->elapsed_s;

@@ -24,6 +24,8 @@ enum {
 static const double least_share = 1.0 / 27, least_run_s = 0.02;
 /* What a percent beyond the allowed loss costs in percents of the objective. */
 static const double penalty = 10;
+/* A loss that is within so many standard errors of what is allowed is none. */
+static const double errors_allowed = 2;
 
 /* ---- the pool ------------------------------------------------------------ */
 
@@ -62,20 +64,54 @@ static void add_ratios(struct tune *t, struct tune_entry *e,
     e->n++;
 }
 
-static double middle_of(const double *ratios, size_t n)
+static double middle_of(const double *values, size_t n)
 {
     double copy[MOST_ROUNDS * THIRD];
-    memcpy(copy, ratios, n * sizeof *copy);
+    memcpy(copy, values, n * sizeof *copy);
     qsort(copy, n, sizeof *copy, compare_values);
-    return sqrt(copy[(n - 1) / 2] * copy[n / 2]);
+    return (copy[(n - 1) / 2] + copy[n / 2]) / 2;
 }
 
-static void score(const struct tune *t, struct tune_entry *e)
+/* What the machine does to the ratio of two runs: the standard deviation, from
+ * runs of the base one after the other, by the median of their distances. */
+struct noise {
+    double distance[TUNE_MEASURES][MOST_ROUNDS * THIRD];
+    struct tune_figures before[TUNE_TRACES];
+    size_t n; /* that were met */
+};
+
+static void meet_base(const struct tune *t, struct noise *noise,
+                      const struct tune_figures *base)
 {
-    double ratio[TUNE_MEASURES];
-    for (size_t m = 0; m < TUNE_MEASURES; m++)
+    if (noise->n != 0)
+        for (enum tune_measure m = 0; m < TUNE_MEASURES; m++)
+            noise->distance[m][(noise->n - 1) % (MOST_ROUNDS * THIRD)] =
+                fabs(log(tune_ratio(t, noise->before, base, m)));
+    memcpy(noise->before, base, t->ntraces * sizeof *base);
+    noise->n++;
+}
+
+static double deviation(const struct noise *noise, enum tune_measure m)
+{
+    size_t n = noise->n - 1;
+    if (noise->n < 2)
+        return 0;
+    return middle_of(noise->distance[m],
+                     n < MOST_ROUNDS * THIRD ? n : MOST_ROUNDS * THIRD) /
+           0.6745;
+}
+
+static void score(const struct tune *t, const struct noise *noise,
+                  struct tune_entry *e)
+{
+    double ratio[TUNE_MEASURES], at_least[TUNE_MEASURES];
+    for (enum tune_measure m = 0; m < TUNE_MEASURES; m++) {
         ratio[m] = middle_of(e->ratio[m], e->n);
-    e->score = log(tune_objective(t, ratio)) + penalty * tune_excess(t, ratio);
+        at_least[m] = ratio[m] -
+                      errors_allowed * deviation(noise, m) / sqrt((double)e->n);
+    }
+    e->score =
+        log(tune_objective(t, ratio)) + penalty * tune_excess(t, at_least);
 }
 
 static int by_score(const void *a, const void *b)
@@ -100,11 +136,12 @@ struct rung {
     double share; /* of the search's part */
     size_t rounds;
     char stage[64];
+    struct noise noise; /* of this rung */
 };
 
 /* Run each choice once. Returns false: interrupted. */
-static bool one_round(struct tune *t, struct tune_pool *pool,
-                      const struct rung *rung, size_t round)
+static bool one_round(struct tune *t, struct tune_pool *pool, struct rung *rung,
+                      size_t round)
 {
     struct tune_figures base[TUNE_TRACES], own[TUNE_TRACES];
     struct tune_choice usual = tune_base(&t->space);
@@ -115,9 +152,11 @@ static bool one_round(struct tune *t, struct tune_pool *pool,
         if (e->out)
             continue;
         tune_tell(t, rung->stage, round * n + at, rung->rounds * n);
-        if (at++ % BETWEEN == 0 &&
-            tune_try(t, &usual, 0, to, base) != TUNE_DONE)
-            return false;
+        if (at++ % BETWEEN == 0) {
+            if (tune_try(t, &usual, 0, to, base) != TUNE_DONE)
+                return false;
+            meet_base(t, &rung->noise, base);
+        }
         enum tune_outcome outcome = tune_try(t, &e->choice, 0, to, own);
         if (outcome == TUNE_STOPPED)
             return false;
@@ -128,10 +167,11 @@ static bool one_round(struct tune *t, struct tune_pool *pool,
     return true;
 }
 
-static bool run_rung(struct tune *t, struct tune_pool *pool,
-                     const struct rung *rung, double until_s)
+static bool run_rung(struct tune *t, struct tune_pool *pool, struct rung *rung,
+                     double until_s)
 {
     bool whole = rung->share >= 1;
+    rung->noise.n = 0;
     for (size_t i = 0; i < pool->n; i++)
         if (!whole || pool->entry[i].n > MOST_ROUNDS)
             pool->entry[i].n = 0;
@@ -140,7 +180,7 @@ static bool run_rung(struct tune *t, struct tune_pool *pool,
             break;
     for (size_t i = 0; i < pool->n; i++)
         if (!pool->entry[i].out && pool->entry[i].n != 0)
-            score(t, &pool->entry[i]);
+            score(t, &rung->noise, &pool->entry[i]);
     return !t->interrupted;
 }
 
@@ -168,17 +208,24 @@ static size_t rungs_of(size_t n, size_t keep)
     return rungs;
 }
 
-/* The largest share for the first rung with which all rungs take a third of
- * the time that there is. Each rung costs the same. */
+/*
+ * The largest share for the first rung with which all rungs take a third of the
+ * time that there is. Each rung costs the same. A share of 3 is three rounds:
+ * with time to spare and few choices, the last rung still has MOST_ROUNDS.
+ */
 static double first_share(const struct tune *t, size_t n, size_t keep,
                           double until_s)
 {
     double share = 1, most_s = (until_s - t->elapsed_s) / THIRD;
+    double last = pow(THIRD, (double)rungs_of(n, keep) - 1);
     double each_s =
         t->run_s * (1 + 1.0 / BETWEEN) * (double)n * (double)rungs_of(n, keep);
     while (share * each_s > most_s && share / THIRD >= least_share &&
            share / THIRD * t->run_s >= least_run_s)
         share /= THIRD;
+    while (share >= 1 && share * THIRD * last <= MOST_ROUNDS &&
+           share * THIRD * each_s <= most_s)
+        share *= THIRD;
     return share;
 }
 

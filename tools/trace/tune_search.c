@@ -4,9 +4,10 @@
  *
  * The first race is of all single changes to the base. Its best ones are put
  * together one by one, each by a duel against what there is so far. The next
- * races are of neighbours: steps of what has changed, good changes once more,
- * and random sets of them; until a race brings nothing better. At the end each
- * line has to pay in a duel against the choice without it, or goes.
+ * races are of neighbours: steps of what has changed, all single changes once
+ * more but those that were bad, and random sets of good ones; until two races
+ * bring nothing better. At the end each line has to pay in a duel against the
+ * choice without it, or goes.
  */
 #include "tune.h"
 #include "../hakctl.h"
@@ -24,13 +25,20 @@ enum {
 /* The share of the time that races and duels may take; the rest is for the
  * lines, each by itself. */
 static const double races_share = 0.8;
+/* A score that is no matter of noise. */
+static const double bad_score = 0.02;
+/* The share of the budget that confirming may take, and how much longer than
+ * expected it is taken to take. */
+static const double confirm_share = 0.3, confirm_slack = 1.1;
+enum { LINES = 8 }; /* so many that there should be time to confirm */
 
 struct search {
     struct tune *t;
     struct tune_choice best;
     double start_s, until_s;
     struct tune_choice good[GOOD];
-    size_t ngood;
+    struct tune_choice *bad; /* allocated */
+    size_t ngood, nbad;
 };
 
 /* ---- duels --------------------------------------------------------------- */
@@ -59,10 +67,12 @@ static void set_best(struct search *s, const struct tune_choice *choice,
 static bool challenge(struct search *s, const struct tune_choice *choice)
 {
     struct tune_pairs pairs;
+    struct tune_line lines[TUNE_KNOBS];
     struct tune *t = s->t;
     if (tune_same(&t->space, choice, &s->best) || tune_is_dropped(t, choice) ||
-        t->elapsed_s >= s->until_s ||
-        !tune_duel(t, &s->best, choice, pairs_for(s), &pairs) || !pairs.pays)
+        tune_lines(&t->space, choice, lines) > t->most_lines ||
+        !tune_duel(t, &s->best, choice, pairs_for(s), s->until_s, &pairs) ||
+        !pairs.pays)
         return false;
     set_best(s, choice, pairs.objective.median);
     return true;
@@ -70,12 +80,25 @@ static bool challenge(struct search *s, const struct tune_choice *choice)
 
 /* ---- pools --------------------------------------------------------------- */
 
-static void add_moves(struct search *s, struct tune_pool *pool,
-                      const struct tune_choice *from)
+static bool is_bad(const struct search *s, const struct tune_choice *choice)
 {
-    for (size_t i = 0; i < s->t->space.nmoves; i++) {
-        struct tune_choice c =
-            tune_moved(&s->t->space, from, &s->t->space.move[i]);
+    for (size_t i = 0; i < s->nbad; i++)
+        if (tune_same(&s->t->space, &s->bad[i], choice))
+            return true;
+    return false;
+}
+
+/* All single changes to the best so far, but those that were bad for the base.
+ */
+static void add_moves(struct search *s, struct tune_pool *pool)
+{
+    const struct tune_space *space = &s->t->space;
+    struct tune_choice base = tune_base(space);
+    for (size_t i = 0; i < space->nmoves; i++) {
+        struct tune_choice c = tune_moved(space, &base, &space->move[i]);
+        if (is_bad(s, &c))
+            continue;
+        c = tune_moved(space, &s->best, &space->move[i]);
         tune_pool_add(s->t, pool, &c);
     }
 }
@@ -105,30 +128,10 @@ static void add_steps(struct search *s, struct tune_pool *pool)
     }
 }
 
-/* What had no effect on the base but has on the best: the keys of boxes that it
- * uses. */
-static void add_woken(struct search *s, struct tune_pool *pool)
+/* Random sets of what was good for the base. */
+static void add_sets(struct search *s, struct tune_pool *pool)
 {
     const struct tune_space *space = &s->t->space;
-    struct tune_choice base = tune_base(space);
-    for (size_t i = 0; i < space->nmoves; i++) {
-        const struct tune_move *move = &space->move[i];
-        size_t knob = move->part[0].knob;
-        if (tune_is_idle(space, &base, knob) &&
-            !tune_is_idle(space, &s->best, knob)) {
-            struct tune_choice c = tune_moved(space, &s->best, move);
-            tune_pool_add(s->t, pool, &c);
-        }
-    }
-}
-
-static void add_good(struct search *s, struct tune_pool *pool)
-{
-    const struct tune_space *space = &s->t->space;
-    for (size_t i = 0; i < s->ngood; i++) {
-        struct tune_choice c = tune_joined(space, &s->best, &s->good[i]);
-        tune_pool_add(s->t, pool, &c);
-    }
     for (size_t n = 0; n < SETS && s->ngood > 1; n++) {
         struct tune_choice c = s->best;
         for (size_t i = 0; i < s->ngood; i++)
@@ -140,12 +143,18 @@ static void add_good(struct search *s, struct tune_pool *pool)
 
 /* ---- a race and its duels ------------------------------------------------ */
 
-/* Remember the changes that seem to pay by themselves. */
-static void remember_good(struct search *s, const struct tune_pool *pool)
+/* Remember the changes that seem to pay by themselves, and those that do harm.
+ */
+static void remember(struct search *s, const struct tune_pool *pool)
 {
-    for (size_t i = 0; i < pool->n && s->ngood < GOOD; i++)
-        if (pool->entry[i].n != 0 && pool->entry[i].score < 0)
-            s->good[s->ngood++] = pool->entry[i].choice;
+    s->bad = tune_room(NULL, pool->n + 1, sizeof *s->bad);
+    for (size_t i = 0; i < pool->n; i++) {
+        const struct tune_entry *e = &pool->entry[i];
+        if (e->n != 0 && e->score < 0 && s->ngood < GOOD)
+            s->good[s->ngood++] = e->choice;
+        if (e->n != 0 && e->score > bad_score)
+            s->bad[s->nbad++] = e->choice;
+    }
 }
 
 /* Race the pool, and let the best try their luck one by one. joined: on top of
@@ -169,11 +178,10 @@ static bool race_and_duel(struct search *s, struct tune_pool *pool, bool joined)
 
 static bool first_race(struct search *s)
 {
-    struct tune_choice base = tune_base(&s->t->space);
     struct tune_pool pool = {0};
-    add_moves(s, &pool, &base);
+    add_moves(s, &pool);
     bool changed = race_and_duel(s, &pool, true);
-    remember_good(s, &pool);
+    remember(s, &pool);
     tune_pool_forget(&pool);
     return changed;
 }
@@ -182,16 +190,28 @@ static bool next_race(struct search *s)
 {
     struct tune_pool pool = {0};
     add_steps(s, &pool);
-    add_woken(s, &pool);
-    add_good(s, &pool);
+    add_moves(s, &pool);
+    add_sets(s, &pool);
     bool changed = race_and_duel(s, &pool, false);
     tune_pool_forget(&pool);
     return changed;
 }
 
+static void all_races(struct search *s)
+{
+    size_t vain = first_race(s) ? 0 : 1;
+    for (size_t i = 1; i < PASSES && vain < 2; i++) {
+        if (s->t->elapsed_s >= s->until_s || s->t->interrupted)
+            break;
+        vain = next_race(s) ? 0 : vain + 1;
+    }
+    free(s->bad);
+}
+
 /* ---- the end ------------------------------------------------------------- */
 
-/* Drop the lines that do not pay. A single line has paid against the base. */
+/* Drop the lines that do not pay. A single line has paid against the base, and
+ * each line had when it was added; so lines that there is no time for stay. */
 static void drop_lines(struct search *s)
 {
     struct tune *t = s->t;
@@ -200,8 +220,7 @@ static void drop_lines(struct search *s)
     size_t n = tune_lines(&t->space, &s->best, lines);
     for (size_t i = n; n > 1 && i-- > 0;) {
         struct tune_choice less = tune_without(&t->space, &s->best, &lines[i]);
-        tune_duel(t, &less, &s->best, pairs_for(s), &pairs);
-        if (t->interrupted)
+        if (!tune_duel(t, &less, &s->best, pairs_for(s), s->until_s, &pairs))
             return;
         if (!pairs.pays) {
             set_best(s, &less, 1);
@@ -231,21 +250,35 @@ static bool time_base(struct tune *t)
     return true;
 }
 
-bool tune_search(struct tune *t, double until_s, struct tune_choice *best)
+/* When the search has to end so that its best choice can be confirmed. Sets
+ * t->most_lines. */
+static double end_of_search(struct tune *t)
+{
+    double round_s = confirm_slack * TUNE_LEAST_ROUNDS * t->run_s *
+                     t->confirm_to / t->search_to;
+    double most_s = t->budget_s * confirm_share;
+    double reserve_s = round_s * (2 + LINES);
+    if (reserve_s < most_s)
+        reserve_s = most_s;
+    double lines = t->budget_s * confirm_share * 2 / round_s - 2;
+    if (reserve_s > most_s * 2)
+        reserve_s = most_s * 2;
+    t->most_lines = lines < 1 ? 1 : lines > LINES ? LINES : (size_t)lines;
+    return t->budget_s - reserve_s;
+}
+
+bool tune_search(struct tune *t, struct tune_choice *best)
 {
     struct search s = {.t = t, .best = tune_base(&t->space)};
     t->progress.best_ratio = 1;
     bool good = time_base(t);
-    s.until_s = t->elapsed_s + (until_s - t->elapsed_s) * races_share;
-    bool changed = good && first_race(&s);
-    for (size_t i = 1; good && i < PASSES && !t->interrupted; i++) {
-        if (t->elapsed_s >= s.until_s || (i > 1 && !changed))
-            break;
-        changed = next_race(&s);
-    }
-    s.until_s = until_s;
+    double end_s = end_of_search(t);
+    s.until_s = t->elapsed_s + (end_s - t->elapsed_s) * races_share;
+    if (good)
+        all_races(&s);
+    s.until_s = end_s;
     if (good && !t->interrupted)
         drop_lines(&s);
     *best = s.best;
-    return !t->interrupted;
+    return good && !t->interrupted;
 }
