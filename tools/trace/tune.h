@@ -301,4 +301,71 @@ bool tune_confirm(struct tune *t, const struct tune_choice *choice,
                   struct tune_verdict *out);
 void tune_verdict_forget(struct tune_verdict *v);
 
+/* ---- tune_use.c ---------------------------------------------------------- */
+
+/* Which sizes the traces ask for, by size index: the shares of calls, and of
+ * bytes, each trace by its weight. */
+struct tune_use {
+    double calls[HAK_LANES + 1], bytes[HAK_LANES + 1];
+};
+
+/* Add a trace of that weight. Returns 0 or -errno, with the reason in why. */
+int tune_use_add(struct tune_use *use, const char *path, double weight,
+                 char *why, size_t n);
+/* Do the traces ask for sizes of these indexes, for more than a thousandth of
+ * the calls or bytes? */
+bool tune_is_used(const struct tune_use *use, uint32_t first, uint32_t last);
+
+/* ---- tune_space.c -------------------------------------------------------- */
+
+/* A box that sizes may be routed to. */
+struct tune_box {
+    char name[HAK_CONF_NAME_BYTES + 1];
+    const struct hak_box_entry *entry;
+    bool in_base; /* has a section there */
+    bool fixed;   /* no size is routed to it or away from it */
+    bool keys;    /* its keys may be changed */
+};
+
+struct tune_boxes {
+    struct tune_box at[HAK_MAX_BOXES]; /* bit n of leads_to is at[n] */
+    size_t n;
+};
+
+/* Fill s with all that may be changed in hak_conf, which has been read, for
+ * programs of that use. */
+void tune_space_make(struct tune_space *s, const struct tune_use *use);
+
+/* ---- tune_routes.c ------------------------------------------------------- */
+
+/* Add the routes of all ranges of sizes. */
+void tune_routes_add(struct tune_space *s, const struct tune_boxes *boxes,
+                     const struct tune_use *use);
+/* Does a box serve all of these size indexes? */
+bool tune_box_serves(const struct tune_box *box, uint32_t first, uint32_t last);
+
+/* ---- tune_ini.c ---------------------------------------------------------- */
+
+/* The INI that was tuned, as text. */
+struct tune_base_ini {
+    const char *path;
+    char *text; /* allocated */
+    char **line; /* its lines, without their ends; point into text */
+    size_t nlines;
+};
+
+/* Read the text of hak_conf's file. Returns 0 or -errno. */
+int tune_base_read(struct tune_base_ini *base, const char *path);
+void tune_base_forget(struct tune_base_ini *base);
+/*
+ * tune_ini_text - a choice as an INI: the lines of the base, and those that
+ * differ.
+ * head     comment lines for its beginning; NULL: none
+ * comment  one for each line of tune_lines; NULL: none
+ * Returns  the text; the caller frees it
+ */
+char *tune_ini_text(const struct tune_base_ini *base,
+                    const struct tune_space *s, const struct tune_choice *c,
+                    const char *head, char *const *comment);
+
 #endif
