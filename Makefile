@@ -76,7 +76,7 @@ say = @$(if $(V),:,printf '  %-5s %s\n' $(1) '$@')
 .PHONY: all
 all: $(B)/libhakmem.so $(CXX_LIBS) $(MODULE_FILES) $(BOXES) $(B)/hakctl \
     $(B)/hakctl-check-box $(B)/hakctl-monitor $(B)/hakctl-profile \
-    $(B)/hakctl-trace $(B)/share/report/report.html
+    $(B)/hakctl-trace $(B)/hakctl-player $(B)/share/report/report.html
 	@echo 'built: $(B)/libhakmem.so, $(words $(BOXES)) boxes in $(B)/boxes/, modules in $(B)/modules/, $(B)/hakctl'
 
 # ---- library, tool -------------------------------------------------------
@@ -170,6 +170,14 @@ TRACE_FORMAT := $(filter-out tools/trace/trace_ctl%,\
 $(B)/hakctl-trace: $(HAKCTL_OBJS) $(TRACE_OBJS) $(WHOLE_OBJS)
 	$(call say,LINK)
 	$(CC) $(EXE_LINK) -o $@ $^ $(WHOLE_LIBS) $(HAKCTL_LIBS) $(TRACE_LIBS)
+
+# hakctl-player is what plays a trace, on the allocator that is preloaded. It is
+# small, since its own memory is taken off, and exports the clock that the
+# allocator gets (tools/player/player_time.c).
+PLAYER_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/player/*.c))
+$(B)/hakctl-player: $(PLAYER_OBJS)
+	$(call say,LINK)
+	$(CC) $(EXE_LINK) -Wl,--export-dynamic-symbol=clock_gettime -o $@ $^
 
 # The files of the page of hakctl report, and the library that draws its charts.
 # Without the library the page has tables only.
@@ -527,7 +535,8 @@ install: all
 	install -m 755 $(BOXES) '$(DESTDIR)$(PREFIX)/lib/hakmem'
 	install -m 755 $(MODULE_FILES) '$(DESTDIR)$(PREFIX)/lib/hakmem/modules'
 	install -m 755 $(B)/hakctl $(B)/hakctl-check-box $(B)/hakctl-monitor \
-	    $(B)/hakctl-profile $(B)/hakctl-trace '$(DESTDIR)$(PREFIX)/bin'
+	    $(B)/hakctl-profile $(B)/hakctl-trace $(B)/hakctl-player \
+	    '$(DESTDIR)$(PREFIX)/bin'
 	install -m 644 framework/include/hakmem/*.h \
 	    '$(DESTDIR)$(PREFIX)/include/hakmem'
 	install -m 644 framework/kit/*.h '$(DESTDIR)$(PREFIX)/include/hakmem/kit'

@@ -387,6 +387,41 @@ static const struct command commands[] = {
      "Exit status: 0 it was compared; 1 a run failed; 2 bad usage or\n"
      "configuration; 126 PROGRAM cannot be run, 127 it is not found; 130 it\n"
      "was interrupted. A comparison that ends early prints what there is.\n"},
+    {"replay", ctl_replay,
+     "TRACE [-c INI | --lib LIBRARY | --libc]... [OPTIONS]",
+     "play a trace on configurations and allocators",
+     "Makes the calls of TRACE, which hakctl record has written, on each\n"
+     "contender in turn, and says what they cost there: time in the allocator,\n"
+     "memory, page faults, and how surely they differ (docs/replay.md).\n"
+     "\n"
+     "Contenders; the first is the base (default: the configuration that\n"
+     "hakctl run takes):\n"
+     "  -c, --conf INI         hakmem with that configuration\n"
+     "      --lib LIBRARY      another allocator, by LD_PRELOAD\n"
+     "      --libc             libc's malloc\n"
+     "\n"
+     "  -n, --rounds N         default: 6; with --check 1\n"
+     "      --from X, --to Y   measure only that part: shares (0.5), percents\n"
+     "                         (50%) or numbers of calls. What comes before is\n"
+     "                         played, too\n"
+     "      --check            fill each block, and look at contents, overlap,\n"
+     "                         alignment and zeroes; times mean nothing then\n"
+     "      --exact            one call at a time, in the order of the trace\n"
+     "                         (default: threads stay within some 2000 calls)\n"
+     "      --free-run         threads wait only for blocks that they need\n"
+     "      --seed N           of what --check fills in (default: 1)\n"
+     "      --real-time        the allocator sees the real clock, not the\n"
+     "                         trace's\n"
+     "      --memory BYTES     for the operations (default: 1g); longer traces\n"
+     "                         are read again for each run\n"
+     "      --output           show what the allocator prints, on stderr\n"
+     "      --ignore-failure   leave failed runs out and go on\n"
+     "  -j, --json FILE        each run, too; \"-\": stdout, without the table\n"
+     "      --markdown         the table as Markdown\n"
+     "      --page FILE        a page of HTML with memory over the trace\n"
+     "\n"
+     "Exit status: 0; 1 a run failed: the allocator crashed, or a check has\n"
+     "found a fault; 2 bad usage, trace or configuration; 130 interrupted.\n"},
     {"help", help, "[COMMAND]", "this text, or that of a command", ""},
 };
 enum { NCOMMANDS = sizeof commands / sizeof commands[0] };

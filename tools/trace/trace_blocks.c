@@ -79,6 +79,8 @@ void trace_blocks_remove(struct trace_blocks *b, uint64_t number)
 {
     struct trace_chunk *c = chunk(b, number);
     uint64_t value;
+    if (c == NULL)
+        return;
     c->used &= ~bit_of(number);
     b->n--;
     if (c->used != 0)

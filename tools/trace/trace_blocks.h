@@ -30,7 +30,7 @@ struct trace_blocks {
 void *trace_blocks_add(struct trace_blocks *b, uint64_t number);
 /* NULL: there is none of that number. */
 void *trace_blocks_find(struct trace_blocks *b, uint64_t number);
-/* There is a record of that number. */
+/* The record of that number, which is there. */
 void trace_blocks_remove(struct trace_blocks *b, uint64_t number);
 /* The first record with a number of *number or more, and its number in *number;
  * numbers above `last` are not looked at. NULL: there is none. */
