@@ -227,6 +227,14 @@ int ctl_instances(const char *path, const char *profile, bool json);
  * with errno ENOEXEC: the file is no such library. */
 char *ctl_library_text(const char *path);
 
+/* ---- hakctl_lint.c ------------------------------------------------------- */
+
+struct ctl_findings;
+/* Add the findings of hakctl lint about an INI: those of ctl_check, with the
+ * profile or, if it is NULL and HAKMEM_PROFILE is not set, with each. */
+void ctl_lint_file(struct ctl_findings *all, const char *path,
+                   const char *profile);
+
 /* ---- hakctl_check.c ------------------------------------------------------ */
 
 struct ctl_finding {
@@ -273,6 +281,9 @@ bool ctl_crashes(const char *path, const char *profile);
 void ctl_add_finding(struct ctl_findings *all, const struct ctl_finding *f);
 bool ctl_has_finding(const struct ctl_findings *all,
                      const struct ctl_finding *f);
+
+/* Free what a list holds; it is empty then. */
+void ctl_forget_findings(struct ctl_findings *all);
 
 /* Print a finding as a line, "file:line: error: text". */
 void ctl_print_finding(FILE *out, const struct ctl_finding *f);

@@ -185,6 +185,10 @@ const char *compare_measure_name(enum compare_measure m);
 size_t compare_measures(const struct compare *c);
 /* The measure that the comparison is about: the figure, else the wall time. */
 enum compare_measure compare_main_measure(const struct compare *c);
+/* Write what a ratio says, `what` being "time": "3.1 % less time (95 %: 2.0 ..
+ * 4.1)", "no difference in time above 0.8 %". */
+void compare_ratio_text(const struct compare_ratio *r, const char *what,
+                        char *text, size_t bytes);
 /* Write a verdict as a sentence without its full stop. */
 void compare_verdict(const struct compare *c, size_t contender,
                      enum compare_measure m, char *text, size_t bytes);
@@ -195,6 +199,9 @@ const char *compare_verdict_word(const struct compare *c, size_t contender,
 /* ---- hakctl_compare_print.c ---------------------------------------------- */
 
 void compare_print(FILE *out, const struct compare *c);
+/* A value with its unit, in at most 9 characters. */
+void compare_value_text(char *text, size_t bytes, enum compare_measure m,
+                        double value);
 
 /* ---- hakctl_compare_json.c ----------------------------------------------- */
 

@@ -33,8 +33,7 @@ static void print_figure(char *text, size_t bytes, double value)
         snprintf(text, bytes, "%.4g", value);
 }
 
-/* A value with its unit, in at most 9 characters. */
-static void print_value(char *text, size_t bytes, enum compare_measure m,
+void compare_value_text(char *text, size_t bytes, enum compare_measure m,
                         double value)
 {
     static const char *const times[] = {"ns", "us", "ms", "s"};
@@ -54,7 +53,7 @@ static void print_median(char *text, size_t bytes, const struct compare *c,
 {
     double median;
     if (compare_median(c, contender, m, &median))
-        print_value(text, bytes, m, median);
+        compare_value_text(text, bytes, m, median);
     else
         snprintf(text, bytes, "-");
 }
@@ -184,7 +183,8 @@ static void print_outliers(FILE *out, const struct compare *c, size_t i)
     for (size_t round = 0; round < c->rounds; round++) {
         if (!compare_is_outlier(c, i, m, round))
             continue;
-        print_value(value, sizeof value, m, c->at[i].runs[round].value[m]);
+        compare_value_text(value, sizeof value, m,
+                           c->at[i].runs[round].value[m]);
         if (n++ < 3)
             used += (size_t)snprintf(text + used, sizeof text - used,
                                      "%sround %zu (%s)", n > 1 ? ", " : "",

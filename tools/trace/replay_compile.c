@@ -129,8 +129,8 @@ static void end_thread(struct replay_compiler *c, uint32_t number)
 static struct replay_block take_block(struct replay_compiler *c,
                                       uint64_t number)
 {
-    struct replay_block b = *(struct replay_block *)trace_blocks_find(&c->live,
-                                                                      number);
+    struct replay_block b =
+        *(struct replay_block *)trace_blocks_find(&c->live, number);
     c->live_bytes -= b.size;
     trace_blocks_remove(&c->live, number);
     return b;
@@ -138,8 +138,8 @@ static struct replay_block take_block(struct replay_compiler *c,
 
 static void give_slot(struct replay_compiler *c, struct replay_block *b)
 {
-    b->slot = c->plan->nseats == 1 ? take_newest(&c->slots)
-                                   : take_oldest(&c->slots);
+    b->slot =
+        c->plan->nseats == 1 ? take_newest(&c->slots) : take_oldest(&c->slots);
     b->generation = c->generation[b->slot];
 }
 
@@ -165,8 +165,9 @@ static void put_extent(struct replay_stream *s, uint64_t from,
         replay_stream_put(s, &op);
     }
     if (b->size >> 32 != 0)
-        replay_stream_put(s, &(struct play_op){.kind = PLAY_LARGE,
-                                               .slot = (uint32_t)(b->size >> 32)});
+        replay_stream_put(s,
+                          &(struct play_op){.kind = PLAY_LARGE,
+                                            .slot = (uint32_t)(b->size >> 32)});
 }
 
 static uint8_t log_of(uint64_t align)
@@ -238,7 +239,8 @@ static void put_sample(struct replay_compiler *c, const struct trace_op *op,
 static void put_samples(struct replay_compiler *c, const struct trace_op *op)
 {
     const struct replay_plan *plan = c->plan;
-    uint64_t ncalls = plan->facts.ncalls, done = c->batch.first + c->batch.ncalls;
+    uint64_t ncalls = plan->facts.ncalls,
+             done = c->batch.first + c->batch.ncalls;
     uint64_t step = (ncalls + PLAY_SAMPLES - 1) / PLAY_SAMPLES;
     if (done - 1 == plan->peak_call)
         put_sample(c, op, PLAY_SAMPLES);
@@ -287,9 +289,9 @@ int replay_compile_next(struct replay_compiler *c, uint64_t at, uint64_t *bytes,
     for (size_t i = 0; i < c->batch.nstreams; i++)
         replay_stream_leave(&c->batch.stream[i], (uint32_t)c->batch.ncalls);
     if (error == 0)
-        error = replay_batch_write(&c->batch, c->plan->fd, at, c->exact,
-                                   c->batch.first + c->batch.ncalls == all,
-                                   bytes);
+        error =
+            replay_batch_write(&c->batch, c->plan->fd, at, c->exact,
+                               c->batch.first + c->batch.ncalls == all, bytes);
     if (error != 0) {
         snprintf(why, n, "cannot be held in memory: %s", strerror(-error));
         return error;

@@ -6,6 +6,7 @@
  *     tune_use.c      which sizes the traces ask for
  *     tune_space.c    what can be changed: keys of boxes and of [core]
  *     tune_routes.c   and which box serves which sizes
+ *     tune_slots.c    which sizes a box is good for
  *     tune_choice.c   choices of all these, what differs from the base, names
  *     tune_lab.c      measures choices, each run once, within the budget
  *     tune_state.c    the runs as a file, for --resume
@@ -15,8 +16,7 @@
  *     tune_confirm.c  the answer on the part of the traces that was not seen
  *     tune_ini.c      a choice as an INI
  *     tune_play.c     plays traces on an INI
- *     tune_words.c    what was found, in words
- *     tune_print.c    progress and result
+ *     tune_print.c    progress, and the result in words
  *     tune_json.c     the result as JSON
  *
  * The search knows neither traces nor INIs: it gets lists of values and a
@@ -72,6 +72,7 @@ struct tune_space {
     struct tune_move *move; /* allocated */
     size_t nmoves;
     uint32_t always; /* boxes that routes lead to which no knob turns */
+    uint32_t used;   /* those of them that the traces have use for */
 };
 
 /* ---- tune_choice.c ------------------------------------------------------- */
@@ -247,11 +248,11 @@ struct tune_pool {
 void tune_pool_add(struct tune *t, struct tune_pool *pool,
                    const struct tune_choice *choice);
 void tune_pool_forget(struct tune_pool *pool);
-/* Race the pool until `keep` are left or the time is up. The pool is then
- * sorted, the best first; those who were left behind are at the end. Returns
- * false: interrupted. */
+/* Race the pool until `keep` are left or the time is up, which is meant to take
+ * most_s. The pool is then sorted, the best first; those who were left behind
+ * are at the end. Returns false: interrupted. */
 bool tune_race(struct tune *t, struct tune_pool *pool, size_t keep,
-               double until_s);
+               double most_s, double until_s);
 
 /* ---- tune_duel.c --------------------------------------------------------- */
 
@@ -322,9 +323,10 @@ bool tune_is_used(const struct tune_use *use, uint32_t first, uint32_t last);
 struct tune_box {
     char name[HAK_CONF_NAME_BYTES + 1];
     const struct hak_box_entry *entry;
-    bool in_base; /* has a section there */
-    bool fixed;   /* no size is routed to it or away from it */
-    bool keys;    /* its keys may be changed */
+    bool in_base;             /* has a section there */
+    bool fixed;               /* no size is routed to it or away from it */
+    bool keys;                /* its keys may be changed */
+    bool wasteful[HAK_LANES]; /* its slots are too large for that index */
 };
 
 struct tune_boxes {
@@ -332,14 +334,21 @@ struct tune_boxes {
     size_t n;
 };
 
-/* Fill s with all that may be changed in hak_conf, which has been read, for
+/* Fill s with all that may be changed in an INI, which has been read, for
  * programs of that use. */
-void tune_space_make(struct tune_space *s, const struct tune_use *use);
+void tune_space_make(struct tune_space *s, const struct hak_conf *conf,
+                     const struct tune_use *use);
+
+/* ---- tune_slots.c -------------------------------------------------------- */
+
+/* Set `wasteful` of the boxes that the base does not have. */
+void tune_boxes_ask(struct tune_boxes *boxes);
 
 /* ---- tune_routes.c ------------------------------------------------------- */
 
 /* Add the routes of all ranges of sizes. */
-void tune_routes_add(struct tune_space *s, const struct tune_boxes *boxes,
+void tune_routes_add(struct tune_space *s, const struct hak_conf *conf,
+                     const struct tune_boxes *boxes,
                      const struct tune_use *use);
 /* Does a box serve all of these size indexes? */
 bool tune_box_serves(const struct tune_box *box, uint32_t first, uint32_t last);
@@ -349,13 +358,14 @@ bool tune_box_serves(const struct tune_box *box, uint32_t first, uint32_t last);
 /* The INI that was tuned, as text. */
 struct tune_base_ini {
     const char *path;
-    char *text; /* allocated */
+    const struct hak_conf *conf; /* what came of it */
+    char *text;                  /* allocated */
     char **line; /* its lines, without their ends; point into text */
     size_t nlines;
 };
 
-/* Read the text of hak_conf's file. Returns 0 or -errno. */
-int tune_base_read(struct tune_base_ini *base, const char *path);
+/* Read the text of the file that conf was read from. Returns 0 or -errno. */
+int tune_base_read(struct tune_base_ini *base, const struct hak_conf *conf);
 void tune_base_forget(struct tune_base_ini *base);
 /*
  * tune_ini_text - a choice as an INI: the lines of the base, and those that
@@ -367,5 +377,63 @@ void tune_base_forget(struct tune_base_ini *base);
 char *tune_ini_text(const struct tune_base_ini *base,
                     const struct tune_space *s, const struct tune_choice *c,
                     const char *head, char *const *comment);
+
+/* ---- tune_state.c -------------------------------------------------------- */
+
+struct json_t;
+
+/* The file of --resume. */
+struct tune_state {
+    char *file;           /* allocated */
+    struct json_t *about; /* what the search is about: a state of another one
+                             is refused */
+    double share;         /* of the traces that is used; 0: not known yet */
+    double fault_ns;
+    int64_t written_ns;
+};
+
+/* Write all runs. Returns 0 or -errno. */
+int tune_state_write(struct tune_state *state, const struct tune *t);
+/* Read the runs into t, and share and fault_ns. Returns false, after a
+ * message. */
+bool tune_state_read(struct tune_state *state, struct tune *t);
+
+/* ---- tune_print.c -------------------------------------------------------- */
+
+/* A line on stderr that says what goes on: rewritten in a terminal, else a line
+ * for each stage. */
+void tune_print_progress(const struct tune *t);
+/* Take that line away. */
+void tune_print_clear(void);
+/* What a line or the whole choice is good for: "3.1 % less time (95 %: 2.0 ..
+ * 4.1), no difference in memory above 0.4 %". */
+void tune_pairs_text(const struct tune_pairs *p, char *text, size_t bytes);
+/* The result on stdout. file NULL: nothing was written. */
+void tune_print_result(const struct tune *t, const struct tune_verdict *v,
+                       char *const *traces, const char *file);
+
+/* ---- tune_json.c --------------------------------------------------------- */
+
+/* Write the result as JSON. "-": to stdout. file NULL: no INI was written.
+ * Returns false, after a message. */
+bool tune_json_write(const char *to, const struct tune *t,
+                     const struct tune_verdict *v, char *const *traces,
+                     const char *file);
+
+/* ---- tune_options.c ------------------------------------------------------ */
+
+/* The command line. */
+struct tune_options {
+    const char *conf, *out, *json;
+    char **traces; /* of argv */
+    size_t ntraces;
+    double trace_weight[TUNE_TRACES], weight[TUNE_MEASURES];
+    double budget_s, most_loss;
+    uint64_t seed;
+    bool resume;
+};
+
+/* Returns false, after a message. */
+bool tune_options_take(struct tune_options *o, int argc, char **argv);
 
 #endif

@@ -8,8 +8,6 @@
 #include "tune.h"
 #include "../hakctl.h"
 
-#include <core/state/core.h>
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -32,11 +30,11 @@ static void split(struct tune_base_ini *base)
     }
 }
 
-int tune_base_read(struct tune_base_ini *base, const char *path)
+int tune_base_read(struct tune_base_ini *base, const struct hak_conf *conf)
 {
     struct stat s;
-    *base = (struct tune_base_ini){.path = path};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    *base = (struct tune_base_ini){.path = conf->file, .conf = conf};
+    int fd = open(conf->file, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &s) != 0) {
         int error = -errno;
         if (fd >= 0)
@@ -68,17 +66,15 @@ struct draft {
 };
 
 /* Append to an allocated text. */
-__attribute__((format(printf, 2, 3))) static void append(char **text,
-                                                         const char *format,
-                                                         ...)
+__attribute__((format(printf, 2, 3))) static void
+append(char **text, const char *format, ...)
 {
     char *more = NULL, *whole = NULL;
     va_list ap;
     va_start(ap, format);
     int n = vasprintf(&more, format, ap);
     va_end(ap);
-    if (n < 0 ||
-        asprintf(&whole, "%s%s", *text != NULL ? *text : "", more) < 0)
+    if (n < 0 || asprintf(&whole, "%s%s", *text != NULL ? *text : "", more) < 0)
         ctl_die("no memory");
     free(more);
     free(*text);
@@ -136,11 +132,11 @@ static void replace(struct draft *d, size_t number, const char *key,
                comment + blanks);
 }
 
-static size_t section_line(const char *name)
+static size_t section_line(const struct hak_conf *conf, const char *name)
 {
-    for (uint32_t i = 0; i < hak_conf.nsections; i++)
-        if (strcmp(hak_conf.section[i].name, name) == 0)
-            return (size_t)hak_conf.section[i].line;
+    for (uint32_t i = 0; i < conf->nsections; i++)
+        if (strcmp(conf->section[i].name, name) == 0)
+            return (size_t)conf->section[i].line;
     return 0;
 }
 
@@ -148,7 +144,7 @@ static size_t section_line(const char *name)
 static void add(struct draft *d, const char *section, const char *comment,
                 const char *key, const char *value)
 {
-    size_t number = section_line(section);
+    size_t number = section_line(d->base->conf, section);
     char **text = &d->below[number];
     char head[HAK_CONF_NAME_BYTES + 8];
     snprintf(head, sizeof head, "[%s]\n", section);
@@ -163,7 +159,7 @@ static void set_key(struct draft *d, const struct tune_knob *k,
                     const char *value, const char *comment)
 {
     const struct hak_conf_entry *e =
-        hak_conf_find(&hak_conf, k->section, k->key);
+        hak_conf_find(d->base->conf, k->section, k->key);
     size_t number = e != NULL ? (size_t)e->origin.line : 0;
     if (number == 0 || number > d->base->nlines) {
         add(d, k->section, comment, k->key, value);
@@ -188,15 +184,16 @@ static void add_range(char **text, uint32_t first, uint32_t last)
 }
 
 /* What of a line of [policy] is left, as its key; NULL: nothing. Allocated. */
-static char *what_is_left(const struct changed *changed, int line)
+static char *what_is_left(const struct hak_conf *conf,
+                          const struct changed *changed, int line)
 {
     char *text = NULL;
     bool left[HAK_LANES + 2] = {false};
-    for (uint32_t r = 0; r < hak_conf.nrules; r++) {
-        const struct hak_conf_rule *rule = &hak_conf.rule[r];
+    for (uint32_t r = 0; r < conf->nrules; r++) {
+        const struct hak_conf_rule *rule = &conf->rule[r];
         for (uint32_t i = rule->first_index; i <= rule->last_index; i++)
-            left[i] |= !rule->claim && rule->origin.line == line &&
-                       !changed->index[i];
+            left[i] |=
+                !rule->claim && rule->origin.line == line && !changed->index[i];
     }
     for (uint32_t i = 0; i <= HAK_LANES; i++) {
         uint32_t first = i;
@@ -212,17 +209,17 @@ static char *what_is_left(const struct changed *changed, int line)
 /* Take what has changed out of the lines of the base. */
 static void narrow(struct draft *d, const struct changed *changed)
 {
+    const struct hak_conf *conf = d->base->conf;
     for (uint32_t i = 0; i <= HAK_LANES; i++) {
         if (!changed->index[i])
             continue;
-        const struct hak_conf_rule *rule =
-            &hak_conf.rule[hak_conf.index_rule[i]];
+        const struct hak_conf_rule *rule = &conf->rule[conf->index_rule[i]];
         size_t number = (size_t)rule->origin.line;
         if (d->gone[number] || d->instead[number] != NULL)
             continue;
-        char *key = what_is_left(changed, rule->origin.line);
+        char *key = what_is_left(conf, changed, rule->origin.line);
         if (key != NULL)
-            replace(d, number, key, hak_conf.route[rule->route].name);
+            replace(d, number, key, conf->route[rule->route].name);
         d->gone[number] = key == NULL;
         free(key);
     }
@@ -231,12 +228,13 @@ static void narrow(struct draft *d, const struct changed *changed)
 /* A box that the base has no section for needs one. */
 static void declare_box(struct draft *d, const char *name)
 {
+    const struct hak_conf *conf = d->base->conf;
     char section[HAK_CONF_NAME_BYTES + 8];
-    for (uint32_t i = 0; i < hak_conf.nroutes; i++)
-        if (strcmp(hak_conf.route[i].name, name) == 0)
+    for (uint32_t i = 0; i < conf->nroutes; i++)
+        if (strcmp(conf->route[i].name, name) == 0)
             return;
     snprintf(section, sizeof section, "box %s", name);
-    if (section_line(section) == 0)
+    if (section_line(conf, section) == 0)
         add(d, section, NULL, NULL, NULL);
 }
 
@@ -246,9 +244,9 @@ static void set_route(struct draft *d, const struct tune_space *s,
                       const char *comment)
 {
     char range[64];
+    const struct hak_conf *conf = d->base->conf;
     uint32_t first = s->knob[line->first].first;
-    const struct hak_conf_rule *rule =
-        &hak_conf.rule[hak_conf.index_rule[first]];
+    const struct hak_conf_rule *rule = &conf->rule[conf->index_rule[first]];
     char **text = &d->below[rule->origin.line];
     tune_range_text(first, s->knob[line->last].last, range, sizeof range);
     append_comment(text, comment);
@@ -278,8 +276,9 @@ static void draft_line(struct draft *d, const struct tune_space *s,
 /* Paths that are relative to the folder of the base are made absolute. */
 static void settle_paths(struct draft *d)
 {
-    for (uint32_t i = 0; i < hak_conf.nentries; i++) {
-        const struct hak_conf_entry *e = &hak_conf.entry[i];
+    const struct hak_conf *conf = d->base->conf;
+    for (uint32_t i = 0; i < conf->nentries; i++) {
+        const struct hak_conf_entry *e = &conf->entry[i];
         char *whole = NULL, *value = NULL, *folder;
         if (strncmp(e->section, "box ", 4) != 0 ||
             strcmp(e->key, "path") != 0 || e->value[0] == '/' ||
@@ -296,6 +295,28 @@ static void settle_paths(struct draft *d)
     }
 }
 
+/* Leave the profiles out, with the comments above them: they would change what
+ * was tuned. */
+static void drop_profiles(struct draft *d)
+{
+    const struct hak_conf *conf = d->base->conf;
+    for (uint32_t i = 0; i < conf->nsections; i++) {
+        size_t first = (size_t)conf->section[i].line, last = d->base->nlines;
+        if (strncmp(conf->section[i].name, "profile ", 8) != 0)
+            continue;
+        if (i + 1 < conf->nsections)
+            last = (size_t)conf->section[i + 1].line - 1;
+        while (first > 1 && strchr(";#", d->base->line[first - 2][0]) != NULL &&
+               d->base->line[first - 2][0] != 0)
+            first--;
+        while (last < d->base->nlines && last > first &&
+               strchr(";#", d->base->line[last - 1][0]) != NULL)
+            last--; /* the comments above the next section, and blank lines */
+        for (size_t line = first; line <= last; line++)
+            d->gone[line] = true;
+    }
+}
+
 static char *put_together(const struct draft *d, const char *head)
 {
     char *text = NULL;
@@ -305,11 +326,11 @@ static char *put_together(const struct draft *d, const char *head)
         ctl_die("no memory");
     fputs(head != NULL ? head : "", out);
     for (size_t i = 1; i <= n; i++) {
-        const char *line = d->instead[i] != NULL ? d->instead[i]
-                                                 : d->base->line[i - 1];
-        fputs(d->above[i] != NULL ? d->above[i] : "", out);
+        const char *line =
+            d->instead[i] != NULL ? d->instead[i] : d->base->line[i - 1];
         if (!d->gone[i])
-            fprintf(out, "%s\n", line);
+            fprintf(out, "%s%s\n", d->above[i] != NULL ? d->above[i] : "",
+                    line);
         fputs(d->below[i] != NULL ? d->below[i] : "", out);
     }
     fputs(d->below[0] != NULL ? d->below[0] : "", out);
@@ -334,10 +355,9 @@ static void draft_forget(struct draft *d)
 static void draft_begin(struct draft *d, const struct tune_base_ini *base)
 {
     size_t n = base->nlines + 1;
-    *d = (struct draft){base, calloc(n, sizeof *d->above),
-                        calloc(n, sizeof *d->instead),
-                        calloc(n, sizeof *d->below),
-                        calloc(n, sizeof *d->gone)};
+    *d = (struct draft){
+        base, calloc(n, sizeof *d->above), calloc(n, sizeof *d->instead),
+        calloc(n, sizeof *d->below), calloc(n, sizeof *d->gone)};
     if (d->above == NULL || d->instead == NULL || d->below == NULL ||
         d->gone == NULL)
         ctl_die("no memory");
@@ -357,6 +377,7 @@ char *tune_ini_text(const struct tune_base_ini *base,
                    &changed);
     narrow(&d, &changed);
     settle_paths(&d);
+    drop_profiles(&d);
     char *text = put_together(&d, head);
     draft_forget(&d);
     return text;

@@ -209,14 +209,14 @@ static size_t rungs_of(size_t n, size_t keep)
 }
 
 /*
- * The largest share for the first rung with which all rungs take a third of the
- * time that there is. Each rung costs the same. A share of 3 is three rounds:
+ * The largest share for the first rung with which all rungs take no more than
+ * most_s. Each rung costs the same. A share of 3 is three rounds:
  * with time to spare and few choices, the last rung still has MOST_ROUNDS.
  */
 static double first_share(const struct tune *t, size_t n, size_t keep,
-                          double until_s)
+                          double most_s)
 {
-    double share = 1, most_s = (until_s - t->elapsed_s) / THIRD;
+    double share = 1;
     double last = pow(THIRD, (double)rungs_of(n, keep) - 1);
     double each_s =
         t->run_s * (1 + 1.0 / BETWEEN) * (double)n * (double)rungs_of(n, keep);
@@ -230,11 +230,11 @@ static double first_share(const struct tune *t, size_t n, size_t keep,
 }
 
 bool tune_race(struct tune *t, struct tune_pool *pool, size_t keep,
-               double until_s)
+               double most_s, double until_s)
 {
     struct rung rung;
     size_t rungs = rungs_of(pool->n, keep);
-    double share = first_share(t, pool->n, keep, until_s);
+    double share = first_share(t, pool->n, keep, most_s);
     for (size_t i = 0; i < rungs && running(pool) != 0; i++, share *= THIRD) {
         double rounds = fmin(fmax(share, 1), MOST_ROUNDS);
         rung.share = fmin(share, 1);

@@ -10,8 +10,6 @@
 #include "tune.h"
 #include "../hakctl.h"
 
-#include <core/state/core.h>
-
 #include <stdlib.h>
 
 /* The first size indexes above 4 KiB, 16 KiB and 64 KiB. */
@@ -24,25 +22,29 @@ bool tune_box_serves(const struct tune_box *box, uint32_t first, uint32_t last)
         return false;
     size_t least = first == HAK_INDEX_LARGE ? hak_index_bytes(first - 1) + 1
                                             : hak_index_bytes(first);
+    for (uint32_t i = first; i <= last && i < HAK_LANES; i++)
+        if (box->wasteful[i])
+            return false;
     bool to_the_end = e->max_bytes == 0 || e->max_bytes >= PTRDIFF_MAX;
     if (least < e->min_bytes && (e->min_bytes > 1 || least != 0))
         return false;
-    return to_the_end || (last != HAK_INDEX_LARGE &&
-                          hak_index_bytes(last) <= e->max_bytes);
+    return to_the_end ||
+           (last != HAK_INDEX_LARGE && hak_index_bytes(last) <= e->max_bytes);
 }
 
 /* The rule of [policy] for a size index; NULL: it has none that can change. */
-static const struct hak_conf_rule *rule_of(uint32_t index)
+static const struct hak_conf_rule *rule_of(const struct hak_conf *conf,
+                                           uint32_t index)
 {
-    int16_t at = hak_conf.index_rule[index];
-    return at < 0 || hak_conf.rule[at].claim ? NULL : &hak_conf.rule[at];
+    int16_t at = conf->index_rule[index];
+    return at < 0 || conf->rule[at].claim ? NULL : &conf->rule[at];
 }
 
 /* The boxes of a route, as bits. */
-static uint32_t boxes_of(uint32_t route)
+static uint32_t boxes_of(const struct hak_conf *conf, uint32_t route)
 {
     uint32_t boxes = 0;
-    const struct hak_conf_route *r = &hak_conf.route[route];
+    const struct hak_conf_route *r = &conf->route[route];
     for (uint32_t i = 0; i < r->nchain; i++)
         boxes |= UINT32_C(1) << r->chain[i];
     return boxes;
@@ -58,12 +60,12 @@ static bool has_fixed(const struct tune_boxes *boxes, uint32_t bits)
 
 /* ---- ranges -------------------------------------------------------------- */
 
-static bool begins_range(const struct tune_boxes *boxes, uint32_t i)
+static bool begins_range(const struct hak_conf *conf,
+                         const struct tune_boxes *boxes, uint32_t i)
 {
     if (i == 0 || i == HAK_INDEX_LARGE || i == ABOVE_4K || i == ABOVE_16K ||
-        i == ABOVE_64K ||
-        hak_class_of_index(i) != hak_class_of_index(i - 1) ||
-        hak_conf.index_rule[i] != hak_conf.index_rule[i - 1])
+        i == ABOVE_64K || hak_class_of_index(i) != hak_class_of_index(i - 1) ||
+        conf->index_rule[i] != conf->index_rule[i - 1])
         return true;
     for (size_t b = 0; b < boxes->n; b++)
         if (i > 1 && tune_box_serves(&boxes->at[b], i, i) !=
@@ -72,9 +74,10 @@ static bool begins_range(const struct tune_boxes *boxes, uint32_t i)
     return false;
 }
 
-static uint32_t end_of_range(const struct tune_boxes *boxes, uint32_t i)
+static uint32_t end_of_range(const struct hak_conf *conf,
+                             const struct tune_boxes *boxes, uint32_t i)
 {
-    while (i < HAK_INDEX_LARGE && !begins_range(boxes, i + 1))
+    while (i < HAK_INDEX_LARGE && !begins_range(conf, boxes, i + 1))
         i++;
     return i;
 }
@@ -96,50 +99,58 @@ static void add_value(struct tune_knob *k, const char *name, uint32_t boxes)
 
 /* The routes of the base that may serve the range, but those of a single box.
  */
-static void add_routes_of_base(struct tune_knob *k,
+static void add_routes_of_base(struct tune_knob *k, const struct hak_conf *conf,
                                const struct tune_boxes *boxes)
 {
-    for (uint32_t i = 0; i < hak_conf.nroutes; i++) {
-        const struct hak_conf_route *r = &hak_conf.route[i];
-        if (r->enabled && r->nchain > 1 && !has_fixed(boxes, boxes_of(i)) &&
+    for (uint32_t i = 0; i < conf->nroutes; i++) {
+        const struct hak_conf_route *r = &conf->route[i];
+        if (r->enabled && r->nchain > 1 &&
+            !has_fixed(boxes, boxes_of(conf, i)) &&
             tune_box_serves(&boxes->at[r->chain[0]], k->first, k->last))
-            add_value(k, r->name, boxes_of(i));
+            add_value(k, r->name, boxes_of(conf, i));
     }
 }
 
 /* Is the name one of a route of the base? Then a line of [policy] with it would
  * not mean the box. */
-static bool is_route(const char *name)
+static bool is_route(const struct hak_conf *conf, const char *name)
 {
     char section[HAK_CONF_NAME_BYTES + 8];
     snprintf(section, sizeof section, "route %s", name);
-    for (uint32_t i = 0; i < hak_conf.nsections; i++)
-        if (strcmp(hak_conf.section[i].name, section) == 0)
+    for (uint32_t i = 0; i < conf->nsections; i++)
+        if (strcmp(conf->section[i].name, section) == 0)
             return true;
     return false;
 }
 
-static void add_range(struct tune_space *s, const struct tune_boxes *boxes,
-                      uint32_t first, uint32_t last)
+/* A range that stays as it is. */
+static void leave(struct tune_space *s, uint32_t boxes, bool used)
 {
-    const struct hak_conf_rule *rule = rule_of(first);
-    struct tune_knob k = {.route = true, .first = first, .last = last};
-    if (rule == NULL || s->n == TUNE_KNOBS ||
-        has_fixed(boxes, boxes_of(rule->route))) {
-        int16_t at = hak_conf.index_rule[first];
-        s->always |= at >= 0 ? boxes_of(hak_conf.rule[at].route) : 0;
+    s->always |= boxes;
+    s->used |= used ? boxes : 0;
+}
+
+static void add_range(struct tune_space *s, const struct hak_conf *conf,
+                      const struct tune_boxes *boxes, struct tune_knob k,
+                      bool used)
+{
+    int16_t at = conf->index_rule[k.first];
+    const struct hak_conf_rule *rule = rule_of(conf, k.first);
+    uint32_t usual = at >= 0 ? boxes_of(conf, conf->rule[at].route) : 0;
+    if (rule == NULL || s->n == TUNE_KNOBS || has_fixed(boxes, usual)) {
+        leave(s, usual, used);
         return;
     }
-    add_value(&k, hak_conf.route[rule->route].name, boxes_of(rule->route));
-    add_routes_of_base(&k, boxes);
+    add_value(&k, conf->route[rule->route].name, usual);
+    add_routes_of_base(&k, conf, boxes);
     for (size_t i = 0; i < boxes->n; i++)
-        if (tune_box_serves(&boxes->at[i], first, last) &&
-            !is_route(boxes->at[i].name))
+        if (tune_box_serves(&boxes->at[i], k.first, k.last) &&
+            !is_route(conf, boxes->at[i].name))
             add_value(&k, boxes->at[i].name, UINT32_C(1) << i);
     if (k.n > 1) {
         s->knob[s->n++] = k;
     } else {
-        s->always |= k.leads_to[0];
+        leave(s, usual, used);
         free(k.value[0]);
     }
 }
@@ -178,18 +189,19 @@ static void add_moves_to(struct tune_space *s, const struct tune_use *use,
         *tune_add_move(s) = all;
 }
 
-void tune_routes_add(struct tune_space *s, const struct tune_boxes *boxes,
-                     const struct tune_use *use)
+void tune_routes_add(struct tune_space *s, const struct hak_conf *conf,
+                     const struct tune_boxes *boxes, const struct tune_use *use)
 {
     for (uint32_t i = 0; i <= HAK_INDEX_LARGE; i++) {
-        uint32_t last = end_of_range(boxes, i);
-        add_range(s, boxes, i, last);
+        uint32_t last = end_of_range(conf, boxes, i);
+        struct tune_knob k = {.route = true, .first = i, .last = last};
+        add_range(s, conf, boxes, k, tune_is_used(use, i, last));
         i = last;
     }
     for (size_t i = 0; i < boxes->n; i++)
-        if (!is_route(boxes->at[i].name))
+        if (!is_route(conf, boxes->at[i].name))
             add_moves_to(s, use, boxes->at[i].name);
-    for (uint32_t i = 0; i < hak_conf.nroutes; i++)
-        if (is_route(hak_conf.route[i].name))
-            add_moves_to(s, use, hak_conf.route[i].name);
+    for (uint32_t i = 0; i < conf->nroutes; i++)
+        if (is_route(conf, conf->route[i].name))
+            add_moves_to(s, use, conf->route[i].name);
 }

@@ -25,6 +25,8 @@ enum {
 /* The share of the time that races and duels may take; the rest is for the
  * lines, each by itself. */
 static const double races_share = 0.8;
+/* The share of what is left of it that a race may take. */
+static const double race_share = 0.5;
 /* A score that is no matter of noise. */
 static const double bad_score = 0.02;
 /* The share of the budget that confirming may take, and how much longer than
@@ -35,7 +37,7 @@ enum { LINES = 8 }; /* so many that there should be time to confirm */
 struct search {
     struct tune *t;
     struct tune_choice best;
-    double start_s, until_s;
+    double until_s;
     struct tune_choice good[GOOD];
     struct tune_choice *bad; /* allocated */
     size_t ngood, nbad;
@@ -162,7 +164,8 @@ static void remember(struct search *s, const struct tune_pool *pool)
 static bool race_and_duel(struct search *s, struct tune_pool *pool, bool joined)
 {
     bool changed = false;
-    if (pool->n == 0 || !tune_race(s->t, pool, DUELS, s->until_s))
+    double most_s = (s->until_s - s->t->elapsed_s) * race_share;
+    if (pool->n == 0 || !tune_race(s->t, pool, DUELS, most_s, s->until_s))
         return false;
     for (size_t i = 0; i < pool->n && i < DUELS; i++) {
         const struct tune_entry *e = &pool->entry[i];

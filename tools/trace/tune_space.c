@@ -11,7 +11,6 @@
 
 #include <core/box/find.h>
 #include <core/box/open.h>
-#include <core/state/core.h>
 
 #include <dirent.h>
 #include <limits.h>
@@ -31,8 +30,8 @@ static char *copy_of(const char *text)
 static const struct {
     const char *box, *key;
 } left_alone[] = {
-    {"smallmid", "reuse"},        /* off only to measure */
-    {"tiny", "magazine"},         /* needs lanes = off */
+    {"smallmid", "reuse"}, /* off only to measure */
+    {"tiny", "magazine"},  /* needs lanes = off */
     {"tiny", "magazine_classes"},
 };
 
@@ -55,9 +54,9 @@ struct step {
 static const struct {
     int64_t sixty_fourths;
     bool first;
-} steps[] = {{0, true},    {1, false},   {4, true},    {8, false},
-             {16, true},   {32, false},  {64, false},  {128, false},
-             {256, true},  {512, false}, {1024, true}, {4096, false}};
+} steps[] = {{0, true},   {1, false},   {4, true},    {8, false},
+             {16, true},  {32, false},  {64, false},  {128, false},
+             {256, true}, {512, false}, {1024, true}, {4096, false}};
 
 /* The values of a key whose value is 0, which mostly stands for "none" or "as
  * needed". */
@@ -135,23 +134,24 @@ static size_t find_steps(struct step *at, const struct hak_param *p,
 /* ---- keys ---------------------------------------------------------------- */
 
 /* What the base has for a key that is no text. */
-static int64_t usual_value(const char *section, const struct hak_param *p)
+static int64_t usual_value(const struct hak_conf *conf, const char *section,
+                           const struct hak_param *p)
 {
     union hak_value value;
     char why[256];
-    const struct hak_conf_entry *e = hak_conf_find(&hak_conf, section, p->name);
-    if (e == NULL ||
-        hak_conf_param(p, e->value, &value, why, sizeof why) != 0)
+    const struct hak_conf_entry *e = hak_conf_find(conf, section, p->name);
+    if (e == NULL || hak_conf_param(p, e->value, &value, why, sizeof why) != 0)
         return p->def;
     return value.i;
 }
 
-static void add_key(struct tune_space *s, const char *section,
-                    const struct hak_param *p, uint32_t of_box)
+static void add_key(struct tune_space *s, const struct hak_conf *conf,
+                    const char *section, const struct hak_param *p,
+                    uint32_t of_box)
 {
     struct step at[TUNE_VALUES];
     char text[32];
-    int64_t usual = usual_value(section, p);
+    int64_t usual = usual_value(conf, section, p);
     size_t n = find_steps(at, p, usual);
     if (n < 2 || s->n == TUNE_KNOBS)
         return;
@@ -172,23 +172,23 @@ static void add_key(struct tune_space *s, const char *section,
     s->n++;
 }
 
-static void add_keys_of_core(struct tune_space *s)
+static void add_keys_of_core(struct tune_space *s, const struct hak_conf *conf)
 {
     uint32_t n = 0;
     const struct hak_param *keys = hak_conf_keys("core", &n);
     for (uint32_t i = 0; i < n; i++)
         if (strcmp(keys[i].name, "purge_delay_ms") == 0)
-            add_key(s, "core", &keys[i], 0);
+            add_key(s, conf, "core", &keys[i], 0);
 }
 
-static void add_keys_of_box(struct tune_space *s, const struct tune_box *box,
-                            uint32_t bit)
+static void add_keys_of_box(struct tune_space *s, const struct hak_conf *conf,
+                            const struct tune_box *box, uint32_t bit)
 {
     char section[HAK_CONF_NAME_BYTES + 8];
     snprintf(section, sizeof section, "box %s", box->name);
     for (uint32_t i = 0; i < box->entry->nparams; i++)
         if (!is_left_alone(box->entry->id, box->entry->params[i].name))
-            add_key(s, section, &box->entry->params[i], bit);
+            add_key(s, conf, section, &box->entry->params[i], bit);
 }
 
 /* ---- boxes --------------------------------------------------------------- */
@@ -207,16 +207,17 @@ static const struct hak_box_entry *open_box(const char *path)
     return hak_box_file(path, &handle, why, sizeof why);
 }
 
-static void add_boxes_of_base(struct tune_boxes *boxes)
+static void add_boxes_of_base(struct tune_boxes *boxes,
+                              const struct hak_conf *conf)
 {
     char path[PATH_MAX], type[HAK_CONF_NAME_BYTES + 4];
-    for (uint32_t i = 0; i < hak_conf.nboxes; i++) {
-        const struct hak_conf_box *b = &hak_conf.box[i];
+    for (uint32_t i = 0; i < conf->nboxes; i++) {
+        const struct hak_conf_box *b = &conf->box[i];
         struct tune_box *box = &boxes->at[boxes->n++];
         snprintf(box->name, sizeof box->name, "%s", b->name);
         snprintf(type, sizeof type, "%s", b->type != NULL ? b->type : "");
         hak_box_path(b->type != NULL ? NULL : b->path,
-                     b->type != NULL ? type : b->name, hak_conf.file, path,
+                     b->type != NULL ? type : b->name, conf->file, path,
                      sizeof path);
         box->entry = open_box(path);
         box->in_base = true;
@@ -259,10 +260,10 @@ static void add_box_beside(struct tune_boxes *boxes, char *file)
     snprintf(box->name, sizeof box->name, "%s", file);
 }
 
-static void find_boxes(struct tune_boxes *boxes)
+static void find_boxes(struct tune_boxes *boxes, const struct hak_conf *conf)
 {
     struct dirent **files;
-    add_boxes_of_base(boxes);
+    add_boxes_of_base(boxes, conf);
     int n = scandir(hak_boxes_dir(), &files, is_box_name, alphasort);
     for (int i = 0; i < n; i++) {
         add_box_beside(boxes, files[i]->d_name);
@@ -270,6 +271,7 @@ static void find_boxes(struct tune_boxes *boxes)
     }
     if (n >= 0)
         free(files);
+    tune_boxes_ask(boxes);
 }
 
 /* ---- all of it ----------------------------------------------------------- */
@@ -286,16 +288,17 @@ static bool has_use(const struct tune_space *s, size_t box,
             if (k->leads_to[v] >> box & 1)
                 return true;
     }
-    return s->always >> box & 1;
+    return s->used >> box & 1;
 }
 
-void tune_space_make(struct tune_space *s, const struct tune_use *use)
+void tune_space_make(struct tune_space *s, const struct hak_conf *conf,
+                     const struct tune_use *use)
 {
     struct tune_boxes boxes = {.n = 0};
-    find_boxes(&boxes);
-    add_keys_of_core(s);
-    tune_routes_add(s, &boxes, use);
+    find_boxes(&boxes, conf);
+    add_keys_of_core(s, conf);
+    tune_routes_add(s, conf, &boxes, use);
     for (size_t i = 0; i < boxes.n; i++)
         if (boxes.at[i].keys && has_use(s, i, use))
-            add_keys_of_box(s, &boxes.at[i], UINT32_C(1) << i);
+            add_keys_of_box(s, conf, &boxes.at[i], UINT32_C(1) << i);
 }

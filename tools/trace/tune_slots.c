@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT
+ * tune_slots.c - which sizes a box is good for: what slots it gives.
+ *
+ * A box may take requests that are much smaller than its slots. To try it there
+ * would waste time, and memory. The boxes tell their slots once they are
+ * loaded, which a child does, since they stay loaded.
+ */
+#include "tune.h"
+
+#include "../hakctl.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* By box and size index; 0: not known. */
+typedef size_t slot_table[HAK_MAX_BOXES][HAK_LANES];
+
+/* An INI with the boxes that the base does not have, in a file that has no
+ * name. */
+static int write_ini(const struct tune_boxes *boxes)
+{
+    int fd = memfd_create("hakctl tune", 0);
+    for (size_t i = 0; fd >= 0 && i < boxes->n; i++)
+        if (!boxes->at[i].in_base)
+            dprintf(fd, "[box %s]\n", boxes->at[i].name);
+    return fd;
+}
+
+static void ask_box(struct hak_loaded *b, size_t slots[HAK_LANES])
+{
+    for (uint32_t i = 1; b->ops.slot_size != NULL && i < HAK_LANES; i++)
+        slots[i] = b->ops.slot_size(&b->box, hak_index_bytes(i));
+}
+
+static void ask_all(const struct tune_boxes *boxes, slot_table *slots, int fd)
+{
+    enum { SECONDS = 10 };
+    char path[64];
+    struct ctl_core core;
+    alarm(SECONDS);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    if (ctl_load(&core, path, NULL, NULL, NULL, NULL) != 0)
+        return;
+    for (size_t i = 0; i < HAK_MAX_BOXES; i++)
+        for (size_t k = 0; core.box[i] != NULL && k < boxes->n; k++)
+            if (!boxes->at[k].in_base &&
+                strcmp(core.box[i]->box.name, boxes->at[k].name) == 0)
+                ask_box(core.box[i], (*slots)[k]);
+}
+
+/* Does a slot waste more than a third of itself on a request? */
+static bool is_wasteful(size_t slot, size_t request)
+{
+    return slot > request + request / 2;
+}
+
+void tune_boxes_ask(struct tune_boxes *boxes)
+{
+    int ends[2], fd = write_ini(boxes);
+    slot_table *slots = mmap(NULL, sizeof *slots, PROT_READ | PROT_WRITE,
+                             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (fd < 0 || slots == MAP_FAILED)
+        ctl_die("no memory");
+    pid_t pid = ctl_fork(ends);
+    if (pid == 0) {
+        ask_all(boxes, slots, fd);
+        _exit(0);
+    }
+    close(ends[0]);
+    close(ends[1]);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    close(fd);
+    for (size_t i = 0; i < boxes->n; i++)
+        for (uint32_t k = 1; k < HAK_LANES; k++)
+            boxes->at[i].wasteful[k] =
+                is_wasteful((*slots)[i][k], hak_index_bytes(k));
+    munmap(slots, sizeof *slots);
+}
