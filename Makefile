@@ -330,7 +330,9 @@ $(B)/tests/foreign/%.so: tests/foreign/%.c
 # with the sanitizers, and `make fuzz` builds them with libFuzzer too. The
 # others are built without sanitizers.
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
-FUZZ_TEXTS := conf signature control profile
+FUZZ_TEXTS := conf signature control profile trace
+FUZZ_SRCS_trace := $(TRACE_FORMAT) framework/base/os.c
+FUZZ_LIBS_trace := -lzstd -lz
 FUZZ_SRCS_profile := $(addprefix tools/hakctl_profile_,parse.c tables.c set.c)
 FUZZ_SRCS_control := $(addprefix framework/modules/control/,commands.c \
     asking.c changing.c profile.c request.c reply.c) framework/base/os.c
@@ -443,7 +445,7 @@ demo: | $(B)/.deps-demo
 	tools/demo.sh
 
 BENCH_PROGS := $(patsubst bench/%.c,$(B)/bench/%,\
-    $(filter-out bench/foreign_calls.c bench/calls.c,$(wildcard bench/*.c))) \
+    $(filter-out bench/foreign_calls.c bench/calls.c bench/trace_file.c,$(wildcard bench/*.c))) \
     $(B)/bench/calls.so
 $(B)/bench/%: bench/%.c
 	@mkdir -p $(@D)
@@ -473,6 +475,16 @@ bench-foreign: | $(B)/.deps-bench
 	$(MAKE) all $(B)/bench/foreign_calls $(B)/bench/pair
 	$(B)/bench/foreign_calls
 	bench/foreign.py $(BENCH_ARGS)
+
+# bench-trace measures what traces cost to write and to read. TRACES lists them.
+$(B)/bench/trace_file: bench/trace_file.c $(TRACE_FORMAT:%.c=$(B)/obj/%.o) \
+    $(B)/base.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(CC) $(BASE) $(WARN) -Itools -o $@ $(filter %.c %.o %.a,$^) $(TRACE_LIBS)
+.PHONY: bench-trace
+bench-trace: $(B)/bench/trace_file
+	$(B)/bench/trace_file $(TRACES)
 
 .PHONY: benches
 benches: | $(B)/.deps-bench
@@ -585,6 +597,7 @@ help:
 	@echo 'make bench-stack  how fast module stack walks a stack'
 	@echo 'make bench-hardened  conf/hardened.ini beside Scudo (HARDENED_MALLOC=FILE)'
 	@echo 'make bench-foreign  calls of other libraries, programs on them as boxes'
+	@echo 'make bench-trace TRACES="FILE ..."  what traces cost to write and read'
 	@echo 'make benches     the bench programs, into build/bench/'
 	@echo 'make fused       CONF=conf/default.ini and its boxes as one library'
 	@echo 'make check-fused CONF=conf/default.ini   tests on that library'

@@ -85,7 +85,7 @@ in_modes()
 # modes.
 fuzz()
 {
-    for target in conf signature control profile box; do
+    for target in conf signature control profile trace box; do
         echo "build/tests/fuzz/$target"
     done
     in_modes fuzz/ops build/tests/fuzz/ops

@@ -453,6 +453,30 @@ static const struct command commands[] = {
      "Exit status: 0, also if no change is worth it; 1 the base cannot be\n"
      "played; 2 bad usage, traces or configuration; 130 it was interrupted,\n"
      "and what was confirmed by then is written.\n"},
+    {"trace", ctl_trace,
+     "FILE [--json]\n"
+     "       hakctl trace dump FILE\n"
+     "       hakctl trace import FILE -o OUT\n"
+     "       hakctl trace cut FILE [--from PLACE] [--to PLACE] -o OUT",
+     "what is in a trace, and parts of it",
+     "Prints what a trace of hakctl record has in it: calls, threads, live\n"
+     "memory, sizes and lifetimes of blocks. Reads the logs of Firefox's\n"
+     "logalloc and of glibc's mtrace, too. \"-\" is standard input or output\n"
+     "(docs/trace.md).\n"
+     "\n"
+     "  dump                   a line for each operation\n"
+     "  import                 write any of these formats as a trace\n"
+     "  cut                    write a part; blocks that are live where it\n"
+     "                         begins are made first. PLACE is the number of\n"
+     "                         an operation, or a share such as 25%\n"
+     "\n"
+     "  -o, --output OUT       the trace to write\n"
+     "  -p, --pid PID          of a logalloc log: this process (default: the\n"
+     "                         one with the most lines)\n"
+     "  -j, --json             the summary as an object\n"
+     "\n"
+     "Exit status: 0, also for a trace that was cut; 1 a file cannot be read\n"
+     "to its end or written; 2 bad usage.\n"},
     {"help", help, "[COMMAND]", "this text, or that of a command", ""},
 };
 enum { NCOMMANDS = sizeof commands / sizeof commands[0] };
