@@ -287,6 +287,15 @@ $(B)/tests/unit/test_tune: tests/unit/test_tune.c \
 	$(call say,LINK)
 	$(CC) $(ALL) $(TEST_INC) -Itools -o $@ $(filter %.c %.o,$^) $(WHOLE_LIBS) -lm
 
+# What it writes.
+$(B)/tests/unit/test_tune_ini: tests/unit/test_tune_ini.c \
+    $(patsubst %,$(B)/obj/tools/trace/tune_%.o,ini choice lab) \
+    $(B)/obj/tools/hakctl_compare_stats.o $(B)/obj/tools/hakctl_files.o \
+    $(WHOLE_OBJS)
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(CC) $(ALL) $(TEST_INC) -Itools -o $@ $(filter %.c %.o,$^) $(WHOLE_LIBS) -lm
+
 # Boxes that the tests of the loader and of the conformance suite use.
 TEST_BOXES := $(patsubst tests/boxes/%.c,$(B)/tests/boxes/%.so,$(wildcard tests/boxes/*.c))
 $(B)/tests/boxes/%.so: tests/boxes/%.c framework/include/hakmem/box.h

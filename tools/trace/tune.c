@@ -121,10 +121,9 @@ static bool prepare_state(void)
     bool is_there = access(job.state.file, F_OK) == 0;
     if (job.options.resume && is_there)
         return tune_state_read(&job.state, &job.t);
-    if (job.options.resume) {
-        ctl_say("tune: --resume: there is no %s", job.state.file);
-        return false;
-    }
+    if (job.options.resume)
+        ctl_say("tune: --resume: there is no %s, so it begins anew",
+                job.state.file);
     if (is_there)
         ctl_say("tune: %s is of a search that was interrupted: --resume goes "
                 "on with it; remove it to begin anew",
@@ -156,9 +155,14 @@ static void keep(const struct tune *t)
 
 static void tell_dropped(const struct tune *t, const struct tune_dropped *d)
 {
-    (void)t;
+    struct tune_choice base = tune_base(&t->space);
+    char *name = tune_choice_text(&t->space, &base);
     tune_print_clear();
-    ctl_say("tune: left out: %s: %s", d->choice, d->why);
+    if (strcmp(d->choice, name) == 0)
+        ctl_say("tune: %s cannot be played: %s", job.base.path, d->why);
+    else
+        ctl_say("tune: left out: %s: %s", d->choice, d->why);
+    free(name);
 }
 
 /* ---- what is done -------------------------------------------------------- */

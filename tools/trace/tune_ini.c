@@ -295,25 +295,89 @@ static void settle_paths(struct draft *d)
     }
 }
 
-/* Leave the profiles out, with the comments above them: they would change what
- * was tuned. */
+static bool is_comment(const char *line)
+{
+    return line[0] == ';' || line[0] == '#';
+}
+
+/* Leave section i out, with the comments above it. What is above the next
+ * section belongs to that. */
+static void drop_section(struct draft *d, uint32_t i)
+{
+    const struct hak_conf *conf = d->base->conf;
+    size_t first = (size_t)conf->section[i].line, last = d->base->nlines;
+    if (i + 1 < conf->nsections) {
+        last = (size_t)conf->section[i + 1].line - 1;
+        while (last > first && is_comment(d->base->line[last - 1]))
+            last--;
+    }
+    while (first > 1 && is_comment(d->base->line[first - 2]))
+        first--;
+    for (size_t line = first; line <= last; line++)
+        d->gone[line] = true;
+}
+
+/* Profiles would change what was tuned. */
 static void drop_profiles(struct draft *d)
 {
     const struct hak_conf *conf = d->base->conf;
-    for (uint32_t i = 0; i < conf->nsections; i++) {
-        size_t first = (size_t)conf->section[i].line, last = d->base->nlines;
-        if (strncmp(conf->section[i].name, "profile ", 8) != 0)
+    for (uint32_t i = 0; i < conf->nsections; i++)
+        if (strncmp(conf->section[i].name, "profile ", 8) == 0)
+            drop_section(d, i);
+}
+
+/* The boxes of the base that its lines of [policy] lead to, as bits; without
+ * those of sizes that have changed. */
+static uint32_t boxes_reached(const struct hak_conf *conf,
+                              const struct changed *changed)
+{
+    uint32_t boxes = 0;
+    for (uint32_t i = 0; i <= HAK_LANES; i++) {
+        int16_t at = conf->index_rule[i];
+        if (at < 0 || (changed != NULL && changed->index[i]))
             continue;
-        if (i + 1 < conf->nsections)
-            last = (size_t)conf->section[i + 1].line - 1;
-        while (first > 1 && strchr(";#", d->base->line[first - 2][0]) != NULL &&
-               d->base->line[first - 2][0] != 0)
-            first--;
-        while (last < d->base->nlines && last > first &&
-               strchr(";#", d->base->line[last - 1][0]) != NULL)
-            last--; /* the comments above the next section, and blank lines */
-        for (size_t line = first; line <= last; line++)
-            d->gone[line] = true;
+        const struct hak_conf_route *r = &conf->route[conf->rule[at].route];
+        for (uint32_t k = 0; k < r->nchain; k++)
+            boxes |= UINT32_C(1) << r->chain[k];
+    }
+    return boxes;
+}
+
+/* Does a key of the base name the box, as `fallback` may? */
+static bool is_named(const struct hak_conf *conf, const char *box)
+{
+    for (uint32_t i = 0; i < conf->nentries; i++)
+        if (strcmp(conf->entry[i].section, "policy") != 0 &&
+            strcmp(conf->entry[i].value, box) == 0)
+            return true;
+    return false;
+}
+
+/* Does a changed line of [policy] name the box? */
+static bool is_chosen(const struct tune_space *s, const struct tune_choice *c,
+                      const char *box)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (s->knob[i].route && strcmp(s->knob[i].value[c->at[i]], box) == 0)
+            return true;
+    return false;
+}
+
+/* Leave out boxes of the base that nothing leads to any more. */
+static void drop_boxes(struct draft *d, const struct tune_space *s,
+                       const struct tune_choice *c,
+                       const struct changed *changed)
+{
+    const struct hak_conf *conf = d->base->conf;
+    uint32_t lost = boxes_reached(conf, NULL) & ~boxes_reached(conf, changed);
+    for (uint32_t i = 0; i < conf->nboxes; i++) {
+        const char *name = conf->box[i].name;
+        if (!(lost >> i & 1) || is_named(conf, name) || is_chosen(s, c, name))
+            continue;
+        for (uint32_t k = 0; k < conf->nsections; k++)
+            if (strncmp(conf->section[k].name, "box ", 4) == 0 &&
+                strcmp(conf->section[k].name + 4, name) == 0)
+                drop_section(d, k);
     }
 }
 
@@ -378,6 +442,7 @@ char *tune_ini_text(const struct tune_base_ini *base,
     narrow(&d, &changed);
     settle_paths(&d);
     drop_profiles(&d);
+    drop_boxes(&d, s, c, &changed);
     char *text = put_together(&d, head);
     draft_forget(&d);
     return text;

@@ -149,6 +149,9 @@ int tune_play_measure(void *context, const struct tune_choice *choice,
 
 /* ---- beginning and end --------------------------------------------------- */
 
+/* Each part of a trace has to have some. */
+enum { LEAST_CALLS = 1000 };
+
 static bool open_plans(struct tune_play *p, char *const *traces, size_t n)
 {
     char why[512];
@@ -157,6 +160,14 @@ static bool open_plans(struct tune_play *p, char *const *traces, size_t n)
             replay_plan_open(traces[p->nplans], 0, why, sizeof why);
         if (p->plan[p->nplans] == NULL) {
             ctl_say("tune: %s: %s", traces[p->nplans], why);
+            return false;
+        }
+        uint64_t ncalls = replay_facts(p->plan[p->nplans])->ncalls;
+        if (ncalls < LEAST_CALLS) {
+            ctl_say("tune: %s: %llu calls are too few to tune for; it takes "
+                    "%d",
+                    traces[p->nplans], (unsigned long long)ncalls, LEAST_CALLS);
+            p->nplans++;
             return false;
         }
     }
