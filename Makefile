@@ -495,6 +495,12 @@ $(B)/bench/trace_file: bench/trace_file.c $(TRACE_FORMAT:%.c=$(B)/obj/%.o) \
 bench-trace: $(B)/bench/trace_file
 	$(B)/bench/trace_file $(TRACES)
 
+# bench-tune records whole programs, tunes a configuration to each, and runs the
+# program on that and on the default.
+.PHONY: bench-tune
+bench-tune: benches
+	bench/tuned.py $(BENCH_ARGS)
+
 .PHONY: benches
 benches: | $(B)/.deps-bench
 	$(MAKE) all $(BENCH_PROGS)
@@ -601,6 +607,7 @@ help:
 	@echo 'make bench-pair  ns of a malloc/free pair'
 	@echo 'make bench-boxes each box on its own sizes, options on and off'
 	@echo 'make bench-tuning  the constants that trade time for memory'
+	@echo 'make bench-tune  hakctl tune on whole programs, and what it gains'
 	@echo 'make bench-guard  what samples against guard pages cost'
 	@echo 'make bench-profile  what the heap profile and the timeline cost'
 	@echo 'make bench-stack  how fast module stack walks a stack'

@@ -341,8 +341,8 @@ void tune_space_make(struct tune_space *s, const struct hak_conf *conf,
 
 /* ---- tune_slots.c -------------------------------------------------------- */
 
-/* Set `wasteful` of the boxes that the base does not have. */
-void tune_boxes_ask(struct tune_boxes *boxes);
+/* Set `wasteful` of all boxes. */
+void tune_boxes_ask(struct tune_boxes *boxes, const struct hak_conf *conf);
 
 /* ---- tune_routes.c ------------------------------------------------------- */
 

@@ -9,7 +9,10 @@
 
 #include "../hakctl.h"
 
+#include <core/box/find.h>
+
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -18,14 +21,36 @@
 /* By box and size index; 0: not known. */
 typedef size_t slot_table[HAK_MAX_BOXES][HAK_LANES];
 
-/* An INI with the boxes that the base does not have, in a file that has no
- * name. */
-static int write_ini(const struct tune_boxes *boxes)
+/* Those of another library need more of the base than their section. */
+static bool can_ask(const struct tune_box *box)
+{
+    return box->entry != NULL && box->keys;
+}
+
+static void write_box(int fd, const struct hak_conf *conf, const char *name)
+{
+    char section[HAK_CONF_NAME_BYTES + 8], path[PATH_MAX];
+    snprintf(section, sizeof section, "box %s", name);
+    dprintf(fd, "[%s]\n", section);
+    for (uint32_t i = 0; i < conf->nentries; i++) {
+        const struct hak_conf_entry *e = &conf->entry[i];
+        if (strcmp(e->section, section) != 0)
+            continue;
+        if (strcmp(e->key, "path") == 0)
+            hak_box_path(e->value, name, conf->file, path, sizeof path);
+        dprintf(fd, "%s = %s\n", e->key,
+                strcmp(e->key, "path") == 0 ? path : e->value);
+    }
+}
+
+/* An INI with nothing but boxes, in a file that has no name. */
+static int write_ini(const struct tune_boxes *boxes,
+                     const struct hak_conf *conf)
 {
     int fd = memfd_create("hakctl tune", 0);
     for (size_t i = 0; fd >= 0 && i < boxes->n; i++)
-        if (!boxes->at[i].in_base)
-            dprintf(fd, "[box %s]\n", boxes->at[i].name);
+        if (can_ask(&boxes->at[i]))
+            write_box(fd, conf, boxes->at[i].name);
     return fd;
 }
 
@@ -46,8 +71,7 @@ static void ask_all(const struct tune_boxes *boxes, slot_table *slots, int fd)
         return;
     for (size_t i = 0; i < HAK_MAX_BOXES; i++)
         for (size_t k = 0; core.box[i] != NULL && k < boxes->n; k++)
-            if (!boxes->at[k].in_base &&
-                strcmp(core.box[i]->box.name, boxes->at[k].name) == 0)
+            if (strcmp(core.box[i]->box.name, boxes->at[k].name) == 0)
                 ask_box(core.box[i], (*slots)[k]);
 }
 
@@ -57,9 +81,9 @@ static bool is_wasteful(size_t slot, size_t request)
     return slot > request + request / 2;
 }
 
-void tune_boxes_ask(struct tune_boxes *boxes)
+void tune_boxes_ask(struct tune_boxes *boxes, const struct hak_conf *conf)
 {
-    int ends[2], fd = write_ini(boxes);
+    int ends[2], fd = write_ini(boxes, conf);
     slot_table *slots = mmap(NULL, sizeof *slots, PROT_READ | PROT_WRITE,
                              MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (fd < 0 || slots == MAP_FAILED)

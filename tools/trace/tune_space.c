@@ -220,7 +220,6 @@ static void add_boxes_of_base(struct tune_boxes *boxes,
                      b->type != NULL ? type : b->name, conf->file, path,
                      sizeof path);
         box->entry = open_box(path);
-        box->in_base = true;
         bool special = box->entry == NULL || is_special(box->entry);
         /* Another library is no matter of safety. */
         box->fixed = special && (b->type == NULL || !b->used);
@@ -271,7 +270,7 @@ static void find_boxes(struct tune_boxes *boxes, const struct hak_conf *conf)
     }
     if (n >= 0)
         free(files);
-    tune_boxes_ask(boxes);
+    tune_boxes_ask(boxes, conf);
 }
 
 /* ---- all of it ----------------------------------------------------------- */
