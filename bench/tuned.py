@@ -39,8 +39,8 @@ class Failed(Exception):
 def hakctl(*words, env=None, ok=(0,)):
     """Run hakctl in its folder for traces; returns its stdout."""
     done = subprocess.run([HAKCTL, *words], cwd=DIR, env=env, text=True,
-                          stdin=subprocess.DEVNULL, capture_output=True,
-                          check=False)
+                          errors="replace", stdin=subprocess.DEVNULL,
+                          capture_output=True, check=False)
     if done.returncode not in ok:
         raise Failed(f"hakctl {words[0]}: status {done.returncode} "
                      f"{done.stderr.strip()[-300:]}")
