@@ -36,7 +36,7 @@
 
 enum {
     PLAY_VERSION = 1,
-    PLAY_SAMPLES = 4096,  /* places where a sample may be taken, about */
+    PLAY_SAMPLES = 4096, /* places where a sample may be taken, about */
     PLAY_WINDOW_CALLS = 1024,
     PLAY_BATCH_CALLS = 1 << 20,
     PLAY_LINES = 128 << 10, /* of blocks up to here each line is touched */
@@ -56,7 +56,7 @@ enum play_kind {
     PLAY_TOUCH,  /* before a call: touch bytes [from, to) of its block */
     PLAY_WINDOW, /* slot: the window that the thread leaves, size: the one that
                     it enters; or PLAY_NONE */
-    PLAY_START,  /* begin the thread of stream number `slot` of the batch */
+    PLAY_START,  /* begin the thread of stream nresumed + `slot` */
     PLAY_ENDED,  /* the thread ends */
     PLAY_CLOCK,  /* slot, size: ns of the trace, the low half first */
     PLAY_SAMPLE, /* slot: number of the sample */
@@ -89,7 +89,7 @@ static inline uint64_t play_touch_to(const struct play_op *op)
 /* What one thread does in one batch. */
 struct play_stream {
     uint32_t seat, thread;
-    uint64_t at;      /* its operations, in bytes from the batch's start */
+    uint64_t at; /* its operations, in bytes from the batch's start */
     uint64_t nops;
 };
 
@@ -101,13 +101,13 @@ struct play_stream {
  * when all windows but `slack` of those before it are done.
  */
 struct play_batch {
-    uint64_t first, ncalls; /* the first call's number, and how many */
-    uint64_t bytes;         /* of all of the batch */
+    uint64_t first, ncalls;    /* the first call's number, and how many */
+    uint64_t bytes;            /* of all of the batch */
     uint64_t next, next_bytes; /* where the next batch is in the file; 0: it
                                   has to be asked for */
     uint32_t nwindows, slack, is_last;
-    uint32_t nstreams, nresumed; /* the first are of threads that are there
-                                    already when the batch begins */
+    uint32_t nstreams, nresumed;     /* the first are of threads that are there
+                                        already when the batch begins */
     uint64_t windows_at, streams_at; /* in bytes from the batch's start */
 };
 
@@ -121,8 +121,8 @@ struct play_seat {
     uint32_t thread;
     _Atomic uint32_t go;      /* futex: the batch that has a stream for it */
     _Atomic uint32_t waiting; /* futex: the window that it waits for, + 1 */
-    uint64_t ncalls;  /* that were measured */
-    uint64_t ticks;   /* in these */
+    uint64_t ncalls;          /* that were measured */
+    uint64_t ticks;           /* in these */
     uint64_t histogram[PLAY_CALLS][PLAY_BUCKETS]; /* by ticks */
 };
 
@@ -160,7 +160,7 @@ struct play_control {
     uint64_t seed;
     uint64_t batch_at, batch_bytes; /* where the first batch, or the one that
                                        was asked for, is */
-    uint32_t sample_every; /* take one in so many */
+    uint32_t sample_every;          /* take one in so many */
     uint32_t check, free_run, real_time, baseline;
 
     /* Set by either. */

@@ -57,16 +57,16 @@ struct player {
     struct worker *workers;
     _Atomic uint64_t *table; /* nslots entries: generation << 48 | address */
     struct checked *checked; /* nslots; NULL: without --check */
-    bool asks_usable; /* malloc_usable_size is of malloc's library */
+    bool asks_usable;        /* malloc_usable_size is of malloc's library */
 
     const struct play_batch *batch;
-    uint32_t number;           /* of the batch */
-    _Atomic uint64_t left;     /* streams, or in the last batch calls */
+    uint32_t number;       /* of the batch */
+    _Atomic uint64_t left; /* streams, or in the last batch calls */
     bool last;
     _Atomic uint32_t *pending; /* threads that are to leave each window */
     uint64_t pending_bytes;
-    _Atomic uint32_t done;     /* all windows before this one are done */
-    _Atomic uint32_t begun;    /* the part that counts */
+    _Atomic uint32_t done;  /* all windows before this one are done */
+    _Atomic uint32_t begun; /* the part that counts */
 };
 extern struct player player;
 

@@ -120,8 +120,7 @@ static void look_at_contents(const struct worker *me, uint64_t call,
         .value = (unsigned char)p[at],
         .wanted = word >> at % 8 * 8 & 0xff,
     };
-    const struct checked *other =
-        find_owner(slot, (uint64_t)(uintptr_t)p + at);
+    const struct checked *other = find_owner(slot, (uint64_t)(uintptr_t)p + at);
     if (other != NULL) {
         error.fault = PLAY_OVERLAPS;
         error.other = other->made_by;

@@ -78,10 +78,9 @@ static struct extent take_extent(struct worker *me, const struct play_op *op)
 static void no_block(const struct worker *me, const struct play_op *op,
                      uint64_t size)
 {
-    play_fail(me, &(struct play_error){
-                      .fault = PLAY_NO_BLOCK,
-                      .call = player.batch->first + op->where,
-                      .size = size});
+    play_fail(me, &(struct play_error){.fault = PLAY_NO_BLOCK,
+                                       .call = player.batch->first + op->where,
+                                       .size = size});
 }
 
 /* The block that a call made is there: touch it, and let others see it. */
@@ -121,8 +120,7 @@ static void make(struct worker *me, const struct play_op *op)
 /* The block of a slot; NULL: it is one of size 0 that is NULL. */
 static char *block_of(const struct worker *me, const struct play_op *op)
 {
-    uint64_t entry =
-        play_await(op->slot, entry_of(op->generation, NULL), true);
+    uint64_t entry = play_await(op->slot, entry_of(op->generation, NULL), true);
     char *p = (char *)(uintptr_t)(entry & ADDRESS_BITS);
     if (p == (char *)(uintptr_t)NULL_BLOCK)
         return NULL;
@@ -148,15 +146,13 @@ static void give_back(struct worker *me, const struct play_op *op)
     free(p);
     end_call(me, op, PLAY_FREES, begin);
     if (op->kind == PLAY_FREE)
-        play_set_slot(op->slot,
-                      entry_of((uint16_t)(op->generation + 1), NULL));
+        play_set_slot(op->slot, entry_of((uint16_t)(op->generation + 1), NULL));
 }
 
 static void play_call(struct worker *me, const struct play_op *op)
 {
     uint64_t call = player.batch->first + op->where;
-    atomic_store_explicit(&me->seat->at, call + 1,
-                          memory_order_relaxed);
+    atomic_store_explicit(&me->seat->at, call + 1, memory_order_relaxed);
     if (call >= player.control->from &&
         atomic_load_explicit(&player.begun, memory_order_relaxed) == 0 &&
         atomic_exchange(&player.begun, 1) == 0)
@@ -186,7 +182,8 @@ static void play_other(struct worker *me, const struct play_op *op,
         me->has_touch = true;
         break;
     case PLAY_WINDOW:
-        play_change_window(me, op->slot, op->where < left ? op->size : PLAY_NONE);
+        play_change_window(me, op->slot,
+                           op->where < left ? op->size : PLAY_NONE);
         break;
     case PLAY_START:
         play_start_thread(op->slot);

@@ -128,8 +128,7 @@ static unsigned bucket_of(uint64_t ticks)
     if (ticks < 2 * PLAY_STEPS)
         return (unsigned)ticks;
     unsigned doublings = 58 - (unsigned)__builtin_clzll(ticks);
-    unsigned bucket =
-        doublings * PLAY_STEPS + (unsigned)(ticks >> doublings);
+    unsigned bucket = doublings * PLAY_STEPS + (unsigned)(ticks >> doublings);
     return bucket < PLAY_BUCKETS ? bucket : PLAY_BUCKETS - 1;
 }
 

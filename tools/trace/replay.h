@@ -31,30 +31,31 @@ struct replay_options {
 
 /* What one run gave. */
 struct replay_figures {
-    uint64_t nops;           /* calls that were measured */
-    double alloc_ns;         /* in all calls of the allocator, all threads */
-    double wall_ns;          /* of the part that counts */
-    double malloc_ns[3];     /* p50, p99, p99.9 of calls that make a block */
-    double free_ns[3];       /* and of free */
-    uint64_t peak_rss_bytes; /* anonymous memory of the allocator alone */
-    uint64_t mean_rss_bytes; /* over the calls */
+    uint64_t nops;            /* calls that were measured */
+    double alloc_ns;          /* in all calls of the allocator, all threads */
+    double wall_ns;           /* of the part that counts */
+    double malloc_ns[3];      /* p50, p99, p99.9 of calls that make a block */
+    double free_ns[3];        /* and of free */
+    uint64_t peak_rss_bytes;  /* anonymous memory of the allocator alone */
+    uint64_t mean_rss_bytes;  /* over the calls */
     uint64_t peak_live_bytes; /* of the program's blocks */
     uint64_t mean_live_bytes;
-    uint64_t faults;  /* page faults without reading */
-    bool of_libc;     /* no library of LD_PRELOAD serves malloc */
-    char maker[256];  /* the file that malloc is in */
+    uint64_t faults; /* page faults without reading */
+    bool of_libc;    /* no library of LD_PRELOAD serves malloc */
+    char maker[256]; /* the file that malloc is in */
 };
 
 /* What a trace holds. */
 struct replay_facts {
-    uint64_t ncalls;  /* that are played */
-    uint64_t nfailed; /* calls that failed in the program; they are not played */
+    uint64_t ncalls; /* that are played */
+    uint64_t
+        nfailed; /* calls that failed in the program; they are not played */
     uint64_t nstrange; /* frees of blocks that are not in the trace; neither */
     uint32_t nthreads;
     uint64_t time_ns;
     uint64_t peak_live_bytes, peak_live_blocks;
-    uint64_t lost; /* calls that could not be recorded */
-    bool was_cut;  /* the end of the file is missing */
+    uint64_t lost;     /* calls that could not be recorded */
+    bool was_cut;      /* the end of the file is missing */
     const char *about; /* the JSON object of trace_create */
 };
 

@@ -80,20 +80,23 @@ static struct replay_stream *stream_of(struct replay_compiler *c,
                                        uint32_t number);
 
 /* Let the thread of the call before begin a thread, or thread 0 if that one has
- * ended. It may do so early: the new thread waits for its window. */
+ * ended. It may do so early: the new thread waits for its window. And it may
+ * have to wait until the seat is free, so it leaves its own window. */
 static void start_thread(struct replay_compiler *c, uint32_t number)
 {
     struct thread *t = &c->thread[number];
     uint32_t by = c->thread[c->latest].there ? c->latest : 0;
     uint32_t order = (uint32_t)c->batch.nstarted;
+    uint32_t where = (uint32_t)c->batch.ncalls;
     t->there = true;
     t->seat = take_oldest(&c->seats);
     t->stream = replay_stream_add(&c->batch, t->seat, number, false);
     t->batch = c->number + 1;
-    replay_stream_put(stream_of(c, by),
-                      &(struct play_op){.kind = PLAY_START,
-                                        .slot = order,
-                                        .where = (uint32_t)c->batch.ncalls});
+    struct replay_stream *s = stream_of(c, by);
+    replay_stream_leave(s, where);
+    replay_stream_put(
+        s,
+        &(struct play_op){.kind = PLAY_START, .slot = order, .where = where});
 }
 
 /* The thread's stream in this batch. */
@@ -129,8 +132,8 @@ static void end_thread(struct replay_compiler *c, uint32_t number)
 static struct replay_block take_block(struct replay_compiler *c,
                                       uint64_t number)
 {
-    struct replay_block b = *(struct replay_block *)trace_blocks_find(&c->live,
-                                                                      number);
+    struct replay_block b =
+        *(struct replay_block *)trace_blocks_find(&c->live, number);
     c->live_bytes -= b.size;
     trace_blocks_remove(&c->live, number);
     return b;
@@ -138,8 +141,8 @@ static struct replay_block take_block(struct replay_compiler *c,
 
 static void give_slot(struct replay_compiler *c, struct replay_block *b)
 {
-    b->slot = c->plan->nseats == 1 ? take_newest(&c->slots)
-                                   : take_oldest(&c->slots);
+    b->slot =
+        c->plan->nseats == 1 ? take_newest(&c->slots) : take_oldest(&c->slots);
     b->generation = c->generation[b->slot];
 }
 
@@ -165,8 +168,9 @@ static void put_extent(struct replay_stream *s, uint64_t from,
         replay_stream_put(s, &op);
     }
     if (b->size >> 32 != 0)
-        replay_stream_put(s, &(struct play_op){.kind = PLAY_LARGE,
-                                               .slot = (uint32_t)(b->size >> 32)});
+        replay_stream_put(s,
+                          &(struct play_op){.kind = PLAY_LARGE,
+                                            .slot = (uint32_t)(b->size >> 32)});
 }
 
 static uint8_t log_of(uint64_t align)
@@ -238,7 +242,8 @@ static void put_sample(struct replay_compiler *c, const struct trace_op *op,
 static void put_samples(struct replay_compiler *c, const struct trace_op *op)
 {
     const struct replay_plan *plan = c->plan;
-    uint64_t ncalls = plan->facts.ncalls, done = c->batch.first + c->batch.ncalls;
+    uint64_t ncalls = plan->facts.ncalls,
+             done = c->batch.first + c->batch.ncalls;
     uint64_t step = (ncalls + PLAY_SAMPLES - 1) / PLAY_SAMPLES;
     if (done - 1 == plan->peak_call)
         put_sample(c, op, PLAY_SAMPLES);
@@ -287,9 +292,9 @@ int replay_compile_next(struct replay_compiler *c, uint64_t at, uint64_t *bytes,
     for (size_t i = 0; i < c->batch.nstreams; i++)
         replay_stream_leave(&c->batch.stream[i], (uint32_t)c->batch.ncalls);
     if (error == 0)
-        error = replay_batch_write(&c->batch, c->plan->fd, at, c->exact,
-                                   c->batch.first + c->batch.ncalls == all,
-                                   bytes);
+        error =
+            replay_batch_write(&c->batch, c->plan->fd, at, c->exact,
+                               c->batch.first + c->batch.ncalls == all, bytes);
     if (error != 0) {
         snprintf(why, n, "cannot be held in memory: %s", strerror(-error));
         return error;

@@ -62,9 +62,9 @@ static void find_calls(const struct replay_plan *plan, struct search *search,
 static void write_call(FILE *out, const struct found *f)
 {
     static const char *const names[] = {
-        [TRACE_MALLOC] = "malloc",     [TRACE_CALLOC] = "calloc",
-        [TRACE_ALIGNED] = "memalign",  [TRACE_REALLOC] = "realloc",
-        [TRACE_FREE] = "free",         [TRACE_FREE_NULL] = "free(NULL)",
+        [TRACE_MALLOC] = "malloc",    [TRACE_CALLOC] = "calloc",
+        [TRACE_ALIGNED] = "memalign", [TRACE_REALLOC] = "realloc",
+        [TRACE_FREE] = "free",        [TRACE_FREE_NULL] = "free(NULL)",
     };
     if (!f->there) {
         fprintf(out, "after the last operation");
@@ -75,8 +75,7 @@ static void write_call(FILE *out, const struct found *f)
     if (f->op.kind <= TRACE_REALLOC)
         fprintf(out, " of %llu bytes", (unsigned long long)f->op.size);
     if (f->op.kind == TRACE_ALIGNED)
-        fprintf(out, " at a multiple of %llu",
-                (unsigned long long)f->op.align);
+        fprintf(out, " at a multiple of %llu", (unsigned long long)f->op.align);
     if (f->op.kind == TRACE_FREE)
         fprintf(out, " of block %llu", (unsigned long long)f->op.object);
     if (f->op.kind == TRACE_REALLOC && f->op.old != 0)
@@ -86,8 +85,7 @@ static void write_call(FILE *out, const struct found *f)
 
 static void write_block(FILE *out, const struct found *f)
 {
-    fprintf(out,
-            "block %llu (%llu bytes, made by operation %llu, thread %u)",
+    fprintf(out, "block %llu (%llu bytes, made by operation %llu, thread %u)",
             (unsigned long long)f->op.object, (unsigned long long)f->op.size,
             (unsigned long long)f->number, f->op.thread);
 }

@@ -41,8 +41,8 @@ static void take_quantiles(const struct replay_plan *plan, enum play_call which,
             n += plan->seats[seat].histogram[which][i];
         }
     for (unsigned i = 0; i < 3; i++)
-        out[i] = quantile(histogram, n, shares[i]) /
-                 plan->control->ticks_per_ns;
+        out[i] =
+            quantile(histogram, n, shares[i]) / plan->control->ticks_per_ns;
 }
 
 static void take_times(const struct replay_plan *plan,

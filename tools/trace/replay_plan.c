@@ -27,8 +27,7 @@ static int make_file(struct replay_plan *plan, char *why, size_t n)
     plan->control_bytes =
         whole_pages(sizeof *plan->control + plan->nseats * sizeof *plan->seats);
     plan->fd = memfd_create("hakctl replay", MFD_CLOEXEC);
-    if (plan->fd < 0 ||
-        ftruncate(plan->fd, (off_t)plan->control_bytes) != 0) {
+    if (plan->fd < 0 || ftruncate(plan->fd, (off_t)plan->control_bytes) != 0) {
         snprintf(why, n, "cannot be held in memory: %s", strerror(errno));
         return -errno;
     }
@@ -56,9 +55,9 @@ static int look_at(struct replay_plan *plan, char *why, size_t n)
         return -ENODATA;
     }
     /* More than are needed, so that slots are used again late. */
-    plan->nslots = plan->facts.peak_live_blocks +
-                   (plan->nseats > 1 ? 1024 + plan->facts.peak_live_blocks / 16
-                                     : 1);
+    plan->nslots =
+        plan->facts.peak_live_blocks +
+        (plan->nseats > 1 ? 1024 + plan->facts.peak_live_blocks / 16 : 1);
     if (plan->nslots >= UINT32_MAX) {
         snprintf(why, n, "has too many live blocks: %llu",
                  (unsigned long long)plan->facts.peak_live_blocks);

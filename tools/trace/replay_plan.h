@@ -35,7 +35,7 @@ struct replay_plan {
     char *path;
     struct trace *trace;
     struct replay_facts facts;
-    uint64_t peak_call;         /* the call after which most bytes are live */
+    uint64_t peak_call; /* the call after which most bytes are live */
     uint32_t nseats;
     uint64_t nslots;
     struct trace_table touched; /* block -> bytes, of large ones */

@@ -56,8 +56,8 @@ static int compile_all(struct run *r)
     uint64_t at = plan->control_bytes, bytes = 0, before = 0;
     int more;
     plan->has_batches = false;
-    struct replay_compiler *c = replay_compile_begin(
-        plan, r->options->exact, r->why, r->why_bytes);
+    struct replay_compiler *c =
+        replay_compile_begin(plan, r->options->exact, r->why, r->why_bytes);
     if (c == NULL)
         return -EIO;
     while ((more = replay_compile_next(c, at, &bytes, r->why, r->why_bytes)) >
@@ -85,15 +85,14 @@ static int prepare_batches(struct run *r)
     struct play_control *c = plan->control;
     c->batch_at = c->batch_bytes = 0;
     if (fits(plan)) {
-        bool ready =
-            plan->has_batches && plan->is_exact == r->options->exact;
+        bool ready = plan->has_batches && plan->is_exact == r->options->exact;
         int error = ready ? 0 : compile_all(r);
         c->batch_at = plan->control_bytes;
         c->batch_bytes = plan->first_bytes;
         return error;
     }
-    r->compiler = replay_compile_begin(plan, r->options->exact, r->why,
-                                       r->why_bytes);
+    r->compiler =
+        replay_compile_begin(plan, r->options->exact, r->why, r->why_bytes);
     return r->compiler != NULL ? 0 : -EIO;
 }
 
@@ -130,8 +129,7 @@ static void clear_control(struct run *r)
     c->from = (uint64_t)(o->from * all);
     c->to = o->to >= 1 ? plan->facts.ncalls : (uint64_t)(o->to * all);
     c->seed = o->seed;
-    c->sample_every =
-        1 + (uint32_t)((o->to - o->from) * PLAY_SAMPLES / 1024);
+    c->sample_every = 1 + (uint32_t)((o->to - o->from) * PLAY_SAMPLES / 1024);
     c->check = o->check;
     c->free_run = o->free_run;
     c->real_time = o->real_time || plan->facts.time_ns == 0;
@@ -143,8 +141,7 @@ static int start_player(struct run *r, char *const *environment)
     char *argv[] = {player, NULL};
     const struct compare_start how = {argv, environment, r->plan->fd,
                                       r->asks[1], r->said};
-    int error =
-        player != NULL ? compare_start(&r->child, &how) : -ENOENT;
+    int error = player != NULL ? compare_start(&r->child, &how) : -ENOENT;
     if (error != 0)
         fail(r, error,
              "cannot be played: %s: %s; make builds it, make install puts it "
@@ -250,8 +247,8 @@ static int play(struct run *r, char *const *environment)
         error = start_player(r, environment);
     if (error == 0)
         error = wait_for_end(r);
-    if (error == 0 && (r->child.status != 0 ||
-                       r->plan->control->state != PLAY_DONE))
+    if (error == 0 &&
+        (r->child.status != 0 || r->plan->control->state != PLAY_DONE))
         error = -ECANCELED;
     if (error == -ECANCELED || error == -ETIMEDOUT) {
         char *said = read_said(r->said);
@@ -268,10 +265,8 @@ int replay_run(struct replay_plan *plan, const struct replay_options *options,
                char *const *environment, struct replay_figures *out, char *why,
                size_t n)
 {
-    struct run r = {.plan = plan,
-                    .options = options,
-                    .why = why,
-                    .why_bytes = n};
+    struct run r = {
+        .plan = plan, .options = options, .why = why, .why_bytes = n};
     if (pipe2(r.asks, O_CLOEXEC) != 0 ||
         (r.said = memfd_create("hakctl replay", MFD_CLOEXEC)) < 0)
         ctl_die("replay: cannot start a player: %s", strerror(errno));

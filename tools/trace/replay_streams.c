@@ -55,12 +55,12 @@ void replay_stream_put(struct replay_stream *s, const struct play_op *op)
  * another one's turn. */
 static uint32_t next_window(struct replay_batch *b, uint32_t thread, bool exact)
 {
-    bool fresh = b->nwindows == 0 ||
-                 (exact ? thread != b->last_thread
-                        : b->ncalls % PLAY_WINDOW_CALLS == 0);
+    bool fresh =
+        b->nwindows == 0 ||
+        (exact ? thread != b->last_thread : b->ncalls % PLAY_WINDOW_CALLS == 0);
     if (fresh) {
-        b->window = grown(b->window, b->nwindows, &b->window_room,
-                          sizeof *b->window);
+        b->window =
+            grown(b->window, b->nwindows, &b->window_room, sizeof *b->window);
         b->window[b->nwindows++] = 0;
     }
     b->last_thread = thread;
@@ -116,8 +116,7 @@ static struct play_batch lay_out(const struct replay_batch *b, bool exact,
     };
     uint64_t windows = (b->nwindows + 3) / 4 * 4 * sizeof *b->window;
     head.streams_at = head.windows_at + windows;
-    head.bytes =
-        head.streams_at + b->nstreams * sizeof(struct play_stream);
+    head.bytes = head.streams_at + b->nstreams * sizeof(struct play_stream);
     for (size_t i = 0; i < b->nstreams; i++)
         head.bytes += b->stream[i].nops * sizeof(struct play_op);
     return head;
