@@ -56,7 +56,7 @@ enum play_kind {
     PLAY_TOUCH,  /* before a call: touch bytes [from, to) of its block */
     PLAY_WINDOW, /* slot: the window that the thread leaves, size: the one that
                     it enters; or PLAY_NONE */
-    PLAY_START,  /* begin the thread of stream number `slot` of the batch */
+    PLAY_START,  /* begin the thread of stream nresumed + `slot` */
     PLAY_ENDED,  /* the thread ends */
     PLAY_CLOCK,  /* slot, size: ns of the trace, the low half first */
     PLAY_SAMPLE, /* slot: number of the sample */

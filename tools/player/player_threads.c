@@ -178,7 +178,7 @@ static void *run(void *context)
 void play_start_thread(uint32_t number)
 {
     const uint64_t each = PLAY_STACK_BYTES + PLAY_GUARD_BYTES;
-    const struct play_stream *s = stream_at(number);
+    const struct play_stream *s = stream_at(player.batch->nresumed + number);
     pthread_attr_t attr;
     if (player.workers[s->seat].joinable)
         pthread_join(player.workers[s->seat].pthread, NULL);

@@ -80,20 +80,23 @@ static struct replay_stream *stream_of(struct replay_compiler *c,
                                        uint32_t number);
 
 /* Let the thread of the call before begin a thread, or thread 0 if that one has
- * ended. It may do so early: the new thread waits for its window. */
+ * ended. It may do so early: the new thread waits for its window. And it may
+ * have to wait until the seat is free, so it leaves its own window. */
 static void start_thread(struct replay_compiler *c, uint32_t number)
 {
     struct thread *t = &c->thread[number];
     uint32_t by = c->thread[c->latest].there ? c->latest : 0;
     uint32_t order = (uint32_t)c->batch.nstarted;
+    uint32_t where = (uint32_t)c->batch.ncalls;
     t->there = true;
     t->seat = take_oldest(&c->seats);
     t->stream = replay_stream_add(&c->batch, t->seat, number, false);
     t->batch = c->number + 1;
-    replay_stream_put(stream_of(c, by),
-                      &(struct play_op){.kind = PLAY_START,
-                                        .slot = order,
-                                        .where = (uint32_t)c->batch.ncalls});
+    struct replay_stream *s = stream_of(c, by);
+    replay_stream_leave(s, where);
+    replay_stream_put(
+        s,
+        &(struct play_op){.kind = PLAY_START, .slot = order, .where = where});
 }
 
 /* The thread's stream in this batch. */
