@@ -67,7 +67,8 @@ static void ask_all(const struct tune_boxes *boxes, slot_table *slots, int fd)
     struct ctl_core core;
     alarm(SECONDS);
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    if (ctl_load(&core, path, NULL, NULL, NULL, NULL) != 0)
+    int error = ctl_load(&core, path, NULL, NULL, NULL, NULL);
+    if (error != 0 && error != -EINVAL) /* it lacks a [policy] */
         return;
     for (size_t i = 0; i < HAK_MAX_BOXES; i++)
         for (size_t k = 0; core.box[i] != NULL && k < boxes->n; k++)
