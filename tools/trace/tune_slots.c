@@ -82,6 +82,19 @@ static bool is_wasteful(size_t slot, size_t request)
     return slot > request + request / 2;
 }
 
+/* Of a size class the box is good for all or nothing, so that [policy] has
+ * classes in it: for nothing, if most of its slots are wasteful. */
+static void judge_by_class(bool wasteful[HAK_LANES])
+{
+    for (uint32_t first = 1, i; first <= HAK_INDEX_SMALL_MAX; first = i) {
+        uint32_t n = 0;
+        for (i = first; hak_class_of_index(i) == hak_class_of_index(first); i++)
+            n += wasteful[i];
+        for (uint32_t k = first; k < i; k++)
+            wasteful[k] = 2 * n > i - first;
+    }
+}
+
 void tune_boxes_ask(struct tune_boxes *boxes, const struct hak_conf *conf)
 {
     int ends[2], fd = write_ini(boxes, conf);
@@ -99,9 +112,11 @@ void tune_boxes_ask(struct tune_boxes *boxes, const struct hak_conf *conf)
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         ;
     close(fd);
-    for (size_t i = 0; i < boxes->n; i++)
+    for (size_t i = 0; i < boxes->n; i++) {
         for (uint32_t k = 1; k < HAK_LANES; k++)
             boxes->at[i].wasteful[k] =
                 is_wasteful((*slots)[i][k], hak_index_bytes(k));
+        judge_by_class(boxes->at[i].wasteful);
+    }
     munmap(slots, sizeof *slots);
 }
