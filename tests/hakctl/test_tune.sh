@@ -7,7 +7,7 @@ set -u
 ctl=$top/build/hakctl
 cd "$tmp" || exit 1
 mkdir folders
-export TMPDIR=$tmp/folders
+export TMPDIR="$tmp/folders"
 tune() { try "$ctl" tune "$@"; }
 
 # BLOCKS SIZE STEP: a log of mtrace, in which blocks of SIZE, SIZE + STEP ... are
