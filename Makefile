@@ -140,8 +140,10 @@ $(B)/obj/tools/%.o: tools/%.c | $(B)/.deps-build
 # hakctl-monitor and hakctl-profile are hakctl with the commands that need
 # ncurses and libmicrohttpd, or zlib and libdw. hakctl itself starts them for
 # these commands (tools/hakctl_beside.c), so that hakctl run needs no shared
-# library but libc.
-HAKCTL_LIBS  := -l:libjansson.a
+# library but libc. sqrt is an instruction where it need not set errno, so libm
+# is loaded only where the processor or the compiler has none.
+HAKCTL_LIBS  := -l:libjansson.a -Wl,--as-needed -lm -Wl,--no-as-needed
+$(B)/obj/tools/hakctl_compare_stats.o: FOR_FILE := -fno-math-errno
 MONITOR_LIBS := -lmicrohttpd -lncursesw -ltinfo
 MONITOR_OBJS := $(patsubst %,$(B)/obj/tools/hakctl_%.o,top exporter)
 PROFILE_LIBS := -ldw -lelf -lz -l:libiberty.a -lm
@@ -258,6 +260,8 @@ COLD := conf core/box report start
 objs = $(foreach f,$(1),$(B)/obj/framework/$(f) $(FUSED)/obj/$(f))
 $(call objs,$(FAST:%=%/%.o)): FOR_FILE := -falign-functions=64
 $(call objs,$(COLD:%=%/%.o) modules/%.o): FOR_FILE := -Os
+# This file runs in each call while a program is recorded.
+$(call objs,modules/record/put.o): FOR_FILE := -O2
 # The calls in dlopen.c must become jumps whatever CFLAGS says. The file itself
 # explains why.
 $(call objs,start/dlopen.o): FOR_FILE := -O2 -foptimize-sibling-calls
@@ -295,6 +299,15 @@ $(B)/tests/unit/test_tune_ini: tests/unit/test_tune_ini.c \
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(CC) $(ALL) $(TEST_INC) -Itools -o $@ $(filter %.c %.o,$^) $(WHOLE_LIBS) -lm
+
+# Those of the recorder have its rings filled by the test itself.
+$(B)/tests/unit/test_recorder: tests/unit/test_recorder.c \
+    $(patsubst %,$(B)/obj/tools/trace/record_%.o,area merge pass process) \
+    $(TRACE_FORMAT:%.c=$(B)/obj/%.o) $(B)/obj/tools/hakctl_json.o $(B)/base.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(CC) $(ALL) $(TEST_INC) -Itools -o $@ $(filter %.c %.o %.a,$^) \
+	    $(TRACE_LIBS) -lpthread
 
 # Boxes that the tests of the loader and of the conformance suite use.
 TEST_BOXES := $(patsubst tests/boxes/%.c,$(B)/tests/boxes/%.so,$(wildcard tests/boxes/*.c))
@@ -344,7 +357,7 @@ FUZZ_SRCS_trace := $(TRACE_FORMAT) framework/base/os.c
 FUZZ_LIBS_trace := -lzstd -lz
 FUZZ_SRCS_profile := $(addprefix tools/hakctl_profile_,parse.c tables.c set.c)
 FUZZ_SRCS_control := $(addprefix framework/modules/control/,commands.c \
-    asking.c changing.c profile.c request.c reply.c) framework/base/os.c
+    asking.c changing.c profile.c record.c request.c reply.c) framework/base/os.c
 FUZZ_LIBS_control := -l:libjansson.a
 FUZZ_SRCS_signature := framework/modules/foreign/signature.c
 FUZZ_SRCS_conf := $(wildcard framework/conf/*.c) framework/base/classes.c \
@@ -446,8 +459,8 @@ soak: all $(B)/tests/preload/stress $(B)/tests/preload/churn
 
 # ---- demo, bench, lint, install ------------------------------------------------
 
-.PHONY: demo bench bench-pair bench-boxes bench-tuning bench-guard bench-profile bench-stack \
-    bench-hardened lint install \
+.PHONY: demo bench bench-pair bench-boxes bench-tuning bench-guard bench-profile bench-record \
+    bench-stack bench-hardened lint install \
     clean help format
 demo: | $(B)/.deps-demo
 	$(MAKE) all
@@ -524,6 +537,10 @@ bench-guard: benches
 # bench-profile measures the cost of the heap profile and of the timeline.
 bench-profile: benches
 	bench/profile.py $(BENCH_ARGS)
+
+# bench-record measures the cost of hakctl record.
+bench-record: benches
+	bench/record.py $(BENCH_ARGS)
 
 # bench-stack measures how fast module stack walks a stack.
 bench-stack: benches
@@ -610,6 +627,7 @@ help:
 	@echo 'make bench-tune  hakctl tune on whole programs, and what it gains'
 	@echo 'make bench-guard  what samples against guard pages cost'
 	@echo 'make bench-profile  what the heap profile and the timeline cost'
+	@echo 'make bench-record  what hakctl record costs'
 	@echo 'make bench-stack  how fast module stack walks a stack'
 	@echo 'make bench-hardened  conf/hardened.ini beside Scudo (HARDENED_MALLOC=FILE)'
 	@echo 'make bench-foreign  calls of other libraries, programs on them as boxes'

@@ -188,6 +188,15 @@ one()
         on_ini "$1"
         ;;
     conf/*:*) on_ini "$1" ;;
+    record:*) # what hakctl says on stderr is no fault of the test
+        traces=build/tests/traces/$$
+        mkdir -p "$traces"
+        HAK_TEST_MODE=record build/hakctl record -c "$conf" \
+            -o "$traces/%p.trace" -- "${1#*:}"
+        status=$?
+        rm -rf "$traces"
+        return $status
+        ;;
     *:*)
         # shellcheck disable=SC2046
         env LD_PRELOAD="$lib" HAKMEM_CONF="$conf" HAK_TEST_MODE="${1%%:*}" \

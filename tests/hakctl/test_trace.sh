@@ -203,6 +203,7 @@ refused 'a place' 1 \
 refused 'a part without operations' 1 \
     'there is nothing from 10 to the end: TMP/a.trace has 9 operations' \
     cut "$tmp/a.trace" --from 10 -o "$tmp/c.trace"
+# shellcheck disable=SC2002 # a pipe is what is wanted
 cut_piped() { cat "$tmp/a.trace" | "$top/build/hakctl" trace cut - --to 2 -o "$tmp/c.trace"; }
 try cut_piped
 holds 'a part of a pipe' 1 err \

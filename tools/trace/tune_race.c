@@ -18,6 +18,7 @@ enum {
     THIRD = 3,       /* of the choices stay, each with so much more */
     BETWEEN = 4,     /* choices between two runs of the base */
     MOST_ROUNDS = 9, /* of a rung */
+    MOST_VALUES = 27, /* of a choice, or of the noise */
 };
 /* The least share of the search's part that the first rung may see, and the
  * least time of a run: shorter ones say little. */
@@ -66,7 +67,7 @@ static void add_ratios(struct tune *t, struct tune_entry *e,
 
 static double middle_of(const double *values, size_t n)
 {
-    double copy[MOST_ROUNDS * THIRD];
+    double copy[MOST_VALUES];
     memcpy(copy, values, n * sizeof *copy);
     qsort(copy, n, sizeof *copy, compare_values);
     return (copy[(n - 1) / 2] + copy[n / 2]) / 2;
@@ -75,7 +76,7 @@ static double middle_of(const double *values, size_t n)
 /* What the machine does to the ratio of two runs: the standard deviation, from
  * runs of the base one after the other, by the median of their distances. */
 struct noise {
-    double distance[TUNE_MEASURES][MOST_ROUNDS * THIRD];
+    double distance[TUNE_MEASURES][MOST_VALUES];
     struct tune_figures before[TUNE_TRACES];
     size_t n; /* that were met */
 };
@@ -85,7 +86,7 @@ static void meet_base(const struct tune *t, struct noise *noise,
 {
     if (noise->n != 0)
         for (enum tune_measure m = 0; m < TUNE_MEASURES; m++)
-            noise->distance[m][(noise->n - 1) % (MOST_ROUNDS * THIRD)] =
+            noise->distance[m][(noise->n - 1) % (MOST_VALUES)] =
                 fabs(log(tune_ratio(t, noise->before, base, m)));
     memcpy(noise->before, base, t->ntraces * sizeof *base);
     noise->n++;
@@ -97,7 +98,7 @@ static double deviation(const struct noise *noise, enum tune_measure m)
     if (noise->n < 2)
         return 0;
     return middle_of(noise->distance[m],
-                     n < MOST_ROUNDS * THIRD ? n : MOST_ROUNDS * THIRD) /
+                     n < MOST_VALUES ? n : MOST_VALUES) /
            0.6745;
 }
 
