@@ -70,6 +70,8 @@ static json_t *verdict_as_json(const struct compare *c, size_t i, size_t m)
                   ctl_json_string(c->at[i].name), "measure", c->measured[m].key,
                   "pairs", (json_int_t)r.pairs, "result",
                   compare_verdict_word(c, i, m), "text", ctl_json_string(text));
+    if (c->measured[m].untold || c->measured[m].hidden)
+        json_object_set_new(o, "told", json_false());
     if (r.pairs != 0)
         json_object_set_new(o, "ratio", json_real(r.median));
     if (r.pairs >= COMPARE_LEAST_PAIRS)
