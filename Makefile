@@ -140,8 +140,10 @@ $(B)/obj/tools/%.o: tools/%.c | $(B)/.deps-build
 # hakctl-monitor and hakctl-profile are hakctl with the commands that need
 # ncurses and libmicrohttpd, or zlib and libdw. hakctl itself starts them for
 # these commands (tools/hakctl_beside.c), so that hakctl run needs no shared
-# library but libc.
-HAKCTL_LIBS  := -l:libjansson.a
+# library but libc. sqrt is an instruction where it need not set errno, so libm
+# is loaded only where the processor or the compiler has none.
+HAKCTL_LIBS  := -l:libjansson.a -Wl,--as-needed -lm -Wl,--no-as-needed
+$(B)/obj/tools/hakctl_compare_stats.o: FOR_FILE := -fno-math-errno
 MONITOR_LIBS := -lmicrohttpd -lncursesw -ltinfo
 MONITOR_OBJS := $(patsubst %,$(B)/obj/tools/hakctl_%.o,top exporter)
 PROFILE_LIBS := -ldw -lelf -lz -l:libiberty.a -lm
@@ -258,6 +260,8 @@ COLD := conf core/box report start
 objs = $(foreach f,$(1),$(B)/obj/framework/$(f) $(FUSED)/obj/$(f))
 $(call objs,$(FAST:%=%/%.o)): FOR_FILE := -falign-functions=64
 $(call objs,$(COLD:%=%/%.o) modules/%.o): FOR_FILE := -Os
+# This file runs in each call while a program is recorded.
+$(call objs,modules/record/put.o): FOR_FILE := -O2
 # The calls in dlopen.c must become jumps whatever CFLAGS says. The file itself
 # explains why.
 $(call objs,start/dlopen.o): FOR_FILE := -O2 -foptimize-sibling-calls
@@ -277,6 +281,15 @@ $(TRACE_TESTS): $(B)/%: %.c tests/unit/traces.h \
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(CC) $(ALL) $(TEST_INC) -Itools -o $@ $(filter %.c %.o %.a,$^) $(TRACE_LIBS)
+
+# Those of the recorder have its rings filled by the test itself.
+$(B)/tests/unit/test_recorder: tests/unit/test_recorder.c \
+    $(patsubst %,$(B)/obj/tools/trace/record_%.o,area merge pass process) \
+    $(TRACE_FORMAT:%.c=$(B)/obj/%.o) $(B)/obj/tools/hakctl_json.o $(B)/base.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(CC) $(ALL) $(TEST_INC) -Itools -o $@ $(filter %.c %.o %.a,$^) \
+	    $(TRACE_LIBS) -lpthread
 
 # Boxes that the tests of the loader and of the conformance suite use.
 TEST_BOXES := $(patsubst tests/boxes/%.c,$(B)/tests/boxes/%.so,$(wildcard tests/boxes/*.c))
@@ -321,10 +334,12 @@ $(B)/tests/foreign/%.so: tests/foreign/%.c
 # with the sanitizers, and `make fuzz` builds them with libFuzzer too. The
 # others are built without sanitizers.
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
-FUZZ_TEXTS := conf signature control profile
+FUZZ_TEXTS := conf signature control profile trace
+FUZZ_SRCS_trace := $(TRACE_FORMAT) framework/base/os.c
+FUZZ_LIBS_trace := -lzstd -lz
 FUZZ_SRCS_profile := $(addprefix tools/hakctl_profile_,parse.c tables.c set.c)
 FUZZ_SRCS_control := $(addprefix framework/modules/control/,commands.c \
-    asking.c changing.c profile.c request.c reply.c) framework/base/os.c
+    asking.c changing.c profile.c record.c request.c reply.c) framework/base/os.c
 FUZZ_LIBS_control := -l:libjansson.a
 FUZZ_SRCS_signature := framework/modules/foreign/signature.c
 FUZZ_SRCS_conf := $(wildcard framework/conf/*.c) framework/base/classes.c \
@@ -426,15 +441,15 @@ soak: all $(B)/tests/preload/stress $(B)/tests/preload/churn
 
 # ---- demo, bench, lint, install ------------------------------------------------
 
-.PHONY: demo bench bench-pair bench-boxes bench-tuning bench-guard bench-profile bench-stack \
-    bench-hardened lint install \
+.PHONY: demo bench bench-pair bench-boxes bench-tuning bench-guard bench-profile bench-record \
+    bench-stack bench-hardened lint install \
     clean help format
 demo: | $(B)/.deps-demo
 	$(MAKE) all
 	tools/demo.sh
 
 BENCH_PROGS := $(patsubst bench/%.c,$(B)/bench/%,\
-    $(filter-out bench/foreign_calls.c bench/calls.c,$(wildcard bench/*.c))) \
+    $(filter-out bench/foreign_calls.c bench/calls.c bench/trace_file.c,$(wildcard bench/*.c))) \
     $(B)/bench/calls.so
 $(B)/bench/%: bench/%.c
 	@mkdir -p $(@D)
@@ -465,6 +480,16 @@ bench-foreign: | $(B)/.deps-bench
 	$(B)/bench/foreign_calls
 	bench/foreign.py $(BENCH_ARGS)
 
+# bench-trace measures what traces cost to write and to read. TRACES lists them.
+$(B)/bench/trace_file: bench/trace_file.c $(TRACE_FORMAT:%.c=$(B)/obj/%.o) \
+    $(B)/base.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(CC) $(BASE) $(WARN) -Itools -o $@ $(filter %.c %.o %.a,$^) $(TRACE_LIBS)
+.PHONY: bench-trace
+bench-trace: $(B)/bench/trace_file
+	$(B)/bench/trace_file $(TRACES)
+
 .PHONY: benches
 benches: | $(B)/.deps-bench
 	$(MAKE) all $(BENCH_PROGS)
@@ -488,6 +513,10 @@ bench-guard: benches
 # bench-profile measures the cost of the heap profile and of the timeline.
 bench-profile: benches
 	bench/profile.py $(BENCH_ARGS)
+
+# bench-record measures the cost of hakctl record.
+bench-record: benches
+	bench/record.py $(BENCH_ARGS)
 
 # bench-stack measures how fast module stack walks a stack.
 bench-stack: benches
@@ -573,9 +602,11 @@ help:
 	@echo 'make bench-tuning  the constants that trade time for memory'
 	@echo 'make bench-guard  what samples against guard pages cost'
 	@echo 'make bench-profile  what the heap profile and the timeline cost'
+	@echo 'make bench-record  what hakctl record costs'
 	@echo 'make bench-stack  how fast module stack walks a stack'
 	@echo 'make bench-hardened  conf/hardened.ini beside Scudo (HARDENED_MALLOC=FILE)'
 	@echo 'make bench-foreign  calls of other libraries, programs on them as boxes'
+	@echo 'make bench-trace TRACES="FILE ..."  what traces cost to write and read'
 	@echo 'make benches     the bench programs, into build/bench/'
 	@echo 'make fused       CONF=conf/default.ini and its boxes as one library'
 	@echo 'make check-fused CONF=conf/default.ini   tests on that library'

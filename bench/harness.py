@@ -40,11 +40,13 @@ LIMIT_SECONDS = 120
 
 
 class Contender:
-    """A name, a library to preload, environment variables, more arguments."""
+    """A name, a library to preload, environment variables, more arguments. A
+    function `within` returns the words of a command that runs the program."""
 
-    def __init__(self, name, preload="", env=None, args=()):
+    def __init__(self, name, preload="", env=None, args=(), within=list):
         self.name, self.preload = name, preload
         self.env, self.args = env or {}, list(args)
+        self.within = within
 
 
 def hakmem(name="hakmem", conf="default", **env):
@@ -118,10 +120,10 @@ class Process:
         clean.update(contender.env)
         self.argv = [*argv[:1], *contender.args, *argv[1:]]
         cost_fd, child_fd = os.pipe()
-        self.cost = os.fdopen(cost_fd)
+        self.cost, self.said = os.fdopen(cost_fd), ""
         self.child = subprocess.Popen(
-            [os.path.join(BENCH, "measure"), str(child_fd), str(times),
-             contender.preload, *self.argv],
+            [*contender.within(), os.path.join(BENCH, "measure"),
+             str(child_fd), str(times), contender.preload, *self.argv],
             env=clean, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, pass_fds=[child_fd],
             start_new_session=True)
@@ -146,7 +148,8 @@ class Process:
             self.stop()
             with self.cost:
                 cost = self.cost.read() if self.child.returncode == 0 else ""
-        said = said.decode(errors="replace").strip()[:300].split("\n")[:3]
+        self.said = said.decode(errors="replace")
+        said = self.said.strip()[:300].split("\n")[:3]
         said = " ".join(said)
         if self.child.returncode != 0:
             raise RunFailed(f"status {self.child.returncode} {said}")
@@ -195,11 +198,12 @@ class Row:
                       for w in re.findall(r"[\w-]+", text.lower())}
         self.runs = {c.name: [] for c in contenders}
         self.failures = {}
-        self.output = None
+        self.output, self.said = None, ""
 
     def one_run(self, contender):
         process = Process(self.argv, self.env, contender, self.times)
         out, cost = process.finish(self.quiet)
+        self.said = process.said
         if self.unit != "s":
             return Run(out.decode(), cost)
         digest = hashlib.sha256(out).hexdigest()

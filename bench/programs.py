@@ -186,6 +186,7 @@ class RedisRow(Row):
             seconds = time.monotonic() - start
             self.client("redis-cli", port, "shutdown", "nosave")
             run = Run(None, server.finish(self.quiet)[1])
+            self.said = server.said
         finally:
             server.stop()
         run.seconds = run.value = seconds

@@ -85,7 +85,7 @@ in_modes()
 # modes.
 fuzz()
 {
-    for target in conf signature control profile box; do
+    for target in conf signature control profile trace box; do
         echo "build/tests/fuzz/$target"
     done
     in_modes fuzz/ops build/tests/fuzz/ops
@@ -188,6 +188,15 @@ one()
         on_ini "$1"
         ;;
     conf/*:*) on_ini "$1" ;;
+    record:*) # what hakctl says on stderr is no fault of the test
+        traces=build/tests/traces/$$
+        mkdir -p "$traces"
+        HAK_TEST_MODE=record build/hakctl record -c "$conf" \
+            -o "$traces/%p.trace" -- "${1#*:}"
+        status=$?
+        rm -rf "$traces"
+        return $status
+        ;;
     *:*)
         # shellcheck disable=SC2046
         env LD_PRELOAD="$lib" HAKMEM_CONF="$conf" HAK_TEST_MODE="${1%%:*}" \

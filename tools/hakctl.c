@@ -351,6 +351,37 @@ static const struct command commands[] = {
      "\n"
      "Exit status: 0; 1 the file cannot be read or has no such view, or the\n"
      "process refuses; 2 bad usage.\n"},
+    {"record", ctl_record,
+     "[-c INI] [-p PROFILE] [-o FILE] [--seconds N] [--ops N] [--]\n"
+     "           PROGRAM [ARGS]\n"
+     "       hakctl record PID start [-o FILE] [--seconds N] [--ops N]\n"
+     "       hakctl record PID stop",
+     "what a program asks of malloc, as a trace",
+     "Starts PROGRAM on hakmem, as hakctl run does, or asks a process that "
+     "runs,\n"
+     "and writes each call of malloc, free and their kin to FILE, for hakctl\n"
+     "replay, tune and trace (docs/record.md).\n"
+     "\n"
+     "  -c, --conf INI         configuration (default: HAKMEM_CONF, else\n"
+     "                         conf/default.ini)\n"
+     "  -p, --profile PROFILE  apply its [profile PROFILE]\n"
+     "  -o, --output FILE      default: hakmem.%p.trace; %p becomes the "
+     "process\n"
+     "                         id. Other processes that PROGRAM starts get "
+     "files\n"
+     "                         with their pid before the suffix\n"
+     "      --seconds N        record so long; PROGRAM goes on\n"
+     "      --ops N            record so many calls; PROGRAM goes on\n"
+     "\n" PID_IS
+     "  start                  record until Ctrl-C, the end of the process, "
+     "or\n"
+     "                         hakctl record PID stop from elsewhere\n"
+     "\n"
+     "Exit status: that of PROGRAM; of PID: 0, 1 the process refuses or the "
+     "file\n"
+     "could not be written; 2 bad usage or configuration, 126 PROGRAM cannot "
+     "be\n"
+     "run, 127 it is not found.\n"},
     {"compare", ctl_compare,
      "-c INI | --lib LIBRARY | --libc ... [OPTIONS] -- PROGRAM\n"
      "           [ARGS]\n"
@@ -427,6 +458,30 @@ static const struct command commands[] = {
      "\n"
      "Exit status: 0; 1 a run failed: the allocator crashed, or a check has\n"
      "found a fault; 2 bad usage, trace or configuration; 130 interrupted.\n"},
+    {"trace", ctl_trace,
+     "FILE [--json]\n"
+     "       hakctl trace dump FILE\n"
+     "       hakctl trace import FILE -o OUT\n"
+     "       hakctl trace cut FILE [--from PLACE] [--to PLACE] -o OUT",
+     "what is in a trace, and parts of it",
+     "Prints what a trace of hakctl record has in it: calls, threads, live\n"
+     "memory, sizes and lifetimes of blocks. Reads the logs of Firefox's\n"
+     "logalloc and of glibc's mtrace, too. \"-\" is standard input or output\n"
+     "(docs/trace.md).\n"
+     "\n"
+     "  dump                   a line for each operation\n"
+     "  import                 write any of these formats as a trace\n"
+     "  cut                    write a part; blocks that are live where it\n"
+     "                         begins are made first. PLACE is the number of\n"
+     "                         an operation, or a share such as 25%\n"
+     "\n"
+     "  -o, --output OUT       the trace to write\n"
+     "  -p, --pid PID          of a logalloc log: this process (default: the\n"
+     "                         one with the most lines)\n"
+     "  -j, --json             the summary as an object\n"
+     "\n"
+     "Exit status: 0, also for a trace that was cut; 1 a file cannot be read\n"
+     "to its end or written; 2 bad usage.\n"},
     {"help", help, "[COMMAND]", "this text, or that of a command", ""},
 };
 enum { NCOMMANDS = sizeof commands / sizeof commands[0] };

@@ -24,6 +24,7 @@
  *     hakctl_prometheus.c  these figures in Prometheus's text format
  *     hakctl_report*.c    report: a page about memory (hakctl_report.h)
  *     hakctl_run_report.c  run --report
+ *     hakctl_child.c      a program as a child, for run --report and record
  *     hakctl_compare*.c   compare: configurations and allocators side by side
  *                         (hakctl_compare.h)
  *     hakctl_beside.c     starts the programs below for their commands
@@ -56,7 +57,9 @@
 #include <core/state/boxes.h>
 
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 enum ctl_status {
     CTL_OK = 0,
@@ -141,6 +144,40 @@ void ctl_did_you_mean(char *text, size_t bytes, const char *word,
 /* Why a library cannot be preloaded into the program that execvp finds by that
  * name, as in "NAME is ..."; NULL: it can, or there is no such program. */
 const char *ctl_why_not_preloadable(const char *program);
+/* A copy of LD_PRELOAD, which ctl_run_prepare changes; free it. */
+char *ctl_run_preload(void);
+/* Check a configuration and set the environment of a program that is to run on
+ * it. given NULL: the usual one. Returns CTL_OK, or the exit status after a
+ * message. */
+int ctl_run_prepare(const char *given, const char *profile);
+/* Execute the program. before: the former LD_PRELOAD, to go back to if the
+ * program cannot be preloaded. Returns the exit status, after a message: it
+ * cannot be run. */
+int ctl_run_program(char **argv, const char *before);
+
+/* ---- hakctl_child.c ------------------------------------------------------ */
+
+/* A program that runs as a child of hakctl, for run --report and record. hakctl
+ * passes on the signals that it gets, so that who has started it does not
+ * notice the difference. */
+struct ctl_child {
+    pid_t pid;
+    bool ended;
+    int status;          /* as of wait(2), when it has ended */
+    struct rusage usage; /* and what it has used */
+    sigset_t passed;     /* the signals that are passed on */
+    sigset_t before;     /* the mask of before */
+};
+
+/* Execute argv by ctl_run_program in a child. From here on hakctl gets an error
+ * of write(2) for a file beyond RLIMIT_FSIZE or a pipe without a reader, and no
+ * signal. Exits if there is no child. */
+void ctl_child_start(struct ctl_child *child, char **argv, const char *preload);
+/* Pass on the signals that came. wait: until the child has ended. Returns
+ * whether it has; the mask of signals is that of before then. */
+bool ctl_child_look(struct ctl_child *child, bool wait);
+/* Its exit status, as a shell has it. */
+int ctl_child_status(const struct ctl_child *child);
 
 /* ---- hakctl_files.c ------------------------------------------------------ */
 
@@ -174,9 +211,8 @@ void ctl_heap_profile_tell(void);
 
 /* What hakctl run --report runs. */
 struct ctl_reported {
-    int (*start)(char **argv, const char *preload); /* executes the program */
     char **argv;
-    const char *preload; /* the LD_PRELOAD of before, for start */
+    const char *preload; /* the LD_PRELOAD of before */
     const char *page;    /* NULL: hakmem-report.PID.html */
 };
 

@@ -19,16 +19,10 @@
 #include "hakctl_compare.h"
 #include "hakctl.h"
 
-#include <emmintrin.h>
+#include <math.h>
 #include <stdlib.h>
 
 /* ---- basics -------------------------------------------------------------- */
-
-/* As libm's sqrt, by the instruction: hakctl does not link libm. */
-static double square_root(double x)
-{
-    return _mm_cvtsd_f64(_mm_sqrt_sd(_mm_set_sd(x), _mm_set_sd(x)));
-}
 
 static int by_value(const void *a, const void *b)
 {
@@ -53,7 +47,7 @@ static double middle_ratio(const double *ratios, size_t n)
 {
     if (n % 2 == 1)
         return ratios[n / 2];
-    return square_root(ratios[n / 2 - 1] * ratios[n / 2]);
+    return sqrt(ratios[n / 2 - 1] * ratios[n / 2]);
 }
 
 /* The value below which that share of the sorted values lies, between two by a

@@ -242,9 +242,7 @@ const char *ctl_why_not_preloadable(const char *program)
                                                     : NULL;
 }
 
-/* Execute the program. before: the former LD_PRELOAD, to go back to if the
- * program cannot be preloaded. */
-static int run_program(char **argv, const char *before)
+int ctl_run_program(char **argv, const char *before)
 {
     char path[PATH_MAX];
     const char *why = find_program(argv[0], path, sizeof path)
@@ -347,7 +345,7 @@ static void blame(void)
         set_variable("HAKMEM_CORE_BLAME", "yes");
 }
 
-static int prepare_conf(const char *given, const char *profile)
+int ctl_run_prepare(const char *given, const char *profile)
 {
     if (profile != NULL)
         set_variable("HAKMEM_PROFILE", profile);
@@ -462,6 +460,15 @@ static bool check_request(const struct request *r, int nwords)
     return false;
 }
 
+char *ctl_run_preload(void)
+{
+    const char *preload = getenv("LD_PRELOAD");
+    char *copy = strdup(preload != NULL ? preload : "");
+    if (copy == NULL)
+        ctl_die("no memory");
+    return copy;
+}
+
 int ctl_run(int argc, char **argv)
 {
     struct request r = {0};
@@ -478,21 +485,17 @@ int ctl_run(int argc, char **argv)
         warn_of_thread(argv[optind], r.control    ? "control"
                                      : r.timeline ? "timeline"
                                                   : "report");
-    const char *preload = getenv("LD_PRELOAD");
-    char *before = strdup(preload != NULL ? preload : "");
-    if (before == NULL)
-        ctl_die("no memory");
+    char *before = ctl_run_preload();
     int status = r.fused != NULL ? prepare_fused(r.fused, r.conf, r.profile)
-                                 : prepare_conf(r.conf, r.profile);
+                                 : ctl_run_prepare(r.conf, r.profile);
     if (r.control)
         ctl_foreign_tls_for_next(); /* a foreign box may be loaded later */
     if (status == CTL_OK && r.heap)
         ctl_heap_profile_tell();
-    const struct ctl_reported reported = {run_program, argv + optind, before,
-                                          r.report_file};
+    const struct ctl_reported reported = {argv + optind, before, r.report_file};
     if (status == CTL_OK)
         status = r.report ? ctl_run_reported(&reported)
-                          : run_program(argv + optind, before);
+                          : ctl_run_program(argv + optind, before);
     free(before);
     return status;
 }

@@ -3,8 +3,7 @@
  * makes the page of hakctl report of what it leaves.
  *
  * The program and what it starts write their files into a folder that only this
- * user can read. hakctl itself does nothing but wait and pass signals on, so
- * that the program does not notice the difference.
+ * user can read.
  */
 #include "hakctl_report.h"
 #include "hakctl.h"
@@ -14,9 +13,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
-#include <signal.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- the folder ---------------------------------------------------------- */
@@ -88,63 +85,6 @@ static void set_files(const char *folder)
     unsetenv("HAKMEM_STATS_ONLY_PID");
     if (!is_period_chosen())
         set_variable("HAKMEM_STATS_EVERY_MS", "100");
-}
-
-/* ---- the program --------------------------------------------------------- */
-
-/* The signals that are passed on: all but those that are faults of hakctl
- * itself, and those that stop it together with the program. */
-static void choose_signals(sigset_t *set)
-{
-    static const int own[] = {SIGSEGV, SIGBUS,  SIGFPE,  SIGILL,  SIGTRAP,
-                              SIGABRT, SIGSYS,  SIGPIPE, SIGTSTP, SIGTTIN,
-                              SIGTTOU, SIGKILL, SIGSTOP};
-    sigfillset(set);
-    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
-        sigdelset(set, own[i]);
-}
-
-/* Wait for the end of the child. A signal that the terminal sent has reached
- * the child as well. */
-static int wait_for(pid_t pid, const sigset_t *set)
-{
-    int status = 0;
-    siginfo_t info;
-    for (;;) {
-        if (sigwaitinfo(set, &info) < 0)
-            continue;
-        if (info.si_signo != SIGCHLD) {
-            if (info.si_code != SI_KERNEL)
-                kill(pid, info.si_signo);
-        } else if (waitpid(pid, &status, WNOHANG) == pid)
-            return status;
-    }
-}
-
-/* Start the program and wait for its end. Returns its exit status, as a shell
- * has it. */
-static int run_child(const struct ctl_reported *what, pid_t *pid)
-{
-    sigset_t set, before;
-    struct sigaction usual = {.sa_handler = SIG_DFL}, old;
-    choose_signals(&set);
-    sigprocmask(SIG_BLOCK, &set, &before);
-    sigaction(SIGCHLD, &usual,
-              &old); /* if ignored, no child could be awaited */
-    fflush(NULL);
-    *pid = fork();
-    if (*pid < 0)
-        ctl_die("fork: %s", strerror(errno));
-    if (*pid == 0) {
-        sigaction(SIGCHLD, &old, NULL);
-        sigprocmask(SIG_SETMASK, &before, NULL);
-        int status = what->start(what->argv, what->preload);
-        fflush(NULL);
-        _exit(status);
-    }
-    int status = wait_for(*pid, &set);
-    sigprocmask(SIG_SETMASK, &before, NULL);
-    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
 /* ---- the page ------------------------------------------------------------ */
@@ -238,8 +178,11 @@ int ctl_run_reported(const struct ctl_reported *what)
     if (folder == NULL)
         return CTL_BAD;
     set_files(folder);
-    pid_t pid;
-    int status = run_child(what, &pid);
+    struct ctl_child child;
+    ctl_child_start(&child, what->argv, what->preload);
+    ctl_child_look(&child, true);
+    const int status = ctl_child_status(&child);
+    const pid_t pid = child.pid;
     /* What reads the profile is not to run on hakmem. */
     set_variable("LD_PRELOAD", what->preload);
     page = name_page(what->page, pid);

@@ -20,6 +20,7 @@ cd "$(dirname "$0")/.."
 quick='/coreutils.sh /python.sh /gcc.sh /redis.sh /other-malloc.sh'
 quick="$quick test_conf test_foreign test_loader learner-observe"
 quick="$quick default:build/tests/preload/atfork default:build/tests/preload/fork"
+quick="$quick default:build/tests/preload/last_thread"
 quick="$quick default:build/tests/preload/family conf/foreign/mimalloc.ini"
 quick="$quick heap_profile hakctl/test_profile test_report test_stack"
 suite=trixie

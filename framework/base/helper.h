@@ -4,7 +4,8 @@
  * A helper may leave the program's table of descriptors. Then the program
  * cannot close the helper's descriptors, they take no numbers that the program
  * counts on, and the child of a fork does not inherit them. In return the
- * helper has to fetch the program's stderr for each message.
+ * helper has to fetch the program's stderr for each message, which fails once
+ * the program's main thread has ended by pthread_exit.
  */
 #ifndef HAKMEM_BASE_HELPER_H
 #define HAKMEM_BASE_HELPER_H
@@ -15,7 +16,9 @@
 #pragma GCC visibility push(hidden)
 
 /*
- * hak_helper_start - start a detached thread.
+ * hak_helper_start - start a detached thread, which does not keep the process
+ * alive: when the program's last thread ends by pthread_exit, that thread calls
+ * exit(0), as it does without helpers.
  * name     of at most 15 characters
  * All signals are blocked in it, so that the program's signals arrive at the
  * program's own threads.

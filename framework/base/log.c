@@ -27,7 +27,7 @@ say_line(int fd, const char *format, va_list ap)
     int n = vsnprintf(line + used, sizeof line - used - 1, format, ap);
     used = n < 0 ? used : hak_min(used + (size_t)n, sizeof line - 2);
     line[used++] = '\n';
-    (void)!write(fd, line, used);
+    (void)!hak_os_write(fd, line, used);
     errno = kept;
 }
 

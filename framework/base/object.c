@@ -57,13 +57,15 @@ static bool may_have(const struct gnu_hash *head, uint32_t hash)
     return word >> hash % bits & word >> (hash >> head->shift) % bits & 1;
 }
 
-static bool is_function(const ElfW(Sym) * symbol)
+static bool is_defined(const ElfW(Sym) * symbol, unsigned char type)
 {
     return symbol->st_shndx != SHN_UNDEF &&
-           ELF64_ST_TYPE(symbol->st_info) == STT_FUNC;
+           ELF64_ST_TYPE(symbol->st_info) == type;
 }
 
-void *hak_object_symbol(const struct hak_object *object, const char *name)
+/* The symbol of that type; NULL: the object defines none. */
+static const ElfW(Sym) * find_symbol(const struct hak_object *object,
+                                     const char *name, unsigned char type)
 {
     const struct gnu_hash *head = dynamic_table(object, DT_GNU_HASH);
     const ElfW(Sym) *symbols = dynamic_table(object, DT_SYMTAB);
@@ -81,10 +83,25 @@ void *hak_object_symbol(const struct hak_object *object, const char *name)
     for (;; i++) {
         uint32_t here = chain[i - head->first_symbol];
         const ElfW(Sym) *symbol = &symbols[i];
-        if ((here | 1) == (hash | 1) && is_function(symbol) &&
+        if ((here | 1) == (hash | 1) && is_defined(symbol, type) &&
             strcmp(texts + symbol->st_name, name) == 0)
-            return (void *)(object->base + symbol->st_value);
+            return symbol;
         if (here & 1)
             return NULL;
     }
+}
+
+void *hak_object_symbol(const struct hak_object *object, const char *name)
+{
+    const ElfW(Sym) *symbol = find_symbol(object, name, STT_FUNC);
+    return symbol != NULL ? (void *)(object->base + symbol->st_value) : NULL;
+}
+
+void *hak_object_variable(const struct hak_object *object, const char *name,
+                          size_t size_bytes)
+{
+    const ElfW(Sym) *symbol = find_symbol(object, name, STT_OBJECT);
+    return symbol != NULL && symbol->st_size == size_bytes
+               ? (void *)(object->base + symbol->st_value)
+               : NULL;
 }

@@ -40,4 +40,9 @@ static inline bool hak_object_has(const struct hak_object *object,
  */
 void *hak_object_symbol(const struct hak_object *object, const char *name);
 
+/* hak_object_variable - the same for a variable of that size. If the program
+ * has a copy of it (a copy relocation), this is not the copy. */
+void *hak_object_variable(const struct hak_object *object, const char *name,
+                          size_t size_bytes);
+
 #endif

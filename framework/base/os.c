@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/membarrier.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -231,20 +233,82 @@ bool hak_os_resident(void *p, size_t size_bytes, size_t *npages)
     return true;
 }
 
+/* ---- files ---- */
+
+static const struct timespec at_once = {0};
+
+void hak_os_limit_begin(struct hak_os_limit *l)
+{
+    sigset_t excess, pending;
+    sigemptyset(&excess);
+    sigaddset(&excess, SIGXFSZ);
+    pthread_sigmask(SIG_BLOCK, &excess, &l->before);
+    /* Only what was blocked before can be pending. */
+    l->was_pending = sigismember(&l->before, SIGXFSZ) != 0 &&
+                     sigpending(&pending) == 0 &&
+                     sigismember(&pending, SIGXFSZ) != 0;
+}
+
+void hak_os_limit_end(const struct hak_os_limit *l, int error)
+{
+    int kept = errno;
+    sigset_t excess;
+    sigemptyset(&excess);
+    sigaddset(&excess, SIGXFSZ);
+    if (error == -EFBIG && !l->was_pending)
+        sigtimedwait(&excess, NULL, &at_once);
+    pthread_sigmask(SIG_SETMASK, &l->before, NULL);
+    errno = kept;
+}
+
+/* Write n bytes. Returns 0 or -errno; *done gets how many were written. */
+static int write_all(int fd, const char *bytes, size_t n, size_t *done)
+{
+    struct hak_os_limit limit;
+    int kept = errno, error = 0;
+    *done = 0;
+    hak_os_limit_begin(&limit);
+    while (error == 0 && *done < n) {
+        ssize_t part = write(fd, bytes + *done, n - *done);
+        if (part > 0)
+            *done += (size_t)part;
+        else if (part == 0 || errno != EINTR)
+            error = part < 0 ? -errno : -EIO;
+    }
+    hak_os_limit_end(&limit, error);
+    errno = kept;
+    return error;
+}
+
 int hak_os_write(int fd, const void *bytes, size_t n)
 {
-    const char *at = bytes;
-    while (n != 0) {
-        ssize_t done = write(fd, at, n);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done <= 0)
-            return done < 0 ? -errno : -EIO;
-        at += done;
-        n -= (size_t)done;
-    }
-    return 0;
+    size_t done;
+    return write_all(fd, bytes, n, &done);
 }
+
+/* Cut the last n bytes off, which this process has written through fd. If fd's
+ * position is not the end of the file, somebody has appended behind them. */
+static void cut_end(int fd, size_t n)
+{
+    struct stat s;
+    int kept = errno;
+    off_t end = lseek(fd, 0, SEEK_CUR);
+    if (end >= (off_t)n && hak_os_fstat(fd, &s) == 0 && S_ISREG(s.st_mode) &&
+        s.st_size == end)
+        (void)!ftruncate(fd, end - (off_t)n);
+    errno = kept;
+}
+
+int hak_os_append(int fd, const void *bytes, size_t n)
+{
+    size_t done;
+    int error = write_all(fd, bytes, n, &done);
+    if (error != 0 && done != 0)
+        cut_end(fd, done);
+    return error;
+}
+
+/* ---- memory that is there ---- */
 
 void hak_os_huge(void *p, size_t size_bytes)
 {

@@ -9,6 +9,7 @@
 
 #include <kit/base.h>
 #include <limits.h>
+#include <signal.h>
 
 #pragma GCC visibility push(hidden)
 
@@ -39,8 +40,26 @@ bool hak_os_read_only(void *p, size_t size_bytes); /* mprotect */
 /* Count the pages in memory of [p, p + size_bytes), whole pages, in *npages
  * (mincore). False: not all of it is mapped. */
 bool hak_os_resident(void *p, size_t size_bytes, size_t *npages);
-/* Write all bytes to a descriptor. 0 or -errno, after a part perhaps. */
+/*
+ * A write beyond RLIMIT_FSIZE comes with SIGXFSZ, which ends a program by
+ * default. Between these two calls the calling thread gets -EFBIG alone; all
+ * that this library writes in a program is written so. error: what came of the
+ * writes.
+ * Cost  two system calls; a third where the thread blocks SIGXFSZ anyway
+ */
+struct hak_os_limit {
+    sigset_t before; /* the thread's signal mask */
+    bool was_pending;
+};
+void hak_os_limit_begin(struct hak_os_limit *l);
+void hak_os_limit_end(const struct hak_os_limit *l, int error);
+/* Write all bytes to a descriptor. 0 or -errno, after a part perhaps; no
+ * SIGXFSZ. Async-signal-safe. */
 int hak_os_write(int fd, const void *bytes, size_t n);
+/* The same to a file in append mode, all or nothing: after an error the part
+ * that was written is cut off again, unless another process has appended behind
+ * it meanwhile. */
+int hak_os_append(int fd, const void *bytes, size_t n);
 void hak_os_huge(void *p, size_t size_bytes); /* MADV_HUGEPAGE */
 /* Move a mapping to `to`, in place of what is mapped there, and resize it
  * (mremap). False: nothing was moved. */

@@ -135,6 +135,8 @@ struct hak_conf {
     const char *timeline;       /* none | file name; default: none */
     uint32_t stats_every_ms;    /* period of the timeline; default: 1000 */
     struct hak_conf_heap_profile heap_profile;
+    const char *record_ring;    /* [record] ring: none | absolute path of the
+                                   memory of hakctl record; default: none */
     const char *control_socket; /* [control] socket: none | auto | absolute
                                    path; default: none */
     const char *file;           /* path of the INI */

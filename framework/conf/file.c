@@ -42,12 +42,12 @@ struct kind {
     char word[16];
     bool named;
 };
-enum { NKINDS = 11 };
+enum { NKINDS = 12 };
 static const struct kind kinds[NKINDS] = {
     {"core", false},    {"stats", false},        {"policy", false},
     {"box", true},      {"route", true},         {"profile", true},
     {"learner", false}, {"rule", true},          {"call", true},
-    {"control", false}, {"heap_profile", false},
+    {"control", false}, {"heap_profile", false}, {"record", false},
 };
 
 static void tell_unknown_section(const struct lines *l, const char *name,

@@ -8,9 +8,9 @@
 #include <string.h>
 
 /* Sections whose keys a higher layer may set even if the file lacks them. */
-enum { NFIXED = 6 };
-static const char *const fixed[NFIXED] = {"core",    "stats",        "learner",
-                                          "control", "heap_profile", "policy"};
+enum { NFIXED = 7 };
+static const char *const fixed[NFIXED] = {
+    "core", "stats", "learner", "control", "heap_profile", "record", "policy"};
 
 /* The i-th section whose keys a higher layer may set, or NULL if section i is a
  * profile. i is below NFIXED + c->nsections. A fixed section that is also in

@@ -65,6 +65,9 @@ static const struct hak_param heap_profile_keys[] = {
 static const struct hak_param control_keys[] = {
     {.name = "socket", .type = HAK_PARAM_TEXT, .def_text = "none"},
 };
+static const struct hak_param record_keys[] = {
+    {.name = "ring", .type = HAK_PARAM_TEXT, .def_text = "none"},
+};
 static const struct hak_param box_keys[] = {
     {.name = "path", .type = HAK_PARAM_TEXT},
     {.name = "type", .type = HAK_PARAM_TEXT},
@@ -125,6 +128,8 @@ struct conf_vocabulary conf_vocabulary(const char *section)
         return VOCABULARY(heap_profile_keys);
     if (strcmp(section, "control") == 0)
         return VOCABULARY(control_keys);
+    if (strcmp(section, "record") == 0)
+        return VOCABULARY(record_keys);
     if (strcmp(section, "learner") == 0)
         return VOCABULARY(learner_keys);
     if (conf_name(section, "rule") != NULL)
@@ -284,14 +289,13 @@ static void check_socket(struct hak_conf *c, const struct hak_conf_entry *e)
                       e->value);
 }
 
-static void check_pressure_file(struct hak_conf *c,
-                                const struct hak_conf_entry *e)
+static void check_absolute(struct hak_conf *c, const struct hak_conf_entry *e)
 {
     if (strcmp(e->value, "none") != 0 && e->value[0] != '/')
         hak_conf_tell(c, HAK_DIAG_ERROR, e->origin,
-                      "\"pressure_file\" in [core]: \"%s\" is neither none "
-                      "nor an absolute path",
-                      e->value);
+                      "\"%s\" in [%s]: \"%s\" is neither none nor an absolute "
+                      "path",
+                      e->key, e->section, e->value);
 }
 
 void conf_check(struct hak_conf *c, const struct hak_conf_entry *e)
@@ -309,8 +313,9 @@ void conf_check(struct hak_conf *c, const struct hak_conf_entry *e)
         conf_check_route(c, e);
     else if (strcmp(e->key, "sample") == 0)
         conf_check_sample(c, e);
-    else if (strcmp(e->key, "pressure_file") == 0)
-        check_pressure_file(c, e);
+    else if (strcmp(e->key, "pressure_file") == 0 ||
+             strcmp(e->section, "record") == 0)
+        check_absolute(c, e);
     else if (strcmp(e->section, "control") == 0)
         check_socket(c, e);
     else if (strcmp(e->key, "on_signal") == 0)

@@ -210,6 +210,7 @@ static void resolve_core(struct hak_conf *c)
     c->timeline = text_of_key(c, "stats", "timeline");
     c->stats_every_ms = (uint32_t)number_of_key(c, "stats", "every_ms");
     c->control_socket = text_of_key(c, "control", "socket");
+    c->record_ring = text_of_key(c, "record", "ring");
 }
 
 static void resolve_heap_profile(struct hak_conf *c)

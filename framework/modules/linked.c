@@ -12,15 +12,22 @@
 extern const struct hak_module_entry HAK_MODULE_ENTRY(background),
     HAK_MODULE_ENTRY(control), HAK_MODULE_ENTRY(foreign),
     HAK_MODULE_ENTRY(heap_profile), HAK_MODULE_ENTRY(learner),
-    HAK_MODULE_ENTRY(pressure), HAK_MODULE_ENTRY(signals),
-    HAK_MODULE_ENTRY(stack), HAK_MODULE_ENTRY(timeline);
+    HAK_MODULE_ENTRY(pressure), HAK_MODULE_ENTRY(record),
+    HAK_MODULE_ENTRY(signals), HAK_MODULE_ENTRY(stack),
+    HAK_MODULE_ENTRY(timeline);
 
 static const struct hak_module_entry *const all[] = {
-    &HAK_MODULE_ENTRY(background), &HAK_MODULE_ENTRY(control),
-    &HAK_MODULE_ENTRY(foreign),    &HAK_MODULE_ENTRY(heap_profile),
-    &HAK_MODULE_ENTRY(learner),    &HAK_MODULE_ENTRY(pressure),
-    &HAK_MODULE_ENTRY(signals),    &HAK_MODULE_ENTRY(stack),
-    &HAK_MODULE_ENTRY(timeline),   NULL,
+    &HAK_MODULE_ENTRY(background),
+    &HAK_MODULE_ENTRY(control),
+    &HAK_MODULE_ENTRY(foreign),
+    &HAK_MODULE_ENTRY(heap_profile),
+    &HAK_MODULE_ENTRY(learner),
+    &HAK_MODULE_ENTRY(pressure),
+    &HAK_MODULE_ENTRY(record),
+    &HAK_MODULE_ENTRY(signals),
+    &HAK_MODULE_ENTRY(stack),
+    &HAK_MODULE_ENTRY(timeline),
+    NULL,
 };
 
 void hak_modules_link(void)

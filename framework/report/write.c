@@ -40,14 +40,21 @@ static int begin_report(bool json)
     return 0;
 }
 
-int hak_report_write(int fd, bool json)
+typedef int write_fn(int fd, const void *bytes, size_t n);
+
+static int write_report(int fd, bool json, write_fn *write)
 {
     int error = begin_report(json);
     if (error != 0)
         return error;
-    error = hak_os_write(fd, text.bytes, text.used);
+    error = write(fd, text.bytes, text.used);
     hak_lock_drop(&lock);
     return error;
+}
+
+int hak_report_write(int fd, bool json)
+{
+    return write_report(fd, json, hak_os_write);
 }
 
 int64_t hak_report_copy(char *out, size_t out_bytes, bool json)
@@ -88,6 +95,12 @@ static bool is_none(const char *to)
     return to == NULL || strcasecmp(to, "none") == 0 || is_of_another();
 }
 
+/* A file of ours gets whole reports only. stderr is the program's. */
+static write_fn *writer_of(const char *to)
+{
+    return is_stderr(to) ? hak_os_write : hak_os_append;
+}
+
 /* Where a report for stderr goes; -1: nowhere. If there was no report to write
  * at start, stderr was not held. */
 static int stderr_now(void)
@@ -118,7 +131,7 @@ static void routes_at_start(const char *to)
     }
     text.used = 0;
     hak_report_routes(&text);
-    int error = hak_os_write(fd, text.bytes, text.used);
+    int error = writer_of(to)(fd, text.bytes, text.used);
     if (error != 0)
         report_failure("at_start", to, "written", strerrordesc_np(-error));
     if (!is_stderr(to))
@@ -163,7 +176,7 @@ int hak_report_retarget(char *why, size_t n)
  * may report to one file. */
 static void report_to(int fd, const char *name)
 {
-    int error = hak_report_write(fd, hak_conf.stats_json);
+    int error = write_report(fd, hak_conf.stats_json, writer_of(name));
     if (error != 0)
         report_failure("at_exit", name, "written", strerrordesc_np(-error));
 }

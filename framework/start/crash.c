@@ -17,6 +17,7 @@
 #include <start/start.h>
 
 #include <base/log.h>
+#include <base/os.h>
 #include <base/text.h>
 #include <core/state/op_calls.h>
 
@@ -48,7 +49,7 @@ static void tell_crash(int number, const siginfo_t *info,
                   address[0] != 0 ? ", address " : "", address);
     size_t n = strlen(line);
     line[n++] = '\n';
-    (void)!write(STDERR_FILENO, line, n);
+    (void)!hak_os_write(STDERR_FILENO, line, n);
 }
 
 /* An abort() after a message of hak_die, or after an error that the box has

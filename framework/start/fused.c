@@ -99,6 +99,7 @@ int hak_setup_conf(char *const *envp, hak_diag_fn *diag)
     hak_conf.stats_at_start = hak_fused.stats_at_start;
     hak_conf.stats_json = hak_fused.stats_json;
     hak_conf.control_socket = "none";
+    hak_conf.record_ring = "none";
     hak_conf.stats_on_signal = hak_fused.stats_on_signal;
     hak_conf.stats_on_term = hak_fused.stats_on_term;
     hak_conf.timeline = hak_fused.timeline;

@@ -59,6 +59,9 @@ int hak_setup_modules(void)
         error = open_module("control", "control", "socket");
     if (error == 0 && strcmp(hak_conf.heap_profile.file, "none") != 0)
         error = open_module("heap_profile", "heap_profile", "file");
+    if (error == 0 && strcmp(hak_conf.record_ring, "none") != 0 &&
+        !hak_os_secure())
+        error = open_module("record", "record", "ring");
     if (error == 0 && strcmp(hak_conf.timeline, "none") != 0 &&
         !hak_os_secure())
         error = open_module("timeline", "stats", "timeline");

@@ -17,6 +17,7 @@
 #include <core/memory/other.h>
 #include <core/memory/space.h>
 #include <core/route/lanes.h>
+#include <core/route/tap.h>
 #include <core/state/op_calls.h>
 #include <core/state/directory.h>
 #include <core/thread/mailbox.h>
@@ -108,8 +109,7 @@ static void run_on_boxes(void)
     hak_core.free_route = hak_conf.free_route;
     hak_core.verify = hak_conf.verify;
     hak_libc_bound(hak_boxes.residual != NULL);
-    if (!hak_verifies() && hak_free_route() == HAK_FREE_DIRECTORY)
-        hak_directory.limit = hak_directory.limit_real;
+    hak_tap_free_inline();
     __atomic_store_n(&hak_core.mode, HAK_MODE_BOXES, __ATOMIC_RELEASE);
     hak_modules_run();
     hak_fork_register();

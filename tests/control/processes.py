@@ -325,6 +325,25 @@ def threads_that_fork_meanwhile(folder):
         p.lives()
 
 
+def a_main_thread_that_has_ended(folder):
+    """What /proc says of the process is then empty."""
+    code = "import ctypes, threading, time\n" \
+           "def state():\n" \
+           " return open('/proc/self/stat').read().rpartition(')')[2].split()[0]\n" \
+           "def outlive():\n" \
+           " while state() != 'Z':\n" \
+           "  time.sleep(0.01)\n" \
+           " say('done')\n" \
+           " control[0].read()\n" \
+           "threading.Thread(target=outlive, daemon=True).start()\n" \
+           "ctypes.CDLL(None).pthread_exit(None)\n"
+    with Program(folder) as p:
+        p.run(code)
+        info = p.ask("info")["ok"]
+        same(info["pid"], p.pid)
+        assert info["rss_bytes"] > 1 << 20, info
+
+
 if __name__ == "__main__":
     sys.exit(main([
         modes_and_owner, modes_whatever_the_umask,
@@ -340,4 +359,4 @@ if __name__ == "__main__":
         it_holds_no_descriptor_of_the_program, exec_goes_on_with_a_new_socket,
         others_are_refused, root_may_ask_others, off_costs_nothing,
         one_thread_without_signals, a_relative_path_is_an_error,
-        threads_that_fork_meanwhile]))
+        threads_that_fork_meanwhile, a_main_thread_that_has_ended]))

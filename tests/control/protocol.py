@@ -20,7 +20,8 @@ def help_lists_the_requests(folder):
     with Program(folder) as p:
         names = [r["request"] for r in p.ask("help")["ok"]]
         for name in ("help", "info", "stats", "show", "set", "route", "load",
-                     "swap", "back", "drain", "trim", "learner", "profile"):
+                     "swap", "back", "drain", "trim", "learner", "profile",
+                     "record"):
             holds(name, names)
 
 

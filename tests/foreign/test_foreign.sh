@@ -409,6 +409,12 @@ is 'hooks: no code may be made' \
     "$("$tmp/nocode" "$ctl" lint $hooked 2>&1 | grep error)"
 is 'hooks: the program runs without them' served "$("$tmp/nocode" env \
     HAKMEM_CONF=$hooked LD_PRELOAD="$lib" /bin/echo served 2>/dev/null)"
+# The signal that comes with this limit would end the program.
+has 'hooks: a limit of file sizes' \
+    'take: no memory that can be executed: File too large$' "$(ulimit -f 0
+    HAKMEM_CONF=$hooked LD_PRELOAD="$lib" exec /bin/echo served 2>&1)"
+is 'hooks: the program runs under that limit' served "$(ulimit -f 0
+    HAKMEM_CONF=$hooked LD_PRELOAD="$lib" exec /bin/echo served 2>/dev/null)"
 
 # ---- call, check-so, check-box -----------------------------------------------
 

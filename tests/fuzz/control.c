@@ -72,12 +72,13 @@ static size_t host_trim(void)
     return 4096;
 }
 
-/* Modules that have no table, and the heap profile once it was asked for. */
-static bool profile_open;
+/* Modules that have no table, and the two that were asked for. */
+static bool profile_open, record_open;
 
 static int host_module(const char *name, char *why, size_t n)
 {
-    profile_open = strcmp(name, "heap_profile") == 0;
+    profile_open |= strcmp(name, "heap_profile") == 0;
+    record_open |= strcmp(name, "record") == 0;
     return take(name, "", why, n);
 }
 
@@ -101,6 +102,17 @@ static void profile_state(const struct hak_report_part *to)
     to->add(to->report, "\"every\":%d", 1);
 }
 
+static int record_start(const char *path, char *why, size_t n)
+{
+    CHECK(path[0] == '/');
+    return take(path, "", why, n);
+}
+
+static int record_stop(char *why, size_t n)
+{
+    return take("", "", why, n);
+}
+
 static int host_bytes(const char *text, uint64_t *out)
 {
     *out = (uint64_t)*text;
@@ -111,6 +123,10 @@ static const void *host_extension(const char *id)
 {
     static const struct hak_heap_profile_1 table = {
         profile_start, profile_stop, profile_dump, profile_state};
+    static const struct hak_record_1 record = {record_start, record_stop,
+                                               profile_state};
+    if (record_open && strcmp(id, HAK_RECORD_1) == 0)
+        return &record;
     return profile_open && strcmp(id, HAK_HEAP_PROFILE_1) == 0 ? &table : NULL;
 }
 

@@ -6,8 +6,8 @@ set -u
 cd "$(dirname "$0")/../.." || exit 2
 total=$1
 confs='default tiny mid-v35 smallmid lanes-off verify hardened guard'
-# four texts, the box loader, the calls on each configuration
-part=$((total / 13))
+# five texts, the box loader, the calls on each configuration
+part=$((total / 14))
 [ "$part" -gt 0 ] || part=1
 failed=0
 
@@ -18,7 +18,7 @@ found()
     failed=1
 }
 
-for target in conf signature control profile; do
+for target in conf signature control profile trace; do
     mkdir -p build/fuzz/corpus/$target
     seeds=tests/fuzz/seeds/$target
     [ $target = conf ] && seeds="$seeds tests/conf conf"

@@ -37,7 +37,9 @@ usage: hakctl COMMAND [ARGS]
   exporter  serve the figures of all processes to Prometheus
   report    a page of HTML about the memory of a program
   profile   whose memory it is: a heap profile as text
+  record    what a program asks of malloc, as a trace
   compare   configurations and allocators side by side
+  trace     what is in a trace, and parts of it
   help      this text, or that of a command
 
 hakctl help COMMAND says more; hakctl --version says which.
@@ -91,5 +93,10 @@ if [ -c /dev/full ]; then
 hakctl: cannot write the output: No space left on device
 EOF
 fi
+
+# hakctl run is in front of every program: another library is time at its start.
+readelf -d "$ctl" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' |
+    grep -v -e '^libc\.so' -e '^ld-linux' >"$tmp/why"
+judge 'it needs no library but libc'
 
 finish

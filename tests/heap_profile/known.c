@@ -97,6 +97,14 @@ static void threads(void)
         pthread_join(t[i], NULL);
 }
 
+/* When the main thread is gone, /proc/self has no mappings. */
+static void *outlive(void *main_thread)
+{
+    pthread_join(*(pthread_t *)main_thread, NULL);
+    live();
+    return NULL;
+}
+
 static void forked(void)
 {
     keep_small(5);
@@ -142,12 +150,16 @@ static void jit(void)
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
-    pthread_t t;
+    static pthread_t t, self;
+    self = pthread_self();
     if (strcmp(what, "live") == 0)
         live();
     else if (strcmp(what, "thread") == 0) {
         pthread_create(&t, NULL, leave, NULL);
         pthread_join(t, NULL);
+    } else if (strcmp(what, "last") == 0) {
+        pthread_create(&t, NULL, outlive, &self);
+        pthread_exit(NULL);
     } else if (strcmp(what, "threads") == 0)
         threads();
     else if (strcmp(what, "fork") == 0)

@@ -39,9 +39,9 @@ class Work:
                     for k, v in keys.items()})
         return env
 
-    def run(self, *command, status=0, **keys):
+    def run(self, *command, status=0, timeout=None, **keys):
         """Run a program; what it printed on stderr."""
-        p = subprocess.run([str(c) for c in command], text=True,
+        p = subprocess.run([str(c) for c in command], text=True, timeout=timeout,
                            env=self.environment(**keys), check=False,
                            capture_output=True, cwd=self.path)
         if p.returncode != status:
@@ -121,6 +121,12 @@ def samples_are_unbiased_and_their_variance_is_right(work):
 
 def exit_in_a_thread(work):
     work.run(work.known, "thread", status=3)
+    work.expect_live(work.profile())
+
+
+def the_last_thread_is_not_the_first(work):
+    """A thread of the module does not keep the process alive."""
+    work.run(work.known, "last", on_growth="1G", timeout=60)
     work.expect_live(work.profile())
 
 
@@ -223,6 +229,7 @@ def build(folder):
 TESTS = [
     live_blocks_are_those_of_each_function,
     samples_are_unbiased_and_their_variance_is_right, exit_in_a_thread,
+    the_last_thread_is_not_the_first,
     threads_have_their_names, a_child_has_a_file_of_its_own,
     exec_leaves_no_file_of_the_old_program, a_signal,
     code_without_unwind_tables, a_handler_on_a_small_stack,

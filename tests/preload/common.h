@@ -38,6 +38,15 @@ __attribute__((constructor)) static void expect_allocator(void)
                   under_hakmem() ? "there" : "not there");
 }
 
+/* Limit the size of files of this process and its children, as ulimit -f. The
+ * signal that comes with the limit ends a program by default. */
+__attribute__((unused)) static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit = {bytes, bytes};
+    EXPECT(signal(SIGXFSZ, SIG_DFL) != SIG_ERR);
+    EXPECT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
 /*
  * Under an INI of conf/foreign/: what that allocator keeps, touches and uses
  * again is its own affair. Preloaded by itself it exceeds the same bounds.

@@ -320,6 +320,8 @@ TEST(log_target)
         SKIP("for the tests of the log");
     if (getenv("SANDBOX") != NULL)
         EXPECT(refuse_opens());
+    if (getenv("LIMIT") != NULL)
+        limit_files((rlim_t)atol(getenv("LIMIT")));
     for (int i = 0; i < 40; i++)
         phase(true);
     for (int fd = 3; fd < 100; fd++)
@@ -380,6 +382,19 @@ TEST(a_line_a_decision)
     EXPECT_STR(run_target(link, file), ""); /* no link is followed */
     unlink(file);
     unlink(link);
+    rmdir(dir);
+}
+
+/* A line has about 140 bytes. */
+TEST(a_line_that_does_not_fit_is_cut_off_again)
+{
+    char dir[] = "/tmp/hakmem-learner.XXXXXX", file[64];
+    need_learner();
+    EXPECT(mkdtemp(dir) != NULL);
+    snprintf(file, sizeof file, "%s/log", dir);
+    EXPECT_EQ(setenv("LIMIT", "100", 1), 0);
+    EXPECT_STR(run_target(file, file), "");
+    unlink(file);
     rmdir(dir);
 }
 

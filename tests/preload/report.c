@@ -7,13 +7,14 @@
  * set and a life to live (live_*); then it looks at what there is. Skipped
  * without hakmem.
  */
-#include "calls.h"
+#include "lives.h"
 #include "refuse.h"
 
-#include <dirent.h>
 #include <sys/stat.h>
 
 enum { LIMIT_SECONDS = 60, DESCRIPTORS = 1024 };
+/* Of files: less than a report, and more than a message. */
+enum { LIMIT_BYTES = 300 };
 
 /* ---- lives --------------------------------------------------------------- */
 
@@ -84,6 +85,17 @@ static void live_executing(void)
     _exit(9);
 }
 
+static void live_under_a_limit(void)
+{
+    limit_files(LIMIT_BYTES);
+}
+
+static void live_forking_under_a_limit(void)
+{
+    live_forking();
+    live_under_a_limit();
+}
+
 static void live_making_the_directory(void)
 {
     EXPECT_EQ(mkdir("later", 0700), 0);
@@ -99,6 +111,7 @@ static const struct {
     {LIFE(closing_standard)}, {LIFE(closing_all_but_standard)},
     {LIFE(after_unlink)},     {LIFE(forking)},
     {LIFE(executing)},        {LIFE(making_the_directory)},
+    {LIFE(under_a_limit)},    {LIFE(forking_under_a_limit)},
 };
 
 static int live(const char *name)
@@ -114,25 +127,10 @@ static int live(const char *name)
 
 /* ---- what comes of them -------------------------------------------------- */
 
-static char dir[] = "/tmp/hakmem-report.XXXXXX";
-
-static void start_in_empty_directory(void)
+static void start_with_boxes(void)
 {
     NEED_BOXES();
-    EXPECT(mkdtemp(dir) != NULL);
-    EXPECT_EQ(chdir(dir), 0);
-}
-
-static void remove_directory(void)
-{
-    DIR *all = opendir(".");
-    struct dirent *one;
-    EXPECT(all != NULL);
-    while ((one = readdir(all)) != NULL)
-        if (one->d_name[0] != '.')
-            EXPECT_EQ(remove(one->d_name), 0);
-    closedir(all);
-    EXPECT_EQ(rmdir(dir), 0);
+    start_in_empty_directory();
 }
 
 /* Lives it with stderr in the file err. Its report is to go to at_exit. */
@@ -153,28 +151,6 @@ static void run(const char *life, const char *at_exit, rlim_t descriptors)
     expect_child_ok(pid, LIMIT_SECONDS);
 }
 
-static const char *in(const char *name)
-{
-    return text_of(open(name, O_RDONLY | O_CLOEXEC));
-}
-
-static int count(const char *text, const char *part)
-{
-    int n = 0;
-    for (; (text = strstr(text, part)) != NULL; text++)
-        n++;
-    return n;
-}
-
-/* A report begins with such a line. */
-static int reports_in(const char *name)
-{
-    const char *text = in(name);
-    int n = count(text, ".ini, ");
-    EXPECT_EQ(n, count(text, " boxes, free_route "));
-    return n;
-}
-
 static void expect_report(const char *life, const char *at_exit,
                           const char *file, rlim_t descriptors)
 {
@@ -189,35 +165,35 @@ static void expect_report(const char *life, const char *at_exit,
 
 TEST(a_file_in_a_sandbox)
 {
-    start_in_empty_directory();
+    start_with_boxes();
     expect_report("sandboxed", "report", "report", DESCRIPTORS);
     remove_directory();
 }
 
 TEST(a_file_named_from_the_working_directory_of_the_start)
 {
-    start_in_empty_directory();
+    start_with_boxes();
     expect_report("with_all_closed", "report", "report", DESCRIPTORS);
     remove_directory();
 }
 
 TEST(a_file_whose_number_the_program_has_for_its_own)
 {
-    start_in_empty_directory();
+    start_with_boxes();
     expect_report("with_all_taken", "report", "report", DESCRIPTORS);
     remove_directory();
 }
 
 TEST(a_file_that_was_unlinked)
 {
-    start_in_empty_directory();
+    start_with_boxes();
     expect_report("after_unlink", "report", "report", DESCRIPTORS);
     remove_directory();
 }
 
 TEST(a_file_whose_directory_comes_later)
 {
-    start_in_empty_directory();
+    start_with_boxes();
     run("making_the_directory", "later/report", DESCRIPTORS);
     EXPECT_EQ(reports_in("later/report"), 1);
     EXPECT_EQ(unlink("later/report"), 0);
@@ -226,7 +202,7 @@ TEST(a_file_whose_directory_comes_later)
 
 TEST(few_descriptors)
 {
-    start_in_empty_directory();
+    start_with_boxes();
     for (rlim_t n = 8; n <= DESCRIPTORS; n *= 2) {
         expect_report("sandboxed", "report", "report", n);
         expect_report("closing_standard", "stderr", "err", n);
@@ -236,7 +212,7 @@ TEST(few_descriptors)
 
 TEST(a_file_for_each_process)
 {
-    start_in_empty_directory();
+    start_with_boxes();
     run("forking", "report.%p", DESCRIPTORS);
     DIR *all = opendir(".");
     struct dirent *one;
@@ -255,7 +231,7 @@ TEST(a_file_for_each_process)
 
 TEST(one_file_for_all_processes)
 {
-    start_in_empty_directory();
+    start_with_boxes();
     run("forking", "report", DESCRIPTORS);
     EXPECT_EQ(reports_in("report"), 2);
     run("executing", "report", DESCRIPTORS);
@@ -265,14 +241,14 @@ TEST(one_file_for_all_processes)
 
 TEST(stderr_that_exit_handlers_close)
 {
-    start_in_empty_directory();
+    start_with_boxes();
     expect_report("closing_standard", "stderr", "err", DESCRIPTORS);
     remove_directory();
 }
 
 TEST(stderr_when_all_else_is_closed)
 {
-    start_in_empty_directory();
+    start_with_boxes();
     expect_report("closing_all_but_standard", "stderr", "err", DESCRIPTORS);
     remove_directory();
 }
@@ -280,7 +256,7 @@ TEST(stderr_when_all_else_is_closed)
 /* Nothing of ours gets into a file that has come to stderr's numbers. */
 TEST(stderr_whose_numbers_the_program_has_for_its_own)
 {
-    start_in_empty_directory();
+    start_with_boxes();
     run("with_all_taken", "stderr", DESCRIPTORS);
     EXPECT_STR(in("own"), "");
     EXPECT_STR(in("err"), "");
@@ -291,11 +267,34 @@ TEST(stderr_whose_numbers_the_program_has_for_its_own)
 
 TEST(what_cannot_be_written_is_one_line)
 {
-    start_in_empty_directory();
+    start_with_boxes();
     run("closing_standard", "none/report", DESCRIPTORS);
     EXPECT_EQ(count(in("err"), "\n"), 1);
     EXPECT_CONTAINS(in("err"), "hakmem: [stats] at_exit = ");
     EXPECT_CONTAINS(in("err"), "none/report: cannot be opened: No such file");
+    remove_directory();
+}
+
+/* What others have written before stays. */
+TEST(a_report_that_does_not_fit_is_cut_off_again)
+{
+    start_with_boxes();
+    run("under_a_limit", "report", DESCRIPTORS);
+    EXPECT_STR(in("report"), "");
+    EXPECT_EQ(count(in("err"), "\n"), 1);
+    EXPECT_CONTAINS(in("err"), "report: cannot be written: File too large");
+    EXPECT_EQ(unlink("err"), 0);
+    run("forking_under_a_limit", "report", DESCRIPTORS);
+    EXPECT_EQ(reports_in("report"), 1);
+    EXPECT_CONTAINS(in("err"), "report: cannot be written: File too large");
+    remove_directory();
+}
+
+TEST(stderr_that_is_a_full_file)
+{
+    start_with_boxes();
+    run("under_a_limit", "stderr", DESCRIPTORS);
+    EXPECT_EQ(strlen(in("err")), LIMIT_BYTES);
     remove_directory();
 }
 

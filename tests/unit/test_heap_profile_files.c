@@ -263,6 +263,31 @@ TEST(a_child_that_had_no_sample_writes_nothing)
     remove_folder();
 }
 
+/* Its parent's blocks are known still, since it may free them. */
+TEST(a_child_that_would_write_nothing_takes_no_samples)
+{
+    char why[256];
+    conf.heap_profile.only_pid = (uint32_t)getpid();
+    start("x.pb.gz");
+    EXPECT(allocate(64, 100, 128, 1));
+    pid_t pid = fork_as_core();
+    if (pid == 0) {
+        EXPECT(!allocate(128, 100, 128, 1));
+        EXPECT(give_back(64));
+        MODULE.stop();
+        EXPECT_STR(files(), "");
+        EXPECT_EQ(control->start(0, why, sizeof why), 0); /* asked for it */
+        EXPECT(allocate(128, 100, 128, 1));
+        _exit(0);
+    }
+    expect_child(pid);
+    EXPECT(allocate(128, 100, 128, 1));
+    MODULE.stop();
+    read_profile(in_folder("x.pb.gz"));
+    EXPECT_EQ(sum_of("inuse_space", ""), 200);
+    remove_folder();
+}
+
 /* It has the memory of its parent and no fork handlers have run. */
 TEST(a_child_of_vfork_writes_nothing)
 {

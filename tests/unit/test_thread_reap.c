@@ -109,18 +109,18 @@ TEST(a_span_may_be_in_several_lanes)
     start();
     get(BYTES);
     struct hak_thread *t = hak_self;
-    hak_lane_set(t, 40, &a);
-    hak_lane_set(t, 38, &a);
-    hak_lane_set(t, 39, &b);
-    hak_lane_set(t, 41, &a);
-    hak_lane_set(t, 41, &b); /* b took it over */
+    hak_lane_set(t->lane, 40, &a);
+    hak_lane_set(t->lane, 38, &a);
+    hak_lane_set(t->lane, 39, &b);
+    hak_lane_set(t->lane, 41, &a);
+    hak_lane_set(t->lane, 41, &b); /* b took it over */
     EXPECT_EQ(a.lane_first, 38);
     EXPECT_GE(a.lane_last, 41);
     hak_lanes_drop(t, &a);
     EXPECT_EQ(a.lane_first + a.lane_last, 0);
     EXPECT(hak_lane(t, 38) == &hak_no_span && hak_lane(t, 40) == &hak_no_span);
     EXPECT(hak_lane(t, 39) == &b && hak_lane(t, 41) == &b);
-    hak_lane_set(t, 0, &a);
+    hak_lane_set(t->lane, 0, &a);
     hak_lanes_drop(t, &a);
     EXPECT(hak_lane(t, 0) == &hak_no_span);
     hak_lanes_drop(t, &b);

@@ -124,6 +124,28 @@ TEST(times_are_whole_microseconds_and_never_fall)
     trace_close(t);
 }
 
+/* A free names its block by the `touched` before it only inside of a block of
+ * operations, which are read one by one. */
+TEST(touched_and_freed_in_two_blocks)
+{
+    const struct trace_op ops[] = {
+        {.kind = TRACE_MALLOC, .object = 1, .size = 5},
+        {.kind = TRACE_TOUCHED, .object = 1, .size = 4096},
+        {.kind = TRACE_FREE, .object = 1},
+    };
+    struct trace_writer *w = create();
+    for (int i = 0; i < 3; i++) {
+        EXPECT_EQ(trace_put(w, &ops[i]), 0);
+        EXPECT_EQ(trace_flush(w), 0);
+    }
+    EXPECT_EQ(trace_finish(w, 0), 0);
+    struct trace *t = reopen();
+    for (int i = 0; i < 3; i++)
+        expect_next(t, &ops[i]);
+    expect_end(t);
+    trace_close(t);
+}
+
 TEST(what_cannot_follow_is_refused)
 {
     struct trace_writer *w = create();

@@ -116,7 +116,7 @@ static void write_memory(FILE *out, const json_t *page)
          .unit = HTML_COUNT},
     };
     HTML_TABLE(out, page, columns, .caption = "Time and memory",
-               .of = "contenders");
+               .of = "contenders", .class = "names");
 }
 
 static void write_times(FILE *out, const json_t *page)
@@ -134,7 +134,7 @@ static void write_times(FILE *out, const json_t *page)
     };
     HTML_TABLE(out, page, columns,
                .caption = "Half, 99 % and 99.9 % of the calls take at most",
-               .of = "contenders");
+               .of = "contenders", .class = "names");
 }
 
 static void write_curve(FILE *out, const json_t *page)
@@ -162,23 +162,33 @@ static void write_curve(FILE *out, const json_t *page)
                                     .ncolumns = FIXED + i});
 }
 
+/* The sentences about each contender. Those about one are beside each other. */
 static void write_verdicts(FILE *out, const json_t *page)
 {
     const json_t *verdict;
-    size_t i, n = 0;
-    fputs("<ul>\n", out);
+    const char *about = "";
+    size_t i;
     json_array_foreach(json_object_get(page, "verdicts"), i, verdict)
     {
+        const char *contender = report_text(verdict, "contender");
         if (json_is_false(json_object_get(verdict, "told")))
             continue;
+        if (strcmp(contender, about) != 0) {
+            fputs(about[0] != 0 ? "</ul>\n<h3>" : "<h3>", out);
+            html_text(out, contender);
+            fputs(" against ", out);
+            html_text(out, report_text(page, "contenders/0/name"));
+            fputs("</h3>\n<ul>\n", out);
+            about = contender;
+        }
         fputs("<li>", out);
         html_text(out, report_text(verdict, "text"));
         fputs("</li>\n", out);
-        n++;
     }
-    fputs("</ul>\n", out);
-    if (n == 0)
-        fputs("<p>There is one contender, so nothing to compare.</p>\n", out);
+    fputs(about[0] != 0
+              ? "</ul>\n"
+              : "<p>There is one contender, so nothing to compare.</p>\n",
+          out);
 }
 
 static void write_sources(FILE *out, const json_t *page)

@@ -11,14 +11,18 @@
 #include <string.h>
 #include <zstd.h>
 
+struct buffer {
+    uint8_t *at;
+    size_t room; /* bytes */
+};
+
 struct own {
     uint64_t at;    /* bytes of the blocks that were read */
     uint64_t block; /* where the present block begins */
     struct trace_state state;
-    struct trace_columns columns; /* of the block that is read */
     struct trace_cursor cursor;
     ZSTD_DCtx *zstd;
-    uint8_t *body; /* TRACE_BODY_BYTES */
+    struct buffer body, columns; /* of the present block */
 };
 
 enum { CUT = 1 }; /* the file ends inside of what was to be read */
@@ -50,6 +54,22 @@ static int read_bytes(struct trace *t, void *to, size_t bytes, char *why,
                       (unsigned long long)r->at, strerror(error));
 }
 
+/* Make a buffer that large, at least; the sizes of a file were checked. */
+static bool make_room(struct buffer *b, size_t bytes)
+{
+    if (bytes <= b->room)
+        return true;
+    free(b->at);
+    b->at = malloc(bytes);
+    b->room = b->at != NULL ? bytes : 0;
+    return b->at != NULL;
+}
+
+static int no_memory(char *why, size_t n)
+{
+    return trace_fail(-ENOMEM, why, n, "%s", strerror(ENOMEM));
+}
+
 /* Read a block into r->body. Returns 0, CUT or -errno. */
 static int read_block(struct trace *t, struct trace_head *h, char *why,
                       size_t n)
@@ -63,24 +83,17 @@ static int read_block(struct trace *t, struct trace_head *h, char *why,
     const char *what = trace_head_get(head, h);
     if (what != NULL)
         return damaged(r, why, n, what);
-    error = read_bytes(t, r->body, h->bytes, why, n);
+    if (!make_room(&r->body, (size_t)h->bytes + 1))
+        return no_memory(why, n);
+    error = read_bytes(t, r->body.at, h->bytes, why, n);
     if (error != 0)
         return error;
-    if (trace_crc(r->body, h->bytes) != h->crc)
+    if (trace_crc(r->body.at, h->bytes) != h->crc)
         return damaged(r, why, n, "the checksum of the block is wrong");
     return 0;
 }
 
 /* ---- the beginning ------------------------------------------------------- */
-
-static int make_buffers(struct own *r)
-{
-    r->zstd = ZSTD_createDCtx();
-    r->body = malloc(TRACE_BODY_BYTES);
-    if (r->zstd == NULL || r->body == NULL)
-        return -ENOMEM;
-    return trace_columns_new(&r->columns);
-}
 
 static int read_magic(struct trace *t, char *why, size_t n)
 {
@@ -111,20 +124,23 @@ static int read_about(struct trace *t, char *why, size_t n)
         return trace_fail(-EBADMSG, why, n, "was cut before its first block");
     if (error != 0)
         return error;
+    const char *text = (char *)r->body.at;
     if (h.kind != TRACE_BLOCK_ABOUT || h.bytes > TRACE_ABOUT_BYTES ||
-        memchr(r->body, 0, h.bytes) != NULL)
+        text == NULL || memchr(text, 0, h.bytes) != NULL)
         return damaged(r, why, n, "the first block does not describe a trace");
-    t->about = strndup((char *)r->body, h.bytes);
+    t->about = strndup(text, h.bytes);
     return t->about != NULL ? 0 : -ENOMEM;
 }
 
 static int begin(struct trace *t, char *why, size_t n)
 {
     struct own *r = t->reader = calloc(1, sizeof *r);
-    int error = r != NULL ? make_buffers(r) : -ENOMEM;
-    if (error != 0)
-        return trace_fail(error, why, n, "%s", strerror(-error));
-    error = read_magic(t, why, n);
+    if (r == NULL)
+        return no_memory(why, n);
+    r->zstd = ZSTD_createDCtx();
+    if (r->zstd == NULL)
+        return no_memory(why, n);
+    int error = read_magic(t, why, n);
     return error == 0 ? read_about(t, why, n) : error;
 }
 
@@ -141,28 +157,38 @@ static bool follows(const struct trace_state *now, const struct trace_state *s)
 static const char *unpack(struct own *r, const struct trace_start *s,
                           const uint8_t *at)
 {
+    uint8_t *to = r->columns.at;
     for (unsigned i = 0; i < TRACE_COLUMNS; i++) {
-        size_t room = trace_column_most(i, s->nops), n = 0;
+        size_t n = 0;
         if (s->plain[i] != 0)
-            n = ZSTD_decompressDCtx(r->zstd, r->columns.at[i], room, at,
-                                    s->packed[i]);
+            n = ZSTD_decompressDCtx(r->zstd, to, s->plain[i], at, s->packed[i]);
         if (ZSTD_isError(n) || n != s->plain[i] ||
             (n == 0 && s->packed[i] != 0))
             return "a column cannot be unpacked";
-        r->cursor.at[i] = r->columns.at[i];
-        r->cursor.end[i] = r->columns.at[i] + n;
+        r->cursor.at[i] = to;
+        r->cursor.end[i] = to += n;
         at += s->packed[i];
     }
     return NULL;
 }
 
+static size_t sum(const uint64_t sizes[TRACE_COLUMNS])
+{
+    size_t all = 0;
+    for (unsigned i = 0; i < TRACE_COLUMNS; i++)
+        all += sizes[i];
+    return all;
+}
+
 static int begin_operations(struct own *r, uint32_t bytes, char *why, size_t n)
 {
     struct trace_start s;
-    const uint8_t *at = r->body;
-    const char *what = trace_start_get(&at, r->body + bytes, &s);
+    const uint8_t *at = r->body.at;
+    const char *what = trace_start_get(&at, at + bytes, &s);
     if (what == NULL && !follows(&r->state, &s.state))
         what = "it does not continue the block before it; one is missing";
+    if (what == NULL && !make_room(&r->columns, sum(s.plain)))
+        return no_memory(why, n);
     if (what == NULL)
         what = unpack(r, &s, at);
     r->state.given = 0;
@@ -172,7 +198,7 @@ static int begin_operations(struct own *r, uint32_t bytes, char *why, size_t n)
 static int read_end(struct trace *t, uint32_t bytes, char *why, size_t n)
 {
     struct own *r = t->reader;
-    const char *what = trace_end_get(r->body, bytes, &t->totals);
+    const char *what = trace_end_get(r->body.at, bytes, &t->totals);
     if (what == NULL && (t->totals.nops != r->state.nops ||
                          t->totals.objects != r->state.objects ||
                          t->totals.threads != r->state.nthreads))
@@ -224,9 +250,9 @@ static void end(struct trace *t)
     struct own *r = t->reader;
     if (r == NULL)
         return;
-    trace_columns_free(&r->columns);
     ZSTD_freeDCtx(r->zstd);
-    free(r->body);
+    free(r->columns.at);
+    free(r->body.at);
     free(r);
 }
 

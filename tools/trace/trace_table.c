@@ -70,6 +70,12 @@ uint64_t *trace_table_find(const struct trace_table *t, uint64_t key)
     return e->key != 0 ? &e->value : NULL;
 }
 
+void trace_table_fetch(const struct trace_table *t, uint64_t key)
+{
+    if (t->nslots != 0)
+        __builtin_prefetch(&t->slot[home(t, key)], 1);
+}
+
 /* Close the gap at slot i: move back each key that was put behind it because
  * the slot was in use (Knuth's algorithm R). */
 static void close_gap(struct trace_table *t, size_t gap)

@@ -28,6 +28,8 @@ uint64_t *trace_table_find(const struct trace_table *t, uint64_t key);
 /* Remove a key, and get the value that it had. Returns false, and leaves value
  * as it is: the key is not in the table. */
 bool trace_table_take(struct trace_table *t, uint64_t key, uint64_t *value);
+/* Begin to fetch into the cache where that key is, or would be. */
+void trace_table_fetch(const struct trace_table *t, uint64_t key);
 /* Remove all keys and free the memory. */
 void trace_table_clear(struct trace_table *t);
 

@@ -13,6 +13,7 @@
 #include <core/route/lanes.h>
 #include <core/route/policy.h>
 #include <core/route/sample.h>
+#include <core/route/tap.h>
 #include <core/state/build.h>
 #include <core/state/directory.h>
 #include <core/state/thread.h>
@@ -189,6 +190,12 @@ static void granules_of(const struct hak_span *span, const void *p,
     out->size_bytes = end - first;
 }
 
+static int watch_calls(const struct hak_module_host *host,
+                       const struct hak_call_ops *ops)
+{
+    return hak_tap_set(host->index, ops);
+}
+
 /* Other threads may change the span meanwhile, so nlive is approximate. */
 static int page_of_slot(const void *slot, struct hak_page_now *out)
 {
@@ -245,6 +252,7 @@ static int start_module(const struct hak_module_entry *entry, char *why,
         .want = want_slow_path,
         .extension = hak_modules_extension,
         .sample_bytes = hak_sample_bytes_start,
+        .watch_calls = watch_calls,
         .page = page_of_slot,
         .receive_frees = receive_frees,
         .slot = word_of_thread,
@@ -276,6 +284,7 @@ static int start_module(const struct hak_module_entry *entry, char *why,
     hak_modules.entry[i] = entry;
     hak_modules.nlisteners += entry->page_retired != NULL;
     hak_modules.nwatchers += entry->event != NULL;
+    hak_modules.nmourners += entry->thread_ended != NULL;
     __atomic_store_n(&hak_modules.n, i + 1, __ATOMIC_RELEASE);
     hak_seal_close();
     return 0;

@@ -7,6 +7,7 @@
 #include <core/malloc/fast.h>
 #include <core/malloc/routing.h>
 #include <core/malloc/sampled.h>
+#include <core/malloc/tapped.h>
 #include <core/memory/boot.h>
 #include <core/memory/libc.h>
 #include <core/thread/thread.h>
@@ -60,7 +61,7 @@ void *hak_from_chain_aligned(struct hak_thread *t, size_t align, size_t size)
     return p;
 }
 
-void *hak_alloc_aligned(size_t align, size_t size)
+void *hak_alloc_aligned_untold(size_t align, size_t size)
 {
     if (align > PTRDIFF_MAX || size > PTRDIFF_MAX - align) {
         errno = ENOMEM;
@@ -85,4 +86,11 @@ void *hak_alloc_aligned(size_t align, size_t size)
     p = hak_from_chain_aligned(t, align, size == 0 ? 1 : size);
     errno = p != NULL ? kept : ENOMEM;
     return p;
+}
+
+void *hak_alloc_aligned(size_t align, size_t size)
+{
+    const struct hak_call_ops *tap = hak_tap_of(hak_self);
+    return unlikely(tap != NULL) ? hak_tapped_aligned(tap, align, size)
+                                 : hak_alloc_aligned_untold(align, size);
 }

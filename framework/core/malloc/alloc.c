@@ -10,6 +10,7 @@
 #include <core/malloc/box_calls.h>
 #include <core/malloc/sampled.h>
 #include <core/malloc/short_way.h>
+#include <core/malloc/tapped.h>
 #include <core/malloc/verify.h>
 #include <core/route/lanes.h>
 #include <core/route/sample.h>
@@ -24,12 +25,12 @@
  * slots of the same size. Where slot sizes are coarse, each of these lanes
  * would otherwise need a refill of its own for each new span.
  */
-static void set_lanes(struct hak_thread *t, const struct hak_loaded *b,
+static void set_lanes(struct hak_span **lanes, const struct hak_loaded *b,
                       uint32_t index, struct hak_span *span)
 {
     struct hak_lane_group group;
     __atomic_load(&hak_core.group[index], &group, __ATOMIC_RELAXED);
-    if (hak_lane(t, index) == span)
+    if (hak_lane_of(lanes, index) == span)
         return;
     if (hak_chain_of(index)->box[0] != b ||
         span->slot_bytes < hak_lane_bytes(group.last))
@@ -37,7 +38,7 @@ static void set_lanes(struct hak_thread *t, const struct hak_loaded *b,
     /* The group may be of before a change of routes that t has seen. */
     for (uint32_t i = group.first; i <= group.last; i++)
         if (i == index || hak_chain_of(i)->box[0] == b)
-            hak_lane_set(t, i, span);
+            hak_lane_set(lanes, i, span);
 }
 
 /* If routes have changed, empty the lanes of t that do not fit them. */
@@ -53,6 +54,14 @@ static void sync_epoch(struct hak_thread *t)
     }
 }
 
+/* Does the lane of a span have to stay empty, so that no slot is taken inline?
+ * With verify each one is checked, and of samples each one counts. */
+static bool lane_stays_empty(struct hak_thread *t, const struct hak_span *span)
+{
+    return hak_verifies() || (hak_samples() && (hak_sample_is_near(t, span) ||
+                                                hak_tap() != NULL));
+}
+
 /* Let box b refill the lane, and take a slot. NULL: it declines. */
 static void *refill_lanes(struct hak_thread *t, struct hak_loaded *b,
                           uint32_t index)
@@ -64,8 +73,8 @@ static void *refill_lanes(struct hak_thread *t, struct hak_loaded *b,
     if (span == NULL)
         return NULL;
     hak_count(&t->count[b->box.index].refills, 1);
-    /* With verify no slot is taken inline, so that each is checked. */
-    if (hak_verifies() || (hak_samples() && hak_sample_is_near(t, span))) {
+    struct hak_span **lanes = hak_lanes_set_now(t);
+    if (lanes == NULL || lane_stays_empty(t, span)) {
         hak_lanes_drop(t, span);
         void *slot = hak_span_pop(span);
         if (hak_samples())
@@ -74,19 +83,22 @@ static void *refill_lanes(struct hak_thread *t, struct hak_loaded *b,
             hak_verify_slot(b, "refill", slot, hak_lane_bytes(index));
         return slot;
     }
-    set_lanes(t, b, index, span);
+    set_lanes(lanes, b, index, span);
     /*
      * A thread that changes routes may have emptied the lane just before it was
      * set here. The store of the lane above must come before the load of the
      * epoch below. That thread stores the epoch, makes a barrier in all threads
      * (hak_lanes_reroute), then empties lanes. So either it empties what was
      * set here, or the new epoch is seen here. A fence instruction is needed
-     * only where hak_os_barrier does not work.
+     * only where hak_os_barrier does not work. The same holds for a thread that
+     * begins or ends to watch calls (route/tap.c).
      */
     if (hak_routes_may_change() && unlikely(hak_core.fences))
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     sync_epoch(t);
+    if (unlikely(hak_lanes_set_now(t) != lanes))
+        hak_lanes_clear(t);
     void *p = hak_span_pop(span);
     if (hak_samples())
         hak_sample_lane(t, index, span);
@@ -205,8 +217,15 @@ __attribute__((noinline)) static void *alloc_by_route(struct hak_thread *t,
     return p;
 }
 
-void *hak_alloc_slow(struct hak_thread *t, size_t size, bool zero)
+void *hak_alloc_untold(struct hak_thread *t, size_t size, bool zero)
 {
     void *p = hak_alloc_short(t, size, zero);
     return likely(p != NULL) ? p : alloc_by_route(t, size, zero);
+}
+
+void *hak_alloc_slow(struct hak_thread *t, size_t size, bool zero)
+{
+    const struct hak_call_ops *tap = hak_tap_of(t);
+    return unlikely(tap != NULL) ? hak_tapped_alloc(tap, t, size, zero)
+                                 : hak_alloc_untold(t, size, zero);
 }

@@ -46,7 +46,7 @@ HAK_EXPORT void *realloc(void *p, size_t size)
         free(p);
         return NULL;
     }
-    const struct hak_span *span = hak_directory_get(p);
+    const struct hak_span *span = hak_directory_get_inline(p);
     if (likely(span != NULL && hak_fits(span->slot_bytes, size) &&
                hak_span_looks_live(span, p)))
         return p;
@@ -81,7 +81,8 @@ HAK_EXPORT void *memalign(size_t align, size_t size)
             void *p = hak_lane_pop(t, index);
             if (likely(((uintptr_t)p & (align - 1)) == 0 && p != NULL))
                 return p;
-            free(p);
+            if (p != NULL)
+                free(p);
         }
     }
     return hak_alloc_aligned(align, size);

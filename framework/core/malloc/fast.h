@@ -43,24 +43,32 @@ static inline void hak_free_own(struct hak_span *span, void *p)
         hak_free_triggered(span);
 }
 
-/* free's inline path. Keeps errno. */
-static inline void hak_free(void *p)
+/* Free p if its granule is below `limit` and belongs to a span. False: it has
+ * to take the slow path. */
+static inline bool hak_free_below(void *p, size_t limit)
 {
     size_t g = hak_directory_granule(p);
-    if (hak_frees_inline() && likely(g < hak_directory.limit)) {
+    if (hak_frees_inline() && likely(g < limit)) {
         uint64_t entry = hak_directory.entry[g];
         struct hak_span *span = hak_entry_span(entry);
         struct hak_thread *t = hak_self;
         if (likely(hak_entry_tag(entry) == t->tag && span->owner == t)) {
             hak_free_own(span, p);
-            return;
+            return true;
         }
         if (likely(entry != 0)) {
             hak_free_remote(entry, p);
-            return;
+            return true;
         }
     }
-    hak_free_slow(p);
+    return false;
+}
+
+/* free's inline path. Keeps errno. */
+static inline void hak_free(void *p)
+{
+    if (!hak_free_below(p, hak_directory.limit))
+        hak_free_slow(p);
 }
 
 /*

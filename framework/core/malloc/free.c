@@ -16,6 +16,7 @@
 #include <core/malloc/live.h>
 #include <core/malloc/sampled.h>
 #include <core/malloc/short_way.h>
+#include <core/malloc/tapped.h>
 #include <core/malloc/verify.h>
 #include <core/memory/directory.h>
 #include <core/memory/libc.h>
@@ -213,7 +214,7 @@ static void free_misdelivered(void *p)
     free_by_owner(p);
 }
 
-void hak_free_slow(void *p)
+void hak_free_untold(void *p)
 {
     struct hak_thread *t = hak_self;
     struct hak_loaded *b = hak_short_owner(t, p);
@@ -221,6 +222,15 @@ void hak_free_slow(void *p)
         hak_free_short(t, b, p);
     else
         free_by_owner(p);
+}
+
+void hak_free_slow(void *p)
+{
+    const struct hak_call_ops *tap = hak_tap_of(hak_self);
+    if (unlikely(tap != NULL))
+        hak_tapped_free(tap, p);
+    else
+        hak_free_untold(p);
 }
 
 /* ---- parcels ---- */

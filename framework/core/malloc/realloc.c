@@ -8,6 +8,7 @@
 #include <core/malloc/live.h>
 #include <core/malloc/sampled.h>
 #include <core/malloc/short_way.h>
+#include <core/malloc/tapped.h>
 #include <core/malloc/verify.h>
 #include <core/memory/boot.h>
 #include <core/memory/libc.h>
@@ -63,7 +64,7 @@ static bool realloc_unowned(void *p, size_t size, void **out)
  * other libraries. A block with a span is freed by hak_free, which reads the
  * directory again, since its entry may have another span by then.
  */
-void *hak_realloc_slow(void *p, size_t size)
+void *hak_realloc_untold(void *p, size_t size)
 {
     struct hak_span *span = NULL;
     struct hak_loaded *b = NULL;
@@ -110,4 +111,11 @@ void *hak_realloc_slow(void *p, size_t size)
         hak_to_box(b, p);
     errno = kept;
     return q;
+}
+
+void *hak_realloc_slow(void *p, size_t size)
+{
+    const struct hak_call_ops *tap = hak_tap_of(hak_self);
+    return unlikely(tap != NULL) ? hak_tapped_realloc(tap, p, size)
+                                 : hak_realloc_untold(p, size);
 }

@@ -22,11 +22,17 @@ void *hak_alloc_aligned(size_t align_bytes, size_t size_bytes)
     __attribute__((noinline));
 /* realloc of block p; size_bytes > 0. NULL: errno is ENOMEM, p is unchanged. */
 void *hak_realloc_slow(void *p, size_t size_bytes) __attribute__((noinline));
+/* The same, and a module that watches calls is not told of it: tapped.h. */
+void *hak_alloc_untold(struct hak_thread *t, size_t size_bytes, bool zero);
+void *hak_alloc_aligned_untold(size_t align_bytes, size_t size_bytes);
+void *hak_realloc_untold(void *p, size_t size_bytes);
 
 /* ---- free.c ---- */
 
 /* Free p, any value that the program passed to free. Keeps errno. */
 void hak_free_slow(void *p) __attribute__((noinline));
+/* The same, and a module that watches calls is not told of it: tapped.h. */
+void hak_free_untold(void *p);
 /* A free by the owner has brought span->nfree to span->trigger. */
 void hak_free_triggered(struct hak_span *span) __attribute__((noinline));
 /* Free p, which the calling thread does not own according to the directory.

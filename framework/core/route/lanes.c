@@ -3,29 +3,63 @@
  *
  * Only its thread sets a lane to a span. Any thread may empty it, when the
  * route of its size index changes.
+ *
+ * While calls are watched a thread has its spans in t->taps in place of
+ * t->lane, which malloc's inline path reads (malloc/tapped.h). What empties
+ * lanes empties both.
  */
 #include <core/route/lanes.h>
 
+#include <base/meta.h>
 #include <base/os.h>
 #include <base/seal.h>
 #include <core/route/sample.h>
 #include <core/state/ops.h>
 
-static void store_lane(struct hak_thread *t, uint32_t index,
-                       struct hak_span *span)
+static void store(struct hak_span **lanes, uint32_t index,
+                  struct hak_span *span)
 {
-    __atomic_store_n(&t->lane[index], span, __ATOMIC_RELAXED);
+    __atomic_store_n(&lanes[index], span, __ATOMIC_RELAXED);
+}
+
+/* The lanes that are set while calls are watched; NULL: t has none. */
+static struct hak_span **taps_of(struct hak_thread *t)
+{
+    return __atomic_load_n(&t->taps, __ATOMIC_ACQUIRE);
+}
+
+static void empty_lane(struct hak_thread *t, uint32_t index)
+{
+    struct hak_span **taps = taps_of(t);
+    store(t->lane, index, &hak_no_span);
+    if (taps != NULL)
+        store(taps, index, &hak_no_span);
+}
+
+struct hak_span **hak_lanes_set_now(struct hak_thread *t)
+{
+    if (likely(hak_tap() == NULL))
+        return t->lane;
+    struct hak_span **taps = taps_of(t);
+    if (taps != NULL)
+        return taps;
+    taps = hak_meta(sizeof t->lane);
+    for (uint32_t i = 0; taps != NULL && i <= HAK_LANES; i++)
+        taps[i] = &hak_no_span;
+    __atomic_store_n(&t->taps, taps, __ATOMIC_RELEASE);
+    return taps;
 }
 
 /*
  * A span whose slots serve several size indexes may be in several lanes. All of
  * these are in lane_first .. lane_last - 1. lane_last = 0: it is in none.
  */
-void hak_lane_set(struct hak_thread *t, uint32_t index, struct hak_span *span)
+void hak_lane_set(struct hak_span **lanes, uint32_t index,
+                  struct hak_span *span)
 {
-    if (hak_lane(t, index) == span)
+    if (hak_lane_of(lanes, index) == span)
         return;
-    store_lane(t, index, span);
+    store(lanes, index, span);
     if (span->lane_last == 0 || index < span->lane_first)
         span->lane_first = (uint16_t)index;
     if (index >= span->lane_last)
@@ -36,26 +70,37 @@ void hak_lanes_drop(struct hak_thread *t, struct hak_span *span)
 {
     if (hak_samples())
         hak_sample_drop(t, span);
-    for (uint32_t i = span->lane_first; i < span->lane_last; i++)
+    struct hak_span **taps = taps_of(t);
+    for (uint32_t i = span->lane_first; i < span->lane_last; i++) {
         if (hak_lane(t, i) == span)
-            store_lane(t, i, &hak_no_span);
+            store(t->lane, i, &hak_no_span);
+        if (taps != NULL && hak_lane_of(taps, i) == span)
+            store(taps, i, &hak_no_span);
+    }
     span->lane_first = span->lane_last = 0;
 }
 
 void hak_lanes_clear(struct hak_thread *t)
 {
     for (uint32_t i = 0; i <= HAK_LANES; i++)
-        store_lane(t, i, &hak_no_span);
+        empty_lane(t, i);
+}
+
+static void resync(struct hak_span **lanes)
+{
+    for (uint32_t i = 0; i < HAK_LANES; i++) {
+        const struct hak_loaded *first = hak_chain_of(i)->box[0];
+        const struct hak_span *span = hak_lane_of(lanes, i);
+        if (span != &hak_no_span && (first == NULL || span->box != &first->box))
+            store(lanes, i, &hak_no_span);
+    }
 }
 
 void hak_lanes_resync(struct hak_thread *t)
 {
-    for (uint32_t i = 0; i < HAK_LANES; i++) {
-        const struct hak_loaded *first = hak_chain_of(i)->box[0];
-        const struct hak_span *span = hak_lane(t, i);
-        if (span != &hak_no_span && (first == NULL || span->box != &first->box))
-            store_lane(t, i, &hak_no_span);
-    }
+    resync(t->lane);
+    if (taps_of(t) != NULL)
+        resync(taps_of(t));
 }
 
 /* The slot size for the lane's largest request in the first box of its chain;
@@ -99,7 +144,7 @@ void hak_lanes_reroute(uint32_t first, uint32_t last)
     hak_lanes_group();
     for (struct hak_thread *t = hak_thread_first(); t != NULL; t = t->next)
         for (uint32_t i = first; i <= last && i < HAK_LANES; i++)
-            store_lane(t, i, &hak_no_span);
+            empty_lane(t, i);
 }
 
 bool hak_thread_is_routing(void)

@@ -8,8 +8,13 @@
 
 #pragma GCC visibility push(hidden)
 
-/* Let t, the calling thread, take slots of this size index from span. */
-void hak_lane_set(struct hak_thread *t, uint32_t index, struct hak_span *span);
+/* The lanes of t, the calling thread, that a refill sets: t->lane, or t->taps
+ * while calls are watched. NULL: no memory for the latter. */
+struct hak_span **hak_lanes_set_now(struct hak_thread *t);
+/* Let the calling thread, whose lanes these are, take slots of this size index
+ * from span. */
+void hak_lane_set(struct hak_span **lanes, uint32_t index,
+                  struct hak_span *span);
 /* Empty the lanes of t that lead to span. t: the owner of span. It is the
  * calling thread, or a thread that has ended. */
 void hak_lanes_drop(struct hak_thread *t, struct hak_span *span);

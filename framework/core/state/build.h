@@ -126,6 +126,12 @@ static inline bool hak_asks_frees(void)
     return false;
 }
 
+/* The functions that watch calls, or NULL. */
+static inline const struct hak_call_ops *hak_tap(void)
+{
+    return NULL;
+}
+
 static inline bool hak_goes_abroad(void)
 {
     return false;
@@ -211,6 +217,11 @@ static inline bool hak_asks_frees(void)
 {
     return unlikely(__atomic_load_n(&hak_core.sample_ops, __ATOMIC_ACQUIRE) !=
                     NULL);
+}
+
+static inline const struct hak_call_ops *hak_tap(void)
+{
+    return __atomic_load_n(&hak_core.tap, __ATOMIC_ACQUIRE);
 }
 
 /* Can there be a foreign box? */

@@ -34,6 +34,7 @@ enum {
     HAK_SAMPLE_ENDED = 4,
 };
 
+struct hak_call_ops;
 struct hak_changes;
 struct hak_class;
 struct hak_loaded;
@@ -59,6 +60,10 @@ struct hak_core {
     uint64_t sample_bytes; /* mean distance; atomic */
     uint32_t sample_cost;  /* percent; 0: no limit */
     uint32_t sample_epoch; /* raised when these change; atomic */
+    /* host->watch_calls: NULL while no call is watched; atomic. tap_module:
+     * index of the module that watches. */
+    const struct hak_call_ops *tap;
+    uint32_t tap_module;
     /*
      * Hooks, set at start. They let a folder call a function of a folder that
      * it may not include: host->get_extension calls `extension`, hak_is_forking

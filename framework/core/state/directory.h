@@ -10,9 +10,11 @@
 
 /*
  * base        address of the window
- * limit       granules of the window for free()'s inline path. It is 0 until
- *             the core is ready, and as long as each free has to take the slow
- *             path (free_route = owns, verify = yes)
+ * limit       granules of the window for the inline paths of free() and
+ *             realloc(). It is 0 until the core is ready, and as long as each
+ *             of these calls has to take the slow path (free_route = owns,
+ *             verify = yes, calls are watched). Changed by core/route/tap.c
+ * limit_unwatched  what limit is while no call is watched
  * entry       limit_real entries, read-only pages of zeros until used. Atomic
  * limit_real  granules of the window
  */
@@ -21,6 +23,7 @@ struct hak_directory {
     size_t limit;
     uint64_t *entry;
     size_t limit_real;
+    size_t limit_unwatched;
 };
 extern struct hak_directory hak_directory;
 
@@ -81,6 +84,16 @@ static inline uint64_t hak_directory_entry(const void *p)
 static inline struct hak_span *hak_directory_get(const void *p)
 {
     return hak_entry_span(hak_directory_entry(p));
+}
+/* Like hak_directory_get, for an inline path: NULL for each p while calls have
+ * to take the slow path. */
+static inline struct hak_span *hak_directory_get_inline(const void *p)
+{
+    size_t g = hak_directory_granule(p);
+    return g < hak_directory.limit
+               ? hak_entry_span(
+                     __atomic_load_n(&hak_directory.entry[g], __ATOMIC_RELAXED))
+               : NULL;
 }
 
 #pragma GCC visibility pop

@@ -19,6 +19,7 @@ struct hak_modules {
     uint32_t n;          /* open modules; atomic */
     uint32_t nlisteners; /* open modules with page_retired */
     uint32_t nwatchers;  /* open modules with event */
+    uint32_t nmourners;  /* open modules with thread_ended */
     const struct hak_module_entry *entry[HAK_MODULES_MOST];
     struct hak_module_host host[HAK_MODULES_MOST];
 };

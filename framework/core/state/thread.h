@@ -41,6 +41,11 @@ struct hak_thread {
      * box that has left: attach.c. heap: atomic; NULL: there is none. */
     void *heap[HAK_MAX_BOXES];
     struct hak_loaded *heap_box[HAK_MAX_BOXES];
+    /* While calls are watched (malloc/tapped.h): the lanes in place of `lane`,
+     * and whether a call that was told is under way, so that calls inside of
+     * it are not. taps: atomic, set once; NULL: none. */
+    struct hak_span **taps;
+    bool in_call;
     uint64_t epoch; /* of hak_policy, when the lanes were last compared */
     uint16_t tag;   /* in the directory; HAK_TAG_NONE: there are too many */
     /* Calls of foreign boxes that the thread is inside of. Never 0 in
@@ -98,9 +103,14 @@ static inline bool hak_is_attached(const struct hak_thread *t)
 
 /* The span of a lane. Atomic, because a change of routes empties the lanes of
  * running threads. */
+static inline struct hak_span *hak_lane_of(struct hak_span **lanes,
+                                           uint32_t index)
+{
+    return __atomic_load_n(&lanes[index], __ATOMIC_RELAXED);
+}
 static inline struct hak_span *hak_lane(struct hak_thread *t, uint32_t index)
 {
-    return __atomic_load_n(&t->lane[index], __ATOMIC_RELAXED);
+    return hak_lane_of(t->lane, index);
 }
 
 /* May slots of the span be aligned to `align`, a power of two? Their size has

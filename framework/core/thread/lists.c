@@ -46,9 +46,19 @@ struct hak_thread *hak_lists_take_parked(struct hak_thread **at)
     return t;
 }
 
+/* Tell the modules that the thread of t has ended. */
+__attribute__((cold, noinline)) static void tell_of_end(struct hak_thread *t)
+{
+    for (uint32_t i = 0; i < hak_modules.n; i++)
+        if (hak_modules.entry[i]->thread_ended != NULL)
+            hak_modules.entry[i]->thread_ended(&t->of_module[i]);
+}
+
 /* lock held */
 void hak_lists_park(struct hak_thread *t)
 {
+    if (unlikely(hak_modules.nmourners != 0))
+        tell_of_end(t);
     t->parked_at_ms = hak_os_now_ms();
     hak_lists_put_parked(t);
 }

@@ -27,7 +27,7 @@
 #include <hakmem/box.h>
 #include <hakmem/version.h>
 
-#define HAK_MODULE_VERSION 10
+#define HAK_MODULE_VERSION 11
 #define HAK_MODULES_MOST 16
 
 struct hak_conf;
@@ -121,6 +121,40 @@ struct hak_sample_ops {
     int64_t (*freed)(const void *block);
     /* offset - as freed, but the block stays recorded. */
     int64_t (*offset)(const void *block);
+};
+
+/* ---- watched calls ---- */
+
+enum hak_call_kind { HAK_CALL_MALLOC, HAK_CALL_CALLOC, HAK_CALL_ALIGNED };
+
+/*
+ * The functions of a module that watches each call of the malloc family,
+ * host->watch_calls. The thread that makes the call runs them, outside of boxes
+ * and without a lock of the core. They must not call malloc, and keep errno.
+ * They may wait, but other threads may wait for a lock that the program holds
+ * in its call.
+ *
+ * word  the calling thread's pointer for this module, as host->slot gives it
+ *
+ * Calls that the core or a box makes inside of a call of the program are not
+ * told, nor are calls that fail, but for realloc. A signal handler may
+ * interrupt these functions and call malloc: it then calls them again.
+ */
+struct hak_call_ops {
+    /* made - the program is about to get `block`. align_bytes: above 16 for
+     * HAK_CALL_ALIGNED, else 0. */
+    void (*made)(void **word, enum hak_call_kind kind, const void *block,
+                 size_t size_bytes, size_t align_bytes);
+    /* freeing - the program gives `block` back, which may be NULL. It is still
+     * live. */
+    void (*freeing)(void **word, const void *block);
+    /* resizing - a call of realloc begins, of a live block and to a size above
+     * 0. Others are told as malloc or free. */
+    void (*resizing)(void **word, const void *block);
+    /* resized - it ends. block: what it returns; NULL: it failed. */
+    void (*resized)(void **word, const void *block, size_t size_bytes);
+    /* lost - a call cannot be told, since its thread has no structure. */
+    void (*lost)(void);
 };
 
 /* The memory that a slot shares with others, host->page. */
@@ -235,6 +269,18 @@ struct hak_module_host {
      * 0; -ENOENT: no page is known, as of a block of its own or of libc. */
     int (*page)(const void *place, struct hak_page_now *out);
 
+    /*
+     * watch_calls - tell ops of each call of the malloc family from now on;
+     * ops NULL: of none any more. One module may watch. ops: valid for ever;
+     * calls that are under way when it ends may still be told.
+     * Returns  0; -EBUSY: another module watches; -ENOTSUP: fused library;
+     *          -ENOMEM
+     * Cost     a few system calls, and a store for each lane of each thread.
+     *          While it lasts, each call costs some 10 ns more
+     */
+    int (*watch_calls)(const struct hak_module_host *host,
+                       const struct hak_call_ops *ops);
+
     /* ---- threads ---- */
 
     /*
@@ -347,6 +393,13 @@ struct hak_module_entry {
      * errno. */
     void (*slow_path)(void);
 
+    /* thread_ended - the thread of a structure has ended, and a later thread
+     * may take it over. word: the structure's pointer for this module. Called
+     * by any thread, with a lock held that other threads need to start and to
+     * end; in a child of a fork also for threads of the parent that had ended.
+     */
+    void (*thread_ended)(void **word);
+
     /* page_retired - a box has called host->retired (box.h), perhaps under a
      * lock of its own. */
     void (*page_retired)(const struct hak_retire *record);
@@ -385,6 +438,20 @@ struct hak_heap_profile_1 {
      * why gets the file's name. Its suffix is the format, as for the key
      * `file` of [heap_profile]. */
     int (*dump)(const char *file, char *why, size_t n);
+    /* state - add what is going on, as members of a JSON object. */
+    void (*state)(const struct hak_report_part *to);
+};
+
+/*
+ * Extension "hak.record/1", which the module record offers, for module control.
+ * start and stop return 0, or -errno with the reason in why.
+ */
+#define HAK_RECORD_1 "hak.record/1"
+struct hak_record_1 {
+    /* start - record into the memory of hakctl record at path (ring.h). */
+    int (*start)(const char *path, char *why, size_t n);
+    /* stop - record no more, and let the writer end. */
+    int (*stop)(char *why, size_t n);
     /* state - add what is going on, as members of a JSON object. */
     void (*state)(const struct hak_report_part *to);
 };

@@ -26,7 +26,7 @@ static size_t read_file(const char *path, char *text, size_t bytes)
 }
 
 /* Figures of /proc/self/stat; the numbers of proc(5). */
-enum { MINOR_FAULTS = 10, MAJOR_FAULTS = 12, START_TICKS = 22, RSS_PAGES = 24 };
+enum { MINOR_FAULTS = 10, MAJOR_FAULTS = 12, START_TICKS = 22 };
 
 /* Field n of /proc/self/stat. Field 2, the program's name in parentheses, may
  * have blanks in it, so fields are counted from behind it. 0: unknown. */
@@ -38,6 +38,14 @@ static uint64_t stat_field(const char *text, int n)
         at = at != NULL ? at + 1 : NULL;
     }
     return at != NULL ? strtoull(at, NULL, 10) : 0;
+}
+
+/* That of the process is 0 once the main thread has ended by pthread_exit. */
+static uint64_t resident_pages(void)
+{
+    char text[256];
+    read_file("/proc/thread-self/statm", text, sizeof text);
+    return strtoull(text + strcspn(text, " "), NULL, 10);
 }
 
 static uint64_t centiseconds(clockid_t clock)
@@ -61,7 +69,7 @@ static void info_process(struct hak_control_request *r)
     print(r, ",\"uptime_s\":%lu.%02lu,\"start_time\":%lu,", uptime / 100,
           uptime % 100, (centiseconds(CLOCK_REALTIME) - uptime) / 100);
     print(r, "\"rss_bytes\":%lu,\"minor_faults\":%lu,\"major_faults\":%lu",
-          stat_field(text, RSS_PAGES) * hak_os_page_bytes(),
+          resident_pages() * hak_os_page_bytes(),
           stat_field(text, MINOR_FAULTS), stat_field(text, MAJOR_FAULTS));
 }
 

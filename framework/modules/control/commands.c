@@ -6,6 +6,8 @@
 #include <base/os.h>
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 struct command {
@@ -49,6 +51,24 @@ void hak_control_end_change(struct hak_control_request *r, const char *reached)
     print(r, "}}");
 }
 
+/* The reply takes the place of a report. */
+__attribute__((format(printf, 2, 3))) static void add(struct hak_text *report,
+                                                      const char *format, ...)
+{
+    char text[1024];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    hak_control_print((struct hak_control_reply *)(void *)report, "%s", text);
+}
+
+struct hak_report_part hak_control_part(struct hak_control_request *r)
+{
+    return (struct hak_report_part){
+        .json = true, .add = add, .report = (struct hak_text *)(void *)r->out};
+}
+
 void hak_control_box(struct hak_control_request *r,
                      const struct hak_box_now *box)
 {
@@ -90,6 +110,8 @@ static const struct command commands[] = {
     {"profile", 1, 2, true, hak_control_profile,
      "start [EVERY] | stop | dump [FILE] | state",
      "the heap profile: sample one allocation in EVERY bytes; write it"},
+    {"record", 1, 1, true, hak_control_record, "PATH | stop | state",
+     "record each call into the memory of hakctl record at PATH"},
 };
 enum { NCOMMANDS = sizeof commands / sizeof commands[0] };
 

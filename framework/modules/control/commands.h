@@ -5,6 +5,7 @@
  *     asking.c    info, stats, show
  *     changing.c  set, learner, route, load, swap, back, drain, trim
  *     profile.c   profile
+ *     record.c    record
  */
 #ifndef HAKMEM_CONTROL_COMMANDS_H
 #define HAKMEM_CONTROL_COMMANDS_H
@@ -35,6 +36,8 @@ void hak_control_refuse(struct hak_control_request *r, int error);
 /* Begin a value of "ok" that is an object; end that of a change. */
 void hak_control_begin(struct hak_control_request *r);
 void hak_control_end_change(struct hak_control_request *r, const char *reached);
+/* The reply, for a module that adds members as to a report in JSON. */
+struct hak_report_part hak_control_part(struct hak_control_request *r);
 /* Add the members of a box. */
 void hak_control_box(struct hak_control_request *r,
                      const struct hak_box_now *box);
@@ -45,7 +48,7 @@ typedef void hak_control_command(struct hak_control_request *r);
 hak_control_command hak_control_info, hak_control_stats, hak_control_show;
 hak_control_command hak_control_set, hak_control_learner, hak_control_route,
     hak_control_load, hak_control_swap, hak_control_back, hak_control_drain,
-    hak_control_trim, hak_control_profile;
+    hak_control_trim, hak_control_profile, hak_control_record;
 
 #pragma GCC visibility pop
 

@@ -5,9 +5,6 @@
 #include "commands.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 static const struct hak_heap_profile_1 *
@@ -16,23 +13,10 @@ table_now(const struct hak_control_request *r)
     return r->host->extension(HAK_HEAP_PROFILE_1);
 }
 
-/* For hak_report_part: the reply takes the place of a report. */
-__attribute__((format(printf, 2, 3))) static void add(struct hak_text *report,
-                                                      const char *format, ...)
-{
-    char text[1024];
-    va_list ap;
-    va_start(ap, format);
-    vsnprintf(text, sizeof text, format, ap);
-    va_end(ap);
-    hak_control_print((struct hak_control_reply *)(void *)report, "%s", text);
-}
-
 static void state(struct hak_control_request *r)
 {
     const struct hak_heap_profile_1 *table = table_now(r);
-    const struct hak_report_part to = {
-        .json = true, .add = add, .report = (struct hak_text *)(void *)r->out};
+    const struct hak_report_part to = hak_control_part(r);
     hak_control_begin(r);
     if (table != NULL)
         table->state(&to);

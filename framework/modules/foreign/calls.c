@@ -6,6 +6,7 @@
  * as well. libffi is linked statically, so that a preload stays one file.
  */
 #include <base/elf_file.h>
+#include <base/os.h>
 #include <modules/foreign/foreign.h>
 #include <base/why.h>
 
@@ -318,8 +319,12 @@ void *hak_ffi_closure(const struct hak_call *call, hak_closure_fn *run,
                    call->symbol);
         return NULL;
     }
+    /* RLIMIT_FSIZE holds for such a file too. */
+    struct hak_os_limit limit;
+    hak_os_limit_begin(&limit);
     int fd = memfd_create("hakmem-closure", MFD_CLOEXEC);
     int error = fd < 0 ? -errno : fill_closure(fd, &c, &at);
+    hak_os_limit_end(&limit, error);
     if (fd >= 0)
         close(fd);
     if (error == 0)

@@ -13,10 +13,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <time.h>
 
 /* One dump at a time. Guards all static variables of this file, which are
  * static as a program may exit on a small stack. */
@@ -178,24 +176,6 @@ static int write_to(const char *path, const char *reason, char *why, size_t n)
     return error;
 }
 
-/* A write beyond RLIMIT_FSIZE comes with SIGXFSZ, which would end the program.
- * So the thread blocks it meanwhile, and takes it if it came. */
-static int write_quietly(const char *path, const char *reason, char *why,
-                         size_t n)
-{
-    const struct timespec at_once = {0};
-    sigset_t excess, before, pending;
-    sigemptyset(&excess);
-    sigaddset(&excess, SIGXFSZ);
-    sigpending(&pending);
-    pthread_sigmask(SIG_BLOCK, &excess, &before);
-    int error = write_to(path, reason, why, n);
-    if (error == -EFBIG && !sigismember(&pending, SIGXFSZ))
-        sigtimedwait(&excess, NULL, &at_once);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return error;
-}
-
 int hak_profile_dump(const char *file, const char *reason, uint32_t number,
                      char path[PATH_MAX], char *why, size_t why_bytes)
 {
@@ -209,7 +189,7 @@ int hak_profile_dump(const char *file, const char *reason, uint32_t number,
     hak_lock_take(&dumping);
     int error = make_path(file, number, path) ? 0 : -ENAMETOOLONG;
     if (error == 0)
-        error = write_quietly(path, reason, text, sizeof text);
+        error = write_to(path, reason, text, sizeof text);
     else
         hak_text_join(text, sizeof text, strerrordesc_np(ENAMETOOLONG));
     hak_lock_drop(&dumping);

@@ -11,7 +11,8 @@
  * exit. The thread starts on a slow path of malloc, in a child of a fork too,
  * and only if a key asks for it.
  *
- * A child of a fork has a copy of all blocks and goes on with their records. A
+ * A child of a fork has a copy of all blocks and goes on with their records,
+ * unless only_pid names its parent: then it takes no more samples. A
  * child of vfork has the memory of its parent and another process id; it writes
  * nothing.
  */
@@ -43,11 +44,17 @@ static struct {
 
 /* ---- profiles ------------------------------------------------------------ */
 
-static bool has_file(void)
+/* Is the profile for another process alone? */
+static bool is_of_another(void)
 {
     uint32_t only = hak_profile.keys->only_pid;
+    return only != 0 && only != (uint32_t)hak_profile.pid;
+}
+
+static bool has_file(void)
+{
     return strcmp(hak_profile.keys->file, "none") != 0 && !self.off &&
-           (only == 0 || only == (uint32_t)hak_profile.pid);
+           !is_of_another();
 }
 
 static bool has_sampled(void)
@@ -264,6 +271,8 @@ static void run(void)
         begin_by_keys();
     else
         hak_profile_dump_forked();
+    if (!first && is_of_another())
+        hak_profile_pause(); /* it would write nothing */
     if (has_triggers())
         hak_profile.host->want(hak_profile.host);
 }

@@ -281,6 +281,10 @@ void hak_profile_samples_start(const struct hak_stack_1 *stack);
  * with the reason in why. */
 int hak_profile_begin(uint64_t every_bytes, char *why, size_t n);
 int hak_profile_end(char *why, size_t n);
+/* Take no sample from now on, until hak_profile_begin, without a call of the
+ * core, whose locks a forking thread holds. The core still finds that samples
+ * are due, and each is declined at once. */
+void hak_profile_pause(void);
 bool hak_profile_is_sampling(void);
 /* A profile is about to be written: let on_peak, and on_growth if `growth`,
  * count from what is live. */

@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
-/* A line of /proc/self/maps has six fields; the name is the last one. */
+/* A line of /proc/PID/maps has six fields; the name is the last one. */
 enum { LINE_BYTES = PATH_MAX + 128, NAME_COLUMN = 5 };
 
 /* Does a location of no object lie in [start, limit)? */
@@ -85,7 +85,8 @@ void hak_profile_regions_read(struct hak_profile_regions *out)
 {
     char text[LINE_BYTES];
     size_t n = 0;
-    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    /* /proc/self is empty once the main thread has ended by pthread_exit. */
+    int fd = open("/proc/thread-self/maps", O_RDONLY | O_CLOEXEC);
     while (fd >= 0 && n < sizeof text) {
         ssize_t got = read(fd, text + n, sizeof text - n);
         if (got < 0 && errno == EINTR)

@@ -177,10 +177,14 @@ static bool take_sample_in_room(const struct hak_sample *sample)
     return take_sample_on_stack(sample);
 }
 
-/* A signal handler may have interrupted this thread in this module. */
+/* A signal handler may have interrupted this thread in this module. The core
+ * may go on asking after the end: in a paused child, and for a moment in other
+ * threads. */
 static bool allocated(const struct hak_sample *sample)
 {
     int error = errno;
+    if (!hak_profile_is_sampling())
+        return false;
     bool kept =
         !hak_lock_is_mine(&hak_profile.lock) && take_sample_in_room(sample);
     if (!kept)
@@ -247,6 +251,11 @@ int hak_profile_end(char *why, size_t n)
     if (!__atomic_exchange_n(&self.sampling, false, __ATOMIC_RELAXED))
         return hak_refuse(-EINVAL, why, n, "nothing is sampled");
     return hak_profile.host->sample_bytes(&sample_ops, 0, 0);
+}
+
+void hak_profile_pause(void)
+{
+    __atomic_store_n(&self.sampling, false, __ATOMIC_RELAXED);
 }
 
 bool hak_profile_is_sampling(void)

@@ -13,6 +13,7 @@
 #include <modules/learner/learner.h>
 
 #include <base/log.h>
+#include <base/os.h>
 #include <base/sections.h>
 #include <kit/sync.h>
 
@@ -202,19 +203,27 @@ static void format_decision(char line[LINE_BYTES], uint64_t evaluation,
              bps[3] / 100, bps[3] % 100);
 }
 
+/* Once, since each line may fail. */
+static void tell_log_failed(const char *path, const char *what, const char *why)
+{
+    if (!__atomic_exchange_n(&learner.log_failed, true, __ATOMIC_RELAXED))
+        hak_say("[learner] log = %s: cannot be %s: %s", path, what, why);
+}
+
 static void write_file(const char *line)
 {
     char path[PATH_BYTES], all[2 * LINE_BYTES], why[256];
     int fd = hak_held_open(&learner.log, path, sizeof path, why, sizeof why);
     if (fd < 0) {
-        if (!__atomic_exchange_n(&learner.log_failed, true, __ATOMIC_RELAXED))
-            hak_say("[learner] log = %s: cannot be opened: %s", path, why);
+        tell_log_failed(path, "opened", why);
         return;
     }
     int n = snprintf(all, sizeof all, "%s (%d): %s\n",
                      program_invocation_short_name, (int)getpid(), line);
-    (void)!write(fd, all, hak_min((size_t)n, sizeof all - 1));
+    int error = hak_os_append(fd, all, hak_min((size_t)n, sizeof all - 1));
     hak_held_done(&learner.log, fd);
+    if (error != 0)
+        tell_log_failed(path, "written", strerrordesc_np(-error));
 }
 
 static void write_log(const struct decisions *all)

@@ -124,12 +124,14 @@ static uint64_t nth_number(const char *line, uint32_t n)
 }
 
 /* The resident set, and the pages of files in it. The descriptor stays open: it
- * is of this process, whatever becomes of its root and its rights. */
+ * is of this process, whatever becomes of its root and its rights. It is of
+ * this thread, because that of the process is empty once the main thread has
+ * ended by pthread_exit. */
 static void read_resident_set(struct timeline_point *p)
 {
     char line[256];
     if (self.statm < 0)
-        self.statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+        self.statm = open("/proc/thread-self/statm", O_RDONLY | O_CLOEXEC);
     ssize_t n =
         self.statm < 0 ? -1 : pread(self.statm, line, sizeof line - 1, 0);
     if (n <= 0)

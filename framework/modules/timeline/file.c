@@ -194,18 +194,13 @@ bool timeline_file_is_whole(struct timeline_file *f)
     return true;
 }
 
-/* A line that could not be written whole is cut off again. All signals are
- * blocked in the module's thread, so a limit of file sizes is an error and does
- * not end the program (SIGXFSZ). */
+/* A line that could not be written whole is cut off again. */
 int timeline_file_append(struct timeline_file *f, const char *bytes, size_t n)
 {
-    int error = hak_os_write(f->fd, bytes, n);
-    if (error != 0) {
-        (void)!ftruncate(f->fd, (off_t)f->size_bytes);
-        return error;
-    }
-    f->size_bytes += n;
-    return 0;
+    int error = hak_os_append(f->fd, bytes, n);
+    if (error == 0)
+        f->size_bytes += n;
+    return error;
 }
 
 /* ---- replacing ----------------------------------------------------------- */

@@ -27,10 +27,11 @@ static char header_bytes[TIMELINE_HEADER_BYTES];
 
 /* ---- the header ---------------------------------------------------------- */
 
+/* /proc/self has neither once the main thread has ended by pthread_exit. */
 static void add_program(struct timeline_text *t)
 {
     char path[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    ssize_t n = readlink("/proc/thread-self/exe", path, sizeof path - 1);
     path[n > 0 ? n : 0] = 0;
     timeline_add_quoted(t, path);
 }
@@ -39,7 +40,7 @@ static void add_program(struct timeline_text *t)
 static void add_args(struct timeline_text *t)
 {
     char args[ARGS_BYTES];
-    int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+    int fd = open("/proc/thread-self/cmdline", O_RDONLY | O_CLOEXEC);
     ssize_t n = fd >= 0 ? read(fd, args, sizeof args - 1) : 0;
     if (fd >= 0)
         close(fd);
