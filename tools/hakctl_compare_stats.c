@@ -70,8 +70,8 @@ static double *make_values(size_t n)
 }
 
 /* The sorted values of the done runs; free them. */
-static double *done_values(const struct compare *c, size_t contender,
-                           enum compare_measure m, size_t *n)
+static double *done_values(const struct compare *c, size_t contender, size_t m,
+                           size_t *n)
 {
     double *values = make_values(c->rounds);
     *n = 0;
@@ -93,8 +93,8 @@ size_t compare_count(const struct compare *c, size_t contender,
     return n;
 }
 
-bool compare_median(const struct compare *c, size_t contender,
-                    enum compare_measure m, double *median)
+bool compare_median(const struct compare *c, size_t contender, size_t m,
+                    double *median)
 {
     size_t n;
     double *values = done_values(c, contender, m, &n);
@@ -104,8 +104,7 @@ bool compare_median(const struct compare *c, size_t contender,
     return n != 0;
 }
 
-double compare_spread(const struct compare *c, size_t contender,
-                      enum compare_measure m)
+double compare_spread(const struct compare *c, size_t contender, size_t m)
 {
     size_t n;
     double spread = 0, *values = done_values(c, contender, m, &n);
@@ -124,8 +123,8 @@ static double distance(double a, double b)
 /* The modified Z-score above 3.5 (Iglewicz and Hoaglin, "How to Detect and
  * Handle Outliers", 1993): the distance from the median in units of the median
  * of all these distances. */
-bool compare_is_outlier(const struct compare *c, size_t contender,
-                        enum compare_measure m, size_t round)
+bool compare_is_outlier(const struct compare *c, size_t contender, size_t m,
+                        size_t round)
 {
     size_t n;
     const struct compare_run *run = &c->at[contender].runs[round];
@@ -240,7 +239,7 @@ struct compare_ratio compare_ratio_of(double *ratios, size_t n)
 }
 
 struct compare_ratio compare_ratio(const struct compare *c, size_t contender,
-                                   enum compare_measure m)
+                                   size_t m)
 {
     size_t n = 0;
     double *ratios = make_values(c->rounds);

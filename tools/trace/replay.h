@@ -22,10 +22,11 @@ struct replay_options {
      * played. */
     double from, to;
     uint64_t seed;
-    bool free_run;  /* threads wait only for blocks that they need */
-    bool exact;     /* one call at a time, in the order of the trace */
-    bool check;     /* fill blocks, check contents and overlap */
-    bool real_time; /* the allocator sees the real clock, not the trace's */
+    bool free_run;    /* threads wait only for blocks that they need */
+    bool exact;       /* one call at a time, in the order of the trace */
+    bool check;       /* fill blocks, check contents and overlap */
+    bool real_time;   /* the allocator sees the real clock, not the trace's */
+    bool show_output; /* what the process writes on stderr goes to stderr */
 };
 #define REPLAY_OPTIONS ((struct replay_options){.to = 1, .seed = 1})
 
@@ -63,6 +64,7 @@ struct replay_facts {
 struct replay_sample {
     uint64_t call, time_ns;
     uint64_t live_bytes, rss_bytes;
+    uint64_t recorded_bytes; /* what the program had in all; 0: not known */
 };
 
 /* A trace that is ready to be played. */

@@ -33,6 +33,7 @@ struct replay_compiler {
     bool exact, over;
     struct trace_blocks live;
     uint64_t live_bytes;
+    uint64_t recorded_bytes; /* that the program had */
     struct pool slots, seats;
     uint16_t *generation; /* of each slot */
     struct thread *thread;
@@ -230,6 +231,7 @@ static void put_sample(struct replay_compiler *c, const struct trace_op *op,
         (struct replay_place){.call = c->batch.first + c->batch.ncalls - 1,
                               .time_ns = op->time_ns,
                               .live_bytes = c->live_bytes,
+                              .recorded_bytes = c->recorded_bytes,
                               .there = true};
     replay_stream_put(stream_of(c, op->thread),
                       &(struct play_op){.kind = PLAY_SAMPLE,
@@ -260,6 +262,8 @@ static int step(struct replay_compiler *c, const struct trace_op *op)
     struct replay_call call;
     if (op->kind == TRACE_ENDED)
         end_thread(c, op->thread);
+    if (op->kind == TRACE_RESIDENT)
+        c->recorded_bytes = op->size;
     if (!replay_call_of(op, &c->live, &call))
         return 0;
     stream_of(c, op->thread); /* it may have to be started */

@@ -73,6 +73,7 @@ static void add_sample(struct replay_plan *plan, size_t number)
         .call = place->call,
         .time_ns = place->time_ns,
         .live_bytes = place->live_bytes,
+        .recorded_bytes = place->recorded_bytes,
         .rss_bytes = private > own ? private - own : 0,
     };
 }

@@ -27,7 +27,7 @@ struct replay_block {
 
 /* A place of the trace where a sample may be taken. */
 struct replay_place {
-    uint64_t call, time_ns, live_bytes;
+    uint64_t call, time_ns, live_bytes, recorded_bytes;
     bool there;
 };
 

@@ -126,8 +126,8 @@ static void clear_control(struct run *r)
     c->nseats = plan->nseats;
     c->bytes = plan->control_bytes;
     c->nslots = plan->nslots;
-    c->from = (uint64_t)(o->from * all);
-    c->to = o->to >= 1 ? plan->facts.ncalls : (uint64_t)(o->to * all);
+    c->from = (uint64_t)(o->from * all + 0.5);
+    c->to = o->to >= 1 ? plan->facts.ncalls : (uint64_t)(o->to * all + 0.5);
     c->seed = o->seed;
     c->sample_every = 1 + (uint32_t)((o->to - o->from) * PLAY_SAMPLES / 1024);
     c->check = o->check;
@@ -205,6 +205,7 @@ static int wait_for_end(struct run *r)
     return error;
 }
 
+/* What the process has said on stderr. */
 static char *read_said(int fd)
 {
     off_t end = lseek(fd, 0, SEEK_END);
@@ -250,12 +251,13 @@ static int play(struct run *r, char *const *environment)
     if (error == 0 &&
         (r->child.status != 0 || r->plan->control->state != PLAY_DONE))
         error = -ECANCELED;
-    if (error == -ECANCELED || error == -ETIMEDOUT) {
-        char *said = read_said(r->said);
+    char *said = read_said(r->said);
+    if (r->options->show_output)
+        fputs(said, stderr);
+    if (error == -ECANCELED || error == -ETIMEDOUT)
         replay_say_fault(r->plan, error == -ETIMEDOUT ? -1 : r->child.status,
                          said, r->why, r->why_bytes);
-        free(said);
-    }
+    free(said);
     if (r->compiler != NULL)
         replay_compile_end(r->compiler);
     return error;

@@ -213,6 +213,7 @@ bool tune_play_open(struct tune_play *p, char *const *traces, size_t n)
     static char *words[2];
     compare_signals_start();
     words[0] = replay_player();
+    p->as_base.command = "tune";
     p->as_base.program = words;
     compare_add(&p->as_base, COMPARE_INI, p->base->path);
     if (!make_folder(p) || !open_plans(p, traces, n) ||

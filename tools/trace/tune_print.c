@@ -92,10 +92,10 @@ static void print_trace(const struct tune_verdict *v, size_t i,
     char text[2][TUNE_MEASURES][24];
     for (size_t side = 0; side < 2; side++) {
         const double *value = v->figures[i][side].value;
-        compare_value_text(text[side][TUNE_TIME], 24, COMPARE_WALL,
-                           value[TUNE_TIME]);
-        compare_value_text(text[side][TUNE_MEMORY], 24, COMPARE_RSS,
-                           value[TUNE_MEMORY] / 1024);
+        compare_print_value(text[side][TUNE_TIME], 24, COMPARE_NS,
+                            value[TUNE_TIME]);
+        compare_print_value(text[side][TUNE_MEMORY], 24, COMPARE_BYTES,
+                            value[TUNE_MEMORY]);
     }
     printf("  %-24s", name);
     for (enum tune_measure m = 0; m < TUNE_MEASURES; m++)

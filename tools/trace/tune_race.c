@@ -15,9 +15,9 @@
 #include <stdlib.h>
 
 enum {
-    THIRD = 3,       /* of the choices stay, each with so much more */
-    BETWEEN = 4,     /* choices between two runs of the base */
-    MOST_ROUNDS = 9, /* of a rung */
+    THIRD = 3,        /* of the choices stay, each with so much more */
+    BETWEEN = 4,      /* choices between two runs of the base */
+    MOST_ROUNDS = 9,  /* of a rung */
     MOST_VALUES = 27, /* of a choice, or of the noise */
 };
 /* The least share of the search's part that the first rung may see, and the
@@ -97,8 +97,7 @@ static double deviation(const struct noise *noise, enum tune_measure m)
     size_t n = noise->n - 1;
     if (noise->n < 2)
         return 0;
-    return middle_of(noise->distance[m],
-                     n < MOST_VALUES ? n : MOST_VALUES) /
+    return middle_of(noise->distance[m], n < MOST_VALUES ? n : MOST_VALUES) /
            0.6745;
 }
 
