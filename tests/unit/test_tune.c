@@ -443,4 +443,19 @@ TEST(an_interrupted_search_goes_on_where_it_was)
     }
 }
 
+TEST(an_interrupted_confirmation_tells_what_it_has)
+{
+    for (size_t rounds = 2; rounds <= 10; rounds += 4) {
+        struct tune_verdict v;
+        struct world *w = make_world(12, 5, 1);
+        w->effect = some_pay;
+        struct tune_choice choice = tune_base(&w->t.space);
+        choice.at[2] = 3;
+        w->stop_after = rounds * 2 + 1; /* one run of a round more */
+        EXPECT(!tune_confirm(&w->t, &choice, &v));
+        EXPECT_EQ(v.rounds, rounds);
+        EXPECT_EQ(v.all.pays, rounds >= TUNE_LEAST_ROUNDS);
+    }
+}
+
 TEST_MAIN()

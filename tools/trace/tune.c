@@ -23,6 +23,7 @@ struct job {
     struct tune_options options;
     struct tune t;
     struct tune_play play;
+    char *base_path; /* allocated */
     struct tune_base_ini base;
     struct tune_state state;
     struct tune_verdict verdict;
@@ -55,9 +56,12 @@ static bool read_base(const char *given)
 {
     struct ctl_findings all = {0};
     const char *found = ctl_conf(given);
-    char *path = found != NULL ? strdup(found) : NULL;
-    if (path == NULL)
+    if (found == NULL)
         return false;
+    char *path = job.base_path =
+        strdup(found); /* it may be of the environment */
+    if (path == NULL)
+        ctl_die("no memory");
     forget_variables();
     ctl_lint_file(&all, path, NULL);
     for (size_t i = 0; i < all.n && all.nerrors != 0; i++)
@@ -395,5 +399,6 @@ int ctl_tune(int argc, char **argv)
     tune_forget(&job.t);
     json_decref(job.state.about);
     free(job.state.file);
+    free(job.base_path);
     return status;
 }

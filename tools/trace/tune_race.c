@@ -86,7 +86,7 @@ static void meet_base(const struct tune *t, struct noise *noise,
 {
     if (noise->n != 0)
         for (enum tune_measure m = 0; m < TUNE_MEASURES; m++)
-            noise->distance[m][(noise->n - 1) % (MOST_VALUES)] =
+            noise->distance[m][(noise->n - 1) % MOST_VALUES] =
                 fabs(log(tune_ratio(t, noise->before, base, m)));
     memcpy(noise->before, base, t->ntraces * sizeof *base);
     noise->n++;
@@ -235,7 +235,7 @@ bool tune_race(struct tune *t, struct tune_pool *pool, size_t keep,
     struct rung rung;
     size_t rungs = rungs_of(pool->n, keep);
     double share = first_share(t, pool->n, keep, most_s);
-    for (size_t i = 0; i < rungs && running(pool) != 0; i++, share *= THIRD) {
+    for (size_t i = 0; i < rungs && running(pool) != 0; i++) {
         double rounds = fmin(fmax(share, 1), MOST_ROUNDS);
         rung.share = fmin(share, 1);
         rung.rounds = (size_t)(rounds + 0.5);
@@ -246,6 +246,7 @@ bool tune_race(struct tune *t, struct tune_pool *pool, size_t keep,
         keep_best(pool, after_rung(running(pool), keep));
         if (t->elapsed_s >= until_s)
             break;
+        share *= THIRD;
     }
     keep_best(pool, keep);
     return true;
