@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """tuned.py - tunes the configuration to whole programs, and measures the gain.
 
-usage: tuned.py [--budget TIME] [--rounds N] [--only WORD] [--quick] [--again]
-                [--json]
+usage: tuned.py [--budget TIME] [--weight LIST] [--loss PERCENT] [--rounds N]
+                [--only WORD] [--quick] [--again] [--json]
 
 Of each program: hakctl record makes a trace, hakctl tune searches for a better
 configuration than conf/default.ini, and hakctl compare runs the program on
@@ -120,12 +120,13 @@ class Program:
 
     # ---- tuning and comparing ----
 
-    def tune(self, budget):
+    def tune(self, args):
         for old in (self.ini, self.ini + ".state"):
             if os.path.exists(old):
                 os.unlink(old)
         hakctl("tune", self.trace, "-c", DEFAULT, "-o", self.ini, "--budget",
-               budget, "--json", self.result)
+               args.budget, "--weight", args.weight, "--loss", args.loss,
+               "--json", self.result)
 
     def compare(self, rounds):
         text = hakctl("compare", "-c", DEFAULT, "-c", self.ini, "-n",
@@ -169,7 +170,7 @@ def table(done):
 def measure(program, args):
     if not (args.again and os.path.exists(program.result)):
         program.record()
-        program.tune(args.budget)
+        program.tune(args)
     with open(program.result, encoding="utf-8") as f:
         result = json.load(f)
     verdicts = program.compare(args.rounds) if result["worth_it"] else {}
@@ -186,6 +187,9 @@ def main():
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget", default="5m", help="of each hakctl tune")
+    parser.add_argument("--weight", default="time=1,rss=1",
+                        help="of hakctl tune")
+    parser.add_argument("--loss", default="1", help="of hakctl tune")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", default="", help="programs with this word")
     parser.add_argument("--quick", action="store_true", help="little work")
