@@ -207,34 +207,43 @@ static bool find_changes(void)
     return true;
 }
 
-/* Estimate how long a run over whole traces takes, by runs of growing parts,
- * and use so much of the traces that the budget allows for enough runs. */
-static bool choose_share(void)
+/* Play the base up to a share of the traces. */
+static bool time_run(double share, double *took_s)
 {
     struct tune *t = &job.t;
     struct tune_figures figures[TUNE_TRACES];
     struct tune_choice base = tune_base(&t->space);
+    double start_s = t->elapsed_s;
+    tune_tell(t, "the base", 0, 0);
+    if (tune_try(t, &base, 0, share, figures) != TUNE_DONE)
+        return false;
+    *took_s = t->elapsed_s - start_s;
+    return true;
+}
+
+/* Estimate how long a run over whole traces takes, by runs of growing parts,
+ * and use so much of the traces that the budget allows for enough runs. The
+ * first run prepares the traces, so its time does not count. */
+static bool choose_share(void)
+{
+    struct tune *t = &job.t;
     double share = first_share, took_s = 0;
+    if (job.state.share <= 0 && !time_run(share, &took_s))
+        return false;
     while (job.state.share <= 0) {
-        double start_s = t->elapsed_s;
-        tune_tell(t, "the base", 0, 0);
-        if (tune_try(t, &base, 0, share, figures) != TUNE_DONE)
+        if (!time_run(share, &took_s))
             return false;
-        took_s = t->elapsed_s - start_s;
-        if (share >= 1 || took_s >= longest_first_s)
-            break;
+        if (share >= 1 || took_s >= longest_first_s) {
+            double most = t->budget_s * run_share * share / took_s;
+            job.state.share = most < 1 ? most : 1;
+        }
         share = share * 4 < 1 ? share * 4 : 1;
-    }
-    if (job.state.share <= 0) {
-        double most = t->budget_s * run_share * share / took_s;
-        job.state.share = most < 1 ? most : 1;
     }
     if (job.state.share < 1) {
         tune_print_clear();
-        ctl_say("tune: only the first %.2g %% of each trace is used, since a "
-                "run over all of it takes about %.2g s; a longer --budget uses "
-                "more",
-                100 * job.state.share, took_s / share);
+        ctl_say("tune: only the first %.2g %% of each trace is used, so that "
+                "there is time for enough runs; a longer --budget uses more",
+                100 * job.state.share);
     }
     t->search_to = job.state.share * search_share;
     t->confirm_to = job.state.share;
