@@ -76,7 +76,7 @@ say = @$(if $(V),:,printf '  %-5s %s\n' $(1) '$@')
 .PHONY: all
 all: $(B)/libhakmem.so $(CXX_LIBS) $(MODULE_FILES) $(BOXES) $(B)/hakctl \
     $(B)/hakctl-check-box $(B)/hakctl-monitor $(B)/hakctl-profile \
-    $(B)/hakctl-trace $(B)/share/report/report.html
+    $(B)/hakctl-trace $(B)/hakctl-player $(B)/share/report/report.html
 	@echo 'built: $(B)/libhakmem.so, $(words $(BOXES)) boxes in $(B)/boxes/, modules in $(B)/modules/, $(B)/hakctl'
 
 # ---- library, tool -------------------------------------------------------
@@ -172,6 +172,14 @@ TRACE_FORMAT := $(filter-out tools/trace/trace_ctl%,\
 $(B)/hakctl-trace: $(HAKCTL_OBJS) $(TRACE_OBJS) $(WHOLE_OBJS)
 	$(call say,LINK)
 	$(CC) $(EXE_LINK) -o $@ $^ $(WHOLE_LIBS) $(HAKCTL_LIBS) $(TRACE_LIBS)
+
+# hakctl-player is what plays a trace, on the allocator that is preloaded. It is
+# small, since its own memory is taken off, and exports the clock that the
+# allocator gets (tools/player/player_time.c).
+PLAYER_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/player/*.c))
+$(B)/hakctl-player: $(PLAYER_OBJS)
+	$(call say,LINK)
+	$(CC) $(EXE_LINK) -Wl,--export-dynamic-symbol=clock_gettime -o $@ $^
 
 # The files of the page of hakctl report, and the library that draws its charts.
 # Without the library the page has tables only.
@@ -273,6 +281,24 @@ $(TRACE_TESTS): $(B)/%: %.c tests/unit/traces.h \
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(CC) $(ALL) $(TEST_INC) -Itools -o $@ $(filter %.c %.o %.a,$^) $(TRACE_LIBS)
+
+# The search of hakctl tune, without traces and INIs.
+TUNE_SEARCH := $(patsubst %,tools/trace/tune_%.c,choice lab race duel search \
+    confirm) tools/hakctl_compare_stats.c
+$(B)/tests/unit/test_tune: tests/unit/test_tune.c \
+    $(TUNE_SEARCH:%.c=$(B)/obj/%.o) $(WHOLE_OBJS)
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(CC) $(ALL) $(TEST_INC) -Itools -o $@ $(filter %.c %.o,$^) $(WHOLE_LIBS) -lm
+
+# What it writes.
+$(B)/tests/unit/test_tune_ini: tests/unit/test_tune_ini.c \
+    $(patsubst %,$(B)/obj/tools/trace/tune_%.o,ini choice lab) \
+    $(B)/obj/tools/hakctl_compare_stats.o $(B)/obj/tools/hakctl_files.o \
+    $(WHOLE_OBJS)
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(CC) $(ALL) $(TEST_INC) -Itools -o $@ $(filter %.c %.o,$^) $(WHOLE_LIBS) -lm
 
 # Those of the recorder have its rings filled by the test itself.
 $(B)/tests/unit/test_recorder: tests/unit/test_recorder.c \
@@ -482,6 +508,12 @@ $(B)/bench/trace_file: bench/trace_file.c $(TRACE_FORMAT:%.c=$(B)/obj/%.o) \
 bench-trace: $(B)/bench/trace_file
 	$(B)/bench/trace_file $(TRACES)
 
+# bench-tune records whole programs, tunes a configuration to each, and runs the
+# program on that and on the default.
+.PHONY: bench-tune
+bench-tune: benches
+	bench/tuned.py $(BENCH_ARGS)
+
 .PHONY: benches
 benches: | $(B)/.deps-bench
 	$(MAKE) all $(BENCH_PROGS)
@@ -551,7 +583,8 @@ install: all
 	install -m 755 $(BOXES) '$(DESTDIR)$(PREFIX)/lib/hakmem'
 	install -m 755 $(MODULE_FILES) '$(DESTDIR)$(PREFIX)/lib/hakmem/modules'
 	install -m 755 $(B)/hakctl $(B)/hakctl-check-box $(B)/hakctl-monitor \
-	    $(B)/hakctl-profile $(B)/hakctl-trace '$(DESTDIR)$(PREFIX)/bin'
+	    $(B)/hakctl-profile $(B)/hakctl-trace $(B)/hakctl-player \
+	    '$(DESTDIR)$(PREFIX)/bin'
 	install -m 644 framework/include/hakmem/*.h \
 	    '$(DESTDIR)$(PREFIX)/include/hakmem'
 	install -m 644 framework/kit/*.h '$(DESTDIR)$(PREFIX)/include/hakmem/kit'
@@ -595,6 +628,7 @@ help:
 	@echo 'make bench-pair  ns of a malloc/free pair'
 	@echo 'make bench-boxes each box on its own sizes, options on and off'
 	@echo 'make bench-tuning  the constants that trade time for memory'
+	@echo 'make bench-tune  hakctl tune on whole programs, and what it gains'
 	@echo 'make bench-guard  what samples against guard pages cost'
 	@echo 'make bench-profile  what the heap profile and the timeline cost'
 	@echo 'make bench-learner  programs on fixed routes and under the learner'

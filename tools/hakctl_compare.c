@@ -33,22 +33,6 @@ static const struct option options[] = {
     {CTL_HELP},
     {NULL, 0, NULL, 0}};
 
-static bool take_count(const char *option, const char *text, size_t least,
-                       size_t *out)
-{
-    char *end = NULL;
-    errno = 0;
-    unsigned long n = strtoul(text, &end, 10);
-    if (text[0] >= '0' && text[0] <= '9' && *end == 0 && errno == 0 &&
-        n >= least && n <= COMPARE_MAX_ROUNDS) {
-        *out = n;
-        return true;
-    }
-    ctl_say("compare: %s \"%s\" is no number from %zu to %d", option, text,
-            least, COMPARE_MAX_ROUNDS);
-    return false;
-}
-
 /* Keep a copy in place of the one before. */
 static bool keep(char **copy, const char *text)
 {
@@ -68,9 +52,9 @@ static bool take_value(struct compare *c, int option)
     case LIB:
         return compare_add(c, COMPARE_LIBRARY, optarg);
     case 'n':
-        return take_count("--rounds", optarg, 1, &c->rounds);
+        return compare_take_count(c, "--rounds", optarg, 1, &c->rounds);
     case WARMUP:
-        return take_count("--warmup", optarg, 0, &c->warmup);
+        return compare_take_count(c, "--warmup", optarg, 0, &c->warmup);
     case METRIC:
         return keep(&c->metric, optarg);
     case LOAD:
@@ -151,7 +135,7 @@ static bool check(struct compare *c)
         return false;
     }
     return (c->json == NULL || strcmp(c->json, "-") == 0 ||
-            compare_json_can_write(c->json)) &&
+            compare_json_can_write(c, c->json)) &&
            (c->from != NULL || c->metric == NULL || compare_metric_compile(c));
 }
 
@@ -183,14 +167,8 @@ static char *make_title(char **words)
 static int run(struct compare *c)
 {
     c->title = make_title(c->program);
-    compare_name_apart(c);
-    compare_signals_start();
-    for (size_t i = 0; i < c->n; i++) {
-        c->at[i].runs = calloc(c->rounds, sizeof *c->at[i].runs);
-        if (c->at[i].runs == NULL)
-            ctl_die("no memory");
-    }
-    return compare_prepare(c) ? compare_rounds(c) : CTL_BAD;
+    compare_set_measures(c);
+    return compare_rounds(c);
 }
 
 /* Is there something to print? A first run that fails has been told. */
@@ -218,27 +196,12 @@ static int tell(const struct compare *c, int status)
     return status;
 }
 
-static void forget(struct compare *c)
-{
-    for (size_t i = 0; i < c->n; i++) {
-        struct compare_contender *at = &c->at[i];
-        for (size_t k = 0; at->runs != NULL && k < c->rounds; k++)
-            free(at->runs[k].why);
-        if (at->environment != NULL)
-            free(at->environment[0]); /* the text that all point into */
-        free(at->environment);
-        free(at->runs);
-        free(at->name);
-        free(at->given);
-    }
-    free(c->metric);
-    free(c->load);
-    free(c->title);
-}
-
 int ctl_compare(int argc, char **argv)
 {
-    struct compare c = {.rounds = 10, .warmup = 1};
+    struct compare c = {.command = "compare",
+                        .run_once = compare_run_once,
+                        .rounds = 10,
+                        .warmup = 1};
     int status = CTL_BAD;
     if (take_options(&c, argc, argv) && check(&c)) {
         if (c.from == NULL)
@@ -249,6 +212,6 @@ int ctl_compare(int argc, char **argv)
         if (status != CTL_BAD)
             status = tell(&c, status);
     }
-    forget(&c);
+    compare_forget(&c);
     return status;
 }

@@ -12,10 +12,15 @@
  *     hakctl_compare_verdict.c     the same in words
  *     hakctl_compare_print.c       the table, as text and as Markdown
  *     hakctl_compare_json.c        all runs as JSON, written and read
+ *     hakctl_compare_measures.c    what is measured, and its words
+ *
+ * hakctl replay has contenders and rounds, too. It shares all of this but the
+ * command line, the run, and the reading of JSON (trace/replay.c).
  */
 #ifndef HAKMEM_HAKCTL_COMPARE_H
 #define HAKMEM_HAKCTL_COMPARE_H
 
+#include <jansson.h>
 #include <regex.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,14 +36,37 @@ enum compare_measure {
     COMPARE_RSS,    /* KiB, the peak */
     COMPARE_FAULTS, /* minor page faults */
     COMPARE_FIGURE, /* what --metric found */
-    COMPARE_MEASURES
+    COMPARE_MEASURES,
+    COMPARE_MOST_MEASURES = 16 /* of any command */
+};
+
+enum compare_unit {
+    COMPARE_NS,
+    COMPARE_US,
+    COMPARE_BYTES,
+    COMPARE_KIB,
+    COMPARE_COUNT, /* whole */
+    COMPARE_NUMBER
+};
+
+/* A measure: how it is called and printed. */
+struct compare_measured {
+    const char *key;  /* in JSON */
+    const char *head; /* of its column, in at most 9 characters */
+    enum compare_unit unit;
+    const char *name;               /* as in a sentence */
+    const char *verb, *less, *more; /* "NAME verb 3.1 % less than BASE" */
+    bool larger_is_better;
+    bool hidden; /* it is in JSON only */
+    bool untold; /* it has a column, but no sentence */
+    bool apart;  /* its column is in the second table */
 };
 
 enum compare_state { COMPARE_NOT_RUN, COMPARE_DONE, COMPARE_FAILED };
 
 struct compare_run {
     enum compare_state state;
-    double value[COMPARE_MEASURES]; /* once it is done */
+    double value[COMPARE_MOST_MEASURES]; /* once it is done */
     double user_us, system_us;
     char *why; /* once it failed; allocated */
 };
@@ -57,6 +85,16 @@ enum { COMPARE_MAX_CONTENDERS = 32, COMPARE_MAX_ROUNDS = 100000 };
 
 /* The command line, and all that came of it. */
 struct compare {
+    const char *command; /* "compare", for messages */
+    const struct compare_measured *measured;
+    size_t nmeasures, main; /* main: what the comparison is about */
+    /* Runs the program once for a contender. The result is in run: done, failed
+     * with the reason, or not run if it was interrupted. Returns hakctl's exit
+     * status, which is CTL_OK unless no run is possible at all. */
+    int (*run_once)(const struct compare *c,
+                    const struct compare_contender *contender,
+                    struct compare_run *run);
+    void *context;                                       /* of run_once */
     struct compare_contender at[COMPARE_MAX_CONTENDERS]; /* the first: base */
     size_t n, rounds, warmup;
     char *metric; /* allocated; NULL: no figure */
@@ -78,6 +116,10 @@ struct compare {
 bool compare_add(struct compare *c, enum compare_kind kind, const char *given);
 /* Make the names differ. */
 void compare_name_apart(struct compare *c);
+/* Read the value of an option that is a whole number up to COMPARE_MAX_ROUNDS.
+ * Returns false, after a message. */
+bool compare_take_count(const struct compare *c, const char *option,
+                        const char *text, size_t least, size_t *out);
 /* Set the environment of each contender, by starting a small program on it.
  * Returns false, after a message: a contender cannot be used. */
 bool compare_prepare(struct compare *c);
@@ -121,17 +163,23 @@ int compare_run_to_end(struct compare_child *child,
 
 /* ---- hakctl_compare_run.c ------------------------------------------------ */
 
-/* Run the program once for a contender. The result is in run: done, failed with
- * the reason, or not run if it was interrupted. Returns hakctl's exit status,
- * which is CTL_OK unless the program cannot be started at all. */
+/* struct compare's run_once. */
 int compare_run_once(const struct compare *c,
                      const struct compare_contender *contender,
                      struct compare_run *run);
 
 /* ---- hakctl_compare_rounds.c --------------------------------------------- */
 
-/* Run all rounds. Returns hakctl's exit status. */
+/* Make the names differ, set the environments, and run all rounds. Returns
+ * hakctl's exit status. */
 int compare_rounds(struct compare *c);
+/* Free all that is allocated, but the environment's of others. */
+void compare_forget(struct compare *c);
+
+/* ---- hakctl_compare_measures.c ------------------------------------------- */
+
+/* Set what hakctl compare measures. */
+void compare_set_measures(struct compare *c);
 
 /* ---- hakctl_compare_metric.c --------------------------------------------- */
 
@@ -157,41 +205,54 @@ struct compare_ratio {
 size_t compare_count(const struct compare *c, size_t contender,
                      enum compare_state state);
 /* The median of the done runs; false: there are none. */
-bool compare_median(const struct compare *c, size_t contender,
-                    enum compare_measure m, double *median);
+bool compare_median(const struct compare *c, size_t contender, size_t m,
+                    double *median);
 /* The distance of the quartiles, as a share of the median. 0: no runs. */
-double compare_spread(const struct compare *c, size_t contender,
-                      enum compare_measure m);
+double compare_spread(const struct compare *c, size_t contender, size_t m);
 /* Is the run of a round an outlier among the contender's runs? */
-bool compare_is_outlier(const struct compare *c, size_t contender,
-                        enum compare_measure m, size_t round);
+bool compare_is_outlier(const struct compare *c, size_t contender, size_t m,
+                        size_t round);
+/* Compares two doubles, for qsort. */
+int compare_values(const void *a, const void *b);
+/* The next random number of a sequence that *state, the seed at first, stands
+ * for. */
+uint64_t compare_random(uint64_t *state);
+/* The middle of n ratios and its interval, without low and high if they are
+ * fewer than COMPARE_LEAST_PAIRS. Sorts the ratios, which are above 0. */
+struct compare_ratio compare_ratio_of(double *ratios, size_t n);
 /* The ratio of a contender to the base, round by round. */
 struct compare_ratio compare_ratio(const struct compare *c, size_t contender,
-                                   enum compare_measure m);
+                                   size_t m);
 
 /* ---- hakctl_compare_verdict.c -------------------------------------------- */
 
-/* The name of a measure, as in a sentence. */
-const char *compare_measure_name(enum compare_measure m);
-/* How many measures there are: the figure is the last. */
-size_t compare_measures(const struct compare *c);
-/* The measure that the comparison is about: the figure, else the wall time. */
-enum compare_measure compare_main_measure(const struct compare *c);
+/* Write what a ratio says, `what` being "time": "3.1 % less time (95 %: 2.0 ..
+ * 4.1)", "no difference in time above 0.8 %". */
+void compare_ratio_text(const struct compare_ratio *r, const char *what,
+                        char *text, size_t bytes);
 /* Write a verdict as a sentence without its full stop. */
-void compare_verdict(const struct compare *c, size_t contender,
-                     enum compare_measure m, char *text, size_t bytes);
+void compare_verdict(const struct compare *c, size_t contender, size_t m,
+                     char *text, size_t bytes);
 /* "no difference", "better" or "worse" than the base, or "unknown". */
 const char *compare_verdict_word(const struct compare *c, size_t contender,
-                                 enum compare_measure m);
+                                 size_t m);
 
 /* ---- hakctl_compare_print.c ---------------------------------------------- */
 
 void compare_print(FILE *out, const struct compare *c);
+/* A value with its unit, in at most 9 characters. */
+void compare_print_value(char *text, size_t bytes, enum compare_unit unit,
+                         double value);
 
 /* ---- hakctl_compare_json.c ----------------------------------------------- */
 
 /* Can the file be written? Otherwise says so. */
-bool compare_json_can_write(const char *file);
+bool compare_json_can_write(const struct compare *c, const char *file);
+/* A contender with its medians and runs, and all verdicts. */
+json_t *compare_contender_as_json(const struct compare *c, size_t contender);
+json_t *compare_verdicts_as_json(const struct compare *c);
+/* Write an object into c->json. Returns false, after a message. */
+bool compare_json_put(const struct compare *c, const json_t *all);
 /* Write all runs into c->json. Returns false, after a message. */
 bool compare_json_write(const struct compare *c);
 /* Read contenders and runs from c->from. Returns false, after a message. */

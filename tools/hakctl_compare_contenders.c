@@ -52,7 +52,8 @@ static char *make_name(enum compare_kind kind, const char *given)
 bool compare_add(struct compare *c, enum compare_kind kind, const char *given)
 {
     if (c->n == COMPARE_MAX_CONTENDERS) {
-        ctl_say("compare: more than %d contenders", COMPARE_MAX_CONTENDERS);
+        ctl_say("%s: more than %d contenders", c->command,
+                COMPARE_MAX_CONTENDERS);
         return false;
     }
     c->at[c->n++] = (struct compare_contender){
@@ -83,6 +84,22 @@ void compare_name_apart(struct compare *c)
         free(plain);
         c->at[i].name = name;
     }
+}
+
+bool compare_take_count(const struct compare *c, const char *option,
+                        const char *text, size_t least, size_t *out)
+{
+    char *end = NULL;
+    errno = 0;
+    unsigned long n = strtoul(text, &end, 10);
+    if (text[0] >= '0' && text[0] <= '9' && *end == 0 && errno == 0 &&
+        n >= least && n <= COMPARE_MAX_ROUNDS) {
+        *out = n;
+        return true;
+    }
+    ctl_say("%s: %s \"%s\" is no number from %zu to %d", c->command, option,
+            text, least, COMPARE_MAX_ROUNDS);
+    return false;
 }
 
 /* ---- environments -------------------------------------------------------- */
@@ -138,27 +155,28 @@ static void pass_on(const char *said)
 }
 
 /* Judge how the start of a contender went. Returns false, after a message. */
-static bool judge(const struct compare_contender *contender, int error,
+static bool judge(const struct compare *c,
+                  const struct compare_contender *contender, int error,
                   int status, const char *said)
 {
     pass_on(said);
     if (error != 0)
-        ctl_say("compare: cannot run env: %s", strerror(-error));
+        ctl_say("%s: cannot run env: %s", c->command, strerror(-error));
     else if (strstr(said, "cannot be preloaded") != NULL)
-        ctl_say("compare: %s cannot be preloaded", contender->given);
+        ctl_say("%s: %s cannot be preloaded", c->command, contender->given);
     else if (WIFSIGNALED(status))
-        ctl_say("compare: on %s even env is ended by signal %d (%s)",
+        ctl_say("%s: on %s even env is ended by signal %d (%s)", c->command,
                 contender->name, WTERMSIG(status), strsignal(WTERMSIG(status)));
     else if (WEXITSTATUS(status) != 0)
-        ctl_say("compare: %s cannot be used", contender->name);
+        ctl_say("%s: %s cannot be used", c->command, contender->name);
     else
         return true;
     return false;
 }
 
 /* Start env on the contender, by these words. */
-static bool ask(struct compare_contender *contender, char *const *argv,
-                char *const *environment)
+static bool ask(const struct compare *c, struct compare_contender *contender,
+                char *const *argv, char *const *environment)
 {
     struct compare_child child;
     size_t bytes;
@@ -166,8 +184,8 @@ static bool ask(struct compare_contender *contender, char *const *argv,
                                       memory_file()};
     int error = compare_run_to_end(&child, &how);
     char *said = read_all(how.err, &bytes);
-    bool good =
-        !compare_interrupted() && judge(contender, error, child.status, said);
+    bool good = !compare_interrupted() &&
+                judge(c, contender, error, child.status, said);
     free(said);
     if (good) {
         char *text = read_all(how.out, &bytes);
@@ -181,31 +199,32 @@ static bool ask(struct compare_contender *contender, char *const *argv,
 /* What LD_PRELOAD needs for a library. NULL, after a message: it cannot stand
  * there. A name without a slash is searched for by ld.so, if it is not in this
  * folder. */
-static const char *find_library(const char *library, char whole[PATH_MAX])
+static const char *find_library(const struct compare *c, const char *library,
+                                char whole[PATH_MAX])
 {
     if (strchr(library, '/') != NULL || access(library, R_OK) == 0) {
         if (realpath(library, whole) == NULL) {
-            ctl_say("compare: --lib %s: %s", library, strerror(errno));
+            ctl_say("%s: --lib %s: %s", c->command, library, strerror(errno));
             return NULL;
         }
         library = whole;
     }
     if (strpbrk(library, " :") == NULL)
         return library;
-    ctl_say("compare: %s cannot be preloaded: blank and \":\" separate names "
-            "in LD_PRELOAD",
-            library);
+    ctl_say("%s: %s cannot be preloaded: blank and \":\" separate names in "
+            "LD_PRELOAD",
+            c->command, library);
     return NULL;
 }
 
 /* The environment with a library in front of LD_PRELOAD. NULL, after a message.
  */
-static char **preloading(const char *library)
+static char **preloading(const struct compare *c, const char *library)
 {
     size_t n = 0, used = 0;
     const char *old = "";
     char *variable = NULL, whole[PATH_MAX];
-    library = find_library(library, whole);
+    library = find_library(c, library, whole);
     if (library == NULL)
         return NULL;
     while (environ[n] != NULL)
@@ -223,7 +242,8 @@ static char **preloading(const char *library)
     return all;
 }
 
-static bool prepare_one(struct compare_contender *contender)
+static bool prepare_one(const struct compare *c,
+                        struct compare_contender *contender)
 {
     char *on_hakmem[] = {"/proc/self/exe",
                          "run",
@@ -235,13 +255,13 @@ static bool prepare_one(struct compare_contender *contender)
                          NULL};
     char *plain[] = {"env", "-0", NULL};
     if (contender->kind == COMPARE_INI)
-        return ask(contender, on_hakmem, environ);
+        return ask(c, contender, on_hakmem, environ);
     if (contender->kind == COMPARE_LIBC)
-        return ask(contender, plain, environ);
-    char **environment = preloading(contender->given);
+        return ask(c, contender, plain, environ);
+    char **environment = preloading(c, contender->given);
     if (environment == NULL)
         return false;
-    bool good = ask(contender, plain, environment);
+    bool good = ask(c, contender, plain, environment);
     for (size_t i = 0; environment[i] != NULL; i++)
         if (environment[i + 1] == NULL)
             free(environment[i]); /* LD_PRELOAD */
@@ -254,11 +274,11 @@ bool compare_prepare(struct compare *c)
     const char *why = ctl_why_not_preloadable(c->program[0]);
     for (size_t i = 0; i < c->n; i++)
         if (why != NULL && c->at[i].kind != COMPARE_LIBC) {
-            ctl_say("compare: %s %s", c->program[0], why);
+            ctl_say("%s: %s %s", c->command, c->program[0], why);
             return false;
         }
     for (size_t i = 0; i < c->n; i++)
-        if (!prepare_one(&c->at[i]))
+        if (!prepare_one(c, &c->at[i]))
             return false;
     return true;
 }

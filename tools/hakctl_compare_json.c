@@ -12,12 +12,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The values of a run, by their keys. Times and sizes are whole numbers. */
-static const char *const keys[COMPARE_MEASURES] = {
-    [COMPARE_WALL] = "wall_ns",     [COMPARE_CPU] = "cpu_us",
-    [COMPARE_RSS] = "peak_rss_kib", [COMPARE_FAULTS] = "minor_faults",
-    [COMPARE_FIGURE] = "figure",
-};
 static const char *const kinds[] = {
     [COMPARE_INI] = "ini", [COMPARE_LIBRARY] = "lib", [COMPARE_LIBC] = "libc"};
 static const char version_key[] = "hakctl_compare";
@@ -37,17 +31,19 @@ static json_t *run_as_json(const struct compare *c,
         json_object_set_new(o, "failed", ctl_json_string(run->why));
         return o;
     }
-    for (size_t m = 0; m < COMPARE_FIGURE; m++)
-        json_object_set_new(o, keys[m], whole(run->value[m]));
+    for (size_t m = 0; m < c->nmeasures; m++)
+        json_object_set_new(o, c->measured[m].key,
+                            c->measured[m].unit == COMPARE_NUMBER
+                                ? json_real(run->value[m])
+                                : whole(run->value[m]));
+    if (c->context != NULL) /* the times of hakctl compare alone */
+        return o;
     json_object_set_new(o, "user_us", whole(run->user_us));
     json_object_set_new(o, "system_us", whole(run->system_us));
-    if (c->metric != NULL)
-        json_object_set_new(o, keys[COMPARE_FIGURE],
-                            json_real(run->value[COMPARE_FIGURE]));
     return o;
 }
 
-static json_t *contender_as_json(const struct compare *c, size_t i)
+json_t *compare_contender_as_json(const struct compare *c, size_t i)
 {
     json_t *runs = json_array(), *medians = json_object();
     double median;
@@ -55,26 +51,27 @@ static json_t *contender_as_json(const struct compare *c, size_t i)
         if (c->at[i].runs[round].state != COMPARE_NOT_RUN)
             json_array_append_new(runs,
                                   run_as_json(c, &c->at[i].runs[round], round));
-    for (size_t m = 0; m < compare_measures(c); m++)
-        if (compare_median(c, i, (enum compare_measure)m, &median))
-            json_object_set_new(medians, keys[m], json_real(median));
+    for (size_t m = 0; m < c->nmeasures; m++)
+        if (compare_median(c, i, m, &median))
+            json_object_set_new(medians, c->measured[m].key, json_real(median));
     return json_pack(
         "{s:o, s:s, s:o, s:o, s:o}", "name", ctl_json_string(c->at[i].name),
         "kind", kinds[c->at[i].kind], "file", ctl_json_string(c->at[i].given),
         "medians", medians, "runs", runs);
 }
 
-static json_t *verdict_as_json(const struct compare *c, size_t i,
-                               enum compare_measure m)
+static json_t *verdict_as_json(const struct compare *c, size_t i, size_t m)
 {
     char text[512];
     struct compare_ratio r = compare_ratio(c, i, m);
     compare_verdict(c, i, m, text, sizeof text);
     json_t *o =
         json_pack("{s:o, s:s, s:I, s:s, s:o}", "contender",
-                  ctl_json_string(c->at[i].name), "measure", keys[m], "pairs",
-                  (json_int_t)r.pairs, "result", compare_verdict_word(c, i, m),
-                  "text", ctl_json_string(text));
+                  ctl_json_string(c->at[i].name), "measure", c->measured[m].key,
+                  "pairs", (json_int_t)r.pairs, "result",
+                  compare_verdict_word(c, i, m), "text", ctl_json_string(text));
+    if (c->measured[m].untold || c->measured[m].hidden)
+        json_object_set_new(o, "told", json_false());
     if (r.pairs != 0)
         json_object_set_new(o, "ratio", json_real(r.median));
     if (r.pairs >= COMPARE_LEAST_PAIRS)
@@ -82,32 +79,37 @@ static json_t *verdict_as_json(const struct compare *c, size_t i,
     return o;
 }
 
+json_t *compare_verdicts_as_json(const struct compare *c)
+{
+    json_t *verdicts = json_array();
+    for (size_t i = 1; i < c->n; i++)
+        for (size_t m = 0; m < c->nmeasures; m++)
+            json_array_append_new(verdicts, verdict_as_json(c, i, m));
+    return verdicts;
+}
+
 static json_t *as_json(const struct compare *c)
 {
-    json_t *contenders = json_array(), *verdicts = json_array();
+    json_t *contenders = json_array();
     for (size_t i = 0; i < c->n; i++)
-        json_array_append_new(contenders, contender_as_json(c, i));
-    for (size_t i = 1; i < c->n; i++)
-        for (size_t m = 0; m < compare_measures(c); m++)
-            json_array_append_new(
-                verdicts, verdict_as_json(c, i, (enum compare_measure)m));
+        json_array_append_new(contenders, compare_contender_as_json(c, i));
     json_t *all = json_pack(
         "{s:i, s:o, s:o, s:I, s:I, s:b, s:o, s:b, s:o, s:o}", version_key, 1,
         "program", ctl_json_string(c->title), "load", ctl_json_string(c->load),
         "rounds", (json_int_t)c->rounds, "warmup", (json_int_t)c->warmup,
         "interrupted", c->interrupted, "metric", ctl_json_string(c->metric),
         "smaller_is_better", c->smaller_is_better, "contenders", contenders,
-        "verdicts", verdicts);
+        "verdicts", compare_verdicts_as_json(c));
     if (all == NULL)
         ctl_die("no memory");
     return all;
 }
 
-bool compare_json_can_write(const char *file)
+bool compare_json_can_write(const struct compare *c, const char *file)
 {
     int error = ctl_can_write(file);
     if (error != 0)
-        ctl_say("compare: cannot write %s: %s", file, strerror(-error));
+        ctl_say("%s: cannot write %s: %s", c->command, file, strerror(-error));
     return error == 0;
 }
 
@@ -117,22 +119,25 @@ static bool write_whole(FILE *out, const void *all)
     return fputc('\n', out) != EOF && fflush(out) == 0 && good;
 }
 
-static bool write_file(const json_t *all, const char *file)
+bool compare_json_put(const struct compare *c, const json_t *all)
 {
-    int error = ctl_write_whole(file, write_whole, all);
+    if (strcmp(c->json, "-") == 0) {
+        write_whole(stdout, all); /* main tells errors */
+        return true;
+    }
+    int error = ctl_write_whole(c->json, write_whole, all);
     if (error != 0)
-        ctl_say("compare: cannot write %s: %s", file, strerror(-error));
+        ctl_say("%s: cannot write %s: %s", c->command, c->json,
+                strerror(-error));
     return error == 0;
 }
 
 bool compare_json_write(const struct compare *c)
 {
     json_t *all = as_json(c);
-    bool to_stdout = strcmp(c->json, "-") == 0;
-    bool good = to_stdout ? write_whole(stdout, all) /* main tells errors */
-                          : write_file(all, c->json);
+    bool good = compare_json_put(c, all);
     json_decref(all);
-    return good || to_stdout;
+    return good;
 }
 
 /* ---- reading ------------------------------------------------------------- */
@@ -172,14 +177,14 @@ static char *take_text(const json_t *o, const char *key)
 static bool read_run(const struct compare *c, const json_t *o,
                      struct compare_run *run)
 {
-    const json_t *figure = json_object_get(o, keys[COMPARE_FIGURE]);
+    const json_t *figure = json_object_get(o, c->measured[COMPARE_FIGURE].key);
     run->why = take_text(o, "failed");
     if (run->why != NULL) {
         run->state = COMPARE_FAILED;
         return true;
     }
     for (size_t m = 0; m < COMPARE_FIGURE; m++)
-        if (!take_number(o, keys[m], &run->value[m]))
+        if (!take_number(o, c->measured[m].key, &run->value[m]))
             return false;
     run->state = COMPARE_DONE;
     run->value[COMPARE_FIGURE] = json_number_value(figure);
@@ -241,6 +246,7 @@ static bool read_all(struct compare *c, const json_t *all)
     if (c->title == NULL)
         c->title = strdup("?");
     c->metric = take_text(all, "metric");
+    compare_set_measures(c);
     c->load = take_text(all, "load");
     c->smaller_is_better =
         json_is_true(json_object_get(all, "smaller_is_better"));

@@ -33,53 +33,80 @@ static void print_figure(char *text, size_t bytes, double value)
         snprintf(text, bytes, "%.4g", value);
 }
 
-/* A value with its unit, in at most 9 characters. */
-static void print_value(char *text, size_t bytes, enum compare_measure m,
-                        double value)
+void compare_print_value(char *text, size_t bytes, enum compare_unit unit,
+                         double value)
 {
     static const char *const times[] = {"ns", "us", "ms", "s"};
     static const char *const sizes[] = {"KiB", "MiB", "GiB", "TiB"};
-    if (m == COMPARE_WALL)
+    if (unit == COMPARE_NS)
         print_scaled(text, bytes, value, 1000, times, 4);
-    else if (m == COMPARE_CPU)
+    else if (unit == COMPARE_US)
         print_scaled(text, bytes, value, 1000, times + 1, 3);
-    else if (m == COMPARE_RSS)
+    else if (unit == COMPARE_KIB)
         print_scaled(text, bytes, value, 1024, sizes, 4);
+    else if (unit == COMPARE_BYTES)
+        print_scaled(text, bytes, value / 1024, 1024, sizes, 4);
     else
         print_figure(text, bytes, value);
 }
 
 static void print_median(char *text, size_t bytes, const struct compare *c,
-                         size_t contender, enum compare_measure m)
+                         size_t contender, size_t m)
 {
     double median;
     if (compare_median(c, contender, m, &median))
-        print_value(text, bytes, m, median);
+        compare_print_value(text, bytes, c->measured[m].unit, median);
     else
         snprintf(text, bytes, "-");
 }
 
-/* The columns behind the name: medians, and the spread of the main measure. */
-enum { COLUMNS = COMPARE_MEASURES + 1, CELL = 24 };
+/* The columns behind the name: medians, and in the first table the spread of
+ * the main measure. */
+enum { COLUMNS = COMPARE_MOST_MEASURES + 1, CELL = 24 };
 
-static size_t fill_cells(const struct compare *c, size_t contender,
-                         char cells[COLUMNS][CELL])
+struct table {
+    const struct compare *c;
+    bool apart;
+    size_t n;
+    size_t measure[COLUMNS]; /* of each column; nmeasures: the spread */
+};
+
+static struct table lay_out(const struct compare *c, bool apart)
 {
-    size_t n = 0;
-    for (size_t m = 0; m < compare_measures(c); m++)
-        print_median(cells[n++], CELL, c, contender, (enum compare_measure)m);
-    if (compare_count(c, contender, COMPARE_DONE) != 0)
-        snprintf(cells[n++], CELL, "%.1f %%",
-                 100 * compare_spread(c, contender, compare_main_measure(c)));
+    struct table t = {.c = c, .apart = apart};
+    for (size_t m = 0; m < c->nmeasures; m++)
+        if (!c->measured[m].hidden && c->measured[m].apart == apart)
+            t.measure[t.n++] = m;
+    if (!apart)
+        t.measure[t.n++] = c->nmeasures;
+    return t;
+}
+
+static const char *head_of(const struct table *t, size_t column)
+{
+    size_t m = t->measure[column];
+    return m == t->c->nmeasures ? "spread" : t->c->measured[m].head;
+}
+
+static int width_of(const struct table *t, size_t column)
+{
+    return t->measure[column] == t->c->nmeasures ? 6 : 9;
+}
+
+static void fill_cell(const struct table *t, size_t contender, size_t column,
+                      char cell[CELL])
+{
+    size_t m = t->measure[column];
+    if (m != t->c->nmeasures)
+        print_median(cell, CELL, t->c, contender, m);
+    else if (compare_count(t->c, contender, COMPARE_DONE) != 0)
+        snprintf(cell, CELL, "%.1f %%",
+                 100 * compare_spread(t->c, contender, t->c->main));
     else
-        snprintf(cells[n++], CELL, "-");
-    return n;
+        snprintf(cell, CELL, "-");
 }
 
 /* ---- the table ----------------------------------------------------------- */
-
-static const char *const heads[] = {"wall time", "CPU time", "peak RSS",
-                                    "faults", "figure"};
 
 static int name_width(const struct compare *c)
 {
@@ -90,22 +117,24 @@ static int name_width(const struct compare *c)
     return width > 17 ? 17 : (int)width;
 }
 
-static void print_table(FILE *out, const struct compare *c)
+static void print_table(FILE *out, const struct table *t)
 {
+    const struct compare *c = t->c;
     int width = name_width(c);
     fprintf(out, "%-*s", width, "contender");
-    for (size_t m = 0; m < compare_measures(c); m++)
-        fprintf(out, "  %9s", heads[m]);
-    fprintf(out, "  %6s\n", "spread");
+    for (size_t k = 0; k < t->n; k++)
+        fprintf(out, "  %*s", width_of(t, k), head_of(t, k));
+    fputc('\n', out);
     for (size_t i = 0; i < c->n; i++) {
-        char cells[COLUMNS][CELL];
-        size_t n = fill_cells(c, i, cells);
+        char cell[CELL];
         bool cut = strlen(c->at[i].name) > (size_t)width;
         fprintf(out, "%.*s%s%*s", cut ? width - 2 : width, c->at[i].name,
                 cut ? ".." : "", cut ? 0 : width - (int)strlen(c->at[i].name),
                 "");
-        for (size_t k = 0; k < n; k++)
-            fprintf(out, "  %*s", k + 1 == n ? 6 : 9, cells[k]);
+        for (size_t k = 0; k < t->n; k++) {
+            fill_cell(t, i, k, cell);
+            fprintf(out, "  %*s", width_of(t, k), cell);
+        }
         fputc('\n', out);
     }
 }
@@ -120,23 +149,39 @@ static void print_escaped(FILE *out, const char *text)
     }
 }
 
-static void print_markdown_table(FILE *out, const struct compare *c)
+static void print_markdown_table(FILE *out, const struct table *t)
 {
     fprintf(out, "| contender |");
-    for (size_t m = 0; m < compare_measures(c); m++)
-        fprintf(out, " %s |", heads[m]);
-    fprintf(out, " spread |\n|---|");
-    for (size_t m = 0; m <= compare_measures(c); m++)
+    for (size_t k = 0; k < t->n; k++)
+        fprintf(out, " %s |", head_of(t, k));
+    fprintf(out, "\n|---|");
+    for (size_t k = 0; k < t->n; k++)
         fprintf(out, "---:|");
     fputc('\n', out);
-    for (size_t i = 0; i < c->n; i++) {
-        char cells[COLUMNS][CELL];
-        size_t n = fill_cells(c, i, cells);
+    for (size_t i = 0; i < t->c->n; i++) {
+        char cell[CELL];
         fprintf(out, "| ");
-        print_escaped(out, c->at[i].name);
-        for (size_t k = 0; k < n; k++)
-            fprintf(out, " | %s", cells[k]);
+        print_escaped(out, t->c->at[i].name);
+        for (size_t k = 0; k < t->n; k++) {
+            fill_cell(t, i, k, cell);
+            fprintf(out, " | %s", cell);
+        }
         fprintf(out, " |\n");
+    }
+}
+
+static void print_tables(FILE *out, const struct compare *c)
+{
+    for (int apart = 0; apart < 2; apart++) {
+        struct table t = lay_out(c, apart != 0);
+        if (t.n == 0)
+            continue;
+        if (apart)
+            fputc('\n', out);
+        if (c->markdown)
+            print_markdown_table(out, &t);
+        else
+            print_table(out, &t);
     }
 }
 
@@ -157,7 +202,6 @@ static void print_line(FILE *out, const struct compare *c, const char *text)
 static void print_verdicts(FILE *out, const struct compare *c, size_t i)
 {
     char text[512];
-    enum compare_measure first = compare_main_measure(c);
     snprintf(text, sizeof text, "%s against %s:", c->at[i].name, c->at[0].name);
     fputc('\n', out);
     if (c->markdown)
@@ -165,12 +209,12 @@ static void print_verdicts(FILE *out, const struct compare *c, size_t i)
     else
         fputs(text, out);
     fputs(c->markdown ? "\n\n" : "\n", out);
-    compare_verdict(c, i, first, text, sizeof text);
+    compare_verdict(c, i, c->main, text, sizeof text);
     print_line(out, c, text);
-    for (size_t m = 0; m < compare_measures(c); m++) {
-        if (m == first)
+    for (size_t m = 0; m < c->nmeasures; m++) {
+        if (m == c->main || c->measured[m].hidden || c->measured[m].untold)
             continue;
-        compare_verdict(c, i, (enum compare_measure)m, text, sizeof text);
+        compare_verdict(c, i, m, text, sizeof text);
         print_line(out, c, text);
     }
 }
@@ -179,12 +223,13 @@ static void print_outliers(FILE *out, const struct compare *c, size_t i)
 {
     char text[256], value[CELL];
     size_t used = 0, n = 0;
-    enum compare_measure m = compare_main_measure(c);
+    size_t m = c->main;
     text[0] = 0;
     for (size_t round = 0; round < c->rounds; round++) {
         if (!compare_is_outlier(c, i, m, round))
             continue;
-        print_value(value, sizeof value, m, c->at[i].runs[round].value[m]);
+        compare_print_value(value, sizeof value, c->measured[m].unit,
+                            c->at[i].runs[round].value[m]);
         if (n++ < 3)
             used += (size_t)snprintf(text + used, sizeof text - used,
                                      "%sround %zu (%s)", n > 1 ? ", " : "",
@@ -194,7 +239,7 @@ static void print_outliers(FILE *out, const struct compare *c, size_t i)
         return;
     char line[512];
     snprintf(line, sizeof line, "%s: %zu outlier%s in %s: %s%s", c->at[i].name,
-             n, n == 1 ? "" : "s", compare_measure_name(m), text,
+             n, n == 1 ? "" : "s", c->measured[m].name, text,
              n > 3 ? ", ..." : "");
     print_line(out, c, line);
 }
@@ -220,14 +265,14 @@ static const double noisy = 0.05;
 static void print_noise(FILE *out, const struct compare *c)
 {
     char line[256];
-    enum compare_measure m = compare_main_measure(c);
+    size_t m = c->main;
     double spread = compare_spread(c, 0, m);
     if (spread <= noisy)
         return;
     snprintf(line, sizeof line,
              "Noisy: the middle half of the runs of %s spans %.1f %% of the "
              "%s.",
-             c->at[0].name, 100 * spread, compare_measure_name(m));
+             c->at[0].name, 100 * spread, c->measured[m].name);
     print_line(out, c, line);
     print_line(out, c,
                "Close other programs, pin this one by taskset, or raise "
@@ -275,8 +320,10 @@ static void print_title(FILE *out, const struct compare *c)
     print_command(out, c, "", c->title);
     if (c->load != NULL)
         print_command(out, c, "under ", c->load);
-    fprintf(out, "%zu round%s after %zu of warm-up, medians, base %s%s\n\n",
-            done, done == 1 ? "" : "s", c->warmup, c->at[0].name,
+    fprintf(out, "%zu round%s", done, done == 1 ? "" : "s");
+    if (c->warmup != 0 || c->context == NULL)
+        fprintf(out, " after %zu of warm-up", c->warmup);
+    fprintf(out, ", medians, base %s%s\n\n", c->at[0].name,
             c->interrupted     ? "; interrupted"
             : done < c->rounds ? "; not all were run"
                                : "");
@@ -285,10 +332,7 @@ static void print_title(FILE *out, const struct compare *c)
 void compare_print(FILE *out, const struct compare *c)
 {
     print_title(out, c);
-    if (c->markdown)
-        print_markdown_table(out, c);
-    else
-        print_table(out, c);
+    print_tables(out, c);
     for (size_t i = 1; i < c->n; i++)
         print_verdicts(out, c, i);
     print_notes(out, c);

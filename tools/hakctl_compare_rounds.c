@@ -43,7 +43,7 @@ static bool go_on(const struct compare *c, const char *round, const char *name,
                   const struct compare_run *run)
 {
     show_progress(NULL, NULL);
-    ctl_say("compare: %s, %s: %s%s", name, round, run->why,
+    ctl_say("%s: %s, %s: %s%s", c->command, name, round, run->why,
             c->ignore_failure || c->show_output
                 ? ""
                 : "; --output shows what is printed, --ignore-failure goes on");
@@ -59,7 +59,7 @@ static int one_round(struct compare *c, size_t round)
         struct compare_contender *turn = &c->at[whose_turn(c->n, round, place)];
         struct compare_run run;
         show_progress(name, turn->name);
-        status = compare_run_once(c, turn, &run);
+        status = c->run_once(c, turn, &run);
         if (run.state == COMPARE_FAILED && !go_on(c, name, turn->name, &run))
             status = CTL_SOME;
         if (round >= c->warmup)
@@ -72,12 +72,43 @@ static int one_round(struct compare *c, size_t round)
     return status;
 }
 
+/* Room for the runs, and the environment of each contender. */
+static bool prepare(struct compare *c)
+{
+    compare_name_apart(c);
+    compare_signals_start();
+    for (size_t i = 0; i < c->n; i++) {
+        c->at[i].runs = calloc(c->rounds, sizeof *c->at[i].runs);
+        if (c->at[i].runs == NULL)
+            ctl_die("no memory");
+    }
+    return compare_prepare(c);
+}
+
 int compare_rounds(struct compare *c)
 {
-    int status = CTL_OK;
+    int status = prepare(c) ? CTL_OK : CTL_BAD;
     for (size_t i = 0; i < c->warmup + c->rounds && status == CTL_OK; i++)
         status = one_round(c, i);
     show_progress(NULL, NULL);
     c->interrupted = compare_interrupted();
     return status;
+}
+
+void compare_forget(struct compare *c)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        struct compare_contender *at = &c->at[i];
+        for (size_t k = 0; at->runs != NULL && k < c->rounds; k++)
+            free(at->runs[k].why);
+        if (at->environment != NULL)
+            free(at->environment[0]); /* the text that all point into */
+        free(at->environment);
+        free(at->runs);
+        free(at->name);
+        free(at->given);
+    }
+    free(c->metric);
+    free(c->load);
+    free(c->title);
 }

@@ -24,7 +24,7 @@
 
 /* ---- basics -------------------------------------------------------------- */
 
-static int by_value(const void *a, const void *b)
+int compare_values(const void *a, const void *b)
 {
     const double *x = a, *y = b;
     return (*x > *y) - (*x < *y);
@@ -33,7 +33,7 @@ static int by_value(const void *a, const void *b)
 static void sort(double *values, size_t n)
 {
     if (n > 1)
-        qsort(values, n, sizeof *values, by_value);
+        qsort(values, n, sizeof *values, compare_values);
 }
 
 /* The median of sorted values. */
@@ -70,8 +70,8 @@ static double *make_values(size_t n)
 }
 
 /* The sorted values of the done runs; free them. */
-static double *done_values(const struct compare *c, size_t contender,
-                           enum compare_measure m, size_t *n)
+static double *done_values(const struct compare *c, size_t contender, size_t m,
+                           size_t *n)
 {
     double *values = make_values(c->rounds);
     *n = 0;
@@ -93,8 +93,8 @@ size_t compare_count(const struct compare *c, size_t contender,
     return n;
 }
 
-bool compare_median(const struct compare *c, size_t contender,
-                    enum compare_measure m, double *median)
+bool compare_median(const struct compare *c, size_t contender, size_t m,
+                    double *median)
 {
     size_t n;
     double *values = done_values(c, contender, m, &n);
@@ -104,8 +104,7 @@ bool compare_median(const struct compare *c, size_t contender,
     return n != 0;
 }
 
-double compare_spread(const struct compare *c, size_t contender,
-                      enum compare_measure m)
+double compare_spread(const struct compare *c, size_t contender, size_t m)
 {
     size_t n;
     double spread = 0, *values = done_values(c, contender, m, &n);
@@ -124,8 +123,8 @@ static double distance(double a, double b)
 /* The modified Z-score above 3.5 (Iglewicz and Hoaglin, "How to Detect and
  * Handle Outliers", 1993): the distance from the median in units of the median
  * of all these distances. */
-bool compare_is_outlier(const struct compare *c, size_t contender,
-                        enum compare_measure m, size_t round)
+bool compare_is_outlier(const struct compare *c, size_t contender, size_t m,
+                        size_t round)
 {
     size_t n;
     const struct compare_run *run = &c->at[contender].runs[round];
@@ -146,8 +145,9 @@ bool compare_is_outlier(const struct compare *c, size_t contender,
 
 /* ---- two contenders ------------------------------------------------------ */
 
-/* splitmix64 (Steele, Lea and Flood, 2014). */
-static uint64_t next_random(uint64_t *state)
+/* splitmix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number
+ * Generators", 2014). */
+uint64_t compare_random(uint64_t *state)
 {
     uint64_t z = *state += 0x9e3779b97f4a7c15u;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -163,7 +163,7 @@ static double resample(const double *ratios, size_t n, size_t *drawn,
     size_t seen = 0, lower = n, i;
     memset(drawn, 0, n * sizeof *drawn);
     for (i = 0; i < n; i++)
-        drawn[next_random(state) % n]++;
+        drawn[compare_random(state) % n]++;
     for (i = 0; seen + drawn[i] <= n / 2; i++) {
         seen += drawn[i];
         if (lower == n && seen > (n - 1) / 2)
@@ -225,25 +225,32 @@ static void widen(const double *ratios, struct compare_ratio *out)
         out->high = ratios[n - 1 - k];
 }
 
-struct compare_ratio compare_ratio(const struct compare *c, size_t contender,
-                                   enum compare_measure m)
+struct compare_ratio compare_ratio_of(double *ratios, size_t n)
 {
-    struct compare_ratio out = {0};
+    struct compare_ratio out = {.pairs = n};
+    sort(ratios, n);
+    if (n != 0)
+        out.median = middle_ratio(ratios, n);
+    if (n >= COMPARE_LEAST_PAIRS) {
+        bootstrap(ratios, &out);
+        widen(ratios, &out);
+    }
+    return out;
+}
+
+struct compare_ratio compare_ratio(const struct compare *c, size_t contender,
+                                   size_t m)
+{
+    size_t n = 0;
     double *ratios = make_values(c->rounds);
     for (size_t i = 0; i < c->rounds; i++) {
         const struct compare_run *a = &c->at[0].runs[i];
         const struct compare_run *b = &c->at[contender].runs[i];
         if (a->state == COMPARE_DONE && b->state == COMPARE_DONE &&
             a->value[m] > 0 && b->value[m] > 0)
-            ratios[out.pairs++] = b->value[m] / a->value[m];
+            ratios[n++] = b->value[m] / a->value[m];
     }
-    sort(ratios, out.pairs);
-    if (out.pairs != 0)
-        out.median = middle_ratio(ratios, out.pairs);
-    if (out.pairs >= COMPARE_LEAST_PAIRS) {
-        bootstrap(ratios, &out);
-        widen(ratios, &out);
-    }
+    struct compare_ratio out = compare_ratio_of(ratios, n);
     free(ratios);
     return out;
 }

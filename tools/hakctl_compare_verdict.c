@@ -8,33 +8,6 @@
 #include "hakctl_compare.h"
 #include "hakctl.h"
 
-/* "NAME verb 3.1 % word than BASE". */
-static const struct {
-    const char *name, *verb, *less, *more;
-} words[COMPARE_MEASURES] = {
-    [COMPARE_WALL] = {"wall time", "is", "faster", "slower"},
-    [COMPARE_CPU] = {"CPU time", "uses", "less CPU time", "more CPU time"},
-    [COMPARE_RSS] = {"peak RSS", "has", "less peak RSS", "more peak RSS"},
-    [COMPARE_FAULTS] = {"minor faults", "has", "fewer minor faults",
-                        "more minor faults"},
-    [COMPARE_FIGURE] = {"figure", "is", "worse by figure", "better by figure"},
-};
-
-const char *compare_measure_name(enum compare_measure m)
-{
-    return words[m].name;
-}
-
-size_t compare_measures(const struct compare *c)
-{
-    return c->metric != NULL ? COMPARE_MEASURES : COMPARE_FIGURE;
-}
-
-enum compare_measure compare_main_measure(const struct compare *c)
-{
-    return c->metric != NULL ? COMPARE_FIGURE : COMPARE_WALL;
-}
-
 /* ---- numbers ------------------------------------------------------------- */
 
 /* How far a ratio is from 1, in percent. */
@@ -70,25 +43,60 @@ static bool is_different(const struct compare_ratio *r)
 
 /* ---- words --------------------------------------------------------------- */
 
-static void say_percent(const struct compare *c, size_t contender,
-                        enum compare_measure m, const struct compare_ratio *r,
-                        char *text, size_t bytes)
+/* Write "3.1 % VERB (95 %: 2.0 .. 4.1)". */
+static void percents_text(const struct compare_ratio *r, const char *what,
+                          char *text, size_t bytes)
 {
     bool more = r->median > 1;
-    bool turned = m == COMPARE_FIGURE && c->smaller_is_better;
     double near = percent(more ? r->low : r->high);
     double far = percent(more ? r->high : r->low);
     int digits = digits_of(percent(r->median));
-    snprintf(text, bytes, "%s %s %.*f %% %s than %s (95 %%: %.*f .. %.*f)",
-             c->at[contender].name, words[m].verb, digits, percent(r->median),
-             more != turned ? words[m].more : words[m].less, c->at[0].name,
-             digits, near, digits, far);
+    snprintf(text, bytes, "%.*f %% %s (95 %%: %.*f .. %.*f)", digits,
+             percent(r->median), what, digits, near, digits, far);
+}
+
+static void say_percent(const struct compare *c, size_t contender, size_t m,
+                        const struct compare_ratio *r, char *text, size_t bytes)
+{
+    char what[256], percents[320];
+    const struct compare_measured *measured = &c->measured[m];
+    bool turned = measured->larger_is_better && c->smaller_is_better;
+    bool more = (r->median > 1) != turned;
+    snprintf(what, sizeof what, "%s than %s",
+             more ? measured->more : measured->less, c->at[0].name);
+    percents_text(r, what, percents, sizeof percents);
+    snprintf(text, bytes, "%s %s %s", c->at[contender].name, measured->verb,
+             percents);
+}
+
+static bool is_noisy(const struct compare_ratio *r)
+{
+    return !is_different(r) && (r->low < 0.5 || r->high > 2);
+}
+
+void compare_ratio_text(const struct compare_ratio *r, const char *what,
+                        char *text, size_t bytes)
+{
+    char more[64];
+    snprintf(more, sizeof more, "%s %s", r->median > 1 ? "more" : "less", what);
+    if (r->pairs < COMPARE_LEAST_PAIRS)
+        snprintf(text, bytes, "%.2f times the %s, of %zu round%s", r->median,
+                 what, r->pairs, r->pairs == 1 ? "" : "s");
+    else if (is_noisy(r))
+        snprintf(text, bytes, "%s too noisy to tell", what);
+    else if (!is_different(r))
+        snprintf(text, bytes, "no difference in %s above %.1f %%", what,
+                 bound(r));
+    else if (r->median > 2 || r->median < 0.5)
+        snprintf(text, bytes, "%.3g times the %s (95 %%: %.3g .. %.3g)",
+                 r->median, what, r->low, r->high);
+    else
+        percents_text(r, more, text, bytes);
 }
 
 /* Few pairs: too few runs, or figures of 0 and below, which have no ratio. */
-static void say_unknown(const struct compare *c, size_t contender,
-                        enum compare_measure m, const struct compare_ratio *r,
-                        char *text, size_t bytes)
+static void say_unknown(const struct compare *c, size_t contender, size_t m,
+                        const struct compare_ratio *r, char *text, size_t bytes)
 {
     size_t both = 0;
     for (size_t i = 0; i < c->rounds; i++)
@@ -98,46 +106,47 @@ static void say_unknown(const struct compare *c, size_t contender,
         snprintf(text, bytes,
                  "%s: values of 0 and below have no ratio, and %zu round%s "
                  "without them are too few",
-                 words[m].name, r->pairs, r->pairs == 1 ? "" : "s");
+                 c->measured[m].name, r->pairs, r->pairs == 1 ? "" : "s");
     else if (r->pairs == 0)
-        snprintf(text, bytes, "%s: no round has both %s and %s", words[m].name,
-                 c->at[contender].name, c->at[0].name);
+        snprintf(text, bytes, "%s: no round has both %s and %s",
+                 c->measured[m].name, c->at[contender].name, c->at[0].name);
     else
         snprintf(text, bytes,
                  "%s: %.2f times that of %s, but %zu round%s cannot tell "
                  "(%d or more can)",
-                 words[m].name, r->median, c->at[0].name, r->pairs,
+                 c->measured[m].name, r->median, c->at[0].name, r->pairs,
                  r->pairs == 1 ? "" : "s", COMPARE_LEAST_PAIRS);
 }
 
-void compare_verdict(const struct compare *c, size_t contender,
-                     enum compare_measure m, char *text, size_t bytes)
+void compare_verdict(const struct compare *c, size_t contender, size_t m,
+                     char *text, size_t bytes)
 {
     struct compare_ratio r = compare_ratio(c, contender, m);
     if (r.pairs < COMPARE_LEAST_PAIRS)
         say_unknown(c, contender, m, &r, text, bytes);
-    else if (!is_different(&r) && (r.low < 0.5 || r.high > 2))
+    else if (is_noisy(&r))
         snprintf(text, bytes,
                  "%s: too noisy to tell (95 %%: %.3g .. %.3g times that of %s)",
-                 words[m].name, r.low, r.high, c->at[0].name);
+                 c->measured[m].name, r.low, r.high, c->at[0].name);
     else if (!is_different(&r))
         snprintf(text, bytes, "%s: no difference above %.1f %% was found",
-                 words[m].name, bound(&r));
+                 c->measured[m].name, bound(&r));
     else if (r.median > 2 || r.median < 0.5)
         snprintf(text, bytes,
                  "%s has %.3g times the %s of %s (95 %%: %.3g .. "
                  "%.3g)",
-                 c->at[contender].name, r.median, words[m].name, c->at[0].name,
-                 r.low, r.high);
+                 c->at[contender].name, r.median, c->measured[m].name,
+                 c->at[0].name, r.low, r.high);
     else
         say_percent(c, contender, m, &r, text, bytes);
 }
 
 const char *compare_verdict_word(const struct compare *c, size_t contender,
-                                 enum compare_measure m)
+                                 size_t m)
 {
     struct compare_ratio r = compare_ratio(c, contender, m);
-    bool larger_is_better = m == COMPARE_FIGURE && !c->smaller_is_better;
+    bool larger_is_better =
+        c->measured[m].larger_is_better && !c->smaller_is_better;
     if (r.pairs < COMPARE_LEAST_PAIRS)
         return "unknown";
     if (!is_different(&r))

@@ -101,6 +101,25 @@ static bool read_process(struct report *r, const char *word)
     return good;
 }
 
+/* ---- the page ------------------------------------------------------------ */
+
+/* What fills a slot of the frame. */
+static const struct html_slot slots[] = {{"title", report_write_title},
+                                         {"process", report_write_process},
+                                         {"summary", report_write_summary},
+                                         {"notes", report_write_notes},
+                                         {"moments", report_write_moments},
+                                         {"advice", report_write_advice},
+                                         {"time", report_write_time},
+                                         {"events", report_write_events},
+                                         {"heat", report_write_heat},
+                                         {"sites", report_write_sites},
+                                         {"tree", report_write_tree},
+                                         {"sources", report_write_sources},
+                                         {"data", html_json},
+                                         {NULL, NULL}};
+static const struct html_page kind = {"report.html", "report.js", slots};
+
 /* ---- the command --------------------------------------------------------- */
 
 /* Does the word name a process rather than a file? */
@@ -125,7 +144,7 @@ static bool read_all(struct report *r, int n, char **word)
 bool report_make(struct report *r, const char *file)
 {
     json_t *page = report_figures(r);
-    bool good = page != NULL && report_write(page, file);
+    bool good = page != NULL && html_write_page(&kind, page, file);
     json_decref(page);
     return good;
 }

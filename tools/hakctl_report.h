@@ -15,7 +15,8 @@
  *     hakctl_report_parts.c    figures -> HTML: the upper half of the page
  *     hakctl_report_charts.c   the same: the lower half
  *     hakctl_report_tables.c   tables
- *     hakctl_report_html.c     HTML's characters, and the frame of the page
+ *     hakctl_report_html.c     HTML's characters, and the frame of a page, also
+ * of hakctl replay --page
  *
  * The page holds its figures as JSON too. All that it shows, the tables and
  * what its script draws, comes from there, so that they agree. docs/report.md
@@ -134,7 +135,15 @@ void html_text(FILE *out, const char *text);
 /* Write JSON so that it can stand in <script type="application/json">. */
 void html_json(FILE *out, const json_t *value);
 
-enum html_unit { HTML_TEXT, HTML_COUNT, HTML_BYTES, HTML_MS, HTML_PERCENT };
+enum html_unit {
+    HTML_TEXT,
+    HTML_COUNT,
+    HTML_BYTES,
+    HTML_NS,
+    HTML_MS,
+    HTML_PERCENT,
+    HTML_RATIO
+};
 
 /* Write a figure as people read it, in <data> with its exact value. A figure
  * that is not known is a dash. */
@@ -143,12 +152,25 @@ void html_figure(FILE *out, const json_t *value, enum html_unit unit);
 void html_figure_text(char *out, size_t bytes, const json_t *value,
                       enum html_unit unit);
 
+/* What fills the slot {{NAME}} of a frame. */
+struct html_slot {
+    const char *name; /* NULL: the end of the list */
+    void (*write)(FILE *out, const json_t *page);
+};
+
+/* A kind of page: files of tools/report/, and its slots. */
+struct html_page {
+    const char *frame, *script;
+    const struct html_slot *slots;
+};
+
 /*
- * report_write - write the page.
+ * html_write_page - write a page.
  * file     is replaced as a whole, or left as it is
  * Returns  false, after a message
  */
-bool report_write(const json_t *page, const char *file);
+bool html_write_page(const struct html_page *kind, const json_t *page,
+                     const char *file);
 
 /* Can a page be written there? Returns false, after a message. */
 bool report_can_write(const char *file);

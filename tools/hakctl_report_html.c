@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * hakctl_report_html.c - HTML: its characters, and the frame of the page.
  *
- * The frame is report.html with slots {{NAME}}. It, its style and its script
- * are files of tools/report/, which make puts beside hakctl, as is Chart.js.
+ * The frame of a page is a file of HTML with slots {{NAME}}. It, its style and
+ * its scripts are files of tools/report/, which make puts beside hakctl, as is
+ * Chart.js.
  */
 #include "hakctl_report.h"
 #include "hakctl.h"
@@ -98,6 +99,19 @@ static void bytes_text(char *out, size_t bytes, double n)
     snprintf(out, bytes, "%.*f %s", digits, n, units[i]);
 }
 
+static void ns_text(char *out, size_t bytes, double n)
+{
+    static const char *const units[] = {"ns", "\xc2\xb5s", "ms", "s"};
+    size_t i = 0;
+    for (; n >= 1000 && i + 1 < sizeof units / sizeof units[0]; i++)
+        n /= 1000;
+    snprintf(out, bytes, "%.*f %s",
+             n >= 100  ? 0
+             : n >= 10 ? 1
+                       : 2,
+             n, units[i]);
+}
+
 static void ms_text(char *out, size_t bytes, int64_t ms)
 {
     int64_t s = ms / 1000;
@@ -120,6 +134,10 @@ void html_figure_text(char *out, size_t bytes, const json_t *value,
         snprintf(out, bytes, "\xe2\x80\x93");
     else if (unit == HTML_BYTES)
         bytes_text(out, bytes, n);
+    else if (unit == HTML_NS)
+        ns_text(out, bytes, n);
+    else if (unit == HTML_RATIO)
+        snprintf(out, bytes, "%.2f", n);
     else if (unit == HTML_MS)
         ms_text(out, bytes, (int64_t)n);
     else if (unit == HTML_PERCENT)
@@ -200,9 +218,10 @@ static char *read_library(void)
 /* ---- the frame ----------------------------------------------------------- */
 
 struct frame {
+    const struct html_page *kind;
     const json_t *page;
-    char *text, *style, *script,
-        *library; /* text: with places for the others */
+    /* text: with places for the others; common: the script that pages share */
+    char *text, *style, *common, *script, *library;
     char nonce[33];
 };
 
@@ -216,26 +235,6 @@ static void make_nonce(char out[33])
         snprintf(out + 2 * i, 3, "%02x", bytes[i]);
 }
 
-/* What fills a slot of the frame. */
-static const struct {
-    const char *name;
-    void (*write)(FILE *out, const json_t *page);
-} slots[] = {
-    {"title", report_write_title},
-    {"process", report_write_process},
-    {"summary", report_write_summary},
-    {"notes", report_write_notes},
-    {"moments", report_write_moments},
-    {"advice", report_write_advice},
-    {"time", report_write_time},
-    {"events", report_write_events},
-    {"heat", report_write_heat},
-    {"sites", report_write_sites},
-    {"tree", report_write_tree},
-    {"sources", report_write_sources},
-    {"data", html_json},
-};
-
 static void write_slot(FILE *out, const struct frame *f, const char *name,
                        size_t n)
 {
@@ -244,15 +243,16 @@ static void write_slot(FILE *out, const struct frame *f, const char *name,
     } texts[] = {
         {"nonce", f->nonce},
         {"style", f->style},
+        {"common", f->common},
         {"script", f->script},
         {"library", f->library != NULL ? f->library : ""},
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         if (strlen(texts[i].name) == n && memcmp(texts[i].name, name, n) == 0)
             fputs(texts[i].text, out);
-    for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++)
-        if (strlen(slots[i].name) == n && memcmp(slots[i].name, name, n) == 0)
-            slots[i].write(out, f->page);
+    for (const struct html_slot *s = f->kind->slots; s->name != NULL; s++)
+        if (strlen(s->name) == n && memcmp(s->name, name, n) == 0)
+            s->write(out, f->page);
 }
 
 static bool write_frame(FILE *out, const void *context)
@@ -289,28 +289,34 @@ static bool write_file(const char *file, const struct frame *f)
     return error == 0;
 }
 
-bool report_write(const json_t *page, const char *file)
+bool html_write_page(const struct html_page *kind, const json_t *page,
+                     const char *file)
 {
     struct frame f = {
+        .kind = kind,
         .page = page,
-        .text = read_part("report.html"),
+        .text = read_part(kind->frame),
         .style = read_part("report.css"),
-        .script = read_part("report.js"),
+        .common = read_part("page.js"),
+        .script = read_part(kind->script),
         .library = read_library(),
     };
-    bool good = f.text != NULL && f.style != NULL && f.script != NULL;
+    bool good = f.text != NULL && f.style != NULL && f.common != NULL &&
+                f.script != NULL;
     make_nonce(f.nonce);
     if (!good)
-        ctl_say("report: report.html, report.css and report.js are not in "
-                "share/report beside hakctl nor in ../share/hakmem/report; "
-                "make puts them there, as does make install");
+        ctl_say("%s, %s, page.js and report.css are not in share/report beside "
+                "hakctl nor in ../share/hakmem/report; make puts them there, "
+                "as does make install",
+                kind->frame, kind->script);
     else
         good = write_file(file, &f);
     if (good && f.library == NULL)
-        ctl_say("report: package libjs-chart.js is not installed, so the page "
-                "shows memory over time as a table only");
+        ctl_say("package libjs-chart.js is not installed, so the page shows "
+                "memory over time as a table only");
     free(f.text);
     free(f.style);
+    free(f.common);
     free(f.script);
     free(f.library);
     return good;
