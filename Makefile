@@ -299,6 +299,17 @@ $(B)/tests/unit/test_tune_ini: tests/unit/test_tune_ini.c \
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(CC) $(ALL) $(TEST_INC) -Itools -o $@ $(filter %.c %.o,$^) $(WHOLE_LIBS) -lm
+# The tests of hakctl replay make traces of text, and have allocators with faults.
+REPLAY_TESTS := $(B)/tests/replay/make_trace $(B)/tests/replay/allocator.so
+$(B)/tests/replay/make_trace: tests/replay/make_trace.c \
+    $(TRACE_FORMAT:%.c=$(B)/obj/%.o) $(B)/base.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(CC) $(ALL) -Itools -o $@ $(filter %.c %.o %.a,$^) $(TRACE_LIBS)
+$(B)/tests/replay/%.so: tests/replay/%.c
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(CC) $(BASE) -fno-builtin -Wall -Wextra -Werror -shared -o $@ $<
 
 # Those of the recorder have its rings filled by the test itself.
 $(B)/tests/unit/test_recorder: tests/unit/test_recorder.c \
@@ -383,7 +394,7 @@ $(B)/tests/fuzz/%: tests/fuzz/%.c tests/fuzz/driver.c $(WHOLE_OBJS) \
 	    $(if $(filter box,$*),$(WHOLE_OBJS) $(WHOLE_LIBS)) -lpthread
 
 TEST_BINS = $(UNIT_TESTS) $(PLUGIN_TESTS) $(TEST_BOXES) $(TEST_LIBS) \
-    $(PRELOAD_PROGS) $(FUZZ_BINS) $(MISUSE_PROGS)
+    $(PRELOAD_PROGS) $(FUZZ_BINS) $(MISUSE_PROGS) $(REPLAY_TESTS)
 
 .PHONY: tests check check-quick
 tests: all $(TEST_BINS)

@@ -217,7 +217,7 @@ def check_figures(page):
             if "data-key" in node.attrs:
                 figure(page, node, value[node.attrs["data-key"]], "advice")
     tiles = [n for n in page.root.all("div") if n.attrs.get("class") == "tile"]
-    for tile, value in zip(tiles, page.data["summary"], strict=True):
+    for tile, value in zip(tiles, page.data.get("summary", []), strict=True):
         figure(page, next(tile.all("dd")), value["value"], value["label"])
 
 

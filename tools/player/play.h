@@ -173,6 +173,7 @@ struct play_control {
     uint64_t overhead_ticks; /* of measuring, in each call; subtracted */
     uint64_t wall_ns, faults;
     uint64_t private_bytes; /* if baseline */
+    uint64_t file_bytes;    /* of files, at the end; if baseline at once */
     char maker[256];        /* the file that malloc is in */
     struct play_error error;
     uint64_t sample[PLAY_SAMPLES + 2]; /* private bytes, + 1; 0: not taken */

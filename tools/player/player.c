@@ -144,10 +144,13 @@ int main(void)
     if (!find_control()) {
         static const char text[] =
             "hakctl-player is started by hakctl replay, not by hand\n";
-        return write(STDERR_FILENO, text, sizeof text - 1) < 0 ? 2 : 2;
+        ssize_t n = write(STDERR_FILENO, text, sizeof text - 1);
+        (void)n;
+        return 2;
     }
     if (player.control->baseline) {
         player.control->private_bytes = play_private_bytes();
+        player.control->file_bytes = play_file_bytes();
         return 0;
     }
     look_at_maker();

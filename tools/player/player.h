@@ -169,6 +169,8 @@ void play_add_call(struct worker *me, enum play_call which, uint64_t begin,
 /* ---- player_memory.c ----------------------------------------------------- */
 
 uint64_t play_private_bytes(void);
+/* Memory of files: code and data that are as in the file. */
+uint64_t play_file_bytes(void);
 void play_take_sample(uint32_t number);
 /* The part that counts begins here. */
 void play_begin_part(void);

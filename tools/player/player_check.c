@@ -17,35 +17,46 @@ static uint64_t mix(uint64_t z)
     return z ^ (z >> 31);
 }
 
-/* The word at offset i of a block. */
-static uint64_t word_at(uint64_t made_by, uint64_t i)
+/* What the words of a block begin with, by the call that made it. */
+static uint64_t pattern_of(uint64_t made_by)
 {
-    return mix(player.control->seed + made_by + 1) + i * 0x9e3779b97f4a7c15u;
+    return mix(player.control->seed + made_by + 1);
+}
+
+/* The word at offset i. */
+static inline uint64_t word_at(uint64_t pattern, uint64_t i)
+{
+    return pattern + i * 0x9e3779b97f4a7c15u;
 }
 
 static void fill(char *p, uint64_t made_by, uint64_t bytes)
 {
-    for (uint64_t i = 0; i < bytes; i += 8) {
-        uint64_t word = word_at(made_by, i);
-        memcpy(p + i, &word, bytes - i < 8 ? bytes - i : 8);
+    const uint64_t pattern = pattern_of(made_by), whole = bytes & ~7ul;
+    uint64_t i = 0, word;
+    for (; i < whole; i += 8) {
+        word = word_at(pattern, i);
+        memcpy(p + i, &word, 8);
     }
+    word = word_at(pattern, i);
+    memcpy(p + i, &word, bytes - whole);
 }
 
 /* The offset of the first byte that is not what was filled in; `bytes`: all
  * are. */
 static uint64_t find_change(const char *p, uint64_t made_by, uint64_t bytes)
 {
-    for (uint64_t i = 0; i < bytes; i += 8) {
-        uint64_t word = word_at(made_by, i);
-        uint64_t n = bytes - i < 8 ? bytes - i : 8;
-        if (memcmp(p + i, &word, n) == 0)
-            continue;
-        const char *wanted = (const char *)&word;
-        while (*wanted == p[i])
-            wanted++, i++;
-        return i;
+    const uint64_t pattern = pattern_of(made_by), whole = bytes & ~7ul;
+    uint64_t i = 0, held;
+    for (; i < whole; i += 8) {
+        memcpy(&held, p + i, 8);
+        if (held != word_at(pattern, i))
+            break;
     }
-    return bytes;
+    for (; i < bytes; i++)
+        if ((unsigned char)p[i] !=
+            (unsigned char)(word_at(pattern, i & ~7ul) >> i % 8 * 8))
+            break;
+    return i;
 }
 
 /* ---- faults -------------------------------------------------------------- */
@@ -77,17 +88,34 @@ static void look_at_alignment(const struct worker *me, const struct play_op *op,
         play_fail(me, &error);
 }
 
+/* The first of some bytes that is not 0; `bytes`: all are. */
+static uint64_t find_set(const char *p, uint64_t bytes)
+{
+    uint64_t word, i = 0;
+    for (; i + sizeof word <= bytes; i += sizeof word) {
+        memcpy(&word, p + i, sizeof word);
+        if (word != 0)
+            break;
+    }
+    while (i < bytes && p[i] == 0)
+        i++;
+    return i;
+}
+
 /* Up to `touched` each byte is looked at, behind it one of each page. */
 static void look_for_zeroes(const struct worker *me, const struct play_op *op,
                             const char *p, uint64_t size, uint64_t touched)
 {
     struct play_error error = error_at(PLAY_NOT_ZERO, op, p, size);
-    for (uint64_t i = 0; i < size; i += i < touched ? 1 : 4096) {
-        error.offset = i;
-        error.value = (unsigned char)p[i];
-        if (p[i] != 0)
-            play_fail(me, &error);
-    }
+    uint64_t at = find_set(p, touched);
+    if (at == touched)
+        while (at < size && p[at] == 0)
+            at += 4096;
+    if (at >= size)
+        return;
+    error.offset = at;
+    error.value = (unsigned char)p[at];
+    play_fail(me, &error);
 }
 
 /* The block beside `slot` that has this byte; NULL: there is none. */
@@ -109,7 +137,7 @@ static void look_at_contents(const struct worker *me, uint64_t call,
     uint64_t at = find_change(p, c->made_by, bytes);
     if (at == bytes)
         return;
-    uint64_t word = word_at(c->made_by, at / 8 * 8);
+    uint64_t word = word_at(pattern_of(c->made_by), at / 8 * 8);
     struct play_error error = {
         .fault = PLAY_CHANGED,
         .call = call,

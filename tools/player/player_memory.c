@@ -4,8 +4,22 @@
 #include "player.h"
 
 #include <fcntl.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+/* Read a file of /proc/self. Returns how much there was. */
+static size_t read_own(const char *path, char *text, size_t bytes)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, bytes - 1) : 0;
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0)
+        play_give_up("cannot read %s; is /proc mounted?", path);
+    text[n] = 0;
+    return (size_t)n;
+}
 
 /* From "size resident shared ...", in pages: what is resident and not shared.
  */
@@ -13,13 +27,8 @@ uint64_t play_private_bytes(void)
 {
     char text[128];
     uint64_t number[3] = {0};
-    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, text, sizeof text) : 0;
-    if (fd >= 0)
-        close(fd);
-    if (n <= 0)
-        play_give_up("cannot read /proc/self/statm; is /proc mounted?");
-    for (ssize_t i = 0, k = 0; i < n && k < 3; i++) {
+    size_t n = read_own("/proc/self/statm", text, sizeof text);
+    for (size_t i = 0, k = 0; i < n && k < 3; i++) {
         if (text[i] >= '0' && text[i] <= '9')
             number[k] = number[k] * 10 + (uint64_t)(text[i] - '0');
         else
@@ -27,6 +36,20 @@ uint64_t play_private_bytes(void)
     }
     uint64_t pages = number[1] > number[2] ? number[1] - number[2] : 0;
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+uint64_t play_file_bytes(void)
+{
+    static const char key[] = "RssFile:";
+    char text[4096];
+    read_own("/proc/self/status", text, sizeof text);
+    const char *at = strstr(text, key);
+    uint64_t kib = 0;
+    for (at = at != NULL ? at + sizeof key - 1 : ""; *at != 0 && *at != 'k';
+         at++)
+        if (*at >= '0' && *at <= '9')
+            kib = kib * 10 + (uint64_t)(*at - '0');
+    return kib * 1024;
 }
 
 void play_take_sample(uint32_t number)

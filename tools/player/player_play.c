@@ -192,7 +192,8 @@ static void play_other(struct worker *me, const struct play_op *op,
         play_set_clock(op->slot | (uint64_t)op->size << 32);
         break;
     case PLAY_SAMPLE:
-        if (op->slot % player.control->sample_every == 0 &&
+        if ((op->slot >= PLAY_SAMPLES ||
+             op->slot % player.control->sample_every == 0) &&
             atomic_load(&player.begun) != 0)
             play_take_sample(op->slot);
         break;

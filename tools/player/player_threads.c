@@ -127,6 +127,7 @@ __attribute__((noreturn)) static void finish(struct worker *me)
         play_end_part();
     if (player.checked != NULL)
         play_check_rest(me);
+    player.control->file_bytes = play_file_bytes();
     play_calibrate_ticks();
     atomic_store(&player.control->state, PLAY_DONE);
     _exit(0);

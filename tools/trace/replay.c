@@ -156,6 +156,7 @@ static bool check(struct replay *r)
     c->ignore_failure |= r->options.check;
     if (c->rounds == 0)
         c->rounds = r->options.check ? 1 : COMPARE_LEAST_PAIRS;
+    c->warmup = r->options.check || c->rounds == 1 ? 0 : 1;
     if (c->n == 0) {
         const char *conf = ctl_conf(NULL);
         if (conf == NULL || !compare_add(c, COMPARE_INI, conf))
@@ -280,6 +281,9 @@ static void tell_checked(const struct compare *c)
 static int tell(const struct replay *r, int status)
 {
     const struct compare *c = &r->compare;
+    for (size_t i = 0; i < c->n && status == CTL_OK; i++)
+        if (compare_count(c, i, COMPARE_FAILED) != 0)
+            status = CTL_SOME;
     if (!is_run(c))
         return status;
     if (c->json == NULL || strcmp(c->json, "-") != 0) {
@@ -292,12 +296,7 @@ static int tell(const struct replay *r, int status)
     bool good = (c->json == NULL || compare_json_put(c, all)) &&
                 (r->page == NULL || replay_write_page(all, r->page));
     json_decref(all);
-    if (!good && status == CTL_OK)
-        status = CTL_BAD;
-    for (size_t i = 0; i < c->n && status == CTL_OK; i++)
-        if (compare_count(c, i, COMPARE_FAILED) != 0)
-            status = CTL_SOME;
-    return status;
+    return good || status != CTL_OK ? status : CTL_BAD;
 }
 
 int ctl_replay(int argc, char **argv)

@@ -41,9 +41,10 @@ struct replay_figures {
     uint64_t mean_rss_bytes;  /* over the calls */
     uint64_t peak_live_bytes; /* of the program's blocks */
     uint64_t mean_live_bytes;
-    uint64_t faults; /* page faults without reading */
-    bool of_libc;    /* no library of LD_PRELOAD serves malloc */
-    char maker[256]; /* the file that malloc is in */
+    uint64_t library_bytes; /* memory of the library's file, at the end */
+    uint64_t faults;        /* page faults without reading */
+    bool of_libc;           /* no library of LD_PRELOAD serves malloc */
+    char maker[256];        /* the file that malloc is in */
 };
 
 /* What a trace holds. */

@@ -110,14 +110,14 @@ static void write_fault(FILE *out, const struct play_error *e,
         fprintf(out, ": malloc_usable_size says %llu bytes", value);
         return;
     case PLAY_NOT_ZERO:
-        fprintf(out, ": byte %llu is %#04llx, not 0", offset, value);
+        fprintf(out, ": byte %llu is 0x%02llx, not 0", offset, value);
         return;
     default:
         break;
     }
     fprintf(out, ": byte %llu of ", offset);
     write_block(out, made);
-    fprintf(out, " is %#04llx, not %#04llx", value, wanted);
+    fprintf(out, " is 0x%02llx, not 0x%02llx", value, wanted);
     if (e->fault == PLAY_OVERLAPS) {
         fprintf(out, "; ");
         write_block(out, other);

@@ -118,6 +118,9 @@ void replay_take_figures(struct replay_plan *plan, struct replay_figures *out)
                                    .of_libc = plan->control->of_libc};
     memcpy(out->maker, plan->control->maker, sizeof out->maker);
     out->maker[sizeof out->maker - 1] = 0;
+    if (plan->control->file_bytes > plan->baseline_file_bytes)
+        out->library_bytes =
+            plan->control->file_bytes - plan->baseline_file_bytes;
     take_times(plan, out);
     take_memory(plan, out);
 }

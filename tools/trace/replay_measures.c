@@ -30,6 +30,9 @@ static const struct compare_measured measured[REPLAY_MEASURES] = {
                        "has", "fewer minor faults", "more minor faults"},
     [REPLAY_WALL] = {"wall_ns", "wall time", COMPARE_NS, "wall time", "is",
                      "faster", "slower", .hidden = true},
+    [REPLAY_LIBRARY] = {"library_rss_bytes", "library", COMPARE_BYTES,
+                        "memory of the library's file", "has", "less", "more",
+                        .hidden = true},
     [REPLAY_MALLOC] = {"malloc_p50_ns", "malloc50", TIME_OF("malloc", "p50")},
     {"malloc_p99_ns", "99", TIME_OF("malloc", "p99")},
     {"malloc_p999_ns", "99.9", TIME_OF("malloc", "p99.9")},
@@ -49,6 +52,7 @@ static void take_values(const struct replay_figures *f, struct compare_run *run)
         live > 0 ? (double)f->mean_rss_bytes / live : 0;
     value[REPLAY_FAULTS] = (double)f->faults;
     value[REPLAY_WALL] = f->wall_ns;
+    value[REPLAY_LIBRARY] = (double)f->library_bytes;
     memcpy(value + REPLAY_MALLOC, f->malloc_ns, sizeof f->malloc_ns);
     memcpy(value + REPLAY_FREE, f->free_ns, sizeof f->free_ns);
 }

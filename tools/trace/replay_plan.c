@@ -63,7 +63,10 @@ static int look_at(struct replay_plan *plan, char *why, size_t n)
                  (unsigned long long)plan->facts.peak_live_blocks);
         return -EFBIG;
     }
-    plan->facts.about = trace_about(plan->trace);
+    plan->about = strdup(trace_about(plan->trace));
+    if (plan->about == NULL)
+        ctl_die("replay: no memory");
+    plan->facts.about = plan->about;
     return make_file(plan, why, n);
 }
 
@@ -94,6 +97,7 @@ void replay_plan_close(struct replay_plan *plan)
         trace_close(plan->trace);
     trace_table_clear(&plan->touched);
     free(plan->path);
+    free(plan->about);
     free(plan);
 }
 

@@ -32,7 +32,7 @@ struct replay_place {
 };
 
 struct replay_plan {
-    char *path;
+    char *path, *about;
     struct trace *trace;
     struct replay_facts facts;
     uint64_t peak_call; /* the call after which most bytes are live */
@@ -51,7 +51,7 @@ struct replay_plan {
     bool has_batches, is_exact; /* the file has all batches, in that order */
     uint64_t first_bytes;       /* of the first one */
     bool has_baseline;
-    uint64_t baseline_bytes;
+    uint64_t baseline_bytes, baseline_file_bytes;
 };
 
 /* A call of the allocator that an operation of a trace is played as. */

@@ -234,6 +234,7 @@ static int measure_baseline(struct run *r)
     if (compare_interrupted())
         return -EINTR;
     r->plan->baseline_bytes = r->plan->control->private_bytes;
+    r->plan->baseline_file_bytes = r->plan->control->file_bytes;
     r->plan->has_baseline = r->plan->baseline_bytes != 0;
     r->plan->control->baseline = 0;
     return r->plan->has_baseline
