@@ -2,7 +2,8 @@
 # test_traces.sh - traces of real programs, played with checks on each box: on
 # libc and on all configurations of conf/ and of tests/fused/.
 set -u
-cd "$(dirname "$0")/../.." || exit 1
+root=$(cd "$(dirname "$0")/../.." && pwd) || exit 1
+cd "$root" || exit 1
 unset HAKMEM_CONF HAKMEM_PROFILE LD_PRELOAD
 
 tmp=$(mktemp -d) || exit 1
@@ -22,15 +23,18 @@ for conf in conf/*.ini conf/foreign/*.ini tests/fused/all-boxes.ini; do
     fi
 done
 
-for trace in tests/traces/*.trace; do
+# Where configurations write files, as heap-profile.ini does.
+cd "$tmp" || exit 1
+for trace in "$root"/tests/traces/*.trace; do
     for conf in "$@"; do
-        build/hakctl replay "$trace" --check -c "$conf" >"$said" 2>&1
+        "$root/build/hakctl" replay "$trace" --check -c "$root/$conf" \
+            >"$said" 2>&1
         result $? "$(basename "$trace") on $conf"
     done
-    build/hakctl replay "$trace" --check --exact --libc >"$said" 2>&1
+    "$root/build/hakctl" replay "$trace" --check --exact --libc >"$said" 2>&1
     result $? "$(basename "$trace") on libc"
-    [ "$(stat -c %s "$trace")" -lt 1000000 ] && build/hakctl trace "$trace" \
-        >"$said"
+    [ "$(stat -c %s "$trace")" -lt 1000000 ] &&
+        "$root/build/hakctl" trace "$trace" >"$said"
     result $? "$(basename "$trace") is small and whole"
 done
 finish
