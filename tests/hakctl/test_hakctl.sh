@@ -39,9 +39,9 @@ usage: hakctl COMMAND [ARGS]
   profile   whose memory it is: a heap profile as text
   record    what a program asks of malloc, as a trace
   compare   configurations and allocators side by side
-  trace     what is in a trace, and parts of it
   replay    play a trace on configurations and allocators
   tune      find the best configuration for a program's traces
+  trace     what is in a trace, and parts of it
   help      this text, or that of a command
 
 hakctl help COMMAND says more; hakctl --version says which.
