@@ -124,6 +124,8 @@ TEST(a_thread_that_ended_gives_its_ring_and_number_away)
         a.ring->lost = 2;
         __atomic_store_n(&a.ring->ended, 1, __ATOMIC_RELEASE);
         recorder_pass(recorder);
+        EXPECT_EQ(a.ring->head % RECORD_RING_ENTRIES, 0);
+        EXPECT_EQ(a.ring->head, a.ring->tail);
     }
     EXPECT_STR(end(), "0n 1n 2n 0. 1. 2.");
     EXPECT_EQ(recorder->totals.lost, 6);
