@@ -471,8 +471,8 @@ soak: all $(B)/tests/preload/stress $(B)/tests/preload/churn
 
 # ---- demo, bench, lint, install ------------------------------------------------
 
-.PHONY: demo bench bench-pair bench-boxes bench-tuning bench-guard bench-profile bench-record bench-tap \
-    bench-stack bench-learner bench-hardened lint install \
+.PHONY: demo bench bench-pair bench-boxes bench-tuning bench-guard bench-profile bench-record \
+    bench-tap bench-stack bench-learner bench-hardened lint install \
     clean help format
 demo: | $(B)/.deps-demo
 	$(MAKE) all
@@ -560,7 +560,7 @@ bench-record: benches
 
 # bench-tap measures what a call costs the program that is recorded.
 bench-tap: benches
-	bench/tap.sh $(BENCH_ARGS)
+	bench/tap.py $(BENCH_ARGS)
 
 # bench-stack measures how fast module stack walks a stack.
 bench-stack: benches
