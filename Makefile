@@ -312,7 +312,8 @@ $(B)/tests/replay/%.so: tests/replay/%.c
 	$(CC) $(BASE) -fno-builtin -Wall -Wextra -Werror -shared -o $@ $<
 
 # Those of the recorder have its rings filled by the test itself.
-$(B)/tests/unit/test_recorder: tests/unit/test_recorder.c \
+RECORDER_TESTS := $(filter $(B)/tests/unit/test_recorder%,$(UNIT_TESTS))
+$(RECORDER_TESTS): $(B)/%: %.c tests/unit/recorder.h \
     $(patsubst %,$(B)/obj/tools/trace/record_%.o,area merge pass process) \
     $(TRACE_FORMAT:%.c=$(B)/obj/%.o) $(B)/obj/tools/hakctl_json.o $(B)/base.a
 	@mkdir -p $(@D)
@@ -471,7 +472,7 @@ soak: all $(B)/tests/preload/stress $(B)/tests/preload/churn
 # ---- demo, bench, lint, install ------------------------------------------------
 
 .PHONY: demo bench bench-pair bench-boxes bench-tuning bench-guard bench-profile bench-record \
-    bench-stack bench-learner bench-hardened lint install \
+    bench-tap bench-stack bench-learner bench-hardened lint install \
     clean help format
 demo: | $(B)/.deps-demo
 	$(MAKE) all
@@ -556,6 +557,10 @@ bench-learner: benches
 # bench-record measures the cost of hakctl record.
 bench-record: benches
 	bench/record.py $(BENCH_ARGS)
+
+# bench-tap measures what a call costs the program that is recorded.
+bench-tap: benches
+	bench/tap.py $(BENCH_ARGS)
 
 # bench-stack measures how fast module stack walks a stack.
 bench-stack: benches
@@ -644,6 +649,7 @@ help:
 	@echo 'make bench-profile  what the heap profile and the timeline cost'
 	@echo 'make bench-learner  programs on fixed routes and under the learner'
 	@echo 'make bench-record  what hakctl record costs'
+	@echo 'make bench-tap   what a recorded call costs the program alone'
 	@echo 'make bench-stack  how fast module stack walks a stack'
 	@echo 'make bench-hardened  conf/hardened.ini beside Scudo (HARDENED_MALLOC=FILE)'
 	@echo 'make bench-foreign  calls of other libraries, programs on them as boxes'

@@ -292,6 +292,64 @@ static void scene_touched(void)
     }
 }
 
+static void scene_touched_quarter(void)
+{
+    char *p = calloc(1, 64 * MIB);
+    EXPECT(p != NULL);
+    memset(p, 1, 16 * MIB);
+    free(p);
+    note(RECORD_TOUCHED, p, 16 * MIB, 0);
+}
+
+static struct record_entry *ring_0;
+static volatile unsigned nhandled;
+
+/* Look for the entries of the first thread's ring. */
+static void find_ring_0(void)
+{
+    char line[512];
+    uintptr_t area = 0;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    EXPECT(maps != NULL);
+    while (area == 0 && fgets(line, sizeof line, maps) != NULL)
+        if (strstr(line, "memfd:ring") != NULL)
+            area = strtoul(line, NULL, 16);
+    fclose(maps);
+    EXPECT_NE(area, 0);
+    ring_0 = record_entries((struct record_area *)area, 0); /* NOLINT */
+}
+
+static void protect_ring_0(int access)
+{
+    EXPECT_EQ(mprotect(ring_0, RECORD_RING_ENTRIES * sizeof *ring_0, access),
+              0);
+}
+
+static void handle_fault(int number)
+{
+    (void)number;
+    nhandled++;
+    protect_ring_0(PROT_READ | PROT_WRITE);
+    free(malloc(333));
+}
+
+/* The handler of a fault interrupts the module where it writes an entry. */
+static void scene_interrupted(void)
+{
+    free(malloc(1));
+    find_ring_0();
+    EXPECT(signal(SIGSEGV, handle_fault) != SIG_ERR);
+    mark();
+    for (unsigned i = 0; i < 10; i++) {
+        protect_ring_0(PROT_READ);
+        void *p = noted_malloc(50);
+        protect_ring_0(PROT_READ);
+        noted_free(p);
+    }
+    EXPECT_EQ(nhandled, 20);
+    mark();
+}
+
 static void wait_phase(uint32_t phase)
 {
     while (__atomic_load_n(&shared->phase, __ATOMIC_ACQUIRE) < phase) {
@@ -326,6 +384,8 @@ static const struct scene {
     {"full", scene_full},
     {"busy", scene_busy},
     {"touched", scene_touched},
+    {"touched_quarter", scene_touched_quarter},
+    {"interrupted", scene_interrupted},
     {"live", scene_live},
 };
 
@@ -589,9 +649,31 @@ TEST(large_blocks_tell_what_was_touched)
     }
 }
 
+TEST(a_quarter_of_a_block_is_touched)
+{
+    run("touched_quarter");
+    const struct stream *s = &reader.stream[0];
+    if (is_foreign() || is_mode("verify"))
+        return;
+    EXPECT_GE(s->ntouched, 1);
+    EXPECT_EQ(s->touched.address, shared->call[0].address);
+    EXPECT_GE(s->touched.size, 16 * MIB);
+    EXPECT_LE(s->touched.size, 20 * MIB); /* huge pages */
+}
+
+/* Its calls and those of handlers that come in between: the former are there,
+ * and the latter are lost. */
+TEST(a_handler_that_interrupts_an_entry)
+{
+    run("interrupted");
+    expect_streams();
+    EXPECT_EQ(reader.area->lost, 40);
+}
+
 /* ---- memory that is none ------------------------------------------------- */
 
-static void expect_refused(const char *path, const char *why)
+/* Start a program with that path. It must run, and say these two. */
+static void expect_said(const char *path, const char *why, const char *result)
 {
     char text[1000] = "";
     int out[2], kept = dup(2);
@@ -605,7 +687,12 @@ static void expect_refused(const char *path, const char *why)
     EXPECT_EQ(status, 0);
     EXPECT_GE(read(out[0], text, sizeof text - 1), 0);
     EXPECT_CONTAINS(text, why);
-    EXPECT_CONTAINS(text, "nothing is recorded");
+    EXPECT_CONTAINS(text, result);
+}
+
+static void expect_refused(const char *path, const char *why)
+{
+    expect_said(path, why, "nothing is recorded");
 }
 
 TEST(memory_that_is_none_is_refused)
@@ -613,6 +700,7 @@ TEST(memory_that_is_none_is_refused)
     char path[] = "/tmp/hak-no-ring-XXXXXX";
     if (!under_hakmem())
         SKIP("only hakmem records");
+    expect_said("ring", "nor an absolute path", "running on libc alone");
     expect_refused("/nonexistent", "No such file");
     expect_refused("/dev/null", "no memory of hakctl record");
     expect_refused("/", "Is a directory");

@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import resource
+import select
 import shutil
 import signal
 import subprocess
@@ -52,6 +53,14 @@ signal.signal(signal.SIGTERM, end)
 print(os.getpid(), flush=True)
 while True:
     [str(n) for n in range(1000)]
+"""
+# Makes more calls than there is room for, when it is told to.
+WAITS = """
+import os, sys
+print(os.getpid(), flush=True)
+sys.stdin.readline()
+kept = [str(n) for n in range(30000)]
+print("done", flush=True)
 """
 
 
@@ -285,6 +294,23 @@ def file_limit():
     resource.setrlimit(resource.RLIMIT_FSIZE, (30000, hard))
 
 
+def hakctl_is_stopped(place):
+    p = place.start(PYTHON, "-c", WAITS, stdin=subprocess.PIPE)
+    pid = int(p.stdout.readline())
+    p.send_signal(signal.SIGSTOP)
+    p.stdin.write("go\n")
+    p.stdin.flush()
+    time.sleep(0.3)
+    same(select.select([p.stdout], [], [], 0)[0], [])
+    same(pathlib.Path(f"/proc/{pid}").exists(), True)
+    p.send_signal(signal.SIGCONT)
+    out, err = p.communicate(timeout=WAIT_S)
+    same((p.returncode, out), (0, "done\n"))
+    trace = whole(place.file)
+    same(said(err)[3], 0)
+    same(trace["calls"]["malloc"] >= 30000, True)
+
+
 def a_file_that_may_not_grow(place):
     status, out, err = place.record(PYTHON, "-c", WORK,
                                     preexec_fn=file_limit)
@@ -432,8 +458,8 @@ TESTS = [a_program_runs_as_without, threads_that_pass_blocks_on, sqlite,
          a_program_that_crashes, a_program_that_is_killed,
          signals_are_passed_on, a_thousand_forks, a_thousand_forks_of_a_shell,
          exec_begins_another_file, a_number_of_calls, some_time,
-         hakctl_is_killed, a_file_that_may_not_grow, a_full_device,
-         a_full_disk, a_pipe, files_that_cannot_be_written, wrong_words,
+         hakctl_is_killed, hakctl_is_stopped, a_file_that_may_not_grow,
+         a_full_device, a_full_disk, a_pipe, files_that_cannot_be_written, wrong_words,
          a_process_that_runs, a_process_ends_while_it_is_recorded,
          limits_of_a_process_that_runs, two_recordings_of_a_process]
 

@@ -84,7 +84,9 @@ static bool is_there(pid_t pid)
     return kill(pid, 0) == 0 || errno != ESRCH;
 }
 
-/* Let another thread take the ring. What it was used for is over. */
+/* Let another thread take the ring. What it was used for is over. The next
+ * entry is the first of its memory, so that threads with few calls touch few
+ * pages of each ring. */
 static void give_back(struct recorder *r, struct record_stream *s)
 {
     struct record_ring *ring = s->ring;
@@ -92,6 +94,10 @@ static void give_back(struct recorder *r, struct record_stream *s)
         s->of->lost += __atomic_load_n(&ring->lost, __ATOMIC_RELAXED);
         recorded_remove(s->of, s);
     }
+    uint64_t n = __atomic_load_n(&ring->head, __ATOMIC_RELAXED);
+    n += (0 - n) % RECORD_RING_ENTRIES;
+    __atomic_store_n(&ring->head, n, __ATOMIC_RELAXED);
+    __atomic_store_n(&ring->tail, n, __ATOMIC_RELAXED);
     ring->lost = 0;
     ring->tid = 0;
     ring->process = 0;

@@ -55,6 +55,8 @@ static int check_area(const struct record_area *a, char *why, size_t n)
     return 0;
 }
 
+/* The entries are left inaccessible, so that mlockall makes none of them
+ * resident; open_entries opens those of a ring that is taken. */
 static int map_area(int fd, struct record_area **out, char *why, size_t n)
 {
     struct stat st;
@@ -62,11 +64,12 @@ static int map_area(int fd, struct record_area **out, char *why, size_t n)
         return refuse(-errno, why, n);
     if (!S_ISREG(st.st_mode) || st.st_size != (off_t)RECORD_AREA_BYTES)
         return hak_refuse(-EINVAL, why, n, "it is no memory of hakctl record");
-    void *p = mmap(NULL, RECORD_AREA_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
-                   fd, 0);
+    void *p = mmap(NULL, RECORD_AREA_BYTES, PROT_NONE, MAP_SHARED, fd, 0);
     if (p == MAP_FAILED)
         return refuse(-errno, why, n);
-    int error = check_area(p, why, n);
+    int error = mprotect(p, RECORD_HEAD_BYTES, PROT_READ | PROT_WRITE) == 0
+                    ? check_area(p, why, n)
+                    : refuse(-errno, why, n);
     if (error != 0) {
         munmap(p, RECORD_AREA_BYTES);
         return error;
@@ -268,11 +271,33 @@ static struct record_ring *free_ring(uint32_t *number)
     return NULL;
 }
 
+/* They stay open: the ring's next thread finds them so, also in a child. */
+static struct record_entry *open_entries(uint32_t ring)
+{
+    struct record_entry *at = record_entries(hak_record_self.area, ring);
+    int kept = errno;
+    bool opened = mprotect(at, RECORD_RING_ENTRIES * sizeof *at,
+                           PROT_READ | PROT_WRITE) == 0;
+    errno = kept;
+    return opened ? at : NULL;
+}
+
+/* A ring with its entries, or NULL. One whose entries cannot be opened (the
+ * process has too many mappings) goes back. */
+static struct record_ring *take_free_ring(struct record_entry **entries)
+{
+    uint32_t number;
+    struct record_ring *r = free_ring(&number);
+    if (r == NULL || (*entries = open_entries(number)) != NULL)
+        return r;
+    __atomic_store_n(&r->pid, 0, __ATOMIC_RELEASE);
+    return NULL;
+}
+
 /* The ring of before, if there is one, is of the parent of this child, or of a
  * recording that is over. */
 bool hak_record_take_ring(struct record_thread *th)
 {
-    uint32_t number;
     th->process = 0;
     if (!is_recording())
         return false;
@@ -280,14 +305,13 @@ bool hak_record_take_ring(struct record_thread *th)
     hak_record_tell_lost();
     struct record_ring *r = NULL;
     if (th->pause == 0)
-        r = free_ring(&number);
+        r = take_free_ring(&th->entries);
     if (r == NULL) {
         th->pause = th->pause == 0 ? PAUSE_CALLS : th->pause - 1;
         hak_record_count_lost();
         return false;
     }
     th->ring = r;
-    th->entries = record_entries(hak_record_self.area, number);
     th->head = __atomic_load_n(&r->head, __ATOMIC_RELAXED);
     th->look_at = th->head;
     th->last_ticks = record_ticks();

@@ -71,8 +71,8 @@ struct record_entry {
  * in tid, process, pid_space and started_ticks, and then puts entries. The
  * writer of the trace looks at these when head has changed or `ended` is set.
  * It gives the ring back when that is empty and `ended` is set, or when the
- * process is gone: it sets lost, ended, tid and process to 0 and then pid. head
- * and tail go on from where they are.
+ * process is gone: it raises head and tail to a multiple of
+ * RECORD_RING_ENTRIES, sets lost, ended, tid and process to 0, and then pid.
  *
  * A program that calls exec keeps its pid, and its rings stay behind without
  * `ended`. So `process` has another value in the new program. The writer takes
