@@ -171,7 +171,7 @@ struct play_control {
     uint32_t of_libc; /* malloc is that of libc */
     double ticks_per_ns;
     uint64_t overhead_ticks; /* of measuring, in each call; subtracted */
-    uint64_t wall_ns, faults;
+    uint64_t wall_ns, cpu_ns, faults;
     uint64_t private_bytes; /* if baseline */
     uint64_t file_bytes;    /* of files, at the end; if baseline at once */
     char maker[256];        /* the file that malloc is in */

@@ -152,6 +152,8 @@ void play_wake(_Atomic uint32_t *word, int n);
 
 /* The real monotonic clock, whatever the program's is. */
 uint64_t play_now_ns(void);
+/* CPU time of all threads so far. */
+uint64_t play_cpu_ns(void);
 /* Set the program's clock to a time of the trace, if that is later. */
 void play_set_clock(uint64_t ns);
 /* From now on the clock is the trace's. */
