@@ -282,6 +282,23 @@ $(TRACE_TESTS): $(B)/%: %.c tests/unit/traces.h \
 	$(call say,LINK)
 	$(CC) $(ALL) $(TEST_INC) -Itools -o $@ $(filter %.c %.o %.a,$^) $(TRACE_LIBS)
 
+# The search of hakctl tune, without traces and INIs.
+TUNE_SEARCH := $(patsubst %,tools/trace/tune_%.c,choice lab race duel search \
+    confirm) tools/hakctl_compare_stats.c
+$(B)/tests/unit/test_tune: tests/unit/test_tune.c \
+    $(TUNE_SEARCH:%.c=$(B)/obj/%.o) $(WHOLE_OBJS)
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(CC) $(ALL) $(TEST_INC) -Itools -o $@ $(filter %.c %.o,$^) $(WHOLE_LIBS) -lm
+
+# What it writes.
+$(B)/tests/unit/test_tune_ini: tests/unit/test_tune_ini.c \
+    $(patsubst %,$(B)/obj/tools/trace/tune_%.o,ini choice lab) \
+    $(B)/obj/tools/hakctl_compare_stats.o $(B)/obj/tools/hakctl_files.o \
+    $(WHOLE_OBJS)
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(CC) $(ALL) $(TEST_INC) -Itools -o $@ $(filter %.c %.o,$^) $(WHOLE_LIBS) -lm
 # The tests of hakctl replay make traces of text, and have allocators with faults.
 REPLAY_TESTS := $(B)/tests/replay/make_trace $(B)/tests/replay/allocator.so
 $(B)/tests/replay/make_trace: tests/replay/make_trace.c \
@@ -454,7 +471,7 @@ soak: all $(B)/tests/preload/stress $(B)/tests/preload/churn
 # ---- demo, bench, lint, install ------------------------------------------------
 
 .PHONY: demo bench bench-pair bench-boxes bench-tuning bench-guard bench-profile bench-record \
-    bench-stack bench-hardened lint install \
+    bench-stack bench-learner bench-hardened lint install \
     clean help format
 demo: | $(B)/.deps-demo
 	$(MAKE) all
@@ -502,6 +519,12 @@ $(B)/bench/trace_file: bench/trace_file.c $(TRACE_FORMAT:%.c=$(B)/obj/%.o) \
 bench-trace: $(B)/bench/trace_file
 	$(B)/bench/trace_file $(TRACES)
 
+# bench-tune records whole programs, tunes a configuration to each, and runs the
+# program on that and on the default.
+.PHONY: bench-tune
+bench-tune: benches
+	bench/tuned.py $(BENCH_ARGS)
+
 .PHONY: benches
 benches: | $(B)/.deps-bench
 	$(MAKE) all $(BENCH_PROGS)
@@ -525,6 +548,10 @@ bench-guard: benches
 # bench-profile measures the cost of the heap profile and of the timeline.
 bench-profile: benches
 	bench/profile.py $(BENCH_ARGS)
+
+# bench-learner measures whether routes matter, and whether the learner pays.
+bench-learner: benches
+	bench/learner.py $(BENCH_ARGS)
 
 # bench-record measures the cost of hakctl record.
 bench-record: benches
@@ -612,8 +639,10 @@ help:
 	@echo 'make bench-pair  ns of a malloc/free pair'
 	@echo 'make bench-boxes each box on its own sizes, options on and off'
 	@echo 'make bench-tuning  the constants that trade time for memory'
+	@echo 'make bench-tune  hakctl tune on whole programs, and what it gains'
 	@echo 'make bench-guard  what samples against guard pages cost'
 	@echo 'make bench-profile  what the heap profile and the timeline cost'
+	@echo 'make bench-learner  programs on fixed routes and under the learner'
 	@echo 'make bench-record  what hakctl record costs'
 	@echo 'make bench-stack  how fast module stack walks a stack'
 	@echo 'make bench-hardened  conf/hardened.ini beside Scudo (HARDENED_MALLOC=FILE)'

@@ -100,9 +100,6 @@ def option_rows():
             [hakmem("off"), hakmem("on", "guard",
                                    BOX_GUARD_MOST_PER_SECOND="0")],
             mixed(16, 1024, 400)[1]),
-        Row("learner, phases of one class", program("bench_learner", 1, 8),
-            [hakmem(mode, "learner", LEARNER_MODE=mode)
-             for mode in ("off", "observe", "apply")]),
         Row("learner, 16..1024 B, ws 400", mixed(16, 1024, 400)[0],
             [hakmem(mode, "learner", LEARNER_MODE=mode)
              for mode in ("off", "observe", "apply")],

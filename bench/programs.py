@@ -26,6 +26,10 @@ def installed(name):
     return path
 
 
+def script(name):
+    return os.path.join(SCRIPTS, name)
+
+
 def random_numbers(seed):
     while True:
         seed = (seed * 6364136223846793005 + 1442695040888963407) % 2**64
@@ -225,9 +229,6 @@ def program_rows(contenders, quick):
     def add(name, argv, env=None, times=1, group="programs", tags=()):
         rows.append(Row(name, argv, contenders, env, "s", group, tags, times,
                         quiet=False))
-
-    def script(name):
-        return os.path.join(SCRIPTS, name)
 
     if gcc := installed("gcc"):
         functions = size(90, 20)

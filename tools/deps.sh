@@ -22,7 +22,8 @@ packages() { # GROUP
     check) echo "$build $programs g++ valgrind spin tar findutils coreutils jq
 tmux prometheus curl postgresql
 libdebuginfod1|libdebuginfod1t64 $peers libmemkind0" ;;
-    bench) echo "$build $programs $peers python3-matplotlib z3 postgresql" ;;
+    bench) echo "$build $programs $peers python3-matplotlib z3 postgresql g++
+jq" ;;
     fuzz) echo "$build clang libclang-rt-14-dev|libclang-rt-dev" ;;
     lint) echo "$build clang-format-14|clang-format clang-tidy cppcheck
 shellcheck" ;;

@@ -460,6 +460,32 @@ static const struct command commands[] = {
      "\n"
      "Exit status: 0; 1 a run failed: the allocator crashed, or a check has\n"
      "found a fault; 2 bad usage, trace or configuration; 130 interrupted.\n"},
+    {"tune", ctl_tune,
+     "TRACE... [-c BASE.ini] [-o FILE] [--budget TIME] [OPTIONS]",
+     "find the best configuration for a program's traces",
+     "Searches routes, parameters of boxes and purge_delay_ms for what makes\n"
+     "the programs of the traces (hakctl record) take less time in the\n"
+     "allocator or less memory, on one part of each trace, and confirms it on\n"
+     "another part. Writes an INI only if that shows a gain beyond the noise.\n"
+     "Each changed line has its own gain as a comment (docs/tune.md).\n"
+     "\n"
+     "  -c, --conf INI         where to begin (default: HAKMEM_CONF, else\n"
+     "                         conf/default.ini)\n"
+     "  -o, --output FILE      default: tuned.ini\n"
+     "      --budget TIME      90s, 10m, 1h (default: 10m)\n"
+     "      --weight LIST      what counts how much (default: time=1,rss=1)\n"
+     "      --loss PERCENT     by how much a measure that counts may get "
+     "worse\n"
+     "                         (default: 1)\n"
+     "      --trace-weight LIST  of each trace, as 2,1,1 (default: equal)\n"
+     "      --seed N           other random combinations (default: 1)\n"
+     "      --resume           go on with what was interrupted, by FILE.state\n"
+     "  -j, --json FILE        the result, too; \"-\": stdout, instead of "
+     "text\n"
+     "\n"
+     "Exit status: 0, also if no change is worth it; 1 the base cannot be\n"
+     "played; 2 bad usage, traces or configuration; 130 it was interrupted,\n"
+     "and what was confirmed by then is written.\n"},
     {"trace", ctl_trace,
      "FILE [--json]\n"
      "       hakctl trace dump FILE\n"

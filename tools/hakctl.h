@@ -220,6 +220,11 @@ struct ctl_reported {
  * exit status of the program, as a shell has it. */
 int ctl_run_reported(const struct ctl_reported *what);
 
+/* ---- hakctl_boxes.c ------------------------------------------------------ */
+
+/* Format a value of a parameter that is no text, as in an INI. */
+void ctl_value_text(char out[32], const struct hak_param *p, int64_t value);
+
 /* ---- hakctl_foreign.c ---------------------------------------------------- */
 
 /* Keep main's argv, for ctl_foreign_tls(). */
@@ -257,6 +262,14 @@ int ctl_instances(const char *path, const char *profile, bool json);
 /* The text in a library of hakmem that says how it was built; free it. NULL
  * with errno ENOEXEC: the file is no such library. */
 char *ctl_library_text(const char *path);
+
+/* ---- hakctl_lint.c ------------------------------------------------------- */
+
+struct ctl_findings;
+/* Add the findings of hakctl lint about an INI: those of ctl_check, with the
+ * profile or, if it is NULL and HAKMEM_PROFILE is not set, with each. */
+void ctl_lint_file(struct ctl_findings *all, const char *path,
+                   const char *profile);
 
 /* ---- hakctl_check.c ------------------------------------------------------ */
 
@@ -304,6 +317,9 @@ bool ctl_crashes(const char *path, const char *profile);
 void ctl_add_finding(struct ctl_findings *all, const struct ctl_finding *f);
 bool ctl_has_finding(const struct ctl_findings *all,
                      const struct ctl_finding *f);
+
+/* Free what a list holds; it is empty then. */
+void ctl_forget_findings(struct ctl_findings *all);
 
 /* Print a finding as a line, "file:line: error: text". */
 void ctl_print_finding(FILE *out, const struct ctl_finding *f);

@@ -87,7 +87,7 @@ static void choice_text(char out[32], const char *choices, int64_t position)
     snprintf(out, 32, "%.*s", n > 0 ? n : 1, n > 0 ? at : "?");
 }
 
-static void value_text(char out[32], const struct hak_param *p, int64_t value)
+void ctl_value_text(char out[32], const struct hak_param *p, int64_t value)
 {
     switch (p->type) {
     case HAK_PARAM_BOOL:
@@ -138,9 +138,9 @@ static void print_operations(const struct hak_box_ops *ops)
 static void print_param(const struct hak_param *p)
 {
     char def[32], min[32], max[32];
-    value_text(def, p, p->def);
-    value_text(min, p, p->min);
-    value_text(max, p, p->max);
+    ctl_value_text(def, p, p->def);
+    ctl_value_text(min, p, p->min);
+    ctl_value_text(max, p, p->max);
     printf("  %-18s %-5s ", p->name, type_name(p->type));
     if (is_text(p))
         printf("default %s", p->def_text != NULL ? p->def_text : "none");
@@ -183,7 +183,7 @@ static void json_param(const struct hak_param *p)
     ctl_json(stdout, p->name);
     printf(",\"type\":\"%s\",\"mutable\":%s,\"default\":", type_name(p->type),
            p->flags & HAK_PARAM_MUTABLE ? "true" : "false");
-    value_text(def, p, p->def);
+    ctl_value_text(def, p, p->def);
     if (is_text(p))
         ctl_json(stdout, p->def_text);
     else if (p->type == HAK_PARAM_ENUM)

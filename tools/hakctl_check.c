@@ -269,6 +269,16 @@ void ctl_add_finding(struct ctl_findings *all, const struct ctl_finding *f)
     all->nwarnings += f->level != HAK_DIAG_ERROR;
 }
 
+void ctl_forget_findings(struct ctl_findings *all)
+{
+    for (size_t i = 0; all->at != NULL && i < all->n; i++) {
+        free((void *)(uintptr_t)all->at[i].file);
+        free((void *)(uintptr_t)all->at[i].text);
+    }
+    free(all->at);
+    *all = (struct ctl_findings){0};
+}
+
 void ctl_print_finding(FILE *out, const struct ctl_finding *f)
 {
     if (f->file != NULL) {
@@ -456,13 +466,9 @@ bool ctl_crashes(const char *path, const char *profile)
 {
     struct ctl_findings all = {0};
     ctl_check(&all, path, profile);
-    size_t n = all.at != NULL ? all.n : 0;
-    if (all.crashed && n != 0)
-        ctl_print_finding(stderr, &all.at[n - 1]);
-    while (n-- != 0) {
-        free((void *)(uintptr_t)all.at[n].file);
-        free((void *)(uintptr_t)all.at[n].text);
-    }
-    free(all.at);
-    return all.crashed;
+    if (all.crashed && all.n != 0)
+        ctl_print_finding(stderr, &all.at[all.n - 1]);
+    bool crashed = all.crashed;
+    ctl_forget_findings(&all);
+    return crashed;
 }

@@ -212,12 +212,24 @@ double compare_spread(const struct compare *c, size_t contender, size_t m);
 /* Is the run of a round an outlier among the contender's runs? */
 bool compare_is_outlier(const struct compare *c, size_t contender, size_t m,
                         size_t round);
+/* Compares two doubles, for qsort. */
+int compare_values(const void *a, const void *b);
+/* The next random number of a sequence that *state, the seed at first, stands
+ * for. */
+uint64_t compare_random(uint64_t *state);
+/* The middle of n ratios and its interval, without low and high if they are
+ * fewer than COMPARE_LEAST_PAIRS. Sorts the ratios, which are above 0. */
+struct compare_ratio compare_ratio_of(double *ratios, size_t n);
 /* The ratio of a contender to the base, round by round. */
 struct compare_ratio compare_ratio(const struct compare *c, size_t contender,
                                    size_t m);
 
 /* ---- hakctl_compare_verdict.c -------------------------------------------- */
 
+/* Write what a ratio says, `what` being "time": "3.1 % less time (95 %: 2.0 ..
+ * 4.1)", "no difference in time above 0.8 %". */
+void compare_ratio_text(const struct compare_ratio *r, const char *what,
+                        char *text, size_t bytes);
 /* Write a verdict as a sentence without its full stop. */
 void compare_verdict(const struct compare *c, size_t contender, size_t m,
                      char *text, size_t bytes);

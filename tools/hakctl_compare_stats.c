@@ -24,7 +24,7 @@
 
 /* ---- basics -------------------------------------------------------------- */
 
-static int by_value(const void *a, const void *b)
+int compare_values(const void *a, const void *b)
 {
     const double *x = a, *y = b;
     return (*x > *y) - (*x < *y);
@@ -33,7 +33,7 @@ static int by_value(const void *a, const void *b)
 static void sort(double *values, size_t n)
 {
     if (n > 1)
-        qsort(values, n, sizeof *values, by_value);
+        qsort(values, n, sizeof *values, compare_values);
 }
 
 /* The median of sorted values. */
@@ -145,8 +145,9 @@ bool compare_is_outlier(const struct compare *c, size_t contender, size_t m,
 
 /* ---- two contenders ------------------------------------------------------ */
 
-/* splitmix64 (Steele, Lea and Flood, 2014). */
-static uint64_t next_random(uint64_t *state)
+/* splitmix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number
+ * Generators", 2014). */
+uint64_t compare_random(uint64_t *state)
 {
     uint64_t z = *state += 0x9e3779b97f4a7c15u;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -162,7 +163,7 @@ static double resample(const double *ratios, size_t n, size_t *drawn,
     size_t seen = 0, lower = n, i;
     memset(drawn, 0, n * sizeof *drawn);
     for (i = 0; i < n; i++)
-        drawn[next_random(state) % n]++;
+        drawn[compare_random(state) % n]++;
     for (i = 0; seen + drawn[i] <= n / 2; i++) {
         seen += drawn[i];
         if (lower == n && seen > (n - 1) / 2)
@@ -224,25 +225,32 @@ static void widen(const double *ratios, struct compare_ratio *out)
         out->high = ratios[n - 1 - k];
 }
 
+struct compare_ratio compare_ratio_of(double *ratios, size_t n)
+{
+    struct compare_ratio out = {.pairs = n};
+    sort(ratios, n);
+    if (n != 0)
+        out.median = middle_ratio(ratios, n);
+    if (n >= COMPARE_LEAST_PAIRS) {
+        bootstrap(ratios, &out);
+        widen(ratios, &out);
+    }
+    return out;
+}
+
 struct compare_ratio compare_ratio(const struct compare *c, size_t contender,
                                    size_t m)
 {
-    struct compare_ratio out = {0};
+    size_t n = 0;
     double *ratios = make_values(c->rounds);
     for (size_t i = 0; i < c->rounds; i++) {
         const struct compare_run *a = &c->at[0].runs[i];
         const struct compare_run *b = &c->at[contender].runs[i];
         if (a->state == COMPARE_DONE && b->state == COMPARE_DONE &&
             a->value[m] > 0 && b->value[m] > 0)
-            ratios[out.pairs++] = b->value[m] / a->value[m];
+            ratios[n++] = b->value[m] / a->value[m];
     }
-    sort(ratios, out.pairs);
-    if (out.pairs != 0)
-        out.median = middle_ratio(ratios, out.pairs);
-    if (out.pairs >= COMPARE_LEAST_PAIRS) {
-        bootstrap(ratios, &out);
-        widen(ratios, &out);
-    }
+    struct compare_ratio out = compare_ratio_of(ratios, n);
     free(ratios);
     return out;
 }

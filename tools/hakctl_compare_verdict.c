@@ -43,19 +43,55 @@ static bool is_different(const struct compare_ratio *r)
 
 /* ---- words --------------------------------------------------------------- */
 
-static void say_percent(const struct compare *c, size_t contender, size_t m,
-                        const struct compare_ratio *r, char *text, size_t bytes)
+/* Write "3.1 % VERB (95 %: 2.0 .. 4.1)". */
+static void percents_text(const struct compare_ratio *r, const char *what,
+                          char *text, size_t bytes)
 {
     bool more = r->median > 1;
-    bool turned = c->measured[m].larger_is_better && c->smaller_is_better;
     double near = percent(more ? r->low : r->high);
     double far = percent(more ? r->high : r->low);
     int digits = digits_of(percent(r->median));
-    snprintf(text, bytes, "%s %s %.*f %% %s than %s (95 %%: %.*f .. %.*f)",
-             c->at[contender].name, c->measured[m].verb, digits,
-             percent(r->median),
-             more != turned ? c->measured[m].more : c->measured[m].less,
-             c->at[0].name, digits, near, digits, far);
+    snprintf(text, bytes, "%.*f %% %s (95 %%: %.*f .. %.*f)", digits,
+             percent(r->median), what, digits, near, digits, far);
+}
+
+static void say_percent(const struct compare *c, size_t contender, size_t m,
+                        const struct compare_ratio *r, char *text, size_t bytes)
+{
+    char what[256], percents[320];
+    const struct compare_measured *measured = &c->measured[m];
+    bool turned = measured->larger_is_better && c->smaller_is_better;
+    bool more = (r->median > 1) != turned;
+    snprintf(what, sizeof what, "%s than %s",
+             more ? measured->more : measured->less, c->at[0].name);
+    percents_text(r, what, percents, sizeof percents);
+    snprintf(text, bytes, "%s %s %s", c->at[contender].name, measured->verb,
+             percents);
+}
+
+static bool is_noisy(const struct compare_ratio *r)
+{
+    return !is_different(r) && (r->low < 0.5 || r->high > 2);
+}
+
+void compare_ratio_text(const struct compare_ratio *r, const char *what,
+                        char *text, size_t bytes)
+{
+    char more[64];
+    snprintf(more, sizeof more, "%s %s", r->median > 1 ? "more" : "less", what);
+    if (r->pairs < COMPARE_LEAST_PAIRS)
+        snprintf(text, bytes, "%.2f times the %s, of %zu round%s", r->median,
+                 what, r->pairs, r->pairs == 1 ? "" : "s");
+    else if (is_noisy(r))
+        snprintf(text, bytes, "%s too noisy to tell", what);
+    else if (!is_different(r))
+        snprintf(text, bytes, "no difference in %s above %.1f %%", what,
+                 bound(r));
+    else if (r->median > 2 || r->median < 0.5)
+        snprintf(text, bytes, "%.3g times the %s (95 %%: %.3g .. %.3g)",
+                 r->median, what, r->low, r->high);
+    else
+        percents_text(r, more, text, bytes);
 }
 
 /* Few pairs: too few runs, or figures of 0 and below, which have no ratio. */
@@ -88,7 +124,7 @@ void compare_verdict(const struct compare *c, size_t contender, size_t m,
     struct compare_ratio r = compare_ratio(c, contender, m);
     if (r.pairs < COMPARE_LEAST_PAIRS)
         say_unknown(c, contender, m, &r, text, bytes);
-    else if (!is_different(&r) && (r.low < 0.5 || r.high > 2))
+    else if (is_noisy(&r))
         snprintf(text, bytes,
                  "%s: too noisy to tell (95 %%: %.3g .. %.3g times that of %s)",
                  c->measured[m].name, r.low, r.high, c->at[0].name);

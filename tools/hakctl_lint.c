@@ -38,18 +38,19 @@ static void sort_findings(struct ctl_findings *all, size_t first)
     }
 }
 
-static void check_file(struct ctl_findings *all, const char *path,
-                       const char *profile)
+void ctl_lint_file(struct ctl_findings *all, const char *path,
+                   const char *profile)
 {
     const char *chosen = getenv("HAKMEM_PROFILE");
     ctl_check(all, path, profile);
     if (profile != NULL || (chosen != NULL && chosen[0] != 0))
         return;
-    if (hak_conf_read(&hak_conf, path, -1, NULL, NULL, NULL, NULL) != 0)
+    static struct hak_conf own;
+    if (hak_conf_read(&own, path, -1, NULL, NULL, NULL, NULL) != 0)
         return; /* its errors are to be corrected before its profiles */
-    for (uint32_t i = 0; i < hak_conf.nsections; i++)
-        if (strncmp(hak_conf.section[i].name, "profile ", 8) == 0)
-            check_profile(all, path, hak_conf.section[i].name + 8);
+    for (uint32_t i = 0; i < own.nsections; i++)
+        if (strncmp(own.section[i].name, "profile ", 8) == 0)
+            check_profile(all, path, own.section[i].name + 8);
 }
 
 /* ---- output ---- */
@@ -104,7 +105,7 @@ int ctl_lint(int argc, char **argv)
     }
     for (int i = optind; i < argc; i++) {
         size_t first = all.n;
-        check_file(&all, argv[i], profile);
+        ctl_lint_file(&all, argv[i], profile);
         sort_findings(&all, first);
     }
     (json ? print_json : print_text)(&all);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * learner.c - a program with phases under conf/learner.ini: routes follow
- * (mode = apply) or stay (observe, off), blocks go home, logs are written.
+ * learner.c - a program with phases under tests/lib/learner.ini: routes
+ * follow (mode = apply) or stay (observe, off), blocks go home, logs are
+ * written.
  *
  * run.sh says the mode by HAKMEM_LEARNER_MODE. Skipped without hakmem.
  */

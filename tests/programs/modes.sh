@@ -8,7 +8,7 @@
 #   no-fallback  libc is never asked
 #   background   a thread of the core's ages memory
 #   control      it can be asked and changed (docs/control.md)
-#   learner...   as conf/learner.ini says, evaluated more often; -verify,
+#   learner...   as tests/lib/learner.ini says, evaluated more often; -verify,
 #                -lanes-off as above, -observe and -off with that mode
 #   guard        as conf/guard.ini says, one in 20; guard-each: every one;
 #                guard-recheck: every one, and with signal_recheck
@@ -49,10 +49,10 @@ environment()
         echo HAKMEM_CONTROL_SOCKET=auto XDG_RUNTIME_DIR="${root:-$PWD}/build"
         ;;
     learner | learner-*)
-        echo HAKMEM_CONF=conf/learner.ini HAKMEM_LEARNER_EVERY=64
+        echo HAKMEM_CONF=tests/lib/learner.ini HAKMEM_LEARNER_EVERY=64
         case $1 in
         learner-verify | learner-lanes-off)
-            environment "${1#learner-}" conf/learner.ini
+            environment "${1#learner-}" tests/lib/learner.ini
             ;;
         learner-*) echo HAKMEM_LEARNER_MODE="${1#learner-}" ;;
         esac

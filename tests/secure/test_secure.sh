@@ -84,12 +84,12 @@ check "so is the exit report" "$boxes" "" HAKMEM_STATS_AT_EXIT=stderr
 # ---- reports -----------------------------------------------------------------
 
 turns=200
-sed "s,^log .*,log = $dir/learner.log," "$top/conf/learner.ini" \
+sed "s,^log .*,log = $dir/learner.log," "$top/tests/lib/learner.ini" \
     >"$dir/conf/default.ini"
 check "routes are learned" mid_v35 ""
 grep -q '^owner .*C7 ultra -> mid_v35, rule light' "$dir/learner.log"
 verdict "and logged where root alone can write" $?
-sed "s,^log .*,log = $loose/learner.log," "$top/conf/learner.ini" \
+sed "s,^log .*,log = $loose/learner.log," "$top/tests/lib/learner.ini" \
     >"$dir/conf/default.ini"
 check "but not in a directory of others" mid_v35 \
     "learner.log: cannot be opened: lies in /tmp, which can be written by"

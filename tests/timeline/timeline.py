@@ -228,7 +228,7 @@ def changes_are_events(folder):
 def decisions_of_the_learner_are_events(folder):
     set_environment(folder, HAKMEM_LEARNER_MODE="apply",
                     HAKMEM_LEARNER_EVERY="16", HAKMEM_LEARNER_SETTLE="1")
-    folder.conf = ROOT / "conf/learner.ini"
+    folder.conf = ROOT / "tests/lib/learner.ini"
     with Timed(folder) as p:
         for _ in range(400):
             p.run("churn(); x = [bytes(200 + i % 700) for i in range(20000)]; "

@@ -312,11 +312,11 @@ struct pattern {
     struct phase phase[2];
 };
 
-enum { EVERY = 256, EVALUATIONS = 80, SEEDS = 25 };
+enum { EVALUATIONS = 80, SEEDS = 25 };
 /* evaluations after a start or a change of phase; scored from SETTLED on */
 enum { SETTLED = 6, SETTLED_IN_BURSTS = 16 };
 
-/* conf/learner.ini: what is light, or freed by others, to mid_v35. */
+/* tests/lib/learner.ini: what is light, or freed by others, to mid_v35. */
 #define HOT "ultra"
 #define COLD "mid_v35"
 #define C6_HEAVY                                            \
@@ -394,7 +394,7 @@ static void add_interval(const double *share, double free_hit, int burst)
 {
     memcpy(before, tally, sizeof before);
     uint32_t c = pick_class(share);
-    for (int i = 0; i < EVERY; i++) {
+    for (uint32_t i = 0; i < conf.learner.every; i++) {
         if (chance() * burst < 1)
             c = pick_class(share);
         add_page(c, free_hit);
@@ -458,7 +458,7 @@ static void run(const struct pattern *p, uint64_t s, struct score *score)
 TEST(accuracy)
 {
     struct score sum = {.all = 0};
-    EXPECT_EQ(read_file(TEST_TOP "/conf/learner.ini", NULL, NULL), 0);
+    EXPECT_EQ(read_file(TEST_TOP "/tests/lib/learner.ini", NULL, NULL), 0);
     printf("# %-20s %9s %9s %8s %9s\n", "pattern", "right", "[policy]",
            "settled", "switches");
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
@@ -493,7 +493,7 @@ TEST(accuracy)
 static double swing(uint32_t settle, uint32_t margin, double low, double high)
 {
     uint64_t switches = 0;
-    EXPECT_EQ(read_file(TEST_TOP "/conf/learner.ini", NULL, NULL), 0);
+    EXPECT_EQ(read_file(TEST_TOP "/tests/lib/learner.ini", NULL, NULL), 0);
     conf.learner.settle = settle;
     conf.learner.margin_bps = margin * 100;
     for (uint64_t s = 1; s <= SEEDS; s++) {
@@ -519,9 +519,53 @@ TEST(flapping)
     EXPECT_GT(swing(1, 0, 28, 32), 20);
     EXPECT_GT(swing(1, 5, 28, 32), 10);
     EXPECT_GT(swing(3, 0, 28, 32), 5);
-    EXPECT_LE(swing(3, 5, 28, 32) * 10, 20); /* as conf/learner.ini says */
+    EXPECT_LE(swing(3, 5, 28, 32) * 10, 20); /* as the file says */
     EXPECT_GT(swing(3, 5, 15, 45), 15);      /* no noise: it follows */
     EXPECT_LE(swing(5, 5, 15, 45) * 10, 10); /* longer than it lasts */
+}
+
+/* ---- the rules of conf/learner.ini -------------------------------------- */
+
+/* Decisions in a run of 80 evaluations of traffic with these shares. */
+static uint64_t decisions(const double share[HAK_CLASSES], double free_hit,
+                          uint64_t seed)
+{
+    noise = seed * 0x9e3779b97f4a7c15ull;
+    memset(tally, 0, sizeof tally);
+    hak_learner_begin(&engine, &conf);
+    for (int i = 0; i < EVALUATIONS; i++)
+        add_interval(share, free_hit, 1);
+    return engine.decisions;
+}
+
+TEST(rules_for_users_move_what_has_many_pages_and_little_traffic)
+{
+    static const double c7_light[] = {10, 30, 30, 15, 5, 0, 0, 10},
+                        uniform[] = {.1, 1.6, 3.2, 6.3, 12.7, 12.7, 12.7, 50.7},
+                        c5_c6[HAK_CLASSES] = {[5] = 50, [6] = 50};
+    EXPECT_EQ(read_file(TEST_TOP "/conf/learner.ini", NULL, NULL), 0);
+    for (uint64_t s = 1; s <= SEEDS; s++) {
+        EXPECT_EQ(decisions(uniform, 0.97, s), 0);
+        EXPECT_EQ(decisions(c5_c6, 0.97, s), 0);
+        EXPECT_EQ(decisions(c7_light, 0.97, s), 1);
+        EXPECT_STR(route_of(7), "mid_v35");
+        EXPECT_EQ(decisions(c7_light, 0.65, s), 0);
+    }
+}
+
+/* Figures of C6 as judge() has them. */
+TEST(rules_for_users_move_a_class_back_only_when_most_traffic_is_of_it)
+{
+    EXPECT_EQ(read_file(TEST_TOP "/conf/learner.ini", NULL, NULL), 0);
+    hak_learner_begin(&engine, &conf);
+    EXPECT_EQ(judge(2500, 9000, 10000, 10000), -1);
+    EXPECT_EQ(judge(2499, 3000, 10000, 10000), -1);
+    EXPECT_EQ(judge(2499, 3001, 10000, 9000), -1);
+    EXPECT_EQ(judge(2499, 3001, 10000, 10000), 0);
+    EXPECT_STR(route_of(6), "mid_v35");
+    EXPECT_EQ(judge(7000, 10, 10000, 10000), 0);
+    EXPECT_EQ(judge(7500, 9000, 10000, 10000), -1);
+    EXPECT_STR(route_of(6), "ultra");
 }
 
 TEST_MAIN()

@@ -93,10 +93,9 @@ bool hak_record_large_take(const void *block, size_t *size_bytes,
     uintptr_t *at = places_of(hash);
     for (uint32_t i = 0; i < PLACES; i++) {
         uintptr_t is = (uintptr_t)block;
-        struct place place = *place_of(hash, i);
         if (__atomic_load_n(&at[i], __ATOMIC_ACQUIRE) != is)
             continue;
-        place = *place_of(hash, i);
+        struct place place = *place_of(hash, i);
         if (!__atomic_compare_exchange_n(&at[i], &is, 0, false,
                                          __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
             continue; /* freed twice */
