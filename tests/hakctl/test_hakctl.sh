@@ -39,6 +39,8 @@ usage: hakctl COMMAND [ARGS]
   profile   whose memory it is: a heap profile as text
   record    what a program asks of malloc, as a trace
   compare   configurations and allocators side by side
+  replay    play a trace on configurations and allocators
+  tune      find the best configuration for a program's traces
   trace     what is in a trace, and parts of it
   help      this text, or that of a command
 
