@@ -554,6 +554,11 @@ bench-profile: benches
 bench-learner: benches
 	bench/learner.py $(BENCH_ARGS)
 
+# bench-replay runs programs beside replays of their recordings.
+.PHONY: bench-replay
+bench-replay: benches
+	bench/fidelity.py $(BENCH_ARGS)
+
 # bench-record measures the cost of hakctl record.
 bench-record: benches
 	bench/record.py $(BENCH_ARGS)
@@ -648,6 +653,7 @@ help:
 	@echo 'make bench-guard  what samples against guard pages cost'
 	@echo 'make bench-profile  what the heap profile and the timeline cost'
 	@echo 'make bench-learner  programs on fixed routes and under the learner'
+	@echo 'make bench-replay  programs beside replays of their recordings'
 	@echo 'make bench-record  what hakctl record costs'
 	@echo 'make bench-tap   what a recorded call costs the program alone'
 	@echo 'make bench-stack  how fast module stack walks a stack'

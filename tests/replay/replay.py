@@ -6,6 +6,7 @@ import os
 import pathlib
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from control import HAKCTL, ROOT, WAIT_S, Folder, same, tap  # noqa: E402
 MAKE = ROOT / "build/tests/replay/make_trace"
 FAULTY = ROOT / "build/tests/replay/allocator.so"
 PLAYER = ROOT / "build/hakctl-player"
+CHART_JS = ROOT / "build/share/report/chart.min.js"
 KIB, MIB = 1 << 10, 1 << 20
 MS = 1000000
 
@@ -211,6 +213,27 @@ def the_clock_of_the_trace(place):
     between(0, ns, 90e9)
 
 
+def memory_that_is_given_back_after_a_while(place):
+    """32 MiB are freed, and 30 s later the program is still at work. hakmem
+    gives memory back 100 ms after it was freed."""
+    made = Made()
+    made.add("time", MS)
+    blocks = [made.make("malloc", 1000) for _ in range(32 * MIB // 1008)]
+    for block in blocks:
+        made.add("free", block)
+    for step in range(300):
+        made.add("time", step * 100 * MS)
+        blocks = [made.make("malloc", n % 20 * 500 + 100) for n in range(100)]
+        for block in blocks:
+            made.add("free", block)
+    file, last = place.trace(made), {}
+    for options in ((), ("--real-time",)):
+        found = place.figures(file, "-c", ROOT / "conf/default.ini", "-n", 1,
+                              *options)
+        last[options] = found["curve"][-1]["rss"][0]
+    between(0, last[()], last[("--real-time",)] / 4)
+
+
 # ---- what is measured --------------------------------------------------------
 
 def memory_of_known_blocks(place):
@@ -303,6 +326,19 @@ def a_page(place):
                             check], cwd=ROOT, text=True, check=False,
                            capture_output=True)
         same((p.returncode, p.stdout + p.stderr), (0, "\n"))
+    if shutil.which("chromium") is None:
+        return "no chromium to draw it"
+    drawn = subprocess.run(
+        ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu",
+         f"--user-data-dir={place.path}/chromium", "--dump-dom",
+         "--virtual-time-budget=3000", "--enable-logging=stderr",
+         f"file://{page}"], text=True, capture_output=True, timeout=WAIT_S,
+        check=False)
+    same("CONSOLE" in drawn.stderr, False)
+    if CHART_JS.exists():
+        has(drawn.stdout, "allocator has at most ", "</canvas>live bytes</button>",
+            "the recorded process in all</button>")
+    return None
 
 
 # ---- what is found -----------------------------------------------------------
@@ -446,7 +482,7 @@ def a_player_by_hand(_):
 TESTS = [the_same_calls_in_each_order_and_run, no_more_than_what_is_asked_for,
          two_hundred_threads_and_their_blocks, threads_that_wait_for_each_other,
          batches_one_after_the_other, calls_that_cannot_be_played,
-         the_clock_of_the_trace, memory_of_known_blocks, memory_of_what_grows,
+         the_clock_of_the_trace, memory_that_is_given_back_after_a_while, memory_of_known_blocks, memory_of_what_grows,
          an_empty_process_has_no_memory, the_memory_that_was_recorded,
          times_of_calls, contenders_and_verdicts, tables_of_markdown, a_page,
          blocks_that_overlap, contents_that_were_lost, a_wrong_alignment,

@@ -37,7 +37,7 @@
 enum {
     PLAY_VERSION = 1,
     PLAY_SAMPLES = 4096, /* places where a sample may be taken, about */
-    PLAY_WINDOW_CALLS = 1024,
+    PLAY_EPOCH_CALLS = 1024,
     PLAY_BATCH_CALLS = 1 << 20,
     PLAY_LINES = 128 << 10, /* of blocks up to here each line is touched */
 };
@@ -54,8 +54,8 @@ enum play_kind {
     /* The others are not calls. `where` is the next call of the thread. */
     PLAY_LARGE,  /* slot: bits 32 to 63 of the next operation's size */
     PLAY_TOUCH,  /* before a call: touch bytes [from, to) of its block */
-    PLAY_WINDOW, /* slot: the window that the thread leaves, size: the one that
-                    it enters; or PLAY_NONE */
+    PLAY_EPOCH,  /* slot: the epoch that the thread leaves, size: the one that
+                     it enters; or PLAY_NONE */
     PLAY_START,  /* begin the thread of stream nresumed + `slot` */
     PLAY_ENDED,  /* the thread ends */
     PLAY_CLOCK,  /* slot, size: ns of the trace, the low half first */
@@ -66,7 +66,9 @@ struct play_op {
     uint32_t slot, size;
     uint32_t where; /* the call's number, from the batch's first */
     uint16_t generation;
-    uint8_t kind, log_align;
+    uint8_t kind;
+    uint8_t log_align; /* of PLAY_FREE and PLAY_REALLOC: is the block that is
+                          given read before? */
 };
 
 /* PLAY_TOUCH has two numbers of 48 bits in the place of slot, size, where. */
@@ -94,21 +96,21 @@ struct play_stream {
 };
 
 /*
- * A batch. Behind it: uint32_t [nwindows], how many threads have calls in each
- * window; struct play_stream [nstreams]; operations.
+ * A batch. Behind it: uint32_t [nepochs], how many threads have calls in each
+ * epoch; struct play_stream [nstreams]; operations.
  *
- * A window is a number of calls one after the other. A thread enters a window
- * when all windows but `slack` of those before it are done.
+ * An epoch is a number of calls one after the other. A thread enters an epoch
+ * when all epochs but `slack` of those before it are done.
  */
 struct play_batch {
     uint64_t first, ncalls;    /* the first call's number, and how many */
     uint64_t bytes;            /* of all of the batch */
     uint64_t next, next_bytes; /* where the next batch is in the file; 0: it
                                   has to be asked for */
-    uint32_t nwindows, slack, is_last;
-    uint32_t nstreams, nresumed;     /* the first are of threads that are there
-                                        already when the batch begins */
-    uint64_t windows_at, streams_at; /* in bytes from the batch's start */
+    uint32_t nepochs, slack, is_last;
+    uint32_t nstreams, nresumed;    /* the first are of threads that are there
+                                       already when the batch begins */
+    uint64_t epochs_at, streams_at; /* in bytes from the batch's start */
 };
 
 /* Log-linear: 32 steps for each doubling, so within 3 %. */
@@ -120,7 +122,7 @@ struct play_seat {
     _Alignas(64) _Atomic uint64_t at; /* the call that it is in, + 1; 0: none */
     uint32_t thread;
     _Atomic uint32_t go;      /* futex: the batch that has a stream for it */
-    _Atomic uint32_t waiting; /* futex: the window that it waits for, + 1 */
+    _Atomic uint32_t waiting; /* futex: the epoch that it waits for, + 1 */
     uint64_t ncalls;          /* that were measured */
     uint64_t ticks;           /* in these */
     uint64_t histogram[PLAY_CALLS][PLAY_BUCKETS]; /* by ticks */
@@ -171,7 +173,7 @@ struct play_control {
     uint32_t of_libc; /* malloc is that of libc */
     double ticks_per_ns;
     uint64_t overhead_ticks; /* of measuring, in each call; subtracted */
-    uint64_t wall_ns, faults;
+    uint64_t wall_ns, cpu_ns, faults;
     uint64_t private_bytes; /* if baseline */
     uint64_t file_bytes;    /* of files, at the end; if baseline at once */
     char maker[256];        /* the file that malloc is in */

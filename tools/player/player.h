@@ -4,7 +4,7 @@
  *     player.c         main: maps the file, sees whose malloc it is
  *     player_play.c    calls of the allocator, one after the other
  *     player_threads.c threads, and batches
- *     player_windows.c how far threads may run ahead of each other
+ *     player_epochs.c how far threads may run ahead of each other
  *     player_slots.c   blocks that another thread makes
  *     player_time.c    the clock, and time in the allocator
  *     player_memory.c  samples of memory
@@ -63,9 +63,9 @@ struct player {
     uint32_t number;       /* of the batch */
     _Atomic uint64_t left; /* streams, or in the last batch calls */
     bool last;
-    _Atomic uint32_t *pending; /* threads that are to leave each window */
+    _Atomic uint32_t *pending; /* threads that are to leave each epoch */
     uint64_t pending_bytes;
-    _Atomic uint32_t done;  /* all windows before this one are done */
+    _Atomic uint32_t done;  /* all epochs before this one are done */
     _Atomic uint32_t begun; /* the part that counts */
 };
 extern struct player player;
@@ -130,12 +130,12 @@ void play_make_stacks(void);
 void play_all(void) __attribute__((noreturn));
 void play_start_thread(uint32_t stream);
 
-/* ---- player_windows.c ---------------------------------------------------- */
+/* ---- player_epochs.c ---------------------------------------------------- */
 
-/* The windows of a batch: none is done. */
-void play_begin_windows(void);
-/* Leave a window and enter another one, or PLAY_NONE. */
-void play_change_window(struct worker *me, uint32_t leave, uint32_t enter);
+/* The epochs of a batch: none is done. */
+void play_begin_epochs(void);
+/* Leave an epoch and enter another one, or PLAY_NONE. */
+void play_change_epoch(struct worker *me, uint32_t leave, uint32_t enter);
 
 /* ---- player_slots.c ------------------------------------------------------ */
 
@@ -152,6 +152,8 @@ void play_wake(_Atomic uint32_t *word, int n);
 
 /* The real monotonic clock, whatever the program's is. */
 uint64_t play_now_ns(void);
+/* CPU time of all threads so far. */
+uint64_t play_cpu_ns(void);
 /* Set the program's clock to a time of the trace, if that is later. */
 void play_set_clock(uint64_t ns);
 /* From now on the clock is the trace's. */

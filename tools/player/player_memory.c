@@ -59,38 +59,44 @@ void play_take_sample(uint32_t number)
 
 /* ---- the part that counts ------------------------------------------------ */
 
-static uint64_t begun_ns, begun_faults;
+/* What is counted from the part's begin on. */
+struct cost {
+    uint64_t ns, cpu_ns, faults;
+};
+static struct cost begun, paused;
 
-static uint64_t count_faults(void)
+static struct cost cost_now(void)
 {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    return (uint64_t)usage.ru_minflt;
+    return (struct cost){.ns = play_now_ns(),
+                         .cpu_ns = play_cpu_ns(),
+                         .faults = (uint64_t)usage.ru_minflt};
 }
 
 /* Called once, by the thread that comes first. */
 void play_begin_part(void)
 {
-    begun_faults = count_faults();
-    begun_ns = play_now_ns();
+    begun = cost_now();
 }
 
 void play_end_part(void)
 {
-    player.control->faults = count_faults() - begun_faults;
-    player.control->wall_ns = play_now_ns() - begun_ns;
+    struct cost now = cost_now();
+    player.control->faults = now.faults - begun.faults;
+    player.control->cpu_ns = now.cpu_ns - begun.cpu_ns;
+    player.control->wall_ns = now.ns - begun.ns;
 }
-
-static uint64_t paused_ns, paused_faults;
 
 void play_pause(void)
 {
-    paused_faults = count_faults();
-    paused_ns = play_now_ns();
+    paused = cost_now();
 }
 
 void play_go_on(void)
 {
-    begun_faults += count_faults() - paused_faults;
-    begun_ns += play_now_ns() - paused_ns;
+    struct cost now = cost_now();
+    begun.faults += now.faults - paused.faults;
+    begun.cpu_ns += now.cpu_ns - paused.cpu_ns;
+    begun.ns += now.ns - paused.ns;
 }

@@ -126,6 +126,8 @@ static char *block_of(const struct worker *me, const struct play_op *op)
         return NULL;
     if (player.checked != NULL)
         play_check_held(me, op, p);
+    else if (op->log_align != 0)
+        (void)*(volatile char *)p;
     return p;
 }
 
@@ -181,9 +183,9 @@ static void play_other(struct worker *me, const struct play_op *op,
         me->touch_to = play_touch_to(op);
         me->has_touch = true;
         break;
-    case PLAY_WINDOW:
-        play_change_window(me, op->slot,
-                           op->where < left ? op->size : PLAY_NONE);
+    case PLAY_EPOCH:
+        play_change_epoch(me, op->slot,
+                          op->where < left ? op->size : PLAY_NONE);
         break;
     case PLAY_START:
         play_start_thread(op->slot);

@@ -102,7 +102,7 @@ static void load_batch(void)
     }
     player.batch = map_batch(at, bytes);
     player.number++;
-    play_begin_windows();
+    play_begin_epochs();
     atomic_store(&player.left, count_left());
 }
 

@@ -36,6 +36,11 @@ uint64_t play_now_ns(void)
     return clock_ns(CLOCK_MONOTONIC);
 }
 
+uint64_t play_cpu_ns(void)
+{
+    return clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+
 void play_set_clock(uint64_t ns)
 {
     if (ns > atomic_load_explicit(&now_ns, memory_order_relaxed))

@@ -32,9 +32,10 @@ struct replay_options {
 
 /* What one run gave. */
 struct replay_figures {
-    uint64_t nops;            /* calls that were measured */
-    double alloc_ns;          /* in all calls of the allocator, all threads */
-    double wall_ns;           /* of the part that counts */
+    uint64_t nops;   /* calls that were measured */
+    double alloc_ns; /* in all calls of the allocator, all threads */
+    double wall_ns;  /* of the part that counts */
+    double cpu_ns; /* of the process: calls, touching, and the playing itself */
     double malloc_ns[3];      /* p50, p99, p99.9 of calls that make a block */
     double free_ns[3];        /* and of free */
     uint64_t peak_rss_bytes;  /* anonymous memory of the allocator alone */

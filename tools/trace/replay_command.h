@@ -18,6 +18,7 @@ enum replay_measure {
     REPLAY_FRAGMENTATION,
     REPLAY_FAULTS,
     REPLAY_WALL,
+    REPLAY_CPU,
     REPLAY_LIBRARY,
     REPLAY_MALLOC, /* p50, p99, p99.9 */
     REPLAY_FREE = REPLAY_MALLOC + 3,

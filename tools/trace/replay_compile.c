@@ -81,8 +81,8 @@ static struct replay_stream *stream_of(struct replay_compiler *c,
                                        uint32_t number);
 
 /* Let the thread of the call before begin a thread, or thread 0 if that one has
- * ended. It may do so early: the new thread waits for its window. And it may
- * have to wait until the seat is free, so it leaves its own window. */
+ * ended. It may do so early: the new thread waits for its epoch. And it may
+ * have to wait until the seat is free, so it leaves its own epoch. */
 static void start_thread(struct replay_compiler *c, uint32_t number)
 {
     struct thread *t = &c->thread[number];
@@ -195,7 +195,7 @@ static int put_call(struct replay_compiler *c, const struct trace_op *from,
         give_slot(c, &b);
     op.slot = b.slot;
     op.generation = b.generation;
-    op.log_align = log_of(from->align);
+    op.log_align = call->given != 0 ? old.touched != 0 : log_of(from->align);
     if (call->made != 0) {
         b.touched = replay_touched(c->plan, call->made, b.size);
         put_extent(s, old.touched, &b);

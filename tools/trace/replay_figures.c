@@ -55,6 +55,7 @@ static void take_times(const struct replay_plan *plan,
     }
     out->alloc_ns = ticks / plan->control->ticks_per_ns;
     out->wall_ns = (double)plan->control->wall_ns;
+    out->cpu_ns = (double)plan->control->cpu_ns;
     take_quantiles(plan, PLAY_MAKES, out->malloc_ns);
     take_quantiles(plan, PLAY_FREES, out->free_ns);
 }

@@ -93,7 +93,7 @@ json_t *replay_as_json(const struct replay *r)
         o->to, "order",
         o->free_run ? "free"
         : o->exact  ? "exact"
-                    : "windows",
+                    : "near",
         "check", (int)o->check, "seed", (json_int_t)o->seed, "real_time",
         (int)o->real_time, "rounds", (json_int_t)c->rounds, "interrupted",
         (int)c->interrupted, "contenders", contenders, "verdicts",

@@ -30,6 +30,8 @@ static const struct compare_measured measured[REPLAY_MEASURES] = {
                        "has", "fewer minor faults", "more minor faults"},
     [REPLAY_WALL] = {"wall_ns", "wall time", COMPARE_NS, "wall time", "is",
                      "faster", "slower", .hidden = true},
+    [REPLAY_CPU] = {"cpu_ns", "CPU time", COMPARE_NS, "CPU time", "uses",
+                    "less CPU time", "more CPU time", .hidden = true},
     [REPLAY_LIBRARY] = {"library_rss_bytes", "library", COMPARE_BYTES,
                         "memory of the library's file", "has", "less", "more",
                         .hidden = true},
@@ -52,6 +54,7 @@ static void take_values(const struct replay_figures *f, struct compare_run *run)
         live > 0 ? (double)f->mean_rss_bytes / live : 0;
     value[REPLAY_FAULTS] = (double)f->faults;
     value[REPLAY_WALL] = f->wall_ns;
+    value[REPLAY_CPU] = f->cpu_ns;
     value[REPLAY_LIBRARY] = (double)f->library_bytes;
     memcpy(value + REPLAY_MALLOC, f->malloc_ns, sizeof f->malloc_ns);
     memcpy(value + REPLAY_FREE, f->free_ns, sizeof f->free_ns);

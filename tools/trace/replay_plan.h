@@ -4,7 +4,7 @@
  *     replay_plan.c     a trace that is ready to be played; its file in memory
  *     replay_scan.c     reads a trace once: how many calls, threads, blocks
  *     replay_compile.c  a trace as streams of operations (player/play.h)
- *     replay_streams.c  the streams of one batch, and its windows
+ *     replay_streams.c  the streams of one batch, and its epochs
  *     replay_run.c      one process of hakctl-player
  *     replay_figures.c  what came of it
  *     replay_fault.c    the same in words, if it failed
@@ -97,7 +97,7 @@ struct replay_stream {
     struct play_op *ops;
     size_t nops, room;
     uint32_t seat, thread;
-    uint32_t window; /* that it is in; PLAY_NONE */
+    uint32_t epoch; /* that it is in; PLAY_NONE */
     bool resumes, ended;
 };
 
@@ -105,8 +105,8 @@ struct replay_stream {
 struct replay_batch {
     struct replay_stream *stream;
     size_t nstreams, room, nstarted;
-    uint32_t *window; /* how many threads have calls in it */
-    size_t nwindows, window_room;
+    uint32_t *epoch; /* how many threads have calls in it */
+    size_t nepochs, epoch_room;
     uint64_t first, ncalls;
     uint32_t last_thread; /* of the last call */
 };
@@ -116,9 +116,9 @@ struct replay_batch {
 size_t replay_stream_add(struct replay_batch *b, uint32_t seat, uint32_t thread,
                          bool resumes);
 void replay_stream_put(struct replay_stream *s, const struct play_op *op);
-/* Enter the window of the next call. */
+/* Enter the epoch of the next call. */
 void replay_stream_enter(struct replay_batch *b, size_t stream, bool exact);
-/* Leave the window that the stream is in. */
+/* Leave the epoch that the stream is in. */
 void replay_stream_leave(struct replay_stream *s, uint32_t where);
 /* Write the batch into a file, as replay_compile_next. */
 int replay_batch_write(struct replay_batch *b, int fd, uint64_t at, bool exact,

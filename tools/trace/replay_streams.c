@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * replay_streams.c - one batch of a trace while it is made: what each thread
- * does, and windows.
+ * does, and epochs.
  */
 #include "replay_plan.h"
 
@@ -37,7 +37,7 @@ size_t replay_stream_add(struct replay_batch *b, uint32_t seat, uint32_t thread,
                                 .room = s->room,
                                 .seat = seat,
                                 .thread = thread,
-                                .window = PLAY_NONE,
+                                .epoch = PLAY_NONE,
                                 .resumes = resumes};
     b->nstarted += !resumes;
     return b->nstreams++;
@@ -49,48 +49,47 @@ void replay_stream_put(struct replay_stream *s, const struct play_op *op)
     s->ops[s->nops++] = *op;
 }
 
-/* ---- windows ------------------------------------------------------------- */
+/* ---- epochs ------------------------------------------------------------- */
 
-/* The window of the next call: in exact order a thread has one until it is
+/* The epoch of the next call: in exact order a thread has one until it is
  * another one's turn. */
-static uint32_t next_window(struct replay_batch *b, uint32_t thread, bool exact)
+static uint32_t next_epoch(struct replay_batch *b, uint32_t thread, bool exact)
 {
-    bool fresh =
-        b->nwindows == 0 ||
-        (exact ? thread != b->last_thread : b->ncalls % PLAY_WINDOW_CALLS == 0);
+    bool fresh = b->nepochs == 0 || (exact ? thread != b->last_thread
+                                           : b->ncalls % PLAY_EPOCH_CALLS == 0);
     if (fresh) {
-        b->window =
-            grown(b->window, b->nwindows, &b->window_room, sizeof *b->window);
-        b->window[b->nwindows++] = 0;
+        b->epoch =
+            grown(b->epoch, b->nepochs, &b->epoch_room, sizeof *b->epoch);
+        b->epoch[b->nepochs++] = 0;
     }
     b->last_thread = thread;
-    return (uint32_t)b->nwindows - 1;
+    return (uint32_t)b->nepochs - 1;
 }
 
-static void change_window(struct replay_stream *s, uint32_t enter,
-                          uint32_t where)
+static void change_epoch(struct replay_stream *s, uint32_t enter,
+                         uint32_t where)
 {
-    replay_stream_put(s, &(struct play_op){.kind = PLAY_WINDOW,
-                                           .slot = s->window,
+    replay_stream_put(s, &(struct play_op){.kind = PLAY_EPOCH,
+                                           .slot = s->epoch,
                                            .size = enter,
                                            .where = where});
-    s->window = enter;
+    s->epoch = enter;
 }
 
 void replay_stream_enter(struct replay_batch *b, size_t stream, bool exact)
 {
     struct replay_stream *s = &b->stream[stream];
-    uint32_t window = next_window(b, s->thread, exact);
-    if (s->window == window)
+    uint32_t epoch = next_epoch(b, s->thread, exact);
+    if (s->epoch == epoch)
         return;
-    change_window(s, window, (uint32_t)b->ncalls);
-    b->window[window]++;
+    change_epoch(s, epoch, (uint32_t)b->ncalls);
+    b->epoch[epoch]++;
 }
 
 void replay_stream_leave(struct replay_stream *s, uint32_t where)
 {
-    if (s->window != PLAY_NONE)
-        change_window(s, PLAY_NONE, where);
+    if (s->epoch != PLAY_NONE)
+        change_epoch(s, PLAY_NONE, where);
 }
 
 /* ---- writing ------------------------------------------------------------- */
@@ -107,15 +106,15 @@ static struct play_batch lay_out(const struct replay_batch *b, bool exact,
     struct play_batch head = {
         .first = b->first,
         .ncalls = b->ncalls,
-        .nwindows = (uint32_t)b->nwindows,
+        .nepochs = (uint32_t)b->nepochs,
         .slack = exact ? 0 : 1,
         .is_last = is_last,
         .nstreams = (uint32_t)b->nstreams,
         .nresumed = (uint32_t)(b->nstreams - b->nstarted),
-        .windows_at = sizeof head,
+        .epochs_at = sizeof head,
     };
-    uint64_t windows = (b->nwindows + 3) / 4 * 4 * sizeof *b->window;
-    head.streams_at = head.windows_at + windows;
+    uint64_t epochs = (b->nepochs + 3) / 4 * 4 * sizeof *b->epoch;
+    head.streams_at = head.epochs_at + epochs;
     head.bytes = head.streams_at + b->nstreams * sizeof(struct play_stream);
     for (size_t i = 0; i < b->nstreams; i++)
         head.bytes += b->stream[i].nops * sizeof(struct play_op);
@@ -154,7 +153,7 @@ int replay_batch_write(struct replay_batch *b, int fd, uint64_t at, bool exact,
     uint64_t ops_at =
         head.streams_at + b->nstreams * sizeof(struct play_stream);
     memcpy(base, &head, sizeof head);
-    memcpy(base + head.windows_at, b->window, b->nwindows * sizeof *b->window);
+    memcpy(base + head.epochs_at, b->epoch, b->nepochs * sizeof *b->epoch);
     ops_at = write_streams(b, base, &out, true, ops_at);
     write_streams(b, base, &out, false, ops_at);
     munmap(base, whole);
@@ -165,7 +164,7 @@ int replay_batch_write(struct replay_batch *b, int fd, uint64_t at, bool exact,
 void replay_batch_reset(struct replay_batch *b)
 {
     b->first += b->ncalls;
-    b->ncalls = b->nstreams = b->nstarted = b->nwindows = 0;
+    b->ncalls = b->nstreams = b->nstarted = b->nepochs = 0;
 }
 
 void replay_batch_clear(struct replay_batch *b)
@@ -173,6 +172,6 @@ void replay_batch_clear(struct replay_batch *b)
     for (size_t i = 0; i < b->room; i++)
         free(b->stream[i].ops);
     free(b->stream);
-    free(b->window);
+    free(b->epoch);
     *b = (struct replay_batch){0};
 }
