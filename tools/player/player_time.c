@@ -130,7 +130,7 @@ uint64_t play_queued_ns(struct worker *me)
 
 static unsigned bucket_of(uint64_t ticks)
 {
-    if (ticks < 2 * PLAY_STEPS)
+    if (ticks < 2ul * PLAY_STEPS)
         return (unsigned)ticks;
     unsigned doublings = 58 - (unsigned)__builtin_clzll(ticks);
     unsigned bucket = doublings * PLAY_STEPS + (unsigned)(ticks >> doublings);

@@ -58,7 +58,8 @@ static void fill_pool(struct pool *p, uint64_t n)
 static uint32_t take_oldest(struct pool *p)
 {
     uint32_t number = p->number[p->first];
-    p->first = (p->first + 1) % p->room;
+    if (++p->first == p->room)
+        p->first = 0;
     p->n--;
     return number;
 }

@@ -49,6 +49,18 @@ static bool fits(const struct replay_plan *plan)
     return plan->facts.ncalls <= plan->memory_bytes / each;
 }
 
+/* Tell the batch at `before` where the next one is. */
+static bool link_batch(struct run *r, uint64_t before, uint64_t at,
+                       uint64_t bytes)
+{
+    const uint64_t next[] = {at, bytes};
+    uint64_t place = before + offsetof(struct play_batch, next);
+    if (pwrite(r->plan->fd, next, sizeof next, (off_t)place) == sizeof next)
+        return true;
+    fail(r, -EIO, "the operations cannot be stored: %s", strerror(errno));
+    return false;
+}
+
 /* Put all batches into the file, each with the place of the next. */
 static int compile_all(struct run *r)
 {
@@ -62,13 +74,12 @@ static int compile_all(struct run *r)
         return -EIO;
     while ((more = replay_compile_next(c, at, &bytes, r->why, r->why_bytes)) >
            0) {
-        const uint64_t next[] = {at, bytes};
         if (before == 0)
             plan->first_bytes = bytes;
-        else if (pwrite(plan->fd, next, sizeof next,
-                        (off_t)(before + offsetof(struct play_batch, next))) !=
-                 sizeof next)
+        else if (!link_batch(r, before, at, bytes)) {
             more = -EIO;
+            break;
+        }
         before = at;
         at += bytes;
     }
