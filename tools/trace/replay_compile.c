@@ -52,7 +52,8 @@ static void fill_pool(struct pool *p, uint64_t n)
         ctl_die("replay: no memory");
     for (uint64_t i = 0; i < n; i++)
         p->number[i] = (uint32_t)i;
-    p->room = p->n = n;
+    p->n = n;
+    p->room = n + 1;
 }
 
 static uint32_t take_oldest(struct pool *p)
